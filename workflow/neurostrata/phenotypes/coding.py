@@ -1,0 +1,140 @@
+"""From what a table's cells say to numbers, by stated rules only.
+
+Built-in rules, each named in the descriptives beside the variable it was used on:
+
+* numbers stay numbers; ``n/a``, empty cells and infinities are missing;
+* ``F``/``M``, ``female``/``male`` (any case): 0 and 1;
+* ``false``/``true``, ``no``/``yes`` (any case): 0 and 1;
+* age bins such as HCP's ``22-25``: the middle of the bin, an open bin ``36+`` its bound.
+
+Anything else needs ``phenotypes: coding: {COLUMN: {value: number}}``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from neurostrata.core.errors import UserError
+
+_PAIRS: tuple[tuple[str, dict[str, float]], ...] = (
+    ("F=0, M=1", {"f": 0.0, "m": 1.0}),
+    ("female=0, male=1", {"female": 0.0, "male": 1.0}),
+    ("false=0, true=1", {"false": 0.0, "true": 1.0}),
+    ("no=0, yes=1", {"no": 0.0, "yes": 1.0}),
+)
+_BIN = re.compile(r"^(\d+(?:\.\d+)?)\s*-\s*(\d+(?:\.\d+)?)$")
+_OPEN_BIN = re.compile(r"^(\d+(?:\.\d+)?)\s*\+$")
+
+
+@dataclass
+class CodedColumn:
+    """A column as numbers (NaN: missing) and the rule that made them; None: no rule fits."""
+
+    values: pd.Series | None
+    rule: str
+
+
+def _bin_value(text: str) -> float:
+    match = _BIN.match(text)
+    if match:
+        return (float(match[1]) + float(match[2])) / 2
+    match = _OPEN_BIN.match(text)
+    return float(match[1]) if match else float("nan")
+
+
+def code_column(column: pd.Series, coding: Mapping[str, float] | None = None) -> CodedColumn:
+    """Turn one column into numbers.
+
+    Parameters
+    ----------
+    column
+        Values as read.
+    coding
+        The user's own coding (value as text -> number); it goes before the built-in rules.
+
+    Raises
+    ------
+    UserError
+        When the user's coding lacks a value that occurs.
+    """
+    present = column.notna()
+    if coding is not None:
+        table = {str(key): float(value) for key, value in coding.items()}
+        text = column[present].astype(str).str.strip()
+        unknown = sorted(set(text) - set(table))
+        if unknown:
+            raise UserError(
+                f"phenotypes: coding: {column.name}: no number given for the value {unknown[0]!r}; add it"
+            )
+        rule = ", ".join(f"{key}={value:g}" for key, value in table.items())
+        return CodedColumn(text.map(table).astype(float).reindex(column.index), rule)
+    if pd.api.types.is_bool_dtype(column):
+        return CodedColumn(column.astype(float), "false=0, true=1")
+    numbers = pd.to_numeric(column, errors="coerce").astype(float)
+    if bool((numbers.notna() == present).all()):
+        return CodedColumn(numbers.where(np.isfinite(numbers)), "number")
+    text = column[present].astype(str).str.strip().str.lower()
+    for rule, pair in _PAIRS:
+        if set(text) <= set(pair):
+            return CodedColumn(text.map(pair).astype(float).reindex(column.index), rule)
+    bins = text.map(_bin_value).astype(float)
+    if bool(bins.notna().all()):
+        return CodedColumn(bins.reindex(column.index), "middle of the bin, an open bin its bound")
+    examples = ", ".join(sorted(set(text))[:3])
+    return CodedColumn(None, f"not numeric ({examples})")
+
+
+@dataclass
+class CodedTable:
+    """A table as numbers, the rule of every column, and the columns left out with the reason."""
+
+    values: pd.DataFrame
+    rules: dict[str, str]
+    left_out: dict[str, str]
+
+
+def code_table(
+    table: pd.DataFrame, coding: Mapping[str, Mapping[str, float]] | None = None, strict: bool = False
+) -> CodedTable:
+    """Turn all columns of a table into numbers.
+
+    Parameters
+    ----------
+    table
+        Index: subjects.
+    coding
+        The user's codings by column.
+    strict
+        True when the columns were asked for by name: a column that can't be coded is then an error,
+        else it is left out and listed.
+
+    Raises
+    ------
+    UserError
+        See `strict`; also when `coding` names a column that is not there.
+    """
+    coding = coding or {}
+    for column in coding:
+        if column not in table.columns:
+            raise UserError(f"phenotypes: coding: {column} is no variable of the phenotype tables; remove it")
+    numbers: dict[str, pd.Series] = {}
+    rules: dict[str, str] = {}
+    left_out: dict[str, str] = {}
+    for column in table.columns:
+        coded = code_column(table[column], coding.get(column))
+        if coded.values is not None:
+            numbers[column] = coded.values
+            rules[column] = coded.rule
+        elif strict:
+            raise UserError(
+                f"phenotypes: variables: {column} is {coded.rule}; "
+                f"set phenotypes: coding: {column}: {{value: number}}, or take it off the list"
+            )
+        else:
+            left_out[column] = coded.rule
+    return CodedTable(pd.DataFrame(numbers, index=table.index, dtype=float), rules, left_out)

@@ -1,0 +1,88 @@
+"""The command of the phenotype stage: files in, files out."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from neurostrata.core.errors import UserError
+from neurostrata.core.files import settings_record, sha256_file, write_json
+from neurostrata.core.tables import read_table, write_table
+from neurostrata.phenotypes.analysis import analyse_phenotypes, factor_meanings
+from neurostrata.phenotypes.descriptives import COLUMNS
+from neurostrata.phenotypes.tables import ID_COLUMNS
+
+RESOURCES = Path(__file__).resolve().parents[3] / "resources"
+
+EIGEN_COLUMNS = {
+    "component": "number of the principal component",
+    "eigenvalue": "eigenvalue of the correlation matrix",
+    "variance_share": "share of the total variance",
+    "cumulative_share": "the same, summed up to here",
+    "retained": "whether the component was kept and rotated",
+    "parallel_mean": "mean eigenvalue of random tables of the same size (parallel analysis)",
+    "parallel_95": "95th percentile of the same",
+    "rotated_variance": "sum of squared loadings of the factor of this number, after rotation",
+}
+
+
+def read_preset(name: str) -> list[str]:
+    """Return a named list of variables; ``dimitri2022``: the HCP columns of the paper's Fig. 6."""
+    return list(read_table(RESOURCES / "hcp_phenotypes.tsv", text=("column",))["column"])
+
+
+def factor_phenotypes(
+    *,
+    tables: list[Path],
+    subjects: Path,
+    eigenvalues: Path,
+    loadings: Path,
+    scores: Path,
+    descriptives: Path,
+    model: Path,
+    settings: dict[str, Any],
+) -> None:
+    """Join the phenotype tables of the cohort and reduce them to factor scores.
+
+    Parameters
+    ----------
+    tables
+        TSV or CSV files, one row per person.
+    subjects
+        The cohort's people (TSV with a column `subject`).
+    eigenvalues, loadings, scores, descriptives, model
+        The files to write; `scores` has a row for everybody, ``n/a`` for those without scores.
+    settings
+        Section `phenotypes` with `seed`.
+    """
+    if not tables:
+        raise UserError("phenotypes: tables is empty; name at least one TSV or CSV file")
+    id_column = settings["id_column"]
+    names = ID_COLUMNS if id_column is None else (id_column,)
+    frames = [(str(path), read_table(path, text=tuple(names))) for path in tables]
+    people = list(read_table(subjects)["subject"])
+    variables = settings["variables"]
+    presets = {variables: read_preset(variables)} if isinstance(variables, str) and variables != "all" else {}
+    result = analyse_phenotypes(frames, people, settings, presets)
+    for warning in result.facts["warnings"]:
+        print(f"warning: {warning}", file=sys.stderr)
+    facts = {
+        **result.facts,
+        "settings": settings_record(settings),
+        "inputs": {str(path): sha256_file(path) for path in tables},
+    }
+    meanings = factor_meanings(result.loadings)
+    write_table(eigenvalues, result.eigenvalues, EIGEN_COLUMNS, **facts)
+    write_table(loadings, result.loadings, {"variable": "name of the variable", **meanings}, **facts)
+    write_table(descriptives, result.descriptives, COLUMNS, **facts)
+    write_table(
+        scores,
+        result.scores,
+        {
+            "subject": "person",
+            **{factor: f"score (mean 0, sd 1): {text}" for factor, text in meanings.items()},
+        },
+        **facts,
+    )
+    write_json(model, {**result.model.to_dict(), "settings": settings_record(settings)})

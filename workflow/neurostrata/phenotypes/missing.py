@@ -1,0 +1,182 @@
+"""Missing values: which people and variables are used, and how gaps are filled.
+
+The filling is a plain function of a few numbers (medians, or a mean and a covariance) that are kept
+in model.json, so that new people are treated exactly as the cohort was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+POLICIES = ("complete", "median", "iterative")
+
+
+@dataclass
+class Selection:
+    """Which people and variables go into the analysis, and why the others don't."""
+
+    variables: list[str]
+    people: list[str]
+    left_out_variables: dict[str, str]
+    left_out_people: dict[str, str]
+
+
+def select(
+    table: pd.DataFrame, policy: str, max_missing_variable: float, max_missing_person: float
+) -> Selection:
+    """Choose variables, then people, by their share of missing values; constant variables go too.
+
+    Parameters
+    ----------
+    table
+        Numbers, NaN where missing. Index: subjects.
+    policy
+        One of `POLICIES`. ``complete`` keeps only people without any gap in the variables kept.
+    max_missing_variable, max_missing_person
+        Largest allowed share of missing values. People whose values are all missing don't count for
+        a variable's share: they were not asked.
+    """
+    left_out_people: dict[str, str] = {}
+    left_out_variables: dict[str, str] = {}
+    asked = table.notna().any(axis=1)
+    for subject in table.index[~asked]:
+        left_out_people[subject] = "no phenotypes"
+    present = table[asked]
+    variables: list[str] = []
+    for column in table.columns:
+        values = present[column]
+        share = float(values.isna().mean()) if len(values) else 1.0
+        if share > max_missing_variable:
+            left_out_variables[column] = f"missing in {100 * share:.0f}% of the people"
+        elif _constant(values):
+            left_out_variables[column] = "constant"
+        else:
+            variables.append(column)
+    allowed = 0.0 if policy == "complete" else max_missing_person * len(variables)
+    people: list[str] = []
+    for subject, row in present[variables].iterrows():
+        gaps = int(row.isna().sum())
+        if gaps > allowed:
+            left_out_people[str(subject)] = f"{gaps} of {len(variables)} variables missing"
+        else:
+            people.append(str(subject))
+    # Without the people just left out a variable may have become constant.
+    for column in list(variables):
+        if people and _constant(table.loc[people, column]):
+            left_out_variables[column] = "constant among the people with enough values"
+            variables.remove(column)
+    return Selection(variables, people, left_out_variables, left_out_people)
+
+
+def _constant(values: pd.Series) -> bool:
+    present = values.dropna().to_numpy(dtype=float)
+    if len(present) < 2:
+        return True
+    spread = float(present.max() - present.min())
+    return spread <= 1e-12 * max(1.0, float(np.abs(present).max()))
+
+
+@dataclass
+class Imputation:
+    """How gaps are filled: by `centre` alone, or by regression on the values a person has.
+
+    Attributes
+    ----------
+    centre
+        Median (policy ``median``) or mean (``iterative``) per variable.
+    covariance
+        Covariance of the variables (``iterative``), else None.
+    """
+
+    policy: str
+    centre: Array
+    covariance: Array | None = None
+
+    def fill(self, values: Array) -> Array:
+        """Return people x variables without gaps."""
+        filled = np.array(values, dtype=float)
+        gaps = np.isnan(filled)
+        if self.covariance is None:
+            return np.where(gaps, self.centre, filled)
+        for pattern, rows in _patterns(gaps):
+            if pattern.any():
+                weights = _regression(self.covariance, pattern)
+                filled[np.ix_(rows, pattern)] = (
+                    self.centre[pattern] + (filled[np.ix_(rows, ~pattern)] - self.centre[~pattern]) @ weights
+                )
+        return filled
+
+
+def _patterns(gaps: NDArray[np.bool_]) -> list[tuple[NDArray[np.bool_], NDArray[np.intp]]]:
+    """Group rows that miss the same variables."""
+    unique, inverse = np.unique(gaps, axis=0, return_inverse=True)
+    inverse = inverse.ravel()
+    return [(unique[k], np.flatnonzero(inverse == k)) for k in range(len(unique))]
+
+
+def _regression(covariance: Array, pattern: NDArray[np.bool_]) -> Array:
+    """Weights (present x missing) that predict the missing variables from the present ones."""
+    return (
+        np.linalg.pinv(covariance[np.ix_(~pattern, ~pattern)], hermitian=True)
+        @ covariance[np.ix_(~pattern, pattern)]
+    )
+
+
+def fit_imputation(
+    values: Array, policy: str, tolerance: float = 1e-6, max_iter: int = 200, ridge: float = 0.01
+) -> Imputation:
+    """Learn how to fill gaps.
+
+    ``iterative`` is the EM algorithm for the mean and covariance of a multivariate normal table
+    (Little and Rubin, chapter 11): each gap becomes the regression of that variable on all that the
+    person has, over and over until nothing moves. A small ridge keeps it stable when variables are
+    many and people few.
+
+    Parameters
+    ----------
+    values
+        People x variables, NaN where missing.
+    policy
+        One of `POLICIES`; ``complete`` learns medians, which only new people will need.
+    tolerance
+        Largest change of a filled value, in standard deviations, at which ``iterative`` stops.
+    max_iter
+        Largest number of rounds.
+    ridge
+        Added to the diagonal of the correlation matrix.
+    """
+    if policy != "iterative":
+        return Imputation(policy, np.nanmedian(values, axis=0))
+    centre = np.nanmean(values, axis=0)
+    spread = np.nanstd(values, axis=0, ddof=1)
+    scaled = (values - centre) / spread
+    gaps = np.isnan(scaled)
+    groups = _patterns(gaps)
+    p = values.shape[1]
+    state = Imputation(policy, np.zeros(p), np.eye(p))
+    filled = np.where(gaps, 0.0, scaled)
+    for _ in range(max_iter):
+        mean = filled.mean(axis=0)
+        centred = filled - mean
+        covariance = centred.T @ centred
+        assert state.covariance is not None
+        for pattern, rows in groups:
+            if pattern.any():  # the variance that regression leaves unexplained (the E step)
+                old = state.covariance
+                residual = old[np.ix_(pattern, pattern)] - old[np.ix_(pattern, ~pattern)] @ _regression(
+                    old, pattern
+                )
+                covariance[np.ix_(pattern, pattern)] += len(rows) * residual
+        covariance = covariance / len(filled) + ridge * np.eye(p)
+        state = Imputation(policy, mean, covariance)
+        previous, filled = filled, state.fill(scaled)
+        if not gaps.any() or float(np.abs(filled - previous).max()) < tolerance:
+            break
+    assert state.covariance is not None
+    return Imputation(policy, centre + state.centre * spread, state.covariance * np.outer(spread, spread))

@@ -1,0 +1,40 @@
+"""Cluster profiles: where each cluster's median stands in the whole population (Dimitri et al., Fig. 10)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+
+def population_quantile(values: np.ndarray, point: float) -> float:
+    """Return the share of `values` below `point`, those equal to it counting half."""
+    return float(np.mean(values < point) + 0.5 * np.mean(values == point))
+
+
+def cluster_profiles(
+    clusters: pd.Series, scores: pd.DataFrame, names: Sequence[int] | None = None
+) -> pd.DataFrame:
+    """Return median, its quantile in the population and n, per cluster and factor.
+
+    Parameters
+    ----------
+    clusters
+        Index: subjects; cluster numbers.
+    scores
+        Index: the same subjects; one column per factor, NaN: missing. The population of a factor is
+        everybody here who has it.
+    names
+        All cluster numbers, those included in which nobody has scores (NaN).
+    """
+    rows = []
+    for cluster in sorted(clusters.unique() if names is None else names):
+        members = scores[clusters == cluster]
+        for factor in scores.columns:
+            population = scores[factor].dropna().to_numpy(dtype=float)
+            present = members[factor].dropna().to_numpy(dtype=float)
+            median = float(np.median(present)) if len(present) else np.nan
+            quantile = population_quantile(population, median) if len(present) else np.nan
+            rows.append((cluster, factor, median, quantile, len(present)))
+    return pd.DataFrame(rows, columns=["cluster", "factor", "median", "quantile", "n"])
