@@ -1,0 +1,87 @@
+# make demo   environment, simulated cohort, the whole workflow, report, in demo/
+# make test   everything that is checked before a change lands (about 20 minutes on 2 cores)
+# Both do all of their own set-up in .venv; nothing is installed system-wide.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+CORES ?= 2
+DEMO ?= demo
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+export PATH := $(BIN):$(PATH)
+export PYTHONPATH := $(CURDIR)/workflow
+export PYTHONNOUSERSITE := 1
+
+.PHONY: help env env-dev demo test test-full lint unit workflow-tests cluster browser bench clean
+# One suite after the other: each has the cores to itself, and its time is printed.
+.NOTPARALLEL:
+
+help:
+	@grep -E '^# make' Makefile | sed 's/^# //'
+
+define timed
+	@start=$$(date +%s); $(2); echo "== $(1): $$(( $$(date +%s) - start )) s"
+endef
+
+# ------------------------------------------------------------------------------------ environments
+$(VENV)/.requirements: requirements.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "neurostrata needs Python 3.11 to 3.13, $(PYTHON) is %d.%d; set PYTHON=..." % v)'
+	@echo "Installing the pinned requirements into $(VENV) (once)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.requirements-amico: requirements-amico.txt $(VENV)/.requirements
+	@echo "Installing the NODDI engine (dmri-amico)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-amico.txt
+	@echo "dmri-amico is licensed for research use only, not for commercial use:"
+	@$(BIN)/python -c 'import importlib.metadata as m; print("  " + str(m.metadata("dmri-amico").get("License") or m.metadata("dmri-amico").get("License-Expression") or "see its LICENSE file").splitlines()[0])'
+	@touch $@
+
+$(VENV)/.requirements-dev: requirements-dev.txt $(VENV)/.requirements-amico
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+env: $(VENV)/.requirements-amico
+
+env-dev: $(VENV)/.requirements-dev
+
+# -------------------------------------------------------------------------------------------- demo
+demo: env
+	$(call timed,simulate,if [ ! -e $(DEMO)/cohort/cohort.tsv ]; then python -m neurostrata simulate --output $(DEMO)/cohort --threads $(CORES); fi)
+	$(call timed,workflow,snakemake --directory $(DEMO) --configfile config/demo.yaml --cores $(CORES) --quiet rules reason)
+	@python -m neurostrata summary --results $(DEMO)/results --truth $(DEMO)/cohort/truth
+
+# -------------------------------------------------------------------------------------------- tests
+test: env-dev
+	@start=$$(date +%s); \
+	for suite in lint unit workflow-tests cluster browser; do $(MAKE) --no-print-directory $$suite; done; \
+	echo "== make test: $$(( $$(date +%s) - start )) s"
+
+lint: env-dev
+	$(call timed,lint,ruff check . && ruff format --check . && snakefmt --check Snakefile workflow/rules && mypy --no-error-summary && PYTHONPATH=workflow lint-imports --no-cache && snakemake --lint)
+
+unit: env-dev
+	$(call timed,unit,python -m pytest -q -n $(CORES) -m "not slow" tests/unit tests/real)
+
+workflow-tests: env-dev
+	$(call timed,workflow,python -m pytest -q -m "not slow" tests/workflow)
+
+cluster: env-dev
+	$(call timed,cluster,python -m pytest -q -m "not slow" tests/cluster)
+
+browser: env-dev
+	$(call timed,browser,python -m pytest -q -m "not slow" tests/browser)
+
+# By hand, before a larger change is called done: real brains, null cohorts, kills (about 40 minutes).
+test-full: test
+	$(call timed,slow tests,python -m pytest -q -m slow tests)
+
+bench: env-dev
+	python -m pytest -q tests/benchmarks
+
+clean:
+	rm -rf $(VENV) $(DEMO)

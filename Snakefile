@@ -1,0 +1,69 @@
+"""neurostrata: from multimodal brain images to phenotypic strata."""
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+# The paper's values; a study that has its own config/config.yaml, or --configfile, sets over them.
+configfile: f"{workflow.basedir}/config/config.yaml"
+
+
+if os.path.exists("config/config.yaml"):
+
+    configfile: "config/config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/cohort.smk"
+include: "workflow/rules/anatomy.smk"
+include: "workflow/rules/diffusion.smk"
+include: "workflow/rules/volumes.smk"
+include: "workflow/rules/fusion.smk"
+include: "workflow/rules/phenotypes.smk"
+include: "workflow/rules/strata.smk"
+include: "workflow/rules/report.smk"
+
+
+localrules:
+    all,
+    maps,
+    volumes,
+    models,
+    strata,
+
+
+rule all:
+    default_target: True
+    input:
+        rules.report.output,
+
+
+rule maps:
+    """Every map of every person, on the template."""
+    input:
+        [
+            expand(rules.map_to_template.output, subject=STUDY.with_modality(m), modality=m)
+            for m in MODALITIES
+        ],
+
+
+rule volumes:
+    """One array per modality."""
+    input:
+        expand(rules.normalise.output, modality=MODALITIES),
+
+
+rule models:
+    """Every trained model, its embeddings and its reconstruction table."""
+    input:
+        expand(rules.summarise_experiment.output, experiment=EXPERIMENTS),
+
+
+rule strata:
+    """Phenotype factors, clusters, and how the clusters differ."""
+    input:
+        STRATA_OUTPUTS,

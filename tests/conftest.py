@@ -1,0 +1,26 @@
+"""Shared fixtures."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+REQUIRE_ALL = os.environ.get("NEUROSTRATA_REQUIRE_ALL") == "1"
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the checkout."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Open real data; tests that use it are skipped where NEUROSTRATA_REAL_DATA does not name it."""
+    folder = os.environ.get("NEUROSTRATA_REAL_DATA")
+    if not folder:
+        pytest.skip("NEUROSTRATA_REAL_DATA is not set")
+    return Path(folder)

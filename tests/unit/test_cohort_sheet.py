@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from neurostrata.cohort.discovery import discover_bids, discover_hcp
+from neurostrata.cohort.sheet import read_cohort_sheet, read_qc_sheet, subject_id
+from neurostrata.core.errors import UserError
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"), [("sub-01", "01"), ("01", "01"), ("sub-sub01", None), ("a b", None), ("", None)]
+)
+def test_subject_ids(text: str, wanted: str | None) -> None:
+    if wanted is None:
+        with pytest.raises(UserError, match="letters and digits"):
+            subject_id(text)
+    else:
+        assert subject_id(text) == wanted
+
+
+def test_the_prefix_is_removed_once_and_no_character_more() -> None:
+    assert subject_id("sub-bus1") == "bus1"  # str.strip("sub-") would leave "1"
+
+
+def test_sheet_is_sorted_and_paths_follow_the_sheet(tmp_path: Path) -> None:
+    sheet = write(
+        tmp_path / "in" / "cohort.tsv", "subject\tt1w\tsite\nsub-2\tb.nii.gz\tx\n1\t/a.nii.gz\tn/a\n"
+    )
+    _, rows = read_cohort_sheet(sheet)
+    assert [row["subject"] for row in rows] == ["1", "2"]
+    assert rows[0] == {"subject": "1", "t1w": "/a.nii.gz", "site": ""}
+    assert rows[1]["t1w"] == str(tmp_path / "in" / "b.nii.gz")
+
+
+def test_every_mistake_of_the_sheet_is_listed(tmp_path: Path) -> None:
+    sheet = write(
+        tmp_path / "c.tsv", "subject\tt1w\ttemplate\n01\ta\tyes\nsub-01\tb\tno\nx y\tc\tno\n03\td\tmaybe\n"
+    )
+    with pytest.raises(UserError) as caught:
+        read_cohort_sheet(sheet)
+    text = str(caught.value)
+    assert "line 3: subject 01 stands already in line 2" in text
+    assert "line 4: subject 'x y'" in text
+    assert "line 5: subject 03: template is 'maybe'" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty"),
+        ("t1w\nx\n", "no column 'subject'"),
+        ("subject\tt1w\n", "lists nobody"),
+        ("subject\tsubject\n", "stands twice"),
+    ],
+)
+def test_unusable_sheets(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read_cohort_sheet(write(tmp_path / "c.tsv", text))
+
+
+def test_qc_decisions_need_a_reason_and_a_known_decision(tmp_path: Path) -> None:
+    sheet = write(
+        tmp_path / "qc.tsv", "subject\tmodality\tdecision\treason\n01\t\tdrop\tmotion\n02\tfa\texclude\t\n"
+    )
+    with pytest.raises(UserError) as caught:
+        read_qc_sheet(sheet)
+    assert "decision is 'drop'" in str(caught.value)
+    assert "02: a reason is missing" in str(caught.value)
+
+
+def test_bids_discovery(tmp_path: Path) -> None:
+    raw, derivatives = tmp_path / "raw", tmp_path / "derivatives"
+    for name in (
+        "anat/sub-01_T1w.nii.gz",
+        "dwi/sub-01_dwi.nii.gz",
+        "dwi/sub-01_dwi.bval",
+        "dwi/sub-01_dwi.bvec",
+    ):
+        write(raw / "sub-01" / name, "")
+    write(raw / "sub-02" / "ses-a" / "func" / "x.nii.gz", "")
+    write(raw / "sub-02" / "ses-b" / "anat" / "sub-02_ses-b_T1w.nii.gz", "")
+    write(derivatives / "sub-01" / "anat" / "sub-01_desc-brain_mask.nii.gz", "")
+    write(derivatives / "sub-01" / "anat" / "sub-01_space-MNI_desc-brain_mask.nii.gz", "")
+    first, second = discover_bids([raw, derivatives])
+    assert first["t1w"].endswith("raw/sub-01/anat/sub-01_T1w.nii.gz")
+    assert first["t1w_mask"].endswith("anat/sub-01_desc-brain_mask.nii.gz")
+    assert first["bval"].endswith("sub-01_dwi.bval")
+    assert second["session"] == "b"
+    assert second["t1w"].endswith("sub-02_ses-b_T1w.nii.gz")
+    assert second["dwi"] == ""
+
+
+def test_hcp_discovery(tmp_path: Path) -> None:
+    for name in ("T1w_acpc_dc_restore.nii.gz", "Diffusion/data.nii.gz", "Diffusion/bvals"):
+        write(tmp_path / "100307" / "T1w" / name, "")
+    (row,) = discover_hcp(tmp_path)
+    assert row["subject"] == "100307"
+    assert row["bval"].endswith("Diffusion/bvals")
+    assert row["t1w_mask"] == ""
+    with pytest.raises(UserError, match="not a folder"):
+        discover_hcp(tmp_path / "nowhere")

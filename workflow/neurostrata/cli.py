@@ -1,0 +1,142 @@
+"""The command line: one subcommand per stage, its options read off the function that does the work.
+
+A command is a plain function with typed, keyword-only parameters. ``Path`` gives ``--name FILE``,
+``list[Path]`` and ``list[str]`` take several values, ``int``, ``float`` and ``str`` are what they
+are, ``settings: dict`` takes JSON, and a default of None makes an option (or its value) optional.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import inspect
+import json
+import os
+import sys
+import types
+import typing
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from neurostrata import __version__
+from neurostrata.core.errors import UserError
+
+#: Subcommand -> where its function lives. Modules are imported only when their command runs, since
+#: ants, torch and nilearn each take about a second to load.
+COMMANDS = {
+    "check-cohort": "neurostrata.cohort.commands:check_cohort",
+    "list-people": "neurostrata.cohort.commands:list_people",
+    "prepare-t1w": "neurostrata.imaging.anatomy_commands:prepare_t1w",
+    "template-start": "neurostrata.imaging.anatomy_commands:template_start",
+    "template-register": "neurostrata.imaging.anatomy_commands:template_register",
+    "template-update": "neurostrata.imaging.anatomy_commands:template_update",
+    "template-final": "neurostrata.imaging.anatomy_commands:template_final",
+    "template-mask": "neurostrata.imaging.anatomy_commands:template_mask",
+    "register": "neurostrata.imaging.anatomy_commands:register",
+    "jacobian": "neurostrata.imaging.anatomy_commands:jacobian",
+    "segment-tissue": "neurostrata.imaging.anatomy_commands:segment_tissue",
+    "fit-tensor": "neurostrata.imaging.diffusion_commands:fit_tensor",
+    "fit-noddi": "neurostrata.imaging.diffusion_commands:fit_noddi",
+    "align-diffusion": "neurostrata.imaging.diffusion_commands:align_diffusion",
+    "map-to-template": "neurostrata.imaging.volume_commands:map_to_template",
+    "grid-mask": "neurostrata.imaging.volume_commands:grid_mask",
+    "normalise": "neurostrata.imaging.volume_commands:normalise",
+    "split": "neurostrata.fusion.commands:split",
+    "train": "neurostrata.fusion.commands:train",
+    "embed": "neurostrata.fusion.commands:embed",
+    "evaluate": "neurostrata.fusion.commands:evaluate",
+    "summarise-experiment": "neurostrata.fusion.commands:summarise_experiment",
+    "factor-phenotypes": "neurostrata.phenotypes.commands:factor_phenotypes",
+    "cluster": "neurostrata.strata.commands:cluster",
+    "project": "neurostrata.strata.commands:project",
+    "repartition-strata": "neurostrata.strata.commands:repartition_strata",
+    "compare-strata": "neurostrata.strata.commands:compare_strata",
+    "profile-strata": "neurostrata.strata.commands:profile_strata",
+    "subject-page": "neurostrata.report.commands:subject_page",
+    "provenance": "neurostrata.report.commands:provenance",
+    "report": "neurostrata.report.commands:report",
+    "simulate": "neurostrata.simulation.commands:simulate",
+}
+
+
+def _settings(text: str) -> dict[str, Any]:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError("settings must be a JSON object")
+    return value
+
+
+def _add_option(parser: argparse.ArgumentParser, parameter: inspect.Parameter, kind: Any) -> None:
+    options: dict[str, Any] = {"dest": parameter.name}
+    if parameter.default is inspect.Parameter.empty:
+        options["required"] = True
+    else:
+        options["default"] = parameter.default
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):  # X | None
+        kind = next(part for part in typing.get_args(kind) if part is not type(None))
+        options["nargs"] = "?"  # "--mask" with nothing behind it: a person without that file
+    if typing.get_origin(kind) is list:
+        options["nargs"] = "*"
+        kind = typing.get_args(kind)[0]
+    if kind is bool:
+        options["action"] = argparse.BooleanOptionalAction
+    elif kind is dict or typing.get_origin(kind) is dict:
+        options.update(type=_settings, metavar="JSON")
+    else:
+        options.update(type=kind, metavar=kind.__name__.upper())
+    parser.add_argument("--" + parameter.name.replace("_", "-"), **options)
+
+
+def load_command(name: str) -> Callable[..., Any]:
+    """Return the function of a subcommand; this is what imports its module."""
+    module, function = COMMANDS[name].split(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def command_parser(name: str, function: Callable[..., Any]) -> argparse.ArgumentParser:
+    """Build the parser of one subcommand from its function's signature."""
+    parser = argparse.ArgumentParser(
+        prog=f"neurostrata {name}",
+        description=inspect.getdoc(function),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    hints = typing.get_type_hints(function)
+    for parameter in inspect.signature(function).parameters.values():
+        _add_option(parser, parameter, hints[parameter.name])
+    return parser
+
+
+def _limit_threads(arguments: Sequence[str]) -> None:
+    """Set thread counts and ITK's seed in the environment; they are read when libraries load."""
+    threads = "1"
+    for position, argument in enumerate(arguments):
+        if argument == "--threads" and position + 1 < len(arguments):
+            threads = arguments[position + 1]
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[variable] = threads
+    os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = threads
+    os.environ.setdefault("ANTS_RANDOM_SEED", "1")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one stage.
+
+    Returns
+    -------
+    int
+        0 when it went well, 2 after a :class:`UserError` (its one line goes to standard error).
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    top = argparse.ArgumentParser(prog="neurostrata", description=__doc__)
+    top.add_argument("--version", action="version", version=__version__)
+    top.add_argument("stage", choices=sorted(COMMANDS))
+    stage = top.parse_args(arguments[:1] or ["--help"]).stage
+    _limit_threads(arguments)
+    try:
+        function = load_command(stage)
+        options = command_parser(stage, function).parse_args(arguments[1:])
+        function(**vars(options))
+    except UserError as error:
+        print(f"neurostrata {stage}: {error}", file=sys.stderr)
+        return 2
+    return 0

@@ -1,0 +1,251 @@
+"""What a study consists of: its people, who has which modality, who takes part in what.
+
+The planning logic of the workflow, apart from Snakemake so that it can be tested. Standard library
+only, no image is opened: it runs each time the workflow is parsed.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from neurostrata.cohort.discovery import COLUMNS, discover_bids, discover_hcp
+from neurostrata.cohort.sheet import Row, read_cohort_sheet, read_qc_sheet, read_rows
+from neurostrata.core.config import expand_modalities
+from neurostrata.core.errors import UserError
+from neurostrata.core.files import atomic_path
+
+#: The sheet columns that each source of a modality needs.
+SOURCE_COLUMNS = {
+    "t1w": ("t1w",),
+    "jacobian": ("t1w",),
+    "tissue": ("t1w",),
+    "tensor": ("t1w", "dwi", "bval", "bvec"),
+    "noddi": ("t1w", "dwi", "bval", "bvec"),
+}
+
+
+def required_columns(declaration: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the sheet columns a person must have for a modality (a declaration of ``modalities``)."""
+    if declaration["from"] == "column":
+        space = declaration.get("space", "t1w")
+        return (declaration["column"],) if space == "template" else ("t1w", declaration["column"])
+    return SOURCE_COLUMNS[declaration["from"]]
+
+
+class Study:
+    """People, quality decisions and modalities of one configuration.
+
+    Parameters
+    ----------
+    config
+        Checked and filled (:func:`neurostrata.core.config.check_config`).
+    rows
+        The cohort sheet's rows, sorted by subject.
+    decisions
+        The rows of the quality sheet.
+
+    Attributes
+    ----------
+    modalities : dict
+        Every declared modality, 4-D ones expanded.
+    """
+
+    def __init__(self, config: Mapping[str, Any], rows: Iterable[Row], decisions: Iterable[Row] = ()) -> None:
+        self.config = config
+        self.rows = {row["subject"]: row for row in rows}
+        self.decisions = list(decisions)
+        self.modalities = expand_modalities(config["modalities"])
+        self.experiments = {experiment["name"]: experiment for experiment in config["experiments"]}
+
+    def used_columns(self) -> list[str]:
+        """Return the sheet columns whose files this configuration reads."""
+        used = {"t1w", "t1w_mask"}
+        for modality in self.used_modalities():
+            used |= set(required_columns(self.modalities[modality]))
+        return sorted(used | {"dwi_mask"} if "dwi" in used else used)
+
+    def missing_files(self) -> list[str]:
+        """Return a line for each file that the sheet or the configuration names and that is not there."""
+        lines = [
+            f"subject {subject}: {column}: {path}: no such file"
+            for subject in self.people()
+            for column in self.used_columns()
+            if (path := self.source(subject, column)) and not Path(path).is_file()
+        ]
+        tables = self.config["phenotypes"]["tables"]
+        return lines + [
+            f"phenotypes.tables: {path}: no such file" for path in tables if not Path(path).is_file()
+        ]
+
+    def decision_problems(self) -> list[str]:
+        """Return quality decisions about people or modalities that do not exist."""
+        names = set(self.modalities) | set(self.config["modalities"])
+        problems = []
+        for decision in self.decisions:
+            if decision["subject"] not in self.rows:
+                problems.append(f"{self.config['qc']}: subject {decision['subject']} is not in the cohort")
+            if decision["modality"] and decision["modality"] not in names:
+                problems.append(
+                    f"{self.config['qc']}: subject {decision['subject']}: no such modality: "
+                    f"'{decision['modality']}' (declared: {', '.join(self.modalities)})"
+                )
+        return problems
+
+    def has(self, subject: str, column: str) -> bool:
+        """Tell whether the sheet names a file of this column for this person."""
+        return bool(self.rows[subject].get(column))
+
+    def source(self, subject: str, column: str) -> str:
+        """Return the path in a sheet cell, "" when it is empty."""
+        return self.rows[subject].get(column, "")
+
+    def excluded(self, subject: str, modality: str | None = None) -> Row | None:
+        """Return the decision that excludes a person (from a modality, or altogether), if any."""
+        for decision in self.decisions:
+            if decision["subject"] == subject and decision["decision"] == "exclude":
+                base = modality.rstrip("0123456789") if modality else None
+                if not decision["modality"] or (modality and decision["modality"] in (modality, base)):
+                    return decision
+        return None
+
+    def template_members(self) -> list[str]:
+        """Return whom the template is built from."""
+        barred = {d["subject"] for d in self.decisions if d["decision"] == "exclude_template"}
+        return [
+            subject
+            for subject, row in self.rows.items()
+            if row.get("t1w") and row.get("template", "").lower() != "no" and subject not in barred
+        ]
+
+    def people(self) -> list[str]:
+        """Return everybody who is not excluded altogether."""
+        return [subject for subject in self.rows if not self.excluded(subject)]
+
+    def registered(self) -> list[str]:
+        """Return everybody who has a T1w image and is not excluded altogether."""
+        return [subject for subject in self.people() if self.has(subject, "t1w")]
+
+    def with_modality(self, modality: str) -> list[str]:
+        """Return who has a modality and is not excluded from it."""
+        columns = required_columns(self.modalities[modality])
+        return [
+            subject
+            for subject in self.people()
+            if all(self.has(subject, column) for column in columns) and not self.excluded(subject, modality)
+        ]
+
+    def experiment_members(self, name: str) -> list[str]:
+        """Return who has every modality of an experiment."""
+        groups = [set(self.with_modality(modality)) for modality in self.experiments[name]["modalities"]]
+        return [subject for subject in self.rows if all(subject in group for group in groups)]
+
+    def used_modalities(self) -> list[str]:
+        """Return the modalities that some experiment uses, in the order they are declared."""
+        used = {m for experiment in self.experiments.values() for m in experiment["modalities"]}
+        return [modality for modality in self.modalities if modality in used]
+
+    def group(self, name: str) -> tuple[list[str], list[str]]:
+        """Return a named group's columns and subjects; see ``rule list_people``.
+
+        ``template``, ``people``, ``families``, ``modality-NAME`` or ``experiment-NAME``.
+        """
+        if name == "template":
+            return ["subject"], self.template_members()
+        if name == "people":
+            return ["subject"], self.people()
+        if name == "families":
+            return ["subject", "family"], self.people()
+        kind, _, rest = name.partition("-")
+        if kind == "modality":
+            return ["subject"], self.with_modality(rest)
+        if kind == "experiment":
+            return ["subject", "family", "diagnosis", "site"], self.experiment_members(rest)
+        raise KeyError(name)
+
+    def group_rows(self, name: str) -> list[Row]:
+        """Return the rows of a named group, only its columns."""
+        columns, subjects = self.group(name)
+        return [{column: self.rows[s].get(column, "") for column in columns} for s in subjects]
+
+    def exclusions(self) -> list[Row]:
+        """Return who is left out of what, with reasons: decisions, and missing or incomplete images."""
+        table = [
+            {
+                "subject": d["subject"],
+                "modality": d["modality"] or "all",
+                "stage": "template" if d["decision"] == "exclude_template" else "volumes",
+                "reason": d["reason"],
+            }
+            for d in self.decisions
+        ]
+        for modality in self.used_modalities():
+            for subject in self.people():
+                lacking = [c for c in required_columns(self.modalities[modality]) if not self.has(subject, c)]
+                if lacking:
+                    reason = f"no {', '.join(lacking)} in the cohort sheet"
+                    table.append(
+                        {"subject": subject, "modality": modality, "stage": "volumes", "reason": reason}
+                    )
+        for name, experiment in self.experiments.items():
+            members = set(self.experiment_members(name))
+            for subject in self.people():
+                if subject not in members:
+                    lacking = [m for m in experiment["modalities"] if subject not in self.with_modality(m)]
+                    table.append(
+                        {
+                            "subject": subject,
+                            "modality": ", ".join(lacking),
+                            "stage": f"experiment {name}",
+                            "reason": "the model needs every modality of the experiment",
+                        }
+                    )
+        return table
+
+
+def load_study(config: Mapping[str, Any], rescan: bool = True) -> Study:
+    """Read the sheets that a configuration names.
+
+    Parameters
+    ----------
+    config
+        Checked and filled.
+    rescan
+        Without a sheet (``cohort.bids``, ``cohort.hcp``): search the folders again and write what was
+        found to ``OUTPUT/cohort/discovered.tsv``; False reads that file (jobs do, scanning is slow).
+    """
+    source = config["cohort"]
+    chosen = [key for key in ("sheet", "bids", "hcp") if source.get(key)]
+    if len(chosen) != 1:
+        given = " and ".join(chosen) or "none"
+        raise UserError(f"cohort: exactly one of sheet, bids and hcp is wanted, {given} is set")
+    if chosen == ["sheet"]:
+        _, rows = read_cohort_sheet(source["sheet"])
+    else:
+        discovered = Path(config["output"]) / "cohort" / "discovered.tsv"
+        if rescan or not discovered.exists():
+            bids = source["bids"]
+            rows = (
+                discover_hcp(source["hcp"])
+                if source["hcp"]
+                else discover_bids([bids] if isinstance(bids, str) else bids)
+            )
+            _write_rows(discovered, COLUMNS, rows)
+        else:
+            rows = read_rows(discovered)[1]
+    decisions = read_qc_sheet(config["qc"]) if config["qc"] else []
+    return Study(config, rows, decisions)
+
+
+def _write_rows(path: Path, columns: list[str], rows: list[Row]) -> None:
+    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, columns, delimiter="\t", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_group(path: str | Path, columns: list[str], rows: list[Row]) -> None:
+    """Write the rows of a group (or any text table) as TSV."""
+    _write_rows(Path(path), columns, rows)

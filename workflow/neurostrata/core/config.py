@@ -1,0 +1,205 @@
+"""Checking the configuration against its closed schemas, and filling in the defaults they give.
+
+Imported while the workflow is parsed, so: standard library, PyYAML and jsonschema only.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from neurostrata.core.errors import UserError
+
+SCHEMAS = Path(__file__).resolve().parents[2] / "schemas"
+
+
+def _inline(node: Any, folder: Path) -> Any:
+    """Replace every ``$ref`` to a file beside the schema by that file's content."""
+    if isinstance(node, dict):
+        if isinstance(node.get("$ref"), str) and not node["$ref"].startswith("#"):
+            referenced = _read(folder / node["$ref"])
+            return {**referenced, **{key: _inline(v, folder) for key, v in node.items() if key != "$ref"}}
+        return {key: _inline(value, folder) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_inline(value, folder) for value in node]
+    return node
+
+
+@cache
+def _read(path: Path) -> dict[str, Any]:
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content.pop("$schema", None)
+    return _inline(content, path.parent)
+
+
+def load_schema(name: str) -> dict[str, Any]:
+    """Return the schema ``workflow/schemas/{name}.schema.yaml``, references inlined."""
+    return copy.deepcopy(_read(SCHEMAS / f"{name}.schema.yaml"))
+
+
+def fill_defaults(value: Any, schema: Mapping[str, Any]) -> Any:
+    """Return `value` with every missing key that has a default in `schema` filled in, recursively."""
+    if isinstance(value, dict):
+        schema = _matching_branch(value, schema)
+        filled = dict(value)
+        for key, part in schema.get("properties", {}).items():
+            if key not in filled and "default" in part:
+                filled[key] = copy.deepcopy(part["default"])
+            if key in filled:
+                filled[key] = fill_defaults(filled[key], part)
+        extra = schema.get("additionalProperties")
+        if isinstance(extra, dict):
+            for key in filled.keys() - schema.get("properties", {}).keys():
+                filled[key] = fill_defaults(filled[key], extra)
+        return filled
+    if isinstance(value, list) and isinstance(schema.get("items"), dict):
+        return [fill_defaults(item, schema["items"]) for item in value]
+    return value
+
+
+def _matching_branch(value: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Pick the branch of a ``oneOf`` whose constants (such as ``from: tensor``) agree with `value`."""
+    for branch in [*schema.get("oneOf", []), *schema.get("anyOf", [])]:
+        constants = {
+            key: part["const"] for key, part in branch.get("properties", {}).items() if "const" in part
+        }
+        if constants and all(value.get(key) == constant for key, constant in constants.items()):
+            return {**schema, **branch}
+    return schema
+
+
+def section_defaults(name: str) -> dict[str, Any]:
+    """Return a section of the configuration as it is when the user sets nothing."""
+    return fill_defaults({}, load_schema(name))
+
+
+def _where(path: list[Any]) -> str:
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text or "the configuration"
+
+
+def _known_keys(schema: Mapping[str, Any], value: Any) -> list[str]:
+    keys = set(schema.get("properties", {}))
+    if isinstance(value, dict):
+        keys |= set(_matching_branch(value, schema).get("properties", {}))
+    return sorted(keys)
+
+
+def _explain(error: Any) -> Iterator[str]:
+    place = _where(list(error.absolute_path))
+    if error.validator == "additionalProperties":
+        known = _known_keys(error.schema, error.instance)
+        for key in sorted(set(error.instance) - set(known)):
+            close = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
+            hint = f"did you mean '{close[0]}'?" if close else f"known keys: {', '.join(known)}"
+            yield f"{place}: unknown key '{key}'; {hint}"
+    elif error.validator in ("oneOf", "anyOf") and error.context:
+        # Report the branch that was meant: the one whose constants agree, else the shortest complaint.
+        def off(branch: int) -> tuple[bool, int]:
+            complaints = [e for e in error.context if e.schema_path[0] == branch]
+            return any(e.validator == "const" for e in complaints), len(complaints)
+
+        best = min({e.schema_path[0] for e in error.context}, key=off)
+        chosen = [e for e in error.context if e.schema_path[0] == best]
+        if all(e.validator == "type" for e in error.context):
+            yield f"{place}: {error.message}"
+        else:
+            for complaint in chosen:
+                yield from _explain(complaint)
+    elif error.validator == "required":
+        yield f"{place}: {error.message.replace(' is a required property', ' is missing')}"
+    else:
+        yield f"{place}: {error.message}"
+
+
+def schema_problems(value: Any, schema: Mapping[str, Any]) -> list[str]:
+    """Return every disagreement of `value` with `schema`, one line each, unknown keys with a suggestion."""
+    from jsonschema import Draft202012Validator
+
+    errors = sorted(Draft202012Validator(schema).iter_errors(value), key=lambda e: list(map(str, e.path)))
+    return list(dict.fromkeys(line for error in errors for line in _explain(error)))
+
+
+def model_names() -> list[str]:
+    """Return the names of all models that have a schema of options."""
+    return sorted(
+        path.name.removesuffix(".schema.yaml") for path in (SCHEMAS / "models").glob("*.schema.yaml")
+    )
+
+
+def _model_problems(config: Mapping[str, Any]) -> Iterator[str]:
+    """Check what one schema cannot say: model options, references between sections, unique names."""
+    names: set[str] = set()
+    modalities = expand_modalities(config.get("modalities", {}))
+    for position, experiment in enumerate(config.get("experiments", [])):
+        place = f"experiments[{position}]"
+        if experiment["name"] in names:
+            yield f"{place}: the name '{experiment['name']}' is taken by an earlier experiment"
+        names.add(experiment["name"])
+        if experiment["model"] not in model_names():
+            yield f"{place}.model: '{experiment['model']}' is none of {', '.join(model_names())}"
+        else:
+            schema = load_schema(f"models/{experiment['model']}")
+            for line in schema_problems(experiment.get("options", {}), schema):
+                yield f"{place}.options.{line}"
+        for modality in experiment["modalities"]:
+            if modality not in modalities:
+                yield f"{place}.modalities: '{modality}' is not declared under modalities ({', '.join(modalities)})"
+
+
+def expand_modalities(modalities: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return modality name -> its declaration, a 4-D one of n components as n modalities.
+
+    ``icn: {components: 53}`` becomes ``icn01`` .. ``icn53``, each with its ``component`` (from 0).
+    """
+    expanded: dict[str, dict[str, Any]] = {}
+    for name, declaration in modalities.items():
+        count = declaration.get("components")
+        if count:
+            width = len(str(count))
+            for component in range(count):
+                expanded[f"{name}{component + 1:0{width}d}"] = {**declaration, "component": component}
+        else:
+            expanded[name] = dict(declaration)
+    return expanded
+
+
+def check_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Check a configuration and fill in every default.
+
+    Parameters
+    ----------
+    config
+        As read from YAML, overlays merged.
+
+    Returns
+    -------
+    dict
+        The whole configuration, with the options of each experiment's model filled in too.
+
+    Raises
+    ------
+    UserError
+        With all problems, one per line, each naming its key.
+    """
+    schema = load_schema("config")
+    problems = schema_problems(dict(config), schema)
+    if problems:
+        raise UserError("the configuration has problems:\n  " + "\n  ".join(problems))
+    filled = fill_defaults(dict(config), schema)
+    problems = list(_model_problems(filled))
+    if problems:
+        raise UserError("the configuration has problems:\n  " + "\n  ".join(problems))
+    for experiment in filled["experiments"]:
+        experiment["options"] = fill_defaults(
+            experiment.get("options", {}), load_schema(f"models/{experiment['model']}")
+        )
+    return filled

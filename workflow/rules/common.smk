@@ -1,0 +1,157 @@
+"""The library on the path, the checked configuration, the study, and what rules share."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+LIBRARY = str(Path(workflow.basedir) / "workflow")
+sys.path.insert(0, LIBRARY)  # for the planning modules: standard library, PyYAML and jsonschema only
+
+from neurostrata.cohort.study import load_study
+from neurostrata.core.config import check_config
+from neurostrata.core.errors import UserError
+from neurostrata.core.settings import rows_digest, settings_text
+
+shell.executable("bash")
+# Each job finds the library by this, in whatever environment it runs (Snakemake strips PYTHONPATH
+# from the environment of conda jobs).
+shell.prefix(
+    "set -euo pipefail; export PYTHONNOUSERSITE=1 PYTHONPATH=%s; "
+    % shlex.quote(LIBRARY).replace("{", "{{").replace("}", "}}")
+)
+
+
+def stop(error):
+    """End before anything is planned: the user's mistake in plain words, exit status 2."""
+    print(f"neurostrata: {error}", file=sys.stderr)
+    sys.exit(2)
+
+
+try:
+    CONFIG = check_config({key: value for key, value in config.items() if key != "pathvars"})
+    STUDY = load_study(CONFIG, rescan=workflow.is_main_process)
+except UserError as error:
+    stop(error)
+
+config["pathvars"] = {"results": CONFIG["output"], "logs": "logs", "benchmarks": "benchmarks"}
+
+
+pathvars:
+    results=CONFIG["output"],
+
+
+EXPERIMENTS = list(STUDY.experiments)
+MODALITIES = STUDY.used_modalities()
+DIFFUSION_ALIGNED = CONFIG["diffusion"]["space"] == "T1w"
+
+
+wildcard_constraints:
+    subject="[A-Za-z0-9]+",
+    iteration="[0-9]+",
+    modality="[A-Za-z0-9]+",
+    experiment="[A-Za-z0-9._-]+",
+    fold="[0-9]+|all",
+    group="[A-Za-z0-9._-]+",
+
+
+def settings(stage, **values):
+    """Return the one tracked parameter of a rule: exactly the settings that its results depend on."""
+    imaging = stage in IMAGING_STAGES
+    return settings_text(stage, CONFIG["imaging_seed" if imaging else "seed"], values)
+
+
+IMAGING_STAGES = {
+    "prepare_t1w",
+    "template_start",
+    "template_register",
+    "template_update",
+    "template_final",
+    "template_mask",
+    "register",
+    "jacobian",
+    "segment_tissue",
+    "fit_tensor",
+    "fit_noddi",
+    "align_diffusion",
+    "map_to_template",
+    "grid_mask",
+}
+
+
+def subject_path(kind, rest):
+    """Return the pattern of a derivative: ``subject_path("anat", "desc-preproc_T1w.nii.gz")``."""
+    return f"<results>/derivatives/sub-{{subject}}/{kind}/sub-{{subject}}_{rest}"
+
+
+def pattern(output, **wildcards):
+    """Return an output's path with ``{subject}`` left open, for a command that works on many people.
+
+    Used in shell commands as a plain variable, so that Snakemake does not track it as a parameter.
+    """
+    text = str(output)
+    for name, value in wildcards.items():
+        text = text.replace("{%s}" % name, str(value))
+    return text
+
+
+RESULTS = CONFIG["output"]
+
+
+def sheet(column):
+    """Return an input function that gives a person's cell of the cohort sheet ([] when empty)."""
+
+    def cell(wildcards):
+        return STUDY.source(wildcards.subject, column) or []
+
+    return cell
+
+
+def gigabytes(base, per_input=0.0):
+    """Return a `mem_mb` function: a base plus a multiple of the inputs' size, doubled at each retry."""
+
+    def mem_mb(wildcards, input, attempt):
+        return int((base * 1000 + per_input * input.size_mb) * 2 ** (attempt - 1))
+
+    return mem_mb
+
+
+def minutes(base):
+    """Return a `runtime` function, doubled at each retry."""
+
+    def runtime(wildcards, attempt):
+        return base * 2 ** (attempt - 1)
+
+    return runtime
+
+
+def gate():
+    """Check every person's files before the first job; a mistake ends the run with exit status 2."""
+    check = {"config": SELECTION, "version": 1, "seed": 0}
+    command = [sys.executable, "-m", "neurostrata", "check-cohort", "--settings", json.dumps(check)]
+    command += ["--cache", HEADER_CACHE]
+    environment = {**os.environ, "PYTHONPATH": LIBRARY, "PYTHONNOUSERSITE": "1"}
+    if subprocess.run(command, env=environment).returncode:
+        sys.exit(2)
+
+
+# What decides who takes part in what; the check and the lists of people get this and no more.
+SELECTION = {key: CONFIG[key] for key in ("output", "cohort", "qc", "modalities")} | {
+    "experiments": [
+        {key: e[key] for key in ("name", "model", "modalities", "validation")} for e in CONFIG["experiments"]
+    ],
+    "phenotypes": {key: CONFIG["phenotypes"][key] for key in ("tables", "id_column")},
+}
+
+
+HEADER_CACHE = f"{RESULTS}/cohort/headers.json"
+
+# Snakemake would end with its own message about a missing input before the gate could speak.
+if workflow.is_main_process and (missing := STUDY.missing_files()):
+    stop("files are missing:\n  " + "\n  ".join(missing))
+
+
+onstart:
+    gate()

@@ -1,0 +1,182 @@
+"""Fusion models: splits, training, embeddings, reconstruction."""
+
+
+def experiment_settings(stage, *keys, training=False):
+    """Return a params function: the experiment's keys that a stage depends on."""
+
+    def chosen(wildcards):
+        experiment = STUDY.experiments[wildcards.experiment]
+        values = {"experiment": {key: experiment[key] for key in ("name", *keys)}}
+        if training:
+            values["training"] = CONFIG["training"]
+        return settings(stage, **values)
+
+    return chosen
+
+
+def arrays(wildcards):
+    """The arrays of an experiment's modalities, in its order."""
+    modalities = STUDY.experiments[wildcards.experiment]["modalities"]
+    return expand(rules.normalise.output.array, modality=modalities)
+
+
+def folds(experiment):
+    """The names of an experiment's folds, without the final model of everybody."""
+    experiment = STUDY.experiments[experiment]
+    if not experiment["analyses"]["reconstruction"]:
+        return []
+    validation = experiment["validation"]
+    return list(range(validation["folds"] if validation["method"] == "kfold" else 1))
+
+
+MODEL_KEYS = ("model", "modalities", "limits", "options", "training")
+
+
+rule split:
+    """Divide the people of an experiment into training and test sets; families stay together."""
+    input:
+        people="<results>/cohort/groups/experiment-{experiment}.tsv",
+    output:
+        "<results>/experiments/{experiment}/splits.tsv",
+    log:
+        "<logs>/split/{experiment}.log",
+    benchmark:
+        "<benchmarks>/split/{experiment}.tsv"
+    conda:
+        "../../envs/fusion.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        settings=experiment_settings("split", "validation"),
+    shell:
+        "python -m neurostrata split --subjects {input.people:q} --output {output:q}"
+        " --settings {params.settings:q} > {log:q} 2>&1"
+
+
+rule train:
+    """Train a model on the training people of a fold (`all`: everybody)."""
+    input:
+        volumes=arrays,
+        splits=rules.split.output,
+        mask=rules.grid_mask.output,
+    output:
+        model=directory("<results>/experiments/{experiment}/fold-{fold}/model"),
+        history="<results>/experiments/{experiment}/fold-{fold}/history.tsv",
+        limits="<results>/experiments/{experiment}/fold-{fold}/limits.json",
+    log:
+        "<logs>/train/{experiment}/{fold}.log",
+    benchmark:
+        "<benchmarks>/train/{experiment}/{fold}.tsv"
+    conda:
+        "../../envs/fusion.yaml"
+    threads: 8
+    resources:
+        mem_mb=gigabytes(16),
+        runtime=minutes(2880),  # the paper: 10 folds in about two weeks on a Titan V
+        gpu=1,
+    params:
+        settings=experiment_settings("train", *MODEL_KEYS, training=True),
+    shell:
+        "python -m neurostrata train --volumes {input.volumes:q} --splits {input.splits:q}"
+        " --mask {input.mask:q} --fold {wildcards.fold} --model {output.model:q}"
+        " --history {output.history:q} --limits {output.limits:q}"
+        " --checkpoints {RESULTS:q}/experiments/{wildcards.experiment}/fold-{wildcards.fold}/checkpoints"
+        " --threads {threads} --settings {params.settings:q} > {log:q} 2>&1"
+
+
+rule embed:
+    """Compute everybody's embedding with the model of a fold."""
+    input:
+        model=rules.train.output.model,
+        volumes=arrays,
+        splits=rules.split.output,
+        limits=rules.train.output.limits,
+    output:
+        "<results>/experiments/{experiment}/fold-{fold}/embeddings.tsv",
+    log:
+        "<logs>/embed/{experiment}/{fold}.log",
+    benchmark:
+        "<benchmarks>/embed/{experiment}/{fold}.tsv"
+    conda:
+        "../../envs/fusion.yaml"
+    threads: 4
+    resources:
+        mem_mb=gigabytes(8),
+        runtime=minutes(120),
+        gpu=1,
+    params:
+        settings=experiment_settings("embed", *MODEL_KEYS, training=True),
+    shell:
+        "python -m neurostrata embed --model {input.model:q} --volumes {input.volumes:q}"
+        " --splits {input.splits:q} --limits {input.limits:q} --fold {wildcards.fold}"
+        " --output {output:q} --threads {threads} --settings {params.settings:q} > {log:q} 2>&1"
+
+
+rule evaluate:
+    """Measure how well a fold's test people are decoded, beside the mean image and PCA."""
+    input:
+        model=rules.train.output.model,
+        volumes=arrays,
+        splits=rules.split.output,
+        limits=rules.train.output.limits,
+        mask=rules.grid_mask.output,
+    output:
+        table="<results>/experiments/{experiment}/fold-{fold}/reconstruction.tsv",
+        examples="<results>/experiments/{experiment}/fold-{fold}/examples.npz",
+    log:
+        "<logs>/evaluate/{experiment}/{fold}.log",
+    benchmark:
+        "<benchmarks>/evaluate/{experiment}/{fold}.tsv"
+    conda:
+        "../../envs/fusion.yaml"
+    threads: 4
+    resources:
+        mem_mb=gigabytes(16),
+        runtime=minutes(240),
+        gpu=1,
+    params:
+        settings=experiment_settings("evaluate", *MODEL_KEYS, training=True),
+    shell:
+        "python -m neurostrata evaluate --model {input.model:q} --volumes {input.volumes:q}"
+        " --splits {input.splits:q} --limits {input.limits:q} --mask {input.mask:q}"
+        " --fold {wildcards.fold} --output {output.table:q} --examples {output.examples:q}"
+        " --threads {threads} --settings {params.settings:q} > {log:q} 2>&1"
+
+
+rule summarise_experiment:
+    """Gather the folds' tables, and take over the final model and its embeddings."""
+    input:
+        tables=lambda wildcards: expand(
+            rules.evaluate.output.table, experiment=wildcards.experiment, fold=folds(wildcards.experiment)
+        ),
+        model="<results>/experiments/{experiment}/fold-all/model",
+        embeddings="<results>/experiments/{experiment}/fold-all/embeddings.tsv",
+    output:
+        reconstruction=report(
+            "<results>/experiments/{experiment}/reconstruction.tsv",
+            caption="../report/reconstruction.rst",
+            category="Experiments",
+            subcategory="{experiment}",
+            labels={"table": "Reconstruction"},
+        ),
+        embeddings="<results>/experiments/{experiment}/embeddings.tsv",
+        model=directory("<results>/experiments/{experiment}/model"),
+    log:
+        "<logs>/summarise_experiment/{experiment}.log",
+    benchmark:
+        "<benchmarks>/summarise_experiment/{experiment}.tsv"
+    conda:
+        "../../envs/fusion.yaml"
+    threads: 1
+    resources:
+        mem_mb=gigabytes(1),
+        runtime=minutes(10),
+    params:
+        settings=experiment_settings("summarise_experiment", "model"),
+    shell:
+        "python -m neurostrata summarise-experiment --folds $(dirname {input.tables:q})"
+        " --final $(dirname {input.embeddings:q}) --reconstruction {output.reconstruction:q}"
+        " --embeddings {output.embeddings:q} --model {output.model:q}"
+        " --settings {params.settings:q} > {log:q} 2>&1"

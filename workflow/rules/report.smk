@@ -1,0 +1,96 @@
+"""The report: a page for each person, what was run and with what, and the one page for all."""
+
+REPORT_SETTINGS = settings("report", **{key: value for key, value in CONFIG.items() if key != "seed"})
+
+
+rule subject_page:
+    """Show one person's images, mask and maps on a page."""
+    input:
+        lambda wildcards: [
+            str(path).replace("{subject}", wildcards.subject)
+            for path in [*rules.register.output, *rules.jacobian.output, *rules.prepare_t1w.output]
+        ]
+        + expand(
+            rules.map_to_template.output,
+            subject=wildcards.subject,
+            modality=[m for m in MODALITIES if wildcards.subject in STUDY.with_modality(m)],
+        ),
+        rules.template_final.output.template,
+        rules.template_mask.output.mask,
+    output:
+        "<results>/report/subjects/sub-{subject}.html",
+    log:
+        "<logs>/subject_page/{subject}.log",
+    benchmark:
+        "<benchmarks>/subject_page/{subject}.tsv"
+    conda:
+        "../../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=gigabytes(1.5, per_input=0.02),
+        runtime=minutes(15),
+    params:
+        settings=settings("subject_page", **CONFIG["report"]),
+    shell:
+        "python -m neurostrata subject-page --results {RESULTS:q} --subject {wildcards.subject}"
+        " --output {output:q} --settings {params.settings:q} > {log:q} 2>&1"
+
+
+rule provenance:
+    """Record the versions, seeds, settings and inputs of the study."""
+    input:
+        rules.check_cohort.output,
+        STRATA_OUTPUTS,
+        expand(rules.summarise_experiment.output, experiment=EXPERIMENTS),
+        rules.template_final.output,
+    output:
+        "<results>/provenance.json",
+    log:
+        "<logs>/provenance.log",
+    benchmark:
+        "<benchmarks>/provenance.tsv"
+    conda:
+        "../../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        settings=settings("provenance", **{k: v for k, v in CONFIG.items() if k not in ("seed", "report")}),
+    shell:
+        "python -m neurostrata provenance --results {RESULTS:q} --output {output:q}"
+        " --settings {params.settings:q} > {log:q} 2>&1"
+
+
+rule report:
+    """Write the report: what was found, or that nothing was, with every table and figure behind it."""
+    input:
+        rules.check_cohort.output,
+        rules.template_final.output,
+        rules.template_mask.output,
+        expand(rules.subject_page.output, subject=STUDY.registered()),
+        expand(rules.summarise_experiment.output, experiment=EXPERIMENTS),
+        STRATA_OUTPUTS,
+        rules.provenance.output,
+    output:
+        "<results>/report/index.html",
+    log:
+        "<logs>/report.log",
+    benchmark:
+        "<benchmarks>/report.tsv"
+    conda:
+        "../../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=gigabytes(2),
+        runtime=minutes(60),
+    params:
+        settings=REPORT_SETTINGS,
+    shell:
+        "python -m neurostrata report --results {RESULTS:q} --output {output:q}"
+        " --settings {params.settings:q} > {log:q} 2>&1"
+
+
+localrules:
+    provenance,
+    report,

@@ -1,0 +1,123 @@
+"""Every modality on one grid, one memory-mapped array each."""
+
+GRID = {key: CONFIG["volumes"][key] for key in ("resolution_mm", "downsample", "shape")}
+
+
+def map_inputs(wildcards):
+    """The image of a modality and what brings it to the template; [] for what it does not need."""
+    modality = STUDY.modalities[wildcards.modality]
+
+    def of(path):
+        return str(path).replace("{subject}", wildcards.subject)
+
+    to_template = {"affine": of(rules.register.output.affine), "warp": of(rules.register.output.warp)}
+    from_dwi = to_template.copy()
+    if not DIFFUSION_ALIGNED:
+        from_dwi["alignment"] = of(rules.align_diffusion.output[0])
+    inputs = dict.fromkeys(("affine", "warp", "alignment", "jacobian", "fwf"), [])
+    origin = modality["from"]
+    if origin == "t1w":
+        inputs |= to_template | {"image": of(rules.prepare_t1w.output.t1w)}
+    elif origin == "jacobian":
+        inputs["image"] = of(getattr(rules.jacobian.output, modality["measure"]))
+    elif origin == "tensor":
+        inputs |= from_dwi | {"image": of(getattr(rules.fit_tensor.output, modality["measure"]))}
+    elif origin == "noddi":
+        inputs |= from_dwi | {"image": of(getattr(rules.fit_noddi.output, modality["measure"]))}
+        if modality["tissue_weighted"]:
+            inputs["fwf"] = of(rules.fit_noddi.output.fwf)
+    elif origin == "tissue":
+        inputs |= to_template | {"image": of(getattr(rules.segment_tissue.output, modality["tissue"]))}
+        if modality["modulate"]:
+            inputs["jacobian"] = of(rules.jacobian.output.absolute)
+    else:
+        inputs |= {"t1w": to_template, "dwi": from_dwi, "template": {}}[modality["space"]]
+        inputs["image"] = STUDY.source(wildcards.subject, modality["column"])
+    return inputs
+
+
+rule map_to_template:
+    """Bring one map of one person to the fusion grid, with one interpolation."""
+    input:
+        unpack(map_inputs),
+        template=rules.template_final.output.template,
+    output:
+        subject_path("fusion", "space-study_desc-{modality}_map.nii.gz"),
+    log:
+        "<logs>/map_to_template/{modality}/{subject}.log",
+    benchmark:
+        "<benchmarks>/map_to_template/{modality}/{subject}.tsv"
+    conda:
+        "../../envs/anatomy.yaml"
+    threads: 1
+    resources:
+        mem_mb=gigabytes(2, per_input=0.05),
+        runtime=minutes(20),
+    params:
+        settings=lambda wildcards: settings(
+            "map_to_template", **GRID, modality=STUDY.modalities[wildcards.modality]
+        ),
+    shell:
+        "python -m neurostrata map-to-template --image {input.image:q} --template {input.template:q}"
+        " --subject {wildcards.subject} --modality {wildcards.modality} --output {output:q}"
+        " --affine {input.affine:q} --warp {input.warp:q} --alignment {input.alignment:q}"
+        " --jacobian {input.jacobian:q} --fwf {input.fwf:q} --threads {threads}"
+        " --settings {params.settings:q} > {log:q} 2>&1"
+
+
+rule grid_mask:
+    """Bring the template's brain mask to the fusion grid."""
+    input:
+        mask=rules.template_mask.output.mask,
+        template=rules.template_final.output.template,
+    output:
+        "<results>/volumes/mask.nii.gz",
+    log:
+        "<logs>/grid_mask.log",
+    benchmark:
+        "<benchmarks>/grid_mask.tsv"
+    conda:
+        "../../envs/anatomy.yaml"
+    threads: 1
+    resources:
+        mem_mb=gigabytes(1),
+        runtime=minutes(10),
+    params:
+        settings=settings("grid_mask", **GRID),
+    shell:
+        "python -m neurostrata grid-mask --mask {input.mask:q} --template {input.template:q}"
+        " --output {output:q} --settings {params.settings:q} > {log:q} 2>&1"
+
+
+rule normalise:
+    """Gather one modality of everybody in one array and find its intensity limits."""
+    input:
+        people="<results>/cohort/groups/modality-{modality}.tsv",
+        mask=rules.grid_mask.output,
+        maps=lambda wildcards: expand(
+            rules.map_to_template.output,
+            subject=STUDY.with_modality(wildcards.modality),
+            modality=wildcards.modality,
+        ),
+    output:
+        array="<results>/volumes/{modality}.npy",
+        facts="<results>/volumes/{modality}.json",
+    log:
+        "<logs>/normalise/{modality}.log",
+    benchmark:
+        "<benchmarks>/normalise/{modality}.tsv"
+    conda:
+        "../../envs/anatomy.yaml"
+    threads: 1
+    resources:
+        mem_mb=gigabytes(4),
+        runtime=minutes(120),
+    params:
+        settings=lambda wildcards: settings(
+            "normalise", percentiles=CONFIG["volumes"]["percentiles"], **GRID
+        ),
+    shell:
+        "python -m neurostrata normalise --subjects {input.people:q}"
+        " --pattern {RESULTS:q}/derivatives/sub-{{subject}}/fusion/sub-{{subject}}_space-study_desc-{wildcards.modality}_map.nii.gz"
+        " --mask {input.mask:q} --modality {wildcards.modality} --output {output.array:q}"
+        " --settings {params.settings:q} > {log:q} 2>&1"
