@@ -1,0 +1,1 @@
+"""Fusion models: splits, training, embeddings and how well images are decoded."""

@@ -1,0 +1,291 @@
+"""The fusion stages: split, train, embed, evaluate, summarise-experiment."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from neurostrata.core.errors import UserError
+from neurostrata.core.files import (
+    atomic_directory,
+    atomic_path,
+    read_json,
+    settings_record,
+    sidecar_path,
+    write_json,
+    write_sidecar,
+)
+from neurostrata.core.tables import read_table, write_table
+from neurostrata.fusion.data import ModalityVolumes, VolumeSet, fold_limits, open_volumes
+from neurostrata.fusion.interface import FusionModel, TrainingSettings
+from neurostrata.fusion.splits import make_splits, people_of
+
+
+def _read_splits(path: Path) -> pd.DataFrame:
+    return read_table(path, text=("subject", "fold", "role"))
+
+
+def _read_mask(path: Path, volumes: list[ModalityVolumes]) -> np.ndarray:
+    """Read the brain mask and see that it is on the volumes' grid."""
+    import nibabel
+
+    image = nibabel.load(path)
+    mask = np.asanyarray(image.dataobj) > 0  # type: ignore[attr-defined]
+    for volume in volumes:
+        if mask.shape != volume.array.shape[1:]:
+            raise UserError(
+                f"{path}: grid {mask.shape} differs from that of '{volume.name}' {volume.array.shape[1:]}"
+            )
+        if not np.allclose(image.affine, volume.info["affine"], atol=1e-3):  # type: ignore[attr-defined]
+            raise UserError(
+                f"{path}: lies elsewhere in space than '{volume.name}' (affines differ); rerun grid_mask"
+            )
+    if not mask.any():
+        raise UserError(f"{path}: the brain mask is empty")
+    return mask
+
+
+def _training(settings: dict[str, Any], threads: int) -> TrainingSettings:
+    override = settings["experiment"].get("training", {})
+    return TrainingSettings.resolve(settings["training"], override, settings["seed"], threads)
+
+
+def _load_model(folder: Path, volumes: list[ModalityVolumes]) -> FusionModel:
+    """Read a bundle and see that it was trained on such volumes."""
+    from neurostrata.fusion.bundle import load_bundle
+
+    model, description = load_bundle(folder)
+    names = [volume.name for volume in volumes]
+    if model.modalities != names:
+        raise UserError(
+            f"{folder}: was trained on {', '.join(model.modalities)}, given are {', '.join(names)}"
+        )
+    if model.shape != tuple(volumes[0].array.shape[1:]):
+        raise UserError(
+            f"{folder}: was trained on a grid of {model.shape}, given is {volumes[0].array.shape[1:]}"
+        )
+    if not np.allclose(description["grid"]["affine"], volumes[0].info["affine"], atol=1e-3):
+        raise UserError(f"{folder}: was trained on another grid in space (affines differ)")
+    return model
+
+
+def split(*, subjects: Path, output: Path, settings: dict[str, Any]) -> None:
+    """Divide the people of an experiment into training and test sets, families kept together.
+
+    `subjects` has the columns subject, family, diagnosis, site (cells may be empty). `output` gets one row
+    per person and fold; fold "all" has everybody in training.
+    """
+    people = read_table(subjects, text=("subject", "family", "diagnosis", "site"))
+    splits = make_splits(people, settings["experiment"]["validation"], settings["seed"])
+    counts = splits.groupby(["fold", "role"]).size()
+    write_table(
+        output,
+        splits,
+        columns={
+            "subject": "Person",
+            "fold": "Fold; in 'all' everybody trains",
+            "role": "train or test",
+        },
+        Description="Who trains and who is tested; members of a family always share a role.",
+        People={f"{fold} {role}": int(count) for (fold, role), count in counts.items()},
+        Settings=settings_record(settings),
+    )
+
+
+def train(
+    *,
+    volumes: list[Path],
+    splits: Path,
+    mask: Path,
+    fold: str,
+    model: Path,
+    history: Path,
+    limits: Path,
+    checkpoints: Path,
+    settings: dict[str, Any],
+    threads: int = 1,
+) -> None:
+    """Train the experiment's model on the training people of one fold.
+
+    Writes the model's bundle (folder), its history (TSV) and the intensity limits that its inputs were scaled
+    by (JSON). A job that was killed goes on from its last checkpoint.
+    """
+    from neurostrata.fusion.bundle import save_bundle
+    from neurostrata.fusion.registry import build_model
+
+    experiment = settings["experiment"]
+    opened = open_volumes(volumes, experiment["modalities"])
+    brain = _read_mask(mask, opened)
+    training_people = people_of(_read_splits(splits), fold, "train")
+    scaling = fold_limits(opened, brain, training_people, experiment["limits"])
+    people = VolumeSet(opened, training_people, scaling)
+    network = build_model(
+        experiment["model"], experiment["options"], people.modalities, people.shape, settings["seed"]
+    )
+    progress = network.fit(people, brain, _training(settings, threads), checkpoints)
+    write_json(
+        limits,
+        {
+            "Description": "Intensities are clipped to these limits and scaled to [0, 1].",
+            "scope": experiment["limits"],
+            "fold": fold,
+            "people": len(training_people) if experiment["limits"] == "train" else "cohort",
+            "limits": scaling,
+        },
+    )
+    explained = {
+        "epoch": "Pass over the training people",
+        "loss": "Mean training loss over the modalities",
+        **{f"loss_{name}": f"Training loss of {name}" for name in people.modalities},
+        "seconds": "Wall time of the epoch",
+        "components": "Principal components kept",
+        "explained_variance": "Their share of the training people's variance",
+    }
+    write_table(
+        history,
+        progress,
+        columns={column: text for column, text in explained.items() if column in progress},
+        Description="How the training went.",
+        Fold=fold,
+        Settings=settings_record(settings),
+    )
+    save_bundle(
+        model,
+        network,
+        scaling=scaling,
+        affine=opened[0].info["affine"],
+        training_people=training_people,
+        settings=settings_record(settings),
+    )
+
+
+def embed(
+    *,
+    model: Path,
+    volumes: list[Path],
+    splits: Path,
+    limits: Path,
+    fold: str,
+    output: Path,
+    settings: dict[str, Any],
+    threads: int = 1,
+) -> None:
+    """Write the code of everybody in the splits: columns subject, role (in this fold), z0001, z0002, ..."""
+    from neurostrata.fusion.evaluate import chunks
+
+    opened = open_volumes(volumes, settings["experiment"]["modalities"])
+    network = _load_model(model, opened)
+    network.prepare(_training(settings, threads).device, threads)
+    table = _read_splits(splits)
+    members = people_of(table, fold)
+    people = VolumeSet(opened, members, read_json(limits)["limits"])
+    codes = np.concatenate([network.encode(batch) for _, batch in chunks(people)])
+    if not np.isfinite(codes).all():
+        raise UserError(f"{model}: the codes are not finite; train the model again (fold {fold})")
+    names = [f"z{number + 1:04d}" for number in range(codes.shape[1])]
+    roles = table[table["fold"] == fold].set_index("subject")["role"]
+    frame = pd.DataFrame(codes, columns=names)
+    frame.insert(0, "subject", members)
+    frame.insert(1, "role", [roles[subject] for subject in members])
+    write_table(
+        output,
+        frame,
+        columns={
+            "subject": "Person",
+            "role": f"Whether the model of fold {fold} was trained on this person",
+            **({names[0]: f"First of {len(names)} numbers of the fused code"} if names else {}),
+        },
+        Description="The model's code in evaluation mode. Codes of different folds are not comparable.",
+        Model=network.name,
+        Modalities=network.modalities,
+        Fold=fold,
+        Settings=settings_record(settings),
+    )
+
+
+def evaluate(
+    *,
+    model: Path,
+    volumes: list[Path],
+    splits: Path,
+    limits: Path,
+    mask: Path,
+    fold: str,
+    output: Path,
+    examples: Path,
+    settings: dict[str, Any],
+    threads: int = 1,
+) -> None:
+    """Measure how well the test people of a fold are decoded, by the model and by two baselines.
+
+    Writes a row per person, modality and method, and slices of a few people for the figure.
+    """
+    from neurostrata.fusion.evaluate import COLUMNS, decoders, evaluate_people, example_slices
+    from neurostrata.fusion.metrics import block_pairs
+
+    opened = open_volumes(volumes, settings["experiment"]["modalities"])
+    brain = _read_mask(mask, opened)
+    network = _load_model(model, opened)
+    network.prepare(_training(settings, threads).device, threads)
+    table, scaling = _read_splits(splits), read_json(limits)["limits"]
+    tested = people_of(table, fold, "test")
+    if not tested:
+        raise UserError(f"{splits}: fold '{fold}' has no test people, there is nothing to evaluate")
+    training_people = VolumeSet(opened, people_of(table, fold, "train"), scaling)
+    test_people = VolumeSet(opened, tested, scaling)
+    pairs = block_pairs(brain, seed=settings["seed"])
+    methods = decoders(network, training_people, brain, _training(settings, threads))
+    frame = evaluate_people(methods, test_people, brain, pairs, fold)
+    with atomic_path(examples) as temporary:
+        np.savez_compressed(temporary, cnr_pairs=pairs, **example_slices(network, test_people, brain))  # type: ignore[arg-type]
+    write_table(
+        output,
+        frame,
+        columns=COLUMNS,
+        Description="How well people whom the model has not seen are decoded (Dimitri 2022, 2.2).",
+        Fold=fold,
+        Model=network.name,
+        ContrastPairs=len(pairs),
+        Settings=settings_record(settings),
+    )
+
+
+def summarise_experiment(
+    *,
+    folds: list[Path],
+    final: Path,
+    reconstruction: Path,
+    embeddings: Path,
+    model: Path,
+    settings: dict[str, Any],
+) -> None:
+    """Put the folds' tables together, and take embeddings and model from the final fold.
+
+    Models of different folds have unrelated codes: only the model trained on everybody is passed on.
+    """
+    from neurostrata.fusion.evaluate import COLUMNS
+
+    tables = [
+        read_table(folder / "reconstruction.tsv", text=("subject", "fold", "method", "modality"))
+        for folder in folds
+    ]
+    frame = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(COLUMNS))
+    write_table(
+        reconstruction,
+        frame,
+        columns=COLUMNS,
+        Description="How well people whom the models have not seen are decoded, all folds.",
+        Folds=[folder.name for folder in folds],
+        Settings=settings_record(settings),
+    )
+    with atomic_path(embeddings) as temporary:
+        shutil.copyfile(final / "embeddings.tsv", temporary)
+    facts = read_json(sidecar_path(final / "embeddings.tsv"))
+    facts.pop("GeneratedBy", None)
+    write_sidecar(embeddings, **facts)
+    with atomic_directory(model) as folder:
+        shutil.copytree(final / "model", folder, dirs_exist_ok=True)

@@ -1,0 +1,154 @@
+"""The test people of a fold, decoded by the model and by two baselines, and measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+import pandas as pd
+
+from neurostrata.fusion import metrics
+from neurostrata.fusion.data import VolumeSet
+from neurostrata.fusion.interface import FusionModel, TrainingSettings
+from neurostrata.fusion.pca import PrincipalComponents
+
+#: Columns of reconstruction.tsv and what they hold.
+COLUMNS = {
+    "subject": "A test person of the fold",
+    "fold": "Fold",
+    "method": "The experiment's model, or a baseline learned from the same training people: mean_image, pca",
+    "modality": "Modality, scaled to [0, 1]",
+    "mse": "Mean squared error over the whole image",
+    "normdiff": "Median of (decoded - real) / (decoded + real) over the mask's voxels with a sum above 0.01",
+    "abs_normdiff": "Median of its absolute value",
+    "cnr_normdiff": "(decoded - real) / (decoded + real) of the median contrast-to-noise ratios",
+    "ssim": "Mean structural similarity, 3-D Gaussian window",
+    "psnr": "Peak signal-to-noise ratio, dB, data range 1",
+    "normdiff_excluded": "Share of the mask's voxels that normdiff leaves out",
+    "mse_mask": "Mean squared error inside the mask",
+    "cnr_real": "Median |contrast-to-noise ratio| of the real image",
+    "cnr_decoded": "Median |contrast-to-noise ratio| of the decoded image",
+}
+
+#: People decoded at once.
+CHUNK = 4
+
+
+def chunks(people: VolumeSet, size: int = CHUNK) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Yield (subjects, volumes of shape (people, modalities, x, y, z)) a few people at a time."""
+    for start in range(0, len(people), size):
+        members = range(start, min(start + size, len(people)))
+        yield [people.subjects[i] for i in members], np.stack([people[i] for i in members])
+
+
+def measure(real: np.ndarray, decoded: np.ndarray, mask: np.ndarray, pairs: np.ndarray) -> dict[str, float]:
+    """Return every measure of one decoded image; see :data:`COLUMNS`."""
+    signed, absolute, excluded = metrics.normalized_difference(real, decoded, mask)
+    contrast, contrast_real, contrast_decoded = metrics.contrast_difference(real, decoded, pairs)
+    return {
+        "mse": metrics.mean_squared_error(real, decoded),
+        "normdiff": signed,
+        "abs_normdiff": absolute,
+        "cnr_normdiff": contrast,
+        "ssim": metrics.structural_similarity(real, decoded),
+        "psnr": metrics.peak_signal_to_noise(real, decoded),
+        "normdiff_excluded": excluded,
+        "mse_mask": metrics.mean_squared_error(real, decoded, mask),
+        "cnr_real": contrast_real,
+        "cnr_decoded": contrast_decoded,
+    }
+
+
+def decoders(
+    model: FusionModel, training_people: VolumeSet, mask: np.ndarray, training: TrainingSettings
+) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """Return method name -> function that decodes volumes: the model, the mean training image, and PCA.
+
+    PCA has as many components as the training people allow, at most as many as the model's code has
+    numbers. It is left out when the model is itself PCA.
+    """
+    mean = training_people.mean()
+    methods: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        model.name: model.reconstruct,
+        "mean_image": lambda volumes: np.broadcast_to(mean, volumes.shape),
+    }
+    if model.name != PrincipalComponents.name:
+        baseline = PrincipalComponents(
+            {"max_components": model.code_size}, model.modalities, model.shape, model.seed
+        )
+        baseline.fit(training_people, mask, training)
+        methods["pca"] = baseline.reconstruct
+    return methods
+
+
+def evaluate_people(
+    methods: Mapping[str, Callable[[np.ndarray], np.ndarray]],
+    test_people: VolumeSet,
+    mask: np.ndarray,
+    pairs: np.ndarray,
+    fold: str,
+) -> pd.DataFrame:
+    """Decode and measure every test person, modality and method.
+
+    Returns
+    -------
+    DataFrame
+        With the columns of :data:`COLUMNS`.
+    """
+    rows = []
+    for subjects, real in chunks(test_people):
+        for method, decode in methods.items():
+            decoded = decode(real)
+            for person, subject in enumerate(subjects):
+                for position, modality in enumerate(test_people.modalities):
+                    values = measure(real[person, position], decoded[person, position], mask, pairs)
+                    rows.append(
+                        {"subject": subject, "fold": fold, "method": method, "modality": modality, **values}
+                    )
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def middle_slices(image: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """Return the three planes through a voxel, padded with zeros to one size.
+
+    Returns
+    -------
+    ndarray, shape (3, side, side)
+        Sagittal (y, z), coronal (x, z), axial (x, y); the first array axis is the first of each pair.
+    """
+    side = max(image.shape)
+    planes = np.zeros((3, side, side), np.float32)
+    x, y, z = (int(c) for c in centre)
+    for number, plane in enumerate((image[x], image[:, y], image[:, :, z])):
+        before = [(side - length) // 2 for length in plane.shape]
+        planes[number, before[0] : before[0] + plane.shape[0], before[1] : before[1] + plane.shape[1]] = plane
+    return planes
+
+
+def example_slices(
+    model: FusionModel, test_people: VolumeSet, mask: np.ndarray, number: int = 3
+) -> dict[str, np.ndarray]:
+    """Return mid-brain slices of the first test people, real and decoded by the model (Fig. 4).
+
+    Returns
+    -------
+    dict of ndarray
+        ``real`` and ``decoded`` (people, modalities, 3 planes, side, side), ``subjects``, ``modalities``,
+        ``planes``, ``centre`` (voxel).
+    """
+    centre = np.round(np.argwhere(mask).mean(axis=0)).astype(int)
+    chosen = range(min(number, len(test_people)))
+    real = np.stack([test_people[i] for i in chosen])
+    decoded = model.reconstruct(real)
+
+    def slices(images: np.ndarray) -> np.ndarray:
+        return np.stack([[middle_slices(image, centre) for image in person] for person in images])
+
+    return {
+        "real": slices(real),
+        "decoded": slices(decoded),
+        "subjects": np.array([test_people.subjects[i] for i in chosen]),
+        "modalities": np.array(test_people.modalities),
+        "planes": np.array(["sagittal", "coronal", "axial"]),
+        "centre": centre,
+    }

@@ -1,0 +1,144 @@
+"""What every fusion model can do, whatever it is made of.
+
+A new model is one module with a subclass of :class:`FusionModel` (of
+:class:`neurostrata.fusion.network.NetworkModel` when it is a torch network), one line in
+``registry.py`` and one schema of its options, ``workflow/schemas/models/NAME.schema.yaml``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from neurostrata.core.errors import UserError
+from neurostrata.fusion.data import VolumeSet
+
+#: What each training preset stands for (Dimitri 2022, 2.1.3); schema: training.
+PRESETS: dict[str, dict[str, Any]] = {
+    "paper": {"epochs": 200, "batch_size": 1, "learning_rate": 1e-3, "precision": "fp32", "compile": False},
+    "fast": {"epochs": 200, "batch_size": 4, "learning_rate": 1e-3, "precision": "bf16", "compile": True},
+}
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How to train: the `training` section with its preset resolved, plus seed and threads."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    precision: str
+    compile: bool
+    device: str
+    deterministic: bool
+    batch_norm_statistics: str
+    checkpoint_every: int
+    in_memory_gb: float
+    workers: int
+    seed: int
+    threads: int = 1
+
+    @classmethod
+    def resolve(
+        cls, section: Mapping[str, Any], override: Mapping[str, Any], seed: int, threads: int = 1
+    ) -> TrainingSettings:
+        """Build them from the `training` section, an experiment's own keys, and the preset's values.
+
+        Raises
+        ------
+        UserError
+            When the experiment's `training` has an unknown key.
+        """
+        unknown = sorted(set(override) - set(section))
+        if unknown:
+            raise UserError(
+                f"experiments.training: unknown key '{unknown[0]}'; known keys: {', '.join(sorted(section))}"
+            )
+        merged = {**section, **override}
+        values = dict(PRESETS[merged.pop("preset")])
+        values.update({key: value for key, value in merged.items() if value is not None})
+        return cls(**values, seed=seed, threads=threads)
+
+
+class FusionModel(ABC):
+    """A model that turns the volumes of a person into one code and, where it can, back.
+
+    Parameters
+    ----------
+    options
+        The model's options, defaults filled in from its schema.
+    modalities
+        Names of the modalities, in the order in which they come.
+    shape
+        Voxels along x, y, z.
+    seed
+        Seed of initial weights.
+    """
+
+    #: Name in the configuration.
+    name: str
+
+    def __init__(
+        self, options: Mapping[str, Any], modalities: Sequence[str], shape: Sequence[int], seed: int
+    ) -> None:
+        self.options = dict(options)
+        self.modalities = list(modalities)
+        self.shape = (int(shape[0]), int(shape[1]), int(shape[2]))
+        self.seed = seed
+
+    @property
+    @abstractmethod
+    def code_size(self) -> int:
+        """How many numbers the code has."""
+
+    @abstractmethod
+    def fit(
+        self, people: VolumeSet, mask: np.ndarray, training: TrainingSettings, checkpoints: Path | None = None
+    ) -> pd.DataFrame:
+        """Learn from these people, and from nobody else.
+
+        Parameters
+        ----------
+        people
+            The training people.
+        mask
+            Brain mask, shape (x, y, z).
+        training
+            How.
+        checkpoints
+            Folder for checkpoints; a run that was killed goes on from what is there.
+
+        Returns
+        -------
+        DataFrame
+            The history, one row per epoch (or one row altogether).
+        """
+
+    @abstractmethod
+    def encode(self, volumes: np.ndarray) -> np.ndarray:
+        """Return the codes, shape (people, code_size), of volumes (people, modalities, x, y, z)."""
+
+    @abstractmethod
+    def reconstruct(self, volumes: np.ndarray) -> np.ndarray:
+        """Encode and decode: volumes (people, modalities, x, y, z) in [0, 1], the same shape out."""
+
+    @abstractmethod
+    def weights(self) -> dict[str, np.ndarray]:
+        """Return everything that was learned, as named arrays."""
+
+    @abstractmethod
+    def load_weights(self, weights: Mapping[str, np.ndarray]) -> None:
+        """Take over what :meth:`weights` returned."""
+
+    def prepare(self, device: str, threads: int) -> None:  # noqa: B027 (optional)
+        """Get ready for encoding on a device ("auto", "cpu", "gpu") with so many threads."""
+
+    def facts(self) -> dict[str, Any]:
+        """Return further facts for the model's description (numbers of parameters, explained variance)."""
+        return {}

@@ -1,0 +1,100 @@
+"""A fusion model that is a torch network: training, encoding and weights, the same for all of them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from neurostrata.core.errors import UserError
+from neurostrata.fusion.data import VolumeSet
+from neurostrata.fusion.interface import FusionModel, TrainingSettings
+
+
+def choose_device(wanted: str) -> torch.device:
+    """Return the device for "auto", "cpu" or "gpu".
+
+    Raises
+    ------
+    UserError
+        When a GPU is insisted on and there is none.
+    """
+    if wanted == "gpu" and not torch.cuda.is_available():
+        raise UserError("training.device: 'gpu' is set and torch finds none; set it to auto or cpu")
+    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+class NetworkModel(FusionModel):
+    """Base of models that are one torch network.
+
+    A subclass gives ``build_network()``. Its network has ``losses(volumes)`` (one value per modality),
+    ``encode(volumes)`` and ``reconstruct(volumes)``, all on volumes (people, modalities, x, y, z).
+    """
+
+    def __init__(
+        self, options: Mapping[str, Any], modalities: Sequence[str], shape: Sequence[int], seed: int
+    ) -> None:
+        super().__init__(options, modalities, shape, seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.network = self.build_network()
+        self.network.eval()
+
+    @abstractmethod
+    def build_network(self) -> nn.Module:
+        """Return the untrained network; the random state is set by the caller."""
+
+    @property
+    def smallest_batch(self) -> int:
+        """The fewest people that a training step can have."""
+        return 1
+
+    def fit(
+        self, people: VolumeSet, mask: np.ndarray, training: TrainingSettings, checkpoints: Path | None = None
+    ) -> pd.DataFrame:
+        """Train the network; see :func:`neurostrata.fusion.training.train_network`."""
+        from neurostrata.fusion.training import train_network
+
+        return train_network(self, people, training, checkpoints)
+
+    def prepare(self, device: str, threads: int) -> None:
+        """Move the network to a device, in evaluation mode."""
+        torch.set_num_threads(threads)
+        self.network.to(choose_device(device)).eval()
+
+    def _apply(self, method: str, volumes: np.ndarray) -> np.ndarray:
+        device = next(self.network.parameters()).device
+        self.network.eval()
+        with torch.inference_mode():
+            result = getattr(self.network, method)(torch.from_numpy(np.ascontiguousarray(volumes)).to(device))
+        return np.asarray(result.float().cpu())
+
+    def encode(self, volumes: np.ndarray) -> np.ndarray:
+        """Return the codes; deterministic (no dropout, fixed batch normalisation)."""
+        return self._apply("encode", volumes)
+
+    def reconstruct(self, volumes: np.ndarray) -> np.ndarray:
+        """Return the decoded volumes."""
+        return self._apply("reconstruct", volumes)
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Return parameters and running averages."""
+        return {
+            name: tensor.detach().cpu().numpy().copy() for name, tensor in self.network.state_dict().items()
+        }
+
+    def load_weights(self, weights: Mapping[str, np.ndarray]) -> None:
+        """Take over weights; every name and shape must agree."""
+        self.network.load_state_dict(
+            {name: torch.from_numpy(np.array(value)) for name, value in weights.items()}
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """Return the number of trained parameters."""
+        return {"parameters": sum(p.numel() for p in self.network.parameters())}

@@ -1,0 +1,132 @@
+"""Who trains and who is tested: k folds or one held-out set, families kept together."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from neurostrata.core.errors import UserError
+
+#: The fold in which everybody trains; its model gives the embeddings of an experiment.
+FINAL_FOLD = "all"
+
+
+def _groups(people: pd.DataFrame) -> np.ndarray:
+    """Return a family number per person; somebody without a family is a family of one."""
+    if "family" not in people:
+        return np.arange(len(people))
+    family = people["family"].where(people["family"].notna() & (people["family"].astype(str) != ""))
+    names = family.astype(object).where(family.notna(), "person " + people["subject"])
+    names = names.where(family.isna(), "family " + family.astype(str))
+    return pd.factorize(names)[0]
+
+
+def _strata(people: pd.DataFrame, columns: Sequence[str], least: int) -> np.ndarray:
+    """Return a stratum number per person; strata with fewer than `least` people form one together."""
+    given = [column for column in columns if column in people]
+    if not given:
+        return np.zeros(len(people), int)
+    labels = people[given].fillna("").astype(str).agg("|".join, axis=1)
+    rare = labels.map(labels.value_counts()) < least
+    labels = labels.where(~rare, "rare")
+    if (labels == "rare").sum() < least:  # too few even together: they join the largest stratum
+        labels = labels.where(labels != "rare", labels[labels != "rare"].mode().get(0, "rare"))
+    return pd.factorize(labels)[0]
+
+
+def _parts(people: pd.DataFrame, number: int, columns: Sequence[str], seed: int) -> np.ndarray:
+    """Divide people into `number` parts of like size and composition; return each one's part."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    groups = _groups(people)
+    if groups.max() + 1 < number:
+        raise UserError(
+            f"validation: {number} folds need at least {number} families (people without one count each), "
+            f"there are {groups.max() + 1}; lower validation.folds"
+        )
+    parts = np.full(len(people), -1)
+    splitter = StratifiedGroupKFold(number, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # strata smaller than the number of folds
+        folds = list(splitter.split(np.zeros(len(people)), _strata(people, columns, number), groups))
+    for part, (_, members) in enumerate(folds):
+        parts[members] = part
+    if len(np.unique(parts)) < number:
+        raise UserError(
+            f"validation: families are too unequal for {number} folds (one would be empty); "
+            "lower validation.folds"
+        )
+    return parts
+
+
+def make_splits(people: pd.DataFrame, validation: Mapping[str, Any], seed: int) -> pd.DataFrame:
+    """Divide people into training and test sets.
+
+    Parameters
+    ----------
+    people
+        One row per person: `subject` and, where known, `family`, `diagnosis`, `site`.
+    validation
+        ``method`` (kfold, holdout), ``folds``, ``test_fraction``, ``stratify_by``.
+    seed
+        Seed of the shuffling.
+
+    Returns
+    -------
+    DataFrame
+        Columns subject, fold, role (train, test): one row per person and fold. Folds are "0".."k-1"
+        ("0" alone with holdout) and "all", where everybody trains. Members of a family always share
+        a role (Dimitri 2022, 2.2, has random folds; HCP is full of siblings).
+
+    Raises
+    ------
+    UserError
+        With fewer than 3 people, a subject twice, or fewer families than folds.
+    """
+    people = people.reset_index(drop=True)
+    if people["subject"].duplicated().any():
+        raise UserError(
+            f"splits: subject {people['subject'][people['subject'].duplicated()].iloc[0]} is listed twice"
+        )
+    if len(people) < 3:
+        raise UserError(
+            f"splits: {len(people)} people have all modalities of this experiment, "
+            "a fusion model needs at least 3"
+        )
+    columns = validation["stratify_by"]
+    if validation["method"] == "kfold":
+        parts = _parts(people, validation["folds"], columns, seed)
+        tested = [parts == fold for fold in range(validation["folds"])]
+    else:
+        families = int(_groups(people).max()) + 1
+        share = Fraction(validation["test_fraction"]).limit_denominator(max(2, min(20, families)))
+        share = min(max(share, Fraction(1, share.denominator)), 1 - Fraction(1, share.denominator))
+        parts = _parts(people, share.denominator, columns, seed)
+        tested = [parts < share.numerator]
+    frames = [
+        pd.DataFrame(
+            {"subject": people["subject"], "fold": str(fold), "role": np.where(test, "test", "train")}
+        )
+        for fold, test in enumerate(tested)
+    ]
+    frames.append(pd.DataFrame({"subject": people["subject"], "fold": FINAL_FOLD, "role": "train"}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def people_of(splits: pd.DataFrame, fold: str, role: str | None = None) -> list[str]:
+    """Return the subjects of a fold (of one role, or all) in the table's order.
+
+    Raises
+    ------
+    UserError
+        When the table has no such fold.
+    """
+    rows = splits[splits["fold"] == fold]
+    if rows.empty:
+        raise UserError(f"splits: there is no fold '{fold}' (folds: {', '.join(splits['fold'].unique())})")
+    return list(rows["subject"] if role is None else rows.loc[rows["role"] == role, "subject"])

@@ -1,0 +1,302 @@
+"""The training loop of all torch models: Lightning, resumable, the same result for the same seed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+import sys
+import time
+import warnings
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lightning
+import numpy as np
+import pandas as pd
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.plugins.environments import LightningEnvironment
+from torch import nn
+from torch.utils.data import DataLoader, Sampler
+
+from neurostrata.core.errors import UserError
+from neurostrata.fusion.data import VolumeSet
+from neurostrata.fusion.interface import TrainingSettings
+
+if TYPE_CHECKING:
+    from neurostrata.fusion.network import NetworkModel
+
+#: Running averages of momentum 0.01 have forgotten 99% of their start after so many steps.
+SETTLED_STEPS = 500
+
+
+class EpochBatches(Sampler[list[int]]):
+    """Shuffled batches whose order depends on seed and epoch only, so that a resumed run goes on alike.
+
+    A last batch smaller than `smallest` is left out (other people are, the next epoch).
+    """
+
+    def __init__(self, people: int, size: int, smallest: int, seed: int) -> None:
+        self.people, self.size, self.smallest, self.seed = people, size, smallest, seed
+        self.epoch = 0
+        self.sampler = self  # Lightning calls set_epoch() on a batch sampler's `sampler`
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch; Lightning calls it."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        full, rest = divmod(self.people, self.size)
+        return full + int(rest >= self.smallest and rest > 0)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.people)
+        for batch in range(len(self)):
+            yield order[batch * self.size : (batch + 1) * self.size].tolist()
+
+
+class TrainingModule(lightning.LightningModule):
+    """One network, its loss and its optimiser, as Lightning wants them."""
+
+    def __init__(self, network: nn.Module, training: TrainingSettings, weight_decay: float) -> None:
+        super().__init__()
+        self.network = network
+        self.training_settings = training
+        self.weight_decay = weight_decay
+        self.history: list[dict[str, float]] = []
+        self._epoch_losses: list[torch.Tensor] = []
+        self._started = 0.0
+
+    def on_train_epoch_start(self) -> None:
+        """Seed dropout from seed and epoch: a resumed run draws what an unbroken one does."""
+        torch.manual_seed(self.training_settings.seed * 1_000_003 + self.current_epoch)
+        self._epoch_losses = []
+        self._started = time.monotonic()
+
+    def training_step(self, batch: torch.Tensor, index: int) -> torch.Tensor:
+        """Return the mean of the modalities' losses."""
+        losses = self.network.losses(batch)  # type: ignore[operator]
+        self._epoch_losses.append(losses.detach())
+        loss = losses.mean()
+        self.log("loss", loss, prog_bar=True, logger=False)
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Add a row to the history."""
+        losses = torch.stack(self._epoch_losses).float().mean(dim=0).cpu().tolist()
+        if not np.isfinite(losses).all():
+            raise UserError(
+                f"training: the loss is not finite after epoch {self.current_epoch + 1}; "
+                "lower training.learning_rate"
+            )
+        self.history.append(
+            {
+                "epoch": self.current_epoch + 1,
+                "loss": float(np.mean(losses)),
+                **{f"loss_{i}": value for i, value in enumerate(losses)},
+                "seconds": time.monotonic() - self._started,
+            }
+        )
+
+        self._report()
+
+    def _report(self) -> None:
+        """Write a line now and then where there is no bar: about twenty in a log file, not thousands."""
+        done, total = self.current_epoch + 1, self.training_settings.epochs
+        if not sys.stderr.isatty() and (done == total or done % max(1, total // 20) == 0):
+            row = self.history[-1]
+            print(
+                f"epoch {done}/{total}  loss {row['loss']:.5f}  {row['seconds']:.1f} s per epoch, "
+                f"about {row['seconds'] * (total - done) / 60:.1f} min left",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return Adam with Keras's defaults; the L2 term is in the gradient, as Keras has it."""
+        return torch.optim.Adam(
+            self.parameters(),
+            lr=self.training_settings.learning_rate,
+            eps=1e-7,
+            weight_decay=self.weight_decay,
+        )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the history with the weights."""
+        checkpoint["history"] = self.history
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the history up again."""
+        self.history = list(checkpoint["history"])
+
+
+def run_digest(model: NetworkModel, people: VolumeSet, training: TrainingSettings) -> str:
+    """Return a digest of all that the weights depend on; a checkpoint with another one is not resumed."""
+    files = []
+    for volume in people.volumes:
+        name = getattr(volume.array, "filename", None)
+        state = Path(name).stat() if name else None
+        files.append(
+            [volume.name, str(volume.array.shape), *([state.st_size, state.st_mtime_ns] if state else [])]
+        )
+    facts = {
+        "model": model.name,
+        "options": model.options,
+        "shape": model.shape,
+        "seed": [model.seed, training.seed],
+        "training": [training.batch_size, training.learning_rate, training.precision],
+        "people": people.subjects,
+        "scaling": people.scaling,
+        "files": files,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _resumable(folder: Path, digest: str, epochs: int) -> Path | None:
+    """Return the checkpoint to go on from; a folder that belongs to another run is emptied."""
+    last, label = folder / "last.ckpt", folder / "run.json"
+    try:
+        known = json.loads(label.read_text())["digest"] == digest
+    except (OSError, ValueError, KeyError):
+        known = False
+    # A checkpoint is a zip file, whose directory comes last: a truncated one is not recognised as one.
+    if known and zipfile.is_zipfile(last):
+        state = torch.load(last, map_location="cpu", weights_only=True)
+        if state["epoch"] < epochs:
+            return last
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    label.write_text(json.dumps({"digest": digest}))
+    return None
+
+
+def settle_batch_norm(network: nn.Module, batches: DataLoader, device: torch.device) -> None:
+    """Set every running average of batch normalisation to its mean over the training people.
+
+    Dropout stays off, so that the averages are those of the network that will be used.
+    """
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+    momenta = [layer.momentum for layer in layers]
+    network.eval()
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # cumulative average
+        layer.train()
+    with torch.no_grad():
+        for batch in batches:
+            network(batch.to(device))
+    for layer, momentum in zip(layers, momenta):
+        layer.momentum = momentum
+    network.eval()
+
+
+def train_network(
+    model: NetworkModel, people: VolumeSet, training: TrainingSettings, checkpoints: Path | None = None
+) -> pd.DataFrame:
+    """Train a model's network in place.
+
+    Parameters
+    ----------
+    model
+        The model; its network is left in evaluation mode on the training device.
+    people
+        The training people.
+    training
+        Settings.
+    checkpoints
+        Folder of checkpoints. One of the same run (settings, people, volumes) is resumed, any other is
+        removed; the folder is emptied after the last epoch. None: no checkpoints.
+
+    Returns
+    -------
+    DataFrame
+        epoch, loss, loss per modality, seconds.
+
+    Raises
+    ------
+    UserError
+        When the batches are too small for batch normalisation, or the loss is not finite.
+    """
+    from neurostrata.fusion.network import choose_device
+
+    smallest = model.smallest_batch
+    if training.batch_size < smallest or len(people) < smallest:
+        raise UserError(
+            f"training.batch_size: {min(training.batch_size, len(people))} people per step give batch "
+            f"normalisation one value per channel on a grid of {'x'.join(map(str, model.shape))}; set it to "
+            f"{smallest} or more (and train on as many people)"
+        )
+    torch.set_num_threads(training.threads)
+    device = choose_device(training.device)
+    on_gpu = device.type == "cuda"
+    if people.nbytes <= training.in_memory_gb * 1e9:
+        people.load()
+        workers = 0
+    else:
+        workers = training.workers
+    batches = EpochBatches(len(people), training.batch_size, smallest, training.seed)
+    loader: DataLoader = DataLoader(
+        people,  # type: ignore[arg-type]
+        batch_sampler=batches,
+        num_workers=workers,
+        pin_memory=on_gpu,
+        persistent_workers=workers > 0,
+    )
+    module = TrainingModule(model.network, training, float(model.options.get("weight_decay", 0.0)))
+    callbacks: list[Callback] = [TQDMProgressBar()] if sys.stderr.isatty() else []
+    resume = None
+    if checkpoints is not None:
+        resume = _resumable(checkpoints, run_digest(model, people, training), training.epochs)
+        callbacks.append(
+            ModelCheckpoint(
+                checkpoints,
+                filename="last",
+                every_n_epochs=training.checkpoint_every,
+                enable_version_counter=False,
+            )
+        )
+        if resume:
+            print(f"training: going on from {resume}", file=sys.stderr)
+    if training.compile and on_gpu:
+        model.network.compile()
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        # Each is about a choice made here: few workers, our own processes under Slurm, padding by torch.
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*Checkpoint directory.*exists.*")
+        warnings.filterwarnings("ignore", message=".*padding='same'.*")
+        warnings.filterwarnings("ignore", message=".*srun.*")
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+        trainer = lightning.Trainer(
+            max_epochs=training.epochs,
+            accelerator="gpu" if on_gpu else "cpu",
+            devices=1,
+            # Lightning would else read a Slurm job's task numbers and take them for a multi-node run.
+            plugins=[LightningEnvironment()],
+            precision="bf16-mixed" if training.precision == "bf16" and on_gpu else "32-true",
+            deterministic="warn" if training.deterministic else False,
+            callbacks=callbacks,
+            logger=False,
+            enable_checkpointing=checkpoints is not None,
+            enable_model_summary=False,
+            enable_progress_bar=sys.stderr.isatty(),
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+        )
+        model.network.train()
+        trainer.fit(module, loader, ckpt_path=resume)
+    steps = len(batches) * training.epochs
+    if training.batch_norm_statistics == "training" or (
+        training.batch_norm_statistics == "auto" and steps < SETTLED_STEPS
+    ):
+        batches.set_epoch(training.epochs)
+        settle_batch_norm(model.network.to(device), loader, device)
+    model.network.eval()
+    if checkpoints is not None:
+        shutil.rmtree(checkpoints, ignore_errors=True)
+    history = pd.DataFrame(module.history)
+    return history.rename(columns={f"loss_{i}": f"loss_{name}" for i, name in enumerate(model.modalities)})
