@@ -1,0 +1,80 @@
+"""Registration engines behind one interface: each turns two image files into ITK transform files."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from neurostrata.core.errors import UserError
+
+#: Engine -> module with a function ``run(job) -> None``. Imported only when the engine is used.
+ENGINES = {
+    "ants": "neurostrata.imaging.engines.syn",
+    "greedy": "neurostrata.imaging.engines.greedy",
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """What an engine is asked to do.
+
+    Attributes
+    ----------
+    fixed, moving
+        Image files; their paths hold no spaces, commas or brackets.
+    initial
+        ITK affine file, fixed points to moving points, where the chain of linear steps begins.
+    folder
+        A private folder for everything the engine writes.
+    affine, warp, inverse_warp
+        What it must leave behind: an ITK affine (fixed to moving points), the displacement field on the
+        fixed grid that is applied before the affine, and that field's inverse, float32.
+    options
+        The engine's own section of the configuration.
+    fixed_mask
+        The similarity is looked at only here; None is everywhere.
+    linear_only
+        Stop after the affine; no displacement fields are written.
+    coarse
+        Leave out the iterations at full resolution.
+    """
+
+    fixed: Path
+    moving: Path
+    initial: Path
+    folder: Path
+    affine: Path
+    warp: Path
+    inverse_warp: Path
+    options: Mapping[str, Any]
+    threads: int = 1
+    seed: int = 1
+    fixed_mask: Path | None = None
+    linear_only: bool = False
+    coarse: bool = False
+
+
+def load_engine(name: str) -> Callable[[Job], None]:
+    """Return the engine's ``run`` function.
+
+    Raises
+    ------
+    UserError
+        When there is no such engine or its library is not installed.
+    """
+    if name not in ENGINES:
+        raise UserError(f"registration.engine: '{name}' is none of {', '.join(sorted(ENGINES))}")
+    try:
+        return importlib.import_module(ENGINES[name]).run
+    except ImportError as error:
+        raise UserError(
+            f"registration.engine: '{name}' cannot be loaded ({error}); install its library or choose another"
+        ) from error
+
+
+def iterations_per_level(iterations: list[int], coarse: bool) -> list[int]:
+    """Return the iterations per level, none at the finest one when a coarse result is enough."""
+    return [*iterations[:-1], 0] if coarse and len(iterations) > 1 else list(iterations)

@@ -1,0 +1,89 @@
+"""The `ants` engine: symmetric diffeomorphic registration (SyN; Avants et al. 2008), the paper's choice.
+
+antspyx's ``registration()`` can set neither winsorising nor the convergence window nor the levels of the
+deformation, so this calls the same compiled antsRegistration with the whole argument list.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ants.internal import get_lib_fn
+
+from neurostrata.imaging.engines import Job, iterations_per_level
+
+
+def _levels(values: Sequence[float], unit: str = "") -> str:
+    return "x".join(f"{value:g}" for value in values) + unit
+
+
+def _convergence(iterations: Sequence[int], options: Mapping[str, Any]) -> str:
+    return f"[{_levels(iterations)},{options['convergence_threshold']:g},{options['convergence_window']}]"
+
+
+def arguments(job: Job) -> list[str]:
+    """Return antsRegistration's argument list for a job."""
+    options = job.options
+    pair = f"{job.fixed},{job.moving}"
+    low, high = options["winsorize"]
+    words = [
+        *("--dimensionality", "3", "--float", "1", "--verbose", "0"),
+        *("--random-seed", str(job.seed)),
+        *("--output", f"{job.folder}/ants_"),
+        *("--winsorize-image-intensities", f"[{low:g},{high:g}]"),
+        *("--use-histogram-matching", str(int(options["histogram_matching"]))),
+        *("--collapse-output-transforms", "1"),
+        *("--initial-moving-transform", str(job.initial)),
+    ]
+    for name in ("Rigid", "Similarity", "Affine"):
+        words += [
+            *("--transform", f"{name}[{options['linear_gradient_step']:g}]"),
+            *("--metric", f"MI[{pair},1,32,Regular,{options['linear_sampling']:g}]"),
+            *("--convergence", _convergence(options["linear_iterations"], options)),
+            *("--shrink-factors", _levels(options["linear_shrink_factors"])),
+            *("--smoothing-sigmas", _levels(options["linear_smoothing_vox"], "vox")),
+        ]
+        if job.fixed_mask is not None:
+            words += ["--masks", f"[{job.fixed_mask},NULL]"]
+    if not job.linear_only:
+        iterations = iterations_per_level(options["iterations"], job.coarse)
+        step, update, total = options["gradient_step"], options["flow_sigma"], options["total_sigma"]
+        words += [
+            *("--transform", f"SyN[{step:g},{update:g},{total:g}]"),
+            *("--metric", f"CC[{pair},1,{options['cc_radius']},Regular,1]"),
+            *("--convergence", _convergence(iterations, options)),
+            *("--shrink-factors", _levels(options["shrink_factors"])),
+            *("--smoothing-sigmas", _levels(options["smoothing_vox"], "vox")),
+        ]
+        if job.fixed_mask is not None:
+            words += ["--masks", f"[{job.fixed_mask},NULL]"]
+    return words
+
+
+def run(job: Job) -> None:
+    """Rigid, similarity, affine, then SyN; see :class:`Job`."""
+    words = arguments(job)
+    print("antsRegistration", " ".join(words), flush=True)
+    status = get_lib_fn("antsRegistration")(words)
+    produced = {
+        job.folder / "ants_0GenericAffine.mat": job.affine,
+        job.folder / "ants_1Warp.nii.gz": job.warp,
+        job.folder / "ants_1InverseWarp.nii.gz": job.inverse_warp,
+    }
+    for source, target in list(produced.items())[: 1 if job.linear_only else 3]:
+        if (status not in (0, None)) or not source.is_file():
+            raise RuntimeError(f"antsRegistration ended with status {status} and left no {source.name}")
+        source.replace(target)
+
+
+def levels_agree(options: Mapping[str, Any]) -> bool:
+    """Whether iterations, shrink factors and smoothing have the same number of levels."""
+    groups = (
+        ("iterations", "shrink_factors", "smoothing_vox"),
+        ("linear_iterations", "linear_shrink_factors", "linear_smoothing_vox"),
+    )
+    return all(len({len(options[key]) for key in group}) == 1 for group in groups) and all(
+        math.isfinite(value) for value in options["winsorize"]
+    )

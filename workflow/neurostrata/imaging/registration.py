@@ -1,0 +1,148 @@
+"""Register one image to another: centre of mass, then an engine's linear steps and deformation."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neurostrata.core.errors import UserError
+from neurostrata.imaging.engines import Job, load_engine
+from neurostrata.imaging.images import Image, centre_of_mass, write_image
+from neurostrata.imaging.transforms import (
+    Displacement,
+    read_affine,
+    read_displacement,
+    resample,
+    write_affine,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Registration:
+    """The transform from fixed points to moving points, x_moving = A(x + u(x)), all RAS mm.
+
+    Attributes
+    ----------
+    affine
+        (4, 4) matrix A.
+    warp
+        u on the fixed grid; None after a linear registration.
+    inverse_warp
+        v with z + v(z) the inverse of x + u(x), applied to A^-1(x_moving); None after a linear one.
+    """
+
+    affine: np.ndarray
+    warp: Displacement | None
+    inverse_warp: Displacement | None
+
+
+def centre_of_mass_shift(fixed: Image, moving: Image) -> np.ndarray:
+    """Translation (4, 4) that takes the fixed image's centre of mass to the moving image's."""
+    shift = np.eye(4)
+    shift[:3, 3] = centre_of_mass(moving) - centre_of_mass(fixed)
+    return shift
+
+
+def register_images(
+    fixed: Image,
+    moving: Image,
+    settings: Mapping[str, Any],
+    *,
+    seed: int = 1,
+    threads: int = 1,
+    fixed_mask: np.ndarray | None = None,
+    initial: np.ndarray | None = None,
+    linear_only: bool = False,
+    coarse: bool = False,
+    label: str = "",
+) -> Registration:
+    """Register `moving` to `fixed` with the engine that the settings name.
+
+    Parameters
+    ----------
+    fixed, moving
+        The images, each on its own grid.
+    settings
+        Section ``registration``: ``engine`` and one entry of options per engine.
+    seed, threads
+        Handed to the engine. The same seed and threads give the same transform.
+    fixed_mask
+        (X, Y, Z) bool: the similarity is looked at only here.
+    initial
+        (4, 4) RAS matrix to begin with; None aligns the centres of mass.
+    linear_only, coarse
+        Only the affine; or leave out the deformation's full-resolution level.
+    label
+        Whose image this is, for messages.
+
+    Raises
+    ------
+    UserError
+        When the engine is unknown or missing, or the result is not a usable transform.
+    """
+    engine = load_engine(settings["engine"])
+    if initial is None:
+        initial = centre_of_mass_shift(fixed, moving)
+    with tempfile.TemporaryDirectory(prefix="neurostrata-") as name:
+        folder = Path(name)
+        if any(character in name for character in " ,[]"):
+            raise UserError(
+                f"the folder for temporary files, {name}, has a space, comma or bracket; set TMPDIR"
+            )
+        job = Job(
+            fixed=folder / "fixed.nii.gz",
+            moving=folder / "moving.nii.gz",
+            initial=folder / "initial_itk.mat",
+            folder=folder,
+            affine=folder / "result_affine.mat",
+            warp=folder / "result_warp.nii.gz",
+            inverse_warp=folder / "result_inverse.nii.gz",
+            options=settings[settings["engine"]],
+            threads=threads,
+            seed=seed,
+            fixed_mask=folder / "fixed_mask.nii.gz" if fixed_mask is not None else None,
+            linear_only=linear_only,
+            coarse=coarse,
+        )
+        write_image(job.fixed, fixed.data, fixed.grid)
+        write_image(job.moving, moving.data, moving.grid)
+        if job.fixed_mask is not None and fixed_mask is not None:
+            write_image(job.fixed_mask, fixed_mask, fixed.grid, np.uint8)
+        write_affine(job.initial, initial)
+        # Libraries that count threads when they are loaded have been told by the command line; this
+        # reaches engines that ask again.
+        os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(threads)
+        engine(job)
+        affine = read_affine(job.affine)
+        warp = None if linear_only else read_displacement(job.warp)
+        inverse = None if linear_only else read_displacement(job.inverse_warp)
+    _check_result(affine, warp, label)
+    return Registration(affine, warp, inverse)
+
+
+def _check_result(affine: np.ndarray, warp: Displacement | None, label: str) -> None:
+    place = f"subject {label}: " if label else ""
+    advice = "look at the image's orientation, field of view and brain extraction"
+    if not np.isfinite(affine).all() or not 0.05 < abs(np.linalg.det(affine[:3, :3])) < 20:
+        raise UserError(f"{place}the registration failed: its affine is unusable; {advice}")
+    if warp is not None and not np.isfinite(warp.vectors).all():
+        raise UserError(f"{place}the registration failed: its warp has NaN; {advice}")
+
+
+def warp_image(moving: Image, fixed: Image, registration: Registration, order: int = 1) -> np.ndarray:
+    """Resample the moving image onto the fixed grid with one interpolation."""
+    return resample(moving, fixed.grid, registration.affine, registration.warp, order)
+
+
+def similarity(first: np.ndarray, second: np.ndarray, mask: np.ndarray) -> float:
+    """Pearson correlation of two images over the voxels of a mask; 0 when either is constant there."""
+    a, b = first[mask].astype(float), second[mask].astype(float)
+    if a.size < 2 or a.std() == 0 or b.std() == 0:
+        return 0.0
+    return float(np.corrcoef(a, b)[0, 1])
