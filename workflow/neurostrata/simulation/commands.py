@@ -1,0 +1,369 @@
+"""``neurostrata simulate``: grow a cohort of images and questionnaires, and write down what was planted."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from neurostrata import __version__
+from neurostrata.core.errors import UserError
+from neurostrata.core.files import atomic_path, read_json, write_json
+from neurostrata.core.tables import write_table
+from neurostrata.simulation import questionnaires, truth
+from neurostrata.simulation.anatomy import Head, make_anatomy, make_t1w
+from neurostrata.simulation.diffusion import (
+    Microstructure,
+    density_change,
+    make_diffusion,
+    make_microstructure,
+    ndi_in_mni,
+)
+from neurostrata.simulation.diffusion_signal import demo_scheme, format_fsl
+from neurostrata.simulation.effects import plant
+from neurostrata.simulation.images import write_image
+from neurostrata.simulation.oracle import oracle
+from neurostrata.simulation.people import SITES, Person, Settings, make_people, stream
+from neurostrata.simulation.regions import VENTRICLES, make_regions
+from neurostrata.simulation.templates import load_templates
+
+#: Raised when the same options give other files than before.
+_RECIPE = 1
+
+_COHORT_COLUMNS = {
+    "subject": "id",
+    "t1w": "brain-extracted T1-weighted image, relative to this file's folder",
+    "t1w_mask": "its brain mask",
+    "dwi": "diffusion-weighted series, empty when there is none",
+    "bval": "b-values",
+    "bvec": "gradient directions, FSL's convention",
+    "dwi_mask": "brain mask of the diffusion data",
+    "template": "yes: helps to build the template",
+    "session": "empty: one session",
+    "site": "scanner",
+    "family": "family",
+    "diagnosis": "patient or control",
+}
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What a worker needs to grow a person."""
+
+    output: Path
+    settings: Settings
+    head: Head
+    common: Microstructure
+    scheme: tuple[np.ndarray, np.ndarray]
+
+
+_job: _Job | None = None
+
+
+def _start_worker(job: _Job, parent: int) -> None:
+    """Keep the job in this worker process, which ends when the process that started it is killed."""
+    global _job
+    _job = job
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _grow_in_worker(person: Person) -> truth.RegionalTruth:
+    assert _job is not None
+    return _grow(_job, person)
+
+
+def _grow(job: _Job, person: Person) -> truth.RegionalTruth:
+    """Grow one person, write the images and their truth, return the regional values."""
+    from threadpoolctl import threadpool_limits
+
+    settings, head = job.settings, job.head
+    images, planted = job.output / "images", job.output / "truth"
+    name = f"sub-{person.subject}"
+    # sums in another order (more threads) would end in other last digits
+    with threadpool_limits(limits=1):
+        anatomy = make_anatomy(person, settings.seed, head)
+        t1w, mask, affine = make_t1w(person, settings, head, anatomy)
+        write_image(images / f"{name}_T1w.nii.gz", t1w, affine)
+        write_image(images / f"{name}_T1w_mask.nii.gz", mask, affine)
+        truth.write_anatomy_truth(planted, person, anatomy, head)
+        ndi = None
+        if settings.diffusion:
+            # also of a person without diffusion data: the truth is there, only the scan is missing
+            ndi = ndi_in_mni(anatomy, density_change(person, settings, head, job.common))
+        if person.has_dwi:
+            scan = make_diffusion(person, settings, head, job.common, anatomy, job.scheme)
+            write_image(images / f"{name}_dwi.nii.gz", scan.dwi, scan.affine)
+            write_image(images / f"{name}_dwi_mask.nii.gz", scan.mask, scan.affine)
+            bvals, bvecs = job.scheme
+            # FSL counts x from the right when the affine has a positive determinant
+            texts = format_fsl(bvals, bvecs * np.array([-1.0, 1.0, 1.0]) + 0.0)
+            for suffix, text in zip(("bval", "bvec"), texts):
+                with atomic_path(images / f"{name}_dwi.{suffix}") as temporary:
+                    temporary.write_text(text, encoding="ascii")
+            truth.write_diffusion_truth(planted, person, scan)
+        return truth.regional_truth(anatomy, head, ndi)
+
+
+def _grow_all(job: _Job, people: list[Person], threads: int) -> Iterator[truth.RegionalTruth]:
+    if threads <= 1:
+        yield from (_grow(job, person) for person in people)
+        return
+    with ProcessPoolExecutor(
+        max_workers=min(threads, len(people)),
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(job, os.getpid()),
+    ) as pool:
+        yield from pool.map(_grow_in_worker, people)
+
+
+def _cohort_sheet(people: list[Person]) -> pd.DataFrame:
+    rows = []
+    for person in people:
+        name = f"images/sub-{person.subject}"
+        dwi = person.has_dwi
+        rows.append(
+            {
+                "subject": person.subject,
+                "t1w": f"{name}_T1w.nii.gz",
+                "t1w_mask": f"{name}_T1w_mask.nii.gz",
+                "dwi": f"{name}_dwi.nii.gz" if dwi else "",
+                "bval": f"{name}_dwi.bval" if dwi else "",
+                "bvec": f"{name}_dwi.bvec" if dwi else "",
+                "dwi_mask": f"{name}_dwi_mask.nii.gz" if dwi else "",
+                "template": "yes" if person.template else "no",
+                "session": "",
+                "site": SITES[person.site],
+                "family": f"F{person.family + 1:03d}",
+                "diagnosis": "patient" if person.patient else "control",
+            }
+        )
+    return pd.DataFrame(rows, columns=list(_COHORT_COLUMNS))
+
+
+def _write_questionnaires(output: Path, people: list[Person], settings: Settings) -> None:
+    """Write phenotypes.tsv, and in truth/ the factor scores, loadings and shifts behind it."""
+    rng = stream(settings.seed, "questionnaires")
+    # the whole row of answers is that of `questionnaires_of`, whose group, family and age shape it
+    scores, shifts = questionnaires.factor_scores(
+        np.array([p.label for p in people]),
+        np.array([p.family for p in people]),
+        np.array([p.age_z for p in people]),
+        rng,
+        effect=settings.effect,
+    )
+    loadings = questionnaires.simple_loadings(scores.shape[1])
+    table = questionnaires.answers(scores, loadings, rng)
+    source = np.array([p.questionnaires_of for p in people])
+    subjects = [p.subject for p in people]
+    table = table.iloc[source].reset_index(drop=True)
+    table.insert(0, "subject", subjects)
+    table.insert(1, "age", [p.age for p in people])
+    table.insert(2, "sex", ["F" if p.female else "M" for p in people])
+    write_table(
+        output / "phenotypes.tsv",
+        table,
+        {"subject": "id", "age": "years", "sex": "F or M"}
+        | dict.fromkeys(table.columns[3:], "score, mean 50 and standard deviation 10 in the population"),
+    )
+    names = [f"planted_{k + 1:02d}" for k in range(scores.shape[1])]
+    folder = output / "truth"
+    true_scores = pd.DataFrame(scores[source], columns=names)
+    true_scores.insert(0, "subject", subjects)
+    write_table(folder / "factor_scores.tsv", true_scores, {"subject": "id, of the row in phenotypes.tsv"})
+    frame = pd.DataFrame(loadings, columns=names)
+    frame.insert(0, "variable", list(table.columns[3:]))
+    write_table(folder / "loadings.tsv", frame, {"variable": "column of phenotypes.tsv"})
+    frame = pd.DataFrame(shifts, columns=names)
+    frame.insert(0, "group", np.arange(1, len(shifts) + 1))
+    write_table(folder / "factor_shifts.tsv", frame, {"group": "stratum (with --site-only: site)"})
+
+
+def _write_truth_tables(
+    output: Path, people: list[Person], regional: list[truth.RegionalTruth], head: Head, settings: Settings
+) -> None:
+    folder, names = output / "truth", head.regions.names
+    write_table(folder / "participants.tsv", truth.participants(people, regional), truth.PARTICIPANT_COLUMNS)
+    jacobian = truth.region_table(people, [r.log_jacobian for r in regional], names)
+    volume = truth.region_table(people, [r.volume for r in regional], names)
+    about = {"subject": "id"}
+    write_table(
+        folder / "regional_log_jacobian.tsv",
+        jacobian,
+        about | dict.fromkeys(names, "mean log-Jacobian of the non-linear part in MNI space"),
+    )
+    write_table(
+        folder / "regional_log_volume.tsv",
+        volume,
+        about
+        | dict.fromkeys(names, "log of the region's volume relative to MNI152, without the affine part"),
+    )
+    features = [jacobian[list(names)].to_numpy()]
+    if settings.diffusion:
+        density = truth.region_table(people, [r.ndi for r in regional], names)
+        write_table(
+            folder / "regional_ndi.tsv",
+            density,
+            about | dict.fromkeys(names, "mean NDI, weighted by tissue, in MNI space"),
+        )
+        # there is too little tissue in the ventricles
+        features.append(density[[name for name in names if name != VENTRICLES]].to_numpy())
+    used = np.array([not p.bad_scan for p in people])
+    write_json(
+        folder / "oracle.json",
+        oracle(
+            np.hstack(features)[used],
+            np.array([p.stratum for p in people])[used],
+            np.array([p.site for p in people])[used],
+            settings.seed,
+        ),
+    )
+
+
+def _prepare_folder(output: Path, record: dict[str, Any]) -> bool:
+    """Make room for a cohort; return whether the very same one is there already, complete.
+
+    Raises
+    ------
+    UserError
+        When the folder holds a cohort sheet that the simulator did not write.
+    """
+    done, sheet = output / "truth" / "simulation.json", output / "cohort.tsv"
+    if output.exists() and not output.is_dir():
+        raise UserError(f"{output}: is a file; name a folder with --output")
+    if sheet.exists():
+        if not done.exists():
+            raise UserError(f"{sheet}: was not written by the simulator; choose another folder with --output")
+        if read_json(done) == record:
+            return True
+        sheet.unlink()
+    if done.exists():
+        # a cohort of other options, or one that was cut short: nothing of it may be mistaken for the new one
+        for folder in ("images", "truth"):
+            shutil.rmtree(output / folder, ignore_errors=True)
+    output.mkdir(parents=True, exist_ok=True)
+    write_json(done, record)
+    return False
+
+
+def simulate(
+    *,
+    output: Path,
+    people: int = 24,
+    seed: int = 1,
+    effect: float = 1.0,
+    resolution_mm: float = 3.0,
+    dwi_resolution_mm: float = 4.0,
+    site_only: bool = False,
+    null_link: bool = False,
+    strata: int = 3,
+    noise: float = 1.0,
+    directions: int = 30,
+    diffusion: bool = True,
+    threads: int = 1,
+) -> None:
+    """Grow a cohort from the MNI152 template: T1w images, multi-shell diffusion data, questionnaires.
+
+    Writes OUTPUT/cohort.tsv, qc.tsv, phenotypes.tsv, images/ and, with everything that was planted,
+    truth/. The same options give the same bytes, whatever the number of threads; a folder that already
+    holds the very same cohort is left as it is. cohort.tsv is written last.
+
+    Parameters
+    ----------
+    output
+        Folder of the cohort. A folder with somebody else's cohort.tsv is refused.
+    people
+        Number of people.
+    seed
+        Seed; every person has random streams of their own.
+    effect
+        Size of the differences between the strata: multiplies the regional log-Jacobians and changes of
+        NDI (truth/effects.tsv) and the factors' shifts before they are scaled to variance 1
+        (truth/factor_shifts.tsv). 0: the strata differ in nothing.
+    resolution_mm, dwi_resolution_mm
+        Voxel size of the T1w images and of the diffusion data.
+    site_only
+        The sites carry the planted differences, of images and factors, instead of the strata.
+    null_link
+        Everybody's questionnaires are those of another person of the cohort (age and sex stay).
+    strata
+        Number of strata.
+    noise
+        Multiplies the standard deviation of the Rician noise; 0: no noise and no bias field. At 1 white
+        matter has 40 times it in T1w (north) and in b = 0 images.
+    directions
+        Gradient directions of each shell (b = 1000 and 2000 s/mm^2), beside 6 volumes without weighting.
+    diffusion
+        False: T1w images only.
+    threads
+        Worker processes.
+
+    Raises
+    ------
+    UserError
+        When an option cannot be met.
+    """
+    started = time.monotonic()
+    settings = Settings(
+        people=people,
+        seed=seed,
+        effect=effect,
+        resolution_mm=resolution_mm,
+        dwi_resolution_mm=dwi_resolution_mm,
+        site_only=site_only,
+        null_link=null_link,
+        strata=strata,
+        noise=noise,
+        directions=directions,
+        diffusion=diffusion,
+    )
+    settings.check()
+    output = Path(output)
+    record = {"recipe": _RECIPE, "version": __version__, "options": asdict(settings)}
+    if _prepare_folder(output, record):
+        print(f"{output}: this cohort is there already", flush=True)
+        return
+    members = make_people(settings)
+    templates = load_templates()
+    regions = make_regions(templates)
+    sizes = np.bincount([p.label for p in members], minlength=len(SITES) if site_only else strata)
+    head = Head(templates, regions, plant(regions, sizes, effect))
+    _ = head.spreading, head.detail  # once here rather than in every worker
+    job = _Job(output, settings, head, make_microstructure(templates), demo_scheme(directions, seed=1))
+    truth.write_head(output / "truth", head)
+    regional = []
+    for number, values in enumerate(_grow_all(job, members, threads), start=1):
+        regional.append(values)
+        if number % 8 == 0 or number == people:
+            print(f"simulated {number} of {people} people", flush=True)
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1):
+        _write_truth_tables(output, members, regional, head, settings)
+        _write_questionnaires(output, members, settings)
+    bad = [p for p in members if p.bad_scan]
+    checks = pd.DataFrame(
+        [(p.subject, "", "exclude", "head motion, seen by eye") for p in bad],
+        columns=["subject", "modality", "decision", "reason"],
+    )
+    with atomic_path(output / "qc.tsv") as temporary:
+        checks.to_csv(temporary, sep="\t", index=False, lineterminator="\n")
+    with atomic_path(output / "cohort.tsv") as temporary:
+        _cohort_sheet(members).to_csv(temporary, sep="\t", index=False, lineterminator="\n")
+    print(f"{output}: {people} people in {time.monotonic() - started:.0f} s", flush=True)

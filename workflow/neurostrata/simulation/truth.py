@@ -1,0 +1,172 @@
+"""What was planted, as files: ``truth/`` beside the cohort."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from neurostrata.core.tables import write_table
+from neurostrata.simulation.anatomy import Anatomy, Head
+from neurostrata.simulation.diffusion import DiffusionScan
+from neurostrata.simulation.images import write_affine, write_image, write_warp
+from neurostrata.simulation.people import SITES, Person
+
+
+@dataclass(frozen=True)
+class RegionalTruth:
+    """A person's true values, in the order of the regions.
+
+    Attributes
+    ----------
+    log_jacobian
+        Mean over the region of log det D(x + u(x)), the non-linear part.
+    volume
+        Log of the region's relative volume, log of the mean determinant, likewise.
+    ndi
+        Mean NDI, weighted by tissue, before the deformation; empty without diffusion.
+    log_det_affine
+        log det A: head size. Add it for absolute volumes.
+    log_det_linear
+        log det of the affine map nearest to ``x -> x + u(x)`` in the brain (least squares): what a
+        registration puts into its affine part. Take it off `log_jacobian` to compare with a measured
+        non-linear Jacobian.
+    """
+
+    log_jacobian: np.ndarray
+    volume: np.ndarray
+    ndi: np.ndarray
+    log_det_affine: float
+    log_det_linear: float
+
+
+def linear_part(displacement: np.ndarray, head: Head) -> float:
+    """Return log det of the affine map nearest to ``x -> x + u(x)`` over the brain."""
+    inside = head.templates.brain > 0.5
+    points = head.templates.coordinates()[:, inside].T.astype(np.float64)
+    moved = points + displacement[:, inside].T
+    design = np.column_stack([points - points.mean(axis=0), np.ones(len(points))])
+    # normal equations: the brain has 240,000 voxels and only four unknowns per axis
+    solution = np.linalg.solve(design.T @ design, design.T @ moved)
+    return float(np.log(np.linalg.det(solution[:3])))
+
+
+def regional_truth(anatomy: Anatomy, head: Head, ndi: tuple[np.ndarray, np.ndarray] | None) -> RegionalTruth:
+    """Measure a person's regions in MNI space; `ndi` is the NDI map and its weights there."""
+    regions = head.regions
+    return RegionalTruth(
+        regions.means(anatomy.log_jacobian),
+        np.log(regions.means(np.exp(anatomy.log_jacobian))),
+        regions.means(*ndi) if ndi is not None else np.array([]),
+        float(np.log(np.linalg.det(anatomy.affine[:3, :3]))),
+        linear_part(anatomy.displacement, head),
+    )
+
+
+def write_anatomy_truth(folder: Path, person: Person, anatomy: Anatomy, head: Head) -> None:
+    """Write a person's planted log-Jacobian map (MNI space) and the transforms between MNI and T1w."""
+    affine, name = head.templates.affine, f"sub-{person.subject}"
+    rounded = (np.round(anatomy.log_jacobian * 8192) / 8192).astype(np.float32)
+    write_image(folder / "jacobians" / f"{name}_space-MNI_desc-nonlinear_logjacobian.nii.gz", rounded, affine)
+    transforms = folder / "transforms"
+    write_affine(transforms / f"{name}_from-T1w_to-MNI_desc-affine_xfm.mat", anatomy.affine)
+    write_warp(transforms / f"{name}_from-T1w_to-MNI_desc-warp_xfm.nii.gz", anatomy.displacement, affine)
+    write_warp(transforms / f"{name}_from-MNI_to-T1w_desc-warp_xfm.nii.gz", anatomy.inverse, affine)
+
+
+def write_diffusion_truth(folder: Path, person: Person, scan: DiffusionScan) -> None:
+    """Write a person's true maps in native diffusion space and the rigid offset to the T1w image."""
+    name = f"sub-{person.subject}"
+    for parameter, values in scan.maps.items():
+        write_image(folder / "maps" / f"{name}_space-dwi_param-{parameter}_map.nii.gz", values, scan.affine)
+    write_affine(folder / "transforms" / f"{name}_from-dwi_to-T1w_xfm.mat", scan.from_t1w)
+
+
+def write_head(folder: Path, head: Head) -> None:
+    """Write the regions, the MNI152 image and mask that everything refers to, and the planted differences."""
+    regions, templates, planted = head.regions, head.templates, head.planted
+    write_image(folder / "mni_T1w.nii.gz", templates.t1w, templates.affine)
+    write_image(folder / "mni_mask.nii.gz", templates.brain.astype(np.uint8), templates.affine)
+    write_image(folder / "regions.nii.gz", regions.labels, templates.affine)
+    table = pd.DataFrame(
+        {"label": np.arange(1, len(regions.names) + 1), "name": regions.names, "voxels": regions.sizes()}
+    )
+    write_table(
+        folder / "regions.tsv",
+        table,
+        {"label": "value in regions.nii.gz", "name": "name", "voxels": "number of voxels of 2 mm"},
+    )
+    groups = len(planted.growth)
+    rows = pd.DataFrame(
+        {
+            "group": np.repeat(np.arange(1, groups + 1), len(regions.names)),
+            "region": list(regions.names) * groups,
+            "log_jacobian": planted.growth.ravel(),
+            "ndi": planted.density.ravel(),
+        }
+    )
+    write_table(
+        folder / "effects.tsv",
+        rows,
+        {
+            "group": "stratum (with --site-only: site)",
+            "region": "region",
+            "log_jacobian": "planted difference from the cohort's mean",
+            "ndi": "planted difference of NDI from the cohort's mean",
+        },
+    )
+
+
+def participants(people: Sequence[Person], regional: Sequence[RegionalTruth]) -> pd.DataFrame:
+    """Return the table of who is who; numbers of strata, sites and families count from 1."""
+    return pd.DataFrame(
+        {
+            "subject": [p.subject for p in people],
+            "stratum": [p.stratum + 1 for p in people],
+            "group": [p.label + 1 for p in people],
+            "site": [SITES[p.site] for p in people],
+            "family": [f"F{p.family + 1:03d}" for p in people],
+            "age": [p.age for p in people],
+            "sex": ["F" if p.female else "M" for p in people],
+            "head_scale": [p.head_scale for p in people],
+            "diagnosis": ["patient" if p.patient else "control" for p in people],
+            "template": ["yes" if p.template else "no" for p in people],
+            "has_dwi": ["yes" if p.has_dwi else "no" for p in people],
+            "bad_scan": ["yes" if p.bad_scan else "no" for p in people],
+            "questionnaires_of": [people[p.questionnaires_of].subject for p in people],
+            "log_det_affine": [r.log_det_affine for r in regional],
+            "log_det_linear": [r.log_det_linear for r in regional],
+        }
+    )
+
+
+PARTICIPANT_COLUMNS = {
+    "subject": "id",
+    "stratum": "true stratum, 1 the largest",
+    "group": "whose planted differences the images carry: the stratum, with --site-only the site's number",
+    "site": "scanner",
+    "family": "people of a family share 30% of the variance of random deformations and of factor scores",
+    "age": "years",
+    "sex": "F or M",
+    "head_scale": "linear size of the head relative to MNI152",
+    "diagnosis": "patient (80% of the people outside stratum 1, 20% in it) or control",
+    "template": "whether the person helps to build the template",
+    "has_dwi": "whether there are diffusion data",
+    "bad_scan": "whether motion spoilt the scans (excluded in qc.tsv)",
+    "questionnaires_of": "whose questionnaires these are; another person with --null-link",
+    "log_det_affine": "log of the volume scaling of the affine part (head size)",
+    "log_det_linear": "log of the volume scaling of the affine map nearest to the non-linear deformation",
+}
+
+
+def region_table(
+    people: Sequence[Person], values: Sequence[np.ndarray], names: Sequence[str]
+) -> pd.DataFrame:
+    """Return people x regions with a leading column `subject`; missing where a person has no values."""
+    rows = [v if len(v) else np.full(len(names), np.nan) for v in values]
+    table = pd.DataFrame(np.stack(rows), columns=list(names))
+    table.insert(0, "subject", [p.subject for p in people])
+    return table
