@@ -1,50 +1,76 @@
-"""Which voxels of a diffusion series are brain."""
+"""Which voxels of a T1-weighted image are brain, or at least head, before anything is registered."""
 
 from __future__ import annotations
 
 import numpy as np
+from scipy import ndimage
 
 from neurostrata.core.errors import UserError
+from neurostrata.imaging.images import Image
 
-#: A mean b=0 image with this share of exact zeros has had its background removed.
-_ZERO_SHARE = 0.1
+#: An extracted brain has at least this share of exact zeros along the border of its grid ...
+_ZERO_BORDER = 0.98
+#: ... and holds between these volumes of tissue, in mm^3 (0.3 to 2.3 litres).
+_BRAIN_MM3 = (0.3e6, 2.3e6)
 
 
-def diffusion_mask(mean_b0: np.ndarray, given: np.ndarray | None, label: str) -> tuple[np.ndarray, str]:
-    """Return the voxels to fit and where that choice came from.
+def _border_zeros(data: np.ndarray) -> float:
+    inner = np.zeros(data.shape, bool)
+    inner[1:-1, 1:-1, 1:-1] = True
+    return float((data[~inner] == 0).mean())
+
+
+def _otsu(values: np.ndarray) -> float:
+    counts, edges = np.histogram(values, 256)
+    centres = (edges[:-1] + edges[1:]) / 2
+    below = np.cumsum(counts)
+    above = below[-1] - below
+    total = np.cumsum(counts * centres)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = below * above * (total / below - (total[-1] - total) / above) ** 2
+    return float(centres[np.nanargmax(spread)])
+
+
+def initial_mask(
+    image: Image, given: Image | None, extracted: str | bool, label: str
+) -> tuple[np.ndarray, bool]:
+    """Return the voxels to work on and whether they are the brain alone.
 
     Parameters
     ----------
-    mean_b0
-        (X, Y, Z), mean of the volumes without diffusion weighting, finite.
+    image
+        The T1-weighted image, in its own space.
     given
-        (X, Y, Z) bool, the person's own mask, or None: then the non-zero voxels of an already extracted
-        brain, or, with a background, the bright voxels by Otsu's threshold of the median-filtered image.
+        The person's brain mask on the same grid, or None.
+    extracted
+        ``"auto"``, True or False: whether the image shows the brain alone (``anatomy.brain_extracted``).
     label
         Names the image in messages.
 
     Returns
     -------
     mask
-        (X, Y, Z) bool, always with a positive mean b=0 signal.
-    source
-        One line for the sidecar.
+        (X, Y, Z) bool: the given mask; else the non-zero voxels of an extracted brain, holes filled; else
+        the head, by Otsu's threshold.
+    extracted
+        True when the mask is the brain's.
 
     Raises
     ------
     UserError
-        When no voxel is left.
+        When the mask is empty.
     """
-    positive = mean_b0 > 0
     if given is not None:
-        mask, source = given & positive, "given mask, mean b=0 signal above zero"
-    elif np.mean(mean_b0 == 0) >= _ZERO_SHARE:
-        mask, source = positive, "non-zero voxels of the mean b=0 image (background already removed)"
+        mask = given.data > 0
     else:
-        from dipy.segment.mask import median_otsu
-
-        found = median_otsu(mean_b0, median_radius=2, numpass=1)[1].astype(bool)
-        mask, source = found & positive, "Otsu threshold of the median-filtered mean b=0 image"
+        tissue = image.data != 0
+        volume = tissue.sum() * abs(np.linalg.det(image.grid.affine[:3, :3]))
+        if extracted == "auto":
+            extracted = bool(
+                _border_zeros(image.data) >= _ZERO_BORDER and _BRAIN_MM3[0] <= volume <= _BRAIN_MM3[1]
+            )
+        mask = tissue if extracted else image.data > _otsu(image.data[np.isfinite(image.data)])
+        mask = ndimage.binary_fill_holes(mask)
     if not mask.any():
-        raise UserError(f"{label}: no voxel has a positive mean b=0 signal inside the mask; check dwi_mask")
-    return mask, source
+        raise UserError(f"{label}: the brain mask is empty")
+    return mask, bool(extracted) if given is None else True

@@ -56,7 +56,7 @@ def fit_tensor(
     The mask is the given one, or one found in the mean b=0 image, where the mean b=0 signal is above zero.
     Everything is 0 outside it.
     """
-    from neurostrata.imaging.brain import diffusion_mask
+    from neurostrata.imaging.diffusion_mask import diffusion_mask
     from neurostrata.imaging.tensor import fit_tensor as fit
     from neurostrata.imaging.tensor import tensor_measurements
 

@@ -1,0 +1,50 @@
+"""Which voxels of a diffusion series are brain."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from neurostrata.core.errors import UserError
+
+#: A mean b=0 image with this share of exact zeros has had its background removed.
+_ZERO_SHARE = 0.1
+
+
+def diffusion_mask(mean_b0: np.ndarray, given: np.ndarray | None, label: str) -> tuple[np.ndarray, str]:
+    """Return the voxels to fit and where that choice came from.
+
+    Parameters
+    ----------
+    mean_b0
+        (X, Y, Z), mean of the volumes without diffusion weighting, finite.
+    given
+        (X, Y, Z) bool, the person's own mask, or None: then the non-zero voxels of an already extracted
+        brain, or, with a background, the bright voxels by Otsu's threshold of the median-filtered image.
+    label
+        Names the image in messages.
+
+    Returns
+    -------
+    mask
+        (X, Y, Z) bool, always with a positive mean b=0 signal.
+    source
+        One line for the sidecar.
+
+    Raises
+    ------
+    UserError
+        When no voxel is left.
+    """
+    positive = mean_b0 > 0
+    if given is not None:
+        mask, source = given & positive, "given mask, mean b=0 signal above zero"
+    elif np.mean(mean_b0 == 0) >= _ZERO_SHARE:
+        mask, source = positive, "non-zero voxels of the mean b=0 image (background already removed)"
+    else:
+        from dipy.segment.mask import median_otsu
+
+        found = median_otsu(mean_b0, median_radius=2, numpass=1)[1].astype(bool)
+        mask, source = found & positive, "Otsu threshold of the median-filtered mean b=0 image"
+    if not mask.any():
+        raise UserError(f"{label}: no voxel has a positive mean b=0 signal inside the mask; check dwi_mask")
+    return mask, source
