@@ -1,6 +1,5 @@
 """Factors against what was planted, and against R's psych::principal."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -86,14 +85,11 @@ def test_equal_to_psych_principal(name):
     check_against_r(name, pd.read_csv(REFERENCE / f"{name}.tsv", sep="\t").to_numpy(dtype=float))
 
 
-def test_equal_to_psych_principal_on_a_real_table():
-    folder = os.environ.get("NEUROSTRATA_REAL_DATA")
-    if not folder:
-        pytest.skip("NEUROSTRATA_REAL_DATA is not set (a folder that holds ds000030/)")
+def test_equal_to_psych_principal_on_a_real_table(real_data):
     wanted = pd.read_csv(REFERENCE / "ds000030_variables.tsv", sep="\t")
     tables = []
     for name, part in wanted.groupby("table", sort=False):
-        path = Path(folder) / "ds000030" / "phenotype" / f"{name}.tsv"
+        path = real_data / "ds000030" / "phenotype" / f"{name}.tsv"
         table = pd.read_csv(path, sep="\t", na_values=["n/a"])
         tables.append((str(path), table[["participant_id", *part["column"]]]))
     people = list(tables[0][1]["participant_id"].str.removeprefix("sub-"))

@@ -1,0 +1,228 @@
+"""The affinity propagation grid against scikit-learn, and what is chosen from it."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.cluster import AffinityPropagation
+from sklearn.metrics import adjusted_rand_score, silhouette_score
+
+from neurostrata.core.config import load_schema, schema_problems, section_defaults
+from neurostrata.core.errors import UserError
+from neurostrata.strata.affinity import (
+    damping_grid,
+    preference_grid,
+    run_grid,
+    run_setting,
+    squared_distances,
+)
+from neurostrata.strata.clustering import canonical, find_clusters, number_by_size, silhouette
+from neurostrata.strata.commands import cluster, project
+from neurostrata.strata.projection import tsne, tsne_perplexity
+
+SIZES = (30, 18, 12)
+
+
+def reduced(preferences=20, dampings=5, **changes):
+    settings = section_defaults("strata")["clustering"]
+    settings["damping"]["steps"] = dampings
+    settings["preference"]["steps"] = preferences
+    return {**settings, **changes}
+
+
+def embeddings(sizes=SIZES, distance=6.0, dimensions=8, seed=0):
+    """People in groups whose centres are `distance` within-group standard deviations apart."""
+    generator = np.random.default_rng(seed)
+    truth = np.repeat(np.arange(len(sizes)), sizes)
+    centres = np.eye(len(sizes), dimensions) * distance / np.sqrt(2)
+    order = generator.permutation(len(truth))
+    values = centres[truth] + generator.standard_normal((len(truth), dimensions))
+    return values[order], truth[order]
+
+
+def test_the_papers_grid():
+    settings = section_defaults("strata")["clustering"]
+    assert (settings["damping"]["steps"], settings["preference"]["steps"]) == (10, 1000)
+    np.testing.assert_allclose(damping_grid(0.5, 1.0, 10), np.arange(0.5, 0.96, 0.05))
+    similarities = -squared_distances(embeddings()[0])
+    grid = preference_grid(similarities, 1, 99, 1000)
+    off = similarities[~np.eye(len(similarities), dtype=bool)]
+    assert (len(grid), grid[0], grid[-1]) == (1000, np.percentile(off, 1), np.percentile(off, 99))
+
+
+@pytest.mark.filterwarnings("ignore:Affinity propagation did not converge")
+@pytest.mark.parametrize("max_iter", [1000, 40])
+def test_every_setting_gives_scikit_learns_labels(max_iter):
+    values, _ = embeddings(distance=2.5)
+    similarities = -squared_distances(values)
+    dampings, preferences = damping_grid(0.5, 1, 4), preference_grid(similarities, 1, 99, 15)
+    converged = []
+    for setting in run_grid(similarities, dampings, preferences, max_iter, 15, seed=7):
+        model = AffinityPropagation(
+            damping=setting.damping, preference=setting.preference, max_iter=max_iter, random_state=7
+        )
+        model.fit(values)
+        assert setting.n_iter == model.n_iter_
+        assert setting.n_clusters == len(model.cluster_centers_indices_)
+        np.testing.assert_array_equal(setting.exemplars, model.cluster_centers_indices_)
+        np.testing.assert_array_equal(setting.labels, model.labels_)
+        converged.append(setting.converged)
+    assert len(converged) == 60
+    assert all(converged) == (max_iter == 1000)
+    assert any(converged) or max_iter == 40
+
+
+def test_convergence_is_told_from_the_warning():
+    similarities = -squared_distances(embeddings()[0])
+    short = run_setting(similarities, 0.9, float(np.median(similarities)), 5, 15, 1)
+    assert (short.converged, short.n_iter) == (False, 5)
+    long = run_setting(similarities, 0.9, float(np.median(similarities)), 1000, 15, 1)
+    assert long.converged
+    assert long.n_iter < 1000
+
+
+@pytest.mark.slow
+def test_processes_do_not_change_the_result():
+    values, _ = embeddings(distance=3)
+    one = find_clusters(values, reduced(), seed=1, threads=1)
+    two = find_clusters(values, reduced(), seed=1, threads=2)
+    pd.testing.assert_frame_equal(one.grid, two.grid, check_exact=True)
+    np.testing.assert_array_equal(one.clusters, two.clusters)
+    np.testing.assert_array_equal(one.exemplars, two.exemplars)
+    assert one.facts == two.facts
+
+
+def test_silhouette_is_scikit_learns():
+    values, truth = embeddings(distance=2)
+    distances = np.sqrt(squared_distances(values))
+    generator = np.random.default_rng(0)
+    for labels in (truth, generator.integers(4, size=len(truth)), np.r_[np.zeros(59, int), 1]):
+        wanted = silhouette_score(distances, labels, metric="precomputed")
+        assert silhouette(distances, labels) == pytest.approx(wanted, abs=1e-12)
+    many = np.r_[np.arange(50), np.full(10, 50)]
+    assert silhouette(distances, many) == pytest.approx(silhouette_score(values, many), abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_planted_strata_are_found(seed):
+    values, truth = embeddings(sizes=(40, 25, 15, 10), seed=seed)
+    result = find_clusters(values, reduced(), seed=1)
+    assert result.found
+    assert adjusted_rand_score(truth, result.clusters) >= 0.95
+    assert list(np.bincount(result.clusters)[1:]) == sorted(np.bincount(result.clusters)[1:], reverse=True)
+    row = result.grid[
+        (result.grid["damping"] == result.facts["damping"])
+        & (result.grid["preference"] == result.facts["preference"])
+    ].iloc[0]
+    eligible = result.grid[result.grid["converged"] & result.grid["n_clusters"].between(2, 89)]
+    assert row["silhouette"] == eligible["silhouette"].max() == result.facts["silhouette"]
+    for number in np.unique(result.clusters):
+        exemplar = np.unique(result.exemplars[result.clusters == number])
+        assert len(exemplar) == 1
+        assert result.clusters[exemplar[0]] == number
+
+
+def test_without_planted_strata_the_truth_is_not_found():
+    values, truth = embeddings(distance=0.0)
+    result = find_clusters(values, reduced(), seed=1)
+    assert adjusted_rand_score(truth, result.clusters) < 0.2
+
+
+def test_a_lone_outlier_is_flagged():
+    values = embeddings(sizes=(60,))[0]
+    values[7] += 60
+    result = find_clusters(values, reduced(8, 2), seed=1)
+    sizes = result.facts["cluster_sizes"]
+    assert sizes[-1] == 1
+    assert len(sizes) in result.facts["small_clusters"]
+    assert result.facts["small_cluster_limit"] == 5
+    relaxed = find_clusters(values, reduced(8, 2, small_cluster_people=0, small_cluster_share=0.0), seed=1)
+    assert relaxed.facts["small_clusters"] == []
+
+
+@pytest.mark.parametrize(
+    ("values", "changes", "reason"),
+    [
+        (embeddings()[0], {"max_iter": 3}, "none of 100 settings converged"),
+        (np.zeros((10, 4)), {}, "none of the 100 settings that converged gave 2 to 9 clusters"),
+        (np.zeros((2, 4)), {}, "2 people cannot be divided"),
+        (np.zeros((1, 4)), {}, "1 people cannot be divided"),
+    ],
+)
+def test_when_nothing_is_found_everybody_is_in_one_cluster(values, changes, reason):
+    result = find_clusters(values, reduced(**changes), seed=1)
+    assert not result.found
+    assert reason in result.facts["reason"]
+    assert (result.clusters == 1).all()
+    assert (result.exemplars == -1).all()
+    json.dumps(result.facts, allow_nan=False)
+
+
+def test_numbering():
+    np.testing.assert_array_equal(canonical(np.array([5, 2, 5, 9])), [0, 1, 0, 2])
+    np.testing.assert_array_equal(number_by_size(np.array([0, 1, 1, 2, 2, 2, 3])), [3, 2, 2, 1, 1, 1, 4])
+
+
+def test_tsne_is_reproducible_and_copes_with_few_people():
+    values, truth = embeddings(distance=20)
+    first = tsne(values, 8, 500, seed=3)
+    np.testing.assert_array_equal(first, tsne(values, 8, 500, seed=3))
+    assert silhouette_score(first, truth) > 0.5
+    assert tsne_perplexity(24, 30) == pytest.approx(23 / 3)
+    for n, dimensions in ((1, 5), (2, 5), (4, 1), (6, 1), (6, 3)):
+        places = tsne(np.random.default_rng(0).standard_normal((n, dimensions)), 30, 250, seed=1)
+        assert places.shape == (n, 2)
+        assert np.isfinite(places).all()
+    assert not tsne(np.ones((8, 3)), 30, 250, seed=1).any()
+
+
+def write_embeddings(path, values, subjects=None):
+    frame = pd.DataFrame(values, columns=[f"z{j + 1:04d}" for j in range(values.shape[1])])
+    frame.insert(0, "subject", subjects or [f"{k:03d}" for k in range(len(values))])
+    frame.insert(1, "role", "train")
+    frame.to_csv(path, sep="\t", index=False, na_rep="n/a")
+
+
+def test_commands_write_clusters_and_picture(tmp_path):
+    values, truth = embeddings()
+    write_embeddings(tmp_path / "embeddings.tsv", values)
+    settings = {**section_defaults("strata"), "clustering": reduced(), "seed": 1}
+    cluster(
+        embeddings=tmp_path / "embeddings.tsv",
+        grid=tmp_path / "grid.tsv",
+        clusters=tmp_path / "clusters.tsv",
+        settings=settings,
+    )
+    project(embeddings=tmp_path / "embeddings.tsv", output=tmp_path / "tsne.tsv", settings=settings)
+    grid = pd.read_csv(tmp_path / "grid.tsv", sep="\t")
+    assert list(grid) == ["damping", "preference", "converged", "n_iter", "n_clusters", "silhouette"]
+    clusters = pd.read_csv(tmp_path / "clusters.tsv", sep="\t", dtype={"subject": str, "exemplar": str})
+    assert list(clusters) == ["subject", "cluster", "exemplar"]
+    assert adjusted_rand_score(truth, clusters["cluster"]) >= 0.95
+    assert clusters["exemplar"].isin(clusters["subject"]).all()
+    facts = json.loads((tmp_path / "clusters.json").read_text())
+    assert facts["found"] is True
+    assert facts["n_clusters"] == 3
+    assert {"damping", "preference", "silhouette", "small_clusters", "converged_share"} <= set(facts)
+    assert list(pd.read_csv(tmp_path / "tsne.tsv", sep="\t")) == ["subject", "x", "y"]
+
+
+def test_bad_embeddings_are_refused(tmp_path):
+    values = embeddings()[0]
+    values[5, 2] = np.nan
+    write_embeddings(tmp_path / "a.tsv", values)
+    settings = {**section_defaults("strata"), "clustering": reduced(), "seed": 1}
+    out = {"grid": tmp_path / "g.tsv", "clusters": tmp_path / "c.tsv", "settings": settings}
+    with pytest.raises(UserError, match=r"a\.tsv: the embedding of subject 005 has missing"):
+        cluster(embeddings=tmp_path / "a.tsv", **out)
+    write_embeddings(tmp_path / "b.tsv", values[:4], ["1", "2", "2", "3"])
+    with pytest.raises(UserError, match="subject 2 stands in it more than once"):
+        cluster(embeddings=tmp_path / "b.tsv", **out)
+    assert not (tmp_path / "c.tsv").exists()
+
+
+def test_schema_is_closed_and_its_defaults_valid():
+    schema = load_schema("strata")
+    assert schema_problems(section_defaults("strata"), schema) == []
+    assert schema_problems({"repartition": {"draw": 5}}, schema)
