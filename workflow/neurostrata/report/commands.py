@@ -1,0 +1,94 @@
+"""The commands of the report: one page per person, the record of what ran, and the report itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from neurostrata.core.errors import UserError
+from neurostrata.core.files import write_json
+from neurostrata.report.layout import ResultsTree
+from neurostrata.report.study import Study
+
+
+def _results(folder: Path) -> ResultsTree:
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such results folder; run the workflow first")
+    return ResultsTree(folder.resolve())
+
+
+def subject_page(*, results: Path, subject: str, output: Path, settings: dict[str, Any]) -> None:
+    """Write the page of one person, its pictures in a folder beside it.
+
+    Parameters
+    ----------
+    results
+        The results folder.
+    subject
+        Id without ``sub-``.
+    output
+        ``report/subjects/sub-X.html``; pictures go to ``sub-X/`` beside it.
+    settings
+        Section ``report``.
+    """
+    from neurostrata.report.blocks import number_blocks
+    from neurostrata.report.page import Page
+    from neurostrata.report.pages import write_page
+    from neurostrata.report.subjects import subject_sections
+
+    tree = _results(results)
+    page = Page(Study(tree, {"report": settings}), output, output.parent)
+    sections = subject_sections(page, subject)
+    if not sections:
+        raise UserError(f"subject {subject}: {tree.root / 'derivatives'} holds nothing of this person")
+    number_blocks(sections)
+    write_page(
+        output,
+        "page.html.j2",
+        {
+            "title": f"sub-{subject}",
+            "sections": sections,
+            "blocks_first": [],
+            "back": page.href(tree.root / "report" / "index.html"),
+            "back_text": "Report",
+        },
+    )
+
+
+def provenance(*, results: Path, output: Path, settings: dict[str, Any]) -> None:
+    """Record versions, seeds, settings and input digests.
+
+    Parameters
+    ----------
+    results
+        The results folder.
+    output
+        ``provenance.json``.
+    settings
+        The whole configuration.
+    """
+    from neurostrata.report.provenance import collect
+
+    _results(results)
+    config = {key: value for key, value in settings.items() if key != "version"}
+    write_json(output, json.loads(json.dumps(collect(config), default=str)))
+
+
+def report(*, results: Path, output: Path, settings: dict[str, Any]) -> None:
+    """Write the report of whatever was run; pieces that are not there are listed, not fatal.
+
+    Parameters
+    ----------
+    results
+        The results folder; it is only read.
+    output
+        ``report/index.html``; figures go to ``figures/`` beside it.
+    settings
+        The whole configuration, defaults filled in.
+    """
+    from neurostrata.report.index import write_index
+
+    tree = _results(results)
+    config = {key: value for key, value in settings.items() if key != "version"}
+    write_index(Study(tree, config), output)

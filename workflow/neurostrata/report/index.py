@@ -1,0 +1,230 @@
+"""The report's main page, put together from its sections."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from neurostrata.report.blocks import Bullets, Section, Text, anchor, count, number_blocks
+from neurostrata.report.layout import Experiment
+from neurostrata.report.methods import experiment_text
+from neurostrata.report.page import Page
+from neurostrata.report.pages import write_page
+from neurostrata.report.sections_closing import methods_section, people_table, provenance_section
+from neurostrata.report.sections_phenotypes import factor_meanings, phenotypes_section
+from neurostrata.report.sections_reconstruction import decoding_section, experiment_decoding
+from neurostrata.report.sections_strata import strata_section
+from neurostrata.report.sections_study import cohort_section, template_section, volumes_section
+from neurostrata.report.study import Study
+from neurostrata.report.verdict import EMBEDDING_NOTE, REPARTITION_NOTE, Verdict, judge, overall
+
+
+def experiment_verdict(
+    study: Study, experiment: Experiment, config: Mapping[str, Any], meanings: Mapping[str, str]
+) -> Verdict:
+    """Judge one experiment from its tables."""
+    clustering = study.setting("strata", "clustering", default={})
+    return judge(
+        experiment.name,
+        clusters=study.table(experiment.strata("clusters.tsv"), columns=["subject", "cluster"]),
+        grid=study.table(
+            experiment.strata("grid.tsv"),
+            columns=["damping", "preference", "converged", "n_clusters", "silhouette"],
+        ),
+        comparisons=study.table(
+            experiment.strata("comparisons.tsv"), columns=["factor", "h", "p", "q", "eta2"]
+        ),
+        experiment=config,
+        alpha=float(study.setting("report", "alpha", default=0.05)),
+        level=f"{100 * float(study.setting('strata', 'comparisons', 'confidence', default=0.95)):g}%",
+        small=(
+            int(clustering.get("small_cluster_people", 5)),
+            float(clustering.get("small_cluster_share", 0.01)),
+        ),
+        meanings=meanings,
+    )
+
+
+def _describe(config: Mapping[str, Any]) -> str:
+    words = []
+    if config.get("model"):
+        words.append(str(config["model"]).replace("_", " "))
+    if config.get("modalities"):
+        words.append(" + ".join(str(m).upper() for m in config["modalities"]))
+    skip = (config.get("options") or {}).get("skip_connections")
+    if skip is not None:
+        words.append("skip connections" if skip else "no skip connections")
+    return ", ".join(words)
+
+
+def _flow(page: Page, experiment: Experiment, config: Mapping[str, Any]) -> Text | None:
+    """Say how many of the cohort reached which step of an experiment, so that nobody goes missing in silence."""
+    study = page.study
+    people = study.subjects()
+    splits = study.table(experiment.file("splits.tsv"), columns=["subject"])
+    if splits is None:
+        return None
+    inside = set(splits["subject"].astype(str))
+    text = f"{len(inside)} of {count(len(people), 'person', 'people')} of the cohort took part in this experiment"
+    outside = [subject for subject in people if subject not in inside]
+    if outside:
+        text += (
+            f"; {len(outside)} did not, because they lack one of its modalities or are excluded (see Cohort)"
+        )
+    scores = study.table(study.tree.phenotypes("scores.tsv"), columns=["subject"])
+    clusters = study.table(experiment.strata("clusters.tsv"), columns=["subject"])
+    if scores is not None and clusters is not None:
+        scored = set(scores.loc[scores.drop(columns="subject").notna().any(axis=1), "subject"].astype(str))
+        both = sum(subject in scored for subject in clusters["subject"].astype(str))
+        text += f"; {both} of the {len(clusters)} clustered people have phenotype scores and enter the comparisons"
+    return Text(text + ".", sources=page.sources(experiment.file("splits.tsv")))
+
+
+def _experiment_section(
+    page: Page,
+    experiment: Experiment,
+    config: Mapping[str, Any],
+    verdict: Verdict,
+    meanings: Mapping[str, str],
+) -> Section:
+    key = f"experiment-{anchor(experiment.name)}"
+    section = Section(key, f"Experiment {experiment.name}")
+    if config.get("model"):
+        section.add(Text(experiment_text(page.study.config, config)))
+    if not experiment.folder.is_dir():
+        page.study.note(f"Experiment {experiment.name}", f"experiments/{experiment.name}/ was not made")
+        section.add(Text("This experiment is configured and was not run.", kind="note"))
+        return section
+    section.add(_flow(page, experiment, config))
+    section.sections = [
+        experiment_decoding(page, experiment, config),
+        strata_section(page, experiment, config, verdict, meanings),
+    ]
+    return section
+
+
+def write_index(study: Study, output: Path) -> None:
+    """Write ``index.html``, its figures in ``figures/`` beside it, and with many people ``people.html``.
+
+    Parameters
+    ----------
+    study
+        What to report.
+    output
+        The HTML file.
+    """
+    output = output.resolve()
+    figures = output.parent / "figures"
+    # Figures of an earlier run that this one does not draw would stay for ever.
+    shutil.rmtree(figures, ignore_errors=True)
+    page = Page(study, output, figures)
+    meanings = factor_meanings(page)
+    experiments = study.experiments()
+    verdicts = [experiment_verdict(study, e, c, meanings) for e, c in experiments]
+    sections = [
+        cohort_section(page),
+        template_section(page),
+        volumes_section(page),
+        phenotypes_section(page),
+        decoding_section(page),
+        *(_experiment_section(page, e, c, v, meanings) for (e, c), v in zip(experiments, verdicts)),
+    ]
+    if not experiments:
+        study.note("Experiments", "none is configured and none was found under experiments/")
+    people = Section("people", "People")
+    _people(page, people)
+    sections += [people, methods_section(page), provenance_section(page)]
+    missing = Section("missing", "Not run or missing")
+    if study.missing:
+        missing.add(Bullets([(line.what, line.why) for line in study.missing]))
+    else:
+        missing.add(Text("Nothing: every part of the report was made."))
+    sections.insert(len(sections) - 2, missing)
+    sections = [section for section in sections if section.blocks or section.sections]
+    number_blocks(sections)
+    write_page(
+        output,
+        "index.html.j2",
+        {
+            "title": study.setting("report", "title", default="neurostrata report"),
+            "description": study.setting("report", "description", default=""),
+            "facts": _facts(study),
+            "overall": overall(verdicts),
+            "verdicts": [
+                {
+                    **asdict(verdict),
+                    "key": f"experiment-{anchor(verdict.name)}",
+                    "what": _describe(config),
+                    "sources": page.sources(
+                        experiment.strata("comparisons.tsv"),
+                        experiment.strata("clusters.tsv"),
+                        experiment.strata("grid.tsv"),
+                    ),
+                }
+                for verdict, (experiment, config) in zip(verdicts, experiments)
+            ],
+            "after_verdict": _after_verdict(study, verdicts),
+            "sections": sections,
+        },
+    )
+
+
+def _after_verdict(study: Study, verdicts: list[Verdict]) -> list[Text]:
+    blocks = []
+    if any(verdict.tested for verdict in verdicts):
+        blocks.append(Text(f"How to read this: {REPARTITION_NOTE} {EMBEDDING_NOTE}", kind="note"))
+    if study.missing:
+        what = "piece is" if len(study.missing) == 1 else "pieces are"
+        blocks.append(
+            Text(
+                f"{len(study.missing)} {what} missing or was not run; see “Not run or missing” below.",
+                kind="note",
+            )
+        )
+    return blocks
+
+
+def _facts(study: Study) -> str:
+    people = len(study.subjects())
+    parts = [count(people, "person", "people") if people else "no cohort table"]
+    parts.append(count(len(study.experiments()), "experiment"))
+    record = study.json(study.tree.provenance)
+    commit = str((record.get("code") or {}).get("commit", ""))
+    parts.append(
+        f"neurostrata {record.get('neurostrata', '')}{f' ({commit[:10]})' if commit else ''}".strip()
+    )
+    if "seed" in study.config:
+        parts.append(f"seed {study.config['seed']}")
+    return " · ".join(parts)
+
+
+def _people(page: Page, section: Section) -> None:
+    study = page.study
+    limit = int(study.setting("report", "people_in_index", default=200))
+    if len(study.subjects()) <= limit:
+        section.add(people_table(page))
+        return
+    other = Page(study, page.path.with_name("people.html"), page.figures)
+    table = people_table(other)
+    if table is None:
+        return
+    write_page(
+        other.path,
+        "page.html.j2",
+        {
+            "title": "People",
+            "sections": [],
+            "blocks_first": [table],
+            "back": page.path.name,
+            "back_text": "Report",
+        },
+    )
+    section.add(
+        Text(
+            f"The table of the {len(study.subjects())} people with links to their pages stands on a page of its own.",
+            sources=page.sources(other.path),
+        )
+    )

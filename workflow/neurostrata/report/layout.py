@@ -1,0 +1,140 @@
+"""Where things stand in the results tree. Standard library only; nothing is read here."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+
+def _natural(text: str) -> list[tuple[int, int, str]]:
+    """Return a sort key that puts fold-10 after fold-9."""
+    return [
+        (0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", text) if part
+    ]
+
+
+def relative_link(target: Path, page: Path) -> str:
+    """Return the relative URL of `target` as seen from the HTML file `page`."""
+    link = os.path.relpath(Path(target).resolve(), Path(page).resolve().parent)
+    return Path(link).as_posix()
+
+
+@dataclass(frozen=True)
+class Fold:
+    """The files of one fold of an experiment; ``name`` is "0".."k-1" or "all"."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The fold's name without ``fold-``."""
+        return self.folder.name.removeprefix("fold-")
+
+    @property
+    def history(self) -> Path:
+        """Training curve."""
+        return self.folder / "history.tsv"
+
+    @property
+    def examples(self) -> Path:
+        """Mid slices of a few test people, real and decoded."""
+        return self.folder / "examples.npz"
+
+    @property
+    def limits(self) -> Path:
+        """Intensity limits of each modality that this fold used."""
+        return self.folder / "limits.json"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The files of one experiment."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The experiment's name in the configuration."""
+        return self.folder.name
+
+    def file(self, name: str) -> Path:
+        """Return a file of the experiment itself (splits.tsv, reconstruction.tsv, embeddings.tsv)."""
+        return self.folder / name
+
+    def strata(self, name: str) -> Path:
+        """Return a file of the experiment's clustering."""
+        return self.folder / "strata" / name
+
+    def folds(self) -> list[Fold]:
+        """Return the folds found on disk, in natural order, ``all`` last."""
+        found = [Fold(path) for path in self.folder.glob("fold-*") if path.is_dir()]
+        return sorted(found, key=lambda fold: (fold.name == "all", _natural(fold.name)))
+
+
+@dataclass(frozen=True)
+class ResultsTree:
+    """Paths under the results folder."""
+
+    root: Path
+
+    @property
+    def subjects(self) -> Path:
+        """The people who are in."""
+        return self.root / "cohort" / "subjects.tsv"
+
+    @property
+    def exclusions(self) -> Path:
+        """Who or what was left out, with reasons."""
+        return self.root / "cohort" / "exclusions.tsv"
+
+    @property
+    def provenance(self) -> Path:
+        """Versions, settings, digests and seeds."""
+        return self.root / "provenance.json"
+
+    def template(self, name: str) -> Path:
+        """Return a file of the template folder."""
+        return self.root / "template" / name
+
+    def phenotypes(self, name: str) -> Path:
+        """Return a file of the phenotypes folder."""
+        return self.root / "phenotypes" / name
+
+    def volume(self, name: str) -> Path:
+        """Return a file of the volumes folder."""
+        return self.root / "volumes" / name
+
+    def volumes(self) -> list[Path]:
+        """Return the JSON description of every modality's array, by name."""
+        return sorted(
+            (path for path in (self.root / "volumes").glob("*.json") if path.with_suffix(".npy").is_file()),
+            key=lambda path: _natural(path.stem),
+        )
+
+    def anatomy(self, subject: str, name: str) -> Path:
+        """Return a person's file ``derivatives/sub-X/anat/sub-X_{name}``."""
+        return self.root / "derivatives" / f"sub-{subject}" / "anat" / f"sub-{subject}_{name}"
+
+    def diffusion(self, subject: str, name: str) -> Path:
+        """Return a person's file ``derivatives/sub-X/dwi/sub-X_{name}``."""
+        return self.root / "derivatives" / f"sub-{subject}" / "dwi" / f"sub-{subject}_{name}"
+
+    def fusion_maps(self, subject: str) -> list[Path]:
+        """Return a person's maps on the fusion grid."""
+        folder = self.root / "derivatives" / f"sub-{subject}" / "fusion"
+        return sorted(folder.glob(f"sub-{subject}_space-study_desc-*_map.nii.gz"))
+
+    def subject_page(self, subject: str) -> Path:
+        """Return the page of one person."""
+        return self.root / "report" / "subjects" / f"sub-{subject}.html"
+
+    def experiment(self, name: str) -> Experiment:
+        """Return the files of the experiment called `name`."""
+        return Experiment(self.root / "experiments" / name)
+
+    def experiments(self) -> list[Experiment]:
+        """Return the experiments found on disk."""
+        found = [path for path in (self.root / "experiments").glob("*") if path.is_dir()]
+        return [Experiment(path) for path in sorted(found, key=lambda path: _natural(path.name))]

@@ -1,0 +1,318 @@
+"""The methods paragraphs, put together from the configuration that ran: a sentence per key that is set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from neurostrata.report.blocks import count, format_number, join_words
+
+Config = Mapping[str, Any]
+
+
+def get(config: Config, *keys: str, default: Any = None) -> Any:
+    """Return a nested value, `default` where a key on the way is absent or null."""
+    value: Any = config
+    for key in keys:
+        if not isinstance(value, Mapping) or value.get(key) is None:
+            return default
+        value = value[key]
+    return value
+
+
+def _numbers(values: Any) -> str:
+    if isinstance(values, list | tuple):
+        return ", ".join(format_number(value) for value in values)
+    return format_number(values)
+
+
+def anatomy_text(config: Config) -> str:
+    """Preparation, template, registration, Jacobian."""
+    parts = []
+    if get(config, "anatomy", "n4", "enabled", default=True) and "anatomy" in config:
+        parts.append("T1-weighted images were corrected for the bias field with N4.")
+    template = get(config, "template", default={})
+    if template:
+        text = "A study-specific template"
+        if get(template, "resolution_mm"):
+            text += f" of {format_number(template['resolution_mm'])} mm voxels"
+        text += " was built from the mean of the centre-of-mass-aligned images"
+        if get(template, "iterations"):
+            text += f" in at most {count(int(template['iterations']), 'iteration')}"
+        text += (
+            ": everybody is registered, images and warps are averaged, and the inverse of the mean warp and the mean affine "
+            "without its rigid part are applied, so that neither shape, pose nor size drifts."
+        )
+        if get(template, "tolerance"):
+            text += (
+                f" Building ended early once the template changed by at most {format_number(template['tolerance'])} of its mean "
+                "brightness."
+            )
+        parts.append(text)
+    engine = get(config, "registration", "engine")
+    options = get(config, "registration", str(engine), default={})
+    if engine == "ants":
+        parts.append(
+            "Registration: ANTs, from centre of mass over rigid, similarity and affine to symmetric diffeomorphic (SyN) with "
+            f"neighbourhood cross-correlation of radius {_numbers(get(options, 'cc_radius', default=4))} voxels, gradient step "
+            f"{_numbers(get(options, 'gradient_step', default=0.12))}, shrink factors "
+            f"{_numbers(get(options, 'shrink_factors', default=[6, 4, 2, 1]))}, smoothing "
+            f"{_numbers(get(options, 'smoothing_vox', default=[3, 2, 1, 0]))} voxels and at most "
+            f"{_numbers(get(options, 'iterations', default=[]))} iterations."
+        )
+    elif engine == "greedy":
+        parts.append(
+            "Registration: greedy diffeomorphic registration (picsl_greedy) after rigid, similarity and affine steps, with "
+            f"neighbourhood cross-correlation of radius {_numbers(get(options, 'ncc_radius', default=2))} voxels and "
+            f"{_numbers(get(options, 'iterations', default=[]))} iterations per level."
+        )
+    elif engine:
+        parts.append(f"Registration: {engine}.")
+    if parts:
+        parts.append(
+            "The Jacobian determinant (JAC) is that of the non-linear part of the last deformation, in template space; values "
+            "above 1 mean that the person's region is larger than the template's."
+        )
+    return " ".join(parts)
+
+
+def maps_text(config: Config) -> str:
+    """Diffusion models, the grid, the limits."""
+    parts = []
+    sources = {
+        str(get(declaration, "from")) for declaration in get(config, "modalities", default={}).values()
+    }
+    used = {m for e in get(config, "experiments", default=[]) for m in e.get("modalities", [])}
+    declared = get(config, "modalities", default={})
+    used_sources = {str(get(declared[m], "from")) for m in used if m in declared} or sources
+    diffusion = get(config, "diffusion", default={})
+    if "tensor" in used_sources:
+        limit = get(diffusion, "tensor", "max_bval", default=get(diffusion, "max_bval", default=1050))
+        parts.append(
+            f"The diffusion tensor was fitted by weighted least squares in the data's own space to b ≤ {format_number(limit)} s/mm²."
+        )
+    if "noddi" in used_sources:
+        engine = get(diffusion, "noddi", "engine", default="amico")
+        parts.append(
+            f"NODDI was fitted to all shells in the data's own space ({engine}); NDI is the neurite density index."
+        )
+    if "tissue" in used_sources:
+        parts.append(
+            "Grey matter, white matter and cerebrospinal fluid were segmented in each person's own space with template priors."
+        )
+    volumes = get(config, "volumes", default={})
+    if get(volumes, "shape"):
+        parts.append(
+            f"Each map was interpolated once, from its own space to a {format_number(get(volumes, 'resolution_mm', default=1.25))} mm "
+            f"grid in template space, averaged over blocks of {get(volumes, 'downsample', default=2)}³ voxels and cropped or padded to "
+            f"{' × '.join(str(n) for n in volumes['shape'])} voxels."
+        )
+    return " ".join(parts)
+
+
+def experiment_text(config: Config, experiment: Config) -> str:
+    """One experiment: model, validation, limits, training."""
+    options = get(experiment, "options", default={})
+    modalities = " + ".join(str(m).upper() for m in experiment.get("modalities", []))
+    model = str(experiment.get("model", "model")).replace("_", " ")
+    parts = [f"{model[:1].upper()}{model[1:]} of {modalities or 'the volumes'}"]
+    if "skip_connections" in options:
+        parts[0] += " with skip connections" if options["skip_connections"] else " without skip connections"
+    training = {**get(config, "training", default={}), **get(experiment, "training", default={})}
+    if experiment.get("model") != "pca" and training:
+        preset = training.get("preset")
+        values = []
+        for key, name in (
+            ("epochs", "epochs"),
+            ("batch_size", "batch size"),
+            ("learning_rate", "learning rate"),
+        ):
+            if training.get(key) is not None:
+                values.append(f"{name} {format_number(training[key])}")
+        text = f"trained with Adam (preset {preset}" if preset else "trained with Adam ("
+        parts.append(text + (f"; {', '.join(values)})" if values else ")"))
+    validation = get(experiment, "validation", default={})
+    if get(validation, "method") == "holdout":
+        share = 100 * float(get(validation, "test_fraction", default=0.3))
+        parts.append(f"tested once on {share:.0f}% of the people, held out")
+    elif get(validation, "folds"):
+        parts.append(f"tested in {validation['folds']}-fold cross-validation")
+    limits = experiment.get("limits")
+    if limits:
+        scope = "the fold's training people" if limits == "train" else "the whole cohort"
+        parts.append(f"intensities scaled to [0, 1] by percentiles of {scope}")
+    return "; ".join(parts) + ". The final model, trained on everybody, gives the embeddings."
+
+
+def phenotypes_text(config: Config) -> str:
+    """Reduction of the phenotypes."""
+    section = get(config, "phenotypes", default={})
+    if not get(section, "tables"):
+        return ""
+    missing = get(section, "missing", default="complete")
+    if get(section, "method") == "variables":
+        return "Phenotypes: each variable was standardised and compared as it is."
+    keep = get(section, "n_factors")
+    rule = f"the first {keep} components" if keep else "components with an eigenvalue above 1"
+    return (
+        f"Phenotypes: principal components of the correlation matrix, {rule}, varimax rotation with Kaiser normalisation, regression "
+        f"scores; missing values: {missing}."
+    )
+
+
+def strata_text(config: Config) -> str:
+    """Clustering and tests."""
+    strata = get(config, "strata", default={})
+    if not strata:
+        return ""
+    damping, preference = (
+        get(strata, "clustering", "damping", default={}),
+        get(strata, "clustering", "preference", default={}),
+    )
+    text = "Strata: affinity propagation on negative squared Euclidean distances"
+    if damping and preference:
+        text += (
+            f", {count(int(damping.get('steps', 10)), 'damping factor')} from {format_number(damping.get('min', 0.5))} up to "
+            f"{format_number(damping.get('max', 1))} × {count(int(preference.get('steps', 1000)), 'preference')} between the "
+            f"{format_number(preference.get('low', 1))} and {format_number(preference.get('high', 99))} percentiles of the similarities"
+        )
+    text += "; the setting with the best silhouette among those that converged with 2 to n − 1 clusters. "
+    repartition = get(strata, "repartition", default={})
+    text += (
+        "Factors were compared by Kruskal-Wallis tests with Benjamini-Hochberg correction over factors; effect size η² = "
+        "(H − k + 1)/(n − k), floored at 0, with an interval from the non-central χ² distribution. "
+    )
+    if repartition:
+        kind = "drawn with replacement" if get(repartition, "with_replacement") else "permutations"
+        text += f"Random repartition: {get(repartition, 'draws', default=10000)} {kind} with the same cluster sizes, p = (b + 1)/(M + 1)"
+        text += (
+            ", whole families exchanged" if get(repartition, "families") and kind == "permutations" else ""
+        )
+        text += "."
+    return text.strip()
+
+
+def methods_paragraphs(config: Config) -> list[tuple[str, str]]:
+    """Return (heading, text) of every paragraph that the configuration calls for."""
+    paragraphs = [("Anatomy", anatomy_text(config)), ("Maps", maps_text(config))]
+    for experiment in get(config, "experiments", default=[]):
+        paragraphs.append((f"Experiment {experiment.get('name', '')}", experiment_text(config, experiment)))
+    paragraphs += [("Phenotypes", phenotypes_text(config)), ("Strata", strata_text(config))]
+    if "seed" in config:
+        seeds = f"Seed of splits, training, clustering and permutations: {config['seed']}"
+        if "imaging_seed" in config:
+            seeds += f"; of the registrations: {config['imaging_seed']}"
+        paragraphs.append(("Seeds", seeds + "."))
+    return [(heading, text) for heading, text in paragraphs if text]
+
+
+def deviations(config: Config) -> list[tuple[str, str, str]]:
+    """Return where this run departs from Dimitri et al. 2022: (topic, the paper, this run).
+
+    Only the lines that hold for the configuration are returned.
+    """
+    experiments = get(config, "experiments", default=[])
+    models = {str(e.get("model")) for e in experiments}
+    sources = {str(get(d, "from")) for d in get(config, "modalities", default={}).values()}
+    lines: list[tuple[str, str, str]] = [
+        ("Bias field", "FSL", "N4"),
+        ("Template mask", "BET2", "the MNI152 mask by registration, closed and filled, ventricles inside"),
+        (
+            "Resolution of the maps",
+            "1.25 mm maps downsampled by 2, method not said",
+            "one interpolation from native space, then means over 2×2×2 blocks (plain subsampling would alias)",
+        ),
+    ]
+    if get(config, "registration", "engine") not in (None, "ants"):
+        lines.append(
+            (
+                "Registration",
+                "ANTs SyN with the published schedule",
+                f"{get(config, 'registration', 'engine')} (see methods)",
+            )
+        )
+    iterations = get(config, "template", "iterations")
+    if iterations not in (None, 5):
+        lines.append(("Template iterations", "5", str(iterations)))
+    if "noddi" in sources:
+        lines.append(("NODDI", "MDT", str(get(config, "diffusion", "noddi", "engine", default="amico"))))
+    if any(e.get("limits") == "train" for e in experiments):
+        lines.append(
+            (
+                "Intensity limits",
+                "percentiles over the whole population, test people included",
+                "percentiles of the fold's training people (limits: train), so that nothing leaks from test people",
+            )
+        )
+    if "separable_autoencoder" in models:
+        lines.append(
+            (
+                "Pooling",
+                "size and stride 2 (2.1.1); size 3, stride 1 (2.1.3), which cannot halve",
+                "stride 2, window as configured (2 by default)",
+            )
+        )
+        without = [
+            str(e.get("name"))
+            for e in experiments
+            if (get(e, "options", default={}) or {}).get("skip_connections") is False
+        ]
+        if without:
+            lines.append(
+                (
+                    "Skip connections",
+                    "from encoder to decoder, while the decoding is said to rest on the embedding only",
+                    f"none in {join_words(without)}, so that the embedding is all the decoder sees",
+                )
+            )
+        lines.append(
+            (
+                "Data reduction",
+                "12.2 M voxels, 16,000-fold",
+                "128 × 128 × 96 are 1.57 M voxels; 1536 numbers are a 1024-fold reduction per modality",
+            )
+        )
+    if experiments:
+        lines += [
+            (
+                "Contrast-to-noise ratio",
+                "signed difference of random pairs of blocks, the median near 0 by symmetry",
+                "absolute difference, the same saved pairs for the real and the decoded image",
+            ),
+            (
+                "NormDiff",
+                "median over voxels",
+                "inside the mask where decoded + real > 0.01; the median of the absolute value beside it, as signed errors cancel",
+            ),
+            ("Baselines", "none", "mean training image and PCA in the same tables"),
+        ]
+    if get(config, "phenotypes", "tables"):
+        if get(config, "phenotypes", "method") == "variables":
+            lines.append(("Phenotypes", "PCA with varimax rotation", "the standardised variables themselves"))
+        if get(config, "phenotypes", "missing", default="complete") != "complete":
+            lines.append(("Missing phenotypes", "not said", str(get(config, "phenotypes", "missing"))))
+        lines.append(
+            (
+                "Repartition test",
+                "sampling with replacement and equal sizes, p = b/M; called a bootstrap",
+                (
+                    "sampling with replacement"
+                    if get(config, "strata", "repartition", "with_replacement")
+                    else "permutation, which is what equal sizes mean"
+                )
+                + "; p = (b + 1)/(M + 1); read as a permutation Kruskal-Wallis test, not as a confirmation",
+            )
+        )
+        if get(config, "strata", "repartition", "families"):
+            lines.append(
+                (
+                    "Families",
+                    "ignored, although HCP is made of twins and siblings",
+                    "exchanged as wholes, kept together in the folds",
+                )
+            )
+        lines.append(("Effect sizes", "none", "η² with an interval, and the smallest detectable effect"))
+    steps = get(config, "strata", "clustering", "preference", "steps")
+    if steps not in (None, 1000):
+        lines.append(("Preferences tried", "1000", str(steps)))
+    return lines

@@ -1,0 +1,165 @@
+"""The last sections: people, what is missing, methods, deviations, provenance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from neurostrata.report.blocks import Bullets, Code, Section, Table, Text, count, format_number, frame_table
+from neurostrata.report.methods import deviations, methods_paragraphs
+from neurostrata.report.page import Page
+
+
+def people_table(page: Page) -> Table | None:
+    """Return the table of people with links to their pages and their clusters."""
+    study = page.study
+    subjects = study.subjects()
+    if not subjects:
+        return None
+    cohort = study.table(study.tree.subjects)
+    assert cohort is not None
+    shown = [c for c in ("site", "diagnosis", "family") if c in cohort and cohort[c].notna().any()]
+    frame = cohort[["subject", *shown]].astype(object).copy()
+    sources = [study.tree.subjects]
+    for experiment, _ in study.experiments():
+        clusters = study.table(experiment.strata("clusters.tsv"), columns=["subject", "cluster"])
+        if clusters is not None:
+            numbers = dict(zip(clusters["subject"].astype(str), clusters["cluster"]))
+            frame[f"cluster in {experiment.name}"] = [numbers.get(str(s)) for s in frame["subject"]]
+            sources.append(experiment.strata("clusters.tsv"))
+    pages = [study.tree.subject_page(subject) for subject in subjects]
+    hrefs = [page.href(path) if path.is_file() else "" for path in pages]
+    lacking = sum(not href for href in hrefs)
+    if lacking:
+        study.note("Pages of single people", f"{count(lacking, 'person has', 'people have')} no page")
+    table = frame_table(
+        frame,
+        "People",
+        hrefs={"subject": hrefs},
+        caption="The links lead to each person's images, mask and maps.",
+        sources=page.sources(*sources),
+    )
+    table.numeric = [False] + [name.startswith("cluster in") for name in list(frame.columns)[1:]]
+    return table
+
+
+def methods_section(page: Page) -> Section:
+    """What was done, from the configuration that ran."""
+    section = Section("methods", "Methods")
+    paragraphs = methods_paragraphs(page.study.config)
+    if paragraphs:
+        section.add(Bullets(paragraphs, sources=page.sources(page.study.tree.provenance)))
+    else:
+        section.add(Text("The configuration holds no section to describe.", kind="note"))
+    rows = deviations(page.study.config)
+    if rows:
+        frame = pd.DataFrame(rows, columns=["Topic", "Dimitri et al. 2022", "This run"])
+        section.add(
+            frame_table(
+                frame,
+                "Where this run departs from the paper",
+                names={c: c for c in frame},
+                caption="Dimitri et al. 2022, Multimodal and multicontrast image fusion via deep generative models. With what each "
+                "departure changes: the page on differences from the paper in docs/.",
+            )
+        )
+    return section
+
+
+def provenance_section(page: Page) -> Section:
+    """Versions, seeds, digests, settings."""
+    study = page.study
+    section = Section("provenance", "Provenance")
+    record = study.json(study.tree.provenance)
+    if not record:
+        study.note("Provenance", "provenance.json was not made or cannot be read")
+    code = record.get("code") or {}
+    items: list[tuple[str, str]] = []
+    if record:
+        commit = str(code.get("commit", ""))
+        state = (
+            f", commit {commit[:12]}" + (" with local changes" if code.get("changed") else "")
+            if commit
+            else ""
+        )
+        items.append(("neurostrata", f"{record.get('neurostrata', 'version not recorded')}{state}"))
+        items.append(("Python", f"{record.get('python', 'n/a')} on {record.get('platform', 'n/a')}"))
+        engines = record.get("engines") or {}
+        named = [
+            f"{key}: {', '.join(value) if isinstance(value, list) else value}"
+            for key, value in engines.items()
+            if value
+        ]
+        if named:
+            items.append(("Engines", "; ".join(named)))
+        seeds = record.get("seeds") or {}
+        items.append(("Seeds", ", ".join(f"{key} {value}" for key, value in seeds.items()) or "not recorded"))
+        packages = record.get("packages") or {}
+        if packages:
+            items.append(("Packages", ", ".join(f"{name} {version}" for name, version in packages.items())))
+        section.add(Bullets(items, sources=page.sources(study.tree.provenance)))
+        inputs = _input_rows(record.get("inputs") or {})
+        if inputs:
+            section.add(
+                frame_table(
+                    pd.DataFrame(inputs),
+                    "Inputs",
+                    names={
+                        "input": "Input",
+                        "files": "Files",
+                        "bytes": "Size",
+                        "sha256": "SHA-256, first 16 digits",
+                    },
+                    caption="Tables: digest of all bytes. Images: one digest per column of the cohort sheet over every file's size "
+                    "and first 4 KiB, in the order of people.",
+                    sources=page.sources(study.tree.provenance),
+                    folded=True,
+                )
+            )
+    section.add(
+        Code(
+            "The whole configuration, defaults filled in",
+            yaml.safe_dump(_plain(study.config), sort_keys=False, allow_unicode=True, width=110),
+        )
+    )
+    return section
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return value
+
+
+def _input_rows(inputs: dict[str, Any]) -> list[dict[str, Any]]:
+    rows = []
+    for name, digest in inputs.items():
+        if name == "images":
+            for column, group in digest.items():
+                if isinstance(group, dict):
+                    rows.append(
+                        {
+                            "input": f"images: {column}",
+                            "files": int(group.get("files", 0)),
+                            "bytes": _size(group.get("bytes", 0)),
+                            "sha256": str(group.get("sha256", ""))[:16],
+                        }
+                    )
+        elif isinstance(digest, dict):
+            sha = digest.get("sha256")
+            rows.append(
+                {"input": name, "files": 1, "bytes": "", "sha256": str(sha)[:16] if sha else "not readable"}
+            )
+    return rows
+
+
+def _size(number: float) -> str:
+    for unit in ("bytes", "KB", "MB", "GB"):
+        if number < 1000:
+            return f"{format_number(number)} {unit}"
+        number /= 1000
+    return f"{format_number(number)} TB"

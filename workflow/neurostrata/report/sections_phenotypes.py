@@ -1,0 +1,192 @@
+"""Section on the phenotypes: missing data, factors, loadings, descriptive statistics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from neurostrata.report.blocks import Bullets, Section, Text, count, format_number, frame_table, join_words
+from neurostrata.report.figures_phenotypes import factor_label
+from neurostrata.report.page import Page
+
+
+def factor_meanings(page: Page, most: int = 3) -> dict[str, str]:
+    """Return factor -> its `most` strongest variables, from ``loadings.tsv`` (empty for single variables)."""
+    study = page.study
+    loadings = study.table(study.tree.phenotypes("loadings.tsv"), columns=["variable"])
+    if loadings is None or study.setting("phenotypes", "method") == "variables":
+        return {}
+    threshold = float(study.setting("report", "loading_threshold", default=0.3))
+    values = loadings.set_index("variable").select_dtypes("number")
+    meanings = {}
+    for factor in values.columns:
+        strong = values[factor].abs().sort_values(ascending=False)
+        names = [
+            f"{'−' if values.loc[v, factor] < 0 else ''}{v}" for v in strong[strong >= threshold].index[:most]
+        ]
+        if names and list(names) != [str(factor)]:
+            meanings[str(factor)] = ", ".join(names)
+    return meanings
+
+
+def phenotypes_section(page: Page) -> Section:
+    """What the questionnaires and tests were reduced to."""
+    study, tree = page.study, page.study.tree
+    section = Section("phenotypes", "Phenotypes")
+    configured = bool(study.setting("phenotypes", "tables", default=[]))
+    absent = "" if configured else "no phenotype table is configured (phenotypes: tables)"
+    scores_path, loadings_path = tree.phenotypes("scores.tsv"), tree.phenotypes("loadings.tsv")
+    scores = study.table(scores_path, "Phenotypes and their factors", ["subject"], absent)
+    if scores is None and not loadings_path.is_file():
+        section.add(Text(f"No phenotypes: {absent or 'phenotypes/scores.tsv was not made'}.", kind="note"))
+        return section
+    facts = study.sidecar(scores_path)
+    section.add(_summary(page, facts, scores))
+    section.add(_missing_data(facts))
+    for warning in facts.get("warnings", []):
+        section.add(Text(f"Warning: {warning}.", kind="warning"))
+    single = (facts.get("method") or study.setting("phenotypes", "method")) == "variables"
+    if not single:
+        _factors(page, section)
+    _descriptives(page, section)
+    return section
+
+
+def _summary(page: Page, facts: dict[str, Any], scores: pd.DataFrame | None) -> Text | None:
+    if scores is None:
+        return None
+    path = page.study.tree.phenotypes("scores.tsv")
+    names = [column for column in scores if column != "subject"]
+    n = int(scores[names].notna().any(axis=1).sum())
+    if facts.get("method") == "variables":
+        text = f"{count(len(names), 'variable')} of {count(n, 'person', 'people')}, standardised and compared as they are."
+    else:
+        text = f"{count(len(names), 'factor')} from "
+        if "variables_analysed" in facts:
+            text += f"{count(int(facts['variables_analysed']), 'variable')} of "
+        text += f"{count(n, 'person', 'people')}"
+        if "variance_explained" in facts:
+            text += f", holding {100 * float(facts['variance_explained']):.0f}% of the variance"
+        if "factors_by_parallel_analysis" in facts:
+            text += f". Parallel analysis would keep {facts['factors_by_parallel_analysis']}"
+        text += "."
+    return Text(text, sources=page.sources(path))
+
+
+def _missing_data(facts: dict[str, Any]) -> Bullets | None:
+    policies = {
+        "complete": "only people with all variables have scores",
+        "median": "gaps are filled with the variable's median",
+        "iterative": "gaps are filled by regression on what else is known of the person",
+        "none filled": "nothing is filled in; each variable is compared among those who have it",
+    }
+    if "missing" not in facts:
+        return None
+    policy = str(facts["missing"])
+    items = [("Policy for missing values", f"{policy}: {policies.get(policy, '')}".rstrip(": "))]
+    if facts.get("values_filled"):
+        items.append(("Values filled in", str(facts["values_filled"])))
+    for key, name in (
+        ("people_without_table_row", "People whom no phenotype table knows"),
+        ("people_only_in_tables", "People in the tables and not in the cohort"),
+    ):
+        if facts.get(key):
+            items.append((name, str(facts[key])))
+    for key, name in (("people_left_out", "People left out"), ("variables_left_out", "Variables left out")):
+        value = facts.get(key)
+        if value:
+            items.append((name, _listing(value)))
+    return Bullets(items)
+
+
+def _listing(value: Any, most: int = 12) -> str:
+    if isinstance(value, dict):
+        parts = [f"{name} ({reason})" for name, reason in value.items()]
+    elif isinstance(value, list):
+        parts = [str(item) for item in value]
+    else:
+        return str(value)
+    text = "; ".join(parts[:most])
+    return f"{len(parts)}: {text}" + (f"; and {len(parts) - most} more" if len(parts) > most else "")
+
+
+def _factors(page: Page, section: Section) -> None:
+    from neurostrata.report.figures_phenotypes import eigenvalue_figure, loadings_figure
+
+    study, tree = page.study, page.study.tree
+    path = tree.phenotypes("eigenvalues.tsv")
+    eigen = study.table(path, "Eigenvalues", ["eigenvalue"])
+    if eigen is not None and eigen["eigenvalue"].notna().any():
+        retained = (
+            int((eigen["retained"].astype(str).str.lower() == "true").sum()) if "retained" in eigen else 0
+        )
+        parallel = eigen["parallel_95"].to_numpy(float) if "parallel_95" in eigen else None
+        if parallel is not None and not np.isfinite(parallel).any():
+            parallel = None
+        section.add(
+            page.figure(
+                eigenvalue_figure(eigen["eigenvalue"].to_numpy(float), parallel, retained),
+                "phenotypes/eigenvalues.svg",
+                "Eigenvalues of the variables' correlations",
+                "Components with an eigenvalue above 1 are kept, as in the paper"
+                + (
+                    "; orange: the 95th percentile of random tables of the same size, which real factors should exceed."
+                    if parallel is not None
+                    else "."
+                ),
+                path,
+                wide=False,
+            )
+        )
+    path = tree.phenotypes("loadings.tsv")
+    loadings = study.table(path, "Loadings of the factors", ["variable"])
+    if loadings is None:
+        return
+    values = loadings.set_index("variable").select_dtypes("number")
+    if values.empty or not values.notna().any(axis=None):
+        study.note("Loadings of the factors", "phenotypes/loadings.tsv holds no numbers")
+        return
+    threshold = float(study.setting("report", "loading_threshold", default=0.3))
+    blank = f"Loadings below {format_number(threshold)} in size are left blank"
+    if values.shape[1] <= 40:
+        section.add(
+            page.figure(
+                loadings_figure(values, threshold),
+                "phenotypes/loadings.svg",
+                "Loadings after varimax rotation",
+                f"{blank} (Fig. 6 of the paper); the table has them all. Variables are sorted by the factor they load on most.",
+                path,
+            )
+        )
+    shown = loadings.rename(columns={c: factor_label(c) for c in values.columns})
+    section.add(frame_table(shown, "All loadings", sources=page.sources(path), folded=True))
+
+
+def _descriptives(page: Page, section: Section) -> None:
+    study = page.study
+    path = study.tree.phenotypes("descriptives.tsv")
+    table = study.table(path, "Descriptive statistics of the phenotypes", ["variable"])
+    if table is None:
+        return
+    gaps = ""
+    if "missing" in table:
+        lacking = table[pd.to_numeric(table["missing"], errors="coerce") > 0].sort_values(
+            "missing", ascending=False
+        )
+        if len(lacking):
+            worst = [
+                f"{row['variable']} ({format_number(row['missing'])})"
+                for _, row in lacking.head(5).iterrows()
+            ]
+            gaps = f"{count(len(lacking), 'variable has', 'variables have')} missing values, most in {join_words(worst)}. "
+    section.add(
+        frame_table(
+            table,
+            "Descriptive statistics of every variable",
+            caption=gaps + "In each variable's own unit (the paper's Table S1).",
+            sources=page.sources(path),
+            folded=True,
+        )
+    )

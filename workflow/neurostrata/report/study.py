@@ -1,0 +1,159 @@
+"""Reading a finished or half-finished study: every table once, every absent piece noted, never a crash."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from neurostrata.core.errors import UserError
+from neurostrata.core.files import sidecar_path
+from neurostrata.core.tables import read_table
+from neurostrata.report.layout import Experiment, ResultsTree
+
+#: Columns that stay strings in every table.
+TEXT_COLUMNS = (
+    "subject",
+    "fold",
+    "role",
+    "modality",
+    "method",
+    "factor",
+    "variable",
+    "family",
+    "site",
+    "session",
+)
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A piece of the report that could not be made, and why."""
+
+    what: str
+    why: str
+
+
+@dataclass
+class Study:
+    """The results tree together with the configuration that made it.
+
+    Attributes
+    ----------
+    tree
+        Paths.
+    config
+        The whole configuration; sections may be absent.
+    missing
+        Filled while the report is made: what is not there, and why.
+    """
+
+    tree: ResultsTree
+    config: Mapping[str, Any]
+    missing: list[Missing] = field(default_factory=list)
+    _tables: dict[Path, pd.DataFrame | None] = field(default_factory=dict, repr=False)
+
+    def setting(self, *keys: str, default: Any = None) -> Any:
+        """Return a nested value of the configuration, `default` where a key on the way is absent."""
+        value: Any = self.config
+        for key in keys:
+            if not isinstance(value, Mapping) or key not in value:
+                return default
+            value = value[key]
+        return default if value is None else value
+
+    def note(self, what: str, why: str) -> None:
+        """Add a line to the list of missing pieces, once."""
+        line = Missing(what, why)
+        if line not in self.missing:
+            self.missing.append(line)
+
+    def relative(self, path: Path) -> str:
+        """Return a path relative to the results folder, for messages."""
+        return (
+            path.relative_to(self.tree.root).as_posix() if path.is_relative_to(self.tree.root) else str(path)
+        )
+
+    def table(
+        self, path: Path, what: str = "", columns: Iterable[str] = (), why_absent: str = ""
+    ) -> pd.DataFrame | None:
+        """Read a table once.
+
+        Parameters
+        ----------
+        path
+            TSV file.
+        what
+            What the report would have shown; empty when its absence is nothing to report.
+        columns
+            Columns without which the table is of no use.
+        why_absent
+            What to say when the file is not there; by default that it was not made.
+
+        Returns
+        -------
+        DataFrame or None
+            None when the file is absent, unreadable, without rows or lacks one of `columns`.
+        """
+        if path not in self._tables:
+            self._tables[path] = None
+            if path.is_file():
+                try:
+                    frame = read_table(path, text=TEXT_COLUMNS)
+                except UserError as error:
+                    self.note(what or self.relative(path), str(error).replace(str(self.tree.root) + "/", ""))
+                else:
+                    self._tables[path] = frame
+        frame_or_none = self._tables[path]
+        if frame_or_none is None:
+            if what and not path.is_file():
+                self.note(what, why_absent or f"{self.relative(path)} was not made")
+            return None
+        lacking = [column for column in columns if column not in frame_or_none.columns]
+        if lacking:
+            self.note(
+                what or self.relative(path), f"{self.relative(path)} has no column {', '.join(lacking)}"
+            )
+            return None
+        if frame_or_none.empty:
+            if what:
+                self.note(what, f"{self.relative(path)} has no rows")
+            return None
+        return frame_or_none
+
+    def json(self, path: Path) -> dict[str, Any]:
+        """Return a JSON object, empty when the file is absent or is not one."""
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, json.JSONDecodeError, UnicodeDecodeError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    def sidecar(self, path: Path) -> dict[str, Any]:
+        """Return the JSON sidecar of a table or image, empty without one."""
+        return self.json(sidecar_path(path))
+
+    def column_meanings(self, path: Path) -> dict[str, str]:
+        """Return column -> meaning from a table's sidecar."""
+        columns = self.sidecar(path).get("Columns", {})
+        return {str(key): str(value) for key, value in columns.items()} if isinstance(columns, dict) else {}
+
+    def subjects(self) -> list[str]:
+        """Return the people of the cohort in order (empty when there is no cohort table)."""
+        frame = self.table(self.tree.subjects, columns=["subject"])
+        return [] if frame is None else [str(subject) for subject in frame["subject"]]
+
+    def experiments(self) -> list[tuple[Experiment, dict[str, Any]]]:
+        """Return each experiment, configured or found on disk, with its configuration (maybe empty).
+
+        Configured ones come first and in the order of the configuration.
+        """
+        configured = [dict(item) for item in self.setting("experiments", default=[]) if "name" in item]
+        pairs = [(self.tree.experiment(str(item["name"])), item) for item in configured]
+        names = {experiment.name for experiment, _ in pairs}
+        found = [experiment for experiment in self.tree.experiments() if experiment.name not in names]
+        return pairs + [(experiment, {"name": experiment.name}) for experiment in found]

@@ -1,0 +1,105 @@
+"""How figures look: one type size, colours that colour-blind readers can tell apart, files of modest size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+from matplotlib.figure import Figure
+
+from neurostrata.core.files import atomic_path
+
+#: Paul Tol's "muted" scheme, ordered so that the first few differ most (personal.sron.nl/~pault).
+CLUSTER_COLOURS = (
+    "#332288",
+    "#CC6677",
+    "#117733",
+    "#DDCC77",
+    "#88CCEE",
+    "#882255",
+    "#44AA99",
+    "#999933",
+    "#AA4499",
+)
+#: After nine clusters the colours come round again with the next marker.
+CLUSTER_MARKERS = ("o", "^", "s", "D", "v", "P", "X")
+#: The pair of colours for two things compared (Okabe and Ito).
+BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#767676"
+
+SEQUENTIAL = "viridis"
+DIVERGING = "RdBu_r"
+
+_SETTINGS = {
+    "font.size": 10,
+    "axes.titlesize": 10.5,
+    "axes.labelsize": 10,
+    "axes.titleweight": "bold",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#555555",
+    "axes.linewidth": 0.8,
+    "axes.grid": False,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "figure.dpi": 100,
+    "savefig.dpi": 140,
+    "figure.facecolor": "white",
+    # Text as paths and a fixed salt: the same picture on every machine, byte for byte.
+    "svg.fonttype": "path",
+    "svg.hashsalt": "neurostrata",
+    "image.interpolation": "nearest",
+}
+
+#: Largest width of a PNG in pixels.
+MAX_WIDTH = 1600
+
+
+def cluster_style(cluster: int) -> tuple[str, str]:
+    """Return (colour, marker) of cluster number 1, 2, ..."""
+    index = max(int(cluster) - 1, 0)
+    return (
+        CLUSTER_COLOURS[index % len(CLUSTER_COLOURS)],
+        CLUSTER_MARKERS[index // len(CLUSTER_COLOURS) % len(CLUSTER_MARKERS)],
+    )
+
+
+@contextmanager
+def figure_style() -> Iterator[None]:
+    """Apply the report's look to the figures made inside the block."""
+    with matplotlib.rc_context(_SETTINGS):
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of the given size in inches, laid out so that labels do not overlap.
+
+    It belongs to no window manager, so nothing has to be closed and nothing leaks over many figures.
+    """
+    with figure_style():
+        return Figure(figsize=(width, height), layout="constrained")
+
+
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Write a figure as SVG or PNG, atomically and without a date in it.
+
+    PNG files are at most :data:`MAX_WIDTH` pixels wide.
+    """
+    with figure_style(), atomic_path(path) as temporary:
+        options: dict[str, Any] = {"format": path.suffix.removeprefix(".")}
+        if path.suffix == ".svg":
+            options.update(metadata={"Date": None}, dpi=150)
+        else:
+            options["dpi"] = min(140.0, MAX_WIDTH / figure.get_figwidth())
+        figure.savefig(temporary, **options)
+    return path
