@@ -52,7 +52,7 @@ def mutual_information(first: np.ndarray, second: np.ndarray, bins: int = 32) ->
 def _brain(image: Image, mask: np.ndarray, resolution_mm: float) -> Image:
     """Cut an image to its brain and average it to about the wanted voxel size; background zero."""
     low, high = bounding_box(mask, image.grid.affine)
-    grid = axis_aligned_grid(low - _MARGIN_MM, high + _MARGIN_MM, resolution_mm)
+    grid = axis_aligned_grid(list(low - _MARGIN_MM), list(high + _MARGIN_MM), resolution_mm)
     inside = np.where(mask, np.clip(image.data, 0, None), 0).astype(np.float32)
     top = np.percentile(inside[mask], 99.5)
     if not top > 0:

@@ -29,7 +29,7 @@ def _open(path: Path, label: str) -> tuple[Any, Grid]:
     if not Path(path).is_file():
         raise UserError(f"{label}: the file does not exist; check the path in the cohort sheet")
     try:
-        source = nib.load(path)
+        source: Any = nib.load(path)
         affine = np.asarray(source.affine, dtype=float)
         shape = tuple(int(side) for side in source.shape)
     except _UNREADABLE as error:

@@ -61,13 +61,11 @@ class FusionGrid:
         return whole
 
 
-def _canonical(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-    """Unit directions (3, 3 columns) of a grid's axes in the order R, A, S, and the affine's order of axes."""
-    orientation = nib.orientations.io_orientation(grid.affine)
-    directions = np.zeros((3, 3))
-    for axis, (world, sign) in enumerate(orientation):
-        directions[:, int(world)] = sign * grid.affine[:3, axis] / grid.spacing[axis]
-    return directions, orientation
+def _canonical(image: Image) -> Image:
+    """Return an image with its axes in the order right, anterior, superior, values untouched."""
+    turned = nib.as_closest_canonical(nib.Nifti1Image(image.data, image.grid.affine))
+    x, y, z = turned.shape
+    return Image(np.asarray(turned.dataobj), Grid((x, y, z), turned.affine))
 
 
 def fusion_grid(template: Image, settings: Mapping[str, Any]) -> FusionGrid:
@@ -86,21 +84,18 @@ def fusion_grid(template: Image, settings: Mapping[str, Any]) -> FusionGrid:
     """
     resolution, factor = float(settings["resolution_mm"]), int(settings["downsample"])
     shape = np.array([int(side) for side in settings["shape"]])
+    template = _canonical(template)
     positive = template.data[template.data > 0]
     if not positive.size:
         raise UserError("the template has no positive voxel; was it built from empty images?")
     bright = np.argwhere(template.data > 0.1 * np.percentile(positive, 99))
-    centre_index = (bright.min(axis=0) + bright.max(axis=0)) / 2
-    directions, _ = _canonical(template.grid)
-    # The fine voxel just behind the middle is put on a voxel centre of the template.
-    behind = apply_affine(template.grid.affine, centre_index) + directions @ np.full(3, resolution / 2)
-    index = np.rint(apply_affine(np.linalg.inv(template.grid.affine), behind))
-    anchor = apply_affine(template.grid.affine, index)
-    fine = np.eye(4)
-    fine[:3, :3] = directions * resolution
-    fine[:3, 3] = anchor - fine[:3, :3] @ (shape * factor // 2)
-    coarse = np.eye(4)
-    coarse[:3, :3] = fine[:3, :3] * factor
+    centre = (bright.min(axis=0) + bright.max(axis=0)) / 2
+    # The fine voxel just behind the middle is put on the nearest voxel centre of the template.
+    spacing = template.grid.spacing
+    anchor = np.floor(centre + resolution / 2 / spacing + 0.5)
+    fine = template.grid.affine @ np.diag([*(resolution / spacing), 1.0])
+    fine[:3, 3] = apply_affine(template.grid.affine, anchor) - fine[:3, :3] @ (shape * factor // 2)
+    coarse = fine @ np.diag([factor, factor, factor, 1.0])
     coarse[:3, 3] = apply_affine(fine, np.full(3, (factor - 1) / 2))
 
     edges = np.array(template.grid.shape) - 0.5
