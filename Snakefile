@@ -46,7 +46,11 @@ rule maps:
     """Every map of every person, on the template."""
     input:
         [
-            expand(rules.map_to_template.output, subject=STUDY.with_modality(m), modality=m)
+            expand(
+                rules.map_to_template.output,
+                subject=STUDY.with_modality(m),
+                modality=m,
+            )
             for m in MODALITIES
         ],
 

@@ -16,7 +16,7 @@ def write(path: Path, text: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"), [("sub-01", "01"), ("01", "01"), ("sub-sub01", None), ("a b", None), ("", None)]
+    ("text", "wanted"), [("sub-01", "01"), ("01", "01"), ("sub-sub-1", None), ("a b", None), ("", None)]
 )
 def test_subject_ids(text: str, wanted: str | None) -> None:
     if wanted is None:

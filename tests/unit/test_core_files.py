@@ -21,10 +21,16 @@ from neurostrata.core.tables import read_table, write_table
 
 def test_atomic_path_leaves_nothing_behind_on_failure(tmp_path: Path) -> None:
     target = tmp_path / "deep" / "image.nii.gz"
-    with pytest.raises(RuntimeError), atomic_path(target) as temporary:
-        assert temporary.name.endswith(".nii.gz")
-        temporary.write_text("half")
-        raise RuntimeError
+
+
+    def write_half() -> None:
+        with atomic_path(target) as temporary:
+            assert temporary.name.endswith(".nii.gz")
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_half()
     assert list(target.parent.iterdir()) == []
 
 

@@ -4,7 +4,9 @@ ITERATIONS = CONFIG["template"]["iterations"]
 # SyN gains nothing beyond 4 threads, greedy is quick on one: many small jobs beat few wide ones.
 REGISTRATION_THREADS = 4 if CONFIG["registration"]["engine"] == "ants" else 1
 # The number of iterations is in the file names; as a setting it would redo those already there.
-TEMPLATE = {key: value for key, value in CONFIG["template"].items() if key != "iterations"}
+TEMPLATE = {
+    key: value for key, value in CONFIG["template"].items() if key != "iterations"
+}
 TEMPLATE_UNTIL = {key: value for key, value in TEMPLATE.items() if key != "tolerance"}
 
 
@@ -84,6 +86,8 @@ rule template_register:
         "<logs>/template_register/{iteration}/{subject}.log",
     benchmark:
         "<benchmarks>/template_register/{iteration}/{subject}.tsv"
+    wildcard_constraints:
+        iteration="[1-9][0-9]*",
     conda:
         "../../envs/anatomy.yaml"
     threads: REGISTRATION_THREADS
@@ -91,9 +95,9 @@ rule template_register:
         mem_mb=gigabytes(3, per_input=0.1),  # SyN at 1.25 mm stays below 6 GB
         runtime=minutes(600),  # the paper: 4.5 CPU hours a registration
     params:
-        settings=settings("template_register", registration=CONFIG["registration"], **TEMPLATE_UNTIL),
-    wildcard_constraints:
-        iteration="[1-9][0-9]*",
+        settings=settings(
+            "template_register", registration=CONFIG["registration"], **TEMPLATE_UNTIL
+        ),
     shell:
         "python -m neurostrata template-register --t1w {input.t1w:q} --template {input.template:q}"
         " --state {input.state:q} --subject {wildcards.subject} --output {output:q}"
@@ -107,7 +111,9 @@ rule template_update:
         template=previous("template.nii.gz"),
         state=previous("state.json"),
         registrations=expand(
-            rules.template_register.output, subject=STUDY.template_members(), allow_missing=True
+            rules.template_register.output,
+            subject=STUDY.template_members(),
+            allow_missing=True,
         ),
     output:
         template="<results>/template/iter-{iteration}/template.nii.gz",
@@ -116,6 +122,8 @@ rule template_update:
         "<logs>/template_update/{iteration}.log",
     benchmark:
         "<benchmarks>/template_update/{iteration}.tsv"
+    wildcard_constraints:
+        iteration="[1-9][0-9]*",
     conda:
         "../../envs/anatomy.yaml"
     threads: 1
@@ -124,8 +132,6 @@ rule template_update:
         runtime=minutes(240),
     params:
         settings=settings("template_update", **TEMPLATE),
-    wildcard_constraints:
-        iteration="[1-9][0-9]*",
     shell:
         "python -m neurostrata template-update --subjects {input.people:q}"
         " --pattern {RESULTS:q}/template/iter-{wildcards.iteration}/sub-{{subject}}"
@@ -138,7 +144,10 @@ rule template_final:
     """Take over the last iteration's template; table and figure of how the building converged."""
     input:
         template=f"<results>/template/iter-{ITERATIONS}/template.nii.gz",
-        states=expand("<results>/template/iter-{iteration}/state.json", iteration=range(ITERATIONS + 1)),
+        states=expand(
+            "<results>/template/iter-{iteration}/state.json",
+            iteration=range(ITERATIONS + 1),
+        ),
     output:
         template="<results>/template/template.nii.gz",
         convergence="<results>/template/convergence.tsv",
@@ -186,7 +195,9 @@ rule template_mask:
         mem_mb=gigabytes(4),
         runtime=minutes(600),
     params:
-        settings=settings("template_mask", registration=CONFIG["registration"], **TEMPLATE_UNTIL),
+        settings=settings(
+            "template_mask", registration=CONFIG["registration"], **TEMPLATE_UNTIL
+        ),
     shell:
         "python -m neurostrata template-mask --template {input.template:q} --output {output.mask:q}"
         " --gm {output.gm:q} --wm {output.wm:q} --csf {output.csf:q} --threads {threads}"

@@ -8,15 +8,22 @@ def selection_of(wildcards):
     kind, _, name = wildcards.group.partition("-")
     chosen = {key: SELECTION[key] for key in ("output", "cohort", "qc")}
     if kind == "experiment":
-        chosen["experiments"] = [e for e in SELECTION["experiments"] if e["name"] == name]
-        chosen["experiments"][0] = {k: v for k, v in chosen["experiments"][0].items() if k != "validation"}
+        chosen["experiments"] = [
+            e for e in SELECTION["experiments"] if e["name"] == name
+        ]
+        chosen["experiments"][0] = {
+            k: v for k, v in chosen["experiments"][0].items() if k != "validation"
+        }
     used = STUDY.experiments[name]["modalities"] if kind == "experiment" else [name]
     chosen["modalities"] = {
         declared: {key: value for key, value in body.items() if key in SELECTING_KEYS}
         for declared, body in SELECTION["modalities"].items()
-        if kind in ("experiment", "modality") and any(m.startswith(declared) for m in used)
+        if kind in ("experiment", "modality")
+        and any(m.startswith(declared) for m in used)
     }
-    digest = rows_digest(STUDY.group_rows(wildcards.group), STUDY.group(wildcards.group)[0])
+    digest = rows_digest(
+        STUDY.group_rows(wildcards.group), STUDY.group(wildcards.group)[0]
+    )
     return settings("list_people", config=chosen, digest=digest)
 
 
@@ -47,7 +54,10 @@ rule check_cohort:
             config=SELECTION,
             digest=rows_digest(
                 [*STUDY.rows.values(), *STUDY.decisions],
-                sorted({column for row in STUDY.rows.values() for column in row} - {"note"})
+                sorted(
+                    {column for row in STUDY.rows.values() for column in row}
+                    - {"note"}
+                )
                 + ["modality", "decision", "reason"],
             ),
         ),

@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 LIBRARY = str(Path(workflow.basedir) / "workflow")
-sys.path.insert(0, LIBRARY)  # for the planning modules: standard library, PyYAML and jsonschema only
+sys.path.insert(
+    0, LIBRARY
+)  # for the planning modules: standard library, PyYAML and jsonschema only
 
 from neurostrata.cohort.study import load_study
 from neurostrata.core.config import check_config
@@ -31,12 +33,10 @@ def stop(error):
 
 
 try:
-    CONFIG = check_config({key: value for key, value in config.items() if key != "pathvars"})
+    CONFIG = check_config(config)
     STUDY = load_study(CONFIG, rescan=workflow.is_main_process)
 except UserError as error:
     stop(error)
-
-config["pathvars"] = {"results": CONFIG["output"], "logs": "logs", "benchmarks": "benchmarks"}
 
 
 pathvars:
@@ -130,7 +130,14 @@ def minutes(base):
 def gate():
     """Check every person's files before the first job; a mistake ends the run with exit status 2."""
     check = {"config": SELECTION, "version": 1, "seed": 0}
-    command = [sys.executable, "-m", "neurostrata", "check-cohort", "--settings", json.dumps(check)]
+    command = [
+        sys.executable,
+        "-m",
+        "neurostrata",
+        "check-cohort",
+        "--settings",
+        json.dumps(check),
+    ]
     command += ["--cache", HEADER_CACHE]
     environment = {**os.environ, "PYTHONPATH": LIBRARY, "PYTHONNOUSERSITE": "1"}
     if subprocess.run(command, env=environment).returncode:
@@ -140,7 +147,8 @@ def gate():
 # What decides who takes part in what; the check and the lists of people get this and no more.
 SELECTION = {key: CONFIG[key] for key in ("output", "cohort", "qc", "modalities")} | {
     "experiments": [
-        {key: e[key] for key in ("name", "model", "modalities", "validation")} for e in CONFIG["experiments"]
+        {key: e[key] for key in ("name", "model", "modalities", "validation")}
+        for e in CONFIG["experiments"]
     ],
     "phenotypes": {key: CONFIG["phenotypes"][key] for key in ("tables", "id_column")},
 }

@@ -1,8 +1,8 @@
 """Diffusion maps, fitted in the space the data come in."""
 
-TENSOR = {key: CONFIG["diffusion"][key] for key in CONFIG["diffusion"] if key not in ("noddi", "space", "alignment")}
-NODDI = {key: CONFIG["diffusion"][key] for key in CONFIG["diffusion"] if key not in ("tensor", "space", "alignment")}
-ALIGNMENT = {key: CONFIG["diffusion"][key] for key in CONFIG["diffusion"] if key == "alignment"}
+DIFFUSION = CONFIG["diffusion"]
+TENSOR = {key: DIFFUSION[key] for key in ("b0_max", "tensor_b_max", "shell_gap")}
+NODDI = {key: DIFFUSION[key] for key in ("b0_max", "shell_gap", "noddi")}
 
 
 rule fit_tensor:
@@ -86,7 +86,7 @@ rule align_diffusion:
         mem_mb=gigabytes(2, per_input=0.1),
         runtime=minutes(60),
     params:
-        settings=settings("align_diffusion", **ALIGNMENT),
+        settings=settings("align_diffusion", alignment=DIFFUSION["alignment"]),
     shell:
         "python -m neurostrata align-diffusion --b0 {input.b0:q} --t1w {input.t1w:q} --mask {input.mask:q}"
         " --t1w-mask {input.t1w_mask:q} --subject {wildcards.subject} --output {output:q}"

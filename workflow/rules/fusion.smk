@@ -149,7 +149,9 @@ rule summarise_experiment:
     """Gather the folds' tables, and take over the final model and its embeddings."""
     input:
         tables=lambda wildcards: expand(
-            rules.evaluate.output.table, experiment=wildcards.experiment, fold=folds(wildcards.experiment)
+            rules.evaluate.output.table,
+            experiment=wildcards.experiment,
+            fold=folds(wildcards.experiment),
         ),
         model="<results>/experiments/{experiment}/fold-all/model",
         embeddings="<results>/experiments/{experiment}/fold-all/embeddings.tsv",

@@ -1,6 +1,8 @@
 """The report: a page for each person, what was run and with what, and the one page for all."""
 
-REPORT_SETTINGS = settings("report", **{key: value for key, value in CONFIG.items() if key != "seed"})
+REPORT_SETTINGS = settings(
+    "report", **{key: value for key, value in CONFIG.items() if key != "seed"}
+)
 
 
 rule subject_page:
@@ -8,12 +10,18 @@ rule subject_page:
     input:
         lambda wildcards: [
             str(path).replace("{subject}", wildcards.subject)
-            for path in [*rules.register.output, *rules.jacobian.output, *rules.prepare_t1w.output]
+            for path in [
+                *rules.register.output,
+                *rules.jacobian.output,
+                *rules.prepare_t1w.output,
+            ]
         ]
         + expand(
             rules.map_to_template.output,
             subject=wildcards.subject,
-            modality=[m for m in MODALITIES if wildcards.subject in STUDY.with_modality(m)],
+            modality=[
+                m for m in MODALITIES if wildcards.subject in STUDY.with_modality(m)
+            ],
         ),
         rules.template_final.output.template,
         rules.template_mask.output.mask,
@@ -56,7 +64,10 @@ rule provenance:
         mem_mb=1000,
         runtime=10,
     params:
-        settings=settings("provenance", **{k: v for k, v in CONFIG.items() if k not in ("seed", "report")}),
+        settings=settings(
+            "provenance",
+            **{k: v for k, v in CONFIG.items() if k not in ("seed", "report")},
+        ),
     shell:
         "python -m neurostrata provenance --results {RESULTS:q} --output {output:q}"
         " --settings {params.settings:q} > {log:q} 2>&1"

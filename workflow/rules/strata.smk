@@ -141,9 +141,12 @@ rule profile_strata:
 
 
 # Without phenotype tables there are clusters and nothing to compare them by.
-STRATA_OUTPUTS = expand([*rules.cluster.output, rules.project.output[0]], experiment=STRATIFIED)
+STRATA_OUTPUTS = expand(
+    [*rules.cluster.output, rules.project.output[0]], experiment=STRATIFIED
+)
 if CONFIG["phenotypes"]["tables"]:
     STRATA_OUTPUTS += [*rules.factor_phenotypes.output]
     STRATA_OUTPUTS += expand(
-        [rules.compare_strata.output[0], rules.profile_strata.output[0]], experiment=STRATIFIED
+        [rules.compare_strata.output[0], rules.profile_strata.output[0]],
+        experiment=STRATIFIED,
     )

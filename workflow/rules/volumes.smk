@@ -10,7 +10,10 @@ def map_inputs(wildcards):
     def of(path):
         return str(path).replace("{subject}", wildcards.subject)
 
-    to_template = {"affine": of(rules.register.output.affine), "warp": of(rules.register.output.warp)}
+    to_template = {
+        "affine": of(rules.register.output.affine),
+        "warp": of(rules.register.output.warp),
+    }
     from_dwi = to_template.copy()
     if not DIFFUSION_ALIGNED:
         from_dwi["alignment"] = of(rules.align_diffusion.output[0])
@@ -21,17 +24,25 @@ def map_inputs(wildcards):
     elif origin == "jacobian":
         inputs["image"] = of(getattr(rules.jacobian.output, modality["measure"]))
     elif origin == "tensor":
-        inputs |= from_dwi | {"image": of(getattr(rules.fit_tensor.output, modality["measure"]))}
+        inputs |= from_dwi | {
+            "image": of(getattr(rules.fit_tensor.output, modality["measure"]))
+        }
     elif origin == "noddi":
-        inputs |= from_dwi | {"image": of(getattr(rules.fit_noddi.output, modality["measure"]))}
+        inputs |= from_dwi | {
+            "image": of(getattr(rules.fit_noddi.output, modality["measure"]))
+        }
         if modality["tissue_weighted"]:
             inputs["fwf"] = of(rules.fit_noddi.output.fwf)
     elif origin == "tissue":
-        inputs |= to_template | {"image": of(getattr(rules.segment_tissue.output, modality["tissue"]))}
+        inputs |= to_template | {
+            "image": of(getattr(rules.segment_tissue.output, modality["tissue"]))
+        }
         if modality["modulate"]:
             inputs["jacobian"] = of(rules.jacobian.output.absolute)
     else:
-        inputs |= {"t1w": to_template, "dwi": from_dwi, "template": {}}[modality["space"]]
+        inputs |= {"t1w": to_template, "dwi": from_dwi, "template": {}}[
+            modality["space"]
+        ]
         inputs["image"] = STUDY.source(wildcards.subject, modality["column"])
     return inputs
 

@@ -42,7 +42,7 @@ class HeaderCache:
     def facts(self, image: str) -> dict[str, Any]:
         """Return ``{"shape", "affine"}`` of an image, or ``{"problem": text}``."""
         try:
-            status = os.stat(image)
+            status = Path(image).stat()
         except OSError as error:
             return {"problem": f"cannot be read ({error.strerror})"}
         key = f"{image}|{status.st_size}|{status.st_mtime_ns}"

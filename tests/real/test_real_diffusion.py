@@ -1,0 +1,96 @@
+"""Small crops of real diffusion data (dipy's test data), through the commands users run."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from neurostrata.core.config import section_defaults
+from neurostrata.core.errors import UserError
+from neurostrata.imaging import diffusion_commands
+from neurostrata.imaging.gradients import find_shells, read_gradients
+
+
+@pytest.fixture
+def crops(real_data):
+    folder = real_data / "dwi_small"
+    if not folder.is_dir():
+        pytest.skip("the diffusion crops are not there")
+    return folder
+
+
+def run(crops, name, folder, suffix=".nii.gz", settings=None):
+    """Fit tensors inside a mask of everything; returns the outputs' paths and the inputs' arguments."""
+    image = crops / f"{name}{suffix}"
+    source = nib.load(image)
+    inside = np.ones(source.shape[:3], np.uint8)
+    nib.save(nib.Nifti1Image(inside, source.affine), folder / "everything.nii.gz")
+    inputs = {
+        "dwi": image,
+        "bval": crops / f"{name}.bval",
+        "bvec": crops / f"{name}.bvec",
+        "subject": name.replace("_", ""),
+        "settings": settings or section_defaults("diffusion"),
+    }
+    outputs = {key: folder / f"{key}.nii.gz" for key in ("fa", "md", "b0", "mask")}
+    diffusion_commands.fit_tensor(**inputs, dwi_mask=folder / "everything.nii.gz", **outputs)
+    return outputs, inputs
+
+
+def test_two_shells_give_tensor_and_noddi_maps(crops, tmp_path):
+    amico = pytest.importorskip("amico")
+    assert amico is not None
+    outputs, inputs = run(crops, "data_b1k_b2k", tmp_path)
+    table = read_gradients(inputs["bval"], inputs["bvec"], "x")
+    assert [(round(s.bval, -2), len(s.members)) for s in find_shells(table)] == [(1000, 20), (2000, 80)]
+    mask = nib.load(outputs["mask"]).get_fdata() > 0
+    fa, md = (nib.load(outputs[key]).get_fdata()[mask] for key in ("fa", "md"))
+    assert 0.1 < np.median(fa) < 0.9
+    assert 0.4e-3 < np.median(md) < 1.5e-3
+    noddi = {key: tmp_path / f"{key}.nii.gz" for key in ("ndi", "odi", "fwf")}
+    diffusion_commands.fit_noddi(**inputs, mask=outputs["mask"], **noddi)
+    maps = {key: nib.load(path).get_fdata()[mask] for key, path in noddi.items()}
+    print({key: np.round(np.percentile(values, [5, 50, 95]), 3).tolist() for key, values in maps.items()})
+    for values in maps.values():
+        assert np.isfinite(values).all()
+        assert values.min() >= 0
+        assert values.max() <= 1
+    assert 0.3 < np.median(maps["ndi"]) < 0.9
+    assert np.corrcoef(maps["odi"], fa)[0, 1] < -0.4  # dispersion takes anisotropy away
+
+
+def test_one_shell_with_columns_and_nan_vectors_gives_a_tensor_and_no_noddi(crops, tmp_path):
+    outputs, inputs = run(crops, "small_64D", tmp_path, ".nii")
+    mask = nib.load(outputs["mask"]).get_fdata() > 0
+    assert mask.sum() > 900
+    fa, md = (nib.load(outputs[key]).get_fdata() for key in ("fa", "md"))
+    assert np.isfinite(fa).all()
+    assert np.isfinite(md).all()
+    assert fa[mask].max() <= 1
+    assert 0.3e-3 < np.median(md[mask]) < 3e-3
+    noddi = {key: tmp_path / f"{key}.nii.gz" for key in ("ndi", "odi", "fwf")}
+    with pytest.raises(UserError, match="subject small64D: NODDI needs at least two shells.*b=9"):
+        diffusion_commands.fit_noddi(**inputs, mask=outputs["mask"], **noddi)
+
+
+def test_dipy_fits_the_same_tensor(crops, tmp_path):
+    """Our block of voxels and choice of volumes against dipy called on the whole crop."""
+    from dipy.core.gradients import gradient_table
+    from dipy.reconst.dti import TensorModel
+
+    outputs, inputs = run(crops, "data_b1k_b2k", tmp_path)
+    bvals, bvecs = np.loadtxt(inputs["bval"]), np.loadtxt(inputs["bvec"]).T
+    low = bvals <= 1050
+    table = gradient_table(bvals=bvals[low], bvecs=np.nan_to_num(bvecs[low]), b0_threshold=50)
+    data = nib.load(inputs["dwi"]).get_fdata()[..., low]
+    expected = TensorModel(table, fit_method="WLS").fit(data)
+    np.testing.assert_allclose(nib.load(outputs["fa"]).get_fdata(), expected.fa, atol=2e-3)
+    np.testing.assert_allclose(nib.load(outputs["md"]).get_fdata(), expected.md, rtol=2e-3)
+
+
+def test_a_diffusion_spectrum_scheme_says_what_is_missing(crops, tmp_path):
+    """101 directions on a lattice: one volume at b = 15, hardly any below 1050."""
+    with pytest.raises(UserError, match="subject small101D: .*b <= 1050"):
+        run(crops, "small_101D", tmp_path)
+    wide = section_defaults("diffusion") | {"tensor_b_max": 1600}
+    outputs, _ = run(crops, "small_101D", tmp_path, settings=wide)
+    assert np.isfinite(nib.load(outputs["fa"]).get_fdata()).all()

@@ -1,0 +1,75 @@
+"""Every rule says what it is, what it needs and where it logs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from snakemake.api import (
+    ConfigSettings,
+    OutputSettings,
+    ResourceSettings,
+    SnakemakeApi,
+    StorageSettings,
+)
+
+#: Targets: they gather files and do nothing.
+TARGETS = {"all", "maps", "volumes", "models", "strata"}
+
+
+@pytest.fixture
+def rules(study, monkeypatch):
+    monkeypatch.chdir(study.folder)
+    repository = Path(__file__).resolve().parents[2]
+    with SnakemakeApi(OutputSettings()) as api:
+        workflow = api.workflow(
+            resource_settings=ResourceSettings(cores=1),
+            config_settings=ConfigSettings(),
+            storage_settings=StorageSettings(),
+            snakefile=repository / "Snakefile",
+            workdir=study.folder,
+        )
+        workflow._workflow.include(repository / "Snakefile", overwrite_default_target=True)
+        yield list(workflow._workflow.rules)
+
+
+def test_every_rule_is_documented_logged_measured_and_bounded(rules) -> None:
+    assert len(rules) > 25
+    for rule in rules:
+        if rule.name in TARGETS:
+            continue
+        assert rule.docstring, f"{rule.name}: docstring"
+        assert list(rule.log), f"{rule.name}: log"
+        assert rule.benchmark, f"{rule.name}: benchmark"
+        assert rule.conda_env, f"{rule.name}: conda"
+        assert rule.resources.get("_cores"), f"{rule.name}: threads"
+        for resource in ("mem_mb", "runtime"):
+            assert rule.resources.get(resource) is not None, f"{rule.name}: {resource}"
+        assert list(rule.params.keys()) == ["settings"], f"{rule.name}: one tracked parameter"
+        assert (Path(__file__).parents[2] / "envs").joinpath(Path(str(rule.conda_env)).name).is_file()
+    gpu = {rule.name for rule in rules if rule.resources.get("gpu")}
+    assert gpu == {"train", "embed", "evaluate"}
+
+
+def test_memory_doubles_at_each_attempt(rules) -> None:
+    register = next(rule for rule in rules if rule.name == "register")
+    mem_mb = register.resources["mem_mb"]
+    function = getattr(mem_mb, "value", mem_mb)
+    size = SimpleNamespace(size_mb=100)
+    assert function(None, input=size, attempt=2) == 2 * function(None, input=size, attempt=1)
+
+
+def test_planning_imports_nothing_heavy(study) -> None:
+    """Global code runs twice per job: pandas, ants or torch there would cost every job seconds."""
+    code = (
+        "import sys; sys.path.insert(0, 'workflow'); import neurostrata.cohort.study, neurostrata.core.config, "
+        "neurostrata.core.settings, neurostrata.versions; "
+        "print([m for m in ('numpy', 'pandas', 'ants', 'torch', 'nibabel') if m in sys.modules])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.strip() == "[]"
