@@ -1,4 +1,4 @@
-"""Which voxels of a T1-weighted image are brain, or at least head, before anything is registered."""
+"""What of an image is brain, before anything is registered."""
 
 from __future__ import annotations
 
@@ -6,71 +6,60 @@ import numpy as np
 from scipy import ndimage
 
 from neurostrata.core.errors import UserError
-from neurostrata.imaging.images import Image
+from neurostrata.imaging.images import Image, foreground
 
-#: An extracted brain has at least this share of exact zeros along the border of its grid ...
-_ZERO_BORDER = 0.98
-#: ... and holds between these volumes of tissue, in mm^3 (0.3 to 2.3 litres).
-_BRAIN_MM3 = (0.3e6, 2.3e6)
-
-
-def _border_zeros(data: np.ndarray) -> float:
-    inner = np.zeros(data.shape, bool)
-    inner[1:-1, 1:-1, 1:-1] = True
-    return float((data[~inner] == 0).mean())
+#: Volumes (litres) between which the non-zero part of an image with a zero border is taken for a brain:
+#: from a newborn's to the largest adult's with generous extraction. A head is above.
+_BRAIN_LITRES = (0.3, 2.3)
 
 
-def _otsu(values: np.ndarray) -> float:
-    counts, edges = np.histogram(values, 256)
-    centres = (edges[:-1] + edges[1:]) / 2
-    below = np.cumsum(counts)
-    above = below[-1] - below
-    total = np.cumsum(counts * centres)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        spread = below * above * (total / below - (total[-1] - total) / above) ** 2
-    return float(centres[np.nanargmax(spread)])
+def looks_extracted(image: Image) -> bool:
+    """Whether an image shows a brain alone: an exactly zero border around as much tissue as a brain has."""
+    inside = image.data != 0
+    border = np.ones(image.data.shape, bool)
+    border[1:-1, 1:-1, 1:-1] = False
+    litres = inside.sum() * image.grid.voxel_volume / 1e6
+    return bool(inside[border].mean() < 0.05 and _BRAIN_LITRES[0] <= litres <= _BRAIN_LITRES[1])
 
 
 def initial_mask(
-    image: Image, given: Image | None, extracted: str | bool, label: str
+    image: Image, given: Image | None, brain_extracted: str | bool, label: str
 ) -> tuple[np.ndarray, bool]:
-    """Return the voxels to work on and whether they are the brain alone.
+    """Mask to start with, and whether it is the brain.
 
     Parameters
     ----------
     image
-        The T1-weighted image, in its own space.
+        T1-weighted image.
     given
-        The person's brain mask on the same grid, or None.
-    extracted
-        ``"auto"``, True or False: whether the image shows the brain alone (``anatomy.brain_extracted``).
+        Brain mask of the same person on the same grid (any value above 0.5 is inside), or None.
+    brain_extracted
+        ``auto``, True or False; without a given mask, what to take the image for.
     label
-        Names the image in messages.
+        Subject and file, for the messages.
 
     Returns
     -------
     mask
-        (X, Y, Z) bool: the given mask; else the non-zero voxels of an extracted brain, holes filled; else
-        the head, by Otsu's threshold.
+        (X, Y, Z) bool: the given mask; the non-zero voxels of an extracted brain, holes filled; else the
+        foreground of the head.
     extracted
-        True when the mask is the brain's.
+        Whether `mask` is the brain.
 
     Raises
     ------
     UserError
-        When the mask is empty.
+        When no voxel of the mask has signal.
     """
     if given is not None:
-        mask = given.data > 0
+        mask, extracted = given.data > 0.5, True
+        if not (image.data[mask] > 0).any():
+            raise UserError(f"{label}: its t1w_mask has no voxel with signal; check that both belong together")
+    elif looks_extracted(image) if brain_extracted == "auto" else brain_extracted:
+        mask, extracted = ndimage.binary_fill_holes(image.data != 0), True
     else:
-        tissue = image.data != 0
-        volume = tissue.sum() * abs(np.linalg.det(image.grid.affine[:3, :3]))
-        if extracted == "auto":
-            extracted = bool(
-                _border_zeros(image.data) >= _ZERO_BORDER and _BRAIN_MM3[0] <= volume <= _BRAIN_MM3[1]
-            )
-        mask = tissue if extracted else image.data > _otsu(image.data[np.isfinite(image.data)])
-        mask = ndimage.binary_fill_holes(mask)
-    if not mask.any():
-        raise UserError(f"{label}: the brain mask is empty")
-    return mask, bool(extracted) if given is None else True
+        around = ndimage.binary_closing(foreground(image.data), iterations=2)
+        mask, extracted = ndimage.binary_fill_holes(around), False
+    if not (image.data[mask] > 0).any():
+        raise UserError(f"{label}: no voxel is above zero")
+    return mask, extracted
