@@ -1,4 +1,4 @@
-"""One person's brain and T1-weighted image, and the exact map between it and MNI152.
+"""One person's brain and the exact map between it and MNI152.
 
 A point x of MNI152 lies at ``A(x + u(x))`` in the person's T1w image: u is the flow of a velocity field
 (the non-linear part), A a rigid pose and the size of the head.
@@ -11,8 +11,9 @@ from functools import cached_property
 
 import numpy as np
 
+from neurostrata.core.errors import UserError
 from neurostrata.simulation import effects
-from neurostrata.simulation.people import Person, Settings, stream
+from neurostrata.simulation.people import Person, stream
 from neurostrata.simulation.regions import VENTRICLES, Regions
 from neurostrata.simulation.templates import SPACING_MM, Templates
 from neurostrata.simulation.velocity import (
@@ -34,16 +35,6 @@ REGION_SD = 0.03
 FOLDING_MM, FOLDING_SD = 5.0, 0.7
 #: Exponent that undoes some of the blur of the averaged tissue maps.
 _SHARPEN = 1.4
-#: Extent of a scan, mm.
-FIELD_OF_VIEW = (184.0, 220.0, 196.0)
-
-#: White matter, grey matter, CSF in a T1w image; grey matter's contrast differs between the sites.
-_WM, _GM, _CSF = 850.0, 560.0, 190.0
-SITE_GREY = (1.0, 1.06, 0.94)
-SITE_NOISE = (1.0, 1.25, 0.85)
-SITE_BIAS = (0.10, 0.16, 0.13)
-#: Standard deviation of the noise of each channel relative to white matter, per voxel of the image.
-NOISE = 0.025
 
 
 @dataclass(frozen=True)
@@ -178,7 +169,7 @@ def make_anatomy(person: Person, seed: int, head: Head) -> Anatomy:
 
     Raises
     ------
-    ValueError
+    UserError
         When the deformation folds somewhere (its determinant is not positive): the planted effects are
         then too large for the grid.
     """
@@ -189,9 +180,9 @@ def make_anatomy(person: Person, seed: int, head: Head) -> Anatomy:
     determinant = jacobian_determinant(displacement, SPACING_MM)
     backward = jacobian_determinant(inverse, SPACING_MM)
     if not (determinant.min() > 0 and backward.min() > 0):
-        raise ValueError(
-            f"{person.subject}: the deformation folds (smallest determinant "
-            f"{min(determinant.min(), backward.min()):.3f}); use a smaller effect"
+        raise UserError(
+            f"subject {person.subject}: the deformation folds (smallest determinant "
+            f"{min(determinant.min(), backward.min()):.3f}); use a smaller --effect"
         )
     return Anatomy(
         displacement,
@@ -200,133 +191,3 @@ def make_anatomy(person: Person, seed: int, head: Head) -> Anatomy:
         person_affine(person, seed, templates.centre),
         _folded_tissues(person, seed, templates),
     )
-
-
-def scan_grid(resolution_mm: float) -> tuple[tuple[int, int, int], np.ndarray]:
-    """Return shape and affine (voxel to scanner mm, axes R, A, S) of a scan centred at the origin."""
-    x, y, z = (int(np.ceil(extent / resolution_mm)) for extent in FIELD_OF_VIEW)
-    affine = np.diag([resolution_mm, resolution_mm, resolution_mm, 1.0])
-    affine[:3, 3] = -resolution_mm * (np.array([x, y, z]) - 1) / 2
-    return (x, y, z), affine
-
-
-@dataclass(frozen=True)
-class VoxelSamples:
-    """Where a scan looks at the brain: several points in each voxel that may hold some of it.
-
-    Attributes
-    ----------
-    shape, affine
-        The scan's grid.
-    voxels
-        (n,), flat indices of those voxels.
-    index
-        (3, n, m), positions of their m points in the templates' voxels.
-    """
-
-    shape: tuple[int, int, int]
-    affine: np.ndarray
-    voxels: np.ndarray
-    index: np.ndarray
-
-    def average(self, volume: np.ndarray) -> np.ndarray:
-        """Return the mean of a map in MNI space over each voxel, (n,)."""
-        return sample(volume, self.index).mean(axis=1)
-
-    def image(self, values: np.ndarray) -> np.ndarray:
-        """Return the scan (X, Y, Z, ...) that has `values` (n, ...) in those voxels and 0 elsewhere."""
-        full = np.zeros((int(np.prod(self.shape)), *values.shape[1:]), dtype=values.dtype)
-        full[self.voxels] = values
-        return full.reshape(*self.shape, *values.shape[1:])
-
-
-def sample_scan(
-    anatomy: Anatomy, templates: Templates, resolution_mm: float, to_t1w: np.ndarray | None = None
-) -> VoxelSamples:
-    """Find the points of the brain that each voxel of a scan averages over, 2 mm apart or less.
-
-    Parameters
-    ----------
-    anatomy, templates
-        The person and the maps.
-    resolution_mm
-        Voxel size of the scan.
-    to_t1w
-        (4, 4), from the scan's coordinates to those of the T1w image; the identity by default.
-    """
-    shape, affine = scan_grid(resolution_mm)
-    to_t1w = np.eye(4) if to_t1w is None else to_t1w
-    centres = affine[:3, :3] @ np.indices(shape).reshape(3, -1) + affine[:3, 3:]
-
-    def locate(points: np.ndarray) -> np.ndarray:
-        return anatomy.to_template(to_t1w[:3, :3] @ points + to_t1w[:3, 3:], templates)
-
-    # a voxel whose centre lies further from the brain than its own diagonal holds none of it
-    from scipy.ndimage import distance_transform_edt
-
-    away = distance_transform_edt(templates.brain < 0.5).astype(np.float32) * SPACING_MM
-    near = sample(away, locate(centres)) < 1.2 * resolution_mm + SPACING_MM
-    voxels = np.flatnonzero(near)
-    each = int(np.ceil(resolution_mm / SPACING_MM))
-    offsets = ((np.arange(each) + 0.5) / each - 0.5) * resolution_mm
-    cube = np.stack(np.meshgrid(offsets, offsets, offsets, indexing="ij")).reshape(3, 1, -1)
-    points = (centres[:, voxels, None] + cube).reshape(3, -1)
-    return VoxelSamples(shape, affine, voxels, locate(points).reshape(3, len(voxels), -1))
-
-
-def bias_field(
-    points: np.ndarray, amplitude: float, rng: np.random.Generator, reach_mm: float = 100.0
-) -> np.ndarray:
-    """Return a smooth multiplicative field at points (3, ...): the exponential of a random polynomial.
-
-    The polynomial has degree 2 in the coordinates over `reach_mm`, standard deviation about `amplitude`.
-    """
-    x, y, z = points / reach_mm
-    terms = np.stack([x, y, z, x * y, x * z, y * z, x**2 - 0.3, y**2 - 0.3, z**2 - 0.3])
-    weights = rng.standard_normal(len(terms))
-    weights *= amplitude / np.sqrt((weights**2).sum() * 0.2)
-    return np.exp(np.tensordot(weights, terms, axes=1))
-
-
-def make_t1w(
-    person: Person, settings: Settings, head: Head, anatomy: Anatomy
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scan a person's brain.
-
-    Contrast, noise and bias field differ between the sites. A bad scan has strong noise and the ghosts
-    of a moving head.
-
-    Returns
-    -------
-    t1w
-        Brain-extracted image (X, Y, Z), int16, 0 outside the mask.
-    mask
-        (X, Y, Z), uint8: voxels that are brain for more than half.
-    affine
-        (4, 4), voxel to scanner mm.
-    """
-    from neurostrata.simulation.diffusion_signal import rician_noise
-
-    rng = stream(settings.seed, "t1w", person.number)
-    scan = sample_scan(anatomy, head.templates, settings.resolution_mm)
-    wm, gm, csf = anatomy.tissues
-    grey = _GM * SITE_GREY[person.site] * np.exp(rng.normal(0.0, 0.015))
-    brightness = _WM * wm + grey * gm + _CSF * csf + 0.7 * _WM * head.detail * head.templates.brain
-    signal = scan.average(np.clip(brightness, 0.0, None))
-    inside = scan.average(head.templates.brain) > 0.5
-    points = np.stack(np.unravel_index(scan.voxels, scan.shape)) * settings.resolution_mm
-    points = points + scan.affine[:3, 3:]
-    amplitude = SITE_BIAS[person.site] * min(settings.noise, 1.0)
-    signal = signal * bias_field(points, amplitude, rng)
-    image = scan.image(signal)
-    sigma = _WM * NOISE * SITE_NOISE[person.site] * settings.noise
-    if person.bad_scan:
-        ghosts = sum(
-            np.roll(image, shift, axis=1) * weight for shift, weight in ((5, 0.3), (11, 0.25), (-7, 0.2))
-        )
-        image = 0.6 * image + ghosts
-        sigma *= 4.0
-    if sigma > 0:
-        image = rician_noise(image, sigma, rng)
-    mask = scan.image(inside.astype(np.uint8))
-    return np.round(image * mask).astype(np.int16), mask, scan.affine

@@ -21,7 +21,7 @@ from neurostrata.core.errors import UserError
 from neurostrata.core.files import atomic_path, read_json, write_json
 from neurostrata.core.tables import write_table
 from neurostrata.simulation import questionnaires, truth
-from neurostrata.simulation.anatomy import Head, make_anatomy, make_t1w
+from neurostrata.simulation.anatomy import Head, make_anatomy
 from neurostrata.simulation.diffusion import (
     Microstructure,
     density_change,
@@ -35,6 +35,7 @@ from neurostrata.simulation.images import write_image
 from neurostrata.simulation.oracle import oracle
 from neurostrata.simulation.people import SITES, Person, Settings, make_people, stream
 from neurostrata.simulation.regions import VENTRICLES, make_regions
+from neurostrata.simulation.t1w import make_t1w
 from neurostrata.simulation.templates import load_templates
 
 #: Raised when the same options give other files than before.

@@ -8,9 +8,10 @@ import numpy as np
 from scipy import ndimage
 
 from neurostrata.simulation import effects
-from neurostrata.simulation.anatomy import Anatomy, Head, rigid_matrix, sample_scan
+from neurostrata.simulation.anatomy import Anatomy, Head, rigid_matrix
 from neurostrata.simulation.diffusion_signal import noddi_signal, rician_noise
 from neurostrata.simulation.people import Person, Settings, stream
+from neurostrata.simulation.scan import sample_scan
 from neurostrata.simulation.templates import SPACING_MM, Templates
 from neurostrata.simulation.velocity import FWHM, random_field, sample
 
@@ -94,7 +95,8 @@ def make_microstructure(templates: Templates) -> Microstructure:
 def _blend(wm: np.ndarray, gm: np.ndarray, csf: np.ndarray, values: tuple[float, float, float]) -> np.ndarray:
     """Return the mean of the tissues' values, weighted by how much tissue there is; CSF counts little."""
     weights = (wm, gm, 0.05 * csf + 1e-4)
-    return sum(w * v for w, v in zip(weights, values)) / sum(weights)
+    total = weights[0] + weights[1] + weights[2]
+    return (weights[0] * values[0] + weights[1] * values[1] + weights[2] * values[2]) / total
 
 
 def density_change(person: Person, settings: Settings, head: Head, common: Microstructure) -> np.ndarray:
@@ -172,7 +174,7 @@ def make_diffusion(
 
     brain = scan.average(head.templates.brain)
     kept = brain > 0.5
-    scan = type(scan)(scan.shape, scan.affine, scan.voxels[kept], scan.index[:, kept])
+    scan = scan.only(kept)
     brain = brain[kept]
     wm, gm, csf = (scan.average(tissue) / brain for tissue in anatomy.tissues)
     change = scan.average(density_change(person, settings, head, common))

@@ -18,7 +18,7 @@ _FLIP = np.diag([-1.0, -1.0, 1.0])
 def _write_nifti(path: Path, image: nib.Nifti1Image) -> None:
     # no time stamp and no name in the compressed file
     with atomic_path(path) as temporary:
-        temporary.write_bytes(gzip.compress(image.to_bytes(), compresslevel=2, mtime=0))
+        temporary.write_bytes(gzip.compress(image.to_bytes(), compresslevel=1, mtime=0))
 
 
 def write_image(path: Path, data: np.ndarray, affine: np.ndarray) -> None:
@@ -33,10 +33,10 @@ def write_image(path: Path, data: np.ndarray, affine: np.ndarray) -> None:
 def write_warp(path: Path, displacement: np.ndarray, affine: np.ndarray) -> None:
     """Write a displacement field (3, X, Y, Z), mm along R, A, S, as ITK reads it (vectors along L, P, S).
 
-    Rounded to 1/512 mm, which the compression rewards.
+    Rounded to 1/128 mm, which the compression rewards.
     """
     vectors = np.einsum("ij,jxyz->xyzi", _FLIP, displacement)[:, :, :, None, :]
-    image = nib.Nifti1Image((np.round(vectors * 512) / 512).astype(np.float32), affine)
+    image = nib.Nifti1Image((np.round(vectors * 128) / 128).astype(np.float32), affine)
     image.header.set_intent("vector")
     image.header.set_xyzt_units("mm")
     image.set_sform(affine, code=1)

@@ -32,9 +32,10 @@ def affinity_labels(values: np.ndarray, seed: int) -> np.ndarray | None:
     distances = pairwise_distances(values)
     similarity = -(distances**2)
     off = similarity[~np.eye(count, dtype=bool)]
+    low, high = (float(np.percentile(off, rank)) for rank in (1, 99))
     best, best_score = None, -np.inf
     for damping in np.linspace(0.5, 1.0, 5, endpoint=False):
-        for preference in np.linspace(*np.percentile(off, [1, 99]), 40):
+        for preference in np.linspace(low, high, 40):
             model = AffinityPropagation(
                 damping=damping,
                 preference=preference,

@@ -67,14 +67,13 @@ def regional_truth(anatomy: Anatomy, head: Head, ndi: tuple[np.ndarray, np.ndarr
 
 
 def write_anatomy_truth(folder: Path, person: Person, anatomy: Anatomy, head: Head) -> None:
-    """Write a person's planted log-Jacobian map (MNI space) and the transforms between MNI and T1w."""
+    """Write a person's planted log-Jacobian map (MNI space) and the map from MNI to T1w points."""
     affine, name = head.templates.affine, f"sub-{person.subject}"
-    rounded = (np.round(anatomy.log_jacobian * 8192) / 8192).astype(np.float32)
+    rounded = (np.round(anatomy.log_jacobian * 1024) / 1024).astype(np.float32)
     write_image(folder / "jacobians" / f"{name}_space-MNI_desc-nonlinear_logjacobian.nii.gz", rounded, affine)
     transforms = folder / "transforms"
     write_affine(transforms / f"{name}_from-T1w_to-MNI_desc-affine_xfm.mat", anatomy.affine)
     write_warp(transforms / f"{name}_from-T1w_to-MNI_desc-warp_xfm.nii.gz", anatomy.displacement, affine)
-    write_warp(transforms / f"{name}_from-MNI_to-T1w_desc-warp_xfm.nii.gz", anatomy.inverse, affine)
 
 
 def write_diffusion_truth(folder: Path, person: Person, scan: DiffusionScan) -> None:

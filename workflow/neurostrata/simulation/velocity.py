@@ -7,6 +7,7 @@ the grid take the value at its edge.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import numpy as np
 from scipy import fft, ndimage
@@ -29,6 +30,25 @@ def _padded(shape: tuple[int, ...], voxels: int) -> tuple[int, ...]:
     return tuple(fft.next_fast_len(size + voxels, real=True) for size in shape)
 
 
+@lru_cache(maxsize=8)
+def _amplitude(
+    padded: tuple[int, ...], spacing: float, scales: tuple[tuple[float, float], ...]
+) -> np.ndarray:
+    """Return what white noise is multiplied by at each frequency of ``rfftn`` to make a random field."""
+    axes = _frequencies(padded, spacing)
+    squared = axes[0] ** 2 + axes[1] ** 2 + axes[2] ** 2
+    # every frequency counts twice in a real transform, but those of the first and the last plane
+    weight = np.full(squared.shape[-1], 2.0)
+    weight[0] = 1.0
+    if padded[-1] % 2 == 0:
+        weight[-1] = 1.0
+    power = np.zeros_like(squared)
+    for width, deviation in scales:
+        part = np.exp(-squared * (width / FWHM) ** 2)  # square of the Gaussian's transform
+        power += deviation**2 * part / ((part * weight).sum() / np.prod(padded))
+    return np.sqrt(power).astype(np.float32)
+
+
 def random_field(
     shape: tuple[int, int, int], spacing: float, scales: Mapping[float, float], rng: np.random.Generator
 ) -> np.ndarray:
@@ -49,21 +69,11 @@ def random_field(
         `shape`, float32, in the units of the standard deviations.
     """
     # the field of a Fourier synthesis is periodic: room of one kernel keeps its two ends apart
-    room = int(np.ceil(max(scales) / spacing))
-    padded = _padded(shape, room)
-    squared = sum(axis**2 for axis in _frequencies(padded, spacing))
-    power = np.zeros(np.broadcast_shapes(*(axis.shape for axis in _frequencies(padded, spacing))))
+    padded = _padded(shape, int(np.ceil(max(scales) / spacing)))
     noise = fft.rfftn(rng.standard_normal(padded, dtype=np.float32), workers=1)
-    # every frequency counts twice in a real transform, but those of the first and the last plane
-    weight = np.full(power.shape[-1], 2.0)
-    weight[0] = 1.0
-    if padded[-1] % 2 == 0:
-        weight[-1] = 1.0
-    for width, deviation in scales.items():
-        part = np.exp(-squared * (width / FWHM) ** 2)  # square of the Gaussian's transform
-        power += deviation**2 * part / ((part * weight).sum() / np.prod(padded))
-    field = fft.irfftn(noise * np.sqrt(power), s=padded, workers=1)
-    return field[tuple(slice(size) for size in shape)].astype(np.float32)
+    noise *= _amplitude(padded, spacing, tuple(scales.items()))
+    field = fft.irfftn(noise, s=padded, workers=1)
+    return np.ascontiguousarray(field[tuple(slice(size) for size in shape)])
 
 
 def random_velocity(
@@ -95,7 +105,7 @@ def source_velocity(density: np.ndarray, spacing: float) -> np.ndarray:
     shape = density.shape
     padded = _padded(shape, max(shape) // 4)
     axes = _frequencies(padded, spacing)
-    squared = sum(axis**2 for axis in axes)
+    squared = axes[0] ** 2 + axes[1] ** 2 + axes[2] ** 2
     squared[0, 0, 0] = 1.0
     spectrum = fft.rfftn(density, s=padded, workers=1) / squared
     spectrum[0, 0, 0] = 0.0
@@ -115,7 +125,7 @@ def compose(first: np.ndarray, second: np.ndarray, spacing: float) -> np.ndarray
     return first + np.stack([sample(part, index) for part in second])
 
 
-def exponential(velocity: np.ndarray, spacing: float, largest_step: float = 0.25) -> np.ndarray:
+def exponential(velocity: np.ndarray, spacing: float, largest_step: float = 0.5) -> np.ndarray:
     """Return the displacement at time 1 of the flow of a stationary velocity field.
 
     Scaling and squaring (Arsigny et al. 2006): the field is halved until no step is longer than
