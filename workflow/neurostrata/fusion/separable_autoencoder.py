@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from neurostrata.core.errors import UserError
-from neurostrata.fusion.blocks import ConvolutionBlock, MidFlow, double, halve, same_convolution
+from neurostrata.fusion.blocks import ConvolutionBlock, MidFlow, SameConvolution, double, halve
 from neurostrata.fusion.network import NetworkModel
 
 #: Channels after 0..5 halvings: sides 128, 64, 32, 16, 8, 4 in the paper.
@@ -51,7 +51,7 @@ class DecoderStep(nn.Module):
         self.mid = MidFlow(wide, kernel, *rates)
         self.conv: nn.Module
         if last:
-            self.conv = same_convolution(wide, channels_out, kernel)
+            self.conv = SameConvolution(wide, channels_out, kernel)
         else:
             self.conv = ConvolutionBlock(wide, channels_out, kernel, dropout=rates[0], momentum=rates[1])
 
