@@ -44,8 +44,8 @@ def test_two_shells_give_tensor_and_noddi_maps(crops, tmp_path):
     assert [(round(s.bval, -2), len(s.members)) for s in find_shells(table)] == [(1000, 20), (2000, 80)]
     mask = nib.load(outputs["mask"]).get_fdata() > 0
     fa, md = (nib.load(outputs[key]).get_fdata()[mask] for key in ("fa", "md"))
-    assert 0.1 < np.median(fa) < 0.9
-    assert 0.4e-3 < np.median(md) < 1.5e-3
+    assert 0 <= fa.min() <= fa.max() <= 1
+    assert 0.3e-3 < md.min() <= md.max() < 4e-3
     noddi = {key: tmp_path / f"{key}.nii.gz" for key in ("ndi", "odi", "fwf")}
     diffusion_commands.fit_noddi(**inputs, mask=outputs["mask"], **noddi)
     maps = {key: nib.load(path).get_fdata()[mask] for key, path in noddi.items()}
@@ -54,8 +54,15 @@ def test_two_shells_give_tensor_and_noddi_maps(crops, tmp_path):
         assert np.isfinite(values).all()
         assert values.min() >= 0
         assert values.max() <= 1
-    assert 0.3 < np.median(maps["ndi"]) < 0.9
-    assert np.corrcoef(maps["odi"], fa)[0, 1] < -0.4  # dispersion takes anisotropy away
+    # The crop is cerebrospinal fluid with a rim of tissue and a dark corner of noise: where there is signal,
+    # fast diffusion must come out as free water, and the rim as tissue of a low density.
+    b0 = nib.load(outputs["b0"]).get_fdata()[mask]
+    fluid, rim = (b0 > 500) & (md > 2.2e-3), (b0 > 500) & (md < 1.7e-3)
+    assert fluid.sum() >= 10
+    assert rim.sum() >= 3
+    assert maps["fwf"][fluid].min() > 0.7
+    assert maps["fwf"][rim].max() < 0.6
+    assert 0.15 < np.median(maps["ndi"][rim]) < 0.5
 
 
 def test_one_shell_with_columns_and_nan_vectors_gives_a_tensor_and_no_noddi(crops, tmp_path):
@@ -68,7 +75,7 @@ def test_one_shell_with_columns_and_nan_vectors_gives_a_tensor_and_no_noddi(crop
     assert fa[mask].max() <= 1
     assert 0.3e-3 < np.median(md[mask]) < 3e-3
     noddi = {key: tmp_path / f"{key}.nii.gz" for key in ("ndi", "odi", "fwf")}
-    with pytest.raises(UserError, match="subject small64D: NODDI needs at least two shells.*b=9"):
+    with pytest.raises(UserError, match=r"subject small64D: NODDI needs at least two shells.*b=9"):
         diffusion_commands.fit_noddi(**inputs, mask=outputs["mask"], **noddi)
 
 
@@ -83,14 +90,21 @@ def test_dipy_fits_the_same_tensor(crops, tmp_path):
     table = gradient_table(bvals=bvals[low], bvecs=np.nan_to_num(bvecs[low]), b0_threshold=50)
     data = nib.load(inputs["dwi"]).get_fdata()[..., low]
     expected = TensorModel(table, fit_method="WLS").fit(data)
-    np.testing.assert_allclose(nib.load(outputs["fa"]).get_fdata(), expected.fa, atol=2e-3)
-    np.testing.assert_allclose(nib.load(outputs["md"]).get_fdata(), expected.md, rtol=2e-3)
+    positive = (data > 0).all(axis=3)  # zeros of dark voxels are raised to another floor than dipy's 0.0001
+    assert positive.sum() > 40
+    np.testing.assert_allclose(
+        nib.load(outputs["fa"]).get_fdata()[positive], expected.fa[positive], atol=2e-3
+    )
+    np.testing.assert_allclose(
+        nib.load(outputs["md"]).get_fdata()[positive], expected.md[positive], rtol=2e-3
+    )
 
 
-def test_a_diffusion_spectrum_scheme_says_what_is_missing(crops, tmp_path):
-    """101 directions on a lattice: one volume at b = 15, hardly any below 1050."""
-    with pytest.raises(UserError, match="subject small101D: .*b <= 1050"):
-        run(crops, "small_101D", tmp_path)
-    wide = section_defaults("diffusion") | {"tensor_b_max": 1600}
-    outputs, _ = run(crops, "small_101D", tmp_path, settings=wide)
+def test_a_diffusion_spectrum_lattice_gives_a_tensor_from_its_low_b_values(crops, tmp_path):
+    """101 directions on a lattice, b-values that spread about their nominal ones, one volume at b = 15."""
+    outputs, inputs = run(crops, "small_101D", tmp_path)
+    table = read_gradients(inputs["bval"], inputs["bvec"], "x", 102)
+    assert table.b0.sum() == 1
+    assert [len(shell.members) for shell in find_shells(table)][:3] == [3, 6, 4]
     assert np.isfinite(nib.load(outputs["fa"]).get_fdata()).all()
+    assert "14 volumes" in (tmp_path / "fa.json").read_text()

@@ -16,6 +16,8 @@ from neurostrata.imaging.transforms import read_affine, resample
 
 #: Rotations and shifts beyond these are no two scans of one session: something is wrong with a header.
 _LARGEST_ROTATION_DEGREES = 60.0
+#: Mutual information (nats) that the end may lie below the start.
+_LOST_INFORMATION = 0.02
 #: Room around the brain when images are cut to it, mm.
 _MARGIN_MM = 12.0
 
@@ -49,14 +51,14 @@ def mutual_information(first: np.ndarray, second: np.ndarray, bins: int = 32) ->
     return float((joint[filled] * np.log(joint[filled] / product[filled])).sum())
 
 
-def _brain(image: Image, mask: np.ndarray, resolution_mm: float) -> Image:
+def _brain(image: Image, mask: np.ndarray, resolution_mm: float, label: str) -> Image:
     """Cut an image to its brain and average it to about the wanted voxel size; background zero."""
     low, high = bounding_box(mask, image.grid.affine)
     grid = axis_aligned_grid(list(low - _MARGIN_MM), list(high + _MARGIN_MM), resolution_mm)
     inside = np.where(mask, np.clip(image.data, 0, None), 0).astype(np.float32)
     top = np.percentile(inside[mask], 99.5)
     if not top > 0:
-        raise UserError("an image to be aligned is zero inside its mask")
+        raise UserError(f"{label}: is zero inside its mask, nothing can be aligned; check image and mask")
     # smooth by what the coarser voxels average over, or resampling would alias
     sigma = [max(0.0, 0.4 * (resolution_mm / side - 1.0)) for side in image.grid.spacing]
     smooth = ndimage.gaussian_filter(np.clip(inside / top, 0, 1), sigma)
@@ -70,6 +72,28 @@ def _centre(mask: np.ndarray, grid: Grid) -> np.ndarray:
 def rotation_degrees(matrix: np.ndarray) -> float:
     """Angle of the rotation of a rigid (4, 4) matrix."""
     return float(np.degrees(np.arccos(np.clip((np.trace(matrix[:3, :3]) - 1) / 2, -1, 1))))
+
+
+def check_alignment(matrix: np.ndarray, before: float, after: float, subject: str) -> None:
+    """Raise a :class:`UserError` when a result is no plausible alignment of two scans of one session.
+
+    Parameters
+    ----------
+    matrix
+        (4, 4) rigid transform.
+    before, after
+        Mutual information at the start and at the end (nats).
+    subject
+        For the message.
+    """
+    angle = rotation_degrees(matrix) if np.isfinite(matrix).all() else np.inf
+    # Both are measured on coarse images, where a perfect start may lose a little.
+    if angle > _LARGEST_ROTATION_DEGREES or not after >= before - _LOST_INFORMATION:
+        raise UserError(
+            f"subject {subject}: the diffusion data could not be aligned with the T1w image (rotation "
+            f"{angle:.0f} degrees, mutual information {before:.3f} before and {after:.3f} after); check that both "
+            "are of this person, their masks and their headers"
+        )
 
 
 def align_rigid(
@@ -106,8 +130,8 @@ def align_rigid(
 
     from neurostrata.imaging.antspy import to_ants
 
-    fixed = _brain(t1w, t1w_mask, float(settings["resolution_mm"]))
-    moving = _brain(b0, b0_mask, float(settings["resolution_mm"]))
+    fixed = _brain(t1w, t1w_mask, float(settings["resolution_mm"]), f"subject {subject}: T1w image")
+    moving = _brain(b0, b0_mask, float(settings["resolution_mm"]), f"subject {subject}: mean b=0 image")
     inside = fixed.data > 0
 
     def information(matrix: np.ndarray) -> float:
@@ -143,11 +167,5 @@ def align_rigid(
         found = read_affine(Path(result["fwdtransforms"][0]))
     matrix = starts[start] @ centre @ found @ np.linalg.inv(centre)
     after = information(matrix)
-    angle = rotation_degrees(matrix)
-    if not np.isfinite(matrix).all() or angle > _LARGEST_ROTATION_DEGREES or after < before - 0.02:
-        raise UserError(
-            f"subject {subject}: the diffusion data could not be aligned with the T1w image (rotation "
-            f"{angle:.0f} degrees, mutual information {before:.3f} before and {after:.3f} after); check that both "
-            "are of this person, their masks and their headers"
-        )
+    check_alignment(matrix, before, after, subject)
     return Alignment(matrix, start, before, after)
