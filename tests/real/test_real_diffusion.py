@@ -45,7 +45,7 @@ def test_two_shells_give_tensor_and_noddi_maps(crops, tmp_path):
     mask = nib.load(outputs["mask"]).get_fdata() > 0
     fa, md = (nib.load(outputs[key]).get_fdata()[mask] for key in ("fa", "md"))
     assert 0 <= fa.min() <= fa.max() <= 1
-    assert 0.3e-3 < md.min() <= md.max() < 4e-3
+    assert 0 <= md.min() <= md.max() < 4e-3
     noddi = {key: tmp_path / f"{key}.nii.gz" for key in ("ndi", "odi", "fwf")}
     diffusion_commands.fit_noddi(**inputs, mask=outputs["mask"], **noddi)
     maps = {key: nib.load(path).get_fdata()[mask] for key, path in noddi.items()}
