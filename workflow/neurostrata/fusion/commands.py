@@ -20,33 +20,13 @@ from neurostrata.core.files import (
     write_sidecar,
 )
 from neurostrata.core.tables import read_table, write_table
-from neurostrata.fusion.data import ModalityVolumes, VolumeSet, fold_limits, open_volumes
+from neurostrata.fusion.data import ModalityVolumes, VolumeSet, fold_limits, open_volumes, read_mask
 from neurostrata.fusion.interface import FusionModel, TrainingSettings
 from neurostrata.fusion.splits import make_splits, people_of
 
 
 def _read_splits(path: Path) -> pd.DataFrame:
     return read_table(path, text=("subject", "fold", "role"))
-
-
-def _read_mask(path: Path, volumes: list[ModalityVolumes]) -> np.ndarray:
-    """Read the brain mask and see that it is on the volumes' grid."""
-    import nibabel
-
-    image = nibabel.load(path)
-    mask = np.asanyarray(image.dataobj) > 0  # type: ignore[attr-defined]
-    for volume in volumes:
-        if mask.shape != volume.array.shape[1:]:
-            raise UserError(
-                f"{path}: grid {mask.shape} differs from that of '{volume.name}' {volume.array.shape[1:]}"
-            )
-        if not np.allclose(image.affine, volume.info["affine"], atol=1e-3):  # type: ignore[attr-defined]
-            raise UserError(
-                f"{path}: lies elsewhere in space than '{volume.name}' (affines differ); rerun grid_mask"
-            )
-    if not mask.any():
-        raise UserError(f"{path}: the brain mask is empty")
-    return mask
 
 
 def _training(settings: dict[str, Any], threads: int) -> TrainingSettings:
@@ -119,7 +99,7 @@ def train(
 
     experiment = settings["experiment"]
     opened = open_volumes(volumes, experiment["modalities"])
-    brain = _read_mask(mask, opened)
+    brain = read_mask(mask, opened[0].array.shape[1:], opened[0].info["affine"])
     training_people = people_of(_read_splits(splits), fold, "train")
     scaling = fold_limits(opened, brain, training_people, experiment["limits"])
     people = VolumeSet(opened, training_people, scaling)
@@ -228,7 +208,7 @@ def evaluate(
     from neurostrata.fusion.metrics import block_pairs
 
     opened = open_volumes(volumes, settings["experiment"]["modalities"])
-    brain = _read_mask(mask, opened)
+    brain = read_mask(mask, opened[0].array.shape[1:], opened[0].info["affine"])
     network = _load_model(model, opened)
     network.prepare(_training(settings, threads).device, threads)
     table, scaling = _read_splits(splits), read_json(limits)["limits"]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from neurostrata.core.errors import UserError
+from neurostrata.imaging.images import read_image
 from neurostrata.imaging.volumes import apply_limits, limits, load_volumes
 
 
@@ -26,12 +27,36 @@ class ModalityVolumes:
         Subject -> row of `array`.
     info : dict
         The JSON beside the array: subjects, affine, limits of the whole cohort.
+    mask : ndarray, shape (x, y, z), bool
+        The brain mask that belongs to the array.
     """
 
     name: str
     array: np.ndarray
     row: dict[str, int]
     info: dict[str, Any]
+    mask: np.ndarray
+
+
+def read_mask(path: Path, shape: Sequence[int], affine: Any) -> np.ndarray:
+    """Read a brain mask that must lie on a given grid.
+
+    Returns
+    -------
+    ndarray, shape (x, y, z), bool
+
+    Raises
+    ------
+    UserError
+        When it is on another grid, or empty.
+    """
+    image = read_image(path, what="fusion mask")
+    if image.data.shape != tuple(shape) or not np.allclose(image.grid.affine, affine, atol=1e-3):
+        raise UserError(f"{path}: the mask is not on the grid of the volumes; rerun grid_mask and normalise")
+    mask = image.data > 0
+    if not mask.any():
+        raise UserError(f"{path}: the brain mask is empty")
+    return mask
 
 
 def open_volumes(paths: Sequence[Path], modalities: Sequence[str]) -> list[ModalityVolumes]:
@@ -56,7 +81,9 @@ def open_volumes(paths: Sequence[Path], modalities: Sequence[str]) -> list[Modal
                 f"{path}: grid {array.shape[1:]} differs from that of '{opened[0].name}' "
                 f"{opened[0].array.shape[1:]}"
             )
-        opened.append(ModalityVolumes(name, array, {s: i for i, s in enumerate(info["subjects"])}, info))
+        mask = read_mask(Path(path).parent / info["mask"], array.shape[1:], info["affine"])
+        rows = {subject: row for row, subject in enumerate(info["subjects"])}
+        opened.append(ModalityVolumes(name, array, rows, info, mask))
     return opened
 
 
@@ -94,6 +121,8 @@ def fold_limits(
 
 class VolumeSet:
     """The volumes of some people, all modalities, scaled to [0, 1] when they are read.
+
+    Outside the brain mask they are 0: a Jacobian has values in the background too, which are no data.
 
     Parameters
     ----------
@@ -153,17 +182,18 @@ class VolumeSet:
         subject = self.subjects[index]
         images = []
         for volume in self.volumes:
-            image = self._scaled(volume, np.asarray(volume.array[volume.row[subject]]))
-            if not np.isfinite(image).all():
+            image = self._scaled(volume, volume.array[volume.row[subject]])
+            if not np.isfinite(image[volume.mask]).all():
                 raise UserError(
-                    f"subject {subject}: the '{volume.name}' volume has values that are not finite"
+                    f"subject {subject}: the '{volume.name}' volume has values that are not finite; "
+                    "mend its map and rerun normalise"
                 )
-            images.append(image)
+            images.append(np.where(volume.mask, image, np.float32(0)))
         return np.stack(images)
 
     def _scaled(self, volume: ModalityVolumes, values: np.ndarray) -> np.ndarray:
         scale = self.scaling[volume.name]
-        return np.asarray(apply_limits(values, scale["low"], scale["high"]), dtype=np.float32)
+        return apply_limits(values, scale["low"], scale["high"])
 
     def slab(self, modality: int, start: int, stop: int) -> np.ndarray:
         """Return everybody's scaled voxels of one modality with start <= x < stop.
@@ -177,7 +207,8 @@ class VolumeSet:
         if self._memory is not None:
             return self._memory[:, modality, start:stop]
         rows = [volume.row[subject] for subject in self.subjects]
-        return self._scaled(volume, np.stack([volume.array[row, start:stop] for row in rows]))
+        values = self._scaled(volume, np.stack([volume.array[row, start:stop] for row in rows]))
+        return np.where(volume.mask[start:stop], values, np.float32(0))
 
     def load(self) -> None:
         """Read and scale everybody now and keep them in memory."""
