@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,15 +29,17 @@ class Text:
     text: str
     kind: str = "plain"
     sources: list[Link] = field(default_factory=list)
+    lead: str = "from"
     block: str = "text"
 
 
 @dataclass
 class Bullets:
-    """A list of short lines, each with an optional bold lead."""
+    """A list of short lines (or paragraphs), each with an optional bold lead."""
 
     items: list[tuple[str, str]]
     sources: list[Link] = field(default_factory=list)
+    paragraphs: bool = False
     block: str = "bullets"
 
 
@@ -76,7 +78,11 @@ class Cell:
 
 @dataclass
 class Table:
-    """A table of ready-made texts; ``numeric`` says per column whether it is right-aligned."""
+    """A table of ready-made texts.
+
+    ``numeric`` says per column whether it is right-aligned, ``marked`` per row whether it stands out, ``groups`` per
+    row whether a line above it parts it from the rows before.
+    """
 
     title: str
     columns: list[str]
@@ -84,6 +90,7 @@ class Table:
     numeric: list[bool]
     caption: str = ""
     marked: list[bool] = field(default_factory=list)
+    groups: list[bool] = field(default_factory=list)
     sources: list[Link] = field(default_factory=list)
     folded: bool = False
     number: int = 0
@@ -162,6 +169,22 @@ def format_number(value: Any, digits: int = 3) -> str:
         mantissa = f"{number / 10**exponent:.{digits - 1}f}"
         return f"{mantissa}×10{_superscript(exponent)}".replace("-", "−")
     return f"{number:.{max(digits - 1 - exponent, 0)}f}".replace("-", "−")
+
+
+def format_setting(value: Any) -> str:
+    """Return a number of the configuration as it was written: no digits added."""
+    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+
+
+def fixed(digits: int) -> Callable[[Any], str]:
+    """Return a function that writes numbers with so many decimals, so that a column lines up."""
+    return lambda value: f"{float(value):.{digits}f}".replace("-", "−")
+
+
+def model_name(model: str) -> str:
+    """Return a model's name for people."""
+    known = {"pca": "PCA", "shared_vae": "shared VAE", "mean_image": "mean training image"}
+    return known.get(model, str(model).replace("_", " "))
 
 
 def _superscript(number: int) -> str:

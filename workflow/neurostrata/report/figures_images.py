@@ -9,9 +9,18 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from neurostrata.report.slices import Volume, bounding_box, cut, positions
-from neurostrata.report.style import BLUE, RED, figure_style, new_figure
+from neurostrata.report.style import BLUE, RED, figure_style, new_figure, tighten, whole_ticks
 
 PLANES = ("sagittal", "coronal", "axial")
+#: Column of convergence.tsv -> title and unit.
+MEASURES = {
+    "similarity": ("Likeness to the template, mean", "correlation"),
+    "similarity_worst": ("Likeness to the template, worst", "correlation"),
+    "rms_change": ("Change of the template", "RMS / mean brightness"),
+    "rms_mean_warp_vox": ("Mean warp, RMS", "voxels"),
+    "mean_log_jacobian": ("Mean log Jacobian", "log volume ratio"),
+    "mean_log_scale": ("Mean log scale of the affines", "log volume ratio"),
+}
 #: Outline of a mask: bright on grey-scale images, and told apart by lightness alone too.
 OUTLINE = "#FF5A1F"
 
@@ -103,7 +112,7 @@ def slice_rows(
                 axes[r, 0].set_ylabel(names[r], fontsize=9)
         if label and picture is not None:
             figure.colorbar(picture, ax=axes, label=label, shrink=0.95, pad=0.012, aspect=14)
-        figure.get_layout_engine().set(w_pad=0.015, h_pad=0.015, wspace=0.004, hspace=0.01)  # type: ignore[union-attr]
+        tighten(figure)
     return figure
 
 
@@ -149,10 +158,11 @@ def convergence_figure(
                 if float(table[column].min()) < 0:
                     axis.axhline(-limits[column], color=RED, linestyle="--", linewidth=1.2)
                 axis.margins(y=0.15 if largest else 0.05)
-            axis.xaxis.get_major_locator().set_params(integer=True)
-            axis.set_title(column.replace("_", " "), fontsize=9)
+            whole_ticks(axis.xaxis)
+            title, unit = MEASURES.get(column, (column.replace("_", " "), _unit(meanings.get(column, ""))))
+            axis.set_title(title, fontsize=9)
             axis.set_xlabel("iteration")
-            axis.set_ylabel(_unit(meanings.get(column, "")), fontsize=9)
+            axis.set_ylabel(unit, fontsize=9)
             axis.yaxis.grid(True)
         for axis in axes.flat[len(columns) :]:
             axis.set_visible(False)

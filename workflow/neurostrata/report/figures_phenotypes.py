@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from neurostrata.report.style import BLUE, DIVERGING, GREY, ORANGE, figure_style, new_figure
+from neurostrata.report.style import BLUE, DIVERGING, GREY, ORANGE, figure_style, new_figure, whole_ticks
 
 
 def factor_label(factor: str) -> str:
@@ -74,7 +74,12 @@ def loadings_figure(loadings: pd.DataFrame, threshold: float = 0.3) -> Figure:
                     color=colour,
                 )
         figure.colorbar(
-            image, ax=axis, label="loading", shrink=min(1.0, 3.5 / figure.get_figheight()), aspect=25
+            image,
+            ax=axis,
+            label="loading",
+            shrink=min(1.0, 3.5 / figure.get_figheight()),
+            aspect=25,
+            anchor=(0, 1),
         )
     return figure
 
@@ -106,7 +111,7 @@ def eigenvalue_figure(eigenvalues: np.ndarray, parallel: np.ndarray | None, reta
             axis.plot(x, parallel, color=ORANGE, linewidth=1.6, label="parallel analysis")
         axis.set(xlabel="component", ylabel="eigenvalue (units of one variable's variance)")
         axis.yaxis.label.set_fontsize(9)
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        whole_ticks(axis.xaxis)
         axis.yaxis.grid(True)
         axis.legend(loc="upper right")
     return figure

@@ -7,8 +7,20 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from neurostrata.report.style import BLUE, GREEN, GREY, ORANGE, RED, figure_style, new_figure
+from neurostrata.report.blocks import model_name
+from neurostrata.report.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    RED,
+    figure_style,
+    new_figure,
+    tighten,
+    whole_ticks,
+)
 
 PLANES = ("sagittal", "coronal", "axial")
 
@@ -56,21 +68,28 @@ def example_figure(
         Per person two rows (real, decoded); per modality three planes. Each real-decoded pair has one colour scale.
     """
     shown = min(people, real.shape[0])
+    crops = [trim(np.nan_to_num(real[:shown, :, plane]).max((0, 1))) for plane in range(3)]
+    extents = [(crop[0].stop - crop[0].start, crop[1].stop - crop[1].start) for crop in crops]
+    columns = 3 * len(modalities)
     with figure_style():
-        columns = 3 * len(modalities)
-        figure = new_figure(min(1.75 * columns + 0.9, 11.4), 1.0)
-        cell = (figure.get_figwidth() - 0.9) / columns
-        figure.set_figheight(2 * shown * cell * 1.08 + 0.55)
-        axes = figure.subplots(2 * shown, columns, squeeze=False)
+        width = min(1.75 * columns + 0.9, 11.4)
+        scale = (width - 0.9) / (len(modalities) * sum(across for across, _ in extents))
+        height = 2 * shown * (scale * max(up for _, up in extents) + 0.04) + 0.6
+        figure = new_figure(width, height)
+        axes = figure.subplots(
+            2 * shown,
+            columns,
+            squeeze=False,
+            width_ratios=[across for across, _ in extents] * len(modalities),
+        )
         for person in range(shown):
             for m, modality in enumerate(modalities):
-                low, high = 0.0, float(np.nanmax(real[person, m], initial=0.0)) or 1.0
-                for plane in range(3):
-                    rows, cols = trim(np.fmax(np.nan_to_num(real[person, m, plane]), 0))
+                high = float(np.nanmax(real[person, m], initial=0.0)) or 1.0
+                for plane, crop in enumerate(crops):
                     for offset, source in enumerate((real, decoded)):
                         axis = axes[2 * person + offset, 3 * m + plane]
-                        picture = source[person, m, plane][rows, cols].T
-                        axis.imshow(picture, cmap="gray", vmin=low, vmax=high, origin="lower")
+                        picture = source[person, m, plane][crop].T
+                        axis.imshow(picture, cmap="gray", vmin=0, vmax=high, origin="lower")
                         axis.set(xticks=[], yticks=[])
                         for spine in axis.spines.values():
                             spine.set_visible(False)
@@ -80,7 +99,7 @@ def example_figure(
             for offset, word in enumerate(("real", "decoded")):
                 label = f"sub-{subjects[person]}\n{word}" if offset == 0 else word
                 axes[2 * person + offset, 0].set_ylabel(label, fontsize=9)
-        figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)  # type: ignore[union-attr]
+        tighten(figure)
     return figure
 
 
@@ -187,9 +206,14 @@ def methods_figure(frame: pd.DataFrame, methods: Sequence[str], modalities: Sequ
                 )
                 axis.plot([np.median(values)] * 2, [row - 0.33, row + 0.33], color="#222222", linewidth=2)
             axis.set_xscale("log")
+            # Labels at 1, 2 and 5 of every decade, as plain numbers: powers of ten would overlap.
+            axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.xaxis.set_minor_formatter(NullFormatter())
+            axis.tick_params(axis="x", labelsize=8, labelrotation=45)
             axis.set_title(modality.upper())
             axis.set_xlabel("MSE (smaller is better)")
-            axis.set_yticks(range(len(methods)), [str(m).replace("_", " ") for m in methods])
+            axis.set_yticks(range(len(methods)), [model_name(m) for m in methods])
             axis.set_ylim(len(methods) - 0.5, -0.5)
             axis.xaxis.grid(True)
         for axis in axes.flat[len(modalities) :]:
@@ -232,7 +256,8 @@ def history_figure(histories: dict[str, pd.DataFrame]) -> Figure | None:
                     markersize=3,
                     label="everybody" if final else "folds",
                 )
-            axis.set(xlabel="epoch", ylabel=column.replace("_", " "))
+            axis.set(xlabel="epoch", ylabel=column.replace("_", " ") + " (no unit)")
+            whole_ticks(axis.xaxis)
             axis.yaxis.grid(True)
             handles, labels = axis.get_legend_handles_labels()
             once = dict(zip(labels, handles))

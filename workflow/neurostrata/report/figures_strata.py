@@ -18,6 +18,7 @@ from neurostrata.report.style import (
     cluster_style,
     figure_style,
     new_figure,
+    tighten,
 )
 
 
@@ -125,10 +126,10 @@ def clusters_figure(
                 bar.set(hatch="///", edgecolor="white")
         if len(numbers) <= 25:
             axes[0].bar_label(bars, fontsize=9, padding=2)
-            axes[0].set_xticks(range(len(numbers)), numbers)
+            axes[0].set_xticks(range(len(numbers)), [str(n) for n in numbers])
         else:
             step = -(-len(numbers) // 15)
-            axes[0].set_xticks(range(0, len(numbers), step), numbers[::step])
+            axes[0].set_xticks(range(0, len(numbers), step), [str(n) for n in numbers[::step]])
         axes[0].set(xlabel="cluster", ylabel="number of people", title="Cluster sizes")
         axes[0].margins(y=0.12)
         if tsne is not None:
@@ -235,7 +236,7 @@ def factors_figure(
             for box, number in zip(boxes["boxes"], numbers):
                 box.set(edgecolor=cluster_style(number)[0])
             step = 1 if len(numbers) <= 25 else -(-len(numbers) // 15)
-            axis.set_xticks(range(1, len(numbers) + 1, step), numbers[::step])
+            axis.set_xticks(range(1, len(numbers) + 1, step), [str(n) for n in numbers[::step]])
             starred = factor in significant
             name = factor_label(factor)
             name = name if len(name) <= 30 else name[:28] + "…"
@@ -394,8 +395,7 @@ def profiles_figure(quantiles: pd.DataFrame, sizes: Mapping[int, int]) -> Figure
             shrink=min(1.0, 3.0 / figure.get_figheight()),
             pad=0.02,
         )
-        engine = figure.get_layout_engine()
-        engine.set(wspace=0.01, hspace=0.01)  # type: ignore[union-attr]
+        tighten(figure, 0.04)
     return figure
 
 

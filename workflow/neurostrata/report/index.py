@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from neurostrata.report.blocks import Bullets, Section, Text, anchor, count, number_blocks
+from neurostrata.report.blocks import Bullets, Section, Text, anchor, count, model_name, number_blocks
 from neurostrata.report.layout import Experiment
 from neurostrata.report.methods import experiment_text
 from neurostrata.report.page import Page
@@ -51,7 +51,7 @@ def experiment_verdict(
 def _describe(config: Mapping[str, Any]) -> str:
     words = []
     if config.get("model"):
-        words.append(str(config["model"]).replace("_", " "))
+        words.append(model_name(str(config["model"])))
     if config.get("modalities"):
         words.append(" + ".join(str(m).upper() for m in config["modalities"]))
     skip = (config.get("options") or {}).get("skip_connections")
@@ -226,5 +226,6 @@ def _people(page: Page, section: Section) -> None:
         Text(
             f"The table of the {len(study.subjects())} people with links to their pages stands on a page of its own.",
             sources=page.sources(other.path),
+            lead="see",
         )
     )

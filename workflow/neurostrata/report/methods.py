@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from neurostrata.report.blocks import count, format_number, join_words
+from neurostrata.report.blocks import count, format_setting, join_words, model_name
 
 Config = Mapping[str, Any]
 
@@ -22,8 +22,8 @@ def get(config: Config, *keys: str, default: Any = None) -> Any:
 
 def _numbers(values: Any) -> str:
     if isinstance(values, list | tuple):
-        return ", ".join(format_number(value) for value in values)
-    return format_number(values)
+        return ", ".join(format_setting(value) for value in values)
+    return format_setting(values)
 
 
 def anatomy_text(config: Config) -> str:
@@ -35,7 +35,7 @@ def anatomy_text(config: Config) -> str:
     if template:
         text = "A study-specific template"
         if get(template, "resolution_mm"):
-            text += f" of {format_number(template['resolution_mm'])} mm voxels"
+            text += f" of {format_setting(template['resolution_mm'])} mm voxels"
         text += " was built from the mean of the centre-of-mass-aligned images"
         if get(template, "iterations"):
             text += f" in at most {count(int(template['iterations']), 'iteration')}"
@@ -45,7 +45,7 @@ def anatomy_text(config: Config) -> str:
         )
         if get(template, "tolerance"):
             text += (
-                f" Building ended early once the template changed by at most {format_number(template['tolerance'])} of its mean "
+                f" Building ended early once the template changed by at most {format_setting(template['tolerance'])} of its mean "
                 "brightness."
             )
         parts.append(text)
@@ -89,7 +89,7 @@ def maps_text(config: Config) -> str:
     if "tensor" in used_sources:
         limit = get(diffusion, "tensor", "max_bval", default=get(diffusion, "max_bval", default=1050))
         parts.append(
-            f"The diffusion tensor was fitted by weighted least squares in the data's own space to b ≤ {format_number(limit)} s/mm²."
+            f"The diffusion tensor was fitted by weighted least squares in the data's own space to b ≤ {format_setting(limit)} s/mm²."
         )
     if "noddi" in used_sources:
         engine = get(diffusion, "noddi", "engine", default="amico")
@@ -103,34 +103,35 @@ def maps_text(config: Config) -> str:
     volumes = get(config, "volumes", default={})
     if get(volumes, "shape"):
         parts.append(
-            f"Each map was interpolated once, from its own space to a {format_number(get(volumes, 'resolution_mm', default=1.25))} mm "
+            f"Each map was interpolated once, from its own space to a {format_setting(get(volumes, 'resolution_mm', default=1.25))} mm "
             f"grid in template space, averaged over blocks of {get(volumes, 'downsample', default=2)}³ voxels and cropped or padded to "
             f"{' × '.join(str(n) for n in volumes['shape'])} voxels."
         )
     return " ".join(parts)
 
 
+def training_values(config: Config, experiment: Config) -> dict[str, Any]:
+    """Return how an experiment's network was trained: its preset, the section's and its own keys over it."""
+    from neurostrata.fusion.interface import PRESETS
+
+    merged = {**get(config, "training", default={}), **get(experiment, "training", default={})}
+    preset = PRESETS.get(str(merged.pop("preset", "")), {})
+    return {**preset, **{key: value for key, value in merged.items() if value is not None}}
+
+
 def experiment_text(config: Config, experiment: Config) -> str:
     """One experiment: model, validation, limits, training."""
     options = get(experiment, "options", default={})
     modalities = " + ".join(str(m).upper() for m in experiment.get("modalities", []))
-    model = str(experiment.get("model", "model")).replace("_", " ")
+    model = model_name(str(experiment.get("model", "model")))
     parts = [f"{model[:1].upper()}{model[1:]} of {modalities or 'the volumes'}"]
     if "skip_connections" in options:
         parts[0] += " with skip connections" if options["skip_connections"] else " without skip connections"
-    training = {**get(config, "training", default={}), **get(experiment, "training", default={})}
+    training = training_values(config, experiment)
     if experiment.get("model") != "pca" and training:
-        preset = training.get("preset")
-        values = []
-        for key, name in (
-            ("epochs", "epochs"),
-            ("batch_size", "batch size"),
-            ("learning_rate", "learning rate"),
-        ):
-            if training.get(key) is not None:
-                values.append(f"{name} {format_number(training[key])}")
-        text = f"trained with Adam (preset {preset}" if preset else "trained with Adam ("
-        parts.append(text + (f"; {', '.join(values)})" if values else ")"))
+        names = {"epochs": "epochs", "batch_size": "batch size", "learning_rate": "learning rate"}
+        values = [f"{name} {format_setting(training[key])}" for key, name in names.items() if key in training]
+        parts.append(f"trained with Adam ({', '.join(values)})")
     validation = get(experiment, "validation", default={})
     if get(validation, "method") == "holdout":
         share = 100 * float(get(validation, "test_fraction", default=0.3))
@@ -151,11 +152,11 @@ def phenotypes_text(config: Config) -> str:
         return ""
     missing = get(section, "missing", default="complete")
     if get(section, "method") == "variables":
-        return "Phenotypes: each variable was standardised and compared as it is."
+        return "Each variable was standardised and compared as it is."
     keep = get(section, "n_factors")
     rule = f"the first {keep} components" if keep else "components with an eigenvalue above 1"
     return (
-        f"Phenotypes: principal components of the correlation matrix, {rule}, varimax rotation with Kaiser normalisation, regression "
+        f"Principal components of the correlation matrix, {rule}, varimax rotation with Kaiser normalisation, regression "
         f"scores; missing values: {missing}."
     )
 
@@ -169,12 +170,12 @@ def strata_text(config: Config) -> str:
         get(strata, "clustering", "damping", default={}),
         get(strata, "clustering", "preference", default={}),
     )
-    text = "Strata: affinity propagation on negative squared Euclidean distances"
+    text = "Affinity propagation on negative squared Euclidean distances"
     if damping and preference:
         text += (
-            f", {count(int(damping.get('steps', 10)), 'damping factor')} from {format_number(damping.get('min', 0.5))} up to "
-            f"{format_number(damping.get('max', 1))} × {count(int(preference.get('steps', 1000)), 'preference')} between the "
-            f"{format_number(preference.get('low', 1))} and {format_number(preference.get('high', 99))} percentiles of the similarities"
+            f", {count(int(damping.get('steps', 10)), 'damping factor')} from {format_setting(damping.get('min', 0.5))} up to "
+            f"{format_setting(damping.get('max', 1))} × {count(int(preference.get('steps', 1000)), 'preference')} between the "
+            f"{format_setting(preference.get('low', 1))} and {format_setting(preference.get('high', 99))} percentiles of the similarities"
         )
     text += "; the setting with the best silhouette among those that converged with 2 to n − 1 clusters. "
     repartition = get(strata, "repartition", default={})
@@ -252,6 +253,16 @@ def deviations(config: Config) -> list[tuple[str, str, str]]:
                 "stride 2, window as configured (2 by default)",
             )
         )
+        paper = {"epochs": 200, "batch_size": 1}
+        for key, name in (("epochs", "epochs"), ("batch_size", "batch size")):
+            run = {
+                str(e.get("name")): training_values(config, e).get(key)
+                for e in experiments
+                if e.get("model") == "separable_autoencoder"
+            }
+            if any(value not in (None, paper[key]) for value in run.values()):
+                listed = join_words([f"{value} in {experiment}" for experiment, value in run.items()])
+                lines.append((f"Training: {name}", str(paper[key]), listed))
         without = [
             str(e.get("name"))
             for e in experiments

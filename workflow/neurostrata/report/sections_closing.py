@@ -50,7 +50,7 @@ def methods_section(page: Page) -> Section:
     section = Section("methods", "Methods")
     paragraphs = methods_paragraphs(page.study.config)
     if paragraphs:
-        section.add(Bullets(paragraphs, sources=page.sources(page.study.tree.provenance)))
+        section.add(Bullets(paragraphs, page.sources(page.study.tree.provenance), paragraphs=True))
     else:
         section.add(Text("The configuration holds no section to describe.", kind="note"))
     rows = deviations(page.study.config)

@@ -109,7 +109,8 @@ def _listing(value: Any, most: int = 12) -> str:
     else:
         return str(value)
     text = "; ".join(parts[:most])
-    return f"{len(parts)}: {text}" + (f"; and {len(parts) - most} more" if len(parts) > most else "")
+    more = f"; and {len(parts) - most} more" if len(parts) > most else ""
+    return f"{len(parts)}, namely {text}{more}"
 
 
 def _factors(page: Page, section: Section) -> None:
@@ -149,7 +150,7 @@ def _factors(page: Page, section: Section) -> None:
         study.note("Loadings of the factors", "phenotypes/loadings.tsv holds no numbers")
         return
     threshold = float(study.setting("report", "loading_threshold", default=0.3))
-    blank = f"Loadings below {format_number(threshold)} in size are left blank"
+    blank = f"Loadings below {threshold:g} in size are left blank"
     if values.shape[1] <= 40:
         section.add(
             page.figure(

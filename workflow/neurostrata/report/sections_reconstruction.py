@@ -9,17 +9,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from neurostrata.report.blocks import Cell, Section, Table, Text, count, format_number, frame_table
+from neurostrata.report.blocks import (
+    Cell,
+    Section,
+    Table,
+    Text,
+    count,
+    format_number,
+    frame_table,
+    model_name,
+)
 from neurostrata.report.layout import Experiment
 from neurostrata.report.page import Page
 
-METHOD_NAMES = {"mean_image": "mean training image", "pca": "PCA"}
+BASELINES = ("mean_image", "pca")
 NEEDED = ("subject", "fold", "method", "modality", "mse")
-
-
-def method_name(method: str) -> str:
-    """Return a method's name for people."""
-    return METHOD_NAMES.get(method, str(method).replace("_", " "))
 
 
 def model_method(frame: pd.DataFrame, config: Mapping[str, Any]) -> str:
@@ -28,7 +32,7 @@ def model_method(frame: pd.DataFrame, config: Mapping[str, Any]) -> str:
     model = str(config.get("model", ""))
     if model in methods:
         return model
-    return next((method for method in methods if method not in METHOD_NAMES), methods[0])
+    return next((method for method in methods if method not in BASELINES), methods[0])
 
 
 def ordered_methods(frame: pd.DataFrame, config: Mapping[str, Any]) -> list[str]:
@@ -42,6 +46,10 @@ def modality_order(frame: pd.DataFrame, config: Mapping[str, Any]) -> list[str]:
     found = [str(modality) for modality in dict.fromkeys(frame["modality"])]
     configured = [str(m) for m in config.get("modalities", []) if m in found]
     return configured + [modality for modality in found if modality not in configured]
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def mean_sd(values: pd.Series, digits: int = 3) -> str:
@@ -63,7 +71,7 @@ def reconstruction_table(page: Page, metric: str, title: str, caption: str, smal
     smaller
         Whether a smaller absolute value is better; the best method of an experiment is set in bold.
     """
-    frames: list[tuple[Experiment, Mapping[str, Any], pd.DataFrame]] = []
+    frames: list[tuple[Experiment, dict[str, Any], pd.DataFrame]] = []
     modalities: list[str] = []
     for experiment, config in page.study.experiments():
         frame = page.study.table(experiment.file("reconstruction.tsv"), columns=NEEDED)
@@ -73,7 +81,7 @@ def reconstruction_table(page: Page, metric: str, title: str, caption: str, smal
         modalities += [m for m in modality_order(frame, config) if m not in modalities]
     if not frames:
         return None
-    rows, marked, paths = [], [], []
+    rows, groups, paths = [], [], []
     for experiment, config, frame in frames:
         own = modality_order(frame, config)
         inputs = " + ".join(m.upper() for m in own)
@@ -88,7 +96,7 @@ def reconstruction_table(page: Page, metric: str, title: str, caption: str, smal
                     experiment.name if position == 0 else "",
                     f"#{_key(experiment.name)}" if position == 0 else "",
                 ),
-                Cell(method_name(method) + skip_text(config, method)),
+                Cell(model_name(method) + skip_text(config, method)),
                 Cell(str(tested)),
             ]
             for modality in modalities:
@@ -101,14 +109,14 @@ def reconstruction_table(page: Page, metric: str, title: str, caption: str, smal
                 strong = len(methods) > 1 and bool(means.get((method, modality), np.inf) == best)
                 cells.append(Cell(mean_sd(part), strong=strong))
             rows.append(cells)
-            marked.append(position == 0)
+            groups.append(position == 0)
     return Table(
         title=title,
         columns=["Inputs", "Experiment", "Method", "Test people", *[m.upper() for m in modalities]],
         rows=rows,
         numeric=[False, False, False, True, *[True] * len(modalities)],
         caption=caption,
-        marked=marked,
+        groups=groups,
         sources=page.sources(*paths),
     )
 
@@ -189,7 +197,7 @@ def experiment_decoding(page: Page, experiment: Experiment, config: Mapping[str,
                 page.figure(
                     fold_figure(own, modalities),
                     f"{experiment.name}/folds.svg",
-                    f"{method_name(methods[0]).capitalize()}: measures per fold",
+                    f"{_capital(model_name(methods[0]))}: measures per fold",
                     f"{count(n_folds, 'fold')} of {count(int(own['subject'].nunique()), 'test person', 'test people')}. Boxes: median "
                     "and quartiles; red dotted: median over all folds; blue dotted: median absolute deviation (MAD). As Fig. 5.",
                     path,
@@ -212,7 +220,7 @@ def experiment_decoding(page: Page, experiment: Experiment, config: Mapping[str,
             if c in frame
         ]
         rows = [
-            {"Method": method_name(method), "Decoded": modality.upper()}
+            {"Method": model_name(method), "Decoded": modality.upper()}
             | {
                 _MEASURES[measure]: mean_sd(
                     frame.loc[(frame["method"] == method) & (frame["modality"] == modality), measure]
@@ -271,8 +279,8 @@ def beats_baselines(
         return None
     medians = frame.groupby(["method", "modality"])["mse"].median()
     worse = [
-        f"{modality.upper()} ({method_name(other)} {format_number(medians[other, modality], 2)}, "
-        f"{method_name(methods[0])} {format_number(medians[methods[0], modality], 2)})"
+        f"{modality.upper()} ({model_name(other)} {format_number(medians[other, modality], 2)}, "
+        f"{model_name(methods[0])} {format_number(medians[methods[0], modality], 2)})"
         for modality in modalities
         for other in methods[1:]
         if (other, modality) in medians.index
@@ -280,7 +288,7 @@ def beats_baselines(
         and medians[other, modality] <= medians[methods[0], modality]
     ]
     if not worse:
-        names = " and the ".join(method_name(method) for method in methods[1:])
+        names = " and the ".join(model_name(method) for method in methods[1:])
         return Text(
             f"By median MSE the model decodes unseen people better than the {names}, in every modality.",
             kind="good",
@@ -306,7 +314,11 @@ def _examples(
         page.study.note(what, why or f"experiments/{experiment.name}/fold-*/examples.npz was not made")
         return
     limit = int(page.study.setting("report", "example_people", default=2))
-    real, decoded, subjects, used, modalities = [], [], [], [], []
+    real: list[np.ndarray] = []
+    decoded: list[np.ndarray] = []
+    subjects: list[str] = []
+    modalities: list[str] = []
+    used = []
     for path in paths:
         try:
             with np.load(path, allow_pickle=False) as content:

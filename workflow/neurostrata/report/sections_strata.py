@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from neurostrata.report.blocks import Section, Text, anchor, count, format_number, format_p, frame_table
+from neurostrata.report.blocks import (
+    Section,
+    Text,
+    anchor,
+    count,
+    fixed,
+    format_number,
+    format_p,
+    frame_table,
+)
 from neurostrata.report.figures_phenotypes import factor_label
 from neurostrata.report.layout import Experiment
 from neurostrata.report.page import Page
@@ -161,14 +170,16 @@ def _comparisons(
     titles = factor_titles(comparisons)
     shown = comparisons.copy()
     if meanings:
-        shown.insert(1, "loads on", [meanings.get(str(f), "") for f in shown["factor"]])
-    ps = [c for c in shown if c in ("p", "q", "p_repartition", "q_repartition")]
+        shown["loads on"] = [meanings.get(str(f), "") for f in shown["factor"]]
+    formats: dict[str, Any] = {"factor": factor_label, "h": fixed(2)}
+    formats |= dict.fromkeys(("p", "q", "p_repartition", "q_repartition"), format_p)
+    formats |= {column: fixed(3) for column in shown if "eta2" in column or column == "epsilon2"}
     section.add(
         frame_table(
             shown,
             "Every factor compared between the clusters",
             names=_COMPARISON_NAMES,
-            formats={"factor": factor_label, **dict.fromkeys(ps, format_p)},
+            formats=formats,
             marked=[str(factor) in found for factor in shown["factor"]],
             caption=f"Marked: both false-discovery rates below {alpha:g}. {REPARTITION_NOTE}",
             sources=page.sources(path),

@@ -10,7 +10,15 @@ import pandas as pd
 
 from neurostrata.core.errors import UserError
 from neurostrata.core.tables import read_table
-from neurostrata.report.blocks import Section, Text, count, format_number, frame_table, join_words
+from neurostrata.report.blocks import (
+    Section,
+    Text,
+    count,
+    format_number,
+    format_setting,
+    frame_table,
+    join_words,
+)
 from neurostrata.report.demographics import availability, demographics_table, keyed
 from neurostrata.report.page import Page
 from neurostrata.report.slices import try_volume
@@ -312,7 +320,7 @@ def volumes_section(page: Page) -> Section:
                 "measures": "Made from",
             },
             caption=(
-                f"The {join_words([format_number(p) for p in percentiles])} percentiles over the mask of everybody. Experiments "
+                f"The {join_words([format_setting(p) for p in percentiles])} percentiles over the mask of everybody. Experiments "
                 "with limits: train scale by their training people's percentiles, in each fold's limits.json."
             ),
             sources=page.sources(*tree.volumes()),

@@ -36,10 +36,10 @@ def read_volume(path: Path) -> Volume:
     import nibabel
 
     image = nibabel.as_closest_canonical(nibabel.load(path))
-    data = np.asarray(image.dataobj, dtype=np.float32)  # type: ignore[attr-defined]
+    data = np.asarray(image.dataobj, dtype=np.float32)
     while data.ndim > 3:
         data = data[..., 0]
-    zooms = tuple(float(zoom) for zoom in image.header.get_zooms()[:3])  # type: ignore[attr-defined]
+    zooms = tuple(float(zoom) for zoom in image.header.get_zooms()[:3])
     return Volume(data, (zooms[0], zooms[1], zooms[2]))
 
 

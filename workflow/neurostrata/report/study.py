@@ -24,6 +24,7 @@ TEXT_COLUMNS = (
     "method",
     "factor",
     "variable",
+    "exemplar",
     "family",
     "site",
     "session",

@@ -12,6 +12,8 @@ import matplotlib
 matplotlib.use("Agg")
 
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
 
 from neurostrata.core.files import atomic_path
 
@@ -35,7 +37,7 @@ BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#7
 SEQUENTIAL = "viridis"
 DIVERGING = "RdBu_r"
 
-_SETTINGS = {
+_SETTINGS: Any = {
     "font.size": 10,
     "axes.titlesize": 10.5,
     "axes.labelsize": 10,
@@ -88,6 +90,18 @@ def new_figure(width: float, height: float) -> Figure:
     """
     with figure_style():
         return Figure(figsize=(width, height), layout="constrained")
+
+
+def tighten(figure: Figure, outer: float = 0.02, between: float = 0.01) -> None:
+    """Set the gaps round the panels (inches) and between them (share of a panel) of a figure."""
+    engine = figure.get_layout_engine()
+    if isinstance(engine, ConstrainedLayoutEngine):
+        engine.set(w_pad=outer, h_pad=outer, wspace=between, hspace=between)
+
+
+def whole_ticks(axis: Any) -> None:
+    """Tick an axis (``axes.xaxis``) at whole numbers only."""
+    axis.set_major_locator(MaxNLocator(integer=True))
 
 
 def save_figure(figure: Figure, path: Path) -> Path:
