@@ -76,6 +76,13 @@ def test_a_column_in_two_tables_must_agree():
         join_tables([("a", one), ("b", two)], people(40))
 
 
+def test_words_in_two_tables_are_compared_too():
+    one = table(3)[["Subject"]].assign(sex=["F", "M", "F"])
+    assert list(join_tables([("a", one), ("b", one)], people(3)).values["sex"]) == ["F", "M", "F"]
+    with pytest.raises(UserError, match=r"subject 100002: M and F"):
+        join_tables([("a", one), ("b", one.assign(sex=["F", "M", "M"]))], people(3))
+
+
 def test_wanted_variables_must_be_there():
     with pytest.raises(UserError, match=r"VSPLIT_TC in none of a\.csv \(1 of 2 missing\)"):
         join_tables([("a.csv", table())], people(40), ["v0", "VSPLIT_TC"])
@@ -200,6 +207,26 @@ def test_what_cannot_be_analysed_is_said():
         analyse_phenotypes([("a.csv", table())], people(1), make_settings())
     with pytest.raises(UserError, match=r"0 of 40 people.*try missing: median"):
         analyse_phenotypes([("a.csv", holes(table()))], people(40), make_settings())
+
+
+def test_excluded_columns():
+    frame = table(40).assign(record=range(40))
+    result = analyse_phenotypes([("a.csv", frame)], people(40), make_settings(exclude=["record"]))
+    assert "record" not in list(result.loadings["variable"])
+    with pytest.raises(UserError, match=r"exclude: recrod is no column of a\.csv"):
+        analyse_phenotypes([("a.csv", frame)], people(40), make_settings(exclude=["recrod"]))
+    preset = make_settings(exclude=["v0"], variables=["v0", "v1", "v2"])
+    result = analyse_phenotypes([("a.csv", frame)], people(40), preset)
+    assert list(result.loadings["variable"]) == ["v1", "v2"]
+
+
+def test_one_variable_and_too_many_factors():
+    one = analyse_phenotypes([("a.csv", table(40))], people(40), make_settings(variables=["v0"]))
+    assert list(one.loadings["factor_01"]) == [pytest.approx(1.0)]
+    assert any("no eigenvalue exceeds 1" in line for line in one.facts["warnings"])
+    nine = analyse_phenotypes([("a.csv", table(40))], people(40), make_settings(n_factors=9))
+    assert nine.loadings.shape == (6, 7)
+    assert any("n_factors is 9" in line for line in nine.facts["warnings"])
 
 
 def holes(frame):

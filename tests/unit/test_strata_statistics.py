@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import time
 
 import numpy as np
 import pandas as pd
@@ -200,6 +201,17 @@ def test_with_replacement_ranks_anew():
     assert null.mean() == pytest.approx(2, abs=0.25)
     found = repartition(scores, labels, [""] * 60, 300, seed=1, with_replacement=True)
     assert ((found.p > 0) & (found.p <= 1)).all()
+
+
+@pytest.mark.slow
+def test_a_large_cohort_takes_seconds():
+    generator = np.random.default_rng(0)
+    scores = generator.standard_normal((974, 13))
+    labels = generator.integers(9, size=974)
+    families = [f"f{k // 2}" for k in range(974)]
+    start = time.process_time()
+    repartition(scores, labels, families, 10_000, seed=1)
+    assert time.process_time() - start < 10
 
 
 def test_profiles():

@@ -103,7 +103,15 @@ def analyse_phenotypes(
         tables, subjects, _wanted_columns(settings, presets or {}), settings["id_column"]
     )
     strict = settings["variables"] != "all"
-    raw = joined.values.drop(columns=[c for c in settings["exclude"] if c in joined.values.columns])
+    raw = joined.values
+    if not strict:
+        unknown = [column for column in settings["exclude"] if column not in raw.columns]
+        if unknown:
+            raise UserError(
+                f"phenotypes: exclude: {unknown[0]} is no column of {', '.join(name for name, _ in tables)}; "
+                "correct or remove it"
+            )
+        raw = raw.drop(columns=settings["exclude"])
     coded = code_table(raw, settings["coding"], strict)
     method = settings["method"]
     policy = settings["missing"]
@@ -183,6 +191,10 @@ def analyse_phenotypes(
         if settings["parallel_draws"]:
             facts["factors_by_parallel_analysis"] = int(
                 np.argmin(np.append(table["eigenvalue"] > table["parallel_95"], False))
+            )
+        if settings["n_factors"] is not None and settings["n_factors"] > len(factors):
+            facts["warnings"].append(
+                f"n_factors is {settings['n_factors']}, but the table has only {len(factors)} components"
             )
         if settings["n_factors"] is None and table["eigenvalue"].iloc[0] <= 1 + 1e-9:
             facts["warnings"].append("no eigenvalue exceeds 1; the first component is kept")

@@ -82,24 +82,24 @@ def key_table(frame: pd.DataFrame, name: str, id_column: str | None = None) -> p
 
 
 def _merge_column(
-    joined: pd.DataFrame, owner: dict[str, str], column: str, values: pd.Series, name: str
+    joined: dict[str, pd.Series], owner: dict[str, str], column: str, values: pd.Series, name: str
 ) -> None:
     """Add one column, or fill the gaps of a column that an earlier table had with equal values."""
-    if column not in joined.columns:
+    if column not in joined:
         joined[column] = values
         owner[column] = name
         return
     old = joined[column]
     both = old.notna() & values.notna()
-    if not (old[both].astype(str) == values[both].astype(str)).all():
-        numbers = [pd.to_numeric(part[both], errors="coerce") for part in (old, values)]
-        unequal = ~((numbers[0] - numbers[1]).abs() <= 1e-9)
-        if unequal.any():
-            person = old[both].index[unequal][0]
-            raise UserError(
-                f"{name}: column {column} differs from the one in {owner[column]} (subject {person}: "
-                f"{values[person]} and {old[person]}); rename or remove one of them"
-            )
+    numbers = [pd.to_numeric(part[both], errors="coerce") for part in (old, values)]
+    equal = (numbers[0] - numbers[1]).abs() <= 1e-9
+    equal |= old[both].astype(str) == values[both].astype(str)
+    if not equal.all():
+        person = equal.index[~equal][0]
+        raise UserError(
+            f"{name}: column {column} differs from the one in {owner[column]} (subject {person}: "
+            f"{values[person]} and {old[person]}); rename or remove one of them"
+        )
     joined[column] = old.where(old.notna(), values)
 
 
@@ -129,7 +129,7 @@ def join_tables(
         column is nowhere.
     """
     cohort = pd.Index([str(subject) for subject in subjects], name="subject")
-    joined = pd.DataFrame(index=cohort)
+    joined: dict[str, pd.Series] = {}
     owner: dict[str, str] = {}
     known: set[str] = set()
     everybody: set[str] = set()
@@ -149,7 +149,7 @@ def join_tables(
         for column in wanted:
             _merge_column(joined, owner, str(column), here[column], name)
     if columns is not None:
-        absent = [column for column in columns if column not in joined.columns]
+        absent = [column for column in columns if column not in joined]
         if absent:
             some = ", ".join(absent[:8]) + (" ..." if len(absent) > 8 else "")
             raise UserError(
@@ -157,9 +157,9 @@ def join_tables(
                 f"({len(absent)} of {len(columns)} missing); "
                 "add the file that has them or take them off the list"
             )
-        joined = joined[list(columns)]
+        joined = {column: joined[column] for column in columns}
     return JoinedTable(
-        values=joined,
+        values=pd.DataFrame(joined, index=cohort),
         without=[subject for subject in cohort if subject not in known],
         others=len(everybody - set(cohort)),
     )
