@@ -46,6 +46,8 @@ class Settings:
 
     def check(self) -> None:
         """Raise :class:`UserError` naming the first option that cannot be met."""
+        if self.seed < 0:
+            raise UserError(f"--seed {self.seed}: give 0 or more")
         if self.strata < 2:
             raise UserError(f"--strata {self.strata}: at least 2 strata are needed")
         if self.people < self.strata:

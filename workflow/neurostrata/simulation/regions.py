@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from scipy import ndimage
@@ -20,7 +21,7 @@ EDGE_MM = 9.0
 VENTRICLES = "lateral_ventricles"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Regions:
     """Labelled regions on the grid of :class:`~neurostrata.simulation.templates.Templates`.
 
@@ -64,6 +65,7 @@ def _lateral_ventricles(templates: Templates) -> np.ndarray:
     return np.isin(parts, kept)
 
 
+@cache
 def make_regions(templates: Templates, parcels: int = PARCELS) -> Regions:
     """Cut the brain into the lateral ventricles and mirrored parcels of about equal size.
 
@@ -74,7 +76,7 @@ def make_regions(templates: Templates, parcels: int = PARCELS) -> Regions:
     ventricles = _lateral_ventricles(templates)
     inside = (templates.brain > 0.5) & ~ventricles
     points = templates.coordinates()[:, inside].T.astype(np.float64)
-    folded = points * np.array([1.0, 1.0, 1.0])
+    folded = points.copy()
     folded[:, 0] = np.abs(folded[:, 0])
     start = [folded[np.argmin(folded[:, 1])]]
     for _ in range(parcels - 1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -12,7 +13,7 @@ SPACING_MM = 2.0
 _MARGIN = 7
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Templates:
     """Maps of the MNI152 brain on one grid of 2 mm voxels around it, axes R, A, S.
 
@@ -53,6 +54,7 @@ class Templates:
         return index * np.float32(SPACING_MM) + self.affine[:3, 3].astype(np.float32).reshape(3, 1, 1, 1)
 
 
+@cache
 def load_templates() -> Templates:
     """Load nilearn's MNI152 T1w, grey and white matter maps and brain mask at 2 mm, cut to the brain.
 
