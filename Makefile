@@ -62,7 +62,7 @@ test: env-dev
 	echo "== make test: $$(( $$(date +%s) - start )) s"
 
 lint: env-dev
-	$(call timed,lint,ruff check . && ruff format --check . && snakefmt --check Snakefile workflow/rules && mypy --no-error-summary && PYTHONPATH=workflow lint-imports --no-cache && snakemake --lint)
+	$(call timed,lint,ruff check . && ruff format --check . && snakefmt --check Snakefile workflow/rules && mypy --no-error-summary && lint-imports --no-cache)
 
 unit: env-dev
 	$(call timed,unit,python -m pytest -q -n $(CORES) -m "not slow" tests/unit tests/real)

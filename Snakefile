@@ -18,6 +18,7 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/wiring.smk"
 include: "workflow/rules/cohort.smk"
 include: "workflow/rules/anatomy.smk"
 include: "workflow/rules/diffusion.smk"

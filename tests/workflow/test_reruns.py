@@ -36,7 +36,9 @@ def nested(key: str, value: Any) -> dict[str, Any]:
 def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     both = dict(below)
     for key, value in above.items():
-        both[key] = merged(both[key], value) if isinstance(value, dict) and isinstance(both.get(key), dict) else value
+        both[key] = (
+            merged(both[key], value) if isinstance(value, dict) and isinstance(both.get(key), dict) else value
+        )
     return both
 
 
@@ -152,10 +154,16 @@ def test_results_have_the_public_names(finished) -> None:
 @pytest.mark.parametrize(
     ("name", "columns"),
     [
-        ("reconstruction.tsv", "subject fold method modality mse normdiff abs_normdiff cnr_normdiff ssim psnr"),
+        (
+            "reconstruction.tsv",
+            "subject fold method modality mse normdiff abs_normdiff cnr_normdiff ssim psnr",
+        ),
         ("strata/grid.tsv", "damping preference converged n_iter n_clusters silhouette"),
         ("strata/clusters.tsv", "subject cluster exemplar"),
-        ("strata/comparisons.tsv", "factor h p q eta2 eta2_low eta2_high epsilon2 p_repartition q_repartition"),
+        (
+            "strata/comparisons.tsv",
+            "factor h p q eta2 eta2_low eta2_high epsilon2 p_repartition q_repartition",
+        ),
     ],
 )
 def test_tables_have_the_public_columns(finished, name: str, columns: str) -> None:

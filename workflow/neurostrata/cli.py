@@ -55,6 +55,7 @@ COMMANDS = {
     "subject-page": "neurostrata.report.commands:subject_page",
     "provenance": "neurostrata.report.commands:provenance",
     "report": "neurostrata.report.commands:report",
+    "summary": "neurostrata.report.summary:summary",
     "simulate": "neurostrata.simulation.commands:simulate",
 }
 

@@ -10,15 +10,6 @@ TEMPLATE = {
 TEMPLATE_UNTIL = {key: value for key, value in TEMPLATE.items() if key != "tolerance"}
 
 
-def previous(name):
-    """Return an input function: a file of the iteration before."""
-
-    def path(wildcards):
-        return f"{RESULTS}/template/iter-{int(wildcards.iteration) - 1}/{name}"
-
-    return path
-
-
 rule prepare_t1w:
     """Correct the bias field of a T1w image and find (or take over) its brain mask."""
     input:
@@ -45,9 +36,6 @@ rule prepare_t1w:
         " --threads {threads} --settings {params.settings:q} > {log:q} 2>&1"
 
 
-PREPARED = pattern(rules.prepare_t1w.output.t1w)
-
-
 rule template_start:
     """Average the images, aligned by their centres of mass."""
     input:
@@ -69,9 +57,9 @@ rule template_start:
     params:
         settings=settings("template_start", **TEMPLATE_UNTIL),
     shell:
-        "python -m neurostrata template-start --subjects {input.people:q} --pattern {PREPARED:q}"
-        " --output {output.template:q} --state {output.state:q} --threads {threads}"
-        " --settings {params.settings:q} > {log:q} 2>&1"
+        "python -m neurostrata template-start --subjects {input.people:q} --output {output.template:q}"
+        ' --pattern "$(dirname {output.template:q})/../../derivatives/sub-{{subject}}/anat/sub-{{subject}}_desc-preproc_T1w.nii.gz"'
+        " --state {output.state:q} --threads {threads} --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule template_register:
@@ -134,7 +122,7 @@ rule template_update:
         settings=settings("template_update", **TEMPLATE),
     shell:
         "python -m neurostrata template-update --subjects {input.people:q}"
-        " --pattern {RESULTS:q}/template/iter-{wildcards.iteration}/sub-{{subject}}"
+        ' --pattern "$(dirname {output.template:q})/sub-{{subject}}"'
         " --template {input.template:q} --previous-state {input.state:q}"
         " --iteration {wildcards.iteration} --output {output.template:q} --state {output.state:q}"
         " --settings {params.settings:q} > {log:q} 2>&1"

@@ -3,34 +3,6 @@
 COHORT_SHEETS = [path for path in (CONFIG["cohort"]["sheet"], CONFIG["qc"]) if path]
 
 
-def selection_of(wildcards):
-    """The part of the configuration that decides who is in a group, and a digest of the group itself."""
-    kind, _, name = wildcards.group.partition("-")
-    chosen = {key: SELECTION[key] for key in ("output", "cohort", "qc")}
-    if kind == "experiment":
-        chosen["experiments"] = [
-            e for e in SELECTION["experiments"] if e["name"] == name
-        ]
-        chosen["experiments"][0] = {
-            k: v for k, v in chosen["experiments"][0].items() if k != "validation"
-        }
-    used = STUDY.experiments[name]["modalities"] if kind == "experiment" else [name]
-    chosen["modalities"] = {
-        declared: {key: value for key, value in body.items() if key in SELECTING_KEYS}
-        for declared, body in SELECTION["modalities"].items()
-        if kind in ("experiment", "modality")
-        and any(m.startswith(declared) for m in used)
-    }
-    digest = rows_digest(
-        STUDY.group_rows(wildcards.group), STUDY.group(wildcards.group)[0]
-    )
-    return settings("list_people", config=chosen, digest=digest)
-
-
-#: What a modality's declaration says about who has it; how it is measured or smoothed does not.
-SELECTING_KEYS = ("from", "column", "space", "components")
-
-
 rule check_cohort:
     """Check everybody's files and write the tables of who takes part and who does not, and why."""
     input:
@@ -62,8 +34,9 @@ rule check_cohort:
             ),
         ),
     shell:
-        "python -m neurostrata check-cohort --cache {HEADER_CACHE:q} --subjects {output.subjects:q}"
-        " --exclusions {output.exclusions:q} --settings {params.settings:q} > {log:q} 2>&1"
+        'python -m neurostrata check-cohort --cache "$(dirname {output.subjects:q})/headers.json"'
+        " --subjects {output.subjects:q} --exclusions {output.exclusions:q}"
+        " --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule list_people:

@@ -86,17 +86,6 @@ def subject_path(kind, rest):
     return f"<results>/derivatives/sub-{{subject}}/{kind}/sub-{{subject}}_{rest}"
 
 
-def pattern(output, **wildcards):
-    """Return an output's path with ``{subject}`` left open, for a command that works on many people.
-
-    Used in shell commands as a plain variable, so that Snakemake does not track it as a parameter.
-    """
-    text = str(output)
-    for name, value in wildcards.items():
-        text = text.replace("{%s}" % name, str(value))
-    return text
-
-
 RESULTS = CONFIG["output"]
 
 

@@ -1,34 +1,5 @@
 """Fusion models: splits, training, embeddings, reconstruction."""
 
-
-def experiment_settings(stage, *keys, training=False):
-    """Return a params function: the experiment's keys that a stage depends on."""
-
-    def chosen(wildcards):
-        experiment = STUDY.experiments[wildcards.experiment]
-        values = {"experiment": {key: experiment[key] for key in ("name", *keys)}}
-        if training:
-            values["training"] = CONFIG["training"]
-        return settings(stage, **values)
-
-    return chosen
-
-
-def arrays(wildcards):
-    """The arrays of an experiment's modalities, in its order."""
-    modalities = STUDY.experiments[wildcards.experiment]["modalities"]
-    return expand(rules.normalise.output.array, modality=modalities)
-
-
-def folds(experiment):
-    """The names of an experiment's folds, without the final model of everybody."""
-    experiment = STUDY.experiments[experiment]
-    if not experiment["analyses"]["reconstruction"]:
-        return []
-    validation = experiment["validation"]
-    return list(range(validation["folds"] if validation["method"] == "kfold" else 1))
-
-
 MODEL_KEYS = ("model", "modalities", "limits", "options", "training")
 
 
@@ -82,7 +53,7 @@ rule train:
         "python -m neurostrata train --volumes {input.volumes:q} --splits {input.splits:q}"
         " --mask {input.mask:q} --fold {wildcards.fold} --model {output.model:q}"
         " --history {output.history:q} --limits {output.limits:q}"
-        " --checkpoints {RESULTS:q}/experiments/{wildcards.experiment}/fold-{wildcards.fold}/checkpoints"
+        ' --checkpoints "$(dirname {output.history:q})/checkpoints"'
         " --threads {threads} --settings {params.settings:q} > {log:q} 2>&1"
 
 

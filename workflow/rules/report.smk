@@ -40,7 +40,7 @@ rule subject_page:
     params:
         settings=settings("subject_page", **CONFIG["report"]),
     shell:
-        "python -m neurostrata subject-page --results {RESULTS:q} --subject {wildcards.subject}"
+        'python -m neurostrata subject-page --results "$(dirname {output:q})/../.." --subject {wildcards.subject}'
         " --output {output:q} --settings {params.settings:q} > {log:q} 2>&1"
 
 
@@ -69,7 +69,7 @@ rule provenance:
             **{k: v for k, v in CONFIG.items() if k not in ("seed", "report")},
         ),
     shell:
-        "python -m neurostrata provenance --results {RESULTS:q} --output {output:q}"
+        'python -m neurostrata provenance --results "$(dirname {output:q})" --output {output:q}'
         " --settings {params.settings:q} > {log:q} 2>&1"
 
 
@@ -98,7 +98,7 @@ rule report:
     params:
         settings=REPORT_SETTINGS,
     shell:
-        "python -m neurostrata report --results {RESULTS:q} --output {output:q}"
+        'python -m neurostrata report --results "$(dirname {output:q})/.." --output {output:q}'
         " --settings {params.settings:q} > {log:q} 2>&1"
 
 

@@ -3,50 +3,6 @@
 GRID = {key: CONFIG["volumes"][key] for key in ("resolution_mm", "downsample", "shape")}
 
 
-def map_inputs(wildcards):
-    """The image of a modality and what brings it to the template; [] for what it does not need."""
-    modality = STUDY.modalities[wildcards.modality]
-
-    def of(path):
-        return str(path).replace("{subject}", wildcards.subject)
-
-    to_template = {
-        "affine": of(rules.register.output.affine),
-        "warp": of(rules.register.output.warp),
-    }
-    from_dwi = to_template.copy()
-    if not DIFFUSION_ALIGNED:
-        from_dwi["alignment"] = of(rules.align_diffusion.output[0])
-    inputs = dict.fromkeys(("affine", "warp", "alignment", "jacobian", "fwf"), [])
-    origin = modality["from"]
-    if origin == "t1w":
-        inputs |= to_template | {"image": of(rules.prepare_t1w.output.t1w)}
-    elif origin == "jacobian":
-        inputs["image"] = of(getattr(rules.jacobian.output, modality["measure"]))
-    elif origin == "tensor":
-        inputs |= from_dwi | {
-            "image": of(getattr(rules.fit_tensor.output, modality["measure"]))
-        }
-    elif origin == "noddi":
-        inputs |= from_dwi | {
-            "image": of(getattr(rules.fit_noddi.output, modality["measure"]))
-        }
-        if modality["tissue_weighted"]:
-            inputs["fwf"] = of(rules.fit_noddi.output.fwf)
-    elif origin == "tissue":
-        inputs |= to_template | {
-            "image": of(getattr(rules.segment_tissue.output, modality["tissue"]))
-        }
-        if modality["modulate"]:
-            inputs["jacobian"] = of(rules.jacobian.output.absolute)
-    else:
-        inputs |= {"t1w": to_template, "dwi": from_dwi, "template": {}}[
-            modality["space"]
-        ]
-        inputs["image"] = STUDY.source(wildcards.subject, modality["column"])
-    return inputs
-
-
 rule map_to_template:
     """Bring one map of one person to the fusion grid, with one interpolation."""
     input:
@@ -129,6 +85,6 @@ rule normalise:
         ),
     shell:
         "python -m neurostrata normalise --subjects {input.people:q}"
-        " --pattern {RESULTS:q}/derivatives/sub-{{subject}}/fusion/sub-{{subject}}_space-study_desc-{wildcards.modality}_map.nii.gz"
+        ' --pattern "$(dirname {output.array:q})/../derivatives/sub-{{subject}}/fusion/sub-{{subject}}_space-study_desc-{wildcards.modality}_map.nii.gz"'
         " --mask {input.mask:q} --modality {wildcards.modality} --output {output.array:q}"
         " --settings {params.settings:q} > {log:q} 2>&1"

@@ -1,0 +1,110 @@
+"""Functions of wildcards that rules use as inputs and parameters."""
+
+
+def selection_of(wildcards):
+    """The part of the configuration that decides who is in a group, and a digest of the group itself."""
+    kind, _, name = wildcards.group.partition("-")
+    chosen = {key: SELECTION[key] for key in ("output", "cohort", "qc")}
+    if kind == "experiment":
+        chosen["experiments"] = [
+            e for e in SELECTION["experiments"] if e["name"] == name
+        ]
+        chosen["experiments"][0] = {
+            k: v for k, v in chosen["experiments"][0].items() if k != "validation"
+        }
+    used = STUDY.experiments[name]["modalities"] if kind == "experiment" else [name]
+    chosen["modalities"] = {
+        declared: {key: value for key, value in body.items() if key in SELECTING_KEYS}
+        for declared, body in SELECTION["modalities"].items()
+        if kind in ("experiment", "modality")
+        and any(m.startswith(declared) for m in used)
+    }
+    digest = rows_digest(
+        STUDY.group_rows(wildcards.group), STUDY.group(wildcards.group)[0]
+    )
+    return settings("list_people", config=chosen, digest=digest)
+
+
+#: What a modality's declaration says about who has it; how it is measured or smoothed does not.
+SELECTING_KEYS = ("from", "column", "space", "components")
+
+
+def previous(name):
+    """Return an input function: a file of the iteration before."""
+
+    def path(wildcards):
+        return f"{RESULTS}/template/iter-{int(wildcards.iteration) - 1}/{name}"
+
+    return path
+
+
+def map_inputs(wildcards):
+    """The image of a modality and what brings it to the template; [] for what it does not need."""
+    modality = STUDY.modalities[wildcards.modality]
+
+    def of(path):
+        return str(path).replace("{subject}", wildcards.subject)
+
+    to_template = {
+        "affine": of(rules.register.output.affine),
+        "warp": of(rules.register.output.warp),
+    }
+    from_dwi = to_template.copy()
+    if not DIFFUSION_ALIGNED:
+        from_dwi["alignment"] = of(rules.align_diffusion.output[0])
+    inputs = dict.fromkeys(("affine", "warp", "alignment", "jacobian", "fwf"), [])
+    origin = modality["from"]
+    if origin == "t1w":
+        inputs |= to_template | {"image": of(rules.prepare_t1w.output.t1w)}
+    elif origin == "jacobian":
+        inputs["image"] = of(getattr(rules.jacobian.output, modality["measure"]))
+    elif origin == "tensor":
+        inputs |= from_dwi | {
+            "image": of(getattr(rules.fit_tensor.output, modality["measure"]))
+        }
+    elif origin == "noddi":
+        inputs |= from_dwi | {
+            "image": of(getattr(rules.fit_noddi.output, modality["measure"]))
+        }
+        if modality["tissue_weighted"]:
+            inputs["fwf"] = of(rules.fit_noddi.output.fwf)
+    elif origin == "tissue":
+        inputs |= to_template | {
+            "image": of(getattr(rules.segment_tissue.output, modality["tissue"]))
+        }
+        if modality["modulate"]:
+            inputs["jacobian"] = of(rules.jacobian.output.absolute)
+    else:
+        inputs |= {"t1w": to_template, "dwi": from_dwi, "template": {}}[
+            modality["space"]
+        ]
+        inputs["image"] = STUDY.source(wildcards.subject, modality["column"])
+    return inputs
+
+
+def experiment_settings(stage, *keys, training=False):
+    """Return a params function: the experiment's keys that a stage depends on."""
+
+    def chosen(wildcards):
+        experiment = STUDY.experiments[wildcards.experiment]
+        values = {"experiment": {key: experiment[key] for key in ("name", *keys)}}
+        if training:
+            values["training"] = CONFIG["training"]
+        return settings(stage, **values)
+
+    return chosen
+
+
+def arrays(wildcards):
+    """The arrays of an experiment's modalities, in its order."""
+    modalities = STUDY.experiments[wildcards.experiment]["modalities"]
+    return expand(rules.normalise.output.array, modality=modalities)
+
+
+def folds(experiment):
+    """The names of an experiment's folds, without the final model of everybody."""
+    experiment = STUDY.experiments[experiment]
+    if not experiment["analyses"]["reconstruction"]:
+        return []
+    validation = experiment["validation"]
+    return list(range(validation["folds"] if validation["method"] == "kfold" else 1))
