@@ -12,16 +12,6 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-
-def same_padding(kernel: Sequence[int]) -> list[int]:
-    """Return the zero padding of Keras's "same" at stride 1, as :func:`torch.nn.functional.pad` takes it.
-
-    k - 1 voxels in all, the odd one at the end: a side of 6 gets 2 before and 3 after. Order: last axis
-    first, (before, after) each.
-    """
-    return [part for side in reversed(kernel) for part in ((side - 1) // 2, side // 2)]
-
-
 #: Largest channels-per-group times z for which slicewise_convolution() is the faster way on a CPU (measured).
 SLICEWISE_LIMIT = 128
 
@@ -56,7 +46,7 @@ class SameConvolution(nn.Conv3d):
         self, channels_in: int, channels_out: int, kernel: Sequence[int], groups: int = 1, bias: bool = True
     ) -> None:
         sides = (kernel[0], kernel[1], kernel[2])
-        # torch's "same" pads as same_padding() does; a test holds it to that.
+        # torch's "same" pads as Keras does: k - 1 voxels in all, the odd one at the end (6: 2 before, 3 after).
         super().__init__(channels_in, channels_out, sides, padding="same", groups=groups, bias=bias)
         nn.init.xavier_uniform_(self.weight)
         if self.bias is not None:

@@ -48,15 +48,12 @@ def read_mask(path: Path, shape: Sequence[int], affine: Any) -> np.ndarray:
     Raises
     ------
     UserError
-        When it is on another grid, or empty.
+        When it is on another grid, empty or no image.
     """
     image = read_image(path, what="fusion mask")
     if image.data.shape != tuple(shape) or not np.allclose(image.grid.affine, affine, atol=1e-3):
         raise UserError(f"{path}: the mask is not on the grid of the volumes; rerun grid_mask and normalise")
-    mask = image.data > 0
-    if not mask.any():
-        raise UserError(f"{path}: the brain mask is empty")
-    return mask
+    return image.data > 0
 
 
 def open_volumes(paths: Sequence[Path], modalities: Sequence[str]) -> list[ModalityVolumes]:

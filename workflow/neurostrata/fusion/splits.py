@@ -49,8 +49,11 @@ def _parts(people: pd.DataFrame, number: int, columns: Sequence[str], seed: int)
             f"validation: {number} folds need at least {number} families (people without one count each), "
             f"there are {groups.max() + 1}; lower validation.folds"
         )
+    # Families are renumbered at random and the splitter takes them in order. Its own shuffle=True moves the
+    # families' counts but not the families (scikit-learn 1.7), and stratification is lost.
+    groups = np.random.default_rng(seed).permutation(groups.max() + 1)[groups]
     parts = np.full(len(people), -1)
-    splitter = StratifiedGroupKFold(number, shuffle=True, random_state=seed)
+    splitter = StratifiedGroupKFold(number)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # strata smaller than the number of folds
         folds = list(splitter.split(np.zeros(len(people)), _strata(people, columns, number), groups))
@@ -104,8 +107,9 @@ def make_splits(people: pd.DataFrame, validation: Mapping[str, Any], seed: int) 
         tested = [parts == fold for fold in range(validation["folds"])]
     else:
         families = int(_groups(people).max()) + 1
-        share = Fraction(validation["test_fraction"]).limit_denominator(max(2, min(20, families)))
-        share = min(max(share, Fraction(1, share.denominator)), 1 - Fraction(1, share.denominator))
+        finest = max(2, min(20, families))
+        share = Fraction(validation["test_fraction"]).limit_denominator(finest)
+        share = min(max(share, Fraction(1, finest)), 1 - Fraction(1, finest))
         parts = _parts(people, share.denominator, columns, seed)
         tested = [parts < share.numerator]
     frames = [

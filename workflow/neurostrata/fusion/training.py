@@ -69,16 +69,20 @@ class TrainingModule(lightning.LightningModule):
         self.weight_decay = weight_decay
         self.history: list[dict[str, float]] = []
         self._epoch_losses: list[torch.Tensor] = []
-        self._started = 0.0
+        self._started = time.monotonic()  # Lightning leaves out on_train_epoch_start when it resumes
 
     def on_train_epoch_start(self) -> None:
-        """Seed dropout from seed and epoch: a resumed run draws what an unbroken one does."""
-        torch.manual_seed(self.training_settings.seed * 1_000_003 + self.current_epoch)
+        """Begin a row of the history."""
         self._epoch_losses = []
         self._started = time.monotonic()
 
     def training_step(self, batch: torch.Tensor, index: int) -> torch.Tensor:
-        """Return the mean of the modalities' losses."""
+        """Return the mean of the modalities' losses.
+
+        Dropout is seeded by seed and step: data loaders draw from the same generator, how often depends on
+        the number of their processes, and a resumed run must draw what an unbroken one does.
+        """
+        torch.manual_seed(self.training_settings.seed * 1_000_003 + self.global_step)
         losses = self.network.losses(batch)  # type: ignore[operator]
         self._epoch_losses.append(losses.detach())
         loss = losses.mean()
@@ -289,6 +293,8 @@ def train_network(
         )
         model.network.train()
         trainer.fit(module, loader, ckpt_path=resume)
+    if len(module.history) != training.epochs:  # whatever stopped it: no half-trained model may pass as whole
+        raise RuntimeError(f"training stopped after {len(module.history)} of {training.epochs} epochs")
     steps = len(batches) * training.epochs
     if training.batch_norm_statistics == "training" or (
         training.batch_norm_statistics == "auto" and steps < SETTLED_STEPS

@@ -1,0 +1,203 @@
+"""The autoencoder's layers, held against the paper, Keras's conventions and plain torch."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from neurostrata.core.config import fill_defaults, load_schema, section_defaults
+from neurostrata.core.errors import UserError
+from neurostrata.fusion import blocks
+from neurostrata.fusion.blocks import ConvolutionBlock, SameConvolution, double, halve, slicewise_convolution
+from neurostrata.fusion.registry import MODELS, build_model
+from neurostrata.fusion.separable_autoencoder import SeparableAutoencoderNetwork
+
+DEFAULTS = section_defaults("models/separable_autoencoder")
+
+
+def options(**given):
+    return fill_defaults(given, load_schema("models/separable_autoencoder"))
+
+
+def count(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+def expected_parameters(modalities, skip):
+    """Count by hand: kernel of 150 voxels, biases, two numbers per channel for batch normalisation."""
+
+    def conv(i, o):
+        return 150 * i * o + o + 2 * o
+
+    def mid(c):
+        return 3 * (150 * c + c * c + c + 2 * c)
+
+    channels = [1, 2, 4, 8, 16, 32]
+    total = conv(32 * modalities, 32)
+    for low, high in itertools.pairwise(channels):
+        encoder = conv(low, low) + mid(low) + conv(low, high)
+        wide = 2 * low if skip and low > 1 else low
+        decoder = conv(high, low) + mid(wide) + conv(wide, low)
+        total += modalities * (encoder + decoder)
+    return total - modalities * 2  # the last convolution has no batch normalisation
+
+
+@pytest.mark.parametrize("skip", [True, False])
+@pytest.mark.parametrize("modalities", [1, 2, 4])
+def test_shapes_and_parameters_at_the_papers_size(modalities, skip):
+    with torch.device("meta"):
+        network = SeparableAutoencoderNetwork(modalities, options(skip_connections=skip))
+        volumes = torch.empty(1, modalities, 128, 128, 96)
+        code, skips = network.features(volumes)
+        decoded = network.decode(code, skips)
+        flat = network.encode(volumes)
+    assert code.shape == (1, 32, 4, 4, 3)
+    assert flat.shape == (1, 1536)
+    assert decoded.shape == volumes.shape
+    sizes = [tuple(feature.shape[1:]) for feature in skips[0]]
+    assert sizes == ([(2, 64, 64, 48), (4, 32, 32, 24), (8, 16, 16, 12), (16, 8, 8, 6)] if skip else [])
+    assert count(network) == expected_parameters(modalities, skip)
+
+
+def test_code_size_of_other_grids():
+    for shape, size in {(32, 32, 32): 32, (64, 32, 96): 192, (128, 128, 96): 1536}.items():
+        assert build_model("separable_autoencoder", DEFAULTS, ["ndi"], shape, seed=1).code_size == size
+    with pytest.raises(UserError, match="multiples of 32"):
+        build_model("separable_autoencoder", DEFAULTS, ["ndi"], (128, 120, 96), seed=1)
+
+
+def test_separable_convolution_saves_what_the_design_says():
+    plain = SameConvolution(32, 32, (5, 6, 5), bias=False)
+    separable = ConvolutionBlock(32, 32, (5, 6, 5), separable=True)
+    assert count(plain) == 153_600
+    assert count(separable[0]) + separable[1].weight.numel() == 5_824
+    assert 26 < 153_600 / 5_824 < 27
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_padding_is_keras_same(monkeypatch, fast):
+    monkeypatch.setattr(blocks, "SLICEWISE_LIMIT", 128 if fast else 0)
+    torch.manual_seed(0)
+    layer = SameConvolution(1, 1, (5, 6, 5))
+    image = torch.rand(1, 1, 7, 8, 9)
+    # Keras: k - 1 in all, floor((k - 1) / 2) before, the rest after; torch's pad() takes the last axis first.
+    padded = functional.pad(image, [2, 2, 2, 3, 2, 2])
+    windows = padded.unfold(2, 5, 1).unfold(3, 6, 1).unfold(4, 5, 1)
+    expected = (windows * layer.weight[0, 0]).sum(dim=(-1, -2, -3)) + layer.bias
+    torch.testing.assert_close(layer(image), expected)
+
+
+@pytest.mark.parametrize(("channels", "out", "groups"), [(1, 1, 1), (3, 2, 1), (4, 4, 4)])
+def test_slicewise_convolution_is_the_convolution(channels, out, groups):
+    torch.manual_seed(0)
+    image = torch.randn(2, channels, 6, 7, 8, dtype=torch.float64)
+    weight = torch.randn(out, channels // groups, 5, 6, 5, dtype=torch.float64)
+    bias = torch.randn(out, dtype=torch.float64)
+    upstream = torch.randn(2, out, 6, 7, 8, dtype=torch.float64)
+    results = []
+    for function in (
+        lambda i, w, b: functional.conv3d(i, w, b, padding="same", groups=groups),
+        lambda i, w, b: slicewise_convolution(i, w, b, groups),
+    ):
+        inputs = [tensor.clone().requires_grad_() for tensor in (image, weight, bias)]
+        output = function(*inputs)
+        output.backward(upstream)
+        results.append([output.detach(), *(tensor.grad for tensor in inputs)])
+    for plain, fast in zip(*results):
+        torch.testing.assert_close(fast, plain)
+
+
+def test_pooling_and_upsampling_agree_with_torch():
+    image = torch.randn(2, 3, 8, 6, 4)
+    torch.testing.assert_close(halve(image, 2), functional.max_pool3d(image, 2, 2))
+    torch.testing.assert_close(double(image), functional.interpolate(image, scale_factor=2, mode="nearest"))
+    wide = halve(image, 3)
+    assert wide.shape == (2, 3, 4, 3, 2)
+    torch.testing.assert_close(wide[0, 0, 0, 0, 0], image[0, 0, :3, :3, :3].max())
+    torch.testing.assert_close(wide[0, 0, 3, 2, 1], image[0, 0, 6:, 4:, 2:].max())
+
+
+@pytest.fixture(scope="module")
+def pair():
+    torch.manual_seed(0)
+    return torch.rand(2, 2, 32, 32, 32)
+
+
+def network_for(skip):
+    torch.manual_seed(0)
+    network = SeparableAutoencoderNetwork(2, options(skip_connections=skip))
+    for layer in network.modules():  # running averages as after some training, so that all layers pass signal
+        if isinstance(layer, torch.nn.BatchNorm3d):
+            layer.momentum = None
+    network.train()
+    with torch.no_grad():
+        network(torch.rand(4, 2, 32, 32, 32))
+    return network.eval()
+
+
+def test_without_skip_connections_the_code_is_all_the_decoder_sees(pair):
+    network = network_for(skip=False)
+    with torch.no_grad():
+        code, skips = network.features(pair)
+        assert skips == [[], []]
+        decoded = network.decode(code)
+        torch.testing.assert_close(decoded, network(pair))
+        assert (decoded[0] - decoded[1]).abs().max() > 1e-6
+        swapped = network.decode(code.flip(0))
+        torch.testing.assert_close(swapped, decoded.flip(0))
+        again = network.decode(network.encode(pair).reshape(code.shape))
+        torch.testing.assert_close(again, decoded)
+
+
+def test_with_skip_connections_the_decoder_sees_more_than_the_code(pair):
+    network = network_for(skip=True)
+    with torch.no_grad():
+        code, skips = network.features(pair)
+        with pytest.raises(ValueError, match="code alone"):
+            network.decode(code)
+        same_code = network.decode(code[:1].expand_as(code), skips)
+        assert (same_code[0] - same_code[1]).abs().max() > 1e-6
+        torch.testing.assert_close(network.encode(pair), code.flatten(1))
+
+
+def test_every_modality_reaches_the_code_and_each_decoder(pair):
+    network = network_for(skip=False)
+    changed = pair.clone()
+    changed[:, 1] = 1 - changed[:, 1]
+    with torch.no_grad():
+        assert (network.encode(changed) - network.encode(pair)).abs().max() > 1e-6
+        assert (network(changed) - network(pair))[:, 0].abs().max() > 1e-6
+
+
+def test_loss_is_the_cross_entropy_of_each_modality(pair):
+    network = network_for(skip=True)
+    with torch.no_grad():
+        decoded = network.reconstruct(pair)
+        losses = network.losses(pair)
+    assert decoded.min() >= 0
+    assert decoded.max() <= 1
+    expected = [functional.binary_cross_entropy(decoded[:, m], pair[:, m]) for m in range(2)]
+    torch.testing.assert_close(losses, torch.stack(expected), rtol=1e-4, atol=1e-5)
+
+
+def test_weights_start_as_in_keras_and_follow_the_seed():
+    first, again, other = (
+        build_model("separable_autoencoder", DEFAULTS, ["jac"], (32, 32, 32), seed).weights()
+        for seed in (1, 1, 2)
+    )
+    name = "encoders.0.4.down.0.weight"
+    np.testing.assert_array_equal(first[name], again[name])
+    assert np.abs(first[name] - other[name]).max() > 0
+    limit = np.sqrt(6 / (150 * (16 + 32)))  # Glorot uniform
+    assert 0.99 * limit < np.abs(first[name]).max() <= limit
+    assert not first["encoders.0.4.down.0.bias"].any()
+
+
+def test_every_model_has_a_schema_and_the_other_way_round():
+    from neurostrata.core.config import model_names
+
+    assert set(MODELS) <= set(model_names())
+    with pytest.raises(UserError, match="none of"):
+        build_model("autoencoder", {}, ["jac"], (32, 32, 32), seed=1)

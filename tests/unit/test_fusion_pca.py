@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+from fusion_toy import toy_mask, toy_volumes
+from sklearn.decomposition import PCA
+
+from neurostrata.core.errors import UserError
+from neurostrata.fusion.data import VolumeSet, fold_limits, open_volumes
+from neurostrata.fusion.pca import PrincipalComponents
+
+MASK = toy_mask(16)
+
+
+@pytest.fixture
+def sets(tmp_path):
+    opened = open_volumes(toy_volumes(tmp_path, people=12, side=16), ["jac", "ndi"])
+    training = [f"{i:02d}" for i in range(1, 9)]
+    scaling = fold_limits(opened, MASK, training, "train")
+    return VolumeSet(opened, training, scaling), VolumeSet(opened, ["09", "10", "11", "12"], scaling)
+
+
+def fitted(training, components):
+    model = PrincipalComponents({"max_components": components}, ["jac", "ndi"], (16, 16, 16), seed=1)
+    history = model.fit(training, MASK, None)
+    return model, history
+
+
+def rows(people):
+    volumes = np.stack([people[i] for i in range(len(people))])
+    return volumes, volumes[:, :, MASK].reshape(len(volumes), -1).astype(np.float64)
+
+
+@pytest.mark.parametrize("components", [3, 100])
+def test_agrees_with_scikit_learn(sets, components):
+    training, test = sets
+    model, history = fitted(training, components)
+    number = min(components, 7)
+    reference = PCA(number, svd_solver="full").fit(rows(training)[1])
+    assert model.code_size == number
+    np.testing.assert_allclose(model.variance_, reference.explained_variance_, rtol=1e-4)
+    assert history["explained_variance"][0] == pytest.approx(
+        reference.explained_variance_ratio_.sum(), rel=1e-5
+    )
+    volumes, inside = rows(test)
+    signs = np.sign((reference.components_ * model.components_).sum(axis=1))
+    np.testing.assert_allclose(
+        model.encode(volumes),
+        reference.transform(inside) * signs,
+        atol=1e-4 * np.abs(reference.transform(inside)).max(),
+    )
+    expected = reference.inverse_transform(reference.transform(inside)).clip(0, 1)
+    decoded = model.reconstruct(volumes)
+    np.testing.assert_allclose(decoded[:, :, MASK].reshape(4, -1), expected, atol=1e-4)
+    assert not decoded[:, :, ~MASK].any()
+
+
+def test_all_components_give_the_training_people_back(sets):
+    training, _ = sets
+    model, _ = fitted(training, 100)
+    volumes, _ = rows(training)
+    np.testing.assert_allclose(model.reconstruct(volumes), volumes, atol=1e-3)
+    assert model.facts()["explained_variance"] == pytest.approx(1)
+
+
+def test_two_planted_modes_hold_most_of_the_variance(sets):
+    model, _ = fitted(sets[0], 2)
+    assert model.facts()["explained_variance"] > 0.8
+
+
+def test_test_people_change_nothing(tmp_path, sets):
+    training, _ = sets
+    before, _ = fitted(training, 5)
+    array = np.load(tmp_path / "jac.npy")
+    array[8:] = 0.123
+    np.save(tmp_path / "jac.npy", array)
+    after, _ = fitted(training, 5)
+    for name, value in before.weights().items():
+        np.testing.assert_array_equal(after.weights()[name], value)
+
+
+def test_mistakes_have_one_line(sets):
+    training, _ = sets
+    one = VolumeSet(training.volumes, ["01"], training.scaling)
+    with pytest.raises(UserError, match="at least 2"):
+        fitted(one, 3)
+    flat = VolumeSet(training.volumes, ["01", "02"], {m: {"low": 50.0, "high": 60.0} for m in ("jac", "ndi")})
+    with pytest.raises(UserError, match="do not differ"):
+        fitted(flat, 3)
