@@ -173,6 +173,7 @@ def template_register(
         seed=settings["seed"],
         threads=threads,
         coarse=current["iteration"] < settings["coarse_iterations"],
+        inverse=False,
         label=subject,
     )
     assert result.warp is not None

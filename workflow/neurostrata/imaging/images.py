@@ -90,6 +90,33 @@ def apply_affine(affine: np.ndarray, points: np.ndarray) -> np.ndarray:
     return points @ affine[:3, :3].T + affine[:3, 3]
 
 
+def load_array(path: Path, label: str) -> tuple[np.ndarray, np.ndarray]:
+    """Read the voxels (float32, any shape) and the (4, 4) affine of a NIfTI file.
+
+    Raises
+    ------
+    UserError
+        When the file is missing, truncated or no image; `label` begins the message.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"{label}: the file does not exist; check the path in the cohort sheet")
+    try:
+        source: Any = nib.load(path)
+        data = np.asarray(source.dataobj, dtype=np.float32)
+        affine = np.asarray(source.affine, dtype=float)
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        zlib.error,
+        ImageFileError,
+        nib.spatialimages.HeaderDataError,
+    ) as e:
+        reason = " ".join(str(e).split())[:200]
+        raise UserError(f"{label}: cannot be read, perhaps truncated ({reason}); copy it again") from e
+    return data, affine
+
+
 def read_image(path: Path, *, subject: str | None = None, what: str = "image") -> Image:
     """Read a 3-D NIfTI image as float32 and check that it can be used.
 
@@ -108,22 +135,7 @@ def read_image(path: Path, *, subject: str | None = None, what: str = "image") -
     """
     place = f"subject {subject}: " if subject else ""
     label = f"{place}{what} {path}"
-    if not Path(path).is_file():
-        raise UserError(f"{label}: the file does not exist; check the path in the cohort sheet")
-    try:
-        source: Any = nib.load(path)
-        data = np.asarray(source.dataobj, dtype=np.float32)
-        affine = np.asarray(source.affine, dtype=float)
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        zlib.error,
-        ImageFileError,
-        nib.spatialimages.HeaderDataError,
-    ) as e:
-        reason = " ".join(str(e).split())[:200]
-        raise UserError(f"{label}: cannot be read, perhaps truncated ({reason}); copy it again") from e
+    data, affine = load_array(path, label)
     while data.ndim > 3 and data.shape[-1] == 1:
         data = data[..., 0]
     if data.ndim != 3:

@@ -34,7 +34,7 @@ class Registration:
     warp
         u on the fixed grid; None after a linear registration.
     inverse_warp
-        v with z + v(z) the inverse of x + u(x), applied to A^-1(x_moving); None after a linear one.
+        v with z + v(z) the inverse of x + u(x), applied to A^-1(x_moving); None when it was not asked for.
     """
 
     affine: np.ndarray
@@ -60,6 +60,7 @@ def register_images(
     initial: np.ndarray | None = None,
     linear_only: bool = False,
     coarse: bool = False,
+    inverse: bool = True,
     label: str = "",
 ) -> Registration:
     """Register `moving` to `fixed` with the engine that the settings name.
@@ -77,7 +78,9 @@ def register_images(
     initial
         (4, 4) RAS matrix to begin with; None aligns the centres of mass.
     linear_only, coarse
-        Only the affine; or leave out the deformation's full-resolution level.
+        Only the affine; or leave out the full-resolution level.
+    inverse
+        Whether the inverse warp is wanted too.
     label
         Whose image this is, for messages.
 
@@ -102,7 +105,7 @@ def register_images(
             folder=folder,
             affine=folder / "result_affine.mat",
             warp=folder / "result_warp.nii.gz",
-            inverse_warp=folder / "result_inverse.nii.gz",
+            inverse_warp=folder / "result_inverse.nii.gz" if inverse and not linear_only else None,
             options=settings[settings["engine"]],
             threads=threads,
             seed=seed,
@@ -121,9 +124,9 @@ def register_images(
         engine(job)
         affine = read_affine(job.affine)
         warp = None if linear_only else read_displacement(job.warp)
-        inverse = None if linear_only else read_displacement(job.inverse_warp)
+        backward = None if job.inverse_warp is None else read_displacement(job.inverse_warp)
     _check_result(affine, warp, label)
-    return Registration(affine, warp, inverse)
+    return Registration(affine, warp, backward)
 
 
 def _check_result(affine: np.ndarray, warp: Displacement | None, label: str) -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -21,7 +20,7 @@ from scipy import io, ndimage
 
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import atomic_path
-from neurostrata.imaging.images import Grid, Image, apply_affine, sample
+from neurostrata.imaging.images import Grid, Image, apply_affine, load_array, sample
 
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _FLIP = np.array([-1.0, -1.0, 1.0], dtype=np.float32)
@@ -46,7 +45,7 @@ def read_affine(path: Path) -> np.ndarray:
         name = next(key for key in content if "Transform" in key)
         numbers = content[name].ravel().astype(float)
         centre = content["fixed"].ravel().astype(float)
-    except (OSError, ValueError, StopIteration, KeyError) as error:
+    except (OSError, ValueError, TypeError, StopIteration, KeyError, io.matlab.MatReadError) as error:
         raise UserError(f"{path}: is not an ITK affine transform; run the registration again") from error
     lps = np.eye(4)
     lps[:3, :3] = numbers[:9].reshape(3, 3)
@@ -66,12 +65,11 @@ def write_affine(path: Path, affine: np.ndarray) -> None:
 
 def read_displacement(path: Path) -> Displacement:
     """Read an ITK displacement field (5-D NIfTI, LPS vectors)."""
-    image: Any = nib.load(path)
-    vectors = np.asarray(image.dataobj, dtype=np.float32)
+    vectors, affine = load_array(path, f"displacement field {path}")
     if vectors.ndim != 5 or vectors.shape[3:] != (1, 3):
         raise UserError(f"{path}: is not a displacement field; run the registration again")
     shape = vectors.shape
-    return Displacement(vectors[:, :, :, 0, :] * _FLIP, Grid((shape[0], shape[1], shape[2]), image.affine))
+    return Displacement(vectors[:, :, :, 0, :] * _FLIP, Grid((shape[0], shape[1], shape[2]), affine))
 
 
 def write_displacement(path: Path, field: Displacement) -> None:

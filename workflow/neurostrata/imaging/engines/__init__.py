@@ -31,7 +31,8 @@ class Job:
         A private folder for everything the engine writes.
     affine, warp, inverse_warp
         What it must leave behind: an ITK affine (fixed to moving points), the displacement field on the
-        fixed grid that is applied before the affine, and that field's inverse, float32.
+        fixed grid that is applied before the affine, and that field's inverse (None when nobody needs
+        it: it takes a quarter of the time), float32.
     options
         The engine's own section of the configuration.
     fixed_mask
@@ -39,7 +40,7 @@ class Job:
     linear_only
         Stop after the affine; no displacement fields are written.
     coarse
-        Leave out the iterations at full resolution.
+        Leave out the iterations at full resolution, of the affine and of the deformation.
     """
 
     fixed: Path
@@ -48,7 +49,7 @@ class Job:
     folder: Path
     affine: Path
     warp: Path
-    inverse_warp: Path
+    inverse_warp: Path | None
     options: Mapping[str, Any]
     threads: int = 1
     seed: int = 1

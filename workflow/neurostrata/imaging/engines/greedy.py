@@ -1,4 +1,4 @@
-"""The `greedy` engine (Yushkevich et al.): fast symmetric-free diffeomorphic registration on CPUs."""
+"""The `greedy` engine (Yushkevich et al.): fast diffeomorphic registration on CPUs."""
 
 from __future__ import annotations
 
@@ -22,6 +22,10 @@ def write_greedy_affine(path: Path, affine: np.ndarray) -> None:
     np.savetxt(path, affine, fmt="%.12g")
 
 
+def _levels(iterations: list[int], coarse: bool) -> str:
+    return "x".join(str(n) for n in iterations_per_level(iterations, coarse))
+
+
 def run(job: Job) -> None:
     """Rigid, similarity and affine steps, then the deformation; see :class:`Job`."""
     engine = Greedy3D()
@@ -42,7 +46,7 @@ def run(job: Job) -> None:
     write_greedy_affine(previous, read_affine(job.initial))
     for name, freedom in (("rigid", 6), ("similarity", 7), ("affine", 12)):
         current = job.folder / f"{name}.mat"
-        iterations = "x".join(str(n) for n in options[f"{name}_iterations"])
+        iterations = _levels(options[f"{name}_iterations"], job.coarse)
         execute(
             [*common, "-a", "-dof", str(freedom), "-ia", str(previous), "-n", iterations, "-o", str(current)]
         )
@@ -55,9 +59,10 @@ def run(job: Job) -> None:
         [
             *common,
             *("-it", str(previous)),
-            *("-n", "x".join(str(n) for n in iterations_per_level(options["iterations"], job.coarse))),
+            *("-n", _levels(options["iterations"], job.coarse)),
             *("-e", str(options["step_vox"])),
             *("-s", f"{options['smooth_update_vox']}vox", f"{options['smooth_total_vox']}vox"),
-            *("-wp", "0", "-o", str(job.warp), "-oinv", str(job.inverse_warp)),
+            *("-wp", "0", "-o", str(job.warp)),
+            *(("-oinv", str(job.inverse_warp)) if job.inverse_warp is not None else ()),
         ]
     )
