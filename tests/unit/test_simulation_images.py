@@ -11,7 +11,6 @@ from neurostrata.simulation import effects
 from neurostrata.simulation.anatomy import Head, make_anatomy
 from neurostrata.simulation.diffusion import SNR, make_diffusion, make_microstructure
 from neurostrata.simulation.diffusion_signal import demo_scheme, noddi_signal
-from neurostrata.simulation.images import read_affine, write_affine
 from neurostrata.simulation.people import Person, Settings, make_people
 from neurostrata.simulation.regions import VENTRICLES, make_regions
 from neurostrata.simulation.scan import scan_grid
@@ -229,10 +228,3 @@ def test_the_offset_is_rigid_and_known(diffusion, head, brains):
     moved = clean.from_t1w[:3, :3] @ here + clean.from_t1w[:3, 3]
     assert np.linalg.norm(moved - middle) < 0.5
     assert np.linalg.norm(here - middle) > 0.5
-
-
-def test_affine_files_round_trip(tmp_path):
-    matrix = np.eye(4)
-    matrix[:3] += np.random.default_rng(1).normal(0, 0.1, (3, 4))
-    write_affine(tmp_path / "a.mat", matrix)
-    np.testing.assert_allclose(read_affine(tmp_path / "a.mat"), matrix, atol=1e-12)

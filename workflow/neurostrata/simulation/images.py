@@ -1,9 +1,8 @@
-"""Writing images and transforms so that the same content always gives the same bytes."""
+"""Writing images and warps so that the same content always gives the same bytes."""
 
 from __future__ import annotations
 
 import gzip
-import io
 from pathlib import Path
 
 import nibabel as nib
@@ -42,30 +41,3 @@ def write_warp(path: Path, displacement: np.ndarray, affine: np.ndarray) -> None
     image.set_sform(affine, code=1)
     image.set_qform(affine, code=1)
     _write_nifti(path, image)
-
-
-def write_affine(path: Path, matrix: np.ndarray) -> None:
-    """Write an affine map (4, 4) of points in mm (R, A, S) as ITK's ``.mat`` file.
-
-    ``ants.apply_transforms`` with it resamples the image that the points are mapped INTO onto the grid
-    that they come FROM.
-    """
-    from scipy.io import savemat
-
-    linear = _FLIP @ matrix[:3, :3] @ _FLIP
-    parameters = np.concatenate([linear.ravel(), _FLIP @ matrix[:3, 3]])[:, None]
-    stream = io.BytesIO()
-    savemat(stream, {"AffineTransform_double_3_3": parameters, "fixed": np.zeros((3, 1))}, format="4")
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(stream.getvalue())
-
-
-def read_affine(path: Path) -> np.ndarray:
-    """Read what :func:`write_affine` wrote: (4, 4), points in mm along R, A, S."""
-    from scipy.io import loadmat
-
-    parameters = np.asarray(loadmat(path)["AffineTransform_double_3_3"]).ravel()
-    matrix = np.eye(4)
-    matrix[:3, :3] = _FLIP @ parameters[:9].reshape(3, 3) @ _FLIP
-    matrix[:3, 3] = _FLIP @ parameters[9:]
-    return matrix

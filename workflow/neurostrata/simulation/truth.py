@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from neurostrata.core.tables import write_table
+from neurostrata.imaging.transforms import write_affine
 from neurostrata.simulation.anatomy import Anatomy, Head
 from neurostrata.simulation.diffusion import DiffusionScan
-from neurostrata.simulation.images import write_affine, write_image, write_warp
+from neurostrata.simulation.images import write_image, write_warp
 from neurostrata.simulation.people import SITES, Person
 
 

@@ -1,0 +1,230 @@
+"""How much of what was planted in a simulated cohort a finished run has found again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import ndimage
+
+from neurostrata.core.errors import UserError
+from neurostrata.core.files import read_json, write_json
+from neurostrata.core.tables import read_table
+from neurostrata.imaging.images import Image, normalise_intensity, read_image
+from neurostrata.imaging.registration import Registration, register_images
+from neurostrata.imaging.transforms import resample
+
+#: Where more of the signal is free water than this, the other parameters mean little.
+MOST_FREE_WATER = 0.5
+
+
+def _map_path(results: Path, subject: str, kind: str, name: str) -> Path:
+    return results / "derivatives" / f"sub-{subject}" / kind / f"sub-{subject}_{name}.nii.gz"
+
+
+def _short(value: float) -> float | None:
+    return round(float(value), 4) if np.isfinite(value) else None
+
+
+def compare_regions(
+    measured: np.ndarray, planted: np.ndarray, weights: np.ndarray
+) -> dict[str, float | None]:
+    """Compare measured with planted log-Jacobians over people and regions.
+
+    Each person's mean over the regions is taken off (head size, and how a registration shares the growth
+    between its affine and its non-linear part), then each region's mean over people (which template the
+    people are compared with).
+
+    Parameters
+    ----------
+    measured, planted
+        (people, regions).
+    weights
+        (regions,), sizes of the regions.
+
+    Returns
+    -------
+    dict
+        ``correlation`` and ``slope`` (of measured on planted) over people and regions; the same within
+        each region as medians over regions: ``region_correlation``, ``region_slope``.
+    """
+
+    def centred(values: np.ndarray) -> np.ndarray:
+        values = values - np.average(values, axis=1, weights=weights)[:, None]
+        return values - values.mean(axis=0)
+
+    m, p = centred(measured), centred(planted)
+    products, squares = (m * p).sum(axis=0), (p**2).sum(axis=0)
+    return {
+        "correlation": _short(products.sum() / np.sqrt((m**2).sum() * squares.sum())),
+        "slope": _short(products.sum() / squares.sum()),
+        "region_correlation": _short(np.median(products / np.sqrt((m**2).sum(axis=0) * squares))),
+        "region_slope": _short(np.median(products / squares)),
+    }
+
+
+def template_to_mni(
+    truth: Path, template: Image, settings: dict[str, Any]
+) -> tuple[Registration, np.ndarray]:
+    """Register MNI152 to a study template.
+
+    Returns
+    -------
+    registration
+        The map from the template's points to MNI152's.
+    labels
+        The truth's regions on the template's grid, int.
+    """
+    mni = read_image(truth / "mni_T1w.nii.gz", what="MNI152")
+    moving = Image(normalise_intensity(mni.data), mni.grid)
+    found = register_images(template, moving, settings, seed=1, inverse=False, label="MNI152")
+    regions = read_image(truth / "regions.nii.gz", what="regions")
+    labels = resample(regions, template.grid, found.affine, found.warp, order=0)
+    return found, labels.astype(int)
+
+
+def deformation_recovery(cohort: Path, results: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """Compare every region's measured growth with the planted one, in study space.
+
+    The planted maps are brought from MNI152 into the template's space by a registration of MNI152 to the
+    template, and both are averaged over the same voxels.
+
+    Parameters
+    ----------
+    cohort
+        Folder that ``neurostrata simulate`` wrote.
+    results
+        Folder of the run's results.
+    settings
+        Section ``registration``.
+
+    Returns
+    -------
+    dict
+        :func:`compare_regions`, with the numbers of people and regions.
+    """
+    truth = cohort / "truth"
+    template = read_image(results / "template" / "template.nii.gz", what="template")
+    found, labels = template_to_mni(truth, template, settings)
+    people = read_table(truth / "participants.tsv")
+    regions = read_table(truth / "regions.tsv")
+    sizes = ndimage.sum_labels(np.ones(labels.shape), labels, regions["label"])
+    measured, planted = [], []
+    for row in people.itertuples():
+        path = _map_path(results, row.subject, "anat", "space-study_desc-absolute_jacobian")
+        if row.bad_scan == "yes" or not path.exists():
+            continue
+        jacobian = read_image(path, subject=row.subject, what="Jacobian")
+        values = np.log(np.clip(jacobian.data, 0.01, None))
+        measured.append(ndimage.mean(values, labels, regions["label"]))
+        name = f"sub-{row.subject}_space-MNI_desc-nonlinear_logjacobian.nii.gz"
+        source = read_image(truth / "jacobians" / name, subject=row.subject, what="planted Jacobian")
+        values = resample(source, template.grid, found.affine, found.warp) + row.log_det_affine
+        planted.append(ndimage.mean(values, labels, regions["label"]))
+    if len(measured) < 3:
+        raise UserError(f"{results}: has Jacobians of {len(measured)} simulated people; 3 are needed")
+    figures: dict[str, Any] = dict(compare_regions(np.array(measured), np.array(planted), sizes))
+    return {**figures, "people": len(measured), "regions": len(regions)}
+
+
+def diffusion_recovery(cohort: Path, results: Path) -> dict[str, Any]:
+    """Compare measured FA, NDI, ODI and FWF with the planted maps, voxel by voxel in native space.
+
+    Only voxels with less free water than :data:`MOST_FREE_WATER` that both masks hold count; all people
+    with good scans are taken together.
+
+    Returns
+    -------
+    dict
+        For each map that was measured: ``mean_absolute_error``, ``bias`` (measured - planted), ``r``,
+        ``people``, ``voxels``.
+    """
+    truth = cohort / "truth"
+    people = read_table(truth / "participants.tsv")
+    names = {"fa": "model-tensor_param-fa_dwimap"} | {
+        name: f"model-noddi_param-{name}_dwimap" for name in ("ndi", "odi", "fwf")
+    }
+    found: dict[str, Any] = {}
+    for parameter, name in names.items():
+        pairs = []
+        for row in people.itertuples():
+            path = _map_path(results, row.subject, "dwi", name)
+            if row.bad_scan == "yes" or row.has_dwi == "no" or not path.exists():
+                continue
+            measured = read_image(path, subject=row.subject, what=parameter).data
+            prefix = truth / "maps" / f"sub-{row.subject}_space-dwi_param-"
+            planted = read_image(Path(f"{prefix}{parameter}_map.nii.gz"), what="planted map").data
+            water = read_image(Path(f"{prefix}fwf_map.nii.gz"), what="planted map").data
+            used = (water > 0) & (water < MOST_FREE_WATER) & np.isfinite(measured)
+            pairs.append(np.stack([measured[used], planted[used]]))
+        if not pairs:
+            continue
+        measured, planted = np.concatenate(pairs, axis=1).astype(np.float64)
+        found[parameter] = {
+            "mean_absolute_error": _short(np.abs(measured - planted).mean()),
+            "bias": _short((measured - planted).mean()),
+            "r": _short(np.corrcoef(measured, planted)[0, 1]),
+            "people": len(pairs),
+            "voxels": len(measured),
+        }
+    return found
+
+
+def strata_recovery(cohort: Path, results: Path) -> dict[str, Any]:
+    """Compare each experiment's clusters with the planted strata, as a share of what the oracle reached.
+
+    Returns
+    -------
+    dict
+        ``oracle`` (truth/oracle.json's ``adjusted_rand``) and for each experiment ``adjusted_rand``,
+        ``share_of_oracle`` (null when the oracle found nothing), ``clusters``, ``people``.
+    """
+    from sklearn.metrics import adjusted_rand_score
+
+    truth = cohort / "truth"
+    best = read_json(truth / "oracle.json")["adjusted_rand"]
+    people = read_table(truth / "participants.tsv")[["subject", "stratum"]]
+    experiments = {}
+    for path in sorted(results.glob("experiments/*/strata/clusters.tsv")):
+        clusters = pd.merge(read_table(path), people, on="subject")
+        rand = adjusted_rand_score(clusters["stratum"], clusters["cluster"])
+        experiments[path.parent.parent.name] = {
+            "adjusted_rand": _short(rand),
+            "share_of_oracle": _short(rand / best) if best > 0 else None,
+            "clusters": int(clusters["cluster"].nunique()),
+            "people": len(clusters),
+        }
+    return {"oracle": best, "experiments": experiments}
+
+
+def recovery(
+    *, cohort: Path, results: Path, output: Path, settings: dict[str, Any], threads: int = 1
+) -> None:
+    """Write OUTPUT, a JSON file that says how much of the planted cohort a finished run has found again.
+
+    Parameters
+    ----------
+    cohort
+        Folder that ``neurostrata simulate`` wrote.
+    results
+        Folder of the run's results.
+    output
+        JSON file: ``deformation``, ``diffusion``, ``strata``, see the functions of this module.
+    settings
+        Section ``registration``, for the registration of MNI152 to the study's template.
+    threads
+        Not used: everything here runs in one thread, so that the figures repeat.
+    """
+    del threads
+    if not (cohort / "truth" / "oracle.json").exists():
+        raise UserError(f"{cohort}: has no truth/; name the folder of a simulated cohort")
+    write_json(
+        output,
+        {
+            "deformation": deformation_recovery(cohort, results, settings),
+            "diffusion": diffusion_recovery(cohort, results),
+            "strata": strata_recovery(cohort, results),
+        },
+    )
