@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from neurostrata.report.layout import relative_link
@@ -153,7 +154,7 @@ def format_number(value: Any, digits: int = 3) -> str:
         return "n/a"
     if isinstance(value, str):
         return value
-    if isinstance(value, bool) or type(value).__name__ == "bool_":
+    if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     number = float(value)
     if math.isnan(number):

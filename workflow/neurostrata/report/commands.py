@@ -39,9 +39,9 @@ def subject_page(*, results: Path, subject: str, output: Path, settings: dict[st
 
     tree = _results(results)
     page = Page(Study(tree, {"report": settings}), output, output.parent)
-    sections = subject_sections(page, subject)
-    if not sections:
+    if not (tree.root / "derivatives" / f"sub-{subject}").is_dir():
         raise UserError(f"subject {subject}: {tree.root / 'derivatives'} holds nothing of this person")
+    sections = subject_sections(page, subject)
     number_blocks(sections)
     write_page(
         output,

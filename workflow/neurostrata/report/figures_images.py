@@ -75,7 +75,7 @@ def slice_rows(
     box = bounding_box(mask if mask is not None else volume.data)
     rows = [volume] + ([beside] if beside is not None and beside.data.shape == volume.data.shape else [])
     cuts = [(axis, index) for axis in range(3) for index in positions(box, axis, per_plane)]
-    sizes = [(box[i].stop - (box[i].start or 0)) if box[i].stop else volume.data.shape[i] for i in range(3)]
+    sizes = [part.stop - part.start for part in box]
     extent = [size * zoom for size, zoom in zip(sizes, volume.zooms)]
     widths = [extent[1] if axis == 0 else extent[0] for axis, _ in cuts]
     heights = [extent[1] if axis == 2 else extent[2] for axis, _ in cuts]

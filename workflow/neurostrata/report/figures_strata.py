@@ -340,7 +340,7 @@ def profiles_figure(quantiles: pd.DataFrame, sizes: Mapping[int, int]) -> Figure
         column_order = list(range(n_clusters))
         for tree, axis, side in ((rows, axes[1, 0], "left"), (columns, axes[0, 1], "top")):
             axis.axis("off")
-            if tree is None:
+            if tree is None or not tree[:, 2].any():  # alike in everything: nothing to order
                 continue
             drawn = dendrogram(
                 tree,

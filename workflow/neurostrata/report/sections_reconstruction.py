@@ -323,7 +323,7 @@ def _examples(
         try:
             with np.load(path, allow_pickle=False) as content:
                 arrays = {name: content[name] for name in ("real", "decoded", "subjects", "modalities")}
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             page.study.note(what, f"{page.study.relative(path)} cannot be read ({error})")
             continue
         if real and arrays["real"].shape[1:] != real[0].shape[1:]:

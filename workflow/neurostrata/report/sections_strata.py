@@ -251,7 +251,7 @@ def read_null(path: Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as content:
             factors = [str(factor) for factor in content["factors"]]
             null = np.asarray(content["null"], float)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return {}
     if null.ndim != 2 or null.shape[1] != len(factors):
         return {}

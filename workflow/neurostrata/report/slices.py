@@ -58,10 +58,10 @@ def try_volume(path: Path) -> Volume | None:
 
 
 def bounding_box(mask: np.ndarray, margin: int = 2) -> tuple[slice, slice, slice]:
-    """Return the box round the non-zero voxels of a 3-D array, with a margin in voxels."""
+    """Return the box round the non-zero voxels of a 3-D array, with a margin in voxels; all of an empty one."""
     filled = np.nan_to_num(mask) != 0
     if not filled.any():
-        return (slice(None), slice(None), slice(None))
+        return (slice(0, mask.shape[0]), slice(0, mask.shape[1]), slice(0, mask.shape[2]))
     box = []
     for axis, length in enumerate(mask.shape):
         along = np.flatnonzero(filled.any(axis=tuple(other for other in range(3) if other != axis)))
@@ -71,8 +71,7 @@ def bounding_box(mask: np.ndarray, margin: int = 2) -> tuple[slice, slice, slice
 
 def positions(box: tuple[slice, slice, slice], axis: int, count: int) -> list[int]:
     """Return `count` slice indices spread evenly inside a box along one axis, ends left out."""
-    part = box[axis]
-    start, stop = part.start or 0, part.stop
+    start, stop = box[axis].start, box[axis].stop
     return [round(start + (stop - start - 1) * (i + 1) / (count + 1)) for i in range(count)]
 
 

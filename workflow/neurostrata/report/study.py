@@ -106,7 +106,10 @@ class Study:
                 try:
                     frame = read_table(path, text=TEXT_COLUMNS)
                 except UserError as error:
-                    self.note(what or self.relative(path), str(error).replace(str(self.tree.root) + "/", ""))
+                    reason = str(error).removeprefix(f"{path}: ")
+                    self.note(
+                        what or self.relative(path), f"{self.relative(path)} {reason}" if what else reason
+                    )
                 else:
                     self._tables[path] = frame
         frame_or_none = self._tables[path]

@@ -110,6 +110,11 @@ def save_figure(figure: Figure, path: Path) -> Path:
     PNG files are at most :data:`MAX_WIDTH` pixels wide.
     """
     with figure_style(), atomic_path(path) as temporary:
+        engine = figure.get_layout_engine()
+        if isinstance(engine, ConstrainedLayoutEngine):
+            # savefig() draws twice and would lay out twice, which is most of its time.
+            engine.execute(figure)
+            figure.set_layout_engine("none")
         options: dict[str, Any] = {"format": path.suffix.removeprefix(".")}
         if path.suffix == ".svg":
             options.update(metadata={"Date": None}, dpi=150)

@@ -1,0 +1,312 @@
+"""The pages: a full study, half-finished ones, and what must hold for every figure and table on them."""
+
+from __future__ import annotations
+
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from report_fixture import make_results
+
+from neurostrata.core.errors import UserError
+from neurostrata.core.files import read_json
+from neurostrata.report.commands import provenance, report, subject_page
+
+
+class Page(HTMLParser):
+    """Collects links, ids, figures and tables with the sources named under them."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self.references: list[str] = []
+        self.ids: list[str] = []
+        self.blocks: list[dict[str, Any]] = []
+        self.text = ""
+        self._skip = 0
+        self._block: dict[str, Any] | None = None
+        self._source = False
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        found = {key: value or "" for key, value in attributes}
+        if tag in ("style", "script"):
+            self._skip += 1
+        self.references += [found[key] for key in ("href", "src") if key in found]
+        if "id" in found:
+            self.ids.append(found["id"])
+            if found["id"].startswith(("figure-", "table-")):
+                self._block = {"id": found["id"], "sources": [], "alt": None}
+                self.blocks.append(self._block)
+        if tag == "img" and self._block:
+            self._block["alt"] = found.get("alt")
+        if tag == "p":
+            self._source = found.get("class") == "source"
+        if tag == "a" and self._source and self._block:
+            self._block["sources"].append(found["href"])
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("style", "script"):
+            self._skip -= 1
+
+    def handle_data(self, data: str) -> None:
+        if not self._skip:
+            self.text += data
+
+    def broken(self) -> list[str]:
+        """Return links that lead nowhere."""
+        bad = []
+        for reference in self.references:
+            parts = urlsplit(reference)
+            if parts.scheme == "data":
+                continue
+            if (
+                parts.scheme
+                or parts.netloc
+                or parts.path.startswith("/")
+                or (parts.path and not (self.path.parent / unquote(parts.path)).exists())
+                or (not parts.path and parts.fragment not in self.ids)
+            ):
+                bad.append(reference)
+        return bad
+
+    def flat(self) -> str:
+        return " ".join(self.text.split())
+
+
+def build(results: Path, config: dict[str, Any]) -> Page:
+    output = results / "report" / "index.html"
+    report(results=results, output=output, settings={**config, "version": 1})
+    return Page(output)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], Page]:
+    results, config = make_results(
+        tmp_path_factory.mktemp("study"), people=24, clusters=3, factors=3, variables=8
+    )
+    for subject in ("001", "024"):
+        subject_page(
+            results=results,
+            subject=subject,
+            output=results / f"report/subjects/sub-{subject}.html",
+            settings=config["report"],
+        )
+    provenance(results=results, output=results / "provenance.json", settings=config)
+    return results, config, build(results, config)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> tuple[Path, dict[str, Any]]:
+    results, config = make_results(tmp_path, people=16, clusters=2, factors=2, variables=6, images=False)
+    shutil.rmtree(results / "experiments" / "jac-ndi-pca")
+    del config["experiments"][1]
+    return results, config
+
+
+def test_all_links_and_pictures_are_there(study: tuple[Path, dict[str, Any], Page]) -> None:
+    results, _, page = study
+    assert page.broken() == []
+    assert len([r for r in page.references if r.endswith((".svg", ".png"))]) > 20
+    for subject in ("001", "024"):
+        assert Page(results / f"report/subjects/sub-{subject}.html").broken() == []
+    assert "subjects/sub-001.html" in page.references
+
+
+def test_every_figure_and_table_names_its_files(study: tuple[Path, dict[str, Any], Page]) -> None:
+    _, _, page = study
+    exempt = {"Where this run departs from the paper"}
+    for block in page.blocks:
+        if not block["sources"]:
+            assert any(title in page.text for title in exempt)
+    without = [block["id"] for block in page.blocks if not block["sources"]]
+    assert len(without) <= 1, without
+    assert len(page.blocks) == len({block["id"] for block in page.blocks})
+
+
+def test_the_papers_figures_are_all_there(study: tuple[Path, dict[str, Any], Page]) -> None:
+    results, _, _ = study
+    figures = {path.name for path in (results / "report/figures/jac-ndi").iterdir()}
+    assert figures == {
+        "examples.png",
+        "folds.svg",
+        "methods.svg",
+        "training.svg",
+        "grid.svg",
+        "clusters.svg",
+        "effects.svg",
+        "factors.svg",
+        "repartition.svg",
+        "profiles.svg",
+    }
+    assert {p.name for p in (results / "report/figures/phenotypes").iterdir()} == {
+        "eigenvalues.svg",
+        "loadings.svg",
+    }
+
+
+def test_the_verdict_is_the_one_of_the_tables(study: tuple[Path, dict[str, Any], Page]) -> None:
+    _, _, page = study
+    text = page.flat()
+    assert "In 1 of 2 experiments, clusters derived from the images alone differ" in text
+    assert "1 of 3 phenotypic factors tested differs between the 3 clusters" in text
+    assert "Nothing was found: none of 3 phenotypic factors tested differs" in text
+    assert "no evidence that the clusters exist" in text
+    assert "rest on the experiments that were run without them" in text
+
+
+def test_text_from_files_is_escaped(study: tuple[Path, dict[str, Any], Page]) -> None:
+    _, _, page = study
+    assert "head motion, <b>repeat</b> & discard" in page.flat()
+
+
+def test_exclusions_missing_data_and_people_who_drop_out_are_listed(
+    study: tuple[Path, dict[str, Any], Page],
+) -> None:
+    text = study[2].flat()
+    assert "24 people took part; 1 person was excluded altogether" in text
+    assert "no dwi in the cohort sheet" in text
+    assert "22 of 24 people of the cohort took part in this experiment; 2 did not" in text
+    assert "Policy for missing values: median" in text
+    assert "Pages of single people: 22 people have no page" in text
+
+
+def test_rebuilding_gives_the_same_bytes_and_leaves_no_old_figures(
+    small: tuple[Path, dict[str, Any]],
+) -> None:
+    results, config = small
+    config["report"]["people_in_index"] = 5
+    page = build(results, config)
+    # More people than that get a page of their own.
+    people = Page(results / "report" / "people.html")
+    assert "people.html" in page.references
+    assert people.broken() == []
+    assert "016" in people.text
+    first = {p: p.read_bytes() for p in (results / "report").rglob("*") if p.is_file()}
+    old = results / "report" / "figures" / "gone" / "clusters.svg"
+    old.parent.mkdir(parents=True)
+    old.write_text("<svg/>")
+    build(results, config)
+    second = {p: p.read_bytes() for p in (results / "report").rglob("*") if p.is_file()}
+    assert first == second
+
+
+def test_no_clusters_no_phenotypes_no_template(tmp_path: Path) -> None:
+    results, config = make_results(tmp_path, people=14, clusters=1, factors=2, variables=5, images=False)
+    shutil.rmtree(results / "template")
+    shutil.rmtree(results / "experiments" / "jac-ndi-pca")
+    page = build(results, config)
+    text = page.flat()
+    assert page.broken() == []
+    assert "No clusters were found" in text
+    assert "no setting converged with 2 to n-1 clusters" in text
+    assert "Template convergence: template/convergence.tsv was not made" in text
+    assert "Experiment jac-ndi-pca: experiments/jac-ndi-pca/ was not made" in text
+    shutil.rmtree(results / "phenotypes")
+    for experiment in (results / "experiments").iterdir():
+        for name in ("comparisons.tsv", "repartition.tsv", "null.npz", "profiles.tsv"):
+            (experiment / "strata" / name).unlink()
+    config["phenotypes"] = {"tables": []}
+    text = build(results, config).flat()
+    assert "No phenotypes: no phenotype table is configured" in text
+
+
+def test_an_empty_results_folder_still_has_a_report(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    page = build(tmp_path / "results", {})
+    assert page.broken() == []
+    assert "No experiment was run" in page.flat()
+    assert "The list of people: cohort/subjects.tsv was not made" in page.flat()
+
+
+def test_unreadable_files_are_named_not_fatal(small: tuple[Path, dict[str, Any]]) -> None:
+    results, config = small
+    experiment = results / "experiments" / "jac-ndi"
+    (experiment / "strata" / "null.npz").write_bytes(b"PK\x03\x04 cut off")
+    (experiment / "fold-0" / "examples.npz").write_bytes(b"")
+    (experiment / "strata" / "profiles.tsv").write_text("cluster\tfactor\n1\tfactor_01\n")
+    (results / "phenotypes" / "loadings.tsv").write_bytes(b"\xff\xfe\x00")
+    (results / "template" / "template.nii.gz").write_bytes(b"nothing")
+    text = build(results, config).flat()
+    assert "Random repartition in jac-ndi: strata/null.npz" in text
+    assert "fold-0/examples.npz cannot be read" in text
+    assert "strata/profiles.tsv has no column quantile" in text
+    assert "phenotypes/loadings.tsv: is not a readable table" in text
+    assert "template/template.nii.gz was not made or cannot be read" in text
+
+
+def test_subject_page_names_what_a_person_lacks(study: tuple[Path, dict[str, Any], Page]) -> None:
+    results, _, _ = study
+    # The last person has no diffusion maps; the first has.
+    pages = {s: Page(results / f"report/subjects/sub-{s}.html").flat() for s in ("001", "024")}
+    assert "Neurite density index" in pages["001"]
+    assert "Neurite density index" not in pages["024"]
+    size = sum(p.stat().st_size for p in (results / "report/subjects/sub-001").iterdir())
+    assert size < 1_000_000
+    with pytest.raises(UserError, match="nobody"):
+        subject_page(
+            results=results, subject="nobody", output=results / "report/subjects/sub-nobody.html", settings={}
+        )
+
+
+def test_results_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such results folder"):
+        report(results=tmp_path / "none", output=tmp_path / "index.html", settings={})
+
+
+def test_provenance_digests_the_inputs(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "scan.nii.gz").write_bytes(b"a" * 9000)
+    sheet = tmp_path / "cohort.tsv"
+    sheet.write_text("subject\tt1w\n01\tscan.nii.gz\n")
+    table = tmp_path / "p.tsv"
+    table.write_text("subject\tage\n01\t30\n")
+    config: dict[str, Any] = {
+        "output": str(tmp_path / "results"),
+        "seed": 3,
+        "cohort": {"sheet": str(sheet), "bids": None, "hcp": None},
+        "qc": None,
+        "modalities": {},
+        "experiments": [{"name": "x", "model": "pca", "modalities": []}],
+        "phenotypes": {"tables": [str(table), str(tmp_path / "gone.tsv")]},
+        "registration": {"engine": "greedy"},
+    }
+    output = tmp_path / "results" / "provenance.json"
+    provenance(results=tmp_path / "results", output=output, settings={**config, "version": 1})
+    record = read_json(output)
+    assert record["seeds"] == {"seed": 3}
+    assert record["engines"] == {"registration": "greedy", "noddi": None, "models": ["pca"]}
+    assert record["packages"]["numpy"]
+    assert record["settings"]["seed"] == 3
+    assert record["inputs"][str(tmp_path / "gone.tsv")] == {"sha256": None}
+    images = record["inputs"]["images"]["t1w"]
+    assert (images["files"], images["bytes"], images["unreadable"]) == (1, 9000, [])
+    before = record["inputs"]
+    # A changed value, and an image of another size, show in the digests.
+    table.write_text("subject\tage\n01\t31\n")
+    (tmp_path / "scan.nii.gz").write_bytes(b"a" * 9001)
+    provenance(results=tmp_path / "results", output=output, settings={**config, "version": 1})
+    after = read_json(output)["inputs"]
+    assert after[str(table)] != before[str(table)]
+    assert after["images"]["t1w"]["sha256"] != images["sha256"]
+    assert after[str(sheet)] == before[str(sheet)]
+
+
+@pytest.mark.slow
+def test_any_one_file_may_be_absent(tmp_path: Path) -> None:
+    """Takes every file away in turn: a report is made each time and no link of it is broken."""
+    results, config = make_results(tmp_path, people=14, clusters=2, factors=2, variables=5, images=False)
+    shutil.rmtree(results / "experiments" / "jac-ndi-pca")
+    del config["experiments"][1]
+    files = [p for p in results.rglob("*") if p.is_file() and "report" not in p.parts]
+    assert len(files) > 20
+    for path in files:
+        kept = path.with_name("kept-aside")
+        path.rename(kept)
+        try:
+            assert build(results, config).broken() == [], path
+        finally:
+            kept.rename(path)
