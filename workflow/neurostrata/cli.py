@@ -8,6 +8,7 @@ are, ``settings: dict`` takes JSON, and a default of None makes an option (or it
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import inspect
 import json
@@ -119,6 +120,15 @@ def _limit_threads(arguments: Sequence[str]) -> None:
     os.environ.setdefault("ANTS_RANDOM_SEED", "1")
 
 
+def _complain(text: str) -> None:
+    """Write a message to standard error and, inside a job, past its log file to the user as well."""
+    print(text, file=sys.stderr)
+    console = os.environ.get("NEUROSTRATA_CONSOLE")
+    if console:
+        with contextlib.suppress(OSError, ValueError):
+            os.write(int(console), f"{text}\n".encode())
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one stage.
 
@@ -138,6 +148,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = command_parser(stage, function).parse_args(arguments[1:])
         function(**vars(options))
     except UserError as error:
-        print(f"neurostrata {stage}: {error}", file=sys.stderr)
+        _complain(f"neurostrata {stage}: {error}")
         return 2
+    except Exception as error:
+        _complain(
+            f"neurostrata {stage}: unexpected {type(error).__name__}: {error} (details in the job's log)"
+        )
+        raise
     return 0

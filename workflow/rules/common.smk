@@ -19,9 +19,10 @@ from neurostrata.core.settings import rows_digest, settings_text
 
 shell.executable("bash")
 # Each job finds the library by this, in whatever environment it runs (Snakemake strips PYTHONPATH
-# from the environment of conda jobs).
+# from the environment of conda jobs). Descriptor 3 stays the terminal: a job's one-line message goes
+# there too, beside its log file.
 shell.prefix(
-    "set -euo pipefail; export PYTHONNOUSERSITE=1 PYTHONPATH=%s; "
+    "set -euo pipefail; exec 3>&2; export NEUROSTRATA_CONSOLE=3 PYTHONNOUSERSITE=1 PYTHONPATH=%s; "
     % shlex.quote(LIBRARY).replace("{", "{{").replace("}", "}}")
 )
 

@@ -25,8 +25,8 @@ def selection_of(wildcards):
     return settings("list_people", config=chosen, digest=digest)
 
 
-#: What a modality's declaration says about who has it; how it is measured or smoothed does not.
-SELECTING_KEYS = ("from", "column", "space", "components")
+#: What a modality's declaration says about who has it; how it is smoothed or weighted does not.
+SELECTING_KEYS = ("from", "measure", "tissue", "column", "space", "components")
 
 
 def previous(name):
