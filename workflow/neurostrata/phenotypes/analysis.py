@@ -21,7 +21,7 @@ from neurostrata.phenotypes.factors import (
 )
 from neurostrata.phenotypes.missing import Imputation, fit_imputation, select
 from neurostrata.phenotypes.model import PhenotypeModel
-from neurostrata.phenotypes.tables import JoinedTable, join_tables
+from neurostrata.phenotypes.tables import join_tables
 
 
 @dataclass
@@ -99,20 +99,10 @@ def analyse_phenotypes(
         Ids that don't match, doubles, columns that are absent or not numeric, nothing that varies,
         fewer than 3 people with values.
     """
-    joined: JoinedTable = join_tables(
-        tables, subjects, _wanted_columns(settings, presets or {}), settings["id_column"]
-    )
+    columns = _wanted_columns(settings, presets or {})
+    joined = join_tables(tables, subjects, columns, settings["id_column"], settings["exclude"])
     strict = settings["variables"] != "all"
-    raw = joined.values
-    if not strict:
-        unknown = [column for column in settings["exclude"] if column not in raw.columns]
-        if unknown:
-            raise UserError(
-                f"phenotypes: exclude: {unknown[0]} is no column of {', '.join(name for name, _ in tables)}; "
-                "correct or remove it"
-            )
-        raw = raw.drop(columns=settings["exclude"])
-    coded = code_table(raw, settings["coding"], strict)
+    coded = code_table(joined.values, settings["coding"], strict)
     method = settings["method"]
     policy = settings["missing"]
     # Standardised variables are not filled: whoever has a value is kept.

@@ -100,17 +100,17 @@ class Imputation:
 
     def fill(self, values: Array) -> Array:
         """Return people x variables without gaps."""
-        filled = np.array(values, dtype=float)
-        gaps = np.isnan(filled)
+        gaps = np.isnan(values)
         if self.covariance is None:
-            return np.where(gaps, self.centre, filled)
+            return np.where(gaps, self.centre, values)
+        sd = np.sqrt(np.diag(self.covariance))
+        precision = np.linalg.inv(self.covariance / np.outer(sd, sd))
+        filled = (np.asarray(values, dtype=float) - self.centre) / sd
         for pattern, rows in _patterns(gaps):
             if pattern.any():
-                weights = _regression(self.covariance, pattern)
-                filled[np.ix_(rows, pattern)] = (
-                    self.centre[pattern] + (filled[np.ix_(rows, ~pattern)] - self.centre[~pattern]) @ weights
-                )
-        return filled
+                weights, _ = _regression(precision, pattern)
+                filled[np.ix_(rows, pattern)] = filled[np.ix_(rows, ~pattern)] @ weights
+        return np.where(gaps, filled * sd + self.centre, values)
 
 
 def _patterns(gaps: NDArray[np.bool_]) -> list[tuple[NDArray[np.bool_], NDArray[np.intp]]]:
@@ -120,16 +120,17 @@ def _patterns(gaps: NDArray[np.bool_]) -> list[tuple[NDArray[np.bool_], NDArray[
     return [(unique[k], np.flatnonzero(inverse == k)) for k in range(len(unique))]
 
 
-def _regression(covariance: Array, pattern: NDArray[np.bool_]) -> Array:
-    """Weights (present x missing) that predict the missing variables from the present ones."""
-    return (
-        np.linalg.pinv(covariance[np.ix_(~pattern, ~pattern)], hermitian=True)
-        @ covariance[np.ix_(~pattern, pattern)]
-    )
+def _regression(precision: Array, pattern: NDArray[np.bool_]) -> tuple[Array, Array]:
+    """Return weights (present x missing) that predict the missing variables, and what they leave.
+
+    From the inverse covariance, so that only a matrix of the few missing variables is inverted.
+    """
+    residual = np.asarray(np.linalg.inv(precision[np.ix_(pattern, pattern)]), dtype=np.float64)
+    return -precision[np.ix_(~pattern, pattern)] @ residual, residual
 
 
 def fit_imputation(
-    values: Array, policy: str, tolerance: float = 1e-6, max_iter: int = 200, ridge: float = 0.01
+    values: Array, policy: str, tolerance: float = 1e-4, max_iter: int = 200, ridge: float = 0.01
 ) -> Imputation:
     """Learn how to fill gaps.
 
@@ -159,24 +160,23 @@ def fit_imputation(
     gaps = np.isnan(scaled)
     groups = _patterns(gaps)
     p = values.shape[1]
-    state = Imputation(policy, np.zeros(p), np.eye(p))
     filled = np.where(gaps, 0.0, scaled)
+    mean, covariance = np.zeros(p), filled.T @ filled / len(filled) + ridge * np.eye(p)
     for _ in range(max_iter):
+        previous = filled
+        precision = np.asarray(np.linalg.inv(covariance), dtype=np.float64)
+        filled = scaled - mean
+        left = np.zeros((p, p))
+        for pattern, rows in groups:
+            if pattern.any():
+                weights, residual = _regression(precision, pattern)
+                filled[np.ix_(rows, pattern)] = filled[np.ix_(rows, ~pattern)] @ weights
+                # the variance that regression leaves unexplained (the E step)
+                left[np.ix_(pattern, pattern)] += len(rows) * residual
+        filled += mean
         mean = filled.mean(axis=0)
         centred = filled - mean
-        covariance = centred.T @ centred
-        assert state.covariance is not None
-        for pattern, rows in groups:
-            if pattern.any():  # the variance that regression leaves unexplained (the E step)
-                old = state.covariance
-                residual = old[np.ix_(pattern, pattern)] - old[np.ix_(pattern, ~pattern)] @ _regression(
-                    old, pattern
-                )
-                covariance[np.ix_(pattern, pattern)] += len(rows) * residual
-        covariance = covariance / len(filled) + ridge * np.eye(p)
-        state = Imputation(policy, mean, covariance)
-        previous, filled = filled, state.fill(scaled)
+        covariance = (centred.T @ centred + left) / len(filled) + ridge * np.eye(p)
         if not gaps.any() or float(np.abs(filled - previous).max()) < tolerance:
             break
-    assert state.covariance is not None
-    return Imputation(policy, centre + state.centre * spread, state.covariance * np.outer(spread, spread))
+    return Imputation(policy, centre + mean * spread, covariance * np.outer(spread, spread))

@@ -98,7 +98,7 @@ def _merge_column(
         person = equal.index[~equal][0]
         raise UserError(
             f"{name}: column {column} differs from the one in {owner[column]} (subject {person}: "
-            f"{values[person]} and {old[person]}); rename or remove one of them"
+            f"{values[person]} and {old[person]}); rename one of them, or add it to phenotypes: exclude"
         )
     joined[column] = old.where(old.notna(), values)
 
@@ -108,6 +108,7 @@ def join_tables(
     subjects: Sequence[str],
     columns: Sequence[str] | None = None,
     id_column: str | None = None,
+    exclude: Sequence[str] = (),
 ) -> JoinedTable:
     """Join phenotype tables on the cohort's people.
 
@@ -121,17 +122,20 @@ def join_tables(
         The columns wanted; None takes all.
     id_column
         The id column's name in every table; None looks for `ID_COLUMNS`.
+    exclude
+        Columns to leave alone, in every table.
 
     Raises
     ------
     UserError
-        When a table shares no ids with the cohort, two tables disagree about a column, or a wanted
-        column is nowhere.
+        When a table shares no ids with the cohort, two tables disagree about a column, or a wanted or
+        excluded column is nowhere.
     """
     cohort = pd.Index([str(subject) for subject in subjects], name="subject")
     joined: dict[str, pd.Series] = {}
     owner: dict[str, str] = {}
     known: set[str] = set()
+    excluded: set[str] = set()
     everybody: set[str] = set()
     for name, frame in tables:
         keyed = key_table(frame, name, id_column)
@@ -144,10 +148,21 @@ def join_tables(
             )
         known.update(shared)
         everybody.update(keyed.index)
-        wanted = [column for column in keyed.columns if columns is None or column in columns]
+        excluded.update(column for column in exclude if column in keyed.columns)
+        wanted = [
+            column
+            for column in keyed.columns
+            if (columns is None or column in columns) and column not in excluded
+        ]
         here = keyed[wanted].reindex(cohort)
         for column in wanted:
             _merge_column(joined, owner, str(column), here[column], name)
+    unknown = [column for column in exclude if column not in excluded]
+    if columns is None and unknown:
+        raise UserError(
+            f"phenotypes: exclude: {unknown[0]} is no column of {', '.join(name for name, _ in tables)}; "
+            "correct or remove it"
+        )
     if columns is not None:
         absent = [column for column in columns if column not in joined]
         if absent:
