@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -54,7 +55,10 @@ def mutual_information(first: np.ndarray, second: np.ndarray, bins: int = 32) ->
 def _brain(image: Image, mask: np.ndarray, resolution_mm: float, label: str) -> Image:
     """Cut an image to its brain and average it to about the wanted voxel size; background zero."""
     low, high = bounding_box(mask, image.grid.affine)
-    grid = axis_aligned_grid(list(low - _MARGIN_MM), list(high + _MARGIN_MM), resolution_mm)
+    # Not beyond the field of view: zeros there would say "no brain" where nothing was scanned.
+    first, last = bounding_box(np.ones(image.grid.shape, bool), image.grid.affine)
+    low, high = np.maximum(low - _MARGIN_MM, first), np.minimum(high + _MARGIN_MM, last)
+    grid = axis_aligned_grid(list(low), list(high), resolution_mm)
     inside = np.where(mask, np.clip(image.data, 0, None), 0).astype(np.float32)
     top = np.percentile(inside[mask], 99.5)
     if not top > 0:
@@ -104,6 +108,7 @@ def align_rigid(
     settings: Mapping[str, Any],
     *,
     subject: str,
+    seed: int = 1,
 ) -> Alignment:
     """Align a mean b=0 image with a T1-weighted one by mutual information, six degrees of freedom.
 
@@ -120,6 +125,8 @@ def align_rigid(
         Section ``diffusion.alignment``: resolution_mm, iterations, sampling.
     subject
         For messages.
+    seed
+        Seed of the jitter that ANTs adds to its sampling lattice; not 0.
 
     Raises
     ------
@@ -150,6 +157,7 @@ def align_rigid(
     still = Image(fixed.data, Grid(fixed.grid.shape, np.linalg.inv(centre) @ fixed.grid.affine))
     back = np.linalg.inv(starts[start] @ centre)
     turning = Image(moving.data, Grid(moving.grid.shape, back @ moving.grid.affine))
+    os.environ["ANTS_RANDOM_SEED"] = str(seed)  # its only way in: registration() has no such argument
     with tempfile.TemporaryDirectory(prefix="neurostrata-align-") as folder:
         result = ants.registration(
             fixed=to_ants(still),

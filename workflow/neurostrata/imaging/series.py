@@ -1,20 +1,14 @@
-"""Image series (4-D) and masks: reading them with checks a user can act on."""
+"""Image series (4-D), single maps out of them, and masks: reading with checks a user can act on."""
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
 
 from neurostrata.core.errors import UserError
-from neurostrata.imaging.images import Grid, Image, check_affine
-
-_UNREADABLE = (OSError, EOFError, ValueError, zlib.error, ImageFileError, nib.spatialimages.HeaderDataError)
+from neurostrata.imaging.images import Grid, Image, check_affine, load_array
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,34 +19,15 @@ class Series:
     grid: Grid
 
 
-def _open(path: Path, label: str) -> tuple[Any, Grid]:
-    if not Path(path).is_file():
-        raise UserError(f"{label}: the file does not exist; check the path in the cohort sheet")
-    try:
-        source: Any = nib.load(path)
-        affine = np.asarray(source.affine, dtype=float)
-        shape = tuple(int(side) for side in source.shape)
-    except _UNREADABLE as error:
-        raise UserError(f"{label}: cannot be read ({_first_line(error)}); copy it again") from error
-    if len(shape) < 3:
-        raise UserError(f"{label}: is {len(shape)}-dimensional with shape {shape}")
+def _load(path: Path, label: str) -> tuple[np.ndarray, Grid]:
+    """Read voxels of three or more dimensions, trailing ones of length 1 dropped, and their grid."""
+    data, affine = load_array(path, label)
+    while data.ndim > 3 and data.shape[-1] == 1:
+        data = data[..., 0]
+    if data.ndim < 3:
+        raise UserError(f"{label}: is {data.ndim}-dimensional with shape {data.shape}")
     check_affine(affine, label)
-    return source, Grid((shape[0], shape[1], shape[2]), affine)
-
-
-def _first_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]
-
-
-def _values(source: Any, label: str, index: Any = ...) -> np.ndarray:
-    """Read voxels as float32 without a float64 copy of the whole series."""
-    try:
-        chosen = source.dataobj if index is ... else source.dataobj[index]
-        return np.asarray(chosen, dtype=np.float32)
-    except _UNREADABLE as error:
-        raise UserError(
-            f"{label}: cannot be read, perhaps truncated ({_first_line(error)}); copy it again"
-        ) from error
+    return data, Grid((data.shape[0], data.shape[1], data.shape[2]), affine)
 
 
 def read_series(path: Path, subject: str, what: str = "dwi") -> Series:
@@ -64,10 +39,10 @@ def read_series(path: Path, subject: str, what: str = "dwi") -> Series:
         When the file is missing, truncated or not 4-D, or its affine is unusable.
     """
     label = f"subject {subject}: {what} {path}"
-    source, grid = _open(path, label)
-    if len(source.shape) != 4:
-        raise UserError(f"{label}: has shape {tuple(source.shape)}; a 4-D series of volumes is needed")
-    return Series(_values(source, label), grid)
+    data, grid = _load(path, label)
+    if data.ndim != 4:
+        raise UserError(f"{label}: has shape {data.shape}; a 4-D series of volumes is needed")
+    return Series(data, grid)
 
 
 def read_map(path: Path, subject: str, what: str, component: int | None = None) -> Image:
@@ -89,24 +64,19 @@ def read_map(path: Path, subject: str, what: str, component: int | None = None) 
         NaN or infinite values, or its affine is unusable.
     """
     label = f"subject {subject}: {what} {path}"
-    source, grid = _open(path, label)
-    shape = tuple(source.shape)
-    while len(shape) > 3 and shape[-1] == 1 and component is None:
-        shape = shape[:-1]
+    data, grid = _load(path, label)
     if component is None:
-        if len(shape) != 3:
+        if data.ndim != 3:
             raise UserError(
-                f"{label}: has shape {shape}; one 3-D volume is needed (for a 4-D file set the modality's "
+                f"{label}: has shape {data.shape}; one 3-D volume is needed (for a 4-D file set the modality's "
                 "'components' to its number of volumes)"
             )
-        data = _values(source, label).reshape(shape)
     else:
-        if len(shape) != 4 or component >= shape[3]:
-            raise UserError(f"{label}: has shape {shape}, there is no volume {component + 1}")
-        data = _values(source, label, np.s_[..., component])
-    bad = int(data.size - np.isfinite(data).sum())
-    if bad:
-        raise UserError(f"{label}: has {bad} NaN or infinite voxels; replace them and run again")
+        volumes = data if data.ndim == 4 else data[..., None]
+        if volumes.ndim != 4 or component >= volumes.shape[3]:
+            raise UserError(f"{label}: has shape {data.shape}, there is no volume {component + 1}")
+        data = np.ascontiguousarray(volumes[..., component])
+    check_finite(data, label, "")
     return Image(data, grid)
 
 
@@ -119,20 +89,20 @@ def read_mask(path: Path, subject: str, grid: Grid, what: str = "mask") -> np.nd
         When it cannot be read, lies on another grid, or is empty.
     """
     label = f"subject {subject}: {what} {path}"
-    source, own = _open(path, label)
-    if not own.same_as(grid, tolerance=0.05):
+    data, own = _load(path, label)
+    if data.ndim != 3 or not own.same_as(grid, tolerance=0.05):
         raise UserError(
-            f"{label}: has shape {own.shape} and the image {grid.shape}, or their affines differ; a mask must "
+            f"{label}: has shape {data.shape} and the image {grid.shape}, or their affines differ; a mask must "
             "be on its image's grid"
         )
-    mask = _values(source, label).reshape(own.shape) > 0
+    mask = data > 0
     if not mask.any():
         raise UserError(f"{label}: is empty")
     return mask
 
 
-def check_finite(signals: np.ndarray, label: str) -> None:
-    """Raise a :class:`UserError` when signals inside a mask hold NaN or infinite values."""
-    bad = int(signals.size - np.isfinite(signals).sum())
+def check_finite(values: np.ndarray, label: str, where: str = " inside the mask") -> None:
+    """Raise a :class:`UserError` that begins with `label` when values are NaN or infinite."""
+    bad = int(values.size - np.isfinite(values).sum())
     if bad:
-        raise UserError(f"{label}: has {bad} NaN or infinite values inside the mask; preprocess it again")
+        raise UserError(f"{label}: has {bad} NaN or infinite values{where}; replace them and run again")
