@@ -10,12 +10,18 @@ from neurostrata.imaging.images import Image, foreground
 
 #: Volumes (litres) between which the non-zero part of an image with a zero border is taken for a brain:
 #: from a newborn's to the largest adult's with generous extraction. A head is above.
-_BRAIN_LITRES = (0.3, 2.3)
+_BRAIN_LITRES = (0.3, 2.5)
+
+
+def _signal(data: np.ndarray) -> np.ndarray:
+    """Voxels that are not background of an extracted brain: not zero, nor the ringing of a resampling."""
+    positive = data[data > 0]
+    return np.abs(data) > (0.01 * np.percentile(positive, 99) if positive.size else 0)
 
 
 def looks_extracted(image: Image) -> bool:
-    """Whether an image shows a brain alone: an exactly zero border around as much tissue as a brain has."""
-    inside = image.data != 0
+    """Whether an image shows a brain alone: a zero border around as much tissue as a brain has."""
+    inside = _signal(image.data)
     border = np.ones(image.data.shape, bool)
     border[1:-1, 1:-1, 1:-1] = False
     litres = inside.sum() * image.grid.voxel_volume / 1e6
@@ -41,7 +47,7 @@ def initial_mask(
     Returns
     -------
     mask
-        (X, Y, Z) bool: the given mask; the non-zero voxels of an extracted brain, holes filled; else the
+        (X, Y, Z) bool: the given mask; the voxels of an extracted brain with signal, holes filled; else the
         foreground of the head.
     extracted
         Whether `mask` is the brain.
@@ -56,7 +62,7 @@ def initial_mask(
         if not (image.data[mask] > 0).any():
             raise UserError(f"{label}: its t1w_mask has no voxel with signal; check that both belong together")
     elif looks_extracted(image) if brain_extracted == "auto" else brain_extracted:
-        mask, extracted = ndimage.binary_fill_holes(image.data != 0), True
+        mask, extracted = ndimage.binary_fill_holes(_signal(image.data)), True
     else:
         around = ndimage.binary_closing(foreground(image.data), iterations=2)
         mask, extracted = ndimage.binary_fill_holes(around), False

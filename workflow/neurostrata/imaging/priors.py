@@ -11,12 +11,21 @@ from scipy import ndimage
 
 from neurostrata.core.errors import UserError
 from neurostrata.imaging.images import Grid, Image
-from neurostrata.imaging.registration import Registration, register_images
+from neurostrata.imaging.registration import (
+    Registration,
+    centre_of_mass_shift,
+    register_images,
+    similarity,
+    warp_image,
+)
 from neurostrata.imaging.template import brain_of
 from neurostrata.imaging.transforms import resample_to_person
 
 #: Where MNI152 has its lateral ventricles and white matter around them (mm): a box that any mask holds.
 _VENTRICLE_BOX = np.array([[-24.0, -40.0, 2.0], [24.0, 20.0, 26.0]])
+
+#: How far above a head's centre of mass its brain's is looked for (mm).
+_START_HEIGHTS_MM = (0.0, 20.0, 40.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,9 +49,10 @@ def load_standard(resolution_mm: int = 2) -> Standard:
     def values(image: Any) -> np.ndarray:
         return np.asarray(image.get_fdata(), dtype=np.float32)
 
+    mask = values(datasets.load_mni152_brain_mask(resolution=resolution_mm)) > 0.5
     return Standard(
-        Image(values(template), grid),
-        values(datasets.load_mni152_brain_mask(resolution=resolution_mm)) > 0.5,
+        Image(values(template) * mask, grid),
+        mask,
         values(datasets.load_mni152_gm_template(resolution=resolution_mm)),
         values(datasets.load_mni152_wm_template(resolution=resolution_mm)),
     )
@@ -56,6 +66,41 @@ def _project(data: np.ndarray, standard: Standard, template: Image, registration
         registration.affine,
         registration.inverse_warp,
     )
+
+
+def _best_start(
+    standard: Standard,
+    template: Image,
+    settings: Mapping[str, Any],
+    around: np.ndarray,
+    seed: int,
+    threads: int,
+) -> np.ndarray:
+    """Affine from MNI152's brain into a head, the best of several starts.
+
+    Face and neck pull a head's centre of mass below its brain's, by an amount that depends on the field
+    of view, so the search begins at several heights.
+    """
+    best, best_similarity = np.eye(4), -np.inf
+    for height in _START_HEIGHTS_MM:
+        start = centre_of_mass_shift(standard.brain, template)
+        start[2, 3] += height
+        found = register_images(
+            standard.brain,
+            template,
+            settings,
+            seed=seed,
+            threads=threads,
+            fixed_mask=around,
+            initial=start,
+            linear_only=True,
+            coarse=True,
+            label="template",
+        )
+        reached = similarity(warp_image(template, standard.brain, found), standard.brain.data, standard.mask)
+        if reached > best_similarity:
+            best, best_similarity = found.affine, reached
+    return best
 
 
 def template_priors(
@@ -93,6 +138,9 @@ def template_priors(
     """
     standard = standard or load_standard(2 if template.grid.spacing.min() < 2.5 else 3)
     around = ndimage.binary_dilation(standard.mask, iterations=3)
+    initial = None
+    if not skull_stripped:
+        initial = _best_start(standard, template, settings, around, seed, threads)
     registration = register_images(
         standard.brain,
         template,
@@ -100,6 +148,7 @@ def template_priors(
         seed=seed,
         threads=threads,
         fixed_mask=None if skull_stripped else around,
+        initial=initial,
         label="template",
     )
     mask = _project(standard.mask, standard, template, registration) > 0.5
