@@ -7,7 +7,7 @@ rule map_to_template:
     """Bring one map of one person to the fusion grid, with one interpolation."""
     input:
         unpack(map_inputs),
-        template=rules.template_final.output.template,
+        template=rules.template_mask.output.mask,  # the grid is the template's, centred on its brain
     output:
         subject_path("fusion", "space-study_desc-{modality}_map.nii.gz"),
     log:
@@ -36,7 +36,6 @@ rule grid_mask:
     """Bring the template's brain mask to the fusion grid."""
     input:
         mask=rules.template_mask.output.mask,
-        template=rules.template_final.output.template,
     output:
         "<results>/volumes/mask.nii.gz",
     log:
@@ -52,7 +51,7 @@ rule grid_mask:
     params:
         settings=settings("grid_mask", **GRID),
     shell:
-        "python -m neurostrata grid-mask --mask {input.mask:q} --template {input.template:q}"
+        "python -m neurostrata grid-mask --mask {input.mask:q} --template {input.mask:q}"
         " --output {output:q} --settings {params.settings:q} > {log:q} 2>&1"
 
 

@@ -1,0 +1,1 @@
+"""Images: preparation, registration, template, maps, volumes."""
