@@ -13,6 +13,7 @@ from report_fixture import make_results
 
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import read_json
+from neurostrata.core.tables import read_table, write_table
 from neurostrata.report.commands import provenance, report, subject_page
 
 
@@ -172,6 +173,7 @@ def test_exclusions_missing_data_and_people_who_drop_out_are_listed(
     assert "22 of 24 people of the cohort took part in this experiment; 2 did not" in text
     assert "Policy for missing values: median" in text
     assert "Pages of single people: 22 people have no page" in text
+    assert "Whether the clusters exist: they were not compared" in text
 
 
 def test_rebuilding_gives_the_same_bytes_and_leaves_no_old_figures(
@@ -210,7 +212,13 @@ def test_no_clusters_no_phenotypes_no_template(tmp_path: Path) -> None:
         for name in ("comparisons.tsv", "repartition.tsv", "null.npz", "profiles.tsv"):
             (experiment / "strata" / name).unlink()
     config["phenotypes"] = {"tables": []}
+    # The mean image decodes better than the model: the verdict must say so.
+    table = results / "experiments" / "jac-ndi" / "reconstruction.tsv"
+    frame = read_table(table)
+    frame.loc[frame["method"] == "mean_image", "mse"] = 1e-5
+    write_table(table, frame)
     text = build(results, config).flat()
+    assert "decodes JAC and NDI of people it has not seen no better than the mean training image" in text
     assert "No phenotypes: no phenotype table is configured" in text
 
 

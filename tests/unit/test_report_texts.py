@@ -13,6 +13,7 @@ from neurostrata.core.config import load_schema, section_defaults
 from neurostrata.report.blocks import count, format_number, format_p, frame_table, join_words
 from neurostrata.report.demographics import availability, demographics_table, keyed
 from neurostrata.report.methods import deviations, methods_paragraphs, training_values
+from neurostrata.report.sections_reconstruction import better_baselines
 from neurostrata.report.verdict import judge, overall, small_clusters
 
 
@@ -214,6 +215,20 @@ def test_low_silhouettes_and_skip_connections_are_cautioned() -> None:
 
 def test_no_experiment_is_an_answer_too() -> None:
     assert overall([]).startswith("No experiment was run")
+
+
+def test_a_model_that_is_beaten_by_its_baselines_is_named() -> None:
+    frame = pd.DataFrame(
+        {
+            "method": ["ae", "ae", "mean_image", "mean_image", "pca", "pca"],
+            "modality": ["jac", "ndi"] * 3,
+            "mse": [0.2, 0.1, 0.3, 0.1, 0.1, np.nan],
+        }
+    )
+    assert better_baselines(frame, ["ae", "mean_image", "pca"], ["jac", "ndi"]) == [
+        ("jac", "pca", 0.1, 0.2),
+        ("ndi", "mean_image", 0.1, 0.1),
+    ]
 
 
 def test_methods_follow_the_configuration() -> None:

@@ -46,6 +46,7 @@ def slice_rows(
     window: tuple[float, float] | None = None,
     label: str = "",
     logarithmic: bool = False,
+    inside_only: bool = False,
     width: float = 10.0,
 ) -> Figure:
     """Draw slices of a volume in three planes, one row; a second row for a volume to compare with.
@@ -68,6 +69,8 @@ def slice_rows(
         Of the colour bar; without one there is no bar.
     logarithmic
         Draw log2 of the values: for Jacobians, where 2 and 1/2 are equally far from 1.
+    inside_only
+        Leave what is outside the mask black.
     width
         In inches.
     """
@@ -98,6 +101,8 @@ def slice_rows(
                         values = np.log2(np.where(values > 0, values, np.nan))
                 if inside is not None and (logarithmic or colours != "gray"):
                     values = np.where(inside, values, np.nan)
+                elif inside is not None and inside_only:
+                    values = np.where(inside, values, low)
                 picture = panel.imshow(
                     values, cmap=colours, vmin=low, vmax=high, origin="lower", aspect=aspect
                 )

@@ -15,7 +15,7 @@ from neurostrata.report.page import Page
 from neurostrata.report.pages import write_page
 from neurostrata.report.sections_closing import methods_section, people_table, provenance_section
 from neurostrata.report.sections_phenotypes import factor_meanings, phenotypes_section
-from neurostrata.report.sections_reconstruction import decoding_section, experiment_decoding
+from neurostrata.report.sections_reconstruction import decoding_caution, decoding_section, experiment_decoding
 from neurostrata.report.sections_strata import strata_section
 from neurostrata.report.sections_study import cohort_section, template_section, volumes_section
 from neurostrata.report.study import Study
@@ -124,6 +124,8 @@ def write_index(study: Study, output: Path) -> None:
     meanings = factor_meanings(page)
     experiments = study.experiments()
     verdicts = [experiment_verdict(study, e, c, meanings) for e, c in experiments]
+    for verdict, (experiment, config) in zip(verdicts, experiments):
+        verdict.cautions.extend(filter(None, [decoding_caution(page, experiment, config)]))
     sections = [
         cohort_section(page),
         template_section(page),
@@ -132,6 +134,16 @@ def write_index(study: Study, output: Path) -> None:
         decoding_section(page),
         *(_experiment_section(page, e, c, v, meanings) for (e, c), v in zip(experiments, verdicts)),
     ]
+    if any((verdict.clusters or 0) > 1 for verdict in verdicts):
+        study.note(
+            "Whether the clusters exist", "they were not compared with those of data without any groups"
+        )
+        study.note("Stability of the clusters", "people were not resampled")
+    if any(verdict.tested for verdict in verdicts):
+        study.note(
+            "Comparisons adjusted for age, sex, head size, site and image quality",
+            "differences between clusters may stem from any of these",
+        )
     if not experiments:
         study.note("Experiments", "none is configured and none was found under experiments/")
     people = Section("people", "People")
@@ -177,10 +189,11 @@ def _after_verdict(study: Study, verdicts: list[Verdict]) -> list[Text]:
     if any(verdict.tested for verdict in verdicts):
         blocks.append(Text(f"How to read this: {REPARTITION_NOTE} {EMBEDDING_NOTE}", kind="note"))
     if study.missing:
-        what = "piece is" if len(study.missing) == 1 else "pieces are"
+        one = len(study.missing) == 1
+        what = "piece is missing or was" if one else "pieces are missing or were"
         blocks.append(
             Text(
-                f"{len(study.missing)} {what} missing or was not run; see “Not run or missing” below.",
+                f"{len(study.missing)} {what} not run; see “Not run or missing” below.",
                 kind="note",
             )
         )

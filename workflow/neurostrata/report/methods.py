@@ -45,7 +45,7 @@ def anatomy_text(config: Config) -> str:
         )
         if get(template, "tolerance"):
             text += (
-                f" Building ended early once the template changed by at most {format_setting(template['tolerance'])} of its mean "
+                f" Building ends early once the template changes by at most {format_setting(template['tolerance'])} of its mean "
                 "brightness."
             )
         parts.append(text)

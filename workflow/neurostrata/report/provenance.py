@@ -142,10 +142,13 @@ def _image_digests(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def engines(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return which programs and models did the work."""
+    sources = {
+        str(d.get("from")) for d in (config.get("modalities") or {}).values() if isinstance(d, Mapping)
+    }
     noddi = (config.get("diffusion") or {}).get("noddi") or {}
     return {
         "registration": (config.get("registration") or {}).get("engine"),
-        "noddi": noddi.get("engine"),
+        "noddi": noddi.get("engine") if "noddi" in sources else None,
         "models": sorted({str(e.get("model")) for e in config.get("experiments") or []}),
     }
 

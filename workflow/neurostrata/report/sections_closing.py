@@ -121,7 +121,9 @@ def provenance_section(page: Page) -> Section:
     section.add(
         Code(
             "The whole configuration, defaults filled in",
-            yaml.safe_dump(_plain(study.config), sort_keys=False, allow_unicode=True, width=110),
+            yaml.safe_dump(
+                _plain(study.config), sort_keys=False, allow_unicode=True, width=110, default_flow_style=None
+            ),
         )
     )
     return section
@@ -140,7 +142,7 @@ def _input_rows(inputs: dict[str, Any]) -> list[dict[str, Any]]:
     for name, digest in inputs.items():
         if name == "images":
             for column, group in digest.items():
-                if isinstance(group, dict):
+                if isinstance(group, dict) and (group.get("files") or group.get("unreadable")):
                     rows.append(
                         {
                             "input": f"images: {column}",

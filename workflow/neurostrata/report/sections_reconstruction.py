@@ -17,6 +17,7 @@ from neurostrata.report.blocks import (
     count,
     format_number,
     frame_table,
+    join_words,
     model_name,
 )
 from neurostrata.report.layout import Experiment
@@ -187,7 +188,9 @@ def experiment_decoding(page: Page, experiment: Experiment, config: Mapping[str,
     _examples(page, section, experiment, config, why)
     path = experiment.file("reconstruction.tsv")
     frame = study.table(path, f"Decoding measures of {experiment.name}", NEEDED, why)
-    if frame is not None:
+    if frame is None:
+        section.add(Text(f"Not evaluated: {why or 'reconstruction.tsv was not made'}.", kind="note"))
+    else:
         methods, modalities = ordered_methods(frame, config), modality_order(frame, config)
         own = frame[frame["method"] == methods[0]]
         n_folds = own["fold"].nunique()
@@ -271,21 +274,49 @@ _MEASURES = {
 }
 
 
+def better_baselines(
+    frame: pd.DataFrame, methods: list[str], modalities: list[str]
+) -> list[tuple[str, str, float, float]]:
+    """Return where a baseline has the lower (or equal) median MSE: modality, baseline, its median, the model's."""
+    medians = {
+        (str(method), str(modality)): float(part.median())
+        for (method, modality), part in frame.groupby(["method", "modality"])["mse"]
+    }
+    found = []
+    for modality in modalities:
+        ours = medians.get((methods[0], modality), np.nan)
+        for other in methods[1:]:
+            theirs = medians.get((other, modality), np.nan)
+            if theirs <= ours:
+                found.append((modality, other, theirs, ours))
+    return found
+
+
+def decoding_caution(page: Page, experiment: Experiment, config: Mapping[str, Any]) -> str:
+    """Return a sentence for the verdict when the model decodes no better than the mean training image, else ""."""
+    frame = page.study.table(experiment.file("reconstruction.tsv"), columns=NEEDED)
+    if frame is None:
+        return ""
+    lost = better_baselines(frame, ordered_methods(frame, config), modality_order(frame, config))
+    modalities = [modality.upper() for modality, other, _, _ in lost if other == "mean_image"]
+    if not modalities:
+        return ""
+    return (
+        f"The model decodes {join_words(modalities)} of people it has not seen no better than the mean training image does: its "
+        "embedding then holds little that is particular to a person."
+    )
+
+
 def beats_baselines(
     frame: pd.DataFrame, methods: list[str], modalities: list[str], page: Page, path: Any
 ) -> Text | None:
     """Return a sentence on whether the model decodes unseen people better than its baselines do."""
     if len(methods) < 2:
         return None
-    medians = frame.groupby(["method", "modality"])["mse"].median()
     worse = [
-        f"{modality.upper()} ({model_name(other)} {format_number(medians[other, modality], 2)}, "
-        f"{model_name(methods[0])} {format_number(medians[methods[0], modality], 2)})"
-        for modality in modalities
-        for other in methods[1:]
-        if (other, modality) in medians.index
-        and (methods[0], modality) in medians.index
-        and medians[other, modality] <= medians[methods[0], modality]
+        f"{modality.upper()} ({model_name(other)} {format_number(theirs, 2)}, "
+        f"{model_name(methods[0])} {format_number(ours, 2)})"
+        for modality, other, theirs, ours in better_baselines(frame, methods, modalities)
     ]
     if not worse:
         names = " and the ".join(model_name(method) for method in methods[1:])

@@ -136,14 +136,21 @@ def subject_sections(page: Page, subject: str) -> list[Section]:
         sections.append(maps)
 
     fusion = Section("fusion", "Maps as the models see them")
+    grid_mask = try_volume(tree.volume("mask.nii.gz"))
     for path in tree.fusion_maps(subject):
         volume = try_volume(path)
         if volume is None:
             continue
+        outline = grid_mask if grid_mask is not None and grid_mask.data.shape == volume.data.shape else None
         modality = path.name.split("_desc-")[1].removesuffix("_map.nii.gz")
         fusion.add(
             page.figure(
-                slice_rows(volume, window=display_range(volume)),
+                slice_rows(
+                    volume,
+                    outline=outline,
+                    window=display_range(volume, outline.data if outline is not None else None),
+                    inside_only=True,
+                ),
                 f"{folder}/fusion-{modality}.png",
                 f"{modality.upper()} on the fusion grid",
                 f"{_voxels(volume)}, before scaling to [0, 1].",

@@ -300,6 +300,8 @@ def overall(verdicts: Sequence[Verdict]) -> str:
             f"({join_words([verdict.name for verdict in found])})."
         )
     if not judged:
-        return f"Of {many}, none reached a comparison of phenotypes between clusters; nothing can be said about strata."
+        who = f"None of {many}" if len(verdicts) > 1 else "The one experiment has not"
+        verb = " has" if len(verdicts) > 1 else ""
+        return f"{who}{verb} reached a comparison of phenotypes between clusters; nothing can be said about strata."
     where = f"any of {many}" if len(verdicts) > 1 else "the one experiment that ran"
     return f"Nothing was found: in {where}, no phenotypic factor differs between the clusters derived from the images."
