@@ -210,7 +210,10 @@ class VolumeSet:
     def load(self) -> None:
         """Read and scale everybody now and keep them in memory."""
         if self._memory is None:
-            self._memory = np.stack([self[i] for i in range(len(self))])
+            memory = np.empty((len(self), len(self.volumes), *self.shape), np.float32)
+            for index in range(len(self)):
+                memory[index] = self[index]
+            self._memory = memory
 
     def mean(self) -> np.ndarray:
         """Return the mean image of these people, shape (modalities, x, y, z), float32."""

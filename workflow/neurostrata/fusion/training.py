@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader, Sampler
 from neurostrata.core.errors import UserError
 from neurostrata.fusion.data import VolumeSet
 from neurostrata.fusion.interface import TrainingSettings
+from neurostrata.versions import VERSIONS
 
 if TYPE_CHECKING:
     from neurostrata.fusion.network import NetworkModel
@@ -107,7 +108,6 @@ class TrainingModule(lightning.LightningModule):
                 "seconds": time.monotonic() - self._started,
             }
         )
-
         self._report()
 
     def _report(self) -> None:
@@ -151,6 +151,7 @@ def run_digest(model: NetworkModel, people: VolumeSet, training: TrainingSetting
         )
     facts = {
         "model": model.name,
+        "version": VERSIONS["train"],
         "options": model.options,
         "shape": model.shape,
         "seed": [model.seed, training.seed],
