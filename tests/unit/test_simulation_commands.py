@@ -137,12 +137,12 @@ def test_null_link_moves_whole_rows_of_answers(tmp_path):
         tables[name] = read_table(tmp_path / str(name) / "phenotypes.tsv")
         scores[name] = read_table(tmp_path / str(name) / "truth" / "factor_scores.tsv")
     source = [p.questionnaires_of for p in people]
-    items = tables[True].columns[3:]
+    items = tables[True].columns[4:]
     pd.testing.assert_frame_equal(
         tables[True][items], tables[False][items].iloc[source].reset_index(drop=True)
     )
-    # age and sex stay with the person
-    assert tables[True]["age"].equals(tables[False]["age"])
+    for column in ("age", "sex", "site"):  # these stay with the person
+        assert tables[True][column].equals(tables[False][column])
     stratum = np.array([p.stratum for p in people])
 
     def between(table):

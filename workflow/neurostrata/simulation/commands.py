@@ -39,7 +39,7 @@ from neurostrata.simulation.t1w import make_t1w
 from neurostrata.simulation.templates import load_templates
 
 #: Raised when the same options give other files than before.
-_RECIPE = 1
+_RECIPE = 2
 
 _COHORT_COLUMNS = {
     "subject": "id",
@@ -177,11 +177,12 @@ def _write_questionnaires(output: Path, people: list[Person], settings: Settings
     table.insert(0, "subject", subjects)
     table.insert(1, "age", [p.age for p in people])
     table.insert(2, "sex", ["F" if p.female else "M" for p in people])
+    table.insert(3, "site", [SITES[p.site] for p in people])
     write_table(
         output / "phenotypes.tsv",
         table,
-        {"subject": "id", "age": "years", "sex": "F or M"}
-        | dict.fromkeys(table.columns[3:], "score, mean 50 and standard deviation 10 in the population"),
+        {"subject": "id", "age": "years", "sex": "F or M", "site": "scanner"}
+        | dict.fromkeys(table.columns[4:], "score, mean 50 and standard deviation 10 in the population"),
     )
     names = [f"planted_{k + 1:02d}" for k in range(scores.shape[1])]
     folder = output / "truth"
@@ -189,7 +190,7 @@ def _write_questionnaires(output: Path, people: list[Person], settings: Settings
     true_scores.insert(0, "subject", subjects)
     write_table(folder / "factor_scores.tsv", true_scores, {"subject": "id, of the row in phenotypes.tsv"})
     frame = pd.DataFrame(loadings, columns=names)
-    frame.insert(0, "variable", list(table.columns[3:]))
+    frame.insert(0, "variable", list(table.columns[4:]))
     write_table(folder / "loadings.tsv", frame, {"variable": "column of phenotypes.tsv"})
     frame = pd.DataFrame(shifts, columns=names)
     frame.insert(0, "group", np.arange(1, len(shifts) + 1))
@@ -302,7 +303,7 @@ def simulate(
     site_only
         The sites carry the planted differences, of images and factors, instead of the strata.
     null_link
-        Everybody's questionnaires are those of another person of the cohort (age and sex stay).
+        Everybody's questionnaires are those of another person of the cohort (age, sex and site stay).
     strata
         Number of strata.
     noise
