@@ -90,10 +90,9 @@ def smallest_q(cohort: Cohort, draws: int, seed: int) -> dict[str, float]:
     for name, families in (("repartition", cohort.families), ("blind", [""] * len(scores))):
         test = repartition(scores, clustering.clusters, families, draws, seed)
         found[name] = smallest(benjamini_hochberg(test.p))
-        frame = pd.DataFrame({"factor": table.columns, "p_repartition": test.p, "q_repartition": test.p})
-    comparisons = compare_clusters(
-        pd.Series(clustering.clusters, index=people), table, frame, settings["comparisons"]
-    )
+    clusters = pd.Series(clustering.clusters, index=people)
+    nothing = pd.DataFrame(columns=["factor", "p_repartition", "q_repartition"])
+    comparisons = compare_clusters(clusters, table, nothing, settings["comparisons"])
     found["kruskal"] = smallest(comparisons["q"].to_numpy(dtype=float))
     return found
 

@@ -23,7 +23,7 @@ from neurostrata.strata.kruskal import (
 COLUMNS = {
     "factor": "name of the factor",
     "h": "Kruskal-Wallis H, corrected for ties",
-    "p": "its p-value by the chi-square distribution; takes people as independent",
+    "p": "its p-value by the chi-square distribution; takes people as independent, too small with relatives",
     "q": "Benjamini-Hochberg false-discovery rate of p over the factors",
     "eta2": "effect size (H - k + 1) / (n - k), at least 0",
     "eta2_low": "lower end of the interval of eta2 (inverted non-central chi-square)",
