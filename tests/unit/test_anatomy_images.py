@@ -140,6 +140,8 @@ def test_a_brain_is_told_from_a_head() -> None:
     extracted = phantoms.brain(phantoms.grid())
     assert looks_extracted(extracted)
     assert not looks_extracted(head())
+    ringing = np.random.default_rng(2).normal(0, 0.2, extracted.data.shape).astype(np.float32)
+    assert looks_extracted(Image(extracted.data + ringing, extracted.grid))
     mask, known = initial_mask(extracted, None, "auto", "x")
     assert known
     assert mask[20, 20, 20]

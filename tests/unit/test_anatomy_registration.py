@@ -17,8 +17,16 @@ from neurostrata.core.errors import UserError
 from neurostrata.imaging.engines import ENGINES, Job, iterations_per_level, load_engine
 from neurostrata.imaging.images import Image, apply_affine, write_image
 from neurostrata.imaging.jacobian import nonlinear_jacobian
-from neurostrata.imaging.registration import register_images, similarity, warp_image
-from neurostrata.imaging.transforms import displace, resample, write_affine, write_displacement
+from neurostrata.imaging.registration import Registration, balanced, register_images, similarity, warp_image
+from neurostrata.imaging.transforms import (
+    Displacement,
+    displace,
+    invert_displacement,
+    linear_part,
+    resample,
+    write_affine,
+    write_displacement,
+)
 
 # ITK reads it when it first counts threads; the command line sets it before anything is imported.
 os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
@@ -130,6 +138,34 @@ def test_same_seed_same_transform_and_nothing_left_behind(engine: str, tmp_path:
     assert np.array_equal(first.affine, second.affine)
     assert np.array_equal(first.warp.vectors, second.warp.vectors)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_balancing_keeps_the_map_and_takes_size_out_of_the_warp() -> None:
+    """A warp with a scale and a shear in it: they go to the affine, forwards and backwards."""
+    grid = phantoms.grid(40, 4.5, degrees=10)
+    mask = phantoms.brain(grid).data > 0
+    trend = np.array([[1.04, 0.01, 0, 2.0], [0, 1.02, 0.02, -1.0], [0, 0, 1.05, 0.5], [0, 0, 0, 1]])
+    points = grid.points()
+    vectors = apply_affine(trend, points + phantoms.bump(grid).vectors) - points
+    warp = Displacement(vectors.astype(np.float32), grid)
+    before = Registration(POSE, warp, invert_displacement(warp))
+    after = balanced(before, mask)
+    assert after.warp is not None
+    moved = apply_affine(POSE, displace(warp, points))
+    assert np.abs(apply_affine(after.affine, displace(after.warp, points)) - moved)[mask].max() < 1e-3
+    inner = points[mask]
+    person = apply_affine(POSE, displace(warp, inner))
+    for result in (before, after):
+        assert result.inverse_warp is not None
+        back = displace(result.inverse_warp, apply_affine(np.linalg.inv(result.affine), person))
+        assert np.abs(back - inner).mean() < 0.2
+    determinant = nonlinear_jacobian(after.warp)[mask]
+    assert abs(np.log(determinant).mean()) < 1e-3
+    left = linear_part(after.warp, mask)[:3, :3]
+    assert np.abs(left - np.eye(3) * np.trace(left) / 3).max() < 1e-3
+    total = np.log(np.linalg.det(after.affine[:3, :3]))
+    whole = np.log(nonlinear_jacobian(warp)[mask] * np.linalg.det(POSE[:3, :3]))
+    assert total == pytest.approx(whole.mean(), abs=1e-2)
 
 
 def test_linear_only_and_without_inverse() -> None:

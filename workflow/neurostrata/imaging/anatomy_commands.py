@@ -315,12 +315,14 @@ def register(
     moving = read_image(t1w, subject=subject, what="prepared T1w")
     fixed = read_image(template, what="template")
     brain = read_image(template_mask, what="template mask")
+    check_same_grid(fixed, brain, f"template {template}", f"template mask {template_mask}")
     result = register_images(
         fixed,
         Image(normalise_intensity(moving.data), moving.grid),
         settings,
         seed=settings["seed"],
         threads=threads,
+        balance_mask=brain.data > 0.5,
         label=subject,
     )
     assert result.warp is not None

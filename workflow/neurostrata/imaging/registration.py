@@ -10,15 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from neurostrata.core.errors import UserError
 from neurostrata.imaging.engines import Job, load_engine
-from neurostrata.imaging.images import Image, centre_of_mass, write_image
+from neurostrata.imaging.images import Grid, Image, apply_affine, centre_of_mass, foreground, write_image
+from neurostrata.imaging.jacobian import log_jacobian, nonlinear_jacobian
 from neurostrata.imaging.transforms import (
     Displacement,
+    inverse_with_linear_part,
+    linear_part,
     read_affine,
     read_displacement,
     resample,
+    without_linear_part,
     write_affine,
 )
 
@@ -61,6 +66,7 @@ def register_images(
     linear_only: bool = False,
     coarse: bool = False,
     inverse: bool = True,
+    balance_mask: np.ndarray | None = None,
     label: str = "",
 ) -> Registration:
     """Register `moving` to `fixed` with the engine that the settings name.
@@ -70,7 +76,7 @@ def register_images(
     fixed, moving
         The images, each on its own grid.
     settings
-        Section ``registration``: ``engine`` and one entry of options per engine.
+        Section ``registration``: ``engine``, ``balance`` and one entry of options per engine.
     seed, threads
         Handed to the engine. The same seed and threads give the same transform.
     fixed_mask
@@ -81,6 +87,8 @@ def register_images(
         Only the affine; or leave out the full-resolution level.
     inverse
         Whether the inverse warp is wanted too.
+    balance_mask
+        (X, Y, Z) bool on the fixed grid: where :func:`balanced` looks; None is the fixed image's foreground.
     label
         Whose image this is, for messages.
 
@@ -126,7 +134,40 @@ def register_images(
         warp = None if linear_only else read_displacement(job.warp)
         backward = None if job.inverse_warp is None else read_displacement(job.inverse_warp)
     _check_result(affine, warp, label)
-    return Registration(affine, warp, backward)
+    result = Registration(affine, warp, backward)
+    if not settings["balance"]:
+        return result
+    return balanced(result, foreground(fixed.data) if balance_mask is None else balance_mask)
+
+
+def balanced(registration: Registration, mask: np.ndarray) -> Registration:
+    """Move what is linear in the warp to the affine; the map as a whole stays what it was.
+
+    Engines stop their affine step early, each with its own bias (on small images greedy's came out about
+    2% too small in volume, for everybody). The warp then makes up for it, and the "non-linear" Jacobian
+    carries a global scale that has nothing to do with the person. Afterwards the warp has no linear trend
+    in the mask, up to a scale that is chosen so that its mean log-Jacobian there is 0: the person's overall
+    size is in the affine's determinant, and nowhere else.
+
+    Parameters
+    ----------
+    registration
+        With or without warp; without one it is returned as it is.
+    mask
+        (X, Y, Z) bool on the warp's grid: where the linear part is fitted by least squares.
+    """
+    if registration.warp is None or mask.sum() < 100:
+        return registration
+    warp = registration.warp
+    linear = linear_part(warp, mask)
+    left = float(log_jacobian(nonlinear_jacobian(without_linear_part(warp, linear)))[mask].mean())
+    linear = linear @ scaling(np.exp(left / 3), warp.grid, mask)
+    inverse = registration.inverse_warp
+    return Registration(
+        registration.affine @ linear,
+        without_linear_part(warp, linear),
+        None if inverse is None else inverse_with_linear_part(inverse, linear),
+    )
 
 
 def _check_result(affine: np.ndarray, warp: Displacement | None, label: str) -> None:
@@ -136,6 +177,14 @@ def _check_result(affine: np.ndarray, warp: Displacement | None, label: str) -> 
         raise UserError(f"{place}the registration failed: its affine is unusable; {advice}")
     if warp is not None and not np.isfinite(warp.vectors).all():
         raise UserError(f"{place}the registration failed: its warp has NaN; {advice}")
+
+
+def scaling(factor: float, grid: Grid, mask: np.ndarray) -> np.ndarray:
+    """Scaling (4, 4) by a factor about the centre of a mask."""
+    centre = apply_affine(grid.affine, np.array(ndimage.center_of_mass(mask)))
+    matrix = np.diag([factor, factor, factor, 1.0])
+    matrix[:3, 3] = centre * (1 - factor)
+    return matrix
 
 
 def warp_image(moving: Image, fixed: Image, registration: Registration, order: int = 1) -> np.ndarray:

@@ -170,6 +170,39 @@ def resample_to_person(
     return result
 
 
+def linear_part(field: Displacement, mask: np.ndarray) -> np.ndarray:
+    """Least-squares affine (4, 4) of x -> x + u(x) over the voxels of a mask."""
+    total, mixed = np.zeros((4, 4)), np.zeros((4, 3))
+    for start, stop in field.grid.slabs():
+        inside = mask[start:stop]
+        points = field.grid.points(start, stop)[inside]
+        extended = np.column_stack([points, np.ones(len(points))])
+        total += extended.T @ extended
+        mixed += extended.T @ (points + field.vectors[start:stop][inside])
+    matrix = np.eye(4)
+    matrix[:3] = np.linalg.solve(total, mixed).T
+    return matrix
+
+
+def without_linear_part(field: Displacement, linear: np.ndarray) -> Displacement:
+    """Displacement of x -> L^-1(x + u(x)): with A L in the affine's place the whole map stays as it was."""
+    vectors = np.empty_like(field.vectors)
+    back = np.linalg.inv(linear)
+    for start, stop in field.grid.slabs():
+        points = field.grid.points(start, stop)
+        vectors[start:stop] = apply_affine(back, points + field.vectors[start:stop]) - points
+    return Displacement(vectors, field.grid)
+
+
+def inverse_with_linear_part(inverse: Displacement, linear: np.ndarray) -> Displacement:
+    """Inverse of :func:`without_linear_part`'s map, z -> L z + v(L z), as a displacement."""
+    vectors = np.empty_like(inverse.vectors)
+    for start, stop in inverse.grid.slabs():
+        points = inverse.grid.points(start, stop)
+        vectors[start:stop] = displace(inverse, apply_affine(linear, points)) - points
+    return Displacement(vectors, inverse.grid)
+
+
 def rigid_and_stretch(affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Split the linear part M = R S by polar decomposition: R a rotation, S symmetric positive definite."""
     u, singular, vt = np.linalg.svd(affine[:3, :3])
