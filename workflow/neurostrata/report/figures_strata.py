@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
 from neurostrata.report.figures_phenotypes import factor_label
@@ -135,7 +136,7 @@ def clusters_figure(
         if tsne is not None:
             merged = tsne.merge(clusters, on="subject", how="inner")
             axis = axes[1]
-            area = float(np.clip(9000 / max(len(merged), 1), 6, 46))
+            area = float(np.clip(12000 / max(len(merged), 1), 9, 46))
             for number in numbers:
                 part = merged[merged["cluster"] == number]
                 colour, marker = cluster_style(number)
@@ -164,12 +165,15 @@ def clusters_figure(
             axis.set(xticks=[], yticks=[])
             axis.margins(0.06)
             if len(numbers) <= 27:
-                axis.legend(
+                legend = axis.legend(
                     title="cluster",
                     loc="center left",
                     bbox_to_anchor=(1.0, 0.5),
                     ncols=1 if len(numbers) <= 13 else 2,
                 )
+                for handle in legend.legend_handles:
+                    if isinstance(handle, PathCollection):  # big enough to tell shapes apart
+                        handle.set_sizes([34])
     return figure
 
 
