@@ -25,6 +25,7 @@ rule subject_page:
         ),
         rules.template_final.output.template,
         rules.template_mask.output.mask,
+        rules.grid_mask.output,
     output:
         "<results>/report/subjects/sub-{subject}.html",
     log:
@@ -84,7 +85,15 @@ rule report:
         STRATA_OUTPUTS,
         rules.provenance.output,
     output:
-        "<results>/report/index.html",
+        page="<results>/report/index.html",
+        figures=report(
+            directory("<results>/report/figures"),
+            patterns=["{part}/{figure}.svg", "{part}/{figure}.png"],
+            caption="../report/figure.rst",
+            category="Figures",
+            subcategory="{part}",
+            labels={"figure": "{figure}"},
+        ),
     log:
         "<logs>/report.log",
     benchmark:
@@ -98,7 +107,8 @@ rule report:
     params:
         settings=REPORT_SETTINGS,
     shell:
-        'python -m neurostrata report --results "$(dirname {output:q})/.." --output {output:q}'
+        'mkdir -p {output.figures:q}; python -m neurostrata report --results "$(dirname {output.page:q})/.."'
+        " --output {output.page:q}"
         " --settings {params.settings:q} > {log:q} 2>&1"
 
 
