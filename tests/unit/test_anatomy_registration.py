@@ -170,10 +170,19 @@ def test_balancing_keeps_the_map_and_takes_size_out_of_the_warp() -> None:
 
 def test_linear_only_and_without_inverse() -> None:
     fixed, moving = pair("plain")
-    linear = register_images(fixed, moving, settings("greedy"), linear_only=True)
+    linear = register_images(fixed, moving, settings("greedy"), steps="linear")
     assert linear.warp is None
     assert linear.inverse_warp is None
     assert np.abs(linear.affine - POSE)[:3, :3].max() < 0.1
+    kept = register_images(
+        fixed,
+        moving,
+        {**settings("greedy"), "balance": False},
+        initial=POSE,
+        steps="deformation",
+        inverse=False,
+    )
+    assert np.allclose(kept.affine, POSE)
     forward = register_images(fixed, moving, settings("greedy"), inverse=False, coarse=True)
     assert forward.warp is not None
     assert forward.inverse_warp is None

@@ -24,6 +24,9 @@ from neurostrata.imaging.transforms import resample_to_person
 #: Where MNI152 has its lateral ventricles and white matter around them (mm): a box that any mask holds.
 _VENTRICLE_BOX = np.array([[-24.0, -40.0, 2.0], [24.0, 20.0, 26.0]])
 
+#: Volume of a template over MNI152's (a large adult's brain) between a newborn's and the impossible.
+_SCALES = (0.1, 1.6)
+
 #: How far above a head's centre of mass its brain's is looked for (mm).
 _START_HEIGHTS_MM = (0.0, 20.0, 40.0)
 
@@ -72,15 +75,16 @@ def _best_start(
     standard: Standard,
     template: Image,
     settings: Mapping[str, Any],
-    around: np.ndarray,
     seed: int,
     threads: int,
 ) -> np.ndarray:
     """Affine from MNI152's brain into a head, the best of several starts.
 
     Face and neck pull a head's centre of mass below its brain's, by an amount that depends on the field
-    of view, so the search begins at several heights.
+    of view, so the search begins at several heights. The similarity is looked at well inside the brain:
+    were its edge in view, it would be fitted to the head's.
     """
+    inner = ndimage.binary_erosion(standard.mask, iterations=_voxels(6, standard.brain))
     best, best_similarity = np.eye(4), -np.inf
     for height in _START_HEIGHTS_MM:
         start = centre_of_mass_shift(standard.brain, template)
@@ -91,9 +95,9 @@ def _best_start(
             settings,
             seed=seed,
             threads=threads,
-            fixed_mask=around,
+            fixed_mask=inner,
             initial=start,
-            linear_only=True,
+            steps="linear",
             coarse=True,
             label="template",
         )
@@ -115,7 +119,7 @@ def template_priors(
     """Brain mask and GM, WM, CSF priors on the template's grid.
 
     MNI152 is the fixed image and the template the moving one, so that with a skull in the template the
-    similarity is looked at around MNI's brain only. The inverse transform brings mask and maps back.
+    similarity is looked at in MNI's brain only. The inverse transform brings mask and maps back.
 
     Parameters
     ----------
@@ -134,21 +138,21 @@ def template_priors(
     Raises
     ------
     UserError
-        When the mask leaves out the ventricles: the registration to MNI152 has failed.
+        When the mask leaves out the ventricles or is far too large or small: the registration to MNI152 has failed.
     """
     standard = standard or load_standard(2 if template.grid.spacing.min() < 2.5 else 3)
-    around = ndimage.binary_dilation(standard.mask, iterations=3)
     initial = None
     if not skull_stripped:
-        initial = _best_start(standard, template, settings, around, seed, threads)
+        initial = _best_start(standard, template, settings, seed, threads)
     registration = register_images(
         standard.brain,
         template,
         settings,
         seed=seed,
         threads=threads,
-        fixed_mask=None if skull_stripped else around,
+        fixed_mask=None if skull_stripped else ndimage.binary_dilation(standard.mask),
         initial=initial,
+        steps="all" if initial is None else "deformation",
         label="template",
     )
     mask = _project(standard.mask, standard, template, registration) > 0.5
@@ -163,9 +167,11 @@ def template_priors(
     points = grid.points()
     box[((points >= _VENTRICLE_BOX[0]) & (points <= _VENTRICLE_BOX[1])).all(axis=-1)] = True
     ventricles = _project(box, standard, template, registration) > 0.5
-    if not ventricles.any() or not mask[ventricles].mean() > 0.99:
+    scale = abs(np.linalg.det(registration.affine[:3, :3]))
+    if not ventricles.any() or mask[ventricles].mean() <= 0.99 or not _SCALES[0] < scale < _SCALES[1]:
         raise UserError(
-            "template: the brain mask leaves out the ventricles, so the registration to MNI152 has failed; "
+            "template: its brain mask leaves out the ventricles or has an impossible size, so the registration to "
+            "MNI152 has failed; "
             "look at template.nii.gz and at the brain extraction and orientation of the people in it"
         )
     grey = np.clip(_project(standard.grey, standard, template, registration), 0, 1)

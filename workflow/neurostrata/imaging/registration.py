@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from neurostrata.core.errors import UserError
-from neurostrata.imaging.engines import Job, load_engine
+from neurostrata.imaging.engines import Job, Steps, load_engine
 from neurostrata.imaging.images import Grid, Image, apply_affine, centre_of_mass, foreground, write_image
 from neurostrata.imaging.jacobian import log_jacobian, nonlinear_jacobian
 from neurostrata.imaging.transforms import (
@@ -63,7 +63,7 @@ def register_images(
     threads: int = 1,
     fixed_mask: np.ndarray | None = None,
     initial: np.ndarray | None = None,
-    linear_only: bool = False,
+    steps: Steps = "all",
     coarse: bool = False,
     inverse: bool = True,
     balance_mask: np.ndarray | None = None,
@@ -83,8 +83,10 @@ def register_images(
         (X, Y, Z) bool: the similarity is looked at only here.
     initial
         (4, 4) RAS matrix to begin with; None aligns the centres of mass.
-    linear_only, coarse
-        Only the affine; or leave out the full-resolution level.
+    steps
+        ``all``, ``linear`` (only the affine) or ``deformation`` (keep the initial affine).
+    coarse
+        Leave out the full-resolution level.
     inverse
         Whether the inverse warp is wanted too.
     balance_mask
@@ -113,12 +115,12 @@ def register_images(
             folder=folder,
             affine=folder / "result_affine.mat",
             warp=folder / "result_warp.nii.gz",
-            inverse_warp=folder / "result_inverse.nii.gz" if inverse and not linear_only else None,
+            inverse_warp=folder / "result_inverse.nii.gz" if inverse and steps != "linear" else None,
             options=settings[settings["engine"]],
             threads=threads,
             seed=seed,
             fixed_mask=folder / "fixed_mask.nii.gz" if fixed_mask is not None else None,
-            linear_only=linear_only,
+            steps=steps,
             coarse=coarse,
         )
         write_image(job.fixed, fixed.data, fixed.grid)
@@ -131,7 +133,7 @@ def register_images(
         os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(threads)
         engine(job)
         affine = read_affine(job.affine)
-        warp = None if linear_only else read_displacement(job.warp)
+        warp = None if steps == "linear" else read_displacement(job.warp)
         backward = None if job.inverse_warp is None else read_displacement(job.inverse_warp)
     _check_result(affine, warp, label)
     result = Registration(affine, warp, backward)

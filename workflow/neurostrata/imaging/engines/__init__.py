@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from neurostrata.core.errors import UserError
 
@@ -15,6 +15,8 @@ ENGINES = {
     "ants": "neurostrata.imaging.engines.syn",
     "greedy": "neurostrata.imaging.engines.greedy",
 }
+
+Steps = Literal["all", "linear", "deformation"]
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,9 @@ class Job:
         The engine's own section of the configuration.
     fixed_mask
         The similarity is looked at only here; None is everywhere.
-    linear_only
-        Stop after the affine; no displacement fields are written.
+    steps
+        ``all``; ``linear``: stop after the affine, no displacement fields are written; ``deformation``: take
+        the initial affine as it is.
     coarse
         Leave out the iterations at full resolution, of the affine and of the deformation.
     """
@@ -54,7 +57,7 @@ class Job:
     threads: int = 1
     seed: int = 1
     fixed_mask: Path | None = None
-    linear_only: bool = False
+    steps: Steps = "all"
     coarse: bool = False
 
 

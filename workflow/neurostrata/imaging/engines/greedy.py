@@ -44,7 +44,8 @@ def run(job: Job) -> None:
 
     previous = job.folder / "initial.mat"
     write_greedy_affine(previous, read_affine(job.initial))
-    for name, freedom in (("rigid", 6), ("similarity", 7), ("affine", 12)):
+    linear = (("rigid", 6), ("similarity", 7), ("affine", 12)) if job.steps != "deformation" else ()
+    for name, freedom in linear:
         current = job.folder / f"{name}.mat"
         iterations = _levels(options[f"{name}_iterations"], job.coarse)
         execute(
@@ -52,7 +53,7 @@ def run(job: Job) -> None:
         )
         previous = current
     write_affine(job.affine, read_greedy_affine(previous))
-    if job.linear_only:
+    if job.steps == "linear":
         return
     # -wp 0: without it greedy rounds the field to a tenth of a voxel, which shows in the Jacobian.
     execute(

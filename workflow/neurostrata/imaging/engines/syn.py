@@ -50,7 +50,7 @@ def arguments(job: Job) -> list[str]:
         *("--collapse-output-transforms", "1"),
         *("--initial-moving-transform", str(job.initial)),
     ]
-    for name in ("Rigid", "Similarity", "Affine"):
+    for name in ("Rigid", "Similarity", "Affine") if job.steps != "deformation" else ():
         words += [
             *("--transform", f"{name}[{options['linear_gradient_step']:g}]"),
             *("--metric", f"MI[{pair},1,32,Regular,{options['linear_sampling']:g}]"),
@@ -60,7 +60,7 @@ def arguments(job: Job) -> list[str]:
         ]
         if job.fixed_mask is not None:
             words += ["--masks", f"[{job.fixed_mask},NULL]"]
-    if not job.linear_only:
+    if job.steps != "linear":
         iterations = iterations_per_level(options["iterations"], job.coarse)
         step, update, total = options["gradient_step"], options["flow_sigma"], options["total_sigma"]
         # Every voxel on a regular raster is every voxel: the dense evaluation, which gives the same numbers
@@ -88,7 +88,7 @@ def run(job: Job) -> None:
         job.folder / "ants_1Warp.nii.gz": job.warp,
         job.folder / "ants_1InverseWarp.nii.gz": job.inverse_warp,
     }
-    for source, target in list(produced.items())[: 1 if job.linear_only else 3]:
+    for source, target in list(produced.items())[: 1 if job.steps == "linear" else 3]:
         if target is None:
             continue
         if (status not in (0, None)) or not source.is_file():
