@@ -51,8 +51,8 @@ env-dev: $(VENV)/.requirements-dev
 
 # -------------------------------------------------------------------------------------------- demo
 demo: env
-	$(call timed,simulate,if [ ! -e $(DEMO)/cohort/cohort.tsv ]; then python -m neurostrata simulate --output $(DEMO)/cohort --threads $(CORES); fi)
-	$(call timed,workflow,snakemake --directory $(DEMO) --configfile config/demo.yaml --cores $(CORES) --quiet rules reason)
+	$(call timed,simulate,python -m neurostrata simulate --output "$(DEMO)/cohort" --dwi-resolution-mm 5 --threads $(CORES))
+	$(call timed,workflow,snakemake --directory $(DEMO) --configfile config/demo.yaml --cores $(CORES) --set-threads train=1 embed=1 evaluate=1 --quiet rules reason)
 	@python -m neurostrata summary --results $(DEMO)/results --truth $(DEMO)/cohort/truth
 
 # -------------------------------------------------------------------------------------------- tests

@@ -78,6 +78,8 @@ def _objects(schema: Any, place: str) -> Any:
         if "properties" in schema:
             yield place, schema
         for key, part in schema.items():
+            if key in ("if", "then", "else"):  # conditions between keys, not a place for keys
+                continue
             yield from _objects(part, f"{place}.{key}")
     elif isinstance(schema, list):
         for number, part in enumerate(schema):

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from neurostrata.cohort.check import HeaderCache, cohort_problems
+from neurostrata.cohort.study import Study, load_study
+from neurostrata.core.config import check_config
+from neurostrata.core.errors import UserError
+
+
+def config(**changes: Any) -> dict[str, Any]:
+    given = {
+        "cohort": {"sheet": "cohort.tsv"},
+        "modalities": {
+            "jac": {"from": "jacobian"},
+            "fa": {"from": "tensor", "measure": "fa"},
+            "icn": {"from": "column", "column": "icn", "space": "template", "components": 3},
+        },
+        "experiments": [
+            {"name": "a", "model": "pca", "modalities": ["jac", "fa"], "validation": {"folds": 2}},
+        ],
+    }
+    return check_config(given | changes)
+
+
+def people(count: int = 6, **cells: str) -> list[dict[str, str]]:
+    return [
+        {"subject": f"{n:02d}", "t1w": f"{n}.nii", "dwi": f"d{n}.nii", "bval": "b", "bvec": "v", **cells}
+        for n in range(1, count + 1)
+    ]
+
+
+def decision(subject: str, what: str = "exclude", modality: str = "") -> dict[str, str]:
+    return {"subject": subject, "modality": modality, "decision": what, "reason": "motion"}
+
+
+def test_who_takes_part_in_what() -> None:
+    rows = people()
+    rows[0]["template"] = "no"
+    rows[1]["dwi"] = ""
+    study = Study(
+        config(), rows, [decision("03"), decision("04", modality="fa"), decision("05", "exclude_template")]
+    )
+    assert study.template_members() == ["02", "03", "04", "06"]
+    assert study.people() == ["01", "02", "04", "05", "06"]
+    assert study.with_modality("jac") == ["01", "02", "04", "05", "06"]
+    assert study.with_modality("fa") == ["01", "05", "06"]
+    assert study.experiment_members("a") == ["01", "05", "06"]
+    assert study.used_modalities() == ["jac", "fa"]
+
+
+def test_everybody_left_out_is_listed_with_a_reason() -> None:
+    rows = people()
+    rows[1]["dwi"] = ""
+    table = Study(config(), rows, [decision("03")]).exclusions()
+    assert {"subject": "03", "modality": "all", "stage": "volumes", "reason": "motion"} in table
+    lacking = [row for row in table if row["subject"] == "02"]
+    assert [row["stage"] for row in lacking] == ["volumes", "experiment a"]
+    assert lacking[0]["reason"] == "no dwi in the cohort sheet"
+
+
+def test_components_are_modalities_and_one_decision_excludes_all_of_them() -> None:
+    experiments = [{"name": "a", "model": "pca", "modalities": ["icn1", "icn2"], "validation": {"folds": 2}}]
+    study = Study(config(experiments=experiments), people(icn="x.nii"), [decision("01", modality="icn")])
+    assert study.used_modalities() == ["icn1", "icn2"]
+    assert study.with_modality("icn2") == ["02", "03", "04", "05", "06"]
+
+
+def test_decisions_about_nobody_are_problems() -> None:
+    study = Study(config(qc="qc.tsv"), people(), [decision("99"), decision("01", modality="pet")])
+    text = "\n".join(study.decision_problems())
+    assert "subject 99 is not in the cohort" in text
+    assert "no such modality: 'pet'" in text
+
+
+def test_exactly_one_source_of_people() -> None:
+    with pytest.raises(UserError, match="exactly one of sheet, bids and hcp is wanted, sheet and hcp is set"):
+        load_study(config(cohort={"sheet": "a.tsv", "hcp": "b"}))
+
+
+@pytest.fixture
+def cohort(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
+    monkeypatch.chdir(tmp_path)
+    rows = people(4)
+    for row in rows:
+        nib.save(nib.Nifti1Image(np.ones((9, 9, 9), np.float32), np.eye(4)), row["t1w"])
+        nib.save(nib.Nifti1Image(np.ones((9, 9, 9, 7), np.float32), np.eye(4)), row["dwi"])
+    Path("b").write_text("0 " * 7)
+    Path("v").write_text(("0 " * 7 + "\n") * 3)
+    return rows
+
+
+def problems(rows: list[dict[str, str]], tmp_path: Path) -> list[str]:
+    return cohort_problems(Study(config(), rows), HeaderCache(tmp_path / "headers.json"))
+
+
+def test_a_sound_cohort_has_no_problems(cohort: list[dict[str, str]], tmp_path: Path) -> None:
+    assert problems(cohort, tmp_path) == []
+
+
+def test_headers_are_read_once(cohort: list[dict[str, str]], tmp_path: Path, monkeypatch: Any) -> None:
+    cache = HeaderCache(tmp_path / "headers.json")
+    cohort_problems(Study(config(), cohort), cache)
+    cache.save()
+    monkeypatch.setattr("nibabel.load", lambda path: pytest.fail(f"{path} was opened again"))
+    assert cohort_problems(Study(config(), cohort), HeaderCache(tmp_path / "headers.json")) == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda: Path("1.nii").write_bytes(Path("1.nii").read_bytes()[:900]), "01: t1w: 1.nii: is truncated"),
+        (lambda: Path("1.nii").write_bytes(b"no image"), "01: t1w: 1.nii: is not a readable NIfTI image"),
+        (
+            lambda: nib.save(nib.Nifti1Image(np.ones((9, 9, 9, 2)), np.eye(4)), "2.nii"),
+            "02: t1w: 2.nii: a 3-D image",
+        ),
+        (
+            lambda: nib.save(nib.Nifti1Image(np.ones((9, 9, 9)), np.eye(4)), "d3.nii"),
+            "03: dwi: d3.nii: a 4-D image",
+        ),
+        (lambda: Path("b").write_text("0 0 0"), "bval: b: 3 values for 7 volumes of d1.nii"),
+        (lambda: Path("b").write_text("0 zero"), "bval: b: is not a table of numbers"),
+        (lambda: Path("v").write_text("0 0\n1 1\n"), "bvec: v: 3 rows"),
+    ],
+)
+def test_spoiled_files(cohort: list[dict[str, str]], tmp_path: Path, spoil: Any, message: str) -> None:
+    spoil()
+    assert message in "\n".join(problems(cohort, tmp_path))
+
+
+def test_a_truncated_gzip_is_found(cohort: list[dict[str, str]], tmp_path: Path) -> None:
+    image = np.random.default_rng(0).normal(size=(20, 20, 20)).astype(np.float32)
+    nib.save(nib.Nifti1Image(image, np.eye(4)), "1.nii.gz")
+    cohort[0]["t1w"] = "1.nii.gz"
+    assert problems(cohort, tmp_path) == []
+    Path("1.nii.gz").write_bytes(Path("1.nii.gz").read_bytes()[:-5000])
+    assert "01: t1w: 1.nii.gz: is truncated" in "\n".join(problems(cohort, tmp_path))
+
+
+def test_a_mask_on_another_grid(cohort: list[dict[str, str]], tmp_path: Path) -> None:
+    nib.save(nib.Nifti1Image(np.ones((9, 9, 9), np.uint8), np.diag([2, 2, 2, 1.0])), "m.nii")
+    cohort[1]["t1w_mask"] = "m.nii"
+    assert problems(cohort, tmp_path) == ["subject 02: t1w_mask: m.nii: its affine is not that of t1w"]
+
+
+def test_too_few_people_for_the_folds(cohort: list[dict[str, str]], tmp_path: Path) -> None:
+    few = config(
+        experiments=[{"name": "a", "model": "pca", "modalities": ["jac"], "validation": {"folds": 3}}]
+    )
+    lines = cohort_problems(Study(few, cohort), HeaderCache(tmp_path / "h.json"))
+    assert lines == ["experiment a: 4 people are too few for 3 folds; set validation.folds to 2 or less"]
