@@ -60,7 +60,7 @@ def _read_facts(image: str, size: int) -> dict[str, Any]:
     import nibabel as nib
 
     try:
-        header = nib.load(image)
+        header: Any = nib.load(image)
         shape, affine = header.shape, header.affine
         wanted = int(header.dataobj.offset + np.prod(shape) * header.dataobj.dtype.itemsize)
     except (
