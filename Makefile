@@ -15,7 +15,7 @@ export PATH := $(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)/workflow
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help env env-dev demo test test-full lint unit workflow-tests cluster browser bench clean
+.PHONY: help env env-dev demo check-demo test test-full lint unit workflow-tests cluster browser bench clean
 # One suite after the other: each has the cores to itself, and its time is printed.
 .NOTPARALLEL:
 
@@ -53,7 +53,12 @@ env-dev: $(VENV)/.requirements-dev
 demo: env
 	$(call timed,simulate,python -m neurostrata simulate --output "$(DEMO)/cohort" --dwi-resolution-mm 5 --threads $(CORES))
 	$(call timed,workflow,snakemake --directory $(DEMO) --configfile config/demo.yaml --cores $(CORES) --set-threads train=1 embed=1 evaluate=1 --quiet rules reason)
-	@python -m neurostrata summary --results $(DEMO)/results --truth $(DEMO)/cohort/truth
+	@python -m neurostrata recovery --cohort $(DEMO)/cohort --results $(DEMO)/results --output $(DEMO)/recovery.json | sed -n '/^How much/,$$p'
+	@python -m neurostrata summary --results $(DEMO)/results
+
+# The planted truth, found again within bounds; after make demo.
+check-demo: env-dev
+	@NEUROSTRATA_DEMO=$(abspath $(DEMO)) python -m pytest -q tests/demo
 
 # -------------------------------------------------------------------------------------------- tests
 test: env-dev
@@ -78,7 +83,7 @@ browser: env-dev
 
 # By hand, before a larger change is called done: real brains, null cohorts, kills (about 40 minutes).
 test-full: test
-	$(call timed,slow tests,python -m pytest -q -m slow tests)
+	$(call timed,slow tests,python -m pytest -q -m slow --ignore tests/demo tests)
 
 bench: env-dev
 	python -m pytest -q tests/benchmarks

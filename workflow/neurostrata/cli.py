@@ -56,6 +56,7 @@ COMMANDS = {
     "subject-page": "neurostrata.report.commands:subject_page",
     "provenance": "neurostrata.report.commands:provenance",
     "report": "neurostrata.report.commands:report",
+    "recovery": "neurostrata.simulation.recovery:recovery",
     "summary": "neurostrata.report.summary:summary",
     "simulate": "neurostrata.simulation.commands:simulate",
 }

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
+from neurostrata.core.config import section_defaults
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import read_json, write_json
 from neurostrata.core.tables import read_table
@@ -200,9 +201,9 @@ def strata_recovery(cohort: Path, results: Path) -> dict[str, Any]:
 
 
 def recovery(
-    *, cohort: Path, results: Path, output: Path, settings: dict[str, Any], threads: int = 1
+    *, cohort: Path, results: Path, output: Path, settings: dict[str, Any] | None = None, threads: int = 1
 ) -> None:
-    """Write OUTPUT, a JSON file that says how much of the planted cohort a finished run has found again.
+    """Write a JSON file that says how much of a planted cohort a finished run has found again, and print it.
 
     Parameters
     ----------
@@ -213,18 +214,32 @@ def recovery(
     output
         JSON file: ``deformation``, ``diffusion``, ``strata``, see the functions of this module.
     settings
-        Section ``registration``, for the registration of MNI152 to the study's template.
+        Section ``registration``, for the registration of MNI152 to the study's template; by default the
+        greedy engine's.
     threads
         Not used: everything here runs in one thread, so that the figures repeat.
     """
     del threads
+    if settings is None:
+        settings = {**section_defaults("registration"), "engine": "greedy"}
     if not (cohort / "truth" / "oracle.json").exists():
         raise UserError(f"{cohort}: has no truth/; name the folder of a simulated cohort")
-    write_json(
-        output,
-        {
-            "deformation": deformation_recovery(cohort, results, settings),
-            "diffusion": diffusion_recovery(cohort, results),
-            "strata": strata_recovery(cohort, results),
-        },
+    found = {
+        "deformation": deformation_recovery(cohort, results, settings),
+        "diffusion": diffusion_recovery(cohort, results),
+        "strata": strata_recovery(cohort, results),
+    }
+    write_json(output, found)
+    print("\nHow much of what was planted was found")
+    growth = found["deformation"]
+    print(
+        f"  growth of {growth['regions']} regions in {growth['people']} people: correlation with the truth "
+        f"{growth['correlation']}, slope {growth['slope']}"
     )
+    for name, errors in found["diffusion"].items():
+        print(
+            f"  {name.upper()}: mean absolute error {errors['mean_absolute_error']}, bias {errors['bias']}, r {errors['r']}"
+        )
+    print(f"  strata (adjusted Rand; from the true regional values {found['strata']['oracle']:.2f}):")
+    for name, strata in found["strata"]["experiments"].items():
+        print(f"    {name}: {strata['adjusted_rand']:.2f}, {strata['clusters']} clusters")

@@ -1,0 +1,51 @@
+"""What `make demo` must find again of what was planted. Run by `make check-demo`, after the demo."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+DEMO = Path(os.environ.get("NEUROSTRATA_DEMO", Path(__file__).resolve().parents[2] / "demo"))
+
+
+@pytest.fixture(scope="module")
+def recovery() -> dict[str, Any]:
+    return json.loads((DEMO / "recovery.json").read_text())
+
+
+def test_enough_people_with_all_stages() -> None:
+    subjects = pd.read_csv(DEMO / "cohort/cohort.tsv", sep="\t")
+    assert len(subjects) >= 24
+    assert (DEMO / "results/report/index.html").stat().st_size > 10_000
+    folds = {path.name for path in (DEMO / "results/experiments/jac-ndi").glob("fold-*")}
+    assert folds == {"fold-0", "fold-1", "fold-2", "fold-all"}
+
+
+def test_deformation(recovery: dict[str, Any]) -> None:
+    assert recovery["deformation"]["correlation"] >= 0.85
+    assert 0.6 <= recovery["deformation"]["slope"] <= 1.1
+
+
+def test_diffusion(recovery: dict[str, Any]) -> None:
+    fa, ndi = recovery["diffusion"]["fa"], recovery["diffusion"]["ndi"]
+    assert fa["mean_absolute_error"] <= 0.025
+    assert abs(fa["bias"]) <= 0.015
+    assert ndi["mean_absolute_error"] <= 0.05
+    assert abs(ndi["bias"]) <= 0.02
+    assert ndi["r"] >= 0.85
+
+
+def test_strata(recovery: dict[str, Any]) -> None:
+    best = max(found["share_of_oracle"] for found in recovery["strata"]["experiments"].values())
+    assert best >= 0.8
+
+
+def test_template_is_unbiased() -> None:
+    last = pd.read_csv(DEMO / "results/template/convergence.tsv", sep="\t").iloc[-1]
+    assert abs(last["mean_log_jacobian"]) <= 0.01
+    assert last["rms_mean_warp_vox"] <= 0.5
