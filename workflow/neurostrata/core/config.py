@@ -113,7 +113,9 @@ def _explain(error: Any) -> Iterator[str]:
             yield f"{place}: {error.message}"
         else:
             for complaint in chosen:
-                if complaint.validator != "const":  # the branch's own name: said better by an `enum` above
+                # A branch's own constant, when an `enum` above lists all the names, says nothing new.
+                named_above = complaint.validator == "const" and list(complaint.relative_path) == ["from"]
+                if not named_above:
                     yield from _explain(complaint)
     elif error.validator == "required":
         yield f"{place}: {error.message.replace(' is a required property', ' is missing')}"
