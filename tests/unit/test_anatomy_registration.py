@@ -28,8 +28,8 @@ from neurostrata.imaging.transforms import (
     write_displacement,
 )
 
-# ITK reads it when it first counts threads; the command line sets it before anything is imported.
-os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
+# SyN gives the same numbers every time on one thread only. ITK reads this when it first counts threads.
+os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
 
 POSE = np.array([[1.03, 0.09, 0, 6.0], [-0.09, 1.02, 0.04, -9.0], [0, -0.04, 0.98, 11.0], [0, 0, 0, 1]])
 KINDS = {"plain": {}, "oblique": {"degrees": 12}, "PSR": {"axes": "PSR"}}

@@ -60,7 +60,9 @@ def initial_mask(
     if given is not None:
         mask, extracted = given.data > 0.5, True
         if not (image.data[mask] > 0).any():
-            raise UserError(f"{label}: its t1w_mask has no voxel with signal; check that both belong together")
+            raise UserError(
+                f"{label}: its t1w_mask has no voxel with signal; check that both belong together"
+            )
     elif looks_extracted(image) if brain_extracted == "auto" else brain_extracted:
         mask, extracted = ndimage.binary_fill_holes(_signal(image.data)), True
     else:

@@ -78,7 +78,8 @@ def register_images(
     settings
         Section ``registration``: ``engine``, ``balance`` and one entry of options per engine.
     seed, threads
-        Handed to the engine. The same seed and threads give the same transform.
+        Handed to the engine. On one thread the same seed gives the same transform, bit by bit; on several the
+        order of summation varies from run to run in both engines, and the transform with it.
     fixed_mask
         (X, Y, Z) bool: the similarity is looked at only here.
     initial
