@@ -39,7 +39,7 @@ rule subject_page:
         mem_mb=gigabytes(1.5, per_input=0.02),
         runtime=minutes(15),
     params:
-        settings=settings("subject_page", **CONFIG["report"]),
+        settings=settings("subject_page"),
     shell:
         'python -m neurostrata subject-page --results "$(dirname {output:q})/../.." --subject {wildcards.subject}'
         " --output {output:q} --settings {params.settings:q} > {log:q} 2>&1"
