@@ -245,7 +245,7 @@ def _unbiasedness(page: Page, table: pd.DataFrame, path: Path) -> list[Any]:
         done = _truth(table["converged"])
         if done.any():
             text += f" and met the tolerance at iteration {int(table.loc[done.idxmax(), 'iteration'])}"
-        else:
+        elif page.study.setting("template", "tolerance") is not None:
             text += " and did not meet the tolerance, so it may still have been changing"
     if "similarity" in last and pd.notna(last["similarity"]):
         text += f". The people's warped images correlate with it at {format_number(last['similarity'])} on average"
