@@ -19,7 +19,6 @@ from neurostrata.imaging.template import (
     centred_box,
     centred_on,
     has_converged,
-    is_coarse,
     relative_change,
     start_grid,
     updated_template,
@@ -149,13 +148,6 @@ def test_measures_are_means_over_people() -> None:
         average.image, (template.data + resample(template, template.grid, None, bump)) / 2, atol=1e-3
     )
     assert np.allclose(linalg.logm(average.stretch), 0, atol=1e-9)
-
-
-def test_the_last_iteration_is_never_coarse() -> None:
-    settings = {"iterations": 3, "coarse_iterations": 1}
-    assert [is_coarse(i, settings) for i in (1, 2, 3)] == [True, False, False]
-    assert [is_coarse(i, {**settings, "coarse_iterations": 9}) for i in (1, 2, 3)] == [True, True, False]
-    assert not is_coarse(1, {"iterations": 1, "coarse_iterations": 1})
 
 
 def test_convergence() -> None:

@@ -157,7 +157,6 @@ def template_register(
 ) -> None:
     """Register one person to the current template, unless that has converged already."""
     from neurostrata.imaging.registration import register_images, warp_image
-    from neurostrata.imaging.template import is_coarse
 
     current = read_json(state)
     if current["converged"]:
@@ -173,7 +172,7 @@ def template_register(
         settings["registration"],
         seed=settings["seed"],
         threads=threads,
-        coarse=is_coarse(current["iteration"] + 1, settings),
+        coarse=current["iteration"] < settings["coarse_iterations"],
         inverse=False,
         label=subject,
     )
@@ -197,13 +196,7 @@ def template_update(
     threads: int = 1,
 ) -> None:
     """Average the warped people and move the average into the mean shape; copy it when converged."""
-    from neurostrata.imaging.template import (
-        Average,
-        has_converged,
-        is_coarse,
-        relative_change,
-        updated_template,
-    )
+    from neurostrata.imaging.template import Average, has_converged, relative_change, updated_template
 
     previous = read_json(previous_state)
     old = read_image(template, what="template")
@@ -219,7 +212,6 @@ def template_update(
             warped.data, read_displacement(folder / "warp.nii.gz"), read_affine(folder / "affine.mat")
         )
     new = updated_template(average, settings)
-    coarse = is_coarse(iteration, settings)
     measures = {**average.measures(), "rms_change": relative_change(old.data, new)}
     write_image(output, new, old.grid)
     write_json(
@@ -227,7 +219,7 @@ def template_update(
         {
             **previous,
             "iteration": iteration,
-            "converged": not coarse and has_converged(measures, settings["tolerance"]),
+            "converged": has_converged(measures, settings["tolerance"]),
             "skipped": False,
             "measures": measures,
         },

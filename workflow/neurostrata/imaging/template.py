@@ -179,15 +179,6 @@ def relative_change(old: np.ndarray, new: np.ndarray) -> float:
     return float(np.sqrt(((new[mask] - inside) ** 2).mean()) / inside.mean())
 
 
-def is_coarse(iteration: int, settings: Mapping[str, Any]) -> bool:
-    """Whether an iteration (from 1) leaves out the full-resolution level; the last one never does.
-
-    The people's mean size and shape depend a little on how finely they are registered, so the last update
-    must rest on the kind of registration that everybody gets in the end.
-    """
-    return iteration <= min(settings["coarse_iterations"], settings["iterations"] - 1)
-
-
 def has_converged(measures: Mapping[str, float], tolerance: float | None) -> bool:
     """Whether the template stopped changing and is in the middle of its people."""
     return (
