@@ -1,6 +1,6 @@
 """Write the cohort sheet and phenotype table of the 60 real brains (60 people of the IXI data set).
 
-    python tests/real/prepare_ixi.py DATA FOLDER [--people 12]
+    python tests/real/prepare_ixi.py DATA FOLDER [--people 12] [--template 6]
 
 DATA holds ``ixi/`` (T1w images at 2 mm without skull, DLMUSE labels and volumes, age, sex). FOLDER gets
 ``cohort.tsv`` and ``phenotypes.tsv``; the images stay where they are.
@@ -30,6 +30,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--people", type=int, default=60)
+    parser.add_argument("--template", type=int, help="how many of them build the template (all)")
     arguments = parser.parse_args()
     ixi = arguments.data.resolve() / "ixi"
     people = pd.read_csv(ixi / "participants.tsv", sep="\t").sort_values("subject").head(arguments.people)
@@ -40,6 +41,10 @@ def main() -> None:
     table["brain"] = volumes.loc[table.index, "702"]
     sheet = pd.DataFrame({"subject": people["subject"]})
     sheet["t1w"] = [str(ixi / "t1w" / f"{subject}_T1w.nii.gz") for subject in people["subject"]]
+    # Evenly over the list, which is in the order of acquisition.
+    every = len(people) / (arguments.template or len(people))
+    members = {int(number * every) for number in range(arguments.template or len(people))}
+    sheet["template"] = ["yes" if number in members else "no" for number in range(len(people))]
     arguments.folder.mkdir(parents=True, exist_ok=True)
     sheet.to_csv(arguments.folder / "cohort.tsv", sep="\t", index=False)
     table.to_csv(arguments.folder / "phenotypes.tsv", sep="\t")
