@@ -22,7 +22,6 @@ from neurostrata.core.tables import read_table, write_table
 def test_atomic_path_leaves_nothing_behind_on_failure(tmp_path: Path) -> None:
     target = tmp_path / "deep" / "image.nii.gz"
 
-
     def write_half() -> None:
         with atomic_path(target) as temporary:
             assert temporary.name.endswith(".nii.gz")
