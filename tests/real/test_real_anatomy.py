@@ -47,7 +47,7 @@ def study(real_data: Path, people: list[str], tmp_path_factory: pytest.TempPathF
     folder = tmp_path_factory.mktemp("ixi")
     common = {"seed": 1, "version": 1}
     template = {**section_defaults("template"), **common, "registration": registration(), "tolerance": None}
-    template.update(resolution_mm=2.0, iterations=2, coarse_iterations=2)
+    template.update(resolution_mm=2.0, iterations=2, coarse_iterations=1)
     pd.DataFrame({"subject": people}).to_csv(folder / "people.tsv", sep="\t", index=False)
     for subject in people:
         commands.prepare_t1w(
