@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from evaluate_ixi import mean_dice
 
 from neurostrata.core.config import section_defaults
 from neurostrata.imaging import anatomy_commands as commands
@@ -139,13 +140,6 @@ def labels(study: Path, real_data: Path, subject: str, linear: bool = False) -> 
         None if linear else read_displacement(study / f"{subject}_warp.nii.gz"),
         order=0,
     ).astype(int)
-
-
-def mean_dice(a: np.ndarray, b: np.ndarray) -> float:
-    """Mean over all regions that either person has."""
-    count_a, count_b, both = (np.bincount(x.ravel(), minlength=210) for x in (a, b, np.where(a == b, a, 0)))
-    present = (count_a + count_b > 0) & (np.arange(210) > 0)
-    return float((2 * both[present] / (count_a + count_b)[present]).mean())
 
 
 def test_regions_of_different_people_overlap(study: Path, real_data: Path, people: list[str]) -> None:
