@@ -86,6 +86,18 @@ def test_a_note_plans_nothing(rerun) -> None:
     assert rerun.planned() == {}
 
 
+def test_sheets_that_moved_replan_no_result(rerun) -> None:
+    for name in ("qc", "cohort"):
+        (rerun.folder / f"{name}.tsv").rename(rerun.folder / f"our-{name}.tsv")
+    rerun.configure(qc="our-qc.tsv", cohort={"sheet": "our-cohort.tsv"})
+    assert rerun.planned() == CLOSING  # they record the configuration
+
+
+def test_no_quality_sheet_is_as_good_as_an_empty_one(rerun) -> None:
+    rerun.configure(qc=None)
+    assert rerun.planned() == CLOSING
+
+
 def test_a_phenotype_value(rerun) -> None:
     rerun.edit_sheet(lambda cells: cells[2].__setitem__(3, "0.5"), "phenotypes.tsv")
     assert rerun.planned() == {"factor_phenotypes": 1, **COMPARISONS}

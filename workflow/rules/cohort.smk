@@ -1,12 +1,10 @@
 """Who takes part in what."""
 
-COHORT_SHEETS = [path for path in (CONFIG["cohort"]["sheet"], CONFIG["qc"]) if path]
+# The sheets are not inputs: the first appearance of one would plan everything again. Digests are tracked.
 
 
 rule check_cohort:
     """Check everybody's files and write the tables of who takes part and who does not, and why."""
-    input:
-        sheets=ancient(COHORT_SHEETS),
     output:
         subjects="<results>/cohort/subjects.tsv",
         exclusions="<results>/cohort/exclusions.tsv",
@@ -41,8 +39,6 @@ rule check_cohort:
 
 rule list_people:
     """Write the people of a group, in order, for the stages that work on many of them."""
-    input:
-        sheets=ancient(COHORT_SHEETS),
     output:
         "<results>/cohort/groups/{group}.tsv",
     log:

@@ -17,15 +17,6 @@ from neurostrata.core.config import check_config
 from neurostrata.core.errors import UserError
 from neurostrata.core.settings import rows_digest, settings_text
 
-shell.executable("bash")
-# Each job finds the library by this, in whatever environment it runs (Snakemake strips PYTHONPATH
-# from the environment of conda jobs). Descriptor 3 stays the terminal: a job's one-line message goes
-# there too, beside its log file.
-shell.prefix(
-    "set -euo pipefail; exec 3>&2; export NEUROSTRATA_CONSOLE=3 PYTHONNOUSERSITE=1 PYTHONPATH=%s; "
-    % shlex.quote(LIBRARY).replace("{", "{{").replace("}", "}}")
-)
-
 
 def stop(error):
     """End before anything is planned: the user's mistake in plain words, exit status 2."""
@@ -38,6 +29,23 @@ try:
     STUDY = load_study(CONFIG, rescan=workflow.is_main_process)
 except UserError as error:
     stop(error)
+
+
+# Where the people are listed. Results depend on what stands there (each rule's digest), not on where.
+SHEETS = json.dumps({key: CONFIG[key] for key in ("output", "cohort", "qc")})
+
+shell.executable("bash")
+# Each job finds the library by this, in whatever environment it runs (Snakemake strips PYTHONPATH
+# from the environment of conda jobs). Descriptor 3 stays the terminal: a job's one-line message goes
+# there too, beside its log file.
+shell.prefix(
+    "set -euo pipefail; exec 3>&2; export NEUROSTRATA_CONSOLE=3 PYTHONNOUSERSITE=1 "
+    f"PYTHONPATH={shlex.quote(LIBRARY)} NEUROSTRATA_SHEETS={shlex.quote(SHEETS)}; ".replace(
+        "{", "{{"
+    ).replace(
+        "}", "}}"
+    )
+)
 
 
 pathvars:
@@ -129,13 +137,19 @@ def gate():
         json.dumps(check),
     ]
     command += ["--cache", HEADER_CACHE]
-    environment = {**os.environ, "PYTHONPATH": LIBRARY, "PYTHONNOUSERSITE": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": LIBRARY,
+        "PYTHONNOUSERSITE": "1",
+        "NEUROSTRATA_SHEETS": SHEETS,
+    }
     if subprocess.run(command, env=environment).returncode:
         sys.exit(2)
 
 
 # What decides who takes part in what; the check and the lists of people get this and no more.
-SELECTION = {key: CONFIG[key] for key in ("output", "cohort", "qc", "modalities")} | {
+SELECTION = {
+    "modalities": CONFIG["modalities"],
     "experiments": [
         {key: e[key] for key in ("name", "model", "modalities", "validation")}
         for e in CONFIG["experiments"]

@@ -4,7 +4,7 @@
 def selection_of(wildcards):
     """The part of the configuration that decides who is in a group, and a digest of the group itself."""
     kind, _, name = wildcards.group.partition("-")
-    chosen = {key: SELECTION[key] for key in ("output", "cohort", "qc")}
+    chosen = {}
     if kind == "experiment":
         chosen["experiments"] = [
             e for e in SELECTION["experiments"] if e["name"] == name

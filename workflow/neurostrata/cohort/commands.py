@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,8 @@ from neurostrata.core.errors import UserError
 
 
 def _study(settings: dict[str, Any]) -> Study:
-    return load_study(check_config(settings["config"]), rescan=False)
+    sheets = json.loads(os.environ.get("NEUROSTRATA_SHEETS", "{}"))
+    return load_study(check_config({**sheets, **settings["config"]}), rescan=False)
 
 
 def check_cohort(
@@ -22,7 +25,9 @@ def check_cohort(
     Parameters
     ----------
     settings
-        ``config``: the configuration (the sections that say who has what).
+        ``config``: the configuration (the sections that say who has what). Where the sheets are, which
+        results do not depend on, may come from the environment instead (NEUROSTRATA_SHEETS, JSON with
+        the configuration's ``output``, ``cohort`` and ``qc``).
     cache
         JSON file with what is known of image headers.
     subjects, exclusions
