@@ -124,14 +124,30 @@ def test_headers_are_read_once(cohort: list[dict[str, str]], tmp_path: Path, mon
             lambda: nib.save(nib.Nifti1Image(np.ones((9, 9, 9)), np.eye(4)), "d3.nii"),
             "03: dwi: d3.nii: a 4-D image",
         ),
-        (lambda: Path("b").write_text("0 0 0"), "bval: b: 3 values for 7 volumes of d1.nii"),
-        (lambda: Path("b").write_text("0 zero"), "bval: b: is not a table of numbers"),
-        (lambda: Path("v").write_text("0 0\n1 1\n"), "bvec: v: 3 rows"),
+        (lambda: Path("b").write_text("0 0 0"), "01: b has 3 b-values, the image has 7 volumes"),
+        (lambda: Path("b").write_text("0 zero"), "01: bval file b holds something that is no number"),
+        (lambda: Path("v").write_text("0 0\n1 1\n"), "01: bvec file v must have three lines"),
     ],
 )
 def test_spoiled_files(cohort: list[dict[str, str]], tmp_path: Path, spoil: Any, message: str) -> None:
     spoil()
     assert message in "\n".join(problems(cohort, tmp_path))
+
+
+def test_single_shell_data_are_refused_for_noddi_before_anything_runs(
+    cohort: list[dict[str, str]], tmp_path: Path
+) -> None:
+    Path("b").write_text("0 " + "1000 " * 6)
+    vectors = np.vstack([np.zeros(3), np.eye(3), [[0.6, 0.8, 0], [0, 0.6, 0.8], [0.8, 0, 0.6]]])
+    np.savetxt("v", vectors.T)
+    assert problems(cohort, tmp_path) == []
+    experiment = {"name": "a", "model": "pca", "modalities": ["ndi"], "validation": {"folds": 2}}
+    noddi = config(modalities={"ndi": {"from": "noddi", "measure": "ndi"}}, experiments=[experiment])
+    found = cohort_problems(Study(noddi, cohort), HeaderCache(tmp_path / "headers.json"))
+    assert len(found) == 4
+    assert found[0].startswith("subject 01: NODDI needs at least two shells of 6 directions")
+    decided = Study(noddi, cohort, [decision("01", modality="ndi")])
+    assert "subject 01" not in "\n".join(cohort_problems(decided, HeaderCache(tmp_path / "headers.json")))
 
 
 def test_a_truncated_gzip_is_found(cohort: list[dict[str, str]], tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from neurostrata.cohort.gradients import Gradients
 from neurostrata.core.config import section_defaults
 from neurostrata.core.errors import UserError
 from neurostrata.imaging import diffusion_commands, noddi
-from neurostrata.imaging.gradients import Gradients
 from neurostrata.imaging.tensor import fit_tensor
 from neurostrata.simulation.diffusion_signal import demo_scheme, format_fsl, noddi_signal, rician_noise
 

@@ -114,7 +114,7 @@ def test_scheme_is_even_seeded_and_interleaved():
 
 
 def test_fsl_texts_read_back(tmp_path):
-    from neurostrata.imaging.gradients import read_gradients
+    from neurostrata.cohort.gradients import read_gradients
 
     bvals, bvecs = demo_scheme(10, (1000, 2000), 3)
     texts = format_fsl(bvals, bvecs)

@@ -20,7 +20,7 @@ def sets(tmp_path):
 
 def fitted(training, components):
     model = PrincipalComponents({"max_components": components}, ["jac", "ndi"], (16, 16, 16), seed=1)
-    history = model.fit(training, MASK, None)
+    history = model.fit(training, MASK, None, None)
     return model, history
 
 

@@ -15,9 +15,10 @@ from neurostrata.core.errors import UserError
 from neurostrata.fusion import training as training_module
 from neurostrata.fusion.data import VolumeSet, open_volumes
 from neurostrata.fusion.interface import PRESETS, TrainingSettings
+from neurostrata.fusion.machine import Machine
 from neurostrata.fusion.network import NetworkModel
 from neurostrata.fusion.registry import build_model
-from neurostrata.fusion.training import EpochBatches, train_network
+from neurostrata.fusion.training import EpochBatches
 
 SCALING = {"jac": {"low": 0.0, "high": 2.0}, "ndi": {"low": 0.0, "high": 4.0}}
 
@@ -64,9 +65,11 @@ def settings(**given):
     return TrainingSettings.resolve(section, {}, seed=5)
 
 
-def train(people, checkpoints=None, seed=5, **given):
+def train(people, checkpoints=None, seed=5, machine=None, **given):
     model = TinyModel({"weight_decay": 1e-4}, ["jac", "ndi"], (8, 8, 8), seed)
-    history = train_network(model, people, dataclasses.replace(settings(**given), seed=seed), checkpoints)
+    history = model.fit(
+        people, None, dataclasses.replace(settings(**given), seed=seed), machine or Machine(), checkpoints
+    )
     return model, history
 
 
@@ -100,7 +103,7 @@ def test_same_seed_same_weights(people):
 def test_volumes_read_by_other_processes_give_the_same_weights(people):
     first, _ = train(people)
     streamed = VolumeSet(people.volumes, people.subjects, SCALING)
-    second, _ = train(streamed, in_memory_gb=0, workers=1)
+    second, _ = train(streamed, machine=Machine(memory_mb=0))
     assert streamed._memory is None
     assert same(first, second)
 
@@ -239,7 +242,7 @@ def test_the_autoencoder_learns(tmp_path):
     volumes = np.stack([people[i] for i in range(4)])
     before = cross_entropy(model.reconstruct(volumes), volumes)
     section = {**section_defaults("training"), "epochs": 8, "batch_size": 4, "learning_rate": 0.01}
-    history = model.fit(people, toy_mask(32), TrainingSettings.resolve(section, {}, seed=1))
+    history = model.fit(people, toy_mask(32), TrainingSettings.resolve(section, {}, seed=1), Machine())
     losses = history["loss"].to_numpy()
     assert losses[-1] < losses[0] - 0.05
     after = cross_entropy(model.reconstruct(volumes), volumes)

@@ -154,6 +154,7 @@ SELECTION = {
         {key: e[key] for key in ("name", "model", "modalities", "validation")}
         for e in CONFIG["experiments"]
     ],
+    "diffusion": {key: CONFIG["diffusion"][key] for key in ("b0_max", "shell_gap")},
     "phenotypes": {key: CONFIG["phenotypes"][key] for key in ("tables", "id_column")},
 }
 

@@ -54,7 +54,8 @@ rule train:
         " --mask {input.mask:q} --fold {wildcards.fold} --model {output.model:q}"
         " --history {output.history:q} --limits {output.limits:q}"
         ' --checkpoints "$(dirname {output.history:q})/checkpoints"'
-        " --threads {threads} --settings {params.settings:q} > {log:q} 2>&1"
+        " --threads {threads} --gpus {resources.gpu}"
+        " --memory-mb {resources.mem_mb} --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule embed:
@@ -78,11 +79,12 @@ rule embed:
         runtime=minutes(120),
         gpu=1,
     params:
-        settings=experiment_settings("embed", *MODEL_KEYS, training=True),
+        settings=experiment_settings("embed", *MODEL_KEYS),
     shell:
         "python -m neurostrata embed --model {input.model:q} --volumes {input.volumes:q}"
         " --splits {input.splits:q} --limits {input.limits:q} --fold {wildcards.fold}"
-        " --output {output:q} --threads {threads} --settings {params.settings:q} > {log:q} 2>&1"
+        " --output {output:q} --threads {threads} --gpus {resources.gpu}"
+        " --memory-mb {resources.mem_mb} --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule evaluate:
@@ -113,7 +115,8 @@ rule evaluate:
         "python -m neurostrata evaluate --model {input.model:q} --volumes {input.volumes:q}"
         " --splits {input.splits:q} --limits {input.limits:q} --mask {input.mask:q}"
         " --fold {wildcards.fold} --output {output.table:q} --examples {output.examples:q}"
-        " --threads {threads} --settings {params.settings:q} > {log:q} 2>&1"
+        " --threads {threads} --gpus {resources.gpu}"
+        " --memory-mb {resources.mem_mb} --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule summarise_experiment:

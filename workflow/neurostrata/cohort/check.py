@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from neurostrata.cohort.gradients import noddi_shells, read_gradients
 from neurostrata.cohort.sheet import FACTS, read_rows, subject_id
 from neurostrata.cohort.study import Study
 from neurostrata.core.errors import UserError
@@ -102,10 +103,6 @@ def _unpacked_size(image: str) -> int:
     return total
 
 
-def _numbers(path: str) -> np.ndarray:
-    return np.atleast_2d(np.loadtxt(path, ndmin=2))
-
-
 def _person_problems(study: Study, subject: str, cache: HeaderCache) -> Iterator[str]:
     row = study.rows[subject]
     used = study.used_columns()
@@ -136,26 +133,25 @@ def _person_problems(study: Study, subject: str, cache: HeaderCache) -> Iterator
         if missing:
             yield f"subject {subject}: dwi is given but {' and '.join(missing)} is not; fill the cell or clear dwi"
         elif "dwi" in found:
-            yield from _gradient_problems(subject, row, found["dwi"]["shape"])
+            yield from _gradient_problems(study, subject, found["dwi"]["shape"])
 
 
-def _gradient_problems(subject: str, row: dict[str, str], shape: list[int]) -> Iterator[str]:
+def _gradient_problems(study: Study, subject: str, shape: list[int]) -> Iterator[str]:
+    row, diffusion = study.rows[subject], study.config["diffusion"]
     if len(shape) != 4:
         yield f"subject {subject}: dwi: {row['dwi']}: a 4-D image is wanted, this one has shape {tuple(shape)}"
         return
-    for column in _GRADIENTS:
-        if not Path(row[column]).is_file():
-            return
-        try:
-            numbers = _numbers(row[column])
-        except ValueError as error:
-            yield f"subject {subject}: {column}: {row[column]}: is not a table of numbers ({error})"
-            continue
-        count = numbers.size if column == "bval" else max(numbers.shape)
-        if column == "bvec" and 3 not in numbers.shape:
-            yield f"subject {subject}: bvec: {row[column]}: 3 rows (or columns) are wanted, its shape is {numbers.shape}"
-        elif count != shape[3]:
-            yield f"subject {subject}: {column}: {row[column]}: {count} values for {shape[3]} volumes of {row['dwi']}"
+    if not all(Path(row[column]).is_file() for column in _GRADIENTS):
+        return  # said already
+    try:
+        gradients = read_gradients(
+            Path(row["bval"]), Path(row["bvec"]), subject, shape[3], diffusion["b0_max"]
+        )
+        noddi = [m for m in study.used_modalities() if study.modalities[m]["from"] == "noddi"]
+        if any(not study.excluded(subject, modality) for modality in noddi):
+            noddi_shells(gradients, diffusion["shell_gap"], subject)
+    except UserError as error:
+        yield str(error)
 
 
 def _phenotype_problems(study: Study) -> Iterator[str]:

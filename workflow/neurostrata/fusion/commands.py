@@ -22,6 +22,7 @@ from neurostrata.core.files import (
 from neurostrata.core.tables import read_table, write_table
 from neurostrata.fusion.data import ModalityVolumes, VolumeSet, fold_limits, open_volumes, read_mask
 from neurostrata.fusion.interface import FusionModel, TrainingSettings
+from neurostrata.fusion.machine import Machine
 from neurostrata.fusion.splits import make_splits, people_of
 
 
@@ -29,9 +30,9 @@ def _read_splits(path: Path) -> pd.DataFrame:
     return read_table(path, text=("subject", "fold", "role"))
 
 
-def _training(settings: dict[str, Any], threads: int) -> TrainingSettings:
+def _training(settings: dict[str, Any]) -> TrainingSettings:
     override = settings["experiment"].get("training", {})
-    return TrainingSettings.resolve(settings["training"], override, settings["seed"], threads)
+    return TrainingSettings.resolve(settings["training"], override, settings["seed"])
 
 
 def _load_model(folder: Path, volumes: list[ModalityVolumes]) -> FusionModel:
@@ -88,6 +89,8 @@ def train(
     checkpoints: Path,
     settings: dict[str, Any],
     threads: int = 1,
+    gpus: int = 1,
+    memory_mb: int = 8000,
 ) -> None:
     """Train the experiment's model on the training people of one fold.
 
@@ -106,7 +109,7 @@ def train(
     network = build_model(
         experiment["model"], experiment["options"], people.modalities, people.shape, settings["seed"]
     )
-    progress = network.fit(people, brain, _training(settings, threads), checkpoints)
+    progress = network.fit(people, brain, _training(settings), Machine(threads, gpus, memory_mb), checkpoints)
     write_json(
         limits,
         {
@@ -153,13 +156,15 @@ def embed(
     output: Path,
     settings: dict[str, Any],
     threads: int = 1,
+    gpus: int = 1,
+    memory_mb: int = 8000,
 ) -> None:
     """Write the code of everybody in the splits: columns subject, role (in this fold), z0001, z0002, ..."""
     from neurostrata.fusion.evaluate import chunks
 
     opened = open_volumes(volumes, settings["experiment"]["modalities"])
     network = _load_model(model, opened)
-    network.prepare(_training(settings, threads).device, threads)
+    network.prepare(Machine(threads, gpus, memory_mb))
     table = _read_splits(splits)
     members = people_of(table, fold)
     people = VolumeSet(opened, members, read_json(limits)["limits"])
@@ -199,6 +204,8 @@ def evaluate(
     examples: Path,
     settings: dict[str, Any],
     threads: int = 1,
+    gpus: int = 1,
+    memory_mb: int = 8000,
 ) -> None:
     """Measure how well the test people of a fold are decoded, by the model and by two baselines.
 
@@ -210,7 +217,7 @@ def evaluate(
     opened = open_volumes(volumes, settings["experiment"]["modalities"])
     brain = read_mask(mask, opened[0].array.shape[1:], opened[0].info["affine"])
     network = _load_model(model, opened)
-    network.prepare(_training(settings, threads).device, threads)
+    network.prepare(Machine(threads, gpus, memory_mb))
     table, scaling = _read_splits(splits), read_json(limits)["limits"]
     tested = people_of(table, fold, "test")
     if not tested:
@@ -218,7 +225,9 @@ def evaluate(
     training_people = VolumeSet(opened, people_of(table, fold, "train"), scaling)
     test_people = VolumeSet(opened, tested, scaling)
     pairs = block_pairs(brain, seed=settings["seed"])
-    methods = decoders(network, training_people, brain, _training(settings, threads))
+    methods = decoders(
+        network, training_people, brain, _training(settings), Machine(threads, gpus, memory_mb)
+    )
     frame = evaluate_people(methods, test_people, brain, pairs, fold)
     with atomic_path(examples) as temporary:
         np.savez_compressed(temporary, cnr_pairs=pairs, **example_slices(network, test_people, brain))  # type: ignore[arg-type]

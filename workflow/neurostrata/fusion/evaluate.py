@@ -10,6 +10,7 @@ import pandas as pd
 from neurostrata.fusion import metrics
 from neurostrata.fusion.data import VolumeSet
 from neurostrata.fusion.interface import FusionModel, TrainingSettings
+from neurostrata.fusion.machine import Machine
 from neurostrata.fusion.pca import PrincipalComponents
 
 #: Columns of reconstruction.tsv and what they hold.
@@ -60,7 +61,11 @@ def measure(real: np.ndarray, decoded: np.ndarray, mask: np.ndarray, pairs: np.n
 
 
 def decoders(
-    model: FusionModel, training_people: VolumeSet, mask: np.ndarray, training: TrainingSettings
+    model: FusionModel,
+    training_people: VolumeSet,
+    mask: np.ndarray,
+    training: TrainingSettings,
+    machine: Machine,
 ) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
     """Return method name -> function that decodes volumes: the model, the mean training image, and PCA.
 
@@ -76,7 +81,7 @@ def decoders(
         baseline = PrincipalComponents(
             {"max_components": model.code_size}, model.modalities, model.shape, model.seed
         )
-        baseline.fit(training_people, mask, training)
+        baseline.fit(training_people, mask, training, machine)
         methods["pca"] = baseline.reconstruct
     return methods
 

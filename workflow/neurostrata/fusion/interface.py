@@ -18,6 +18,7 @@ import pandas as pd
 
 from neurostrata.core.errors import UserError
 from neurostrata.fusion.data import VolumeSet
+from neurostrata.fusion.machine import Machine
 
 #: What each training preset stands for (Dimitri 2022, 2.1.3); schema: training.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -28,26 +29,19 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How to train: the `training` section with its preset resolved, plus seed and threads."""
+    """How to train: the `training` section with its preset resolved, plus the seed."""
 
     epochs: int
     batch_size: int
     learning_rate: float
     precision: str
     compile: bool
-    device: str
     deterministic: bool
     batch_norm_statistics: str
-    checkpoint_every: int
-    in_memory_gb: float
-    workers: int
     seed: int
-    threads: int = 1
 
     @classmethod
-    def resolve(
-        cls, section: Mapping[str, Any], override: Mapping[str, Any], seed: int, threads: int = 1
-    ) -> TrainingSettings:
+    def resolve(cls, section: Mapping[str, Any], override: Mapping[str, Any], seed: int) -> TrainingSettings:
         """Build them from the `training` section, an experiment's own keys, and the preset's values.
 
         Raises
@@ -63,7 +57,7 @@ class TrainingSettings:
         merged = {**section, **override}
         values = dict(PRESETS[merged.pop("preset")])
         values.update({key: value for key, value in merged.items() if value is not None})
-        return cls(**values, seed=seed, threads=threads)
+        return cls(**values, seed=seed)
 
 
 class FusionModel(ABC):
@@ -99,7 +93,12 @@ class FusionModel(ABC):
 
     @abstractmethod
     def fit(
-        self, people: VolumeSet, mask: np.ndarray, training: TrainingSettings, checkpoints: Path | None = None
+        self,
+        people: VolumeSet,
+        mask: np.ndarray,
+        training: TrainingSettings,
+        machine: Machine,
+        checkpoints: Path | None = None,
     ) -> pd.DataFrame:
         """Learn from these people, and from nobody else.
 
@@ -111,6 +110,8 @@ class FusionModel(ABC):
             Brain mask, shape (x, y, z).
         training
             How.
+        machine
+            On what.
         checkpoints
             Folder for checkpoints; a run that was killed goes on from what is there.
 
@@ -136,8 +137,8 @@ class FusionModel(ABC):
     def load_weights(self, weights: Mapping[str, np.ndarray]) -> None:
         """Take over what :meth:`weights` returned."""
 
-    def prepare(self, device: str, threads: int) -> None:  # noqa: B027 (optional)
-        """Get ready for encoding on a device ("auto", "cpu", "gpu") with so many threads."""
+    def prepare(self, machine: Machine) -> None:  # noqa: B027 (optional)
+        """Get ready for encoding on a machine."""
 
     def facts(self) -> dict[str, Any]:
         """Return further facts for the model's description (numbers of parameters, explained variance)."""

@@ -12,22 +12,10 @@ import pandas as pd
 import torch
 from torch import nn
 
-from neurostrata.core.errors import UserError
 from neurostrata.fusion.data import VolumeSet
 from neurostrata.fusion.interface import FusionModel, TrainingSettings
-
-
-def choose_device(wanted: str) -> torch.device:
-    """Return the device for "auto", "cpu" or "gpu".
-
-    Raises
-    ------
-    UserError
-        When a GPU is insisted on and there is none.
-    """
-    if wanted == "gpu" and not torch.cuda.is_available():
-        raise UserError("training.device: 'gpu' is set and torch finds none; set it to auto or cpu")
-    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+from neurostrata.fusion.machine import Machine
+from neurostrata.fusion.training import train_network
 
 
 class NetworkModel(FusionModel):
@@ -56,17 +44,20 @@ class NetworkModel(FusionModel):
         return 1
 
     def fit(
-        self, people: VolumeSet, mask: np.ndarray, training: TrainingSettings, checkpoints: Path | None = None
+        self,
+        people: VolumeSet,
+        mask: np.ndarray,
+        training: TrainingSettings,
+        machine: Machine,
+        checkpoints: Path | None = None,
     ) -> pd.DataFrame:
         """Train the network; see :func:`neurostrata.fusion.training.train_network`."""
-        from neurostrata.fusion.training import train_network
+        return train_network(self, self.network, self.smallest_batch, people, training, machine, checkpoints)
 
-        return train_network(self, people, training, checkpoints)
-
-    def prepare(self, device: str, threads: int) -> None:
-        """Move the network to a device, in evaluation mode."""
-        torch.set_num_threads(threads)
-        self.network.to(choose_device(device)).eval()
+    def prepare(self, machine: Machine) -> None:
+        """Move the network to the machine's device, in evaluation mode."""
+        torch.set_num_threads(machine.threads)
+        self.network.to(machine.device).eval()
 
     def _apply(self, method: str, volumes: np.ndarray) -> np.ndarray:
         device = next(self.network.parameters()).device

@@ -12,6 +12,7 @@ import pandas as pd
 from neurostrata.core.errors import UserError
 from neurostrata.fusion.data import VolumeSet
 from neurostrata.fusion.interface import FusionModel, TrainingSettings
+from neurostrata.fusion.machine import Machine
 
 #: Planes along x that are held in memory at once for everybody.
 SLAB = 8
@@ -37,7 +38,12 @@ class PrincipalComponents(FusionModel):
         return len(self.components_)
 
     def fit(
-        self, people: VolumeSet, mask: np.ndarray, training: TrainingSettings, checkpoints: Path | None = None
+        self,
+        people: VolumeSet,
+        mask: np.ndarray,
+        training: TrainingSettings,
+        machine: Machine,
+        checkpoints: Path | None = None,
     ) -> pd.DataFrame:
         """Find the components of the training people.
 

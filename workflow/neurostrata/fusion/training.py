@@ -12,7 +12,7 @@ import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import lightning
 import numpy as np
@@ -25,16 +25,16 @@ from torch.utils.data import DataLoader, Sampler
 
 from neurostrata.core.errors import UserError
 from neurostrata.fusion.data import VolumeSet
-from neurostrata.fusion.interface import TrainingSettings
+from neurostrata.fusion.interface import FusionModel, TrainingSettings
+from neurostrata.fusion.machine import Machine
 from neurostrata.versions import VERSIONS
-
-if TYPE_CHECKING:
-    from neurostrata.fusion.network import NetworkModel
 
 #: Running averages of momentum 0.01 have forgotten 99% of their start after so many steps.
 SETTLED_STEPS = 500
 #: Memory that measuring batch normalisation's statistics may take.
 SETTLING_BYTES = 4e9
+#: Seconds between checkpoints; a killed job loses no more than these and one epoch.
+CHECKPOINT_SECONDS = 20.0
 
 
 class EpochBatches(Sampler[list[int]]):
@@ -140,7 +140,21 @@ class TrainingModule(lightning.LightningModule):
         self.history = list(checkpoint["history"])
 
 
-def run_digest(model: NetworkModel, people: VolumeSet, training: TrainingSettings) -> str:
+class RegularCheckpoint(ModelCheckpoint):
+    """A checkpoint after an epoch, but not within seconds of the one before: it must not cost more than it saves."""
+
+    def __init__(self, folder: Path, seconds: float = CHECKPOINT_SECONDS) -> None:
+        super().__init__(folder, filename="last", every_n_epochs=1, enable_version_counter=False)
+        self.seconds, self.saved = seconds, -float("inf")
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Save when it is time."""
+        if time.monotonic() - self.saved >= self.seconds:
+            super().on_train_epoch_end(trainer, pl_module)
+            self.saved = time.monotonic()
+
+
+def run_digest(model: FusionModel, people: VolumeSet, training: TrainingSettings) -> str:
     """Return a digest of all that the weights depend on; a checkpoint with another one is not resumed."""
     files = []
     for volume in people.volumes:
@@ -220,18 +234,30 @@ def settling_sample(people: VolumeSet, seed: int, room: float = SETTLING_BYTES) 
 
 
 def train_network(
-    model: NetworkModel, people: VolumeSet, training: TrainingSettings, checkpoints: Path | None = None
+    model: FusionModel,
+    network: nn.Module,
+    smallest: int,
+    people: VolumeSet,
+    training: TrainingSettings,
+    machine: Machine,
+    checkpoints: Path | None = None,
 ) -> pd.DataFrame:
     """Train a model's network in place.
 
     Parameters
     ----------
     model
-        The model; its network is left in evaluation mode on the training device.
+        Whose network it is.
+    network
+        Has ``losses(volumes)``; left in evaluation mode on the training device.
+    smallest
+        The fewest people that a training step can have.
     people
         The training people.
     training
         Settings.
+    machine
+        Threads, memory and GPUs.
     checkpoints
         Folder of checkpoints. One of the same run (settings, people, volumes) is resumed, any other is
         removed; the folder is emptied after the last epoch. None: no checkpoints.
@@ -246,23 +272,20 @@ def train_network(
     UserError
         When the batches are too small for batch normalisation, or the loss is not finite.
     """
-    from neurostrata.fusion.network import choose_device
-
-    smallest = model.smallest_batch
     if training.batch_size < smallest or len(people) < smallest:
         raise UserError(
             f"training.batch_size: {min(training.batch_size, len(people))} people per step give batch "
             f"normalisation one value per channel on a grid of {'x'.join(map(str, model.shape))}; set it to "
             f"{smallest} or more (and train on as many people)"
         )
-    torch.set_num_threads(training.threads)
-    device = choose_device(training.device)
-    on_gpu = device.type == "cuda"
-    if people.nbytes <= training.in_memory_gb * 1e9:
+    torch.set_num_threads(machine.threads)
+    device = machine.device
+    on_gpu = device == "cuda"
+    if people.nbytes <= machine.volume_bytes:
         people.load()
         workers = 0
     else:
-        workers = training.workers
+        workers = machine.readers
     batches = EpochBatches(len(people), training.batch_size, smallest, training.seed)
     loader: DataLoader = DataLoader(
         people,  # type: ignore[arg-type]
@@ -271,23 +294,16 @@ def train_network(
         pin_memory=on_gpu,
         persistent_workers=workers > 0,
     )
-    module = TrainingModule(model.network, training, float(model.options.get("weight_decay", 0.0)))
+    module = TrainingModule(network, training, float(model.options.get("weight_decay", 0.0)))
     callbacks: list[Callback] = [TQDMProgressBar()] if sys.stderr.isatty() else []
     resume = None
     if checkpoints is not None:
         resume = _resumable(checkpoints, run_digest(model, people, training), training.epochs)
-        callbacks.append(
-            ModelCheckpoint(
-                checkpoints,
-                filename="last",
-                every_n_epochs=training.checkpoint_every,
-                enable_version_counter=False,
-            )
-        )
+        callbacks.append(RegularCheckpoint(checkpoints))
         if resume:
             print(f"training: going on from {resume}", file=sys.stderr)
     if training.compile and on_gpu:
-        model.network.compile()
+        network.compile()
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         # Each is about a choice made here: few workers, our own processes under Slurm, padding by torch.
@@ -312,7 +328,7 @@ def train_network(
             use_distributed_sampler=False,
             num_sanity_val_steps=0,
         )
-        model.network.train()
+        network.train()
         trainer.fit(module, loader, ckpt_path=resume)
     if len(module.history) != training.epochs:  # whatever stopped it: no half-trained model may pass as whole
         raise RuntimeError(f"training stopped after {len(module.history)} of {training.epochs} epochs")
@@ -323,8 +339,8 @@ def train_network(
     if wanted == "training":
         sample = settling_sample(people, training.seed)
         volumes = torch.from_numpy(np.stack([people[index] for index in sample]))
-        settle_batch_norm(model.network.to(device), volumes.to(device))
-    model.network.eval()
+        settle_batch_norm(network.to(device), volumes.to(device))
+    network.eval()
     if checkpoints is not None:
         shutil.rmtree(checkpoints, ignore_errors=True)
     history = pd.DataFrame(module.history)

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from neurostrata.cohort.gradients import Gradients, find_shells, noddi_shells, read_gradients
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import settings_record, write_sidecar
-from neurostrata.imaging.gradients import Gradients, find_shells, read_gradients
 from neurostrata.imaging.images import Image, write_image
 from neurostrata.imaging.series import Series, check_finite, read_map, read_mask, read_series
 
@@ -106,7 +106,7 @@ def fit_noddi(
 
     Single-shell data are refused before anything is fitted.
     """
-    from neurostrata.imaging.noddi import AMICO_LICENCE, noddi_shells
+    from neurostrata.imaging.noddi import AMICO_LICENCE
     from neurostrata.imaging.noddi import fit_noddi as fit
 
     gap = float(settings["shell_gap"])

@@ -17,12 +17,9 @@ from typing import Any, NamedTuple
 import nibabel as nib
 import numpy as np
 
+from neurostrata.cohort.gradients import Gradients, noddi_shells
 from neurostrata.core.errors import UserError
-from neurostrata.imaging.gradients import Gradients, Shell, find_shells
 
-#: Two b-values with so many directions each are the least that tells density from free water.
-_MINIMUM_SHELLS = 2
-_MINIMUM_DIRECTIONS = 6
 #: Voxels that are handed to the engine at a time: memory stays flat, and whole brains need few rounds.
 _BLOCK_VOXELS = 100_000
 
@@ -38,25 +35,6 @@ class NoddiMaps(NamedTuple):
     ndi: np.ndarray
     odi: np.ndarray
     fwf: np.ndarray
-
-
-def noddi_shells(gradients: Gradients, gap: float, subject: str) -> list[Shell]:
-    """Return the shells that NODDI is fitted to.
-
-    Raises
-    ------
-    UserError
-        When there are fewer than two shells of six directions: single-shell data cannot tell a low
-        neurite density from free water.
-    """
-    shells = [shell for shell in find_shells(gradients, gap) if shell.directions >= _MINIMUM_DIRECTIONS]
-    if len(shells) < _MINIMUM_SHELLS:
-        found = ", ".join(f"b={shell.bval:.0f}" for shell in shells) or "none"
-        raise UserError(
-            f"subject {subject}: NODDI needs at least two shells of {_MINIMUM_DIRECTIONS} directions, these data "
-            f"have {found}; leave out the modalities with 'from: noddi' or this person's dwi"
-        )
-    return shells
 
 
 def fit_noddi(
@@ -81,7 +59,7 @@ def fit_noddi(
     subject
         For messages.
     shell_gap
-        See :func:`neurostrata.imaging.gradients.find_shells`; b-values are set to their shell's mean.
+        See :func:`neurostrata.cohort.gradients.find_shells`; b-values are set to their shell's mean.
     threads
         Threads of the engine.
 

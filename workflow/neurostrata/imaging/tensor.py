@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from neurostrata.cohort.gradients import Gradients, count_directions
 from neurostrata.core.errors import UserError
-from neurostrata.imaging.gradients import Gradients, count_directions
 
 #: A tensor has six unknowns.
 _MINIMUM_DIRECTIONS = 6

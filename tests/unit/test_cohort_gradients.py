@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from neurostrata.cohort.gradients import count_directions, find_shells, read_gradients
 from neurostrata.core.errors import UserError
-from neurostrata.imaging.gradients import count_directions, find_shells, read_gradients
 from neurostrata.imaging.noddi import noddi_shells
 from neurostrata.imaging.tensor import tensor_measurements
 from neurostrata.simulation.diffusion_signal import demo_scheme

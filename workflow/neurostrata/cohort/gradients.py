@@ -11,6 +11,9 @@ from neurostrata.core.errors import UserError
 
 #: Vectors whose length differs more than this from 1 are not unit vectors written with few digits.
 _LENGTH_TOLERANCE = 0.05
+#: Two b-values with so many directions each are the least that tells density from free water.
+_MINIMUM_SHELLS = 2
+_MINIMUM_DIRECTIONS = 6
 
 
 @dataclass(frozen=True)
@@ -135,12 +138,14 @@ def read_gradients(
 
 def count_directions(bvecs: np.ndarray, degrees: float = 1.0) -> int:
     """Count the different directions among unit vectors (n, 3), a vector and its opposite being one."""
-    distinct: list[np.ndarray] = []
-    limit = np.cos(np.radians(degrees))
-    for vector in bvecs:
-        if not distinct or np.abs(np.array(distinct) @ vector).max() < limit:
-            distinct.append(vector)
-    return len(distinct)
+    close = np.abs(bvecs @ bvecs.T) >= np.cos(np.radians(degrees))
+    counted = np.zeros(len(bvecs), bool)
+    number = 0
+    for position in range(len(bvecs)):
+        if not counted[position]:
+            counted |= close[position]
+            number += 1
+    return number
 
 
 def find_shells(gradients: Gradients, gap: float = 100.0) -> list[Shell]:
@@ -161,3 +166,22 @@ def find_shells(gradients: Gradients, gap: float = 100.0) -> list[Shell]:
         for members in np.split(order, cuts)
         if members.size
     ]
+
+
+def noddi_shells(gradients: Gradients, gap: float, subject: str) -> list[Shell]:
+    """Return the shells that NODDI is fitted to.
+
+    Raises
+    ------
+    UserError
+        When there are fewer than two shells of six directions: single-shell data cannot tell a low
+        neurite density from free water.
+    """
+    shells = [shell for shell in find_shells(gradients, gap) if shell.directions >= _MINIMUM_DIRECTIONS]
+    if len(shells) < _MINIMUM_SHELLS:
+        found = ", ".join(f"b={shell.bval:.0f}" for shell in shells) or "none"
+        raise UserError(
+            f"subject {subject}: NODDI needs at least two shells of {_MINIMUM_DIRECTIONS} directions, these data "
+            f"have {found}; leave out the modalities with 'from: noddi' or this person's dwi"
+        )
+    return shells
