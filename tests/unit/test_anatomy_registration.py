@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -27,9 +26,6 @@ from neurostrata.imaging.transforms import (
     write_affine,
     write_displacement,
 )
-
-# SyN gives the same numbers every time on one thread only. ITK reads this when it first counts threads.
-os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
 
 POSE = np.array([[1.03, 0.09, 0, 6.0], [-0.09, 1.02, 0.04, -9.0], [0, -0.04, 0.98, 11.0], [0, 0, 0, 1]])
 KINDS = {"plain": {}, "oblique": {"degrees": 12}, "PSR": {"axes": "PSR"}}

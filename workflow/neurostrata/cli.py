@@ -21,6 +21,7 @@ from typing import Any
 
 from neurostrata import __version__
 from neurostrata.core.errors import UserError
+from neurostrata.core.failures import failed_before, note_failure
 
 #: Subcommand -> where its function lives. Modules are imported only when their command runs, since
 #: ants, torch and nilearn each take about a second to load.
@@ -56,6 +57,8 @@ COMMANDS = {
     "subject-page": "neurostrata.report.commands:subject_page",
     "provenance": "neurostrata.report.commands:provenance",
     "report": "neurostrata.report.commands:report",
+    "resume": "neurostrata.controller.resume:resume",
+    "progress": "neurostrata.controller.progress:progress",
     "recovery": "neurostrata.simulation.recovery:recovery",
     "summary": "neurostrata.report.summary:summary",
     "simulate": "neurostrata.simulation.commands:simulate",
@@ -96,6 +99,12 @@ def load_command(name: str) -> Callable[..., Any]:
     return getattr(importlib.import_module(module), function)
 
 
+def takes_everything(function: Callable[..., Any]) -> bool:
+    """Tell whether a command takes its arguments as they are (``*arguments``), to hand them on."""
+    kinds = [parameter.kind for parameter in inspect.signature(function).parameters.values()]
+    return kinds == [inspect.Parameter.VAR_POSITIONAL]
+
+
 def command_parser(name: str, function: Callable[..., Any]) -> argparse.ArgumentParser:
     """Build the parser of one subcommand from its function's signature."""
     parser = argparse.ArgumentParser(
@@ -105,6 +114,9 @@ def command_parser(name: str, function: Callable[..., Any]) -> argparse.Argument
     )
     hints = typing.get_type_hints(function)
     for parameter in inspect.signature(function).parameters.values():
+        if takes_everything(function):
+            parser.add_argument(parameter.name, nargs=argparse.REMAINDER)
+            continue
         _add_option(parser, parameter, hints[parameter.name])
     return parser
 
@@ -143,17 +155,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     top.add_argument("--version", action="version", version=__version__)
     top.add_argument("stage", choices=sorted(COMMANDS))
     stage = top.parse_args(arguments[:1] or ["--help"]).stage
+    earlier = failed_before(arguments)
+    if earlier:
+        _complain(f"{earlier}\nneurostrata {stage}: not tried again, neither time nor memory was wanting")
+        return 2
     _limit_threads(arguments)
     try:
         function = load_command(stage)
+        if takes_everything(function):
+            function(*arguments[1:])
+            return 0
         options = command_parser(stage, function).parse_args(arguments[1:])
         function(**vars(options))
     except UserError as error:
-        _complain(f"neurostrata {stage}: {error}")
+        message = f"neurostrata {stage}: {error}"
+        note_failure(arguments, message)
+        _complain(message)
         return 2
+    except MemoryError:
+        raise  # the next attempt gets more
     except Exception as error:
-        _complain(
-            f"neurostrata {stage}: unexpected {type(error).__name__}: {error} (details in the job's log)"
-        )
+        message = f"neurostrata {stage}: unexpected {type(error).__name__}: {error}"
+        note_failure(arguments, message)
+        _complain(f"{message} (details in the job's log)")
         raise
     return 0

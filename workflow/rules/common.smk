@@ -13,6 +13,7 @@ sys.path.insert(
 )  # for the planning modules: standard library, PyYAML and jsonschema only
 
 from neurostrata.cohort.study import load_study
+from neurostrata.controller.state import FAILURES, sign_in, sign_out
 from neurostrata.core.config import check_config
 from neurostrata.core.errors import UserError
 from neurostrata.core.settings import rows_digest, settings_text
@@ -34,18 +35,20 @@ except UserError as error:
 # Where the people are listed. Results depend on what stands there (each rule's digest), not on where.
 SHEETS = json.dumps({key: CONFIG[key] for key in ("output", "cohort", "qc")})
 
+# What every job finds in its environment, whichever that is: the library (Snakemake strips PYTHONPATH from
+# conda jobs), the terminal as descriptor 3 for its one-line message beside its log, the sheets, and the
+# notes of jobs that failed by themselves.
+ENVIRONMENT = {
+    "NEUROSTRATA_CONSOLE": "3",
+    "PYTHONNOUSERSITE": "1",
+    "PYTHONPATH": LIBRARY,
+    "NEUROSTRATA_SHEETS": SHEETS,
+    "NEUROSTRATA_FAILURES": str(FAILURES),
+}
+exports = " ".join(f"{name}={shlex.quote(text)}" for name, text in ENVIRONMENT.items())
+exports = exports.replace("{", "{{").replace("}", "}}")  # Snakemake formats the prefix
 shell.executable("bash")
-# Each job finds the library by this, in whatever environment it runs (Snakemake strips PYTHONPATH
-# from the environment of conda jobs). Descriptor 3 stays the terminal: a job's one-line message goes
-# there too, beside its log file.
-shell.prefix(
-    "set -euo pipefail; exec 3>&2; export NEUROSTRATA_CONSOLE=3 PYTHONNOUSERSITE=1 "
-    f"PYTHONPATH={shlex.quote(LIBRARY)} NEUROSTRATA_SHEETS={shlex.quote(SHEETS)}; ".replace(
-        "{", "{{"
-    ).replace(
-        "}", "}}"
-    )
-)
+shell.prefix(f"set -euo pipefail; exec 3>&2; export {exports}; ")
 
 
 pathvars:
@@ -137,12 +140,7 @@ def gate():
         json.dumps(check),
     ]
     command += ["--cache", HEADER_CACHE]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": LIBRARY,
-        "PYTHONNOUSERSITE": "1",
-        "NEUROSTRATA_SHEETS": SHEETS,
-    }
+    environment = {**os.environ, **ENVIRONMENT, "NEUROSTRATA_CONSOLE": ""}
     if subprocess.run(command, env=environment).returncode:
         sys.exit(2)
 
@@ -168,3 +166,12 @@ if workflow.is_main_process and (missing := STUDY.missing_files()):
 
 onstart:
     gate()
+    sign_in(Path())
+
+
+onsuccess:
+    sign_out(Path())
+
+
+onerror:
+    sign_out(Path())

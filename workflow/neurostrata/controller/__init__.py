@@ -1,0 +1,1 @@
+"""Around a running study: going on after a crash, and watching it."""
