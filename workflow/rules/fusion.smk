@@ -156,3 +156,9 @@ rule summarise_experiment:
         " --final $(dirname {input.embeddings:q}) --reconstruction {output.reconstruction:q}"
         " --embeddings {output.embeddings:q} --model {output.model:q}"
         " --settings {params.settings:q} > {log:q} 2>&1"
+
+
+# Seconds even for a thousand people: not worth a job of their own on a cluster.
+localrules:
+    split,
+    summarise_experiment,

@@ -114,4 +114,3 @@ rule report:
 
 localrules:
     provenance,
-    report,

@@ -150,3 +150,8 @@ if CONFIG["phenotypes"]["tables"]:
         [rules.compare_strata.output[0], rules.profile_strata.output[0]],
         experiment=STRATIFIED,
     )
+
+
+localrules:
+    compare_strata,
+    profile_strata,
