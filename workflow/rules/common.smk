@@ -128,6 +128,18 @@ def minutes(base):
     return runtime
 
 
+def results_state(folder):
+    """Return a digest of which tables and descriptions are there and when they were written."""
+    tables = [
+        path for kind in ("tsv", "json") for path in Path(folder).rglob(f"*.{kind}")
+    ]
+    made = sorted(str(path) for path in tables if "report" not in path.parts)
+    return rows_digest(
+        [{"path": path, "time": str(os.stat(path).st_mtime_ns)} for path in made],
+        ["path", "time"],
+    )
+
+
 def gate():
     """Check every person's files before the first job; a mistake ends the run with exit status 2."""
     check = {"config": SELECTION, "version": 1, "seed": 0}

@@ -1,7 +1,10 @@
 """The report: a page for each person, what was run and with what, and the one page for all."""
 
+PARTIAL = CONFIG["report"]["partial"]
 REPORT_SETTINGS = settings(
-    "report", **{key: value for key, value in CONFIG.items() if key != "seed"}
+    "report",
+    **{key: value for key, value in CONFIG.items() if key != "seed"},
+    **({"state": results_state(RESULTS)} if PARTIAL else {}),
 )
 
 
@@ -77,13 +80,18 @@ rule provenance:
 rule report:
     """Write the report: what was found, or that nothing was, with every table and figure behind it."""
     input:
-        rules.check_cohort.output,
-        rules.template_final.output,
-        rules.template_mask.output,
-        expand(rules.subject_page.output, subject=STUDY.registered()),
-        expand(rules.summarise_experiment.output, experiment=EXPERIMENTS),
-        STRATA_OUTPUTS,
-        rules.provenance.output,
+        # In a partial study: whatever is there, without making (or being kept from it by) anything.
+        []
+        if PARTIAL
+        else [
+            rules.check_cohort.output,
+            rules.template_final.output,
+            rules.template_mask.output,
+            expand(rules.subject_page.output, subject=STUDY.registered()),
+            expand(rules.summarise_experiment.output, experiment=EXPERIMENTS),
+            STRATA_OUTPUTS,
+            rules.provenance.output,
+        ],
     output:
         page="<results>/report/index.html",
         figures=report(
@@ -108,7 +116,7 @@ rule report:
         settings=REPORT_SETTINGS,
     shell:
         'mkdir -p {output.figures:q}; python -m neurostrata report --results "$(dirname {output.page:q})/.."'
-        " --output {output.page:q}"
+        " --output {output.page:q} --benchmarks benchmarks"
         " --settings {params.settings:q} > {log:q} 2>&1"
 
 

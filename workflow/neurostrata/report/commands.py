@@ -75,7 +75,7 @@ def provenance(*, results: Path, output: Path, settings: dict[str, Any]) -> None
     write_json(output, json.loads(json.dumps(collect(config), default=str)))
 
 
-def report(*, results: Path, output: Path, settings: dict[str, Any]) -> None:
+def report(*, results: Path, output: Path, settings: dict[str, Any], benchmarks: Path | None = None) -> None:
     """Write the report of whatever was run; pieces that are not there are listed, not fatal.
 
     Parameters
@@ -86,9 +86,11 @@ def report(*, results: Path, output: Path, settings: dict[str, Any]) -> None:
         ``report/index.html``; figures go to ``figures/`` beside it.
     settings
         The whole configuration, defaults filled in.
+    benchmarks
+        Folder of Snakemake's benchmark files, for the table of time and memory.
     """
     from neurostrata.report.index import write_index
 
     tree = _results(results)
     config = {key: value for key, value in settings.items() if key != "version"}
-    write_index(Study(tree, config), output)
+    write_index(Study(tree, config), output, benchmarks)

@@ -13,7 +13,12 @@ from neurostrata.report.layout import Experiment
 from neurostrata.report.methods import experiment_text
 from neurostrata.report.page import Page
 from neurostrata.report.pages import write_page
-from neurostrata.report.sections_closing import methods_section, people_table, provenance_section
+from neurostrata.report.sections_closing import (
+    methods_section,
+    people_table,
+    provenance_section,
+    resources_section,
+)
 from neurostrata.report.sections_phenotypes import factor_meanings, phenotypes_section
 from neurostrata.report.sections_reconstruction import decoding_caution, decoding_section, experiment_decoding
 from neurostrata.report.sections_strata import strata_section
@@ -106,7 +111,7 @@ def _experiment_section(
     return section
 
 
-def write_index(study: Study, output: Path) -> None:
+def write_index(study: Study, output: Path, benchmarks: Path | None = None) -> None:
     """Write ``index.html``, its figures in ``figures/`` beside it, and with many people ``people.html``.
 
     Parameters
@@ -115,6 +120,8 @@ def write_index(study: Study, output: Path) -> None:
         What to report.
     output
         The HTML file.
+    benchmarks
+        Snakemake's benchmark files.
     """
     output = output.resolve()
     figures = output.parent / "figures"
@@ -148,13 +155,14 @@ def write_index(study: Study, output: Path) -> None:
         study.note("Experiments", "none is configured and none was found under experiments/")
     people = Section("people", "People")
     _people(page, people)
-    sections += [people, methods_section(page), provenance_section(page)]
+    resources = resources_section(page, benchmarks)
+    sections += [people, methods_section(page), resources, provenance_section(page)]
     missing = Section("missing", "Not run or missing")
     if study.missing:
         missing.add(Bullets([(line.what, line.why) for line in study.missing]))
     else:
         missing.add(Text("Nothing: every part of the report was made."))
-    sections.insert(len(sections) - 2, missing)
+    sections.insert(sections.index(people) + 1, missing)
     sections = [section for section in sections if section.blocks or section.sections]
     number_blocks(sections)
     write_page(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
 
+from neurostrata.core.tables import write_table
 from neurostrata.report.blocks import Bullets, Code, Section, Table, Text, count, format_number, frame_table
 from neurostrata.report.methods import deviations, methods_paragraphs
 from neurostrata.report.page import Page
+from neurostrata.report.resources import COLUMNS, resource_table
 
 
 def people_table(page: Page) -> Table | None:
@@ -65,6 +68,51 @@ def methods_section(page: Page) -> Section:
                 "departure changes: the page on differences from the paper in docs/.",
             )
         )
+    return section
+
+
+def resources_section(page: Page, benchmarks: Path | None) -> Section:
+    """What each rule used, beside what was asked for."""
+    section = Section("resources", "Time and memory")
+    table = resource_table(benchmarks) if benchmarks is not None else None
+    if table is None:
+        page.study.note("Time and memory", "there are no benchmark files")
+        return section
+    path = page.path.parent / "resources.tsv"
+    write_table(path, table, columns=COLUMNS, Description="What the jobs of each rule used and asked for.")
+
+    def short(value: float) -> str:
+        return f"{value:,.1f}" if value < 10 else f"{value:,.0f}"
+
+    few = table["memory_max"] > 0.8 * table["memory_asked"]
+    late = table["minutes_max"] > 0.5 * table["minutes_asked"]
+    section.add(
+        frame_table(
+            table,
+            "What each rule used and asked for",
+            names={
+                "rule": "Rule",
+                "jobs": "Jobs",
+                "minutes_median": "Minutes, median",
+                "minutes_max": "Minutes, longest",
+                "minutes_asked": "Minutes asked",
+                "memory_max": "MB, largest",
+                "memory_asked": "MB asked",
+                "threads": "Threads",
+                "busy": "Threads at work",
+                "cpu_hours": "CPU hours",
+                "memory_suggested": "Ask for MB",
+                "minutes_suggested": "Ask for minutes",
+            },
+            formats=dict.fromkeys(table.columns[2:], short),
+            marked=list(few | late),
+            caption="From Snakemake's benchmark files, most CPU time first. Marked: a job came within 20% of the memory or "
+            "took more than half of the time that was asked for. The last two columns are what the next run could ask for "
+            "(set-resources in a profile): 1.5 times the memory and twice the time of the largest job.",
+            sources=page.sources(path),
+            folded=len(table) > 6,
+        )
+    )
     return section
 
 
