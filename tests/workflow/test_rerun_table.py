@@ -1,0 +1,168 @@
+"""Every row of the table in docs/reruns.md, dry: exactly the jobs that it names."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import conda_stand_in
+import pytest
+import yaml
+from planned_study import make_planned_study
+from small_study import REPOSITORY, StudyFolder
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
+    """The study of the table, at its end."""
+    study = make_planned_study(tmp_path_factory.mktemp("planned") / "study")
+    run = study.snakemake()
+    assert run.returncode == 0, run.stderr[-4000:]
+    return study
+
+
+@pytest.fixture
+def study(planned: StudyFolder, tmp_path: Path) -> StudyFolder:
+    """A copy of it, moved to another folder."""
+    shutil.copytree(planned.folder, tmp_path / "study", symlinks=True)
+    return StudyFolder(tmp_path / "study", planned.environment)
+
+
+def setting(key: str, value: object) -> Callable[[StudyFolder], None]:
+    """A change of the configuration; a number in the key is a place in a list."""
+
+    def change(study: StudyFolder) -> None:
+        path = study.folder / "config" / "config.yaml"
+        config = yaml.safe_load(path.read_text())
+        *way, last = [int(part) if part.isdigit() else part for part in key.split(".")]
+        place = config
+        for part in way:
+            place = place[part] if isinstance(part, int) else place.setdefault(part, {})
+        place[last] = value
+        path.write_text(yaml.safe_dump(config, sort_keys=False))
+
+    return change
+
+
+def cell(row: int, column: int, value: str, sheet: str = "cohort.tsv") -> Callable[[StudyFolder], None]:
+    """A change of one cell of a sheet."""
+    return lambda study: study.edit_sheet(lambda cells: cells[row].__setitem__(column, value), sheet)
+
+
+def line(sheet: str, *cells: str) -> Callable[[StudyFolder], None]:
+    """A new last line of a sheet."""
+    return lambda study: study.edit_sheet(lambda rows: rows.append(list(cells)), sheet)
+
+
+def person(template: str) -> Callable[[StudyFolder], None]:
+    """A ninth person, with the first one's diffusion data."""
+
+    def change(study: StudyFolder) -> None:
+        images = study.folder / "images"
+        shutil.copy(images / "sub-01_T1w.nii", images / "sub-09_T1w.nii")
+        shutil.copy(images / "sub-01_dwi.nii", images / "sub-09_dwi.nii")
+        files = ("images/sub-09_T1w.nii", "images/sub-09_dwi.nii", "images/dwi.bval", "images/dwi.bvec")
+        line("cohort.tsv", "09", *files, template, "f9", "")(study)
+
+    return change
+
+
+#: Row of the table -> how that is done here.
+CHANGES: dict[str, Callable[[StudyFolder], None]] = {
+    "damping grid": setting("strata.clustering.damping.steps", 5),
+    "number of factors": setting("phenotypes.n_factors", 2),
+    "percentile limits": setting("volumes.percentiles", [1, 99]),
+    "dropout of one experiment": setting("experiments.0.options.dropout", 0.2),
+    "template iterations 4 to 5": setting("template.iterations", 5),
+    "template tolerance": setting("template.tolerance", 0.01),
+    "NODDI engine or its options": setting("diffusion.noddi.lambda1", 0.4),
+    "report title": setting("report.title", "Another"),
+    "note column": cell(1, 7, "was late"),
+    "phenotype value": cell(2, 1, "0.5", "phenotypes.tsv"),
+    "family": cell(3, 6, "f1"),
+    "person added, `template` no": person("no"),
+    "person added, `template` yes": person("yes"),
+    "person excluded in qc.tsv": line("qc.tsv", "03", "", "exclude", "motion"),
+    "`dwi` cell cleared": lambda study: study.edit_sheet(
+        lambda cells: cells[4].__setitem__(slice(2, 5), [""] * 3)
+    ),
+}
+
+
+def documented() -> dict[str, dict[str, int]]:
+    """The rows of the table: change -> rule -> number of jobs."""
+    rows = {}
+    for text in (REPOSITORY / "docs" / "reruns.md").read_text().splitlines():
+        cells = [part.strip() for part in text.strip("|").split("|")]
+        if len(cells) == 3 and cells[0] in CHANGES:
+            rows[cells[0]] = {rule: int(n) for rule, n in re.findall(r"(\w+) (\d+)", cells[2])}
+    return rows
+
+
+def test_the_table_has_every_row() -> None:
+    assert list(documented()) == list(CHANGES)
+
+
+@pytest.mark.parametrize("row", CHANGES)
+def test_exactly_these_jobs(study: StudyFolder, row: str) -> None:
+    CHANGES[row](study)
+    jobs = study.planned()
+    text = ", ".join(f"{rule} {number}" for rule, number in jobs.items())
+    assert jobs == documented().get(row), f"| {row} | | {text} |"
+
+
+def test_a_moved_study_plans_nothing(study: StudyFolder) -> None:
+    assert study.planned() == {}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--set-threads", "register=7", "train=2"),
+        ("--set-resources", "register:mem_mb=9000", "train:gpu=2", "train:runtime=5"),
+    ],
+    ids=["threads", "resources"],
+)
+def test_where_and_with_what_it_runs_plans_nothing(study: StudyFolder, arguments: tuple[str, ...]) -> None:
+    assert study.planned(*arguments) == {}
+
+
+def test_the_slurm_profile_after_a_local_run_plans_nothing(study: StudyFolder, tmp_path: Path) -> None:
+    programs = conda_stand_in.install(tmp_path / "conda")
+    study.environment = {**study.environment, "PATH": f"{programs}:{study.environment['PATH']}"}
+    assert study.planned("--profile", str(REPOSITORY / "slurm")) == {}
+
+
+def test_a_comment_plans_nothing(study: StudyFolder) -> None:
+    path = study.folder / "config" / "config.yaml"
+    path.write_text("# a comment\n" + path.read_text())
+    assert study.planned() == {}
+
+
+@pytest.fixture
+def other_clone(tmp_path: Path) -> Path:
+    """The code in another folder, to be changed."""
+    kept = ("Snakefile", "workflow", "config", "envs", "profiles", "slurm")
+    for name in kept:
+        source = REPOSITORY / name
+        target = tmp_path / "clone" / name
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            target.parent.mkdir(exist_ok=True)
+            shutil.copy(source, target)
+    return tmp_path / "clone"
+
+
+def test_new_code_plans_nothing_without_a_new_version(study: StudyFolder, other_clone: Path) -> None:
+    for module in (other_clone / "workflow" / "neurostrata").rglob("*.py"):
+        module.write_text(module.read_text() + "\n# a new line\n")
+    snakefile = str(other_clone / "Snakefile")
+    assert study.planned("--snakefile", snakefile) == {}
+    versions = other_clone / "workflow" / "neurostrata" / "versions.py"
+    changed = re.sub(r'"profile_strata": \d+', '"profile_strata": 99', versions.read_text())
+    assert changed != versions.read_text()
+    versions.write_text(changed)
+    assert study.planned("--snakefile", snakefile) == {"profile_strata": 2, "provenance": 1, "report": 1}
