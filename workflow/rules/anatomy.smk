@@ -3,6 +3,8 @@
 ITERATIONS = CONFIG["template"]["iterations"]
 # SyN gains nothing beyond 4 threads, greedy is quick on one: many small jobs beat few wide ones.
 REGISTRATION_THREADS = 4 if CONFIG["registration"]["engine"] == "ants" else 1
+# What counts is the template's grid, not the person's file: SyN at 1.25 mm stays below 6 GB.
+REGISTRATION_MEMORY = gigabytes(1 + 10 / CONFIG["template"]["resolution_mm"] ** 3)
 # The number of iterations is in the file names; as a setting it would redo those already there.
 TEMPLATE = {
     key: value for key, value in CONFIG["template"].items() if key != "iterations"
@@ -80,7 +82,7 @@ rule template_register:
         "../../envs/anatomy.yaml"
     threads: REGISTRATION_THREADS
     resources:
-        mem_mb=gigabytes(3, per_input=0.1),  # SyN at 1.25 mm stays below 6 GB
+        mem_mb=REGISTRATION_MEMORY,
         runtime=minutes(600),  # the paper: 4.5 CPU hours a registration
     params:
         settings=settings(
@@ -213,7 +215,7 @@ rule register:
         "../../envs/anatomy.yaml"
     threads: REGISTRATION_THREADS
     resources:
-        mem_mb=gigabytes(3, per_input=0.1),
+        mem_mb=REGISTRATION_MEMORY,
         runtime=minutes(600),
     params:
         settings=settings("register", **CONFIG["registration"]),
@@ -241,7 +243,7 @@ rule jacobian:
         "../../envs/anatomy.yaml"
     threads: 1
     resources:
-        mem_mb=gigabytes(2, per_input=0.02),
+        mem_mb=gigabytes(2),
         runtime=minutes(20),
     params:
         settings=settings("jacobian"),

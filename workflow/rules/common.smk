@@ -1,5 +1,7 @@
 """The library on the path, the checked configuration, the study, and what rules share."""
 
+import gc
+import inspect
 import json
 import os
 import shlex
@@ -47,6 +49,8 @@ ENVIRONMENT = {
 }
 exports = " ".join(f"{name}={shlex.quote(text)}" for name, text in ENVIRONMENT.items())
 exports = exports.replace("{", "{{").replace("}", "}}")  # Snakemake formats the prefix
+# A plan of ten thousand jobs is millions of objects that all stay: looking through them for garbage is in vain.
+gc.set_threshold(200_000, 50, 100)
 shell.executable("bash")
 shell.prefix(f"set -euo pipefail; exec 3>&2; export {exports}; ")
 
@@ -101,9 +105,19 @@ def subject_path(kind, rest):
 RESULTS = CONFIG["output"]
 
 
+def per_job(function):
+    """Mark a function that Snakemake calls for each of thousands of jobs.
+
+    It looks up the function's signature some fifteen times a job, which is slow unless it is written down.
+    """
+    function.__signature__ = inspect.signature(function)
+    return function
+
+
 def sheet(column):
     """Return an input function that gives a person's cell of the cohort sheet ([] when empty)."""
 
+    @per_job
     def cell(wildcards):
         return STUDY.source(wildcards.subject, column) or []
 
@@ -113,15 +127,22 @@ def sheet(column):
 def gigabytes(base, per_input=0.0):
     """Return a `mem_mb` function: a base plus a multiple of the inputs' size, doubled at each retry."""
 
-    def mem_mb(wildcards, input, attempt):
+    @per_job
+    def fixed(wildcards, attempt):
+        return int(base * 1000 * 2 ** (attempt - 1))
+
+    @per_job
+    def growing(wildcards, input, attempt):
         return int((base * 1000 + per_input * input.size_mb) * 2 ** (attempt - 1))
 
-    return mem_mb
+    # Snakemake looks up the size of every input of every job where `input` is asked for.
+    return growing if per_input else fixed
 
 
 def minutes(base):
     """Return a `runtime` function, doubled at each retry."""
 
+    @per_job
     def runtime(wildcards, attempt):
         return base * 2 ** (attempt - 1)
 
@@ -173,7 +194,8 @@ HEADER_CACHE = f"{RESULTS}/cohort/headers.json"
 
 # Snakemake would end with its own message about a missing input before the gate could speak.
 if workflow.is_main_process and (missing := STUDY.missing_files()):
-    stop("files are missing:\n  " + "\n  ".join(missing))
+    more = [f"... and {len(missing) - 50} more"] if len(missing) > 50 else []
+    stop("files are missing:\n  " + "\n  ".join(missing[:50] + more))
 
 
 onstart:

@@ -83,7 +83,7 @@ rule align_diffusion:
         "../../envs/anatomy.yaml"
     threads: 1
     resources:
-        mem_mb=gigabytes(2, per_input=0.1),
+        mem_mb=gigabytes(3),
         runtime=minutes(60),
     params:
         settings=settings("align_diffusion", alignment=DIFFUSION["alignment"]),

@@ -11,21 +11,7 @@ REPORT_SETTINGS = settings(
 rule subject_page:
     """Show one person's images, mask and maps on a page."""
     input:
-        lambda wildcards: [
-            str(path).replace("{subject}", wildcards.subject)
-            for path in [
-                *rules.register.output,
-                *rules.jacobian.output,
-                *rules.prepare_t1w.output,
-            ]
-        ]
-        + expand(
-            rules.map_to_template.output,
-            subject=wildcards.subject,
-            modality=[
-                m for m in MODALITIES if wildcards.subject in STUDY.with_modality(m)
-            ],
-        ),
+        maps_of_person,
         rules.template_final.output.template,
         rules.template_mask.output.mask,
         rules.grid_mask.output,
@@ -39,7 +25,7 @@ rule subject_page:
         "../../envs/report.yaml"
     threads: 1
     resources:
-        mem_mb=gigabytes(1.5, per_input=0.02),
+        mem_mb=gigabytes(2),
         runtime=minutes(15),
     params:
         settings=settings("subject_page"),

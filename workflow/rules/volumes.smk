@@ -18,7 +18,7 @@ rule map_to_template:
         "../../envs/anatomy.yaml"
     threads: 1
     resources:
-        mem_mb=gigabytes(2, per_input=0.05),
+        mem_mb=gigabytes(3),
         runtime=minutes(20),
     params:
         settings=lambda wildcards: settings(

@@ -32,12 +32,14 @@ SELECTING_KEYS = ("from", "measure", "tissue", "column", "space", "components")
 def previous(name):
     """Return an input function: a file of the iteration before."""
 
+    @per_job
     def path(wildcards):
         return f"{RESULTS}/template/iter-{int(wildcards.iteration) - 1}/{name}"
 
     return path
 
 
+@per_job
 def map_inputs(wildcards):
     """The image of a modality and what brings it to the template; [] for what it does not need."""
     modality = STUDY.modalities[wildcards.modality]
@@ -80,6 +82,23 @@ def map_inputs(wildcards):
         ]
         inputs["image"] = STUDY.source(wildcards.subject, modality["column"])
     return inputs
+
+
+@per_job
+def maps_of_person(wildcards):
+    """What there is of a person: images, deformations, Jacobians, maps on the template."""
+    made = [
+        *rules.register.output,
+        *rules.jacobian.output,
+        *rules.prepare_t1w.output,
+    ]
+    return [
+        str(path).replace("{subject}", wildcards.subject) for path in made
+    ] + expand(
+        rules.map_to_template.output,
+        subject=wildcards.subject,
+        modality=STUDY.modalities_of(wildcards.subject),
+    )
 
 
 def experiment_settings(stage, *keys, training=False):

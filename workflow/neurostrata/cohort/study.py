@@ -59,6 +59,12 @@ class Study:
         self.decisions = list(decisions)
         self.modalities = expand_modalities(config["modalities"])
         self.experiments = {experiment["name"]: experiment for experiment in config["experiments"]}
+        self._exclusions: dict[str, list[Row]] = {}
+        for decision in self.decisions:
+            if decision["decision"] == "exclude":
+                self._exclusions.setdefault(decision["subject"], []).append(decision)
+        # Asked for once per job of thousands.
+        self._with_modality: dict[str, dict[str, None]] = {}
 
     def used_columns(self) -> list[str]:
         """Return the sheet columns whose files this configuration reads."""
@@ -104,11 +110,10 @@ class Study:
 
     def excluded(self, subject: str, modality: str | None = None) -> Row | None:
         """Return the decision that excludes a person (from a modality, or altogether), if any."""
-        for decision in self.decisions:
-            if decision["subject"] == subject and decision["decision"] == "exclude":
-                base = modality.rstrip("0123456789") if modality else None
-                if not decision["modality"] or (modality and decision["modality"] in (modality, base)):
-                    return decision
+        for decision in self._exclusions.get(subject, ()):
+            base = modality.rstrip("0123456789") if modality else None
+            if not decision["modality"] or (modality and decision["modality"] in (modality, base)):
+                return decision
         return None
 
     def template_members(self) -> list[str]:
@@ -130,12 +135,21 @@ class Study:
 
     def with_modality(self, modality: str) -> list[str]:
         """Return who has a modality and is not excluded from it."""
-        columns = required_columns(self.modalities[modality])
-        return [
-            subject
-            for subject in self.people()
-            if all(self.has(subject, column) for column in columns) and not self.excluded(subject, modality)
-        ]
+        return list(self._members(modality))
+
+    def _members(self, modality: str) -> dict[str, None]:
+        if modality not in self._with_modality:
+            columns = required_columns(self.modalities[modality])
+            self._with_modality[modality] = {
+                subject: None
+                for subject in self.people()
+                if all(self.has(subject, c) for c in columns) and not self.excluded(subject, modality)
+            }
+        return self._with_modality[modality]
+
+    def modalities_of(self, subject: str) -> list[str]:
+        """Return the modalities in use that a person has."""
+        return [modality for modality in self.used_modalities() if subject in self._members(modality)]
 
     def experiment_members(self, name: str) -> list[str]:
         """Return who has every modality of an experiment."""
