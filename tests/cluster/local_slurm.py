@@ -6,6 +6,7 @@ outside the given folder is written, no service of the machine is touched.
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import shutil
@@ -166,11 +167,31 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
                 records.append(fields)
         return records
 
-    def kill(self, name: str) -> None:
-        """Kill a daemon without warning."""
-        process = self.processes.pop(name)
+    def kill_node(self) -> None:
+        """Let the node die: its daemon and all that it was running."""
+        process = self.processes.pop("slurmd")
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        for step in self._steps():
+            children = subprocess.run(["pgrep", "-P", str(step)], capture_output=True, text=True)
+            for number in (step, *map(int, children.stdout.split())):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(number, signal.SIGKILL)
+
+    def _steps(self) -> list[int]:
+        """Return the processes that supervise this cluster's jobs, and no other cluster's."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            try:
+                if not (entry / "cmdline").read_bytes().startswith(b"slurmstepd"):
+                    continue
+                opened = [str(link.readlink()) for link in (entry / "fd").iterdir()]
+                opened.append(str((entry / "cwd").readlink()))
+            except OSError:
+                continue
+            if any(path.startswith(str(self.folder)) for path in opened):
+                found.append(int(entry.name))
+        return found
 
     def stop(self) -> None:
         """Cancel everything and take the daemons down by process id, in reverse order."""

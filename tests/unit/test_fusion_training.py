@@ -1,6 +1,9 @@
 """The training loop, on a network so small that many runs take a second; the autoencoder once."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 from itertools import chain
 
 import numpy as np
@@ -181,6 +184,29 @@ def test_batches_cover_everybody_and_never_hold_one_person_alone():
     assert set(chain(*epochs)) == set(range(7))
     whole = EpochBatches(people=7, size=3, smallest=1, seed=1)
     assert sorted(chain(*whole)) == list(range(7))
+
+
+def test_two_processes_learn_what_one_does(tmp_path, repository):
+    toy_volumes(tmp_path, people=8, side=8, modalities=("jac",))
+    here = repository / "tests" / "unit"
+    paths = os.pathsep.join([str(repository / "workflow"), str(here)])
+    done = subprocess.run(
+        [sys.executable, str(here / "two_processes.py"), str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.stdout.splitlines()[-1:] == ["equal 3"], done.stderr[-3000:]
+
+
+def test_a_batch_is_divided_evenly_or_refused(people, monkeypatch):
+    monkeypatch.setattr(Machine, "accelerators", 2)
+    with pytest.raises(UserError, match="a batch of 3 cannot be divided evenly between 2 GPUs"):
+        train(people, batch_size=3)
+    parts = [list(EpochBatches(7, 4, 4, seed=1, share=share, shares=2)) for share in (0, 1)]
+    assert [len(batch) for batch in parts[0]] == [2]
+    assert not set(chain(*parts[0])) & set(chain(*parts[1]))
 
 
 def test_one_person_per_step_is_refused_where_batch_norm_would_see_one_value(people):

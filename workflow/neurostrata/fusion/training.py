@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import shutil
 import sys
 import time
@@ -40,11 +41,16 @@ CHECKPOINT_SECONDS = 20.0
 class EpochBatches(Sampler[list[int]]):
     """Shuffled batches whose order depends on seed and epoch only, so that a resumed run goes on alike.
 
-    A last batch smaller than `smallest` is left out (other people are, the next epoch).
+    A last batch that is smaller than `smallest`, or cannot be divided, is left out (other people are, the
+    next epoch). Of `shares`
+    processes that train together each takes every so manieth person of a batch, `share` being its number.
     """
 
-    def __init__(self, people: int, size: int, smallest: int, seed: int) -> None:
+    def __init__(
+        self, people: int, size: int, smallest: int, seed: int, share: int = 0, shares: int = 1
+    ) -> None:
         self.people, self.size, self.smallest, self.seed = people, size, smallest, seed
+        self.share, self.shares = share, shares
         self.epoch = 0
         self.sampler = self  # Lightning calls set_epoch() on a batch sampler's `sampler`
 
@@ -54,12 +60,12 @@ class EpochBatches(Sampler[list[int]]):
 
     def __len__(self) -> int:
         full, rest = divmod(self.people, self.size)
-        return full + int(rest >= self.smallest and rest > 0)
+        return full + int(rest >= self.smallest and rest > 0 and rest % self.shares == 0)
 
     def __iter__(self) -> Iterator[list[int]]:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.people)
         for batch in range(len(self)):
-            yield order[batch * self.size : (batch + 1) * self.size].tolist()
+            yield order[batch * self.size : (batch + 1) * self.size][self.share :: self.shares].tolist()
 
 
 class TrainingModule(lightning.LightningModule):
@@ -85,7 +91,9 @@ class TrainingModule(lightning.LightningModule):
         Dropout is seeded by seed and step: data loaders draw from the same generator, how often depends on
         the number of their processes, and a resumed run must draw what an unbroken one does.
         """
-        torch.manual_seed(self.training_settings.seed * 1_000_003 + self.global_step)
+        torch.manual_seed(
+            self.training_settings.seed * 1_000_003 + self.global_step + 7919 * process_number()
+        )
         losses = self.network.losses(batch)  # type: ignore[operator]
         self._epoch_losses.append(losses.detach())
         loss = losses.mean()
@@ -94,7 +102,8 @@ class TrainingModule(lightning.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Add a row to the history."""
-        losses = torch.stack(self._epoch_losses).float().mean(dim=0).cpu().tolist()
+        mean = torch.stack(self._epoch_losses).float().mean(dim=0)
+        losses = self.trainer.strategy.reduce(mean, reduce_op="mean").cpu().tolist()
         if not np.isfinite(losses).all():
             raise UserError(
                 f"training: the loss is not finite after epoch {self.current_epoch + 1}; "
@@ -189,10 +198,16 @@ def _resumable(folder: Path, digest: str, epochs: int) -> Path | None:
         state = torch.load(last, map_location="cpu", weights_only=True)
         if state["epoch"] < epochs:
             return last
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    label.write_text(json.dumps({"digest": digest}))
+    if process_number() == 0:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        label.write_text(json.dumps({"digest": digest}))
     return None
+
+
+def process_number() -> int:
+    """Return which of the processes that train together this is; the first starts the others and goes on alone."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def settle_batch_norm(network: nn.Module, volumes: torch.Tensor) -> None:
@@ -278,15 +293,24 @@ def train_network(
             f"normalisation one value per channel on a grid of {'x'.join(map(str, model.shape))}; set it to "
             f"{smallest} or more (and train on as many people)"
         )
-    torch.set_num_threads(machine.threads)
+    processes = max(1, machine.accelerators)
+    if training.batch_size < processes * smallest or training.batch_size % processes:
+        raise UserError(
+            f"training.batch_size: a batch of {training.batch_size} cannot be divided evenly between {processes} "
+            f"GPUs with at least {smallest} people each; set it to a multiple of {processes * smallest}, or ask "
+            "for fewer GPUs"
+        )
+    torch.set_num_threads(max(1, machine.threads // processes))
     device = machine.device
     on_gpu = device == "cuda"
-    if people.nbytes <= machine.volume_bytes:
+    if people.nbytes * processes <= machine.volume_bytes:
         people.load()
         workers = 0
     else:
         workers = machine.readers
-    batches = EpochBatches(len(people), training.batch_size, smallest, training.seed)
+    batches = EpochBatches(
+        len(people), training.batch_size, processes * smallest, training.seed, process_number(), processes
+    )
     loader: DataLoader = DataLoader(
         people,  # type: ignore[arg-type]
         batch_sampler=batches,
@@ -315,7 +339,11 @@ def train_network(
         trainer = lightning.Trainer(
             max_epochs=training.epochs,
             accelerator="gpu" if on_gpu else "cpu",
-            devices=1,
+            devices=processes,
+            # Each GPU has a process of its own that takes its share of every batch; batch normalisation
+            # sees the whole batch. The result is that of one GPU, but for rounding and for what dropout draws.
+            strategy="ddp" if processes > 1 else "auto",
+            sync_batchnorm=processes > 1 and on_gpu,
             # Lightning would else read a Slurm job's task numbers and take them for a multi-node run.
             plugins=[LightningEnvironment()],
             precision="bf16-mixed" if training.precision == "bf16" and on_gpu else "32-true",
@@ -330,6 +358,8 @@ def train_network(
         )
         network.train()
         trainer.fit(module, loader, ckpt_path=resume)
+    if process_number() > 0:
+        sys.exit(0)  # its work is done: the first process has the same weights
     if len(module.history) != training.epochs:  # whatever stopped it: no half-trained model may pass as whole
         raise RuntimeError(f"training stopped after {len(module.history)} of {training.epochs} epochs")
     wanted = training.batch_norm_statistics
