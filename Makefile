@@ -15,7 +15,7 @@ export PATH := $(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)/workflow
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help env env-dev demo check-demo test test-full lint unit workflow-tests browser calibrate clean
+.PHONY: help env env-dev demo check-demo test test-full lint unit workflow-tests cluster browser calibrate clean
 # One suite after the other: each has the cores to itself, and its time is printed.
 .NOTPARALLEL:
 
@@ -63,7 +63,7 @@ check-demo: env-dev
 # -------------------------------------------------------------------------------------------- tests
 test: env-dev
 	@start=$$(date +%s); \
-	for suite in lint unit workflow-tests browser; do $(MAKE) --no-print-directory $$suite; done; \
+	for suite in lint unit workflow-tests cluster browser; do $(MAKE) --no-print-directory $$suite; done; \
 	echo "== make test: $$(( $$(date +%s) - start )) s"
 
 lint: env-dev
@@ -74,6 +74,9 @@ unit: env-dev
 
 workflow-tests: env-dev
 	$(call timed,workflow,python -m pytest -q -m "not slow" tests/workflow)
+
+cluster: env-dev
+	$(call timed,cluster,python -m pytest -q -m "not slow" tests/cluster)
 
 browser: env-dev
 	$(call timed,browser,python -m pytest -q -m "not slow" tests/browser)

@@ -18,6 +18,13 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
+
+
+if CONFIG["container"]:
+
+    containerized: CONFIG["container"]
+
+
 include: "workflow/rules/wiring.smk"
 include: "workflow/rules/cohort.smk"
 include: "workflow/rules/anatomy.smk"

@@ -22,6 +22,7 @@ SITE = {
     },
     "slurm-status-command": "squeue",
     "slurm-init-seconds-before-status-checks": 5,
+    "seconds-between-status-checks": 1,
     "latency-wait": 10,
 }
 

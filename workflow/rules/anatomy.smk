@@ -285,3 +285,7 @@ rule segment_tissue:
         " --wm-prior {input.wm:q} --csf-prior {input.csf:q} --subject {wildcards.subject}"
         " --gm {output.gm:q} --wm {output.wm:q} --csf {output.csf:q} --threads {threads}"
         " --settings {params.settings:q} > {log:q} 2>&1"
+
+
+localrules:
+    template_final,

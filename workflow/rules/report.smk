@@ -1,9 +1,11 @@
 """The report: a page for each person, what was run and with what, and the one page for all."""
 
+# The seed is in every rule's settings; what the environments come in alters no result.
+UNREPORTED = ("seed", "container")
 PARTIAL = CONFIG["report"]["partial"]
 REPORT_SETTINGS = settings(
     "report",
-    **{key: value for key, value in CONFIG.items() if key != "seed"},
+    **{key: value for key, value in CONFIG.items() if key not in UNREPORTED},
     **({"state": results_state(RESULTS)} if PARTIAL else {}),
 )
 
@@ -56,7 +58,7 @@ rule provenance:
     params:
         settings=settings(
             "provenance",
-            **{k: v for k, v in CONFIG.items() if k not in ("seed", "report")},
+            **{k: v for k, v in CONFIG.items() if k not in (*UNREPORTED, "report")},
         ),
     shell:
         'python -m neurostrata provenance --results "$(dirname {output:q})" --output {output:q}'
