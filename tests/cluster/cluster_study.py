@@ -21,8 +21,7 @@ SITE = {
         "slurm_account": "test",
     },
     "slurm-status-command": "squeue",
-    "slurm-init-seconds-before-status-checks": 5,
-    "seconds-between-status-checks": 1,
+    "slurm-init-seconds-before-status-checks": 10,  # most jobs here take 8 s
     "latency-wait": 10,
 }
 

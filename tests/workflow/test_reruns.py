@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from small_study import REPOSITORY
 
 REPORT = {"report": 1}
 CLOSING = {"provenance": 1, **REPORT}
@@ -130,6 +131,23 @@ def test_a_person_added(rerun, template: str) -> None:
         assert rerun.planned() == {**everybody, **one, **building, **rebuilt, "list_people": 5}
     else:
         assert rerun.planned() == {**everybody, **one}
+
+
+def test_the_report_of_a_partial_study_runs_nothing_else(rerun) -> None:
+    for part in ("experiments", "phenotypes", "report", "provenance.json"):
+        path = rerun.folder / "results" / part
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    partial = ("report", "--configfile", str(REPOSITORY / "config" / "partial.yaml"))
+    assert rerun.planned(*partial) == {"report": 1}
+    run = rerun.snakemake(*partial)
+    assert run.returncode == 0, run.stderr[-3000:]
+    page = (rerun.folder / "results/report/index.html").read_text()
+    assert "This experiment is configured and was not run." in page
+    assert "provenance.json was not made" in page
+    assert rerun.planned(*partial) == {}
+    (rerun.folder / "results" / "template" / "convergence.tsv").touch()
+    assert rerun.planned(*partial) == {"report": 1}
+    assert rerun.planned("report")["train"] == 3  # the whole report again makes what is missing
 
 
 def test_results_have_the_public_names(finished) -> None:

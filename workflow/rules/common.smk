@@ -154,7 +154,8 @@ def results_state(folder):
     tables = [
         path for kind in ("tsv", "json") for path in Path(folder).rglob(f"*.{kind}")
     ]
-    made = sorted(str(path) for path in tables if "report" not in path.parts)
+    kept = (p for p in tables if "report" not in p.parts and p.name != "headers.json")
+    made = sorted(str(path) for path in kept)
     return rows_digest(
         [{"path": path, "time": str(os.stat(path).st_mtime_ns)} for path in made],
         ["path", "time"],
