@@ -15,7 +15,7 @@ export PATH := $(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)/workflow
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help env env-dev demo check-demo test test-full lint unit workflow-tests cluster browser calibrate clean
+.PHONY: help env env-dev demo check-demo test test-full lint unit workflow-tests cluster browser calibrate noise-free clean
 # One suite after the other: each has the cores to itself, and its time is printed.
 .NOTPARALLEL:
 
@@ -89,5 +89,11 @@ test-full: test
 calibrate: env-dev
 	python tests/calibration/null_cohorts.py 2000
 
+# By hand: the demo's deformations found again in images without noise and bias, to put beside check-demo's figure.
+noise-free: env
+	python -m neurostrata simulate --output noise-free/cohort --noise 0 --no-diffusion --threads $(CORES)
+	snakemake --directory noise-free --configfile config/demo.yaml tests/calibration/noise_free.yaml --cores $(CORES) --quiet rules reason -- maps
+	@python -m neurostrata recovery --cohort noise-free/cohort --results noise-free/results --output noise-free/recovery.json | sed -n '/^How much/,$$p'
+
 clean:
-	rm -rf $(VENV) $(DEMO)
+	rm -rf $(VENV) $(DEMO) noise-free

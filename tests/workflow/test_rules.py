@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -53,11 +54,20 @@ def test_every_rule_is_documented_logged_measured_and_bounded(rules) -> None:
     assert gpu == {"train", "embed", "evaluate"}
 
 
-def test_memory_doubles_at_each_attempt(rules) -> None:
-    register = next(rule for rule in rules if rule.name == "register")
-    function = register.resources["mem_mb"]._value
+def test_memory_and_time_suffice_for_a_cluster_and_double_at_each_attempt(rules) -> None:
     size = SimpleNamespace(size_mb=100)
-    assert function(None, input=size, attempt=2) == 2 * function(None, input=size, attempt=1)
+    for rule in rules:
+        if rule.name in TARGETS:
+            continue
+        for resource, least in (("mem_mb", 500), ("runtime", 10)):
+            asked = rule.resources[resource]._value
+            if not callable(asked):
+                assert asked >= least, f"{rule.name}: {resource}"
+                continue
+            given = {"input": size} if "input" in inspect.signature(asked).parameters else {}
+            first, second = (asked(None, attempt=attempt, **given) for attempt in (1, 2))
+            assert first >= least, f"{rule.name}: {resource}"
+            assert abs(second - 2 * first) <= 1, f"{rule.name}: {resource}"
 
 
 def test_planning_imports_nothing_heavy(study) -> None:

@@ -240,6 +240,7 @@ def recovery(
         print(
             f"  {name.upper()}: mean absolute error {errors['mean_absolute_error']}, bias {errors['bias']}, r {errors['r']}"
         )
-    print(f"  strata (adjusted Rand; from the true regional values {found['strata']['oracle']:.2f}):")
+    if found["strata"]["experiments"]:
+        print(f"  strata (adjusted Rand; from the true regional values {found['strata']['oracle']:.2f}):")
     for name, strata in found["strata"]["experiments"].items():
         print(f"    {name}: {strata['adjusted_rand']:.2f}, {strata['clusters']} clusters")
