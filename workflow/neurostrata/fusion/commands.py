@@ -124,6 +124,7 @@ def train(
         "epoch": "Pass over the training people",
         "loss": "Mean training loss over the modalities",
         **{f"loss_{name}": f"Training loss of {name}" for name in people.modalities},
+        "validation_loss": "Loss over held-out training people, which decides when to stop",
         "seconds": "Wall time of the epoch",
         "components": "Principal components kept",
         "explained_variance": "Their share of the training people's variance",

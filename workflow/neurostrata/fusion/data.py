@@ -207,6 +207,10 @@ class VolumeSet:
         values = self._scaled(volume, np.stack([volume.array[row, start:stop] for row in rows]))
         return np.where(volume.mask[start:stop], values, np.float32(0))
 
+    def subset(self, positions: Sequence[int]) -> VolumeSet:
+        """Return some of the people, by their positions."""
+        return VolumeSet(self.volumes, [self.subjects[i] for i in positions], self.scaling)
+
     def load(self) -> None:
         """Read and scale everybody now and keep them in memory."""
         if self._memory is None:

@@ -12,6 +12,8 @@ from neurostrata.fusion.interface import FusionModel
 #: Name in the configuration -> where the class lives; imported only when it is used (torch takes a second).
 MODELS = {
     "separable_autoencoder": "neurostrata.fusion.separable_autoencoder:SeparableAutoencoder",
+    "residual_autoencoder": "neurostrata.fusion.residual_autoencoder:ResidualAutoencoder",
+    "shared_vae": "neurostrata.fusion.shared_vae:SharedVAE",
     "pca": "neurostrata.fusion.pca:PrincipalComponents",
 }
 

@@ -34,6 +34,8 @@ from neurostrata.versions import VERSIONS
 SETTLED_STEPS = 500
 #: Memory that measuring batch normalisation's statistics may take.
 SETTLING_BYTES = 4e9
+#: With fewer training people than this nobody is held out.
+FEWEST_FOR_VALIDATION = 10
 #: Seconds between checkpoints; a killed job loses no more than these and one epoch.
 CHECKPOINT_SECONDS = 20.0
 
@@ -77,6 +79,7 @@ class TrainingModule(lightning.LightningModule):
         self.training_settings = training
         self.weight_decay = weight_decay
         self.history: list[dict[str, float]] = []
+        self.validation_loss: float | None = None  # set after each epoch by BestWeights, which runs first
         self._epoch_losses: list[torch.Tensor] = []
         self._started = time.monotonic()  # Lightning leaves out on_train_epoch_start when it resumes
 
@@ -114,6 +117,7 @@ class TrainingModule(lightning.LightningModule):
                 "epoch": self.current_epoch + 1,
                 "loss": float(np.mean(losses)),
                 **{f"loss_{i}": value for i, value in enumerate(losses)},
+                **({} if self.validation_loss is None else {"validation_loss": self.validation_loss}),
                 "seconds": time.monotonic() - self._started,
             }
         )
@@ -147,6 +151,57 @@ class TrainingModule(lightning.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the history up again."""
         self.history = list(checkpoint["history"])
+
+
+class BestWeights(Callback):
+    """Keep the weights with the least error on held-out people, and stop when they get no better.
+
+    Parameters
+    ----------
+    held_out
+        People that the network does not learn from.
+    patience
+        Epochs without a better error after which training stops.
+    batch_size
+        People decoded at once.
+    """
+
+    def __init__(self, held_out: VolumeSet, patience: int, batch_size: int) -> None:
+        self.held_out, self.patience, self.batch_size = held_out, patience, batch_size
+        self.best, self.best_epoch = float("inf"), 0
+        self.weights: dict[str, torch.Tensor] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+        return {"best": self.best, "best_epoch": self.best_epoch, "weights": self.weights}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.best, self.best_epoch = state_dict["best"], state_dict["best_epoch"]
+        self.weights = state_dict["weights"]
+
+    def error(self, network: nn.Module, device: torch.device) -> float:
+        """Return the mean loss over the held-out people, dropout off."""
+        network.eval()
+        total = 0.0
+        with torch.no_grad():
+            for start in range(0, len(self.held_out), self.batch_size):
+                stop = min(start + self.batch_size, len(self.held_out))
+                volumes = torch.from_numpy(np.stack([self.held_out[i] for i in range(start, stop)]))
+                total += float(network.losses(volumes.to(device)).mean()) * (stop - start)  # type: ignore[operator]
+        network.train()
+        return total / len(self.held_out)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Measure, keep, and perhaps stop."""
+        module: Any = pl_module
+        error = self.error(module.network, pl_module.device)
+        module.validation_loss = error
+        if error < self.best:
+            self.best, self.best_epoch = error, trainer.current_epoch + 1
+            self.weights = {k: v.detach().cpu().clone() for k, v in module.network.state_dict().items()}
+        if trainer.current_epoch + 1 - self.best_epoch >= self.patience:
+            trainer.should_stop = True
 
 
 class RegularCheckpoint(ModelCheckpoint):
@@ -248,6 +303,34 @@ def settling_sample(people: VolumeSet, seed: int, room: float = SETTLING_BYTES) 
     return sorted(np.random.default_rng(seed).permutation(len(people))[:number].tolist())
 
 
+def hold_out(people: VolumeSet, share: float, seed: int) -> tuple[VolumeSet, VolumeSet | None]:
+    """Divide training people into those who are learned from and those who tell when to stop.
+
+    Parameters
+    ----------
+    people
+        The training people of a fold.
+    share
+        Share of them to hold out, at least two; 0: nobody.
+    seed
+        Of the draw.
+
+    Returns
+    -------
+    learning : VolumeSet
+    held_out : VolumeSet or None
+        None with fewer than :data:`FEWEST_FOR_VALIDATION` people.
+    """
+    if len(people) < FEWEST_FOR_VALIDATION or share == 0:
+        return people, None
+    order = np.random.default_rng([seed, 77]).permutation(len(people))
+    chosen = set(order[: max(2, round(share * len(people)))].tolist())
+    return (
+        people.subset([i for i in range(len(people)) if i not in chosen]),
+        people.subset(sorted(chosen)),
+    )
+
+
 def train_network(
     model: FusionModel,
     network: nn.Module,
@@ -256,6 +339,8 @@ def train_network(
     training: TrainingSettings,
     machine: Machine,
     checkpoints: Path | None = None,
+    held_out: VolumeSet | None = None,
+    patience: int = 20,
 ) -> pd.DataFrame:
     """Train a model's network in place.
 
@@ -276,11 +361,16 @@ def train_network(
     checkpoints
         Folder of checkpoints. One of the same run (settings, people, volumes) is resumed, any other is
         removed; the folder is emptied after the last epoch. None: no checkpoints.
+    held_out
+        Training people that the network does not learn from: training stops when their error has not become
+        less for `patience` epochs, and the weights are those with the least error. None: all epochs.
+    patience
+        See `held_out`.
 
     Returns
     -------
     DataFrame
-        epoch, loss, loss per modality, seconds.
+        epoch, loss, loss per modality, seconds; with `held_out` also validation_loss.
 
     Raises
     ------
@@ -320,6 +410,10 @@ def train_network(
     )
     module = TrainingModule(network, training, float(model.options.get("weight_decay", 0.0)))
     callbacks: list[Callback] = [TQDMProgressBar()] if sys.stderr.isatty() else []
+    best = None
+    if held_out is not None:
+        best = BestWeights(held_out, patience, max(training.batch_size, 4))
+        callbacks.append(best)
     resume = None
     if checkpoints is not None:
         resume = _resumable(checkpoints, run_digest(model, people, training), training.epochs)
@@ -360,13 +454,19 @@ def train_network(
         trainer.fit(module, loader, ckpt_path=resume)
     if process_number() > 0:
         sys.exit(0)  # its work is done: the first process has the same weights
-    if len(module.history) != training.epochs:  # whatever stopped it: no half-trained model may pass as whole
+    stopped_early = best is not None and len(module.history) - best.best_epoch >= patience
+    if (
+        len(module.history) != training.epochs and not stopped_early
+    ):  # whatever stopped it: no half-trained model may pass as whole
         raise RuntimeError(f"training stopped after {len(module.history)} of {training.epochs} epochs")
+    if best is not None:
+        network.load_state_dict(best.weights)
     wanted = training.batch_norm_statistics
     if wanted == "auto":
         lagging = len(batches) * training.epochs < SETTLED_STEPS or smallest > 1
         wanted = "training" if lagging else "running"
-    if wanted == "training":
+    normalised = any(isinstance(layer, nn.BatchNorm3d) for layer in network.modules())
+    if wanted == "training" and normalised:
         sample = settling_sample(people, training.seed)
         volumes = torch.from_numpy(np.stack([people[index] for index in sample]))
         settle_batch_norm(network.to(device), volumes.to(device))

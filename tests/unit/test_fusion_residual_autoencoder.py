@@ -1,0 +1,106 @@
+"""The residual autoencoder: shapes, what it learns, when it stops, and the way back from its bundle."""
+
+import numpy as np
+import pytest
+import torch
+from fusion_toy import AFFINE, toy_mask, toy_settings, toy_volumes
+
+from neurostrata.core.config import section_defaults
+from neurostrata.core.errors import UserError
+from neurostrata.fusion.bundle import load_bundle, save_bundle
+from neurostrata.fusion.data import VolumeSet, open_volumes
+from neurostrata.fusion.interface import TrainingSettings
+from neurostrata.fusion.machine import Machine
+from neurostrata.fusion.registry import build_model
+from neurostrata.fusion.training import hold_out
+
+SIDE = 16
+MASK = toy_mask(SIDE)
+SCALING = {"jac": {"low": 0.0, "high": 2.0}, "ndi": {"low": 0.0, "high": 4.0}}
+
+
+def options(**given):
+    model = "residual_autoencoder"
+    return toy_settings(model, options={"channels": [8, 16], "code_size": 3, **given})["experiment"][
+        "options"
+    ]
+
+
+@pytest.fixture
+def people(tmp_path):
+    opened = open_volumes(toy_volumes(tmp_path, people=24, side=SIDE), ["jac", "ndi"])
+    return VolumeSet(opened, opened[0].info["subjects"], SCALING)
+
+
+def build(seed=1, **given):
+    return build_model("residual_autoencoder", options(**given), ["jac", "ndi"], (SIDE,) * 3, seed)
+
+
+def fit(model, people, **given):
+    section = {**section_defaults("training"), "epochs": 60, "batch_size": 4, "learning_rate": 3e-3, **given}
+    return model.fit(people, MASK, TrainingSettings.resolve(section, {}, seed=1), Machine())
+
+
+def test_layers_and_parameters_are_counted():
+    """Side 16, channels 2-8-16, code 3: by hand."""
+    model = build()
+    encoder = (2 * 27 + 1) * 8 + 16 + (8 * 27 + 1) * 16 + 32 + (16 * 64) * 3 + 3
+    decoder = 3 * 1024 + 1024 + (16 * 27 + 1) * 8 + 16 + (8 * 27 + 1) * 2
+    assert model.facts()["parameters"] == encoder + decoder
+    with torch.no_grad():
+        assert model.network.decode(torch.zeros(5, 3)).shape == (5, 2, SIDE, SIDE, SIDE)
+    with pytest.raises(UserError, match="multiples of 4"):
+        build_model("residual_autoencoder", options(), ["jac"], (18, 16, 16), 1)
+
+
+def test_it_decodes_unseen_people_better_than_their_mean_and_finds_the_planted_modes(people):
+    seen, unseen = people.subset(range(18)), people.subset(range(18, 24))
+    model = build()
+    history = fit(model, seen)
+    assert {"validation_loss", "loss_jac", "loss_ndi"} <= set(history)
+    real = np.stack([unseen[i] for i in range(6)])
+    mean = seen.mean()
+    error = ((model.reconstruct(real) - real)[:, :, MASK] ** 2).mean()
+    of_mean = ((mean - real)[:, :, MASK] ** 2).mean()
+    assert error < 0.6 * of_mean
+    codes = model.encode(real)
+    assert codes.shape == (6, 3)
+    np.testing.assert_array_equal(codes, model.encode(real))
+
+
+def test_it_stops_early_with_the_best_weights(people):
+    model = build(patience=3)
+    history = fit(model, people, epochs=200, learning_rate=2e-2)
+    best = history["validation_loss"].idxmin()
+    assert len(history) == best + 1 + 3 < 200
+    learning, held_out = hold_out(people, 0.15, seed=1)
+    assert not set(learning.subjects) & set(held_out.subjects)
+    volumes = torch.from_numpy(np.stack([held_out[i] for i in range(len(held_out))]))
+    with torch.no_grad():
+        error = float(model.network.losses(volumes).mean())
+    assert error == pytest.approx(history["validation_loss"][best], rel=1e-4)
+
+
+def test_few_people_all_train(people):
+    learning, held_out = hold_out(people.subset(range(9)), 0.15, seed=1)
+    assert len(learning) == 9
+    assert held_out is None
+
+
+def test_people_without_differences_are_refused(people):
+    same = people.subset(range(4))
+    same._memory = np.stack([people[0]] * 4)
+    with pytest.raises(UserError, match="do not differ in 'jac'"):
+        fit(build(), same)
+
+
+def test_a_bundle_encodes_as_the_model_did(people, tmp_path):
+    model = build()
+    fit(model, people.subset(range(8)), epochs=2)
+    save_bundle(
+        tmp_path / "model", model, scaling=SCALING, affine=AFFINE, training_people=["01"], settings={}
+    )
+    again, description = load_bundle(tmp_path / "model")
+    volumes = np.stack([people[i] for i in range(3)])
+    np.testing.assert_array_equal(again.encode(volumes), model.encode(volumes))
+    assert description["code_size"] == 3
