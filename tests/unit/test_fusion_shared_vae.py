@@ -75,7 +75,9 @@ def test_it_learns_and_embeds_each_modality_for_itself(tmp_path):
     history = model.fit(people, toy_mask(16), TrainingSettings.resolve(section, {}, seed=1), Machine())
     assert history["loss"].iloc[-1] < 0.5 * history["loss"].iloc[0]
     # Far below the error of the mean image: the code says who it is.
-    assert np.mean((model.reconstruct(volumes) - volumes) ** 2) < 0.6 * np.mean((people.mean() - volumes) ** 2)
+    assert np.mean((model.reconstruct(volumes) - volumes) ** 2) < 0.6 * np.mean(
+        (people.mean() - volumes) ** 2
+    )
     codes = model.encode(volumes)
     assert codes.shape == (16, 8)
     np.testing.assert_array_equal(codes, model.encode(volumes))

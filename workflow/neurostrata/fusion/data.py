@@ -111,7 +111,10 @@ def fold_limits(
         if scope == "cohort":
             low, high = known["low"], known["high"]
         else:
-            low, high = limits(volume.array, mask, [volume.row[s] for s in training], known["percentiles"])
+            rows = [volume.row[s] for s in training if s in volume.row]
+            if not rows:
+                raise UserError(f"'{volume.name}': none of the training people has it")
+            low, high = limits(volume.array, mask, rows, known["percentiles"])
         result[volume.name] = {"low": float(low), "high": float(high)}
     return result
 
@@ -119,7 +122,8 @@ def fold_limits(
 class VolumeSet:
     """The volumes of some people, all modalities, scaled to [0, 1] when they are read.
 
-    Outside the brain mask they are 0: a Jacobian has values in the background too, which are no data.
+    Outside the brain mask they are 0: a Jacobian has values in the background too, which are no data. A
+    modality that somebody lacks is NaN throughout.
 
     Parameters
     ----------
@@ -129,11 +133,17 @@ class VolumeSet:
         The people, in order.
     scaling
         Modality -> {"low", "high"} (:func:`fold_limits`).
+    incomplete
+        Whether people may lack modalities (everybody has at least one).
+    labels
+        Subject -> class, for models that learn to tell classes apart.
+    regions
+        Region number of each voxel (0: none), shape (x, y, z), for models that look at regions.
 
     Raises
     ------
     UserError
-        When somebody has no volume of a modality.
+        When somebody has no volume of a modality (with `incomplete`: of any), or no label.
     """
 
     def __init__(
@@ -141,17 +151,25 @@ class VolumeSet:
         volumes: Sequence[ModalityVolumes],
         subjects: Sequence[str],
         scaling: Mapping[str, Mapping[str, float]],
+        incomplete: bool = False,
+        labels: Mapping[str, str] | None = None,
+        regions: np.ndarray | None = None,
     ) -> None:
-        for volume in volumes:
-            for subject in subjects:
-                if subject not in volume.row:
-                    raise UserError(
-                        f"subject {subject}: has no '{volume.name}' volume, but is in this experiment's "
-                        "splits; rerun volumes and splits"
-                    )
+        for subject in subjects:
+            lacking = [volume.name for volume in volumes if subject not in volume.row]
+            if lacking and (not incomplete or len(lacking) == len(volumes)):
+                raise UserError(
+                    f"subject {subject}: has no '{lacking[0]}' volume, but is in this experiment's "
+                    "splits; rerun volumes and splits"
+                )
+            if labels is not None and not labels.get(subject):
+                raise UserError(f"subject {subject}: has no class label, but is in this experiment's splits")
         self.volumes = list(volumes)
         self.subjects = list(subjects)
         self.scaling = {name: dict(values) for name, values in scaling.items()}
+        self.incomplete = incomplete
+        self.labels = None if labels is None else {subject: labels[subject] for subject in subjects}
+        self.regions = regions
         self._memory: np.ndarray | None = None
 
     @property
@@ -173,12 +191,15 @@ class VolumeSet:
         return len(self.subjects)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        """Return one person's volumes, shape (modalities, x, y, z), float32 in [0, 1]."""
+        """Return one person's volumes, shape (modalities, x, y, z), float32 in [0, 1]; NaN where lacking."""
         if self._memory is not None:
             return self._memory[index]
         subject = self.subjects[index]
         images = []
         for volume in self.volumes:
+            if subject not in volume.row:
+                images.append(np.full(self.shape, np.nan, np.float32))
+                continue
             image = self._scaled(volume, volume.array[volume.row[subject]])
             if not np.isfinite(image[volume.mask]).all():
                 raise UserError(
@@ -198,18 +219,27 @@ class VolumeSet:
         Returns
         -------
         ndarray, shape (people, stop - start, y, z), float32
-            For sums over people that must not hold everybody's whole brain in memory.
+            For sums over people that must not hold everybody's whole brain in memory. NaN for who lacks it.
         """
         volume = self.volumes[modality]
         if self._memory is not None:
             return self._memory[:, modality, start:stop]
-        rows = [volume.row[subject] for subject in self.subjects]
-        values = self._scaled(volume, np.stack([volume.array[row, start:stop] for row in rows]))
-        return np.where(volume.mask[start:stop], values, np.float32(0))
+        inside = volume.mask[start:stop]
+        values = np.full((len(self), *inside.shape), np.nan, np.float32)
+        for position, subject in enumerate(self.subjects):
+            if subject in volume.row:
+                read = self._scaled(volume, np.asarray(volume.array[volume.row[subject], start:stop]))
+                values[position] = np.where(inside, read, np.float32(0))
+        return values
 
     def subset(self, positions: Sequence[int]) -> VolumeSet:
         """Return some of the people, by their positions."""
-        return VolumeSet(self.volumes, [self.subjects[i] for i in positions], self.scaling)
+        chosen = [self.subjects[i] for i in positions]
+        return VolumeSet(self.volumes, chosen, self.scaling, self.incomplete, self.labels, self.regions)
+
+    def present(self) -> np.ndarray:
+        """Return who has which modality, shape (people, modalities), bool."""
+        return np.array([[subject in volume.row for volume in self.volumes] for subject in self.subjects])
 
     def load(self) -> None:
         """Read and scale everybody now and keep them in memory."""
@@ -220,8 +250,19 @@ class VolumeSet:
             self._memory = memory
 
     def mean(self) -> np.ndarray:
-        """Return the mean image of these people, shape (modalities, x, y, z), float32."""
+        """Return the mean image of these people, shape (modalities, x, y, z), float32; of those who have each.
+
+        Raises
+        ------
+        UserError
+            When nobody has a modality.
+        """
         total = np.zeros((len(self.volumes), *self.shape))
+        counts = self.present().sum(axis=0)
+        if not counts.all():
+            raise UserError(
+                f"'{self.modalities[int(np.argmin(counts))]}': none of the training people has it"
+            )
         for index in range(len(self)):
-            total += self[index]
-        return (total / len(self)).astype(np.float32)
+            total += np.nan_to_num(self[index], nan=0.0)
+        return (total / counts[:, None, None, None]).astype(np.float32)

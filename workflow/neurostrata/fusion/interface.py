@@ -77,6 +77,10 @@ class FusionModel(ABC):
 
     #: Name in the configuration.
     name: str
+    #: Whether people may lack modalities: these are NaN throughout, in training and in use.
+    handles_missing = False
+    #: Whether it learns from class labels (``people.labels``) and has :meth:`predict`.
+    supervised = False
 
     def __init__(
         self, options: Mapping[str, Any], modalities: Sequence[str], shape: Sequence[int], seed: int
@@ -136,6 +140,10 @@ class FusionModel(ABC):
     @abstractmethod
     def load_weights(self, weights: Mapping[str, np.ndarray]) -> None:
         """Take over what :meth:`weights` returned."""
+
+    def predict(self, volumes: np.ndarray) -> np.ndarray:
+        """Return the probability of the second class (of the sorted labels), shape (people,); supervised models only."""
+        raise NotImplementedError(f"{self.name} does not predict classes")
 
     def prepare(self, machine: Machine) -> None:  # noqa: B027 (optional)
         """Get ready for encoding on a machine."""

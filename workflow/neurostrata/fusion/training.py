@@ -235,6 +235,8 @@ def run_digest(model: FusionModel, people: VolumeSet, training: TrainingSettings
         "seed": [model.seed, training.seed],
         "training": [training.batch_size, training.learning_rate, training.precision],
         "people": people.subjects,
+        "labels": people.labels,
+        "regions": None if people.regions is None else hashlib.sha256(people.regions.tobytes()).hexdigest(),
         "scaling": people.scaling,
         "files": files,
     }
