@@ -85,3 +85,22 @@ def test_mistakes_have_one_line(sets):
     flat = VolumeSet(training.volumes, ["01", "02"], {m: {"low": 50.0, "high": 60.0} for m in ("jac", "ndi")})
     with pytest.raises(UserError, match="do not differ"):
         fitted(flat, 3)
+
+
+def test_missing_modalities_get_the_expected_scores(tmp_path):
+    """Two modes that both modalities show: one of them is nearly enough."""
+    opened = open_volumes(toy_volumes(tmp_path, people=30), ["jac", "ndi"])
+    scaling = {"jac": {"low": 0.0, "high": 2.0}, "ndi": {"low": 0.0, "high": 4.0}}
+    people = VolumeSet(opened, opened[0].info["subjects"], scaling)
+    model = PrincipalComponents({"max_components": 2}, ["jac", "ndi"], people.shape, 1)
+    model.fit(people.subset(range(20)), toy_mask(32), None, None)
+    volumes = np.stack([people[i] for i in range(20, 30)])
+    lacking = volumes.copy()
+    lacking[:, 1] = np.nan
+    full, guessed = model.encode(volumes), model.encode(lacking)
+    for component in range(2):
+        assert np.corrcoef(full[:, component], guessed[:, component])[0, 1] > 0.95
+        assert np.polyfit(full[:, component], guessed[:, component], 1)[0] == pytest.approx(1, abs=0.2)
+    decoded = model.reconstruct(lacking)
+    mean = np.mean((people.mean()[1] - volumes[:, 1]) ** 2)
+    assert np.mean((decoded[:, 1] - volumes[:, 1]) ** 2) < 0.4 * mean

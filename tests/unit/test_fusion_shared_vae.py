@@ -25,7 +25,7 @@ def test_layers_are_the_papers_on_its_grid():
     assert [grid[0] for grid in grids] == [53, 27, 14, 7, 4]
     assert grids[-1] == (4, 4, 4)
     with torch.device("meta"):
-        network = SharedVAENetwork((53, 63, 52), options())
+        network = SharedVAENetwork(1, (53, 63, 52), options())
         latent = torch.empty(2, 128)
         assert network.decode(latent).shape == (2, 1, 53, 63, 52)
         shapes = []
@@ -52,7 +52,7 @@ def test_the_number_of_parameters_does_not_depend_on_the_number_of_modalities():
 
 
 def test_the_objective_is_half_the_summed_error_plus_the_summed_divergence():
-    network = SharedVAENetwork((8, 8, 8), options(channels=[4], latent_size=3)).eval()
+    network = SharedVAENetwork(3, (8, 8, 8), options(channels=[4], latent_size=3)).eval()
     volumes = torch.rand(2, 3, 8, 8, 8, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         losses = network.losses(volumes)

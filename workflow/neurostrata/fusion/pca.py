@@ -23,9 +23,13 @@ class PrincipalComponents(FusionModel):
 
     Decoded values are clipped to [0, 1], as the inputs are; outside the mask the training mean is
     returned. Attributes with a trailing underscore exist after :meth:`fit`.
+
+    Learned from the people who have every modality. Somebody who lacks one gets the expected scores given
+    the others (probabilistic PCA: scores of the components' variances, equal noise in all voxels).
     """
 
     name = "pca"
+    handles_missing = True
 
     mean_: np.ndarray  #: (modalities, x, y, z)
     components_: np.ndarray  #: (components, voxels of the mask x modalities), orthonormal rows
@@ -55,8 +59,9 @@ class PrincipalComponents(FusionModel):
         UserError
             With fewer than two training people or an empty mask.
         """
+        people = people.subset(np.flatnonzero(people.present().all(axis=1)).tolist())
         if len(people) < 2:
-            raise UserError(f"pca: {len(people)} training people, at least 2 are needed")
+            raise UserError(f"pca: {len(people)} training people with all modalities, at least 2 are needed")
         if not mask.any():
             raise UserError("pca: the brain mask is empty")
         self.mask_ = mask.astype(bool)
@@ -105,9 +110,23 @@ class PrincipalComponents(FusionModel):
         self.components_ *= signs[:, None]
 
     def encode(self, volumes: np.ndarray) -> np.ndarray:
-        """Return the scores on the components."""
-        centred = (volumes - self.mean_)[:, :, self.mask_].reshape(len(volumes), -1)
-        return np.asarray(centred @ self.components_.T)
+        """Return the scores on the components; the expected ones where modalities are missing."""
+        centred = (volumes - self.mean_)[:, :, self.mask_]
+        there = ~np.isnan(centred).all(axis=2)
+        scores = np.nan_to_num(centred).reshape(len(volumes), -1) @ self.components_.T
+        for pattern in np.unique(there[~there.all(axis=1)], axis=0):
+            rows = (there == pattern).all(axis=1)
+            scores[rows] = scores[rows] @ self._given(pattern)
+        return np.asarray(scores)
+
+    def _given(self, pattern: np.ndarray) -> np.ndarray:
+        """Return what turns the projection of some modalities alone into expected scores (components, components)."""
+        parts = self.components_.reshape(len(self.components_), len(self.modalities), -1)[:, pattern]
+        seen = parts.reshape(len(parts), -1)
+        voxels = self.components_.shape[1]
+        noise = max(self.total_variance_ - self.variance_.sum(), self.variance_.min()) / voxels
+        precision = seen @ seen.T.astype(np.float64) + noise * np.diag(1 / self.variance_)
+        return np.linalg.inv(precision)
 
     def reconstruct(self, volumes: np.ndarray) -> np.ndarray:
         """Return the volumes' projection on the components."""

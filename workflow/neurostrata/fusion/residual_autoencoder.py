@@ -2,7 +2,8 @@
 
 What all people share is given by their mean, so the code has room for what they do not share. The loss is
 the squared error inside the brain mask, in units of each modality's spread, and training stops when held-out
-training people are no longer decoded better.
+training people are no longer decoded better. A modality that somebody lacks enters as the mean image;
+hiding modalities during training (modality dropout) teaches the network to guess them from the others.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from neurostrata.core.errors import UserError
 from neurostrata.fusion.data import VolumeSet
 from neurostrata.fusion.interface import TrainingSettings
 from neurostrata.fusion.machine import Machine
+from neurostrata.fusion.missing import filled, hide, mean_over_present, present
 from neurostrata.fusion.network import NetworkModel
 from neurostrata.fusion.training import hold_out, train_network
 
@@ -42,11 +44,12 @@ class ResidualAutoencoderNetwork(nn.Module):
     shape
         Voxels along x, y, z.
     options
-        ``code_size``, ``channels``.
+        ``code_size``, ``channels``, ``modality_dropout``.
     """
 
     def __init__(self, modalities: int, shape: tuple[int, int, int], options: Mapping[str, Any]) -> None:
         super().__init__()
+        self.modality_dropout = float(options["modality_dropout"])
         widths = [modalities, *options["channels"]]
         self.small = tuple(side // 2 ** len(options["channels"]) for side in shape)
         flat = widths[-1] * int(np.prod(self.small))
@@ -76,7 +79,7 @@ class ResidualAutoencoderNetwork(nn.Module):
 
     def encode(self, volumes: torch.Tensor) -> torch.Tensor:
         """Return the codes of volumes (people, modalities, x, y, z)."""
-        return self.encoder((volumes - self.mean) / self.scale * self.mask)
+        return self.encoder((filled(volumes, self.mean) - self.mean) / self.scale * self.mask)
 
     def decode(self, codes: torch.Tensor) -> torch.Tensor:
         """Return the standardised differences (people, modalities, x, y, z) that codes stand for."""
@@ -88,9 +91,13 @@ class ResidualAutoencoderNetwork(nn.Module):
         return self.decode(self.encode(volumes))
 
     def losses(self, volumes: torch.Tensor) -> torch.Tensor:
-        """Return each modality's mean squared error inside the mask, in units of its variance."""
-        error = self(volumes) - (volumes - self.mean) / self.scale * self.mask
-        return error.square().sum(dim=(0, 2, 3, 4)) / (self.mask.sum() * len(volumes))
+        """Return each modality's mean squared error inside the mask, in units of its variance.
+
+        Modalities that are hidden are to be guessed; those that a person lacks do not count.
+        """
+        seen = hide(volumes, self.modality_dropout) if self.training and self.modality_dropout else volumes
+        error = self(seen) - (filled(volumes, self.mean) - self.mean) / self.scale * self.mask
+        return mean_over_present(error.square().sum(dim=(2, 3, 4)) / self.mask.sum(), present(volumes))
 
     def reconstruct(self, volumes: torch.Tensor) -> torch.Tensor:
         """Return the decoded volumes, in [0, 1]."""
@@ -101,6 +108,7 @@ class ResidualAutoencoder(NetworkModel):
     """``residual_autoencoder`` as the registry knows it."""
 
     name = "residual_autoencoder"
+    handles_missing = True
 
     def build_network(self) -> nn.Module:
         """Return the untrained network.
@@ -142,8 +150,8 @@ class ResidualAutoencoder(NetworkModel):
         mean = learning.mean()
         squares = np.zeros(len(people.modalities))
         for index in range(len(learning)):
-            squares += ((learning[index] - mean)[:, mask] ** 2).mean(axis=1)
-        spread = np.sqrt(squares / len(learning))
+            squares += np.nan_to_num((learning[index] - mean)[:, mask] ** 2).mean(axis=1)
+        spread = np.sqrt(squares / learning.present().sum(axis=0))
         if not (spread > 0).all():
             flat = people.modalities[int(np.argmin(spread))]
             raise UserError(f"residual_autoencoder: the training people do not differ in '{flat}'")

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 from torch.nn import functional
 
 from neurostrata.core.errors import UserError
 from neurostrata.fusion.blocks import ConvolutionBlock, MidFlow, SameConvolution, double, halve
+from neurostrata.fusion.data import VolumeSet
+from neurostrata.fusion.interface import TrainingSettings
+from neurostrata.fusion.machine import Machine
+from neurostrata.fusion.missing import filled, hide, mean_over_present, present
 from neurostrata.fusion.network import NetworkModel
 
 #: Channels after 0..5 halvings: sides 128, 64, 32, 16, 8, 4 in the paper.
@@ -71,11 +78,19 @@ class SeparableAutoencoderNetwork(nn.Module):
     modalities
         How many.
     options
-        ``skip_connections``, ``kernel_size``, ``pooling_size``, ``dropout``, ``batch_norm_momentum``.
+        ``skip_connections``, ``kernel_size``, ``pooling_size``, ``dropout``, ``batch_norm_momentum``,
+        ``modality_dropout``.
+    shape
+        Voxels along x, y, z; only needed with modality dropout.
     """
 
-    def __init__(self, modalities: int, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self, modalities: int, options: Mapping[str, Any], shape: tuple[int, int, int] | None = None
+    ) -> None:
         super().__init__()
+        self.modality_dropout = float(options.get("modality_dropout", 0.0))
+        if self.modality_dropout and shape is not None:
+            self.register_buffer("mean", torch.zeros(modalities, *shape))
         self.skip_connections = bool(options["skip_connections"])
         self.encoders = nn.ModuleList(
             nn.ModuleList(EncoderStep(CHANNELS[i], CHANNELS[i + 1], options) for i in range(STEPS))
@@ -108,6 +123,8 @@ class SeparableAutoencoderNetwork(nn.Module):
         skips : list of list of Tensor
             Per modality the features at 1/2, 1/4, 1/8 and 1/16 of the sides (empty without skip connections).
         """
+        if self.modality_dropout:
+            volumes = filled(volumes, self.mean)  # type: ignore[arg-type]
         ends, skips = [], []
         for modality, steps in enumerate(self.encoders):
             image, kept = volumes[:, modality : modality + 1], []
@@ -143,9 +160,19 @@ class SeparableAutoencoderNetwork(nn.Module):
         return self.decode(*self.features(volumes))
 
     def losses(self, volumes: torch.Tensor) -> torch.Tensor:
-        """Return the binary cross-entropy of each modality (Fig. 2's caption); the loss is their mean."""
-        entropy = functional.binary_cross_entropy_with_logits(self(volumes), volumes, reduction="none")
-        return entropy.mean(dim=(0, 2, 3, 4))
+        """Return the binary cross-entropy of each modality (Fig. 2's caption); the loss is their mean.
+
+        With modality dropout hidden modalities are to be guessed; those that a person lacks do not count.
+        """
+        seen, there = volumes, None
+        if self.modality_dropout:
+            there = present(volumes)
+            seen = hide(volumes, self.modality_dropout) if self.training else volumes
+            volumes = filled(volumes, self.mean)  # type: ignore[arg-type]
+        entropy = functional.binary_cross_entropy_with_logits(self(seen), volumes, reduction="none")
+        if there is None:
+            return entropy.mean(dim=(0, 2, 3, 4))
+        return mean_over_present(entropy.mean(dim=(2, 3, 4)), there)
 
     def encode(self, volumes: torch.Tensor) -> torch.Tensor:
         """Return the fused code as rows of numbers (channel, x, y, z in C order)."""
@@ -174,7 +201,25 @@ class SeparableAutoencoder(NetworkModel):
                 f"separable_autoencoder: the grid {'x'.join(map(str, self.shape))} must have sides that "
                 f"are multiples of {2**STEPS}; set volumes.shape"
             )
-        return SeparableAutoencoderNetwork(len(self.modalities), self.options)
+        return SeparableAutoencoderNetwork(len(self.modalities), self.options, self.shape)
+
+    @property
+    def handles_missing(self) -> bool:  # type: ignore[override]
+        """With modality dropout, which the paper does not have."""
+        return bool(self.options.get("modality_dropout"))
+
+    def fit(
+        self,
+        people: VolumeSet,
+        mask: np.ndarray,
+        training: TrainingSettings,
+        machine: Machine,
+        checkpoints: Path | None = None,
+    ) -> pd.DataFrame:
+        """Train the network; with modality dropout the mean training image stands in for what is missing."""
+        if self.handles_missing:
+            self.network.mean.copy_(torch.from_numpy(people.mean()))  # type: ignore[operator]
+        return super().fit(people, mask, training, machine, checkpoints)
 
     @property
     def code_size(self) -> int:

@@ -16,6 +16,7 @@ from torch.nn import functional
 from neurostrata.fusion.data import VolumeSet
 from neurostrata.fusion.interface import TrainingSettings
 from neurostrata.fusion.machine import Machine
+from neurostrata.fusion.missing import mean_over_present, present
 from neurostrata.fusion.network import NetworkModel
 from neurostrata.fusion.training import hold_out, train_network
 
@@ -38,13 +39,16 @@ class SharedVAENetwork(nn.Module):
 
     Parameters
     ----------
+    modalities
+        How many there are. Nothing is learned for each but `usual`, its mean code over the training people,
+        which stands in where somebody lacks it.
     shape
         Voxels along x, y, z.
     options
         ``latent_size``, ``channels``.
     """
 
-    def __init__(self, shape: tuple[int, int, int], options: Mapping[str, Any]) -> None:
+    def __init__(self, modalities: int, shape: tuple[int, int, int], options: Mapping[str, Any]) -> None:
         super().__init__()
         channels, latent = list(options["channels"]), int(options["latent_size"])
         grids = halved(shape, len(channels))
@@ -72,11 +76,13 @@ class SharedVAENetwork(nn.Module):
         layers += [nn.Conv3d(narrow, narrow // 2, 3, padding=1), nn.ReLU()]
         layers += [nn.Conv3d(narrow // 2, 1, 3, padding=1, bias=False), nn.Tanh()]
         self.decoder = nn.Sequential(*layers)
+        self.usual: torch.Tensor
+        self.register_buffer("usual", torch.zeros(modalities, latent))
 
     @staticmethod
     def as_samples(volumes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the volumes as (people * modalities, 1, x, y, z), divided by their maxima, and the maxima (III.C)."""
-        samples = volumes.flatten(0, 1)[:, None]
+        samples = volumes.flatten(0, 1)[:, None].nan_to_num(nan=0.0)
         largest = samples.abs().amax(dim=(1, 2, 3, 4), keepdim=True).clamp_min(1e-6)
         return samples / largest, largest
 
@@ -105,17 +111,22 @@ class SharedVAENetwork(nn.Module):
         samples, decoded, mean, log_variance = self(volumes)
         error = 0.5 * functional.mse_loss(decoded, samples, reduction="none").sum(dim=(1, 2, 3, 4))
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1)
-        return (error + divergence).unflatten(0, volumes.shape[:2]).mean(dim=0)
+        return mean_over_present((error + divergence).unflatten(0, volumes.shape[:2]), present(volumes))
+
+    def codes(self, volumes: torch.Tensor) -> torch.Tensor:
+        """Return the posterior means (people, modalities, latent_size); a missing modality has its usual code."""
+        mean, _ = self.posterior(self.as_samples(volumes)[0])
+        return torch.where(present(volumes)[:, :, None], mean.unflatten(0, volumes.shape[:2]), self.usual)
 
     def encode(self, volumes: torch.Tensor) -> torch.Tensor:
         """Return the posterior means of a person's modalities, one after the other (III.B)."""
-        mean, _ = self.posterior(self.as_samples(volumes)[0])
-        return mean.unflatten(0, volumes.shape[:2]).flatten(1)
+        return self.codes(volumes).flatten(1)
 
     def reconstruct(self, volumes: torch.Tensor) -> torch.Tensor:
         """Return the decoded posterior means, in the units of the volumes, in [0, 1]."""
-        samples, largest = self.as_samples(volumes)
-        decoded = self.decode(self.posterior(samples)[0]) * largest
+        _, largest = self.as_samples(volumes)
+        largest = torch.where(present(volumes).flatten()[:, None, None, None, None], largest, 1.0)
+        decoded = self.decode(self.codes(volumes).flatten(0, 1)) * largest
         return decoded.squeeze(1).unflatten(0, volumes.shape[:2]).clip(0, 1)
 
 
@@ -123,10 +134,11 @@ class SharedVAE(NetworkModel):
     """``shared_vae`` as the registry knows it."""
 
     name = "shared_vae"
+    handles_missing = True
 
     def build_network(self) -> nn.Module:
         """Return the untrained network; its size does not depend on the number of modalities."""
-        return SharedVAENetwork(self.shape, self.options)
+        return SharedVAENetwork(len(self.modalities), self.shape, self.options)
 
     @property
     def code_size(self) -> int:
@@ -144,6 +156,16 @@ class SharedVAE(NetworkModel):
         """Train on most of the training people; a tenth of them tells when to stop (III.B)."""
         learning, held_out = hold_out(people, self.options["validation_fraction"], self.seed)
         patience = self.options["patience"]
-        return train_network(
+        history = train_network(
             self, self.network, 1, learning, training, machine, checkpoints, held_out, patience
         )
+        network: Any = self.network
+        device = network.usual.device
+        total = torch.zeros_like(network.usual)
+        with torch.inference_mode():
+            for index in range(len(learning)):
+                volumes = torch.from_numpy(learning[index])[None].to(device)
+                total += network.codes(volumes)[0] * present(volumes)[0][:, None]
+        counts = torch.from_numpy(learning.present().sum(axis=0)).to(device)
+        network.usual.copy_(total / counts[:, None].clamp_min(1))
+        return history
