@@ -33,6 +33,7 @@ include: "workflow/rules/volumes.smk"
 include: "workflow/rules/fusion.smk"
 include: "workflow/rules/phenotypes.smk"
 include: "workflow/rules/strata.smk"
+include: "workflow/rules/prediction.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -73,6 +74,7 @@ rule models:
     """Every trained model, its embeddings and its reconstruction table."""
     input:
         expand(rules.summarise_experiment.output, experiment=EXPERIMENTS),
+        PREDICTION_OUTPUTS,
 
 
 rule strata:

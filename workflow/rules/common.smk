@@ -16,7 +16,7 @@ sys.path.insert(
 
 from neurostrata.cohort.study import load_study
 from neurostrata.controller.state import FAILURES, sign_in, sign_out
-from neurostrata.core.config import check_config
+from neurostrata.core.config import check_config, load_schema
 from neurostrata.core.errors import UserError
 from neurostrata.core.settings import rows_digest, settings_text
 
@@ -94,6 +94,7 @@ IMAGING_STAGES = {
     "align_diffusion",
     "map_to_template",
     "grid_mask",
+    "grid_regions",
 }
 
 
@@ -179,11 +180,24 @@ def gate():
         sys.exit(2)
 
 
+def capability(experiment, key, default=False):
+    """Look up in its model's schema what an experiment's model can do or needs."""
+    model = STUDY.experiments[experiment]["model"]
+    return load_schema(f"models/{model}").get(key, default)
+
+
+def special_keys(experiment):
+    """The keys of an experiment that say who takes part, where they differ from what most experiments have."""
+    keys = ["missing", "options"] if experiment["missing"] == "include" else []
+    return keys + (["label"] if experiment["label"] else [])
+
+
 # What decides who takes part in what; the check and the lists of people get this and no more.
 SELECTION = {
     "modalities": CONFIG["modalities"],
     "experiments": [
         {key: e[key] for key in ("name", "model", "modalities", "validation")}
+        | {key: e[key] for key in special_keys(e)}
         for e in CONFIG["experiments"]
     ],
     "diffusion": {key: CONFIG["diffusion"][key] for key in ("b0_max", "shell_gap")},

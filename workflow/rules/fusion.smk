@@ -32,6 +32,8 @@ rule train:
         volumes=arrays,
         splits=rules.split.output,
         mask=rules.grid_mask.output,
+        labels=targets_of,
+        regions=regions_of,
     output:
         model=directory("<results>/experiments/{experiment}/fold-{fold}/model"),
         history="<results>/experiments/{experiment}/fold-{fold}/history.tsv",
@@ -51,7 +53,8 @@ rule train:
         settings=experiment_settings("train", *MODEL_KEYS, training=True),
     shell:
         "python -m neurostrata train --volumes {input.volumes:q} --splits {input.splits:q}"
-        " --mask {input.mask:q} --fold {wildcards.fold} --model {output.model:q}"
+        " --mask {input.mask:q} --labels {input.labels:q} --regions {input.regions:q}"
+        " --fold {wildcards.fold} --model {output.model:q}"
         " --history {output.history:q} --limits {output.limits:q}"
         ' --checkpoints "$(dirname {output.history:q})/checkpoints"'
         " --threads {threads} --gpus {resources.gpu}"
@@ -119,13 +122,43 @@ rule evaluate:
         " --memory-mb {resources.mem_mb} --settings {params.settings:q} > {log:q} 2>&1"
 
 
+rule robustness:
+    """Hide each modality of a fold's test people in turn: how much do code and decoded images change?"""
+    input:
+        model=rules.train.output.model,
+        volumes=arrays,
+        splits=rules.split.output,
+        limits=rules.train.output.limits,
+        mask=rules.grid_mask.output,
+    output:
+        "<results>/experiments/{experiment}/fold-{fold}/robustness.tsv",
+    log:
+        "<logs>/robustness/{experiment}/{fold}.log",
+    benchmark:
+        "<benchmarks>/robustness/{experiment}/{fold}.tsv"
+    conda:
+        "../../envs/fusion.yaml"
+    threads: 4
+    resources:
+        mem_mb=gigabytes(16),
+        runtime=minutes(240),
+        gpu=1,
+    params:
+        settings=experiment_settings("robustness", *MODEL_KEYS, training=True),
+    shell:
+        "python -m neurostrata robustness --model {input.model:q} --volumes {input.volumes:q}"
+        " --splits {input.splits:q} --limits {input.limits:q} --mask {input.mask:q}"
+        " --fold {wildcards.fold} --output {output:q} --threads {threads} --gpus {resources.gpu}"
+        " --memory-mb {resources.mem_mb} --settings {params.settings:q} > {log:q} 2>&1"
+
+
 rule summarise_experiment:
     """Gather the folds' tables, and take over the final model and its embeddings."""
     input:
         tables=lambda wildcards: expand(
             rules.evaluate.output.table,
             experiment=wildcards.experiment,
-            fold=folds(wildcards.experiment),
+            fold=reconstruction_folds(wildcards.experiment),
         ),
         model="<results>/experiments/{experiment}/fold-all/model",
         embeddings="<results>/experiments/{experiment}/fold-all/embeddings.tsv",

@@ -41,6 +41,7 @@ rule provenance:
     input:
         rules.check_cohort.output,
         STRATA_OUTPUTS,
+        PREDICTION_OUTPUTS,
         expand(rules.summarise_experiment.output, experiment=EXPERIMENTS),
         rules.template_final.output,
     output:
@@ -78,6 +79,7 @@ rule report:
             expand(rules.subject_page.output, subject=STUDY.registered()),
             expand(rules.summarise_experiment.output, experiment=EXPERIMENTS),
             STRATA_OUTPUTS,
+            PREDICTION_OUTPUTS,
             rules.provenance.output,
         ],
     output:

@@ -55,6 +55,34 @@ rule grid_mask:
         " --output {output:q} --settings {params.settings:q} > {log:q} 2>&1"
 
 
+rule grid_regions:
+    """Bring the brain's regions to the fusion grid: an atlas, or parcels of the mask."""
+    input:
+        mask=rules.grid_mask.output,
+        template=rules.template_final.output.template,
+        atlas=CONFIG["regions"]["image"] or [],
+        names=CONFIG["regions"]["names"] or [],
+    output:
+        image="<results>/volumes/regions.nii.gz",
+        table="<results>/volumes/regions.tsv",
+    log:
+        "<logs>/grid_regions.log",
+    benchmark:
+        "<benchmarks>/grid_regions.tsv"
+    conda:
+        "../../envs/anatomy.yaml"
+    threads: 4
+    resources:
+        mem_mb=gigabytes(4),
+        runtime=minutes(120),
+    params:
+        settings=settings("grid_regions", **region_settings()),
+    shell:
+        "python -m neurostrata grid-regions --mask {input.mask:q} --template {input.template:q}"
+        " --atlas {input.atlas:q} --names {input.names:q} --output {output.image:q}"
+        " --table {output.table:q} --threads {threads} --settings {params.settings:q} > {log:q} 2>&1"
+
+
 rule normalise:
     """Gather one modality of everybody in one array and find its intensity limits."""
     input:

@@ -5,24 +5,38 @@ def selection_of(wildcards):
     """The part of the configuration that decides who is in a group, and a digest of the group itself."""
     kind, _, name = wildcards.group.partition("-")
     chosen = {}
-    if kind == "experiment":
+    if kind in ("experiment", "targets"):
         chosen["experiments"] = [
             e for e in SELECTION["experiments"] if e["name"] == name
         ]
         chosen["experiments"][0] = {
             k: v for k, v in chosen["experiments"][0].items() if k != "validation"
         }
-    used = STUDY.experiments[name]["modalities"] if kind == "experiment" else [name]
+    if kind == "targets":
+        prediction = STUDY.experiments[name]["analyses"]["prediction"]
+        chosen["experiments"][0]["analyses"] = {"prediction": prediction}
+    of_experiment = kind in ("experiment", "targets")
+    used = STUDY.experiments[name]["modalities"] if of_experiment else [name]
     chosen["modalities"] = {
         declared: {key: value for key, value in body.items() if key in SELECTING_KEYS}
         for declared, body in SELECTION["modalities"].items()
-        if kind in ("experiment", "modality")
+        if (of_experiment or kind == "modality")
         and any(m.startswith(declared) for m in used)
     }
     digest = rows_digest(
         STUDY.group_rows(wildcards.group), STUDY.group(wildcards.group)[0]
     )
     return settings("list_people", config=chosen, digest=digest)
+
+
+def region_settings():
+    """What the regions on the grid depend on."""
+    chosen = CONFIG["regions"]
+    if chosen["image"] is None:
+        return {"parcels": chosen["parcels"], "volumes": CONFIG["volumes"]["shape"]}
+    if chosen["space"] == "template":
+        return {"space": "template"}
+    return {"space": chosen["space"], "registration": CONFIG["registration"]}
 
 
 #: What a modality's declaration says about who has it; how it is smoothed or weighted does not.
@@ -106,7 +120,10 @@ def experiment_settings(stage, *keys, training=False):
 
     def chosen(wildcards):
         experiment = STUDY.experiments[wildcards.experiment]
-        values = {"experiment": {key: experiment[key] for key in ("name", *keys)}}
+        special = [k for k in special_keys(experiment) if k != "options"]
+        values = {
+            "experiment": {key: experiment[key] for key in ("name", *keys, *special)}
+        }
         if training:
             values["training"] = CONFIG["training"]
         return settings(stage, **values)
@@ -120,10 +137,41 @@ def arrays(wildcards):
     return expand(rules.normalise.output.array, modality=modalities)
 
 
+def prediction_settings(wildcards):
+    """What predictions depend on: the targets and, where they are named, the phenotype tables' id column."""
+    experiment = STUDY.experiments[wildcards.experiment]
+    return settings(
+        "predict",
+        prediction=experiment["analyses"]["prediction"],
+        label=experiment["label"],
+        id_column=CONFIG["phenotypes"]["id_column"],
+    )
+
+
+def targets_of(wildcards):
+    """The sheet's columns that a supervised model learns from; [] for the others."""
+    if not capability(wildcards.experiment, "supervised"):
+        return []
+    return f"{RESULTS}/cohort/groups/targets-{wildcards.experiment}.tsv"
+
+
+def regions_of(wildcards):
+    """The image of regions for a model that looks at regions; [] for the others."""
+    if not capability(wildcards.experiment, "regions"):
+        return []
+    return rules.grid_regions.output.image
+
+
+def reconstruction_folds(experiment):
+    """The folds whose test people are decoded."""
+    wanted = STUDY.experiments[experiment]["analyses"]["reconstruction"]
+    if not wanted or not capability(experiment, "reconstructs", True):
+        return []
+    return folds(experiment)
+
+
 def folds(experiment):
     """The names of an experiment's folds, without the final model of everybody."""
     experiment = STUDY.experiments[experiment]
-    if not experiment["analyses"]["reconstruction"]:
-        return []
     validation = experiment["validation"]
     return list(range(validation["folds"] if validation["method"] == "kfold" else 1))

@@ -152,9 +152,28 @@ class Study:
         return [modality for modality in self.used_modalities() if subject in self._members(modality)]
 
     def experiment_members(self, name: str) -> list[str]:
-        """Return who has every modality of an experiment."""
-        groups = [set(self.with_modality(modality)) for modality in self.experiments[name]["modalities"]]
-        return [subject for subject in self.rows if all(subject in group for group in groups)]
+        """Return who takes part in an experiment.
+
+        Who has every modality of it (with `missing: include` any) and, when it has a label, one of its classes.
+        """
+        experiment = self.experiments[name]
+        groups = [self._members(modality) for modality in experiment["modalities"]]
+        enough = any if experiment.get("missing") == "include" else all
+        label = experiment.get("label")
+        return [
+            subject
+            for subject, row in self.rows.items()
+            if enough(subject in group for group in groups)
+            and (not label or row.get(label["column"]) in label["classes"])
+        ]
+
+    def target_columns(self, name: str) -> list[str]:
+        """Return the sheet columns that an experiment predicts or learns from."""
+        experiment = self.experiments[name]
+        known = {column for row in self.rows.values() for column in row}
+        label = experiment.get("label")
+        wanted = [*([label["column"]] if label else []), *experiment["analyses"]["prediction"]]
+        return [column for column in dict.fromkeys(wanted) if column in known]
 
     def used_modalities(self) -> list[str]:
         """Return the modalities that some experiment uses, in the order they are declared."""
@@ -164,7 +183,8 @@ class Study:
     def group(self, name: str) -> tuple[list[str], list[str]]:
         """Return a named group's columns and subjects; see ``rule list_people``.
 
-        ``template``, ``people``, ``families``, ``modality-NAME`` or ``experiment-NAME``.
+        ``template``, ``people``, ``families``, ``modality-NAME``, ``experiment-NAME`` or ``targets-NAME`` (what an
+        experiment predicts, as far as it stands in the sheet).
         """
         if name == "template":
             return ["subject"], self.template_members()
@@ -177,6 +197,9 @@ class Study:
             return ["subject"], self.with_modality(rest)
         if kind == "experiment":
             return ["subject", "family", "diagnosis", "site"], self.experiment_members(rest)
+        if kind == "targets":
+            columns = dict.fromkeys(["subject", "family", *self.target_columns(rest)])
+            return list(columns), self.experiment_members(rest)
         raise KeyError(name)
 
     def group_rows(self, name: str) -> list[Row]:
@@ -207,13 +230,20 @@ class Study:
             members = set(self.experiment_members(name))
             for subject in self.people():
                 if subject not in members:
-                    lacking = [m for m in experiment["modalities"] if subject not in self.with_modality(m)]
+                    lacking = [m for m in experiment["modalities"] if subject not in self._members(m)]
+                    most = len(experiment["modalities"]) - 1 if experiment.get("missing") == "include" else 0
+                    if len(lacking) <= most:
+                        reason = f"{experiment['label']['column']} is none of the experiment's classes"
+                    elif most:
+                        reason = "the model needs at least one modality of the experiment"
+                    else:
+                        reason = "the model needs every modality of the experiment"
                     table.append(
                         {
                             "subject": subject,
                             "modality": ", ".join(lacking),
                             "stage": f"experiment {name}",
-                            "reason": "the model needs every modality of the experiment",
+                            "reason": reason,
                         }
                     )
         return table

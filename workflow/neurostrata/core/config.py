@@ -153,9 +153,43 @@ def _model_problems(config: Mapping[str, Any]) -> Iterator[str]:
             schema = load_schema(f"models/{experiment['model']}")
             for line in schema_problems(experiment.get("options", {}), schema):
                 yield f"{place}.options.{line}"
+            yield from _capability_problems(place, experiment, schema)
         for modality in experiment["modalities"]:
             if modality not in modalities:
                 yield f"{place}.modalities: '{modality}' is not declared under modalities ({', '.join(modalities)})"
+
+
+def handles_missing(schema: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
+    """Tell from a model's schema, and its options, whether people may lack modalities.
+
+    The schema's ``handles_missing`` is true, false (or absent), or the name of an option that must not be 0.
+    """
+    said = schema.get("handles_missing", False)
+    if isinstance(said, str):
+        return bool(options.get(said, schema["properties"][said].get("default")))
+    return bool(said)
+
+
+def _capability_problems(
+    place: str, experiment: Mapping[str, Any], schema: Mapping[str, Any]
+) -> Iterator[str]:
+    """Check that the experiment asks its model for nothing that it cannot do."""
+    able = handles_missing(schema, experiment.get("options", {}))
+    remedy = "take another model"
+    if isinstance(schema.get("handles_missing"), str):
+        remedy = f"set options.{schema['handles_missing']} above 0, or take another model"
+    if experiment["missing"] == "include" and not able:
+        yield f"{place}.missing: {experiment['model']} needs every modality of everybody; {remedy}"
+    if experiment["analyses"]["robustness"]:
+        if not able:
+            yield f"{place}.analyses.robustness: {experiment['model']} needs every modality; {remedy}"
+        if len(experiment["modalities"]) < 2:
+            yield f"{place}.analyses.robustness: needs at least two modalities"
+    if schema.get("supervised") and not experiment["label"]:
+        yield (
+            f"{place}.label: {experiment['model']} learns to tell two classes apart; set it to "
+            "{column: COLUMN, classes: [REFERENCE, OTHER]}"
+        )
 
 
 def expand_modalities(modalities: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -20,7 +20,14 @@ from neurostrata.core.files import (
     write_sidecar,
 )
 from neurostrata.core.tables import read_table, write_table
-from neurostrata.fusion.data import ModalityVolumes, VolumeSet, fold_limits, open_volumes, read_mask
+from neurostrata.fusion.data import (
+    ModalityVolumes,
+    VolumeSet,
+    fold_limits,
+    open_volumes,
+    read_labels,
+    read_mask,
+)
 from neurostrata.fusion.interface import FusionModel, TrainingSettings
 from neurostrata.fusion.machine import Machine
 from neurostrata.fusion.splits import make_splits, people_of
@@ -33,6 +40,28 @@ def _read_splits(path: Path) -> pd.DataFrame:
 def _training(settings: dict[str, Any]) -> TrainingSettings:
     override = settings["experiment"].get("training", {})
     return TrainingSettings.resolve(settings["training"], override, settings["seed"])
+
+
+def _people(
+    opened: list[ModalityVolumes],
+    subjects: list[str],
+    scaling: dict[str, dict[str, float]],
+    settings: dict[str, Any],
+    labels: Path | None = None,
+    regions: Path | None = None,
+) -> VolumeSet:
+    """Return the volumes of people as the experiment wants them: who may lack what, with which classes."""
+    experiment = settings["experiment"]
+    classes = None
+    if experiment.get("label") and labels is not None:
+        column = experiment["label"]["column"]
+        table = read_table(labels, text=("subject", column))
+        classes = dict(zip(table["subject"], table[column]))
+    numbers = None
+    if regions is not None:
+        numbers = read_labels(regions, opened[0].array.shape[1:], opened[0].info["affine"])
+    incomplete = experiment.get("missing") == "include"
+    return VolumeSet(opened, subjects, scaling, incomplete, classes, numbers)
 
 
 def _load_model(folder: Path, volumes: list[ModalityVolumes]) -> FusionModel:
@@ -88,6 +117,8 @@ def train(
     limits: Path,
     checkpoints: Path,
     settings: dict[str, Any],
+    labels: Path | None = None,
+    regions: Path | None = None,
     threads: int = 1,
     gpus: int = 1,
     memory_mb: int = 8000,
@@ -95,7 +126,8 @@ def train(
     """Train the experiment's model on the training people of one fold.
 
     Writes the model's bundle (folder), its history (TSV) and the intensity limits that its inputs were scaled
-    by (JSON). A job that was killed goes on from its last checkpoint.
+    by (JSON). A job that was killed goes on from its last checkpoint. Supervised models learn from the classes
+    in `labels` (subject and the label's column) and look at `regions` (an image of region numbers).
     """
     from neurostrata.fusion.bundle import save_bundle
     from neurostrata.fusion.registry import build_model
@@ -105,7 +137,7 @@ def train(
     brain = read_mask(mask, opened[0].array.shape[1:], opened[0].info["affine"])
     training_people = people_of(_read_splits(splits), fold, "train")
     scaling = fold_limits(opened, brain, training_people, experiment["limits"])
-    people = VolumeSet(opened, training_people, scaling)
+    people = _people(opened, training_people, scaling, settings, labels, regions)
     network = build_model(
         experiment["model"], experiment["options"], people.modalities, people.shape, settings["seed"]
     )
@@ -160,7 +192,10 @@ def embed(
     gpus: int = 1,
     memory_mb: int = 8000,
 ) -> None:
-    """Write the code of everybody in the splits: columns subject, role (in this fold), z0001, z0002, ..."""
+    """Write the code of everybody in the splits: columns subject, role (in this fold), z0001, z0002, ...
+
+    Where people may lack modalities `missing` names them; a supervised model adds `probability`.
+    """
     from neurostrata.fusion.evaluate import chunks
 
     opened = open_volumes(volumes, settings["experiment"]["modalities"])
@@ -168,7 +203,7 @@ def embed(
     network.prepare(Machine(threads, gpus, memory_mb))
     table = _read_splits(splits)
     members = people_of(table, fold)
-    people = VolumeSet(opened, members, read_json(limits)["limits"])
+    people = _people(opened, members, read_json(limits)["limits"], settings)
     codes = np.concatenate([network.encode(batch) for _, batch in chunks(people)])
     if not np.isfinite(codes).all():
         raise UserError(f"{model}: the codes are not finite; train the model again (fold {fold})")
@@ -177,12 +212,22 @@ def embed(
     frame = pd.DataFrame(codes, columns=names)
     frame.insert(0, "subject", members)
     frame.insert(1, "role", [roles[subject] for subject in members])
+    further = {}
+    if people.incomplete:
+        lacking = [[n for n, has in zip(people.modalities, row) if not has] for row in people.present()]
+        frame.insert(2, "missing", [", ".join(names) for names in lacking])
+        further["missing"] = "Modalities that the person lacks; the code is guessed from the others"
+    if network.supervised:
+        predicted = np.concatenate([network.predict(batch) for _, batch in chunks(people)])
+        frame.insert(frame.columns.get_loc(names[0]), "probability", predicted)
+        further["probability"] = f"Of the class {settings['experiment']['label']['classes'][1]}"
     write_table(
         output,
         frame,
         columns={
             "subject": "Person",
             "role": f"Whether the model of fold {fold} was trained on this person",
+            **further,
             **({names[0]: f"First of {len(names)} numbers of the fused code"} if names else {}),
         },
         Description="The model's code in evaluation mode. Codes of different folds are not comparable.",
@@ -223,8 +268,8 @@ def evaluate(
     tested = people_of(table, fold, "test")
     if not tested:
         raise UserError(f"{splits}: fold '{fold}' has no test people, there is nothing to evaluate")
-    training_people = VolumeSet(opened, people_of(table, fold, "train"), scaling)
-    test_people = VolumeSet(opened, tested, scaling)
+    training_people = _people(opened, people_of(table, fold, "train"), scaling, settings)
+    test_people = _people(opened, tested, scaling, settings)
     pairs = block_pairs(brain, seed=settings["seed"])
     methods = decoders(
         network, training_people, brain, _training(settings), Machine(threads, gpus, memory_mb)
@@ -242,6 +287,90 @@ def evaluate(
         ContrastPairs=len(pairs),
         Settings=settings_record(settings),
     )
+
+
+def robustness(
+    *,
+    model: Path,
+    volumes: list[Path],
+    splits: Path,
+    limits: Path,
+    mask: Path,
+    fold: str,
+    output: Path,
+    settings: dict[str, Any],
+    threads: int = 1,
+    gpus: int = 1,
+    memory_mb: int = 8000,
+) -> None:
+    """Hide each modality of a fold's test people in turn; measure how much codes and decoded images change."""
+    from neurostrata.fusion.evaluate import ROBUSTNESS_COLUMNS, hide_each
+    from neurostrata.fusion.pca import PrincipalComponents
+
+    opened = open_volumes(volumes, settings["experiment"]["modalities"])
+    brain = read_mask(mask, opened[0].array.shape[1:], opened[0].info["affine"])
+    machine = Machine(threads, gpus, memory_mb)
+    network = _load_model(model, opened)
+    network.prepare(machine)
+    table, scaling = _read_splits(splits), read_json(limits)["limits"]
+    training_people = _people(opened, people_of(table, fold, "train"), scaling, settings)
+    test_people = _people(opened, people_of(table, fold, "test"), scaling, settings)
+    models = {network.name: network}
+    if network.name != PrincipalComponents.name:
+        baseline = PrincipalComponents(
+            {"max_components": network.code_size}, network.modalities, network.shape, network.seed
+        )
+        baseline.fit(training_people, brain, _training(settings), machine)
+        models[baseline.name] = baseline
+    frame = hide_each(models, training_people.mean(), test_people, brain, fold)
+    write_table(
+        output,
+        frame,
+        columns=ROBUSTNESS_COLUMNS,
+        Description="What hiding a modality does to codes and decoded images of people whom the model has not seen.",
+        Fold=fold,
+        Model=network.name,
+        Settings=settings_record(settings),
+    )
+
+
+def baselines(
+    *,
+    volumes: list[Path],
+    splits: Path,
+    limits: Path,
+    mask: Path,
+    regions: Path,
+    fold: str,
+    output: Path,
+    settings: dict[str, Any],
+    threads: int = 1,
+) -> None:
+    """Write the codes of linear baselines learned from a fold's training people, one table for each, to a folder."""
+    from neurostrata.fusion.baselines import DESCRIPTIONS, baseline_codes
+
+    opened = open_volumes(volumes, settings["experiment"]["modalities"])
+    brain = read_mask(mask, opened[0].array.shape[1:], opened[0].info["affine"])
+    numbers = read_labels(regions, brain.shape, opened[0].info["affine"])
+    table, scaling = _read_splits(splits), read_json(limits)["limits"]
+    training_people = _people(opened, people_of(table, fold, "train"), scaling, settings)
+    everybody = _people(opened, people_of(table, fold), scaling, settings)
+    roles = table[table["fold"] == fold].set_index("subject")["role"]
+    with atomic_directory(output) as folder:
+        for name, codes in baseline_codes(
+            training_people, everybody, brain, numbers, settings["seed"]
+        ).items():
+            frame = pd.DataFrame(codes, columns=[f"z{number + 1:04d}" for number in range(codes.shape[1])])
+            frame.insert(0, "subject", everybody.subjects)
+            frame.insert(1, "role", [roles[subject] for subject in everybody.subjects])
+            write_table(
+                folder / f"{name}.tsv",
+                frame,
+                columns={"subject": "Person", "role": "train or test", "z0001": "First of the numbers"},
+                Description=DESCRIPTIONS[name],
+                Fold=fold,
+                Settings=settings_record(settings),
+            )
 
 
 def summarise_experiment(

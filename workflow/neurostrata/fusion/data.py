@@ -56,6 +56,28 @@ def read_mask(path: Path, shape: Sequence[int], affine: Any) -> np.ndarray:
     return image.data > 0
 
 
+def read_labels(path: Path, shape: Sequence[int], affine: Any) -> np.ndarray:
+    """Read an image of region numbers that must lie on a given grid.
+
+    Returns
+    -------
+    ndarray, shape (x, y, z), int
+        0 outside the regions.
+
+    Raises
+    ------
+    UserError
+        When it is on another grid, has no regions or is no image.
+    """
+    image = read_image(path, what="regions")
+    if image.data.shape != tuple(shape) or not np.allclose(image.grid.affine, affine, atol=1e-3):
+        raise UserError(f"{path}: the regions are not on the grid of the volumes; rerun grid_regions")
+    numbers = np.rint(image.data).astype(np.int32)
+    if not numbers.any():
+        raise UserError(f"{path}: the image has no regions")
+    return numbers
+
+
 def open_volumes(paths: Sequence[Path], modalities: Sequence[str]) -> list[ModalityVolumes]:
     """Open one volume file per modality, in the experiment's order.
 

@@ -106,6 +106,8 @@ def evaluate_people(
             decoded = decode(real)
             for person, subject in enumerate(subjects):
                 for position, modality in enumerate(test_people.modalities):
+                    if np.isnan(real[person, position, 0, 0, 0]):
+                        continue  # the person lacks it: there is nothing to compare with
                     values = measure(real[person, position], decoded[person, position], mask, pairs)
                     rows.append(
                         {"subject": subject, "fold": fold, "method": method, "modality": modality, **values}
@@ -142,7 +144,8 @@ def example_slices(
         ``planes``, ``centre`` (voxel).
     """
     centre = np.round(np.argwhere(mask).mean(axis=0)).astype(int)
-    chosen = range(min(number, len(test_people)))
+    complete = np.flatnonzero(test_people.present().all(axis=1))
+    chosen = (complete if len(complete) else np.arange(len(test_people)))[:number].tolist()
     real = np.stack([test_people[i] for i in chosen])
     decoded = model.reconstruct(real)
 
@@ -157,3 +160,87 @@ def example_slices(
         "planes": np.array(["sagittal", "coronal", "axial"]),
         "centre": centre,
     }
+
+
+#: Columns of robustness.tsv and what they hold.
+ROBUSTNESS_COLUMNS = {
+    "subject": "A test person of the fold who has every modality",
+    "fold": "Fold",
+    "method": "The experiment's model, or pca",
+    "hidden": "The modality that the method was not shown",
+    "modality": "The modality that was decoded",
+    "mse_mask": "Mean squared error inside the mask with `hidden` hidden",
+    "mse_mask_all": "The same with nothing hidden",
+    "mse_mask_mean": "The same of the mean training image: what can be said without any image",
+    "code_change": (
+        "Distance of the code from the one with nothing hidden, over the root mean square distance of test "
+        "people's codes from their mean (1: as far off as people are apart)"
+    ),
+}
+
+
+def hide_each(
+    models: Mapping[str, FusionModel],
+    mean: np.ndarray,
+    test_people: VolumeSet,
+    mask: np.ndarray,
+    fold: str,
+) -> pd.DataFrame:
+    """Hide each modality in turn and measure how much codes and decoded images change.
+
+    Parameters
+    ----------
+    models
+        Method -> fitted model that handles missing modalities.
+    mean
+        Mean training image, shape (modalities, x, y, z).
+    test_people
+        Those who lack a modality are left out.
+    mask
+        Brain mask.
+    fold
+        Name of the fold.
+
+    Returns
+    -------
+    DataFrame
+        With the columns of :data:`ROBUSTNESS_COLUMNS`.
+    """
+    people = test_people.subset(np.flatnonzero(test_people.present().all(axis=1)).tolist())
+    rows = []
+    for method, model in models.items():
+        whole = {
+            s: code for subjects, real in chunks(people) for s, code in zip(subjects, model.encode(real))
+        }
+        codes = np.stack(list(whole.values())) if whole else np.zeros((0, 1))
+        spread = (
+            float(np.sqrt(((codes - codes.mean(axis=0)) ** 2).sum(axis=1).mean()))
+            if len(codes) > 1
+            else np.nan
+        )
+        for subjects, real in chunks(people):
+            with_all = model.reconstruct(real)
+            for position, hidden in enumerate(people.modalities):
+                seen = real.copy()
+                seen[:, position] = np.nan
+                decoded, changed = model.reconstruct(seen), model.encode(seen)
+                for person, subject in enumerate(subjects):
+                    off = float(np.linalg.norm(changed[person] - whole[subject]))
+                    for number, modality in enumerate(people.modalities):
+                        truth = real[person, number]
+                        rows.append(
+                            {
+                                "subject": subject,
+                                "fold": fold,
+                                "method": method,
+                                "hidden": hidden,
+                                "modality": modality,
+                                "mse_mask": metrics.mean_squared_error(truth, decoded[person, number], mask),
+                                "mse_mask_all": metrics.mean_squared_error(
+                                    truth, with_all[person, number], mask
+                                ),
+                                "mse_mask_mean": metrics.mean_squared_error(truth, mean[number], mask),
+                                "code_change": off / spread if spread > 0 else np.nan,
+                            }
+                        )
+    return pd.DataFrame(rows, columns=list(ROBUSTNESS_COLUMNS))

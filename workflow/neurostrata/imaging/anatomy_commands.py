@@ -58,7 +58,8 @@ def _read_subjects(path: Path) -> list[str]:
     return [str(subject) for subject in table["subject"]]
 
 
-def _skull_stripped(path: Path) -> bool:
+def skull_stripped(path: Path) -> bool:
+    """Tell from an image's sidecar whether it shows the brain alone; without a sidecar it is taken to."""
     sidecar = sidecar_path(path)
     return bool(read_json(sidecar).get("SkullStripped", True)) if sidecar.is_file() else True
 
@@ -118,7 +119,7 @@ def template_start(
 
     people = _read_subjects(subjects)
     paths = [Path(pattern.format(subject=subject)) for subject in people]
-    stripped = {subject: _skull_stripped(path) for subject, path in zip(people, paths)}
+    stripped = {subject: skull_stripped(path) for subject, path in zip(people, paths)}
     if len(set(stripped.values())) > 1:
         few = [subject for subject in people if not stripped[subject]]
         raise UserError(
@@ -282,7 +283,7 @@ def template_mask(
     from neurostrata.imaging.priors import template_priors
 
     image = read_image(template, what="template")
-    stripped = _skull_stripped(template)
+    stripped = skull_stripped(template)
     mask, *maps = template_priors(
         image, settings["registration"], skull_stripped=stripped, seed=settings["seed"], threads=threads
     )
@@ -332,7 +333,7 @@ def register(
     write_displacement(warp, result.warp)
     write_displacement(inverse_warp, result.inverse_warp)
     write_image(warped, image, fixed.grid)
-    stripped = _skull_stripped(t1w)
+    stripped = skull_stripped(t1w)
     if stripped:
         inside = read_image(initial_mask, subject=subject, what="initial mask").data > 0.5
     else:

@@ -107,6 +107,34 @@ def _best_start(
     return best
 
 
+def register_standard(
+    template: Image,
+    settings: Mapping[str, Any],
+    *,
+    skull_stripped: bool,
+    seed: int,
+    threads: int,
+    standard: Standard | None = None,
+) -> tuple[Standard, Registration]:
+    """Register the template (moving) to MNI152 (fixed); parameters as in :func:`template_priors`."""
+    standard = standard or load_standard(2 if template.grid.spacing.min() < 2.5 else 3)
+    initial = None
+    if not skull_stripped:
+        initial = _best_start(standard, template, settings, seed, threads)
+    registration = register_images(
+        standard.brain,
+        template,
+        settings,
+        seed=seed,
+        threads=threads,
+        fixed_mask=None if skull_stripped else ndimage.binary_dilation(standard.mask),
+        initial=initial,
+        steps="all" if initial is None else "deformation",
+        label="template",
+    )
+    return standard, registration
+
+
 def template_priors(
     template: Image,
     settings: Mapping[str, Any],
@@ -140,20 +168,8 @@ def template_priors(
     UserError
         When the mask leaves out the ventricles or is far too large or small: the registration to MNI152 has failed.
     """
-    standard = standard or load_standard(2 if template.grid.spacing.min() < 2.5 else 3)
-    initial = None
-    if not skull_stripped:
-        initial = _best_start(standard, template, settings, seed, threads)
-    registration = register_images(
-        standard.brain,
-        template,
-        settings,
-        seed=seed,
-        threads=threads,
-        fixed_mask=None if skull_stripped else ndimage.binary_dilation(standard.mask),
-        initial=initial,
-        steps="all" if initial is None else "deformation",
-        label="template",
+    standard, registration = register_standard(
+        template, settings, skull_stripped=skull_stripped, seed=seed, threads=threads, standard=standard
     )
     mask = _project(standard.mask, standard, template, registration) > 0.5
     if skull_stripped:

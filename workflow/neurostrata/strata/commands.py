@@ -10,36 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from neurostrata.core.embeddings import read_embeddings
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import atomic_path, settings_record, sha256_file
 from neurostrata.core.tables import read_table, write_table
-
-#: Columns of an embedding table that are no dimension of it.
-_NOT_EMBEDDING = ("subject", "role", "fold", "experiment")
-
-
-def read_embeddings(path: Path) -> tuple[list[str], np.ndarray]:
-    """Return subjects and embeddings (people x dimensions, float64)."""
-    frame = read_table(path)
-    if "subject" not in frame.columns:
-        raise UserError(f"{path}: has no column subject")
-    columns = [column for column in frame.columns if column not in _NOT_EMBEDDING]
-    if not columns:
-        raise UserError(f"{path}: has no column with numbers beside the subjects")
-    try:
-        values = frame[columns].to_numpy(dtype=np.float64)
-    except ValueError as error:
-        raise UserError(f"{path}: the embedding has a value that is no number ({error})") from error
-    bad = ~np.isfinite(values).all(axis=1)
-    if bad.any():
-        raise UserError(
-            f"{path}: the embedding of subject {frame['subject'][bad].iloc[0]} has missing or infinite "
-            f"values ({int(bad.sum())} such people); the model did not train well, or the table was cut"
-        )
-    doubles = frame["subject"][frame["subject"].duplicated()]
-    if len(doubles):
-        raise UserError(f"{path}: subject {doubles.iloc[0]} stands in it more than once")
-    return list(frame["subject"]), values
 
 
 def _progress(label: str) -> Callable[[int, int], None]:
@@ -66,6 +40,8 @@ def cluster(
 ) -> None:
     """Cluster the embeddings by affinity propagation, the setting chosen by silhouette.
 
+    People who lack a modality are left out: what they lack would make clusters of its own.
+
     Parameters
     ----------
     embeddings
@@ -80,7 +56,8 @@ def cluster(
     """
     from neurostrata.strata.clustering import find_clusters
 
-    people, values = read_embeddings(embeddings)
+    known = read_embeddings(embeddings).complete()
+    people, values = known.subjects, known.values
     result = find_clusters(values, settings["clustering"], settings["seed"], threads, _progress("settings"))
     facts = {
         **result.facts,
@@ -117,7 +94,8 @@ def project(*, embeddings: Path, output: Path, settings: dict[str, Any]) -> None
     """Write the t-SNE picture of the embeddings (subject, x, y)."""
     from neurostrata.strata.projection import tsne, tsne_perplexity
 
-    people, values = read_embeddings(embeddings)
+    known = read_embeddings(embeddings).complete()
+    people, values = known.subjects, known.values
     options = settings["tsne"]
     places = tsne(values, options["perplexity"], options["max_iter"], settings["seed"])
     write_table(

@@ -1,0 +1,197 @@
+"""Predictions for test people only, from training people only; a null target gives a null result."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from neurostrata.core.embeddings import Embeddings
+from neurostrata.core.errors import UserError
+from neurostrata.core.tables import read_table, write_table
+from neurostrata.prediction.commands import predict
+from neurostrata.prediction.crossfold import fold_predictions, score_predictions
+from neurostrata.prediction.estimators import (
+    area_under_curve,
+    bootstrap_weights,
+    explained,
+    percentile_interval,
+    predict_number,
+)
+from neurostrata.prediction.targets import as_target, gather_targets
+
+PEOPLE = [f"{i:03d}" for i in range(120)]
+RANDOM = np.random.default_rng(3)
+CODES = RANDOM.normal(size=(120, 20))
+
+
+def in_fold(fold, folds=4, codes=CODES):
+    roles = np.where(np.arange(120) % folds == fold, "test", "train")
+    table = pd.DataFrame({"subject": PEOPLE, "role": roles})
+    return Embeddings(list(PEOPLE), codes, table)
+
+
+def over_folds(target, codes=CODES, families=None):
+    parts = [
+        fold_predictions(target, "embedding", str(k), in_fold(k, codes=codes), families or {}, 1)
+        for k in range(4)
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def target(values, name="t"):
+    return as_target(name, pd.Series(values, index=PEOPLE))
+
+
+def test_kinds_of_targets():
+    numbers = target(np.arange(120.0))
+    assert numbers.kind == "number"
+    assert target([0, 1] * 60).kind == "classes"
+    assert target(["a", "b", "c"] * 40).kind == "classes"
+    bins = target(["22-25", "26-30", "31-35", "36+"] * 30)
+    assert bins.kind == "number"
+    assert bins.values.iloc[0] == 23.5
+    rare = target(["a"] * 60 + ["b"] * 57 + ["c"] * 3)
+    assert rare.values.isna().sum() == 3
+    with pytest.raises(UserError, match="'t' has fewer than two values"):
+        target(["a"] * 118 + ["b"] * 2)
+
+
+def test_names_are_looked_for_in_sheet_tables_and_factors():
+    sheet = pd.DataFrame({"diagnosis": ["a", "b"] * 60}, index=PEOPLE)
+    tables = pd.DataFrame({"age": np.arange(120.0), "diagnosis": 1.0}, index=PEOPLE)
+    scores = pd.DataFrame({"factor01": CODES[:, 0], "factor02": CODES[:, 1]}, index=PEOPLE)
+    found = gather_targets(["diagnosis", "age", "factors"], sheet, tables, scores)
+    assert [t.name for t in found] == ["diagnosis", "age", "factor01", "factor02"]
+    assert found[0].kind == "classes"
+    with pytest.raises(UserError, match="'iq' is no column"):
+        gather_targets(["iq"], sheet, tables, None)
+
+
+def test_a_linear_effect_is_found_with_its_interval():
+    values = CODES[:, 0] * 2 + CODES[:, 1] + RANDOM.normal(size=120)  # 5/6 of the variance
+    number = target(values)
+    predictions = over_folds(number)
+    assert sorted(predictions["subject"]) == PEOPLE  # everybody once, when tested
+    found = score_predictions(predictions, [number], {}, 1).iloc[0]
+    assert found["measure"] == "r2"
+    assert 0.6 < found["value"] < 0.9
+    assert found["low"] < found["value"] < found["high"]
+    assert found["high"] - found["low"] < 0.35
+    classes = target(np.where(values > 0, "patient", "control"))
+    found = score_predictions(over_folds(classes), [classes], {}, 1).iloc[0]
+    assert found["measure"] == "auc"
+    assert found["value"] > 0.75
+    assert found["low"] > 0.6
+
+
+def test_several_classes_are_each_told_from_the_rest():
+    group = np.array(["a", "b", "c"])[np.argmax(CODES[:, :3] + 0.3 * RANDOM.normal(size=(120, 3)), axis=1)]
+    classes = target(group)
+    predictions = over_folds(classes)
+    assert set(predictions["class"]) == {"a", "b", "c"}
+    assert score_predictions(predictions, [classes], {}, 1).iloc[0]["value"] > 0.85
+
+
+def test_permuted_labels_are_predicted_at_chance():
+    areas = []
+    for seed in range(20):
+        labels = np.random.default_rng(seed).permutation(["patient", "control"] * 60)
+        classes = target(labels)
+        predictions = over_folds(classes, codes=CODES[:, :8])
+        areas.append(score_predictions(predictions, [classes], {}, 1).iloc[0]["value"])
+    assert np.mean(areas) == pytest.approx(0.5, abs=0.05)
+
+
+def test_noise_explains_nothing():
+    number = target(RANDOM.normal(size=120))
+    assert score_predictions(over_folds(number), [number], {}, 1).iloc[0]["value"] < 0.1
+
+
+def test_test_people_teach_nothing():
+    """Somebody's own target value does not move their prediction."""
+    values = CODES[:, 0] + 0.1 * RANDOM.normal(size=120)
+    changed = values.copy()
+    changed[::4] += 100  # the test people of fold 0
+    before = fold_predictions(target(values), "e", "0", in_fold(0), {}, 1)
+    after = fold_predictions(target(changed), "e", "0", in_fold(0), {}, 1)
+    np.testing.assert_allclose(before["predicted"], after["predicted"])
+
+
+def test_measures_by_hand():
+    assert explained(np.array([1.0, 2.0]), np.array([1.0, 3.0]), np.array([2.0, 2.0]))[0] == pytest.approx(
+        0.5
+    )
+    scores, positive = np.array([0.1, 0.4, 0.35, 0.8]), np.array([False, False, True, True])
+    assert area_under_curve(scores, positive)[0] == 0.75
+    assert np.isnan(area_under_curve(np.array([1.0, 2.0]), np.array([True, True])))[0]
+    tied = RANDOM.integers(0, 5, 60).astype(float)
+    classes = RANDOM.random(60) < 0.4
+    twice = np.ones((1, 60))
+    twice[0, 3] = 2
+    assert area_under_curve(tied, classes)[0] == pytest.approx(roc_auc_score(classes, tied))
+    assert area_under_curve(tied, classes, twice)[0] == pytest.approx(
+        roc_auc_score(np.append(classes, classes[3]), np.append(tied, tied[3]))
+    )
+    exact = predict_number(CODES[:60], CODES[:60, 3] * 5, CODES[60:])
+    np.testing.assert_allclose(exact, CODES[60:, 3] * 5, atol=0.2)
+
+
+def test_families_are_drawn_as_a_whole():
+    """Pairs of equal rows: counted one by one their interval would be too narrow by the root of two."""
+    values = np.repeat(RANDOM.normal(size=60), 2)
+    widths = []
+    for groups in (list(range(120)), [i // 2 for i in range(120)]):
+        weights = bootstrap_weights(groups, 1)
+        low, high = percentile_interval(weights @ values / weights.sum(axis=1))
+        widths.append(high - low)
+    assert widths[1] / widths[0] == pytest.approx(np.sqrt(2), rel=0.12)
+
+
+def test_the_stage_writes_both_tables(tmp_path):
+    severity = CODES[:, 0] + 0.5 * RANDOM.normal(size=120)
+    sheet = pd.DataFrame(
+        {"subject": PEOPLE, "family": "", "diagnosis": np.where(severity > 0, "patient", "control")}
+    )
+    write_table(tmp_path / "people.tsv", sheet)
+    write_table(
+        tmp_path / "phenotypes.tsv", pd.DataFrame({"participant_id": PEOPLE, "age": severity * 10 + 40})
+    )
+    folds, bases = [], []
+    for k in range(4):
+        folder = tmp_path / f"fold-{k}"
+        (folder / "baselines").mkdir(parents=True)
+        codes = in_fold(k)
+        names = [f"z{i}" for i in range(20)]
+        whole = pd.concat([codes.table, pd.DataFrame(CODES, columns=names)], axis=1)
+        base = whole.copy()
+        base[names] = np.random.default_rng(k).normal(size=(120, 20))
+        whole.insert(2, "probability", 1 / (1 + np.exp(-severity)))
+        write_table(folder / "embeddings.tsv", whole)
+        write_table(folder / "baselines" / "pca_stacked.tsv", base)
+        folds.append(folder / "embeddings.tsv")
+        bases.append(folder / "baselines")
+    predict(
+        embeddings=folds,
+        baselines=bases,
+        people=tmp_path / "people.tsv",
+        tables=[tmp_path / "phenotypes.tsv"],
+        output=tmp_path / "predictions.tsv",
+        summary=tmp_path / "scores.tsv",
+        settings={
+            "prediction": ["age"],
+            "label": {"column": "diagnosis", "classes": ["control", "patient"]},
+            "id_column": None,
+            "seed": 1,
+            "version": 1,
+        },
+    )
+    scores = read_table(tmp_path / "scores.tsv").set_index(["features", "target"])
+    assert set(scores.index) == {
+        (f, t) for f in ("embedding", "pca_stacked") for t in ("diagnosis", "age")
+    } | {("classifier", "diagnosis")}
+    assert scores.loc[("embedding", "age"), "value"] > 0.6
+    assert scores.loc[("embedding", "diagnosis"), "value"] > 0.85
+    assert scores.loc[("pca_stacked", "diagnosis"), "value"] < 0.75
+    assert scores.loc[("classifier", "diagnosis"), "value"] == pytest.approx(1)
+    predictions = read_table(tmp_path / "predictions.tsv")
+    assert len(predictions) == 120 * 5

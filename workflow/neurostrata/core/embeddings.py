@@ -1,0 +1,73 @@
+"""Embedding tables: who, in which role, what was missing, and the numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from neurostrata.core.errors import UserError
+from neurostrata.core.tables import read_table
+
+#: Columns of an embedding table that are no dimension of it.
+NOT_EMBEDDING = ("subject", "role", "fold", "experiment", "missing", "probability")
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Some people's codes.
+
+    Attributes
+    ----------
+    subjects : list of str
+    values : ndarray, shape (people, dimensions), float64
+    table : DataFrame
+        The columns that are no dimension: subject and, where they are known, role, missing, probability.
+    """
+
+    subjects: list[str]
+    values: np.ndarray
+    table: pd.DataFrame
+
+    def select(self, rows: np.ndarray) -> Embeddings:
+        """Return some of the people, by a mask or positions."""
+        table = self.table[rows] if rows.dtype == bool else self.table.iloc[rows]
+        return Embeddings(list(table["subject"]), self.values[rows], table.reset_index(drop=True))
+
+    def complete(self) -> Embeddings:
+        """Return those who lacked no modality."""
+        if "missing" not in self.table:
+            return self
+        return self.select((self.table["missing"].isna() | (self.table["missing"] == "")).to_numpy())
+
+
+def read_embeddings(path: Path) -> Embeddings:
+    """Read an embedding table.
+
+    Raises
+    ------
+    UserError
+        When it has no subjects or no numbers, a number is missing, or somebody stands in it twice.
+    """
+    frame = read_table(path, text=("subject", "role", "fold", "experiment", "missing"))
+    if "subject" not in frame.columns:
+        raise UserError(f"{path}: has no column subject")
+    columns = [column for column in frame.columns if column not in NOT_EMBEDDING]
+    if not columns:
+        raise UserError(f"{path}: has no column with numbers beside the subjects")
+    try:
+        values = frame[columns].to_numpy(dtype=np.float64)
+    except ValueError as error:
+        raise UserError(f"{path}: the embedding has a value that is no number ({error})") from error
+    bad = ~np.isfinite(values).all(axis=1)
+    if bad.any():
+        raise UserError(
+            f"{path}: the embedding of subject {frame['subject'][bad].iloc[0]} has missing or infinite "
+            f"values ({int(bad.sum())} such people); the model did not train well, or the table was cut"
+        )
+    doubles = frame["subject"][frame["subject"].duplicated()]
+    if len(doubles):
+        raise UserError(f"{path}: subject {doubles.iloc[0]} stands in it more than once")
+    return Embeddings(list(frame["subject"]), values, frame.drop(columns=columns))

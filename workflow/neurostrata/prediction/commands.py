@@ -1,0 +1,129 @@
+"""The prediction stage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from neurostrata.core.embeddings import Embeddings, read_embeddings
+from neurostrata.core.errors import UserError
+from neurostrata.core.files import settings_record, sha256_file
+from neurostrata.core.tables import read_table, write_table
+from neurostrata.phenotypes.tables import ID_COLUMNS, join_tables
+
+
+def _fold_codes(folder: Path, baselines: Path | None) -> dict[str, Embeddings]:
+    """Return features -> codes of one fold: the model's embedding, its own classifier, the baselines."""
+    codes = {"embedding": read_embeddings(folder / "embeddings.tsv")}
+    if baselines is not None:
+        for path in sorted(baselines.glob("*.tsv")):
+            codes[path.stem] = read_embeddings(path)
+    return codes
+
+
+def predict(
+    *,
+    embeddings: list[Path],
+    baselines: list[Path],
+    people: Path,
+    tables: list[Path],
+    scores: Path | None = None,
+    output: Path,
+    summary: Path,
+    settings: dict[str, Any],
+) -> None:
+    """Predict the experiment's targets for the test people of each fold, from its codes and the baselines'.
+
+    Parameters
+    ----------
+    embeddings
+        ``fold-{k}/embeddings.tsv``, with roles.
+    baselines
+        ``fold-{k}/baselines`` folders, in the same order.
+    people
+        Subject, family, and the targets that stand in the cohort sheet.
+    tables
+        The phenotype tables.
+    scores
+        Phenotype factors.
+    output, summary
+        Tables to write: every prediction, and how good they are.
+    settings
+        ``prediction`` (targets), ``label``, ``id_column``.
+    """
+    from neurostrata.prediction.crossfold import (
+        PREDICTION_COLUMNS,
+        SCORE_COLUMNS,
+        fold_predictions,
+        score_predictions,
+    )
+    from neurostrata.prediction.targets import as_target, gather_targets
+
+    sheet = read_table(people, text=("subject", "family")).set_index("subject")
+    families = {s: f for s, f in sheet["family"].items() if isinstance(f, str)} if "family" in sheet else {}
+    label = settings.get("label")
+    names = list(settings["prediction"])
+    if label and label["column"] not in names:
+        names.insert(0, label["column"])
+    columns = names if "factors" not in names else [name for name in names if name != "factors"]
+    text = ("subject", *ID_COLUMNS, *([settings["id_column"]] if settings["id_column"] else []))
+    frames = [(str(path), read_table(path, text=tuple(text))) for path in tables]
+    known = {column for _, frame in frames for column in frame}
+    wanted = [name for name in columns if name in known and name not in sheet]
+    phenotypes = (
+        join_tables(frames, list(sheet.index), wanted, settings["id_column"]).values
+        if wanted
+        else pd.DataFrame(index=sheet.index)
+    )
+    factors = None if scores is None else read_table(scores).set_index("subject")
+    targets = gather_targets(names, sheet.drop(columns="family", errors="ignore"), phenotypes, factors)
+    if len(baselines) not in (0, len(embeddings)):
+        raise UserError(f"predict: {len(baselines)} folders of baselines for {len(embeddings)} folds")
+    parts = []
+    for position, path in enumerate(embeddings):
+        fold = path.parent.name.removeprefix("fold-")
+        found = _fold_codes(path.parent, baselines[position] if baselines else None)
+        for features, codes in found.items():
+            for target in targets:
+                parts.append(fold_predictions(target, features, fold, codes, families, settings["seed"]))
+        own = found["embedding"].table
+        if label and "probability" in own:
+            target = as_target(label["column"], sheet[label["column"]])
+            tested = own[own["role"] == "test"]
+            observed = target.values.loc[tested["subject"]]
+            usual = target.values.loc[own.loc[own["role"] == "train", "subject"]] == label["classes"][1]
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "subject": tested["subject"].to_numpy(),
+                        "fold": fold,
+                        "features": "classifier",
+                        "target": target.name,
+                        "class": label["classes"][1],
+                        "observed": (observed == label["classes"][1]).to_numpy(float),
+                        "predicted": tested["probability"].to_numpy(float),
+                        "usual": float(usual.mean()),
+                    }
+                )
+            )
+    predictions = pd.concat([part for part in parts if len(part)], ignore_index=True)
+    facts = {
+        "Settings": settings_record(settings),
+        "Inputs": {str(path): sha256_file(path) for path in embeddings},
+    }
+    write_table(
+        output,
+        predictions,
+        PREDICTION_COLUMNS,
+        Description="Predictions for people whom neither the fold's model nor the predictor has seen.",
+        **facts,
+    )
+    write_table(
+        summary,
+        score_predictions(predictions, targets, families, settings["seed"]),
+        SCORE_COLUMNS,
+        Description="How well people whom the models have not seen are predicted.",
+        **facts,
+    )

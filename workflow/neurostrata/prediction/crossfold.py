@@ -1,0 +1,175 @@
+"""Predictions over folds: each fold's codes, its training people's targets, its test people's predictions."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from neurostrata.core.embeddings import Embeddings
+from neurostrata.prediction.estimators import (
+    area_under_curve,
+    bootstrap_weights,
+    explained,
+    percentile_interval,
+    predict_classes,
+    predict_number,
+)
+from neurostrata.prediction.targets import Target
+
+PREDICTION_COLUMNS = {
+    "subject": "A test person of the fold",
+    "fold": "Fold",
+    "features": "What it was predicted from: embedding, a baseline, or classifier (a supervised model's own output)",
+    "target": "What was predicted",
+    "class": "For classes: the class that the score speaks for",
+    "observed": "What the person has; for classes 1 when it is `class`, else 0",
+    "predicted": "The prediction; for classes a score, higher for `class`",
+    "usual": "The mean (or share) among the fold's training people",
+}
+SCORE_COLUMNS = {
+    "features": PREDICTION_COLUMNS["features"],
+    "target": PREDICTION_COLUMNS["target"],
+    "kind": "number or classes",
+    "measure": "auc (mean over classes, one against the rest, when there are more than two) or r2 (share of variance)",
+    "value": "Mean over folds for auc (scores of different folds are not comparable), all people together for r2",
+    "low": "Lower end of the 95% bootstrap interval, families drawn as a whole",
+    "high": "Upper end",
+    "fold_sd": "Standard deviation over folds",
+    "people": "People predicted",
+    "folds": "Folds with a result",
+}
+
+
+def fold_predictions(
+    target: Target,
+    features: str,
+    fold: str,
+    codes: Embeddings,
+    families: Mapping[str, str],
+    seed: int,
+) -> pd.DataFrame:
+    """Predict one target for the test people of one fold.
+
+    Returns
+    -------
+    DataFrame
+        With the columns of :data:`PREDICTION_COLUMNS`; empty when the fold's training people do not differ.
+    """
+    known = np.array([pd.notna(target.values.get(subject)) for subject in codes.subjects])
+    role = codes.table["role"].to_numpy()
+    train, test = codes.select(known & (role == "train")), codes.select(known & (role == "test"))
+    observed = target.values.loc[train.subjects].to_numpy()
+    rows: list[dict[str, object]] = []
+    if len(test.subjects) == 0 or len(set(observed)) < 2:
+        return pd.DataFrame(rows, columns=list(PREDICTION_COLUMNS))
+    common = {"fold": fold, "features": features, "target": target.name}
+    if target.kind == "number":
+        usual = float(observed.astype(float).mean())
+        predicted = predict_number(train.values, observed.astype(float), test.values)
+        for subject, value in zip(test.subjects, predicted):
+            real = float(target.values[subject])
+            rows.append(
+                {
+                    "subject": subject,
+                    **common,
+                    "class": "",
+                    "observed": real,
+                    "predicted": value,
+                    "usual": usual,
+                }
+            )
+    else:
+        groups = np.array([families.get(subject) or f"person {subject}" for subject in train.subjects])
+        classes, scores = predict_classes(train.values, observed.astype(str), test.values, groups, seed)
+        for number, name in enumerate(classes):
+            if len(classes) == 2 and number == 0:
+                continue  # the second class says it all
+            usual = float((observed == name).mean())
+            for subject, value in zip(test.subjects, scores[:, number]):
+                real = float(target.values[subject] == name)
+                rows.append(
+                    {
+                        "subject": subject,
+                        **common,
+                        "class": name,
+                        "observed": real,
+                        "predicted": value,
+                        "usual": usual,
+                    }
+                )
+    return pd.DataFrame(rows, columns=list(PREDICTION_COLUMNS))
+
+
+def fold_values(frame: pd.DataFrame, kind: str, weights: np.ndarray | None = None) -> np.ndarray:
+    """Return the measure in each fold (for several classes their mean), shape (folds, results)."""
+    everywhere = np.ones((1, len(frame))) if weights is None else weights
+    values = []
+    for rows in frame.reset_index(drop=True).groupby("fold", sort=False).indices.values():
+        fold, counted = frame.iloc[rows], everywhere[:, rows]
+        if kind == "number":
+            values.append(_explained(fold, counted))
+            continue
+        areas = []
+        for inside in fold.reset_index(drop=True).groupby("class", sort=False).indices.values():
+            part = fold.iloc[inside]
+            positive = part["observed"].to_numpy() == 1
+            areas.append(area_under_curve(part["predicted"].to_numpy(float), positive, counted[:, inside]))
+        values.append(_mean(np.array(areas)))
+    return np.array(values)
+
+
+def _explained(frame: pd.DataFrame, weights: np.ndarray | None) -> np.ndarray:
+    predicted, observed, usual = (frame[c].to_numpy(float) for c in ("predicted", "observed", "usual"))
+    return explained(predicted, observed, usual, weights)
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Return the mean over the first axis of what is finite."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # nothing is: NaN
+        return np.nanmean(values, axis=0)
+
+
+def overall(frame: pd.DataFrame, kind: str, weights: np.ndarray | None = None) -> np.ndarray:
+    """Return the measure over all folds, shape (results,); see :data:`SCORE_COLUMNS` for how."""
+    if kind == "number":
+        return _explained(frame, weights)
+    return _mean(fold_values(frame, kind, weights))
+
+
+def score_predictions(
+    predictions: pd.DataFrame, targets: Sequence[Target], families: Mapping[str, str], seed: int
+) -> pd.DataFrame:
+    """Return how well each target was predicted from each kind of features, with intervals.
+
+    Returns
+    -------
+    DataFrame
+        With the columns of :data:`SCORE_COLUMNS`.
+    """
+    kinds = {target.name: target.kind for target in targets}
+    rows = []
+    for (features, target), frame in predictions.groupby(["features", "target"], sort=False):
+        kind = kinds[str(target)]
+        values = fold_values(frame, kind)[:, 0]
+        groups = [families.get(s) or f"person {s}" for s in frame["subject"]]
+        low, high = percentile_interval(overall(frame, kind, bootstrap_weights(groups, seed)))
+        finite = values[np.isfinite(values)]
+        rows.append(
+            {
+                "features": features,
+                "target": target,
+                "kind": kind,
+                "measure": "r2" if kind == "number" else "auc",
+                "value": float(overall(frame, kind)[0]),
+                "low": low,
+                "high": high,
+                "fold_sd": float(finite.std(ddof=1)) if len(finite) > 1 else np.nan,
+                "people": frame["subject"].nunique(),
+                "folds": len(finite),
+            }
+        )
+    return pd.DataFrame(rows, columns=list(SCORE_COLUMNS))

@@ -1,0 +1,159 @@
+"""Linear predictors from codes, learned from a fold's training people only, and how well they do.
+
+Ridge regression for numbers, a linear support vector machine for classes (Geenjaar 2021, III.E). Codes are
+standardised and the penalty is chosen within the training people.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+#: Penalties tried: of ridge regression for standardised codes, and of the support vector machine.
+RIDGE_PENALTIES = np.logspace(-1, 6, 15)
+SVM_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
+#: Inner folds that choose the support vector machine's penalty.
+INNER_FOLDS = 5
+#: Bootstrap draws of the intervals.
+DRAWS = 2000
+
+
+def predict_number(train: np.ndarray, values: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """Return ridge predictions for test codes; the penalty by generalised cross-validation.
+
+    Parameters
+    ----------
+    train, test
+        (people, dimensions).
+    values
+        (training people,).
+    """
+    from sklearn.linear_model import RidgeCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    model = make_pipeline(StandardScaler(), RidgeCV(RIDGE_PENALTIES)).fit(train, values)
+    return np.asarray(model.predict(test))
+
+
+def predict_classes(
+    train: np.ndarray, labels: np.ndarray, test: np.ndarray, groups: np.ndarray, seed: int
+) -> tuple[list[str], np.ndarray]:
+    """Return decision values of a linear support vector machine, one column per class.
+
+    Parameters
+    ----------
+    train, test
+        (people, dimensions).
+    labels
+        (training people,).
+    groups
+        Families of the training people: they stay together when the penalty is chosen.
+    seed
+        Of the inner folds.
+
+    Returns
+    -------
+    classes : list of str
+        Sorted.
+    scores : ndarray, shape (test people, classes)
+        With two classes the second column is minus the first.
+    """
+    from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import LinearSVC
+
+    machine = make_pipeline(
+        StandardScaler(),
+        LinearSVC(class_weight="balanced", dual="auto", tol=1e-3, max_iter=2000, random_state=seed),
+    )
+    smallest = min(len(np.unique(groups[labels == name])) for name in np.unique(labels))
+    folds = min(INNER_FOLDS, smallest)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # slow convergence at the largest penalties, small strata
+        if folds >= 2:
+            several = len(np.unique(labels)) > 2
+            search = GridSearchCV(
+                machine,
+                {"linearsvc__C": SVM_PENALTIES},
+                scoring="balanced_accuracy" if several else "roc_auc",
+                cv=StratifiedGroupKFold(folds, shuffle=True, random_state=seed),
+                error_score=0.0,
+            ).fit(train, labels, groups=groups)
+            machine = search.best_estimator_
+        else:
+            machine.set_params(linearsvc__C=SVM_PENALTIES[1]).fit(train, labels)
+    decision = machine.decision_function(test)
+    if decision.ndim == 1:
+        decision = np.stack([-decision, decision], axis=1)
+    return [str(name) for name in machine.classes_], decision
+
+
+def area_under_curve(
+    scores: np.ndarray, positive: np.ndarray, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the area under the ROC curve: how often a positive person scores above a negative one, ties half.
+
+    Parameters
+    ----------
+    scores
+        (people,).
+    positive
+        (people,), bool.
+    weights
+        How often each person counts, a row per result, shape (results, people); None: once, one result.
+
+    Returns
+    -------
+    ndarray, shape (results,)
+        NaN where there is only one class.
+    """
+    weights = np.ones((1, len(scores))) if weights is None else weights
+    above = np.sign(scores[positive][:, None] - scores[~positive][None]) / 2 + 0.5
+    wins = ((weights[:, positive] @ above) * weights[:, ~positive]).sum(axis=1)
+    pairs = weights[:, positive].sum(axis=1) * weights[:, ~positive].sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        return np.where(pairs > 0, wins / pairs, np.nan)
+
+
+def explained(
+    predicted: np.ndarray, observed: np.ndarray, usual: np.ndarray, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the share of the variance that is predicted: 1 - squared error over that of the training mean.
+
+    Shapes and weights as in :func:`area_under_curve`.
+    """
+    weights = np.ones((1, len(observed))) if weights is None else weights
+    total = weights @ (observed - usual) ** 2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(total > 0, 1 - weights @ (observed - predicted) ** 2 / total, np.nan)
+
+
+def bootstrap_weights(groups: Sequence[object], seed: int, draws: int = DRAWS) -> np.ndarray:
+    """Return how often each row counts in each bootstrap draw, families drawn as a whole.
+
+    Parameters
+    ----------
+    groups
+        Family of each row.
+
+    Returns
+    -------
+    ndarray, shape (draws, rows), float32
+    """
+    codes, names = pd.factorize(np.asarray(groups, dtype=object))
+    counts = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), draws)
+    return counts.astype(np.float32)[:, codes]
+
+
+def percentile_interval(values: np.ndarray) -> tuple[float, float]:
+    """Return the 2.5 and 97.5 percentiles of bootstrap values; NaN when most of them are."""
+    finite = values[np.isfinite(values)]
+    if len(finite) <= len(values) // 2:
+        return float("nan"), float("nan")
+    low, high = np.percentile(finite, [2.5, 97.5])
+    return float(low), float(high)

@@ -1,0 +1,92 @@
+"""What the embeddings say about people, beside linear baselines, for people whom no model has seen."""
+
+
+rule baselines:
+    """Learn linear baselines from a fold's training people: three kinds of PCA, and the means of regions."""
+    input:
+        volumes=arrays,
+        splits=rules.split.output,
+        limits=rules.train.output.limits,
+        mask=rules.grid_mask.output,
+        regions=rules.grid_regions.output.image,
+    output:
+        directory("<results>/experiments/{experiment}/fold-{fold}/baselines"),
+    log:
+        "<logs>/baselines/{experiment}/{fold}.log",
+    benchmark:
+        "<benchmarks>/baselines/{experiment}/{fold}.tsv"
+    conda:
+        "../../envs/fusion.yaml"
+    threads: 2
+    resources:
+        mem_mb=gigabytes(8),
+        runtime=minutes(240),
+    params:
+        settings=experiment_settings("baselines", "modalities"),
+    shell:
+        "python -m neurostrata baselines --volumes {input.volumes:q} --splits {input.splits:q}"
+        " --limits {input.limits:q} --mask {input.mask:q} --regions {input.regions:q}"
+        " --fold {wildcards.fold} --output {output:q} --threads {threads}"
+        " --settings {params.settings:q} > {log:q} 2>&1"
+
+
+rule predict:
+    """Predict diagnosis, age or phenotypes of each fold's test people from their codes."""
+    input:
+        embeddings=lambda wildcards: expand(
+            rules.embed.output,
+            experiment=wildcards.experiment,
+            fold=folds(wildcards.experiment),
+        ),
+        baselines=lambda wildcards: expand(
+            rules.baselines.output,
+            experiment=wildcards.experiment,
+            fold=folds(wildcards.experiment),
+        ),
+        people="<results>/cohort/groups/targets-{experiment}.tsv",
+        tables=CONFIG["phenotypes"]["tables"],
+        scores=lambda wildcards: (
+            rules.factor_phenotypes.output.scores
+            if "factors"
+            in STUDY.experiments[wildcards.experiment]["analyses"]["prediction"]
+            else []
+        ),
+    output:
+        predictions="<results>/experiments/{experiment}/predictions.tsv",
+        summary=report(
+            "<results>/experiments/{experiment}/prediction_scores.tsv",
+            caption="../report/prediction.rst",
+            category="Experiments",
+            subcategory="{experiment}",
+            labels={"table": "Prediction"},
+        ),
+    log:
+        "<logs>/predict/{experiment}.log",
+    benchmark:
+        "<benchmarks>/predict/{experiment}.tsv"
+    conda:
+        "../../envs/strata.yaml"
+    threads: 1
+    resources:
+        mem_mb=gigabytes(2),
+        runtime=minutes(120),
+    params:
+        settings=prediction_settings,
+    shell:
+        "python -m neurostrata predict --embeddings {input.embeddings:q} --baselines {input.baselines:q}"
+        " --people {input.people:q} --tables {input.tables:q} --scores {input.scores:q}"
+        " --output {output.predictions:q} --summary {output.summary:q}"
+        " --settings {params.settings:q} > {log:q} 2>&1"
+
+
+PREDICTED = [
+    e["name"]
+    for e in CONFIG["experiments"]
+    if e["analyses"]["prediction"] or e["label"]
+]
+HIDDEN = [e["name"] for e in CONFIG["experiments"] if e["analyses"]["robustness"]]
+PREDICTION_OUTPUTS = expand(rules.predict.output, experiment=PREDICTED) + [
+    path
+    for name in HIDDEN
+    for path in expand(rules.robustness.output, experiment=name, fold=folds(name))
+]
