@@ -43,16 +43,16 @@ def wait_for(condition: Callable[[], object], seconds: float, what: str) -> None
 
 
 def test_a_job_without_enough_memory_passes_on_its_second_attempt(make) -> None:
-    memory = {"train": {"mem_mb": "260 * 4 ** (attempt - 1)", "threads": 2}}
+    memory = {"train": {"mem_mb": "60 * 16 ** (attempt - 1)", "threads": 2}}
     cluster_study = make(profile={"set-resources": memory})
     run = cluster_study.run("results/experiments/jac/fold-all/model")
     said = run.stdout + run.stderr
     assert run.returncode == 0, said[-6000:]
     train = [job for job in records(cluster_study.cluster, said) if job.get("TresPerJob") == "gres:gpu:1"]
     states = {job["MinMemoryNode"]: job["JobState"] for job in train}
-    assert states.pop("1040M") == "COMPLETED", states
-    assert states.keys() == {"260M"}
-    assert states["260M"] in ("OUT_OF_MEMORY", "FAILED", "CANCELLED"), states
+    assert states.pop("960M") == "COMPLETED", states
+    assert states.keys() == {"60M"}
+    assert states["60M"] in ("OUT_OF_MEMORY", "FAILED", "CANCELLED"), states
 
 
 def test_a_job_that_failed_by_itself_is_not_done_again(make) -> None:
