@@ -19,6 +19,7 @@ from neurostrata.report.sections_closing import (
     provenance_section,
     resources_section,
 )
+from neurostrata.report.sections_comparison import comparison_section
 from neurostrata.report.sections_phenotypes import factor_meanings, phenotypes_section
 from neurostrata.report.sections_reconstruction import decoding_caution, decoding_section, experiment_decoding
 from neurostrata.report.sections_strata import strata_section
@@ -139,6 +140,7 @@ def write_index(study: Study, output: Path, benchmarks: Path | None = None) -> N
         volumes_section(page),
         phenotypes_section(page),
         decoding_section(page),
+        comparison_section(page),
         *(_experiment_section(page, e, c, v, meanings) for (e, c), v in zip(experiments, verdicts)),
     ]
     if any((verdict.clusters or 0) > 1 for verdict in verdicts):

@@ -1,0 +1,128 @@
+"""The models side by side: each number from a table, with its interval."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from neurostrata.core.files import write_json
+from neurostrata.core.tables import read_table, write_table
+from neurostrata.report.comparison import compare_experiments, ratio_interval, same_people_and_folds
+from neurostrata.report.layout import ResultsTree
+from neurostrata.report.page import Page
+from neurostrata.report.sections_comparison import comparison_section
+from neurostrata.report.study import Study
+
+PEOPLE = [f"{i:02d}" for i in range(30)]
+
+
+def experiment(root, name, model, decoded, auc, shift=0):
+    folder = root / "experiments" / name
+    splits = pd.DataFrame({"subject": PEOPLE, "fold": "0", "role": ["train", "test"] * 15})
+    splits["role"] = np.roll(splits["role"], shift)
+    write_table(folder / "splits.tsv", splits)
+    random = np.random.default_rng(1)
+    rows = []
+    for subject in PEOPLE:
+        mean = random.uniform(0.01, 0.02)
+        for method, share in ((model, decoded), ("mean_image", 0.0), ("pca", 0.3)):
+            rows.append(
+                {
+                    "subject": subject,
+                    "fold": "0",
+                    "method": method,
+                    "modality": "jac",
+                    "mse": mean,
+                    "mse_mask": mean * (1 - share),
+                }
+            )
+    write_table(folder / "reconstruction.tsv", pd.DataFrame(rows))
+    scores = pd.DataFrame(
+        {
+            "features": ["embedding", "pca_stacked"],
+            "target": "diagnosis",
+            "kind": "classes",
+            "measure": "auc",
+            "value": [auc, 0.7],
+            "low": [auc - 0.1, 0.6],
+            "high": [auc + 0.1, 0.8],
+            "people": 30,
+        }
+    )
+    write_table(folder / "prediction_scores.tsv", scores)
+    hidden = pd.DataFrame(
+        {
+            "subject": PEOPLE,
+            "fold": "0",
+            "method": model,
+            "hidden": "jac",
+            "modality": "jac",
+            "mse_mask": 0.02,
+            "mse_mask_all": 0.01,
+        }
+    )
+    write_table(folder / "fold-0" / "robustness.tsv", hidden)
+    write_table(
+        folder / "fold-all" / "history.tsv",
+        pd.DataFrame({"epoch": [1, 2], "loss": [2.0, 1.0], "seconds": [60.0, 60.0]}),
+    )
+    write_json(
+        folder / "model" / "model.json",
+        {"model": model, "code_size": 32, "facts": {"parameters": 1234}, "training_people": 30},
+    )
+
+
+@pytest.fixture
+def study(tmp_path):
+    experiment(tmp_path, "ours", "residual_autoencoder", 0.5, 0.9)
+    experiment(tmp_path, "paper", "separable_autoencoder", 0.2, 0.75)
+    experiments = [
+        {"name": "ours", "model": "residual_autoencoder"},
+        {"name": "paper", "model": "separable_autoencoder"},
+    ]
+    return Study(ResultsTree(tmp_path), {"experiments": experiments})
+
+
+def test_every_number_is_there_with_its_interval(study):
+    frame = compare_experiments(study).set_index(["experiment", "what", "of", "method"])["value"]
+    assert frame[("ours", "decoded", "jac", "residual_autoencoder")] == pytest.approx(0.5)
+    assert frame[("paper", "decoded", "jac", "pca")] == pytest.approx(0.3)
+    assert frame[("ours", "predicted", "diagnosis (AUC)", "embedding")] == 0.9
+    assert frame[("paper", "hidden", "jac", "separable_autoencoder")] == pytest.approx(2)
+    assert frame[("ours", "cost", "parameters", "residual_autoencoder")] == 1234
+    assert frame[("ours", "cost", "training (minutes)", "residual_autoencoder")] == 2
+
+
+def test_the_interval_is_that_of_a_ratio_of_sums():
+    random = np.random.default_rng(0)
+    whole = random.uniform(1, 2, 400)
+    part = whole * random.normal(0.5, 0.2, 400)
+    value, low, high = ratio_interval(part, whole)
+    standard_error = np.std(part - value * whole) / np.sqrt(400) / whole.mean()
+    assert low < value < high
+    assert (high - low) == pytest.approx(2 * 1.96 * standard_error, rel=0.1)
+
+
+def test_the_page_says_what_can_be_compared(study, tmp_path):
+    page = Page(study, tmp_path / "report" / "index.html", tmp_path / "report" / "figures")
+    page.path.parent.mkdir()
+    section = comparison_section(page)
+    text = " ".join(block.text for block in section.blocks if block.block == "text")
+    assert "The same people in the same folds: ours and paper" in text
+    tables = {block.title: block for block in section.blocks if block.block == "table"}
+    assert len(tables) == 4
+    decoded = tables["Share of the differences between people that is decoded"]
+    strong = [row[1].text for row in decoded.rows if row[2].strong]
+    assert strong == ["residual autoencoder"]
+    written = read_table(tmp_path / "report" / "comparison.tsv", text=("experiment",))
+    assert len(written) == len(compare_experiments(study))
+    assert (tmp_path / "report" / "figures" / "comparison" / "prediction.svg").is_file()
+
+
+def test_other_folds_are_not_comparable(tmp_path):
+    experiment(tmp_path, "a", "pca", 0.5, 0.9)
+    experiment(tmp_path, "b", "pca", 0.5, 0.9, shift=1)
+    study = Study(ResultsTree(tmp_path), {})
+    assert same_people_and_folds(study) == {"a": ["a"], "b": ["b"]}
+    page = Page(study, tmp_path / "report" / "index.html", tmp_path / "report" / "figures")
+    page.path.parent.mkdir()
+    assert any("No two experiments" in b.text for b in comparison_section(page).blocks if b.block == "text")

@@ -1,0 +1,189 @@
+"""All experiments beside each other and beside linear baselines: what each is worth and what it costs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from neurostrata.core.tables import write_table
+from neurostrata.report.blocks import (
+    Cell,
+    Section,
+    Table,
+    Text,
+    format_number,
+    join_words,
+    model_name,
+)
+from neurostrata.report.comparison import COLUMNS, compare_experiments, same_people_and_folds
+from neurostrata.report.page import Page
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: What the linear baselines are called on the page.
+BASELINES = {
+    "embedding": "the model's embedding",
+    "classifier": "the model's own classifier",
+    "pca_modalities": "PCA of each modality",
+    "pca_stacked": "PCA of the modalities side by side",
+    "pca_pooled": "PCA of all volumes pooled",
+    "regional_means": "regional means",
+    "pca": "PCA",
+}
+
+
+def _with_interval(row: pd.Series) -> str:
+    text = format_number(row["value"], 3)
+    if np.isfinite(row["low"]) and np.isfinite(row["high"]):
+        text += f" [{format_number(row['low'], 3)}, {format_number(row['high'], 3)}]"
+    return text
+
+
+def _table(frame: pd.DataFrame, title: str, caption: str, page: Page, best: str | None) -> Table | None:
+    """Rows: experiment and method; columns: what is measured. The best of each column is set in bold."""
+    if frame.empty:
+        return None
+    columns = list(dict.fromkeys(frame["of"]))
+    rows, groups = [], []
+    order = list(dict.fromkeys(zip(frame["experiment"], frame["method"])))
+    for position, (experiment, method) in enumerate(order):
+        own = frame[(frame["experiment"] == experiment) & (frame["method"] == method)].set_index("of")
+        first = position == 0 or order[position - 1][0] != experiment
+        name = (
+            model_name(method)
+            if method == own["model"].iloc[0]
+            else BASELINES.get(method, model_name(method))
+        )
+        cells = [Cell(experiment if first else "", f"#experiment-{experiment}" if first else ""), Cell(name)]
+        for column in columns:
+            if column not in own.index:
+                cells.append(Cell(""))
+                continue
+            values = frame.loc[frame["of"] == column, "value"]
+            strong = best is not None and own.loc[column, "value"] == (
+                values.max() if best == "largest" else values.min()
+            )
+            cells.append(Cell(_with_interval(own.loc[column]), strong=bool(strong) and len(values) > 1))
+        rows.append(cells)
+        groups.append(first)
+    return Table(
+        title=title,
+        columns=["Experiment", "Method", *columns],
+        rows=rows,
+        numeric=[False, False, *[True] * len(columns)],
+        caption=caption,
+        groups=groups,
+        sources=page.sources(page.path.parent / "comparison.tsv"),
+    )
+
+
+def prediction_figure(frame: pd.DataFrame) -> Figure:
+    """Draw a panel per target: a dot and its interval for each experiment and baseline."""
+    from matplotlib.figure import Figure
+
+    from neurostrata.report.style import BLUE, GREY, figure_style
+
+    targets = list(dict.fromkeys(frame["of"]))[:12]
+    across = min(3, len(targets))
+    down = -(-len(targets) // across)
+    longest = max((frame["of"] == target).sum() for target in targets)
+    with figure_style():
+        drawing = Figure(figsize=(11, max(2.2, 0.26 * longest + 0.9) * down), layout="constrained")
+        panels = drawing.subplots(down, across, squeeze=False).ravel()
+        for panel, target in zip(panels, targets):
+            part = frame[frame["of"] == target].reset_index(drop=True)
+            places = -np.arange(len(part))
+            own = part["method"].isin(["embedding", "classifier"]).to_numpy()
+            for mine, colour in ((True, BLUE), (False, GREY)):
+                chosen = own == mine
+                panel.hlines(places[chosen], part["low"][chosen], part["high"][chosen], color=colour, lw=1.6)
+                panel.plot(part["value"][chosen], places[chosen], "o", color=colour, ms=5)
+            panel.axvline(0.5 if target.endswith("(AUC)") else 0.0, color="#555555", lw=0.8, ls=":")
+            labels = [
+                f"{e}: {BASELINES.get(m, m) if m != 'embedding' else 'embedding'}"
+                for e, m in zip(part["experiment"], part["method"])
+            ]
+            panel.set_yticks(places, labels)
+            panel.set_title(target)
+        for panel in panels[len(targets) :]:
+            panel.set_visible(False)
+    return drawing
+
+
+def comparison_section(page: Page) -> Section:
+    """Return the section; empty when there is nothing to put side by side."""
+    section = Section("comparison", "The models side by side")
+    frame = compare_experiments(page.study)
+    measured = frame[frame["what"] != "cost"]
+    if measured.empty:
+        return section
+    path = page.path.parent / "comparison.tsv"
+    write_table(
+        path, frame, COLUMNS, Description="What compares the experiments, each number from their tables."
+    )
+    groups = same_people_and_folds(page.study)
+    together = [names for names in groups.values() if len(names) > 1]
+    if together:
+        words = "; ".join(join_words(names) for names in together)
+        section.add(
+            Text(f"The same people in the same folds: {words}. Only these can be compared as they stand.")
+        )
+    elif len(groups) > 1:
+        section.add(
+            Text(
+                "No two experiments had the same people in the same folds: differences between them are partly "
+                "differences between people.",
+                kind="warning",
+            )
+        )
+    section.add(
+        _table(
+            frame[frame["what"] == "decoded"],
+            "Share of the differences between people that is decoded",
+            "1 - squared error inside the mask over that of the mean training image, people whom the models have not seen; "
+            "0: no better than the mean image. 95% bootstrap intervals over people.",
+            page,
+            "largest",
+        ),
+        _table(
+            frame[frame["what"] == "predicted"],
+            "What is predicted from the codes",
+            "For people whom neither the fold's model nor the predictor has seen. AUC: area under the ROC curve, 0.5 is "
+            "chance; R2: share of variance, 0 is no better than the training mean. 95% bootstrap intervals, families "
+            "drawn as a whole.",
+            page,
+            "largest",
+        ),
+    )
+    predicted = frame[frame["what"] == "predicted"]
+    if not predicted.empty:
+        section.add(
+            page.figure(
+                prediction_figure(predicted),
+                "comparison/prediction.svg",
+                "What is predicted from the codes",
+                "Dots with 95% intervals; blue: the models, grey: linear baselines of the same folds; dotted: chance.",
+                path,
+            )
+        )
+    section.add(
+        _table(
+            frame[frame["what"] == "hidden"],
+            "Doing without a modality",
+            "Decoding error of all modalities with one hidden, over the error with nothing hidden (1: as good as with all). "
+            "95% bootstrap intervals over people.",
+            page,
+            "smallest",
+        ),
+        _table(
+            frame[frame["what"] == "cost"].assign(low=np.nan, high=np.nan),
+            "What the models cost",
+            "Of the final model, trained on everybody; times depend on the machine.",
+            page,
+            None,
+        ),
+    )
+    return section
