@@ -129,7 +129,7 @@ def stratum_sizes(people: int, strata: int) -> np.ndarray:
     return sizes
 
 
-def _balanced(groups: np.ndarray, levels: int, rng: np.random.Generator) -> np.ndarray:
+def balanced(groups: np.ndarray, levels: int, rng: np.random.Generator) -> np.ndarray:
     """Return levels 0..levels-1 dealt out in turn within each group, so that they tell nothing about it."""
     dealt = np.empty(len(groups), dtype=int)
     turn = 0
@@ -166,8 +166,8 @@ def make_people(settings: Settings) -> list[Person]:
     n, seed = settings.people, settings.seed
     rng = stream(seed, "people")
     stratum = rng.permutation(np.repeat(np.arange(settings.strata), stratum_sizes(n, settings.strata)))
-    site = _balanced(stratum, len(SITES), rng)
-    female = _balanced(stratum, 2, rng).astype(bool)
+    site = balanced(stratum, len(SITES), rng)
+    female = balanced(stratum, 2, rng).astype(bool)
     family = _families(n, rng)
     age = rng.uniform(*AGE_RANGE, size=n).round(1)
     size = np.clip(rng.normal(1.0, 0.03, size=n), 0.92, 1.08) * np.where(female, 0.98, 1.02)
