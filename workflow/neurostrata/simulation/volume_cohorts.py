@@ -490,11 +490,11 @@ def simulate_volumes(
             shift = np.stack(
                 [random_field(shape, space.spacing, {30.0: misplaced_mm}, own) for _ in range(3)]
             )
-            index = grid + shift / np.float32(space.spacing)
+            index = grid + (shift / space.spacing).astype(np.float32)
         common = random_field(shape, space.spacing, smoothness, own)
         for k in range(count):
             apart = random_field(shape, space.spacing, smoothness, own)
-            smooth = np.sqrt(shared) * common + np.sqrt(1 - shared) * apart
+            smooth = np.float32(np.sqrt(shared)) * common + np.float32(np.sqrt(1 - shared)) * apart
             smooth += np.tensordot(regional[person, k].astype(np.float32), space.spread, axes=1)
             smooth += noise * own.standard_normal(shape, dtype=np.float32)
             volumes[person, k] = (sample(means[k], index) + units[k] * smooth) * space.mask
