@@ -68,6 +68,7 @@ wildcard_constraints:
     subject="[A-Za-z0-9]+",
     iteration="[0-9]+",
     modality="[A-Za-z0-9]+",
+    declared="[A-Za-z0-9]+",
     experiment="[A-Za-z0-9._-]+",
     fold="[0-9]+|all",
     group="[A-Za-z0-9._-]+",
@@ -92,6 +93,7 @@ IMAGING_STAGES = {
     "fit_tensor",
     "fit_noddi",
     "align_diffusion",
+    "dual_regression",
     "map_to_template",
     "grid_mask",
 }

@@ -20,9 +20,9 @@ DIAGNOSIS_AMPLITUDE = -0.3
 #: Smooth variation of each person's maps: FWHM mm -> standard deviation relative to a component's peak.
 PERSON_MAPS = {20.0: 0.03}
 #: Volumes and repetition time (s) of the BOLD series; AR(1) coefficient of the time courses.
-VOLUMES, REPETITION_S, AUTOREGRESSION = 120, 2.0, 0.5
+VOLUMES, REPETITION_S, AUTOREGRESSION = 150, 2.0, 0.5
 #: Mean BOLD signal; fluctuation at the peak of a component with amplitude 1; noise (sd) at noise 1.
-BASELINE, FLUCTUATION, BOLD_NOISE = 10000.0, 200.0, 100.0
+BASELINE, FLUCTUATION, BOLD_NOISE = 10000.0, 300.0, 80.0
 
 
 @dataclass(frozen=True, eq=False)
