@@ -47,6 +47,44 @@ def test_the_same_seed_gives_the_same_bytes_on_more_processes(cohort, tmp_path):
     assert len(first) > 40
 
 
+#: The cohort of OPTIONS as it was before there were a planted diagnosis, contrasts, lesions and components.
+TABLES = {
+    "cohort.tsv": "e4a1d9f45a4b4dcb",
+    "qc.tsv": "6e9efe9de2da114a",
+    "phenotypes.tsv": "5062b68ce1b74e1f",
+    "truth/effects.tsv": "6df7df41ecd7b62d",
+    "truth/loadings.tsv": "cd1007f1e7eadd04",
+    "truth/factor_shifts.tsv": "ef10cbc76fc6c49c",
+    "truth/regions.tsv": "10eaf02a87bf9aee",
+}
+#: Of images: sum, sum of squares, sum weighted by the position in the file (over its length).
+IMAGES = {
+    "images/sub-001_T1w.nii.gz": (6156461.0, 3843308979.0, 3050012.739168),
+    "images/sub-002_dwi.nii.gz": (35606396.0, 34472025188.0, 17032818.214137),
+    "truth/jacobians/sub-003_space-MNI_desc-nonlinear_logjacobian.nii.gz": (
+        -11165.48925781,
+        24844.60044956,
+        -4609.54823399,
+    ),
+}
+
+
+def test_the_default_cohort_is_what_it_always_was(cohort):
+    found = digests(cohort)
+    assert {name: found[name][:16] for name in TABLES} == TABLES
+    assert hashlib.sha256("\n".join(found).encode()).hexdigest()[:16] == "c5642cfb6150ead9"
+    assert set(read_json(cohort / "truth" / "simulation.json")["options"]) == {
+        *("people", "seed", "effect", "resolution_mm", "dwi_resolution_mm", "site_only", "null_link"),
+        *("strata", "noise", "directions", "diffusion"),
+    }
+    # not their bytes: another processor may round a voxel in a million the other way
+    for name, sums in IMAGES.items():
+        data = np.asarray(nib.load(cohort / name).dataobj, dtype=np.float64)
+        place = np.arange(data.size).reshape(data.shape)
+        again = (data.sum(), (data**2).sum(), (data * place).sum() / data.size)
+        np.testing.assert_allclose(again, sums, rtol=1e-5)
+
+
 def test_the_sheet_leads_to_files_that_exist(cohort):
     sheet = pd.read_csv(cohort / "cohort.tsv", sep="\t", dtype=str, keep_default_na=False)
     assert list(sheet.columns) == [
@@ -115,6 +153,68 @@ def test_a_mistake_gives_one_line_and_status_2(tmp_path, capsys):
     assert main(["simulate", "--output", str(tmp_path / "x"), "--people", "2"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert not (tmp_path / "x").exists()
+
+
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("simulated") / "extended"
+    simulate(
+        output=folder,
+        **OPTIONS | {"people": 4, "diffusion": False},
+        diagnosis_effect=1.0,
+        contrasts=["t2w", "flair"],
+        lesions=True,
+        components=3,
+        bold=True,
+        bold_resolution_mm=12.0,
+    )
+    return folder
+
+
+def test_further_images_have_columns_and_truth(extended):
+    sheet = pd.read_csv(extended / "cohort.tsv", sep="\t", dtype=str, keep_default_na=False)
+    assert list(sheet.columns[12:]) == ["t2w", "flair", "lesion_mask", "icn", "bold"]
+    assert sorted(sheet["diagnosis"]) == ["control", "control", "patient", "patient"]
+    group = nib.load(extended / "images" / "components.nii.gz")
+    for row in sheet.itertuples():
+        t1w = nib.load(extended / row.t1w)
+        for column in ("t2w", "flair", "lesion_mask"):
+            image = nib.load(extended / getattr(row, column))
+            assert image.shape == t1w.shape
+            np.testing.assert_array_equal(image.affine, t1w.affine)
+        icn, bold = nib.load(extended / row.icn), nib.load(extended / row.bold)
+        assert icn.shape == group.shape
+        assert bold.shape == (*group.shape[:3], 150)
+        assert bold.header.get_zooms()[3] == 2.0
+        np.testing.assert_array_equal(bold.affine, group.affine)
+    truth = extended / "truth"
+    lesions = read_table(truth / "lesions.tsv")
+    volumes = [216e-3 * np.asarray(nib.load(extended / path).dataobj).sum() for path in sheet["lesion_mask"]]
+    np.testing.assert_allclose(lesions["volume_ml"], volumes)
+    assert read_table(truth / "component_amplitudes.tsv").shape == (4, 4)
+    effects = read_table(truth / "component_effects.tsv", text=("component",))
+    assert list(effects["amplitude"]) == pytest.approx([-0.3, 0, 0])
+    assert (truth / "time_courses" / "sub-001_timeseries.tsv").is_file()
+    planted = read_table(truth / "diagnosis_effects.tsv", text=("region",)).set_index("region")
+    assert planted.loc["left_03", "log_jacobian"] == pytest.approx(-0.12)
+    assert planted.loc["left_05", "ndi"] == pytest.approx(-0.03)
+    assert (planted["log_jacobian"] != 0).sum() == 4
+    figures = read_json(truth / "oracle.json")
+    assert set(figures["diagnosis"]) == {"auc_regional", "auc_components", "auc_all"}
+
+
+def test_the_same_options_are_recognised_again(extended, capsys):
+    simulate(
+        output=extended,
+        **OPTIONS | {"people": 4, "diffusion": False},
+        diagnosis_effect=1.0,
+        contrasts=["t2w", "flair"],
+        lesions=True,
+        components=3,
+        bold=True,
+        bold_resolution_mm=12.0,
+    )
+    assert "there already" in capsys.readouterr().out
 
 
 def test_a_missing_modality_is_an_empty_cell():
@@ -186,3 +286,20 @@ def test_the_demo_cohort_can_be_clustered(tmp_path):
     figures = read_json(tmp_path / "truth" / "oracle.json")
     assert figures["adjusted_rand_affinity_propagation"] >= 0.95
     assert figures["auc"] >= 0.99
+
+
+@pytest.mark.slow
+def test_a_planted_diagnosis_can_be_told_from_the_true_values(tmp_path):
+    simulate(
+        output=tmp_path,
+        people=40,
+        seed=5,
+        resolution_mm=8.0,
+        diffusion=False,
+        diagnosis_effect=1.0,
+        components=8,
+        threads=2,
+    )
+    figures = read_json(tmp_path / "truth" / "oracle.json")["diagnosis"]
+    assert figures["auc_regional"] >= 0.8
+    assert figures["auc_all"] >= 0.9

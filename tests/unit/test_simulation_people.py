@@ -75,6 +75,16 @@ def test_site_only_plants_by_site():
     assert any(p.label != p.stratum for p in people)
 
 
+def test_a_planted_diagnosis_tells_nothing_about_the_stratum_and_changes_nobody_else():
+    people = make_people(Settings(people=60, diagnosis_effect=1.0))
+    for stratum in range(3):
+        sick = [p.patient for p in people if p.stratum == stratum]
+        assert abs(sum(sick) - len(sick) / 2) <= 1
+    plain = make_people(Settings(people=60))
+    assert [replace(p, patient=False) for p in people] == [replace(p, patient=False) for p in plain]
+    assert [p.patient for p in people] != [p.patient for p in plain]
+
+
 def test_streams_are_independent_and_repeatable():
     first = stream(1, "velocity", 3).standard_normal(2000)
     assert np.array_equal(first, stream(1, "velocity", 3).standard_normal(2000))
@@ -94,6 +104,13 @@ def test_streams_are_independent_and_repeatable():
         ({"resolution_mm": 0.0}, "--resolution-mm"),
         ({"dwi_resolution_mm": 50.0}, "--dwi-resolution-mm"),
         ({"seed": -1}, "--seed"),
+        ({"diagnosis_effect": -1.0}, "--diagnosis-effect"),
+        ({"contrasts": ("pd",)}, "--contrasts pd"),
+        ({"contrasts": ("t2w", "t2w")}, "--contrasts t2w t2w"),
+        ({"lesions": True}, "--lesions"),
+        ({"components": 100}, "--components"),
+        ({"bold": True}, "--bold"),
+        ({"bold_resolution_mm": 0.1}, "--bold-resolution-mm"),
     ],
 )
 def test_options_that_cannot_be_met_are_named(change, named):

@@ -40,6 +40,7 @@ COMMANDS = {
     "fit-tensor": "neurostrata.imaging.diffusion_commands:fit_tensor",
     "fit-noddi": "neurostrata.imaging.diffusion_commands:fit_noddi",
     "align-diffusion": "neurostrata.imaging.diffusion_commands:align_diffusion",
+    "dual-regression": "neurostrata.imaging.dual_regression:dual_regression",
     "map-to-template": "neurostrata.imaging.volume_commands:map_to_template",
     "grid-mask": "neurostrata.imaging.volume_commands:grid_mask",
     "grid-regions": "neurostrata.imaging.region_commands:grid_regions",

@@ -19,6 +19,7 @@ VERSIONS = {
     "fit_tensor": 1,
     "fit_noddi": 1,
     "align_diffusion": 1,
+    "dual_regression": 1,
     "map_to_template": 1,
     "grid_mask": 1,
     "grid_regions": 1,

@@ -53,6 +53,21 @@ def previous(name):
     return path
 
 
+def dual_regression_of(wildcards):
+    """The declaration that a dual regression carries out."""
+    return CONFIG["modalities"][wildcards.declared]
+
+
+@per_job
+def dual_regression_inputs(wildcards):
+    """A person's BOLD series and the group's components."""
+    declaration = dual_regression_of(wildcards)
+    return {
+        "bold": STUDY.source(wildcards.subject, declaration["column"]),
+        "components": declaration["components_image"],
+    }
+
+
 @per_job
 def map_inputs(wildcards):
     """The image of a modality and what brings it to the template; [] for what it does not need."""
@@ -90,6 +105,10 @@ def map_inputs(wildcards):
         }
         if modality["modulate"]:
             inputs["jacobian"] = of(rules.jacobian.output.absolute)
+    elif origin == "dual_regression":
+        inputs["image"] = of(rules.dual_regression.output.maps).replace(
+            "{declared}", STUDY.declared(wildcards.modality)
+        )
     else:
         inputs |= {"t1w": to_template, "dwi": from_dwi, "template": {}}[
             modality["space"]

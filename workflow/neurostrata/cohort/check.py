@@ -128,12 +128,34 @@ def _person_problems(study: Study, subject: str, cache: HeaderCache) -> Iterator
                 yield f"subject {subject}: {mask}: {row[mask]}: its shape {tuple(found[mask]['shape'])} is not that of {image}, {tuple(found[image]['shape'])}"
             elif np.abs(np.subtract(found[image]["affine"], found[mask]["affine"])).max() > _AFFINE_TOLERANCE:
                 yield f"subject {subject}: {mask}: {row[mask]}: its affine is not that of {image}"
+    for column in sorted(_series_columns(study) & set(found)):
+        shape = found[column]["shape"]
+        if len(shape) != 4 or shape[3] < 2:
+            yield f"subject {subject}: {column}: {row[column]}: a 4-D series is wanted, this one has shape {tuple(shape)}"
     if "dwi" in used and row.get("dwi"):
         missing = [column for column in _GRADIENTS if not row.get(column)]
         if missing:
             yield f"subject {subject}: dwi is given but {' and '.join(missing)} is not; fill the cell or clear dwi"
         elif "dwi" in found:
             yield from _gradient_problems(study, subject, found["dwi"]["shape"])
+
+
+def _series_columns(study: Study) -> set[str]:
+    """Return the columns that hold BOLD series."""
+    declarations = (study.modalities[modality] for modality in study.used_modalities())
+    return {d["column"] for d in declarations if d["from"] == "dual_regression"}
+
+
+def _component_problems(study: Study, cache: HeaderCache) -> Iterator[str]:
+    for name, path in study.component_images().items():
+        facts, wanted = cache.facts(path), study.config["modalities"][name]["components"]
+        if "problem" in facts:
+            yield f"modalities.{name}.components_image: {path}: {facts['problem']}"
+        elif (facts["shape"] + [1])[3] != wanted:
+            yield (
+                f"modalities.{name}.components_image: {path}: has shape {tuple(facts['shape'])}, {wanted} components "
+                "are declared; set 'components' to its number of volumes"
+            )
 
 
 def _gradient_problems(study: Study, subject: str, shape: list[int]) -> Iterator[str]:
@@ -185,6 +207,7 @@ def cohort_problems(study: Study, cache: HeaderCache) -> list[str]:
     Images are judged by their headers and lengths; voxels are looked at by the jobs that read them.
     """
     problems = study.decision_problems()
+    problems += _component_problems(study, cache)
     problems += [line for subject in study.people() for line in _person_problems(study, subject, cache)]
     if not study.template_members():
         problems.append(

@@ -32,6 +32,8 @@ def required_columns(declaration: Mapping[str, Any]) -> tuple[str, ...]:
     if declaration["from"] == "column":
         space = declaration.get("space", "t1w")
         return (declaration["column"],) if space == "template" else ("t1w", declaration["column"])
+    if declaration["from"] == "dual_regression":
+        return (declaration["column"],)
     return SOURCE_COLUMNS[declaration["from"]]
 
 
@@ -58,6 +60,11 @@ class Study:
         self.rows = {row["subject"]: row for row in rows}
         self.decisions = list(decisions)
         self.modalities = expand_modalities(config["modalities"])
+        self._declared = {
+            modality: name
+            for name, declaration in config["modalities"].items()
+            for modality in expand_modalities({name: declaration})
+        }
         self.experiments = {experiment["name"]: experiment for experiment in config["experiments"]}
         self._exclusions: dict[str, list[Row]] = {}
         for decision in self.decisions:
@@ -81,10 +88,26 @@ class Study:
             for column in self.used_columns()
             if (path := self.source(subject, column)) and not Path(path).is_file()
         ]
+        lines += [
+            f"modalities.{name}.components_image: {path}: no such file"
+            for name, path in self.component_images().items()
+            if not Path(path).is_file()
+        ]
         tables = self.config["phenotypes"]["tables"]
         return lines + [
             f"phenotypes.tables: {path}: no such file" for path in tables if not Path(path).is_file()
         ]
+
+    def declared(self, modality: str) -> str:
+        """Return the name under which a modality is declared: of a component, that of its 4-D image."""
+        return self._declared[modality]
+
+    def component_images(self) -> dict[str, str]:
+        """Return declared name -> image of the group's components, for the dual regressions in use."""
+        used = dict.fromkeys(self.declared(modality) for modality in self.used_modalities())
+        return {
+            name: path for name in used if (path := self.config["modalities"][name].get("components_image"))
+        }
 
     def decision_problems(self) -> list[str]:
         """Return quality decisions about people or modalities that do not exist."""

@@ -100,6 +100,11 @@ def maps_text(config: Config) -> str:
         parts.append(
             "Grey matter, white matter and cerebrospinal fluid were segmented in each person's own space with template priors."
         )
+    if "dual_regression" in used_sources:
+        parts.append(
+            "Component maps of each person were found by dual regression of a group's spatial components on the person's BOLD "
+            "series (Nickerson et al. 2017)."
+        )
     volumes = get(config, "volumes", default={})
     if get(volumes, "shape"):
         parts.append(

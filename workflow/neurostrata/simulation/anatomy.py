@@ -128,12 +128,15 @@ def person_affine(person: Person, seed: int, centre: np.ndarray) -> np.ndarray:
 
 
 def region_growth(person: Person, seed: int, head: Head) -> np.ndarray:
-    """Return the log-Jacobian planted in each of a person's regions by group, age and chance, (regions,)."""
+    """Return the log-Jacobian planted in a person's regions by group, age, diagnosis and chance, (regions,)."""
     rng = stream(seed, "growth", person.number)
     names = head.regions.names
     ageing = np.where(np.array(names) == VENTRICLES, effects.AGE_VENTRICLES, effects.AGE_PARCELS)
     chance = REGION_SD * rng.standard_normal(len(names))
-    return head.planted.growth[person.label] + ageing * person.age_z + chance
+    growth = head.planted.growth[person.label] + ageing * person.age_z + chance
+    if head.planted.diagnosis_growth is not None:
+        growth += head.planted.diagnosis_growth[int(person.patient)]
+    return growth
 
 
 def _velocity(person: Person, seed: int, head: Head) -> np.ndarray:

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,15 @@ from neurostrata import __version__
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import atomic_path, read_json, write_json
 from neurostrata.core.tables import write_table
-from neurostrata.simulation import questionnaires, truth
+from neurostrata.simulation import functional, questionnaires, truth
 from neurostrata.simulation.anatomy import Head, make_anatomy
+from neurostrata.simulation.contrasts import (
+    SUFFIXES,
+    contrast_scan,
+    lesion_mask,
+    make_contrast,
+    make_lesions,
+)
 from neurostrata.simulation.diffusion import (
     Microstructure,
     density_change,
@@ -30,9 +37,9 @@ from neurostrata.simulation.diffusion import (
     ndi_in_mni,
 )
 from neurostrata.simulation.diffusion_signal import demo_scheme, format_fsl
-from neurostrata.simulation.effects import plant
+from neurostrata.simulation.effects import plant, plant_diagnosis
 from neurostrata.simulation.images import write_image
-from neurostrata.simulation.oracle import oracle
+from neurostrata.simulation.oracle import discriminant_auc, oracle
 from neurostrata.simulation.people import SITES, Person, Settings, make_people, stream
 from neurostrata.simulation.regions import VENTRICLES, make_regions
 from neurostrata.simulation.t1w import make_t1w
@@ -66,8 +73,20 @@ class _Job:
     head: Head
     common: Microstructure
     scheme: tuple[np.ndarray, np.ndarray]
+    networks: functional.Networks | None = None
+    share_of_patients: float = 0.0
 
 
+@dataclass
+class _Extras:
+    """What the options beside T1w and diffusion planted: lesions (number, ml), amplitudes (components,)."""
+
+    lesions: int = 0
+    lesion_ml: float = 0.0
+    amplitudes: np.ndarray | None = None
+
+
+_Grown = tuple[truth.RegionalTruth, _Extras]
 _job: _Job | None = None
 
 
@@ -84,13 +103,27 @@ def _start_worker(job: _Job, parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _grow_in_worker(person: Person) -> truth.RegionalTruth:
+def _grow_in_worker(person: Person) -> _Grown:
     assert _job is not None
     return _grow(_job, person)
 
 
-def _grow(job: _Job, person: Person) -> truth.RegionalTruth:
-    """Grow one person, write the images and their truth, return the regional values."""
+def _grow_functional(job: _Job, networks: functional.Networks, person: Person) -> np.ndarray:
+    """Write a person's component maps and, when asked for, BOLD series; return the amplitudes (components,)."""
+    settings, name = job.settings, f"sub-{person.subject}"
+    components = functional.make_components(person, settings, networks, job.share_of_patients)
+    images = job.output / "images"
+    write_image(images / f"{name}_space-MNI_icn.nii.gz", components.maps, networks.affine)
+    if settings.bold:
+        series, courses = functional.make_bold(person, settings, networks, components)
+        path = images / f"{name}_space-MNI_desc-preproc_bold.nii.gz"
+        write_image(path, series, networks.affine, functional.REPETITION_S)
+        truth.write_time_courses(job.output / "truth", person, courses)
+    return components.amplitudes
+
+
+def _grow(job: _Job, person: Person) -> _Grown:
+    """Grow one person, write the images and their truth, return the regional values and what else there is."""
     from threadpoolctl import threadpool_limits
 
     settings, head = job.settings, job.head
@@ -99,29 +132,45 @@ def _grow(job: _Job, person: Person) -> truth.RegionalTruth:
     # sums in another order (more threads) would end in other last digits
     with threadpool_limits(limits=1):
         anatomy = make_anatomy(person, settings.seed, head)
-        t1w, mask, affine = make_t1w(person, settings, head, anatomy)
+        lesions = make_lesions(person, settings.seed, head, anatomy) if settings.lesions else None
+        darker = None if lesions is None else lesions.fraction
+        t1w, mask, affine = make_t1w(person, settings, head, anatomy, darker)
         write_image(images / f"{name}_T1w.nii.gz", t1w, affine)
         write_image(images / f"{name}_T1w_mask.nii.gz", mask, affine)
         truth.write_anatomy_truth(planted, person, anatomy, head)
+        found = _Extras()
+        if settings.contrasts:
+            scan = contrast_scan(settings, head, anatomy)
+            for contrast in settings.contrasts:
+                image = make_contrast(contrast, person, settings, head, anatomy, lesions, scan, mask)
+                write_image(images / f"{name}_{SUFFIXES[contrast]}.nii.gz", image, affine)
+            if lesions is not None:
+                inside = lesion_mask(lesions, scan, mask)
+                write_image(images / f"{name}_label-lesion_mask.nii.gz", inside, affine)
+                truth.write_lesion_truth(planted, person, lesions.fraction, head)
+                found.lesions = len(lesions.radii)
+                found.lesion_ml = float(inside.sum() * settings.resolution_mm**3 / 1000)
+        if job.networks is not None:
+            found.amplitudes = _grow_functional(job, job.networks, person)
         ndi = None
         if settings.diffusion:
             # also of a person without diffusion data: the truth is there, only the scan is missing
             ndi = ndi_in_mni(anatomy, density_change(person, settings, head, job.common))
         if person.has_dwi:
-            scan = make_diffusion(person, settings, head, job.common, anatomy, job.scheme)
-            write_image(images / f"{name}_dwi.nii.gz", scan.dwi, scan.affine)
-            write_image(images / f"{name}_dwi_mask.nii.gz", scan.mask, scan.affine)
+            dwi = make_diffusion(person, settings, head, job.common, anatomy, job.scheme)
+            write_image(images / f"{name}_dwi.nii.gz", dwi.dwi, dwi.affine)
+            write_image(images / f"{name}_dwi_mask.nii.gz", dwi.mask, dwi.affine)
             bvals, bvecs = job.scheme
             # FSL counts x from the right when the affine has a positive determinant
             texts = format_fsl(bvals, bvecs * np.array([-1.0, 1.0, 1.0]) + 0.0)
             for suffix, text in zip(("bval", "bvec"), texts):
                 with atomic_path(images / f"{name}_dwi.{suffix}") as temporary:
                     temporary.write_text(text, encoding="ascii")
-            truth.write_diffusion_truth(planted, person, scan)
-        return truth.regional_truth(anatomy, head, ndi)
+            truth.write_diffusion_truth(planted, person, dwi)
+        return truth.regional_truth(anatomy, head, ndi), found
 
 
-def _grow_all(job: _Job, people: list[Person], threads: int) -> Iterator[truth.RegionalTruth]:
+def _grow_all(job: _Job, people: list[Person], threads: int) -> Iterator[_Grown]:
     if threads <= 1:
         yield from (_grow(job, person) for person in people)
         return
@@ -134,7 +183,21 @@ def _grow_all(job: _Job, people: list[Person], threads: int) -> Iterator[truth.R
         yield from pool.map(_grow_in_worker, people)
 
 
-def _cohort_sheet(people: list[Person]) -> pd.DataFrame:
+def _extra_images(subject: str, settings: Settings) -> dict[str, str]:
+    """Return the sheet's further columns and a person's files in them."""
+    name = f"images/sub-{subject}"
+    cells = {contrast: f"{name}_{SUFFIXES[contrast]}.nii.gz" for contrast in settings.contrasts}
+    if settings.lesions:
+        cells["lesion_mask"] = f"{name}_label-lesion_mask.nii.gz"
+    if settings.components:
+        cells["icn"] = f"{name}_space-MNI_icn.nii.gz"
+    if settings.bold:
+        cells["bold"] = f"{name}_space-MNI_desc-preproc_bold.nii.gz"
+    return cells
+
+
+def _cohort_sheet(people: list[Person], settings: Settings | None = None) -> pd.DataFrame:
+    settings = settings or Settings()
     rows = []
     for person in people:
         name = f"images/sub-{person.subject}"
@@ -153,9 +216,10 @@ def _cohort_sheet(people: list[Person]) -> pd.DataFrame:
                 "site": SITES[person.site],
                 "family": f"F{person.family + 1:03d}",
                 "diagnosis": "patient" if person.patient else "control",
+                **_extra_images(person.subject, settings),
             }
         )
-    return pd.DataFrame(rows, columns=list(_COHORT_COLUMNS))
+    return pd.DataFrame(rows, columns=[*_COHORT_COLUMNS, *_extra_images("", settings)])
 
 
 def _write_questionnaires(output: Path, people: list[Person], settings: Settings) -> None:
@@ -198,10 +262,14 @@ def _write_questionnaires(output: Path, people: list[Person], settings: Settings
 
 
 def _write_truth_tables(
-    output: Path, people: list[Person], regional: list[truth.RegionalTruth], head: Head, settings: Settings
+    output: Path, people: list[Person], grown: list[_Grown], head: Head, settings: Settings
 ) -> None:
     folder, names = output / "truth", head.regions.names
-    write_table(folder / "participants.tsv", truth.participants(people, regional), truth.PARTICIPANT_COLUMNS)
+    regional = [values for values, _ in grown]
+    about_people = dict(truth.PARTICIPANT_COLUMNS)
+    if settings.diagnosis_effect > 0:
+        about_people["diagnosis"] = "patient (half of every stratum) or control"
+    write_table(folder / "participants.tsv", truth.participants(people, regional), about_people)
     jacobian = truth.region_table(people, [r.log_jacobian for r in regional], names)
     volume = truth.region_table(people, [r.volume for r in regional], names)
     about = {"subject": "id"}
@@ -227,15 +295,36 @@ def _write_truth_tables(
         # there is too little tissue in the ventricles
         features.append(density[[name for name in names if name != VENTRICLES]].to_numpy())
     used = np.array([not p.bad_scan for p in people])
-    write_json(
-        folder / "oracle.json",
-        oracle(
-            np.hstack(features)[used],
-            np.array([p.stratum for p in people])[used],
-            np.array([p.site for p in people])[used],
-            settings.seed,
-        ),
+    best = oracle(
+        np.hstack(features)[used],
+        np.array([p.stratum for p in people])[used],
+        np.array([p.site for p in people])[used],
+        settings.seed,
     )
+    if settings.lesions:
+        truth.write_lesion_table(folder, people, [(e.lesions, e.lesion_ml) for _, e in grown])
+    amplitudes = [e.amplitudes for _, e in grown if e.amplitudes is not None]
+    if amplitudes:
+        truth.write_amplitudes(folder, people, np.stack(amplitudes))
+    if settings.diagnosis_effect > 0:
+        truth.write_diagnosis_effects(folder, head)
+        patients = np.array([int(p.patient) for p in people])[used]
+        sources = {"regional": np.hstack(features)[used]}
+        if amplitudes:
+            sources["components"] = np.stack(amplitudes)[used]
+            sources["all"] = np.hstack(list(sources.values()))
+        best["diagnosis"] = {
+            f"auc_{name}": _diagnosis_auc(values, patients, settings.seed) for name, values in sources.items()
+        }
+    write_json(folder / "oracle.json", best)
+
+
+def _diagnosis_auc(values: np.ndarray, patients: np.ndarray, seed: int) -> float | None:
+    """Return the AUC of the diagnosis from true values (people, features); None with too few people."""
+    if np.bincount(patients, minlength=2).min() < 2:
+        return None
+    auc = discriminant_auc((values - values.mean(axis=0)) / values.std(axis=0), patients, seed)
+    return None if auc is None else round(auc, 6)
 
 
 def _prepare_folder(output: Path, record: dict[str, Any]) -> bool:
@@ -278,6 +367,12 @@ def simulate(
     noise: float = 1.0,
     directions: int = 30,
     diffusion: bool = True,
+    diagnosis_effect: float = 0.0,
+    contrasts: list[str] | None = None,
+    lesions: bool = False,
+    components: int = 0,
+    bold: bool = False,
+    bold_resolution_mm: float = 6.0,
     threads: int = 1,
 ) -> None:
     """Grow a cohort from the MNI152 template: T1w images, multi-shell diffusion data, questionnaires.
@@ -313,6 +408,21 @@ def simulate(
         Gradient directions of each shell (b = 1000 and 2000 s/mm^2), beside 6 volumes without weighting.
     diffusion
         False: T1w images only.
+    diagnosis_effect
+        Size of the differences between patients and controls, the same in all strata: multiplies regional
+        log-Jacobians and changes of NDI (truth/diagnosis_effects.tsv) and amplitudes of components. Half of
+        every stratum are then patients. 0: the diagnosis goes with the strata and has no effect of its own.
+    contrasts
+        Further images in T1w space, columns of cohort.tsv: t2w, flair.
+    lesions
+        White-matter lesions in three of five people, bright in the further contrasts; column lesion_mask.
+    components
+        Spatial components of a 4-D image of each person in MNI space, column icn; the group's are in
+        images/components.nii.gz. 0: none.
+    bold
+        A resting-state series of those components in MNI space, column bold.
+    bold_resolution_mm
+        Voxel size of the components and the series.
     threads
         Worker processes.
 
@@ -334,10 +444,16 @@ def simulate(
         noise=noise,
         directions=directions,
         diffusion=diffusion,
+        diagnosis_effect=diagnosis_effect,
+        contrasts=tuple(contrasts or ()),
+        lesions=lesions,
+        components=components,
+        bold=bold,
+        bold_resolution_mm=bold_resolution_mm,
     )
     settings.check()
     output = Path(output)
-    record = {"recipe": _RECIPE, "version": __version__, "options": asdict(settings)}
+    record = {"recipe": _RECIPE, "version": __version__, "options": settings.record()}
     if _prepare_folder(output, record):
         print(f"{output}: this cohort is there already", flush=True)
         return
@@ -345,19 +461,33 @@ def simulate(
     templates = load_templates()
     regions = make_regions(templates)
     sizes = np.bincount([p.label for p in members], minlength=len(SITES) if site_only else strata)
-    head = Head(templates, regions, plant(regions, sizes, effect))
+    patients = [p.patient for p in members]
+    planted = plant_diagnosis(plant(regions, sizes, effect), regions, patients, diagnosis_effect)
+    head = Head(templates, regions, planted)
     _ = head.spreading, head.detail  # once here rather than in every worker
-    job = _Job(output, settings, head, make_microstructure(templates), demo_scheme(directions, seed=1))
+    networks = functional.make_networks(templates, settings) if components else None
+    job = _Job(
+        output,
+        settings,
+        head,
+        make_microstructure(templates),
+        demo_scheme(directions, seed=1),
+        networks,
+        float(np.mean(patients)),
+    )
     truth.write_head(output / "truth", head)
-    regional = []
+    if networks is not None:
+        write_image(output / "images" / "components.nii.gz", networks.maps, networks.affine)
+        truth.write_component_effects(output / "truth", networks.effects)
+    grown = []
     for number, values in enumerate(_grow_all(job, members, threads), start=1):
-        regional.append(values)
+        grown.append(values)
         if number % 8 == 0 or number == people:
             print(f"simulated {number} of {people} people", flush=True)
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(limits=1):
-        _write_truth_tables(output, members, regional, head, settings)
+        _write_truth_tables(output, members, grown, head, settings)
         _write_questionnaires(output, members, settings)
     bad = [p for p in members if p.bad_scan]
     checks = pd.DataFrame(
@@ -367,5 +497,5 @@ def simulate(
     with atomic_path(output / "qc.tsv") as temporary:
         checks.to_csv(temporary, sep="\t", index=False, lineterminator="\n")
     with atomic_path(output / "cohort.tsv") as temporary:
-        _cohort_sheet(members).to_csv(temporary, sep="\t", index=False, lineterminator="\n")
+        _cohort_sheet(members, settings).to_csv(temporary, sep="\t", index=False, lineterminator="\n")
     print(f"{output}: {people} people in {time.monotonic() - started:.0f} s", flush=True)

@@ -100,11 +100,13 @@ def _blend(wm: np.ndarray, gm: np.ndarray, csf: np.ndarray, values: tuple[float,
 
 
 def density_change(person: Person, settings: Settings, head: Head, common: Microstructure) -> np.ndarray:
-    """Return what is added to the tissues' NDI, (X, Y, Z) in MNI space: anatomy, group, age, site, chance."""
+    """Return what is added to the tissues' NDI, (X, Y, Z) in MNI space: anatomy, group, diagnosis, age, site, chance."""
     own = random_field(
         head.templates.shape, SPACING_MM, PERSON_NDI, stream(settings.seed, "density", person.number)
     )
     regional = head.planted.density[person.label] + effects.AGE_DENSITY * person.age_z
+    if head.planted.diagnosis_density is not None:
+        regional = regional + head.planted.diagnosis_density[int(person.patient)]
     return common.ndi + own + head.smooth_map(regional) + np.float32(SITE_DENSITY[person.site])
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,6 +19,11 @@ DENSITY = 0.09
 AGE_VENTRICLES, AGE_PARCELS, AGE_DENSITY = 0.10, -0.01, -0.01
 
 
+#: At diagnosis effect 1: log-Jacobian and NDI of patients over controls, in these parcels of both sides.
+DIAGNOSIS_GROWTH, DIAGNOSIS_GROWTH_PARCELS = -0.12, ("03", "07")
+DIAGNOSIS_DENSITY, DIAGNOSIS_DENSITY_PARCELS = -0.03, ("05", "08")
+
+
 @dataclass(frozen=True)
 class Planted:
     """Regional differences between the groups.
@@ -28,10 +34,14 @@ class Planted:
         (groups, regions), log-Jacobian; its mean over people is 0 in every region.
     density
         (groups, regions), change of NDI; likewise.
+    diagnosis_growth, diagnosis_density
+        (2, regions), the same for controls and patients, whatever their group; None when nothing is planted.
     """
 
     growth: np.ndarray
     density: np.ndarray
+    diagnosis_growth: np.ndarray | None = None
+    diagnosis_density: np.ndarray | None = None
 
 
 def plant(regions: Regions, sizes: np.ndarray, effect: float) -> Planted:
@@ -64,3 +74,31 @@ def plant(regions: Regions, sizes: np.ndarray, effect: float) -> Planted:
         density[owner, column] -= DENSITY
     weights = np.asarray(sizes, dtype=np.float64) / np.sum(sizes)
     return Planted(effect * (growth - weights @ growth), effect * (density - weights @ density))
+
+
+def plant_diagnosis(
+    planted: Planted, regions: Regions, patients: Sequence[bool] | np.ndarray, effect: float
+) -> Planted:
+    """Add what patients' regions differ in, on top of the groups; `effect` multiplies all of it.
+
+    Parameters
+    ----------
+    planted
+        What the groups differ in.
+    regions
+        The regions.
+    patients
+        (people,), who is a patient; differences are centred over people.
+    effect
+        0: nothing is added. 1: as the constants of this module say.
+    """
+    if effect == 0:
+        return planted
+    share = float(np.mean(patients))
+    parcels = np.array([name.split("_")[-1] for name in regions.names])
+    contrast = np.array([[-share], [1 - share]])
+    return replace(
+        planted,
+        diagnosis_growth=effect * DIAGNOSIS_GROWTH * contrast * np.isin(parcels, DIAGNOSIS_GROWTH_PARCELS),
+        diagnosis_density=effect * DIAGNOSIS_DENSITY * contrast * np.isin(parcels, DIAGNOSIS_DENSITY_PARCELS),
+    )

@@ -20,10 +20,23 @@ def _write_nifti(path: Path, image: nib.Nifti1Image) -> None:
         temporary.write_bytes(gzip.compress(image.to_bytes(), compresslevel=1, mtime=0))
 
 
-def write_image(path: Path, data: np.ndarray, affine: np.ndarray) -> None:
-    """Write an image in the data type it has; `affine` (4, 4) maps voxels to scanner mm (R, A, S)."""
+def write_image(path: Path, data: np.ndarray, affine: np.ndarray, repetition_s: float | None = None) -> None:
+    """Write an image in the data type it has.
+
+    Parameters
+    ----------
+    data
+        (X, Y, Z) or (X, Y, Z, volumes).
+    affine
+        (4, 4), voxels to scanner (or MNI) mm along R, A, S.
+    repetition_s
+        Time between the volumes of a series, seconds.
+    """
     image = nib.Nifti1Image(data, affine)
     image.header.set_xyzt_units("mm")
+    if repetition_s is not None:
+        image.header.set_xyzt_units("mm", "sec")
+        image.header.set_zooms((*image.header.get_zooms()[:3], repetition_s))
     image.set_sform(affine, code=1)
     image.set_qform(affine, code=1)
     _write_nifti(path, image)

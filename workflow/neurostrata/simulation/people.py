@@ -7,7 +7,8 @@ person's number, so that a person is the same whatever the number of people or o
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,10 @@ SITES = ("north", "south", "east")
 #: Up to this number everybody helps to build the template; of more people this many do.
 TEMPLATE_MEMBERS = 16
 AGE_RANGE = (20.0, 70.0)
+#: Contrasts beside T1w.
+CONTRASTS = ("t2w", "flair")
+#: More components than this would lie on top of each other.
+MOST_COMPONENTS = 64
 
 
 def stream(seed: int, purpose: str, number: int = 0) -> np.random.Generator:
@@ -43,6 +48,21 @@ class Settings:
     noise: float = 1.0
     directions: int = 30
     diffusion: bool = True
+    diagnosis_effect: float = 0.0
+    contrasts: tuple[str, ...] = ()
+    lesions: bool = False
+    components: int = 0
+    bold: bool = False
+    bold_resolution_mm: float = 6.0
+
+    def record(self) -> dict[str, Any]:
+        """Return the options that a cohort was made with; later additions only where they are in use."""
+        added = ("diagnosis_effect", "contrasts", "lesions", "components", "bold", "bold_resolution_mm")
+        unused = [f.name for f in fields(self) if f.name in added and getattr(self, f.name) == f.default]
+        options = {name: value for name, value in asdict(self).items() if name not in unused}
+        if "contrasts" in options:
+            options["contrasts"] = list(self.contrasts)  # as JSON gives it back
+        return options
 
     def check(self) -> None:
         """Raise :class:`UserError` naming the first option that cannot be met."""
@@ -60,7 +80,21 @@ class Settings:
             raise UserError(f"--noise {self.noise}: give 0 (no noise) or more")
         if self.directions < 6:
             raise UserError(f"--directions {self.directions}: a tensor needs at least 6 per shell")
+        if not self.diagnosis_effect >= 0:
+            raise UserError(f"--diagnosis-effect {self.diagnosis_effect}: give 0 (nothing planted) or more")
+        unknown = [name for name in self.contrasts if name not in CONTRASTS]
+        if unknown or len(set(self.contrasts)) != len(self.contrasts):
+            raise UserError(
+                f"--contrasts {' '.join(self.contrasts)}: give {' or '.join(CONTRASTS)}, each once"
+            )
+        if self.lesions and not self.contrasts:
+            raise UserError("--lesions: they are seen in further contrasts; add --contrasts t2w flair")
+        if not 0 <= self.components <= MOST_COMPONENTS:
+            raise UserError(f"--components {self.components}: give 0 (none) to {MOST_COMPONENTS}")
+        if self.bold and not self.components:
+            raise UserError("--bold: the series is made of components; add --components N")
         for name, value in (
+            ("bold-resolution-mm", self.bold_resolution_mm),
             ("resolution-mm", self.resolution_mm),
             ("dwi-resolution-mm", self.dwi_resolution_mm),
         ):
@@ -87,7 +121,8 @@ class Person:
     age, female, head_scale
         Years; sex; linear size of the head relative to MNI152, which is independent of the strata.
     patient
-        Diagnosis: four in five people outside the largest stratum, one in five within it.
+        Diagnosis: four in five people outside the largest stratum, one in five within it; with
+        `diagnosis_effect` half of every stratum.
     template
         Whether the person helps to build the study's template.
     has_dwi, bad_scan
@@ -129,7 +164,7 @@ def stratum_sizes(people: int, strata: int) -> np.ndarray:
     return sizes
 
 
-def _balanced(groups: np.ndarray, levels: int, rng: np.random.Generator) -> np.ndarray:
+def balanced(groups: np.ndarray, levels: int, rng: np.random.Generator) -> np.ndarray:
     """Return levels 0..levels-1 dealt out in turn within each group, so that they tell nothing about it."""
     dealt = np.empty(len(groups), dtype=int)
     turn = 0
@@ -166,12 +201,14 @@ def make_people(settings: Settings) -> list[Person]:
     n, seed = settings.people, settings.seed
     rng = stream(seed, "people")
     stratum = rng.permutation(np.repeat(np.arange(settings.strata), stratum_sizes(n, settings.strata)))
-    site = _balanced(stratum, len(SITES), rng)
-    female = _balanced(stratum, 2, rng).astype(bool)
+    site = balanced(stratum, len(SITES), rng)
+    female = balanced(stratum, 2, rng).astype(bool)
     family = _families(n, rng)
     age = rng.uniform(*AGE_RANGE, size=n).round(1)
     size = np.clip(rng.normal(1.0, 0.03, size=n), 0.92, 1.08) * np.where(female, 0.98, 1.02)
     patient = rng.random(n) < np.where(stratum == 0, 0.2, 0.8)
+    if settings.diagnosis_effect > 0:
+        patient = balanced(stratum, 2, stream(seed, "diagnosis")).astype(bool)
     bad = np.zeros(n, dtype=bool)
     missing = np.zeros(n, dtype=bool)
     if n >= 8:

@@ -120,6 +120,74 @@ def write_head(folder: Path, head: Head) -> None:
     )
 
 
+def write_diagnosis_effects(folder: Path, head: Head) -> None:
+    """Write what is planted in patients' regions over controls'."""
+    growth, density = head.planted.diagnosis_growth, head.planted.diagnosis_density
+    assert growth is not None
+    assert density is not None
+    rows = pd.DataFrame(
+        {
+            "region": head.regions.names,
+            "log_jacobian": growth[1] - growth[0],
+            "ndi": density[1] - density[0],
+        }
+    )
+    about = {
+        "region": "region",
+        "log_jacobian": "planted log-Jacobian, patients minus controls",
+        "ndi": "planted NDI, patients minus controls",
+    }
+    write_table(folder / "diagnosis_effects.tsv", rows, about)
+
+
+def write_lesion_truth(folder: Path, person: Person, fraction: np.ndarray, head: Head) -> None:
+    """Write where a person's lesions lie in MNI space, before the deformation: share of each voxel."""
+    rounded = np.round(fraction * 255).astype(np.uint8)
+    path = folder / "lesions" / f"sub-{person.subject}_space-MNI_label-lesion_probseg.nii.gz"
+    write_image(path, rounded, head.templates.affine)
+
+
+def write_lesion_table(folder: Path, people: Sequence[Person], lesions: Sequence[tuple[int, float]]) -> None:
+    """Write how many lesions each person has and their volume (number, ml) in T1w space."""
+    rows = [(person.subject, *found) for person, found in zip(people, lesions)]
+    write_table(
+        folder / "lesions.tsv",
+        pd.DataFrame(rows, columns=["subject", "lesions", "volume_ml"]),
+        {
+            "subject": "id",
+            "lesions": "number of lesions drawn; they may overlap",
+            "volume_ml": "volume of the lesion mask in T1w space, ml",
+        },
+    )
+
+
+def component_names(count: int) -> list[str]:
+    """Return the names of components in tables, in the order of the volumes."""
+    return [f"component_{number:02d}" for number in range(1, count + 1)]
+
+
+def write_component_effects(folder: Path, effects: np.ndarray) -> None:
+    """Write what is planted in patients' amplitudes over controls', (components,)."""
+    rows = pd.DataFrame({"component": component_names(len(effects)), "amplitude": effects})
+    about = {"component": "component", "amplitude": "planted amplitude, patients minus controls"}
+    write_table(folder / "component_effects.tsv", rows, about)
+
+
+def write_amplitudes(folder: Path, people: Sequence[Person], amplitudes: np.ndarray) -> None:
+    """Write everybody's amplitudes (people, components)."""
+    names = component_names(amplitudes.shape[1])
+    table = pd.DataFrame(amplitudes, columns=names)
+    table.insert(0, "subject", [person.subject for person in people])
+    about = dict.fromkeys(names, "amplitude of the component, 1 on average")
+    write_table(folder / "component_amplitudes.tsv", table, {"subject": "id"} | about)
+
+
+def write_time_courses(folder: Path, person: Person, courses: np.ndarray) -> None:
+    """Write the time courses (volumes, components) behind a person's BOLD series."""
+    table = pd.DataFrame(courses, columns=component_names(courses.shape[1]))
+    write_table(folder / "time_courses" / f"sub-{person.subject}_timeseries.tsv", table)
+
+
 def participants(people: Sequence[Person], regional: Sequence[RegionalTruth]) -> pd.DataFrame:
     """Return the table of who is who; numbers of strata, sites and families count from 1."""
     return pd.DataFrame(
