@@ -56,8 +56,10 @@ def test_the_rule_makes_its_maps_and_is_planned_again_when_its_settings_change(
 ) -> None:
     folder = with_bold.folder / "results" / "derivatives" / "sub-01" / "func"
     target = "results/derivatives/sub-01/func/sub-01_space-template_desc-icn_components.nii.gz"
-    run = with_bold.snakemake(target)
+    people = "results/cohort/groups/modality-icn1.tsv"
+    run = with_bold.snakemake(target, people)
     assert run.returncode == 0, run.stdout + run.stderr
+    assert len((with_bold.folder / people).read_text().splitlines()) == 1 + 5
     assert nib.load(with_bold.folder / target).shape == (*SHAPE, 2)
     assert (folder / "sub-01_desc-icn_timeseries.tsv").exists()
     assert with_bold.planned(target) == {}

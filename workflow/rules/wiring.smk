@@ -40,7 +40,15 @@ def region_settings():
 
 
 #: What a modality's declaration says about who has it; how it is smoothed or weighted does not.
-SELECTING_KEYS = ("from", "measure", "tissue", "column", "space", "components")
+SELECTING_KEYS = (
+    "from",
+    "measure",
+    "tissue",
+    "column",
+    "space",
+    "components",
+    "components_image",  # a dual regression is not complete without
+)
 
 
 def previous(name):

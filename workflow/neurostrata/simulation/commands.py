@@ -418,7 +418,8 @@ def simulate(
         White-matter lesions in three of five people, bright in the further contrasts; column lesion_mask.
     components
         Spatial components of a 4-D image of each person in MNI space, column icn; the group's are in
-        images/components.nii.gz. 0: none.
+        images/components.nii.gz. 0: none. MNI space lies some 25 mm off the template that a study builds of
+        the T1w images, and nothing in the workflow brings one to the other.
     bold
         A resting-state series of those components in MNI space, column bold.
     bold_resolution_mm

@@ -58,7 +58,7 @@ def affinity_labels(values: np.ndarray, seed: int) -> np.ndarray | None:
 def discriminant_auc(values: np.ndarray, labels: np.ndarray, seed: int) -> float | None:
     """Return the macro one-vs-rest AUC of a cross-validated, shrunken linear discriminant.
 
-    None when the smallest group has fewer than two people.
+    None when the smallest group has fewer than two people, or training people are no more than groups.
     """
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
     from sklearn.metrics import roc_auc_score
@@ -67,7 +67,10 @@ def discriminant_auc(values: np.ndarray, labels: np.ndarray, seed: int) -> float
     smallest = int(np.bincount(labels).min())
     if smallest < 2:
         return None
-    folds = StratifiedKFold(min(5, smallest), shuffle=True, random_state=seed)
+    count = min(5, smallest)
+    if len(labels) - -(-len(labels) // count) <= len(np.unique(labels)):
+        return None
+    folds = StratifiedKFold(count, shuffle=True, random_state=seed)
     model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
     chances = cross_val_predict(model, values, labels, cv=folds, method="predict_proba")
     if chances.shape[1] == 2:

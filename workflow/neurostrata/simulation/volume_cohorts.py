@@ -390,7 +390,7 @@ def simulate_volumes(
     With the defaults at 120 people, seeds 1 to 5: the true regional values tell the diagnosis with an AUC of
     0.965, 0.973, 0.986, 0.980, 0.996 and the strata with an adjusted Rand index of 1.0; the linear baseline
     (32 components) reaches an AUC of 0.867, 0.869, 0.899, 0.909, 0.893, and k-means on its components an adjusted
-    Rand index of 0.21 to 0.66. What lies between is there for a model to find.
+    Rand index of about 0.2 to 0.65. What lies between is there for a model to find.
 
     Parameters
     ----------
