@@ -289,7 +289,7 @@ class SiameseAttention(FusionModel):
         dict
             network (state), centre, scale, features (people, modalities, features; out of fold), history.
         """
-        crops = region.crop(people.box(region.box))
+        crops = people.box(region.box)
         # The seed does not depend on the inner fold: networks that start alike stay comparable.
         seed = training.seed * 1_000_003 + region.number
         history = []
@@ -449,7 +449,7 @@ class SiameseAttention(FusionModel):
         if not np.isfinite(volumes).all():
             raise UserError("siamese_attention: somebody lacks a modality; it needs all of them")
         pieces = [
-            self._embed(network, standardise(region.crop(volumes), region.inside, centre, scale))
+            self._embed(network, standardise(volumes[(..., *region.box)], region.inside, centre, scale))
             for region, network, centre, scale in zip(
                 self.region_list_, self.networks_, self.centres_, self.scales_, strict=True
             )

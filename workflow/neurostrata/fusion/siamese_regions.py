@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -83,10 +84,6 @@ class Region:
         x, y, z = self.inside.shape
         return x, y, z
 
-    def crop(self, volumes: np.ndarray) -> np.ndarray:
-        """Return the box of volumes (people, modalities, x, y, z), voxels outside the region 0."""
-        return np.where(self.inside, volumes[(..., *self.box)], np.float32(0))
-
 
 def find_regions(numbers: np.ndarray) -> list[Region]:
     """Return the regions of an array of region numbers (x, y, z; 0: none), in the order of their numbers."""
@@ -124,7 +121,7 @@ def region_scale(crops: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.
 def standardise(
     crops: np.ndarray, inside: np.ndarray, mean: np.ndarray, deviation: np.ndarray
 ) -> np.ndarray:
-    """Apply :func:`region_scale`; voxels outside the region stay 0."""
+    """Apply :func:`region_scale` to boxes (people, modalities, x, y, z); voxels outside the region become 0."""
     scaled = (crops - mean[:, None, None, None]) / deviation[:, None, None, None]
     return np.where(inside, scaled, np.float32(0)).astype(np.float32)
 
@@ -132,7 +129,7 @@ def standardise(
 class RegionNetwork(nn.Module):
     """One branch, used for every modality, and the rule that turns distances into the class (Fig. 2).
 
-    Convolutions with ReLU, then linear layers with ReLU between them (two linear layers without anything
+    Convolutions with ReLU, each followed by average pooling, then linear layers with ReLU between them (two linear layers without anything
     between are one). The distance d between the branches' outputs gives y = a (d - b) with learned a > 0 and
     b: of a distance alone, y = d >= 0, the hinge loss of the class t = -1 cannot fall below 1.
 
@@ -141,17 +138,17 @@ class RegionNetwork(nn.Module):
     shape
         Voxels of the region's box along x, y, z.
     options
-        ``channels``, ``kernel_size``, ``stride``, ``linear_sizes``.
+        ``channels``, ``kernel_size``, ``pooling``, ``linear_sizes``.
     """
 
     def __init__(self, shape: tuple[int, int, int], options: Mapping[str, Any]) -> None:
         super().__init__()
-        kernel, stride = int(options["kernel_size"]), int(options["stride"])
+        kernel, pooling = int(options["kernel_size"]), int(options["pooling"])
         layers: list[nn.Module] = []
         for a, b in itertools.pairwise([1, *options["channels"]]):
-            layers += [nn.Conv3d(a, b, kernel, stride=stride, padding=kernel // 2), nn.ReLU()]
-        for _ in options["channels"]:
-            shape = tuple((side - 1) // stride + 1 for side in shape)  # type: ignore[assignment]
+            layers += [nn.Conv3d(a, b, kernel, padding=kernel // 2), nn.ReLU()]
+            layers.append(nn.AvgPool3d(pooling, ceil_mode=True))
+            shape = tuple(math.ceil(side / pooling) for side in shape)  # type: ignore[assignment]
         layers.append(nn.Flatten())
         widths = [int(options["channels"][-1]) * int(np.prod(shape)), *options["linear_sizes"]]
         for a, b in itertools.pairwise(widths):
