@@ -174,6 +174,18 @@ class SiameseAttention(FusionModel):
         torch.set_num_threads(machine.threads)
         self.device = machine.device
         targets = self._targets(people)
+        with torch.backends.cudnn.flags(deterministic=training.deterministic, benchmark=False):
+            return self._fit(people, mask, targets, training, machine, checkpoints)
+
+    def _fit(
+        self,
+        people: VolumeSet,
+        mask: np.ndarray,
+        targets: np.ndarray,
+        training: TrainingSettings,
+        machine: Machine,
+        checkpoints: Path | None,
+    ) -> pd.DataFrame:
         self._set_regions(self._choose_regions(people, mask))
         parts = self._inner_parts(people, targets)
         if people.nbytes <= machine.volume_bytes:
@@ -362,7 +374,9 @@ class SiameseAttention(FusionModel):
         )
 
         def loss_of(who: np.ndarray) -> torch.Tensor:
-            return functional.binary_cross_entropy_with_logits(network.logits(data[who]), second[who], share[who])
+            return functional.binary_cross_entropy_with_logits(
+                network.logits(data[who]), second[who], share[who]
+            )
 
         optimiser = torch.optim.Adam(
             network.parameters(),
@@ -506,7 +520,9 @@ class SiameseAttention(FusionModel):
         counts = np.concatenate([counts, counts.sum(axis=2, keepdims=True)], axis=2)
         means = np.concatenate([means, means.mean(axis=2, keepdims=True)], axis=2)
         names = [list(subjects), [region.number for region in self.region_list_], [*self.modalities, "fused"]]
-        table = pd.MultiIndex.from_product(names, names=["subject", "region", "modality"]).to_frame(index=False)
+        table = pd.MultiIndex.from_product(names, names=["subject", "region", "modality"]).to_frame(
+            index=False
+        )
         return table.assign(features=counts.ravel(), mean_mask=means.ravel())
 
     def first_layer_weights(self) -> pd.DataFrame:
@@ -517,7 +533,7 @@ class SiameseAttention(FusionModel):
         DataFrame
             region, modality (and "fused": the mean over them), weight: the mean absolute weight.
         """
-        first = self.attention_.mlp[0].weight.detach().abs().mean(dim=0).cpu().numpy()  # type: ignore[operator,union-attr]
+        first = self.attention_.mlp[0].weight.detach().abs().mean(dim=0).cpu().numpy()  # type: ignore[operator]
         values = first.reshape(len(self.region_list_), len(self.modalities), self.features).mean(axis=2)
         values = np.concatenate([values, values.mean(axis=1, keepdims=True)], axis=1)
         names = [[region.number for region in self.region_list_], [*self.modalities, "fused"]]
@@ -528,7 +544,7 @@ class SiameseAttention(FusionModel):
 
     def weights(self) -> dict[str, np.ndarray]:
         """Return all networks, scales, regions, and the classes' names (JSON as UTF-8 bytes)."""
-        arrays = {
+        arrays: dict[str, np.ndarray] = {
             "regions": self.regions_.astype(np.int32),
             "classes": np.frombuffer(json.dumps(self.classes_).encode(), np.uint8).copy(),
             "centres": self.centres_,
@@ -536,7 +552,9 @@ class SiameseAttention(FusionModel):
             "feature_mean": self.feature_mean_,
             "feature_scale": self.feature_scale_,
         }
-        modules = {f"region-{r.number}": n for r, n in zip(self.region_list_, self.networks_, strict=True)}
+        modules: dict[str, nn.Module] = {
+            f"region-{r.number}": n for r, n in zip(self.region_list_, self.networks_, strict=True)
+        }
         for prefix, module in {**modules, "attention": self.attention_}.items():
             for name, value in module.state_dict().items():
                 arrays[f"{prefix}.{name}"] = value.detach().cpu().numpy().copy()

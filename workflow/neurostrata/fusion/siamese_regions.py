@@ -118,9 +118,7 @@ def region_scale(crops: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.
     )
 
 
-def standardise(
-    crops: np.ndarray, inside: np.ndarray, mean: np.ndarray, deviation: np.ndarray
-) -> np.ndarray:
+def standardise(crops: np.ndarray, inside: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
     """Apply :func:`region_scale` to boxes (people, modalities, x, y, z); voxels outside the region become 0."""
     scaled = (crops - mean[:, None, None, None]) / deviation[:, None, None, None]
     return np.where(inside, scaled, np.float32(0)).astype(np.float32)
@@ -147,8 +145,9 @@ class RegionNetwork(nn.Module):
         layers: list[nn.Module] = []
         for a, b in itertools.pairwise([1, *options["channels"]]):
             layers += [nn.Conv3d(a, b, kernel, padding=kernel // 2), nn.ReLU()]
-            layers.append(nn.AvgPool3d(pooling, ceil_mode=True))
-            shape = tuple(math.ceil(side / pooling) for side in shape)  # type: ignore[assignment]
+            window = tuple(min(pooling, side) for side in shape)  # a thin box cannot be pooled further
+            layers.append(nn.AvgPool3d(window, ceil_mode=True))  # type: ignore[arg-type]
+            shape = tuple(math.ceil(side / w) for side, w in zip(shape, window))  # type: ignore[assignment]
         layers.append(nn.Flatten())
         widths = [int(options["channels"][-1]) * int(np.prod(shape)), *options["linear_sizes"]]
         for a, b in itertools.pairwise(widths):
