@@ -216,7 +216,7 @@ def planted():
     torch.set_num_threads(1)
     volumes, labels, mask = cohort(80, effect=0.15)
     subjects = list(labels)
-    model, history = fitted(volumes, labels, mask, subjects[:40])
+    model, history = fitted(volumes, labels, mask, subjects[:40], settings=training(20))
     test = VolumeSet(volumes, subjects[40:], SCALING)
     return model, history, stacked(test), labels, subjects[40:]
 
@@ -279,20 +279,16 @@ def test_it_does_not_decode(planted):
 def test_permuted_labels_predict_nothing():
     volumes, labels, mask = cohort(64, effect=0.15, side=8)
     subjects = list(labels)
-    positive = np.array([labels[s] == "patient" for s in subjects[24:]])
     test = stacked(VolumeSet(volumes, subjects[24:], SCALING))
     small = options(parcels=3, linear_sizes=[16, 4], inner_folds=2, channels=[2, 4])
     areas = []
     for seed in range(5):
-        # Half of the patients are called patients: the planted difference must not help by chance.
-        random, shuffled = np.random.default_rng(seed), {}
-        for truth in ("control", "patient"):
-            members = random.permutation([s for s in subjects[:24] if labels[s] == truth])
-            shuffled |= {s: "patient" if i % 2 else "control" for i, s in enumerate(members)}
-        shuffled = {s: shuffled[s] for s in subjects[:24]}
+        order = np.random.default_rng(seed).permutation(64)
+        shuffled = {s: labels[subjects[i]] for s, i in zip(subjects, order)}
         model, _ = fitted(volumes, shuffled, mask, subjects[:24], small, training(6))
+        positive = np.array([shuffled[s] == "patient" for s in subjects[24:]])
         areas.append(binary_measures(positive, model.predict(test))["auc"])
-    assert np.mean(areas) == pytest.approx(0.5, abs=0.15)
+    assert np.mean(areas) == pytest.approx(0.5, abs=0.12)  # four standard errors of 5 x 40 people
 
 
 def small_fit(volumes, labels, mask, **more):
