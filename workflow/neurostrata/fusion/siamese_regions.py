@@ -17,7 +17,7 @@ from torch import nn
 from neurostrata.core.errors import UserError
 from neurostrata.fusion.interface import TrainingSettings
 
-#: Weight of "leave it as it is" when embeddings are aligned, relative to their mean sum of squares.
+#: Weight of "leave it as it is" when embeddings are aligned, relative to the mean sum of squares of a feature.
 ALIGNMENT_RIDGE = 1e-3
 
 
@@ -329,9 +329,10 @@ def align(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarra
     """Return the similarity transform that takes one network's embeddings to another's.
 
     Distances say nothing about direction: two networks that agree may have embeddings that are rotated
-    against each other, and what is learned on one is of no use with the other. Rotation (or reflection), one
-    scale and shift come from people whom both networks were trained on, by least squares (Schoenemann and
-    Carroll 1970); where they do not vary, the embeddings are left as they are.
+    against each other, and what is learned on one is of no use with the other. Rotation (or reflection) and
+    shift come from people whom both networks were trained on, by least squares (Schoenemann and Carroll
+    1970); where they do not vary, the embeddings are left as they are. The scale makes the spreads equal:
+    that of least squares is smaller by the correlation, and new people's embeddings are not.
 
     Parameters
     ----------
@@ -349,9 +350,8 @@ def align(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarra
     size = (a**2).sum()
     if size <= 0:
         return np.eye(len(centre)), goal - centre
-    ridge = ALIGNMENT_RIDGE * size / len(centre)
+    ridge = ALIGNMENT_RIDGE * np.sqrt(size * (b**2).sum()) / len(centre)
     left, _, right = np.linalg.svd(a.T @ b + ridge * np.eye(len(centre)))
     rotation = left @ right
-    scale = max(float(((a @ rotation) * b).sum() / size), 0.0)
-    matrix = scale * rotation
+    matrix = np.sqrt((b**2).sum() / size) * rotation
     return matrix, goal - centre @ matrix
