@@ -195,17 +195,19 @@ def _capability_problems(
 def expand_modalities(modalities: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return modality name -> its declaration, a 4-D one of n components as n modalities.
 
-    ``icn: {components: 53}`` becomes ``icn01`` .. ``icn53``, each with its ``component`` (from 0).
+    ``icn: {components: 53}`` becomes ``icn01`` .. ``icn53``, each with its ``component`` (from 0). An ``intensity``
+    that does nothing is left out: maps made before there was such a key stay valid.
     """
     expanded: dict[str, dict[str, Any]] = {}
-    for name, declaration in modalities.items():
+    for name, declared in modalities.items():
+        declaration = {k: v for k, v in declared.items() if (k, v) != ("intensity", "none")}
         count = declaration.get("components")
         if count:
             width = len(str(count))
             for component in range(count):
                 expanded[f"{name}{component + 1:0{width}d}"] = {**declaration, "component": component}
         else:
-            expanded[name] = dict(declaration)
+            expanded[name] = declaration
     return expanded
 
 

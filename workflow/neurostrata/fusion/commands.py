@@ -153,11 +153,14 @@ def train(
         },
     )
     explained = {
+        "region": "Region that a network was trained on; empty for the attention module",
+        "part": "Inner fold of the training people that was left out, or 'all'; 'attention'",
+        "epochs": "Passes over the training people until the network was finished",
         "epoch": "Pass over the training people",
         "loss": "Mean training loss over the modalities",
         **{f"loss_{name}": f"Training loss of {name}" for name in people.modalities},
         "validation_loss": "Loss over held-out training people, which decides when to stop",
-        "seconds": "Wall time of the epoch",
+        "seconds": "Wall time of the epoch, or of the whole network",
         "components": "Principal components kept",
         "explained_variance": "Their share of the training people's variance",
     }

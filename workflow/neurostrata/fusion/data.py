@@ -161,6 +161,8 @@ class VolumeSet:
         Subject -> class, for models that learn to tell classes apart.
     regions
         Region number of each voxel (0: none), shape (x, y, z), for models that look at regions.
+    groups
+        Subject -> family (None or "": a family of one), for models that divide the training people once more.
 
     Raises
     ------
@@ -176,6 +178,7 @@ class VolumeSet:
         incomplete: bool = False,
         labels: Mapping[str, str] | None = None,
         regions: np.ndarray | None = None,
+        groups: Mapping[str, str | None] | None = None,
     ) -> None:
         for subject in subjects:
             lacking = [volume.name for volume in volumes if subject not in volume.row]
@@ -192,6 +195,7 @@ class VolumeSet:
         self.incomplete = incomplete
         self.labels = None if labels is None else {subject: labels[subject] for subject in subjects}
         self.regions = regions
+        self.groups = None if groups is None else {subject: groups.get(subject) for subject in subjects}
         self._memory: np.ndarray | None = None
 
     @property
@@ -223,11 +227,7 @@ class VolumeSet:
                 images.append(np.full(self.shape, np.nan, np.float32))
                 continue
             image = self._scaled(volume, volume.array[volume.row[subject]])
-            if not np.isfinite(image[volume.mask]).all():
-                raise UserError(
-                    f"subject {subject}: the '{volume.name}' volume has values that are not finite; "
-                    "mend its map and rerun normalise"
-                )
+            self._check(image[volume.mask], subject, volume.name)
             images.append(np.where(volume.mask, image, np.float32(0)))
         return np.stack(images)
 
@@ -254,10 +254,46 @@ class VolumeSet:
                 values[position] = np.where(inside, read, np.float32(0))
         return values
 
+    def box(self, where: tuple[slice, slice, slice]) -> np.ndarray:
+        """Return everybody's scaled voxels in a box; nothing else is read.
+
+        Returns
+        -------
+        ndarray, shape (people, modalities, x, y, z), float32
+            NaN for who lacks a modality.
+
+        Raises
+        ------
+        UserError
+            When somebody has a value there that is not finite, inside the mask.
+        """
+        if self._memory is not None:
+            return self._memory[(..., *where)]
+        shape = self.volumes[0].mask[where].shape
+        values = np.full((len(self), len(self.volumes), *shape), np.nan, np.float32)
+        for number, volume in enumerate(self.volumes):
+            inside = volume.mask[where]
+            for position, subject in enumerate(self.subjects):
+                if subject in volume.row:
+                    read = self._scaled(volume, np.asarray(volume.array[(volume.row[subject], *where)]))
+                    self._check(read[inside], subject, volume.name)
+                    values[position, number] = np.where(inside, read, np.float32(0))
+        return values
+
+    @staticmethod
+    def _check(values: np.ndarray, subject: str, modality: str) -> None:
+        if not np.isfinite(values).all():
+            raise UserError(
+                f"subject {subject}: the '{modality}' volume has values that are not finite; "
+                "mend its map and rerun normalise"
+            )
+
     def subset(self, positions: Sequence[int]) -> VolumeSet:
         """Return some of the people, by their positions."""
         chosen = [self.subjects[i] for i in positions]
-        return VolumeSet(self.volumes, chosen, self.scaling, self.incomplete, self.labels, self.regions)
+        return VolumeSet(
+            self.volumes, chosen, self.scaling, self.incomplete, self.labels, self.regions, self.groups
+        )
 
     def present(self) -> np.ndarray:
         """Return who has which modality, shape (people, modalities), bool."""

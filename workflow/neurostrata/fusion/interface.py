@@ -81,6 +81,8 @@ class FusionModel(ABC):
     handles_missing = False
     #: Whether it learns from class labels (``people.labels``) and has :meth:`predict`.
     supervised = False
+    #: Whether it decodes: :meth:`reconstruct` gives images.
+    reconstructs = True
 
     def __init__(
         self, options: Mapping[str, Any], modalities: Sequence[str], shape: Sequence[int], seed: int

@@ -14,6 +14,7 @@ MODELS = {
     "separable_autoencoder": "neurostrata.fusion.separable_autoencoder:SeparableAutoencoder",
     "residual_autoencoder": "neurostrata.fusion.residual_autoencoder:ResidualAutoencoder",
     "shared_vae": "neurostrata.fusion.shared_vae:SharedVAE",
+    "siamese_attention": "neurostrata.fusion.siamese_attention:SiameseAttention",
     "pca": "neurostrata.fusion.pca:PrincipalComponents",
 }
 

@@ -39,15 +39,41 @@ def _strata(people: pd.DataFrame, columns: Sequence[str], least: int) -> np.ndar
     return pd.factorize(labels)[0]
 
 
-def _parts(people: pd.DataFrame, number: int, columns: Sequence[str], seed: int) -> np.ndarray:
-    """Divide people into `number` parts of like size and composition; return each one's part."""
+def make_parts(
+    people: pd.DataFrame, number: int, columns: Sequence[str], seed: int, key: str = "validation.folds"
+) -> np.ndarray:
+    """Divide people into parts of like size and composition, families kept together.
+
+    Parameters
+    ----------
+    people
+        One row per person: `subject` and, where known, `family` and the `columns`.
+    number
+        How many parts.
+    columns
+        Whose values are spread evenly over the parts.
+    seed
+        Of the shuffling.
+    key
+        The setting that asks for so many parts, for the messages.
+
+    Returns
+    -------
+    ndarray, shape (people,)
+        Each one's part, from 0.
+
+    Raises
+    ------
+    UserError
+        With fewer families than parts.
+    """
     from sklearn.model_selection import StratifiedGroupKFold
 
     groups = _groups(people)
     if groups.max() + 1 < number:
         raise UserError(
-            f"validation: {number} folds need at least {number} families (people without one count each), "
-            f"there are {groups.max() + 1}; lower validation.folds"
+            f"{key.split('.')[0]}: {number} folds need at least {number} families (people without one count each), "
+            f"there are {groups.max() + 1}; lower {key}"
         )
     # Families are renumbered at random and the splitter takes them in order. Its own shuffle=True moves the
     # families' counts but not the families (scikit-learn 1.7), and stratification is lost.
@@ -61,8 +87,8 @@ def _parts(people: pd.DataFrame, number: int, columns: Sequence[str], seed: int)
         parts[members] = part
     if len(np.unique(parts)) < number:
         raise UserError(
-            f"validation: families are too unequal for {number} folds (one would be empty); "
-            "lower validation.folds"
+            f"{key.split('.')[0]}: families are too unequal for {number} folds (one would be empty); "
+            f"lower {key}"
         )
     return parts
 
@@ -103,14 +129,14 @@ def make_splits(people: pd.DataFrame, validation: Mapping[str, Any], seed: int) 
         )
     columns = validation["stratify_by"]
     if validation["method"] == "kfold":
-        parts = _parts(people, validation["folds"], columns, seed)
+        parts = make_parts(people, validation["folds"], columns, seed)
         tested = [parts == fold for fold in range(validation["folds"])]
     else:
         families = int(_groups(people).max()) + 1
         finest = max(2, min(20, families))
         share = Fraction(validation["test_fraction"]).limit_denominator(finest)
         share = min(max(share, Fraction(1, finest)), 1 - Fraction(1, finest))
-        parts = _parts(people, share.denominator, columns, seed)
+        parts = make_parts(people, share.denominator, columns, seed)
         tested = [parts < share.numerator]
     frames = [
         pd.DataFrame(

@@ -236,6 +236,7 @@ def run_digest(model: FusionModel, people: VolumeSet, training: TrainingSettings
         "training": [training.batch_size, training.learning_rate, training.precision],
         "people": people.subjects,
         "labels": people.labels,
+        "groups": people.groups,
         "regions": None if people.regions is None else hashlib.sha256(people.regions.tobytes()).hexdigest(),
         "scaling": people.scaling,
         "files": files,

@@ -13,7 +13,8 @@ from neurostrata.core.files import atomic_path, sidecar_path, write_json, write_
 from neurostrata.core.files import settings_record as record
 from neurostrata.core.tables import read_table
 from neurostrata.imaging import volumes
-from neurostrata.imaging.images import Grid, check_same_grid, write_image
+from neurostrata.imaging.images import Grid, Image, check_same_grid, write_image
+from neurostrata.imaging.intensity import pet_intensity
 from neurostrata.imaging.series import read_map
 from neurostrata.imaging.transforms import read_affine, read_displacement
 
@@ -41,7 +42,8 @@ def map_to_template(
 
     Template points go through the warp, the affine (to the T1w image) and the alignment (to the diffusion
     data); without them the image is taken to be in template space already. With a Jacobian (absolute) the map
-    is modulated; with a free water fraction, neurite density is averaged over tissue.
+    is modulated; with a free water fraction, neurite density is averaged over tissue. `intensity: pet` is
+    applied to the native image, whose brightest voxels interpolation would dim.
     """
     declared = settings["modality"]
     if declared.get("modulate") and jacobian is None:
@@ -50,6 +52,11 @@ def map_to_template(
         raise UserError(f"modality {modality}: 'tissue_weighted' needs the person's free water fraction")
     fusion = volumes.fusion_grid(read_map(template, subject, "template"), settings)
     source = read_map(image, subject, f"modality {modality}", declared.get("component"))
+    if declared.get("intensity") == "pet":
+        try:
+            source = Image(pet_intensity(source.data), source.grid)
+        except UserError as error:
+            raise UserError(f"subject {subject}: modality {modality} {image}: {error}") from error
     chain = np.eye(4)
     for path in (affine, alignment):
         if path is not None:
