@@ -14,6 +14,7 @@ MODELS = {
     "separable_autoencoder": "neurostrata.fusion.separable_autoencoder:SeparableAutoencoder",
     "residual_autoencoder": "neurostrata.fusion.residual_autoencoder:ResidualAutoencoder",
     "shared_vae": "neurostrata.fusion.shared_vae:SharedVAE",
+    "latent_synthesis": "neurostrata.fusion.latent_synthesis:LatentSynthesis",
     "pca": "neurostrata.fusion.pca:PrincipalComponents",
 }
 
