@@ -48,6 +48,8 @@ COMMANDS = {
     "embed": "neurostrata.fusion.commands:embed",
     "evaluate": "neurostrata.fusion.commands:evaluate",
     "summarise-experiment": "neurostrata.fusion.commands:summarise_experiment",
+    "synthesise": "neurostrata.fusion.synthesis_commands:synthesise",
+    "summarise-synthesis": "neurostrata.fusion.synthesis_commands:summarise_synthesis",
     "factor-phenotypes": "neurostrata.phenotypes.commands:factor_phenotypes",
     "cluster": "neurostrata.strata.commands:cluster",
     "project": "neurostrata.strata.commands:project",

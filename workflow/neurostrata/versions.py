@@ -27,6 +27,8 @@ VERSIONS = {
     "embed": 1,
     "evaluate": 1,
     "summarise_experiment": 1,
+    "synthesise": 1,
+    "summarise_synthesis": 1,
     "factor_phenotypes": 1,
     "cluster": 1,
     "project": 1,
