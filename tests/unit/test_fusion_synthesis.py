@@ -8,12 +8,13 @@ import pytest
 import torch
 from fusion_toy import toy_mask, toy_settings, toy_volumes
 from scipy import stats
+from scipy.ndimage import gaussian_filter
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from neurostrata.core.config import section_defaults
 from neurostrata.core.errors import UserError
 from neurostrata.core.tables import read_table
-from neurostrata.fusion import commands
+from neurostrata.fusion import commands, synthesis
 from neurostrata.fusion.data import VolumeSet, open_volumes
 from neurostrata.fusion.registry import build_model
 from neurostrata.fusion.synthesis import (
@@ -32,6 +33,7 @@ from neurostrata.fusion.synthesis import (
     off_plane_ratio,
     only,
     patches_and_position,
+    smoothed_copies,
     tasks,
 )
 from neurostrata.fusion.synthesis_commands import summarise_synthesis, synthesise
@@ -152,10 +154,11 @@ def test_features_of_two_inputs():
         volumes[:, 2, 3, 4].tolist(),
         volumes[:, 0, 5, 0].tolist(),
     ]
-    patches = multiscale_patches(volumes, voxels)
+    patches = multiscale_patches(smoothed_copies(volumes), voxels)
     assert patches.shape == (2, 2 * 3 * 27)
     np.testing.assert_array_equal(patches[:, :54], neighbourhood(volumes, voxels))
-    assert patches[:, 54:].std() < patches[:, :54].std()  # smoothed
+    smooth = gaussian_filter(volumes[1], 2)
+    np.testing.assert_array_equal(patches[:, 135:], neighbourhood(smooth[None], voxels, step=4))
     positioned = patches_and_position(volumes, voxels)
     np.testing.assert_allclose(positioned[:, -3:], [[-0.2, 0.2, 0.6], [-1, 1, -1]], atol=1e-6)
 
@@ -197,6 +200,15 @@ def test_learned_baselines_beat_the_mean_image_and_repeat_themselves(folder, nam
     np.testing.assert_array_equal(first, again)
     mean = MeanImage().fit(learned, [0, 1], 2, mask).predict(given)
     assert np.mean((first - real) ** 2) < 0.6 * np.mean((mean - real) ** 2)
+
+
+def test_methods_on_voxels_learn_from_a_limited_number_of_people(folder, monkeypatch):
+    monkeypatch.setattr(synthesis, "MOST_PEOPLE", 2)
+    everybody, read = people(folder), []
+    get = VolumeSet.__getitem__
+    monkeypatch.setattr(VolumeSet, "__getitem__", lambda self, index: read.append(index) or get(self, index))
+    build_baseline("linear_regression", QUICK, 1).fit(everybody, [0], 2, toy_mask(SIDE))
+    assert len(set(read)) == len(read) == 2
 
 
 def test_a_baseline_nobody_knows():
@@ -321,7 +333,7 @@ def test_what_cannot_be_tested_has_no_p():
 
 
 def test_the_stages(folder, tmp_path):
-    given = settings()
+    given = {**settings(), "synthesis": {**QUICK, "voxels": 300, "trees": 2, "hidden": [4]}}
     volumes = [folder / f"{name}.npy" for name in NAMES]
     shared = {"volumes": volumes, "mask": folder / "mask.nii.gz", "splits": tmp_path / "splits.tsv"}
     commands.split(subjects=folder / "subjects.tsv", output=shared["splits"], settings=given)

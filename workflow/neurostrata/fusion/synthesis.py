@@ -33,6 +33,7 @@ COLUMNS = {
     "psnr": "10 log10(max^2 / mse), dB; max is the greatest value of the real image",
     "off_plane": "Mean absolute difference between neighbouring slices of the plane that the model works in, synthesised over real",
 }
+MEAN_IMAGE = "mean_image"
 #: Measures that methods are compared by; whether more is better.
 MEASURES = {"mse": False, "ssim": True, "ssim_windowed": True, "psnr": True}
 #: Columns of the comparison of methods.
@@ -53,6 +54,8 @@ COMPARISON_COLUMNS = {
 }
 #: Voxels predicted at once.
 VOXELS_AT_ONCE = 20000
+#: People whose voxels a method on voxels learns from, at most.
+MOST_PEOPLE = 300
 #: Distances (voxels) between the points of the three patches of the random forest.
 SCALES = (1, 2, 4)
 
@@ -144,20 +147,36 @@ def neighbourhood(volumes: np.ndarray, voxels: np.ndarray, step: int = 1) -> np.
     return values.swapaxes(0, 1).reshape(len(voxels), -1)
 
 
-def multiscale_patches(volumes: np.ndarray, voxels: np.ndarray) -> np.ndarray:
-    """Return 3x3x3 patches at three scales, each of images smoothed to its distance between points (REPLICA-like).
+def smoothed_copies(volumes: np.ndarray) -> np.ndarray:
+    """Return volumes (channels, x, y, z) smoothed for each of :data:`SCALES`, shape (scales * channels, x, y, z)."""
+    from scipy.ndimage import gaussian_filter
+
+    return np.concatenate(
+        [
+            volumes if step == 1 else np.stack([gaussian_filter(volume, step / 2) for volume in volumes])
+            for step in SCALES
+        ]
+    )
+
+
+def multiscale_patches(copies: np.ndarray, voxels: np.ndarray) -> np.ndarray:
+    """Return 3x3x3 patches at three scales (REPLICA-like).
+
+    Parameters
+    ----------
+    copies
+        From :func:`smoothed_copies`.
+    voxels
+        (voxels, 3).
 
     Returns
     -------
     ndarray, shape (voxels, channels * 81)
     """
-    from scipy.ndimage import gaussian_filter
-
-    parts = []
-    for step in SCALES:
-        smooth = volumes if step == 1 else np.stack([gaussian_filter(v, step / 2) for v in volumes])
-        parts.append(neighbourhood(smooth, voxels, step))
-    return np.concatenate(parts, axis=1)
+    parts = np.split(copies, len(SCALES))
+    return np.concatenate(
+        [neighbourhood(part, voxels, step) for part, step in zip(parts, SCALES, strict=True)], axis=1
+    )
 
 
 def patches_and_position(volumes: np.ndarray, voxels: np.ndarray) -> np.ndarray:
@@ -190,19 +209,24 @@ class VoxelRegression:
     features
         (volumes (channels, x, y, z), voxels (n, 3)) -> (n, features).
     voxels
-        How many voxels of the mask are learned from, drawn over all people; None: all of them.
+        How many voxels of the mask are learned from, drawn over people; of more than :data:`MOST_PEOPLE`
+        people these are drawn first.
     seed
-        Of the draw.
+        Of the draws.
+    prepare
+        What is done to a person's volumes before, once.
     """
 
     def __init__(
         self,
         regressor: Any,
         features: Callable[[np.ndarray, np.ndarray], np.ndarray],
-        voxels: int | None = None,
-        seed: int = 1,
+        voxels: int,
+        seed: int,
+        prepare: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> None:
         self.regressor, self.features, self.voxels, self.seed = regressor, features, voxels, seed
+        self.prepare = prepare or (lambda volumes: volumes)
 
     def fit(self, people: VolumeSet, inputs: Sequence[int], output: int, mask: np.ndarray) -> VoxelRegression:
         """Learn from people who have the inputs and the output.
@@ -217,14 +241,15 @@ class VoxelRegression:
             Brain mask, shape (x, y, z).
         """
         inside = np.argwhere(mask)
-        each = len(inside) if self.voxels is None else min(len(inside), -(-self.voxels // len(people)))
         generator = np.random.default_rng(self.seed)
+        members = np.sort(generator.permutation(len(people))[:MOST_PEOPLE])
+        each = min(len(inside), -(-self.voxels // len(members)))
         features, targets = [], []
-        for index in range(len(people)):
-            volumes = people[index]
+        for index in members:
+            volumes = people[int(index)]
             chosen = inside[np.sort(generator.permutation(len(inside))[:each])]
             given = np.stack([in_units_of_mean(volumes[i]) for i in inputs])
-            features.append(self.features(given, chosen))
+            features.append(self.features(self.prepare(given), chosen))
             targets.append(intensities(in_units_of_mean(volumes[output])[None], chosen)[:, 0])
         with warnings.catch_warnings():
             # A network that uses all its epochs is no failure: the limit is ours.
@@ -236,7 +261,7 @@ class VoxelRegression:
     def predict(self, volumes: np.ndarray) -> np.ndarray:
         """Return the output (x, y, z) of inputs (channels, x, y, z), all in units of their means; 0 outside the mask."""
         result = np.zeros(self.mask_.shape, np.float32)
-        inside = np.argwhere(self.mask_)
+        inside, volumes = np.argwhere(self.mask_), self.prepare(volumes)
         for start in range(0, len(inside), VOXELS_AT_ONCE):
             some = inside[start : start + VOXELS_AT_ONCE]
             result[tuple(some.T)] = self.regressor.predict(self.features(volumes, some))
@@ -273,7 +298,7 @@ def build_baseline(name: str, settings: Mapping[str, Any], seed: int, threads: i
     threads
         For the random forest.
     """
-    if name == "mean_image":
+    if name == MEAN_IMAGE:
         return MeanImage()
     if name == "linear_regression":
         from sklearn.linear_model import LinearRegression
@@ -286,7 +311,7 @@ def build_baseline(name: str, settings: Mapping[str, Any], seed: int, threads: i
         forest = RandomForestRegressor(
             settings["trees"], max_features=1 / 3, min_samples_leaf=5, random_state=seed, n_jobs=threads
         )
-        return VoxelRegression(forest, multiscale_patches, settings["voxels"], seed)
+        return VoxelRegression(forest, multiscale_patches, settings["voxels"], seed, smoothed_copies)
     if name == "position_mlp":
         from sklearn.neural_network import MLPRegressor
         from sklearn.pipeline import make_pipeline
@@ -390,18 +415,24 @@ def evaluate_synthesis(
     """
     names, plane = test_people.modalities, model.options["plane"]
     lesions = [] if model.options["mask_input"] is None else [names.index(model.options["mask_input"])]
-    rows = []
+    rows: list[dict[str, Any]] = []
+    means: dict[tuple[str, ...], Any] = {}  # the mean image does not depend on the inputs
     for subset, output in tasks(model, settings["all_subsets_up_to"]):
         inputs, target = [names.index(name) for name in subset], names.index(output)
         tested = _who_has(test_people, [*inputs, target])
         if not len(tested):
             continue
         learned = training_people.subset(_who_has(training_people, [*inputs, target]).tolist())
-        baselines = {
-            name: build_baseline(name, settings, seed, threads).fit(learned, inputs, target, mask)
-            for name in settings["baselines"]
-            if len(learned)
-        }
+        baselines = {}
+        for name in settings["baselines"] if len(learned) else []:
+            key = (output, *learned.subjects)
+            if name == MEAN_IMAGE and key in means:
+                baselines[name] = means[key]
+                continue
+            baselines[name] = build_baseline(name, settings, seed, threads)
+            baselines[name].fit(learned, inputs, target, mask)
+            if name == MEAN_IMAGE:
+                means[key] = baselines[name]
         for index in tested:
             volumes = test_people[int(index)]
             real = in_units_of_mean(volumes[target])
