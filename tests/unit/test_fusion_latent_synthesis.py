@@ -484,7 +484,7 @@ def test_an_added_decoder_learns_and_leaves_all_else_as_it_was(tmp_path, people,
     model, _ = load_bundle(bundle)
     volumes = np.stack([people[i] for i in range(12, 16)])
     before, codes, weights = model.reconstruct(volumes), model.encode(volumes), model.weights()
-    history = model.add_decoder("t2", people, training(epochs=30, learning_rate=5e-3), Machine())
+    history = model.add_decoder("t2", people, training(epochs=25, learning_rate=5e-3), Machine())
     after = model.weights()
     assert {name.split(".")[1] for name in after.keys() - weights.keys()} == {"1"}
     kept = {name: values for name, values in weights.items() if name != "scale"}
