@@ -53,6 +53,8 @@ COMMANDS = {
     "baselines": "neurostrata.fusion.commands:baselines",
     "predict": "neurostrata.prediction.commands:predict",
     "summarise-experiment": "neurostrata.fusion.commands:summarise_experiment",
+    "synthesise": "neurostrata.fusion.synthesis_commands:synthesise",
+    "summarise-synthesis": "neurostrata.fusion.synthesis_commands:summarise_synthesis",
     "factor-phenotypes": "neurostrata.phenotypes.commands:factor_phenotypes",
     "cluster": "neurostrata.strata.commands:cluster",
     "project": "neurostrata.strata.commands:project",

@@ -32,6 +32,8 @@ VERSIONS = {
     "baselines": 1,
     "predict": 1,
     "summarise_experiment": 1,
+    "synthesise": 1,
+    "summarise_synthesis": 1,
     "factor_phenotypes": 1,
     "cluster": 1,
     "project": 1,

@@ -59,11 +59,12 @@ class NetworkModel(FusionModel):
         torch.set_num_threads(machine.threads)
         self.network.to(machine.device).eval()
 
-    def _apply(self, method: str, volumes: np.ndarray) -> np.ndarray:
+    def _apply(self, method: str, volumes: np.ndarray, **arguments: Any) -> np.ndarray:
         device = next(self.network.parameters()).device
         self.network.eval()
         with torch.inference_mode():
-            result = getattr(self.network, method)(torch.from_numpy(np.ascontiguousarray(volumes)).to(device))
+            tensor = torch.from_numpy(np.ascontiguousarray(volumes)).to(device)
+            result = getattr(self.network, method)(tensor, **arguments)
         return np.asarray(result.float().cpu())
 
     def encode(self, volumes: np.ndarray) -> np.ndarray:

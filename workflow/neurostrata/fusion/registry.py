@@ -15,6 +15,7 @@ MODELS = {
     "residual_autoencoder": "neurostrata.fusion.residual_autoencoder:ResidualAutoencoder",
     "shared_vae": "neurostrata.fusion.shared_vae:SharedVAE",
     "siamese_attention": "neurostrata.fusion.siamese_attention:SiameseAttention",
+    "latent_synthesis": "neurostrata.fusion.latent_synthesis:LatentSynthesis",
     "pca": "neurostrata.fusion.pca:PrincipalComponents",
 }
 
