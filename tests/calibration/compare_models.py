@@ -23,8 +23,13 @@ import pandas as pd
 CODE = 32
 #: Name in the table -> model, options, epochs (early stopping may end sooner), batch size.
 MODELS: dict[str, tuple[str, dict[str, Any], int, int]] = {
-    "residual_autoencoder": ("residual_autoencoder", {"code_size": CODE, "modality_dropout": 0.0}, 150, 4),
-    "residual_autoencoder, modality dropout 0.2": ("residual_autoencoder", {"code_size": CODE}, 150, 4),
+    "residual_autoencoder": ("residual_autoencoder", {"code_size": CODE}, 150, 4),
+    "residual_autoencoder, linear: false": (
+        "residual_autoencoder",
+        {"code_size": CODE, "linear": False},
+        150,
+        4,
+    ),
     "separable_autoencoder": ("separable_autoencoder", {"skip_connections": False}, 60, 4),
     "shared_vae": ("shared_vae", {"latent_size": CODE // 2, "channels": [32, 64, 128, 256]}, 100, 4),
     "pca": ("pca", {"max_components": CODE}, 1, 4),

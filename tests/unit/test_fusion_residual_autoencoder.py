@@ -12,6 +12,7 @@ from neurostrata.fusion.data import VolumeSet, open_volumes
 from neurostrata.fusion.interface import TrainingSettings
 from neurostrata.fusion.machine import Machine
 from neurostrata.fusion.registry import build_model
+from neurostrata.fusion.smooth_components import Prior, smooth_components
 from neurostrata.fusion.training import hold_out
 
 SIDE = 16
@@ -69,7 +70,7 @@ def test_it_decodes_unseen_people_better_than_their_mean_and_finds_the_planted_m
 
 
 def test_it_stops_early_with_the_best_weights(people):
-    model = build(patience=3)
+    model = build(patience=3, linear=False)
     history = fit(model, people, epochs=200, learning_rate=2e-2)
     best = history["validation_loss"].idxmin()
     assert len(history) == best + 1 + 3 < 200
@@ -79,6 +80,42 @@ def test_it_stops_early_with_the_best_weights(people):
     with torch.no_grad():
         error = float(model.network.losses(volumes).mean())
     assert error == pytest.approx(history["validation_loss"][best], rel=1e-4)
+
+
+def test_without_anything_to_learn_it_is_the_components_of_all_training_people(people):
+    """A step size of nothing: the held-out people are best decoded by what training starts from."""
+    model = build(patience=2)
+    history = fit(model, people, epochs=50, learning_rate=1e-12)
+    assert history["best_epoch"].iloc[-1] == 0
+    assert len(history) <= 4
+    rows = np.stack([people[i][:, MASK] for i in range(24)])
+    rows -= rows.mean(axis=0)
+    rows /= np.sqrt((rows**2).mean(axis=(0, 2)))[None, :, None]
+    prior = Prior(*(history[f"prior_{key}"].iloc[0] for key in ("weight", "width", "mirror")))
+    components, _ = smooth_components(rows, MASK, 3, prior, 1)
+    volumes = np.stack([people[i] for i in range(24)])
+    scores = rows.reshape(24, -1) @ components.T
+    np.testing.assert_allclose(model.encode(volumes), scores, atol=2e-2)
+    decoded = model.reconstruct(volumes)[:, :, MASK]
+    spread = np.sqrt(((volumes - people.mean())[:, :, MASK] ** 2).mean(axis=(0, 2)))
+    wanted = people.mean()[:, MASK] + (scores @ components).reshape(24, 2, -1) * spread[:, None]
+    np.testing.assert_allclose(decoded, wanted.clip(0, 1), atol=2e-3)
+
+
+def test_codes_of_the_incomplete_are_the_expected_ones(people):
+    """Both modalities show both modes: with one of them the code is nearly what it is with both."""
+    model = build(patience=1)
+    fit(model, people.subset(range(18)), epochs=2, learning_rate=1e-12)
+    volumes = np.stack([people[i] for i in range(18, 24)])
+    lacking = volumes.copy()
+    lacking[:, 1] = np.nan
+    full, guessed = model.encode(volumes), model.encode(lacking)
+    leading = np.argsort(full.std(axis=0))[::-1][:2]
+    for number in leading:
+        assert np.corrcoef(full[:, number], guessed[:, number])[0, 1] > 0.85
+        assert np.polyfit(full[:, number], guessed[:, number], 1)[0] == pytest.approx(1, abs=0.35)
+    mixed = np.stack([volumes[0], lacking[1]])
+    np.testing.assert_allclose(model.encode(mixed), [full[0], guessed[1]], rtol=1e-4, atol=1e-4)
 
 
 def test_few_people_all_train(people):

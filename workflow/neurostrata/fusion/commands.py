@@ -160,6 +160,7 @@ def train(
         "loss": "Mean training loss over the modalities",
         **{f"loss_{name}": f"Training loss of {name}" for name in people.modalities},
         "validation_loss": "Loss over held-out training people, which decides when to stop",
+        "best_epoch": "Epoch whose weights were kept; 0: those that training started from",
         "seconds": "Wall time of the epoch, or of the whole network",
         "components": "Principal components kept",
         "explained_variance": "Their share of the training people's variance",

@@ -19,8 +19,11 @@ import numpy as np
 from scipy import ndimage
 
 #: Weights of the prior and widths (FWHM, voxels of a grid of 32) that are tried.
-WEIGHTS = (0.5, 0.8, 0.9, 0.95, 0.97)
-WIDTHS = (2.0, 4.0, 6.0)
+WEIGHTS = (0.5, 0.8, 0.9, 0.97)
+WIDTHS = (2.0, 4.0, 6.0, 9.0)
+#: Of the priors that decode at least this share of what the best one does the weakest is taken: the more the
+#: prior weighs, the less do components show what is particular to these people.
+AS_GOOD = 0.95
 #: Folds that choose between them.
 FOLDS = 3
 #: The choice is made on a grid with sides of about so many voxels.
@@ -180,9 +183,9 @@ def _coarse(rows: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray,
 def choose_prior(
     rows: np.ndarray, mask: np.ndarray, number: int, seed: int
 ) -> tuple[Prior, list[dict[str, float]]]:
-    """Choose the prior by cross-validation: the least of it that decodes held-out people as well as the best.
+    """Choose the prior by cross-validation: the weakest that decodes held-out people about as well as the best.
 
-    "As well": the mean over people of the error's difference is within one standard error.
+    See :data:`AS_GOOD`.
 
     Parameters
     ----------
@@ -219,21 +222,18 @@ def choose_prior(
             start, _ = smooth_components(learning - mean, inside, number, candidate, seed, start)
             scores = tested @ start.T
             errors[position, folds == fold] = usual[folds == fold] - (scores**2).sum(axis=1)
-    mean_errors = errors.mean(axis=1)
-    best = int(np.argmin(mean_errors))
-    behind = errors - errors[best]
-    allowed = behind.mean(axis=1) <= behind.std(axis=1, ddof=1) / np.sqrt(len(coarse))
-    allowed[best] = True
-    chosen = min(
-        (c for c, good in zip(candidates, allowed) if good), key=lambda c: (c.weight, c.width, c.mirror)
-    )
+    decoded = 1 - errors.mean(axis=1) / usual.mean()
+    good = [
+        (c.weight, -share, c) for c, share in zip(candidates, decoded) if share >= AS_GOOD * decoded.max()
+    ]
+    chosen = min(good, key=lambda entry: entry[:2])[2] if decoded.max() > 0 else candidates[0]
     tried = [
         {
             "weight": c.weight,
             "width": c.width * block,
             "mirror": float(c.mirror),
-            "decoded": float(1 - e / usual.mean()),
+            "decoded": float(share),
         }
-        for c, e in zip(candidates, mean_errors)
+        for c, share in zip(candidates, decoded)
     ]
     return Prior(chosen.weight, chosen.width * block, chosen.mirror), tried

@@ -156,6 +156,8 @@ class TrainingModule(lightning.LightningModule):
 class BestWeights(Callback):
     """Keep the weights with the least error on held-out people, and stop when they get no better.
 
+    The weights before the first step count too (epoch 0).
+
     Parameters
     ----------
     held_out
@@ -192,14 +194,23 @@ class BestWeights(Callback):
         network.train()
         return total / len(self.held_out)
 
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Measure the weights that training starts from."""
+        if not self.weights:  # a resumed run has them
+            self.keep(pl_module, 0)
+
+    def keep(self, pl_module: Any, epoch: int) -> float:
+        """Measure the weights and keep them if they are the best so far; return their error."""
+        error = self.error(pl_module.network, pl_module.device)
+        if error < self.best or not self.weights:
+            self.best, self.best_epoch = error, epoch
+            self.weights = {k: v.detach().cpu().clone() for k, v in pl_module.network.state_dict().items()}
+        return error
+
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Measure, keep, and perhaps stop."""
         module: Any = pl_module
-        error = self.error(module.network, pl_module.device)
-        module.validation_loss = error
-        if error < self.best:
-            self.best, self.best_epoch = error, trainer.current_epoch + 1
-            self.weights = {k: v.detach().cpu().clone() for k, v in module.network.state_dict().items()}
+        module.validation_loss = self.keep(module, trainer.current_epoch + 1)
         if trainer.current_epoch + 1 - self.best_epoch >= self.patience:
             trainer.should_stop = True
 
@@ -477,4 +488,6 @@ def train_network(
     if checkpoints is not None:
         shutil.rmtree(checkpoints, ignore_errors=True)
     history = pd.DataFrame(module.history)
+    if best is not None:
+        history["best_epoch"] = best.best_epoch
     return history.rename(columns={f"loss_{i}": f"loss_{name}" for i, name in enumerate(model.modalities)})
