@@ -104,16 +104,15 @@ def test_without_anything_to_learn_it_is_the_components_of_all_training_people(p
 
 def test_codes_of_the_incomplete_are_the_expected_ones(people):
     """Both modalities show both modes: with one of them the code is nearly what it is with both."""
-    model = build(patience=1)
-    fit(model, people.subset(range(18)), epochs=2, learning_rate=1e-12)
-    volumes = np.stack([people[i] for i in range(18, 24)])
+    model = build(code_size=2)
+    fit(model, people.subset(range(9)), epochs=1, learning_rate=1e-12)  # so few: no prior
+    volumes = np.stack([people[i] for i in range(9, 24)])
     lacking = volumes.copy()
     lacking[:, 1] = np.nan
     full, guessed = model.encode(volumes), model.encode(lacking)
-    leading = np.argsort(full.std(axis=0))[::-1][:2]
-    for number in leading:
-        assert np.corrcoef(full[:, number], guessed[:, number])[0, 1] > 0.85
-        assert np.polyfit(full[:, number], guessed[:, number], 1)[0] == pytest.approx(1, abs=0.35)
+    for number in range(2):
+        assert np.corrcoef(full[:, number], guessed[:, number])[0, 1] > 0.95
+        assert np.polyfit(full[:, number], guessed[:, number], 1)[0] == pytest.approx(1, abs=0.25)
     mixed = np.stack([volumes[0], lacking[1]])
     np.testing.assert_allclose(model.encode(mixed), [full[0], guessed[1]], rtol=1e-4, atol=1e-4)
 
