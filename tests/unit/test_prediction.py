@@ -177,6 +177,8 @@ def test_the_stage_writes_both_tables(tmp_path):
         tables=[tmp_path / "phenotypes.tsv"],
         output=tmp_path / "predictions.tsv",
         summary=tmp_path / "scores.tsv",
+        classification=tmp_path / "classification.tsv",
+        roc=tmp_path / "roc.tsv",
         settings={
             "prediction": ["age"],
             "label": {"column": "diagnosis", "classes": ["control", "patient"]},
@@ -193,5 +195,13 @@ def test_the_stage_writes_both_tables(tmp_path):
     assert scores.loc[("embedding", "diagnosis"), "value"] > 0.85
     assert scores.loc[("pca_stacked", "diagnosis"), "value"] < 0.75
     assert scores.loc[("classifier", "diagnosis"), "value"] == pytest.approx(1)
+    measures = read_table(tmp_path / "classification.tsv").set_index(["features", "target", "measure"])
+    assert set(measures.index.get_level_values("target")) == {"diagnosis"}
+    assert measures.loc[("classifier", "diagnosis", "auc"), "mean"] == pytest.approx(1)
+    assert measures.loc[("classifier", "diagnosis", "balanced_accuracy"), "mean"] == pytest.approx(1)
+    assert measures.loc[("embedding", "diagnosis", "balanced_accuracy"), "mean"] > 0.65
+    curves = read_table(tmp_path / "roc.tsv", text=("fold",))
+    mean = curves[(curves["features"] == "classifier") & (curves["fold"] == "mean")]
+    assert mean["true_positive_rate"].iloc[1:].min() == 1
     predictions = read_table(tmp_path / "predictions.tsv")
     assert len(predictions) == 120 * 5

@@ -50,6 +50,7 @@ COMMANDS = {
     "embed": "neurostrata.fusion.commands:embed",
     "evaluate": "neurostrata.fusion.commands:evaluate",
     "robustness": "neurostrata.fusion.commands:robustness",
+    "relevance": "neurostrata.fusion.siamese_commands:relevance",
     "baselines": "neurostrata.fusion.commands:baselines",
     "predict": "neurostrata.prediction.commands:predict",
     "summarise-experiment": "neurostrata.fusion.commands:summarise_experiment",

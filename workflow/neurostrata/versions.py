@@ -29,6 +29,7 @@ VERSIONS = {
     "embed": 1,
     "evaluate": 1,
     "robustness": 1,
+    "relevance": 1,
     "baselines": 1,
     "predict": 1,
     "summarise_experiment": 1,

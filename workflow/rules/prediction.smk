@@ -60,6 +60,8 @@ rule predict:
             subcategory="{experiment}",
             labels={"table": "Prediction"},
         ),
+        classification="<results>/experiments/{experiment}/classification.tsv",
+        roc="<results>/experiments/{experiment}/roc.tsv",
     log:
         "<logs>/predict/{experiment}.log",
     benchmark:
@@ -76,6 +78,38 @@ rule predict:
         "python -m neurostrata predict --embeddings {input.embeddings:q} --baselines {input.baselines:q}"
         " --people {input.people:q} --tables {input.tables:q} --scores {input.scores:q}"
         " --output {output.predictions:q} --summary {output.summary:q}"
+        " --classification {output.classification:q} --roc {output.roc:q}"
+        " --settings {params.settings:q} > {log:q} 2>&1"
+
+
+rule relevance:
+    """Say which regions and modalities count for each test person of a fold, and for the classifier."""
+    input:
+        model=rules.train.output.model,
+        volumes=arrays,
+        splits=rules.split.output,
+        limits=rules.train.output.limits,
+    output:
+        people="<results>/experiments/{experiment}/fold-{fold}/relevance.tsv",
+        weights="<results>/experiments/{experiment}/fold-{fold}/attention_weights.tsv",
+    log:
+        "<logs>/relevance/{experiment}/{fold}.log",
+    benchmark:
+        "<benchmarks>/relevance/{experiment}/{fold}.tsv"
+    conda:
+        "../../envs/fusion.yaml"
+    threads: 4
+    resources:
+        mem_mb=gigabytes(8),
+        runtime=minutes(120),
+        gpu=1,
+    params:
+        settings=experiment_settings("relevance", *MODEL_KEYS),
+    shell:
+        "python -m neurostrata relevance --model {input.model:q} --volumes {input.volumes:q}"
+        " --splits {input.splits:q} --limits {input.limits:q} --fold {wildcards.fold}"
+        " --output {output.people:q} --weights {output.weights:q} --threads {threads}"
+        " --gpus {resources.gpu} --memory-mb {resources.mem_mb}"
         " --settings {params.settings:q} > {log:q} 2>&1"
 
 
@@ -85,8 +119,13 @@ PREDICTED = [
     if e["analyses"]["prediction"] or e["label"]
 ]
 HIDDEN = [e["name"] for e in CONFIG["experiments"] if e["analyses"]["robustness"]]
-PREDICTION_OUTPUTS = expand(rules.predict.output, experiment=PREDICTED) + [
-    path
-    for name in HIDDEN
-    for path in expand(rules.robustness.output, experiment=name, fold=folds(name))
-]
+REGIONAL = [name for name in EXPERIMENTS if capability(name, "regions")]
+SYNTHETIC = [name for name in EXPERIMENTS if capability(name, "synthesises")]
+
+
+PREDICTION_OUTPUTS = (
+    expand(rules.predict.output, experiment=PREDICTED)
+    + expand(rules.summarise_synthesis.output, experiment=SYNTHETIC)
+    + of_folds(rules.robustness.output, HIDDEN)
+    + of_folds(rules.relevance.output, REGIONAL)
+)

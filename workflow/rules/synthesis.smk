@@ -1,17 +1,6 @@
 """Synthesis of modalities from others: every subset of inputs, beside simpler methods."""
 
 
-def synthesis_settings(stage, *keys):
-    """Return a params function: the experiment's keys that a stage depends on, and the section `synthesis`."""
-
-    def chosen(wildcards):
-        experiment = STUDY.experiments[wildcards.experiment]
-        values = {key: experiment[key] for key in ("name", *keys)}
-        return settings(stage, experiment=values, synthesis=CONFIG["synthesis"])
-
-    return chosen
-
-
 rule synthesise:
     """Measure how well a fold's test people's modalities are synthesised from every subset of inputs."""
     input:

@@ -164,6 +164,18 @@ def arrays(wildcards):
     return expand(rules.normalise.output.array, modality=modalities)
 
 
+def synthesis_settings(stage, *keys):
+    """Return a params function: the experiment's keys that a stage depends on, and the section `synthesis`."""
+
+    def chosen(wildcards):
+        experiment = STUDY.experiments[wildcards.experiment]
+        values = {key: experiment[key] for key in ("name", *keys)}
+        values |= {k: experiment[k] for k in special_keys(experiment)}
+        return settings(stage, experiment=values, synthesis=CONFIG["synthesis"])
+
+    return chosen
+
+
 def prediction_settings(wildcards):
     """What predictions depend on: the targets and, where they are named, the phenotype tables' id column."""
     experiment = STUDY.experiments[wildcards.experiment]
@@ -195,6 +207,11 @@ def reconstruction_folds(experiment):
     if not wanted or not capability(experiment, "reconstructs", True):
         return []
     return folds(experiment)
+
+
+def of_folds(output, experiments):
+    """Return a rule's outputs for every fold of the experiments."""
+    return [p for e in experiments for p in expand(output, experiment=e, fold=folds(e))]
 
 
 def folds(experiment):

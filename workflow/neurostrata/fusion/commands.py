@@ -21,66 +21,14 @@ from neurostrata.core.files import (
 )
 from neurostrata.core.tables import read_table, write_table
 from neurostrata.fusion.data import (
-    ModalityVolumes,
-    VolumeSet,
     fold_limits,
     open_volumes,
     read_labels,
     read_mask,
 )
-from neurostrata.fusion.interface import FusionModel, TrainingSettings
 from neurostrata.fusion.machine import Machine
 from neurostrata.fusion.splits import make_splits, people_of
-
-
-def _read_splits(path: Path) -> pd.DataFrame:
-    return read_table(path, text=("subject", "fold", "role"))
-
-
-def _training(settings: dict[str, Any]) -> TrainingSettings:
-    override = settings["experiment"].get("training", {})
-    return TrainingSettings.resolve(settings["training"], override, settings["seed"])
-
-
-def _people(
-    opened: list[ModalityVolumes],
-    subjects: list[str],
-    scaling: dict[str, dict[str, float]],
-    settings: dict[str, Any],
-    labels: Path | None = None,
-    regions: Path | None = None,
-) -> VolumeSet:
-    """Return the volumes of people as the experiment wants them: who may lack what, with which classes."""
-    experiment = settings["experiment"]
-    classes = None
-    if experiment.get("label") and labels is not None:
-        column = experiment["label"]["column"]
-        table = read_table(labels, text=("subject", column))
-        classes = dict(zip(table["subject"], table[column]))
-    numbers = None
-    if regions is not None:
-        numbers = read_labels(regions, opened[0].array.shape[1:], opened[0].info["affine"])
-    incomplete = experiment.get("missing") == "include"
-    return VolumeSet(opened, subjects, scaling, incomplete, classes, numbers)
-
-
-def _load_model(folder: Path, volumes: list[ModalityVolumes]) -> FusionModel:
-    """Read a bundle and see that it was trained on such volumes."""
-    from neurostrata.fusion.bundle import load_bundle
-
-    model, description = load_bundle(folder)
-    names = [volume.name for volume in volumes]
-    if model.modalities != names:
-        raise UserError(
-            f"{folder}: was trained on {', '.join(model.modalities)}, given are {', '.join(names)}"
-        )
-    if model.shape != tuple(volumes[0].array.shape[1:]):
-        raise UserError(
-            f"{folder}: was trained on a grid of {model.shape}, given is {volumes[0].array.shape[1:]}"
-        )
-    if not np.allclose(description["grid"]["affine"], volumes[0].info["affine"], atol=1e-3):
-        raise UserError(f"{folder}: was trained on another grid in space (affines differ)")
-    return model
+from neurostrata.fusion.stage import load_model, read_splits, study_people, training_settings
 
 
 def split(*, subjects: Path, output: Path, settings: dict[str, Any]) -> None:
@@ -135,13 +83,15 @@ def train(
     experiment = settings["experiment"]
     opened = open_volumes(volumes, experiment["modalities"])
     brain = read_mask(mask, opened[0].array.shape[1:], opened[0].info["affine"])
-    training_people = people_of(_read_splits(splits), fold, "train")
+    training_people = people_of(read_splits(splits), fold, "train")
     scaling = fold_limits(opened, brain, training_people, experiment["limits"])
-    people = _people(opened, training_people, scaling, settings, labels, regions)
+    people = study_people(opened, training_people, scaling, settings, labels, regions)
     network = build_model(
         experiment["model"], experiment["options"], people.modalities, people.shape, settings["seed"]
     )
-    progress = network.fit(people, brain, _training(settings), Machine(threads, gpus, memory_mb), checkpoints)
+    progress = network.fit(
+        people, brain, training_settings(settings), Machine(threads, gpus, memory_mb), checkpoints
+    )
     write_json(
         limits,
         {
@@ -203,11 +153,11 @@ def embed(
     from neurostrata.fusion.evaluate import chunks
 
     opened = open_volumes(volumes, settings["experiment"]["modalities"])
-    network = _load_model(model, opened)
+    network = load_model(model, opened)
     network.prepare(Machine(threads, gpus, memory_mb))
-    table = _read_splits(splits)
+    table = read_splits(splits)
     members = people_of(table, fold)
-    people = _people(opened, members, read_json(limits)["limits"], settings)
+    people = study_people(opened, members, read_json(limits)["limits"], settings)
     codes = np.concatenate([network.encode(batch) for _, batch in chunks(people)])
     if not np.isfinite(codes).all():
         raise UserError(f"{model}: the codes are not finite; train the model again (fold {fold})")
@@ -223,6 +173,9 @@ def embed(
         further["missing"] = "Modalities that the person lacks; the code is guessed from the others"
     if network.supervised:
         predicted = np.concatenate([network.predict(batch) for _, batch in chunks(people)])
+        classes = settings["experiment"]["label"]["classes"]
+        if classes[1] < classes[0]:  # models speak for the class that sorts last
+            predicted = 1 - predicted
         frame.insert(frame.columns.get_loc(names[0]), "probability", predicted)
         further["probability"] = f"Of the class {settings['experiment']['label']['classes'][1]}"
     write_table(
@@ -266,17 +219,17 @@ def evaluate(
 
     opened = open_volumes(volumes, settings["experiment"]["modalities"])
     brain = read_mask(mask, opened[0].array.shape[1:], opened[0].info["affine"])
-    network = _load_model(model, opened)
+    network = load_model(model, opened)
     network.prepare(Machine(threads, gpus, memory_mb))
-    table, scaling = _read_splits(splits), read_json(limits)["limits"]
+    table, scaling = read_splits(splits), read_json(limits)["limits"]
     tested = people_of(table, fold, "test")
     if not tested:
         raise UserError(f"{splits}: fold '{fold}' has no test people, there is nothing to evaluate")
-    training_people = _people(opened, people_of(table, fold, "train"), scaling, settings)
-    test_people = _people(opened, tested, scaling, settings)
+    training_people = study_people(opened, people_of(table, fold, "train"), scaling, settings)
+    test_people = study_people(opened, tested, scaling, settings)
     pairs = block_pairs(brain, seed=settings["seed"])
     methods = decoders(
-        network, training_people, brain, _training(settings), Machine(threads, gpus, memory_mb)
+        network, training_people, brain, training_settings(settings), Machine(threads, gpus, memory_mb)
     )
     frame = evaluate_people(methods, test_people, brain, pairs, fold)
     with atomic_path(examples) as temporary:
@@ -314,17 +267,17 @@ def robustness(
     opened = open_volumes(volumes, settings["experiment"]["modalities"])
     brain = read_mask(mask, opened[0].array.shape[1:], opened[0].info["affine"])
     machine = Machine(threads, gpus, memory_mb)
-    network = _load_model(model, opened)
+    network = load_model(model, opened)
     network.prepare(machine)
-    table, scaling = _read_splits(splits), read_json(limits)["limits"]
-    training_people = _people(opened, people_of(table, fold, "train"), scaling, settings)
-    test_people = _people(opened, people_of(table, fold, "test"), scaling, settings)
+    table, scaling = read_splits(splits), read_json(limits)["limits"]
+    training_people = study_people(opened, people_of(table, fold, "train"), scaling, settings)
+    test_people = study_people(opened, people_of(table, fold, "test"), scaling, settings)
     models = {network.name: network}
     if network.name != PrincipalComponents.name:
         baseline = PrincipalComponents(
             {"max_components": network.code_size}, network.modalities, network.shape, network.seed
         )
-        baseline.fit(training_people, brain, _training(settings), machine)
+        baseline.fit(training_people, brain, training_settings(settings), machine)
         models[baseline.name] = baseline
     frame = hide_each(models, training_people.mean(), test_people, brain, fold)
     write_table(
@@ -356,9 +309,9 @@ def baselines(
     opened = open_volumes(volumes, settings["experiment"]["modalities"])
     brain = read_mask(mask, opened[0].array.shape[1:], opened[0].info["affine"])
     numbers = read_labels(regions, brain.shape, opened[0].info["affine"])
-    table, scaling = _read_splits(splits), read_json(limits)["limits"]
-    training_people = _people(opened, people_of(table, fold, "train"), scaling, settings)
-    everybody = _people(opened, people_of(table, fold), scaling, settings)
+    table, scaling = read_splits(splits), read_json(limits)["limits"]
+    training_people = study_people(opened, people_of(table, fold, "train"), scaling, settings)
+    everybody = study_people(opened, people_of(table, fold), scaling, settings)
     roles = table[table["fold"] == fold].set_index("subject")["role"]
     with atomic_directory(output) as folder:
         for name, codes in baseline_codes(

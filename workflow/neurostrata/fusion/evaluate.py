@@ -106,8 +106,9 @@ def evaluate_people(
             decoded = decode(real)
             for person, subject in enumerate(subjects):
                 for position, modality in enumerate(test_people.modalities):
-                    if np.isnan(real[person, position, 0, 0, 0]):
-                        continue  # the person lacks it: there is nothing to compare with
+                    images = real[person, position], decoded[person, position]
+                    if any(np.isnan(image[0, 0, 0]) for image in images):
+                        continue  # the person lacks it, or the method does not decode it
                     values = measure(real[person, position], decoded[person, position], mask, pairs)
                     rows.append(
                         {"subject": subject, "fold": fold, "method": method, "modality": modality, **values}
@@ -147,7 +148,8 @@ def example_slices(
     complete = np.flatnonzero(test_people.present().all(axis=1))
     chosen = (complete if len(complete) else np.arange(len(test_people)))[:number].tolist()
     real = np.stack([test_people[i] for i in chosen])
-    decoded = model.reconstruct(real)
+    decoded = np.nan_to_num(model.reconstruct(real))
+    real = np.nan_to_num(real)
 
     def slices(images: np.ndarray) -> np.ndarray:
         return np.stack([[middle_slices(image, centre) for image in person] for person in images])

@@ -11,10 +11,10 @@ import pandas as pd
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import atomic_path, read_json, settings_record
 from neurostrata.core.tables import read_table, write_table
-from neurostrata.fusion.commands import _load_model, _read_splits
 from neurostrata.fusion.data import VolumeSet, open_volumes, read_mask
 from neurostrata.fusion.machine import Machine
 from neurostrata.fusion.splits import people_of
+from neurostrata.fusion.stage import load_model, read_splits
 
 
 def synthesise(
@@ -41,11 +41,11 @@ def synthesise(
 
     opened = open_volumes(volumes, settings["experiment"]["modalities"])
     brain = read_mask(mask, opened[0].array.shape[1:], opened[0].info["affine"])
-    network = _load_model(model, opened)
+    network = load_model(model, opened)
     if not isinstance(network, LatentSynthesis):
         raise UserError(f"{model}: '{network.name}' does not synthesise; only latent_synthesis does")
     network.prepare(Machine(threads, gpus, memory_mb))
-    table, scaling = _read_splits(splits), read_json(limits)["limits"]
+    table, scaling = read_splits(splits), read_json(limits)["limits"]
     tested = people_of(table, fold, "test")
     if not tested:
         raise UserError(f"{splits}: fold '{fold}' has no test people, there is nothing to synthesise")

@@ -32,6 +32,8 @@ def predict(
     scores: Path | None = None,
     output: Path,
     summary: Path,
+    classification: Path,
+    roc: Path,
     settings: dict[str, Any],
 ) -> None:
     """Predict the experiment's targets for the test people of each fold, from its codes and the baselines'.
@@ -48,16 +50,20 @@ def predict(
         The phenotype tables.
     scores
         Phenotype factors.
-    output, summary
-        Tables to write: every prediction, and how good they are.
+    output, summary, classification, roc
+        Tables to write: every prediction, how good they are, and for targets of two classes the measures of
+        Arco 2023, Table 2, and the points of the ROC curves (Fig. 5).
     settings
         ``prediction`` (targets), ``label``, ``id_column``.
     """
     from neurostrata.prediction.crossfold import (
+        CLASSIFICATION_COLUMNS,
         PREDICTION_COLUMNS,
+        ROC_COLUMNS,
         SCORE_COLUMNS,
         fold_predictions,
         score_predictions,
+        two_class_tables,
     )
     from neurostrata.prediction.targets import as_target, gather_targets
 
@@ -126,4 +132,15 @@ def predict(
         SCORE_COLUMNS,
         Description="How well people whom the models have not seen are predicted.",
         **facts,
+    )
+    measures, curves = two_class_tables(predictions, targets)
+    write_table(
+        classification,
+        measures,
+        CLASSIFICATION_COLUMNS,
+        Description="How well two classes are told apart (Arco 2023, Table 2), mean and spread over folds.",
+        **facts,
+    )
+    write_table(
+        roc, curves, ROC_COLUMNS, Description="Points of the ROC curves (Arco 2023, Fig. 5).", **facts
     )

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from neurostrata.core.embeddings import Embeddings
+from neurostrata.fusion.classification import fold_measures, roc_points, summarise_folds
 from neurostrata.prediction.estimators import (
     area_under_curve,
     bootstrap_weights,
@@ -40,6 +41,23 @@ SCORE_COLUMNS = {
     "fold_sd": "Standard deviation over folds",
     "people": "People predicted",
     "folds": "Folds with a result",
+}
+CLASSIFICATION_COLUMNS = {
+    "features": PREDICTION_COLUMNS["features"],
+    "target": PREDICTION_COLUMNS["target"],
+    "measure": "balanced_accuracy, sensitivity, specificity, precision, f1 (at the classifier's own threshold) or auc",
+    "mean": "Mean over folds",
+    "sd": "Standard deviation over folds",
+    "folds": "Folds that have the measure",
+    "skipped": "Folds that do not (one class only, or nobody taken for positive)",
+}
+ROC_COLUMNS = {
+    "features": PREDICTION_COLUMNS["features"],
+    "target": PREDICTION_COLUMNS["target"],
+    "fold": "Fold; mean for their mean curve",
+    "false_positive_rate": "1 - specificity",
+    "true_positive_rate": "Sensitivity",
+    "threshold": "Score from which on people are taken for positive",
 }
 
 
@@ -173,3 +191,31 @@ def score_predictions(
             }
         )
     return pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
+
+
+def two_class_tables(
+    predictions: pd.DataFrame, targets: Sequence[Target]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the classification measures and ROC curves of targets with two classes.
+
+    Returns
+    -------
+    measures, curves : DataFrame
+        With the columns of :data:`CLASSIFICATION_COLUMNS` and :data:`ROC_COLUMNS`; empty without such targets.
+    """
+    pairs = {t.name for t in targets if t.kind == "classes" and t.values.nunique() == 2}
+    measures, curves = [], []
+    for (features, target), frame in predictions.groupby(["features", "target"], sort=False):
+        if target not in pairs:
+            continue
+        # "no" and "yes" sort as the classes' order
+        labels = frame["observed"].map({0.0: "no", 1.0: "yes"})
+        table = pd.DataFrame({"fold": frame["fold"], "label": labels, "score": frame["predicted"]})
+        threshold = 0.5 if features == "classifier" else 0.0  # a probability; a distance from the plane
+        own = {"features": features, "target": target}
+        measures.append(summarise_folds(fold_measures(table, threshold)).assign(**own))
+        curves.append(roc_points(table).assign(**own))
+    return tuple(
+        (pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(columns)))[list(columns)]
+        for parts, columns in ((measures, CLASSIFICATION_COLUMNS), (curves, ROC_COLUMNS))
+    )

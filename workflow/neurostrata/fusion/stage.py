@@ -1,0 +1,67 @@
+"""What the stages of fusion have in common: reading splits, people and models as an experiment wants them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from neurostrata.core.errors import UserError
+from neurostrata.core.tables import read_table
+from neurostrata.fusion.data import ModalityVolumes, VolumeSet, read_labels
+from neurostrata.fusion.interface import FusionModel, TrainingSettings
+
+
+def read_splits(path: Path) -> pd.DataFrame:
+    """Read who trains and who is tested in which fold."""
+    return read_table(path, text=("subject", "fold", "role"))
+
+
+def training_settings(settings: dict[str, Any]) -> TrainingSettings:
+    """Return how an experiment trains."""
+    override = settings["experiment"].get("training", {})
+    return TrainingSettings.resolve(settings["training"], override, settings["seed"])
+
+
+def study_people(
+    opened: list[ModalityVolumes],
+    subjects: list[str],
+    scaling: dict[str, dict[str, float]],
+    settings: dict[str, Any],
+    labels: Path | None = None,
+    regions: Path | None = None,
+) -> VolumeSet:
+    """Return the volumes of people as the experiment wants them: who may lack what, with which classes."""
+    experiment = settings["experiment"]
+    classes, families = None, None
+    if experiment.get("label") and labels is not None:
+        column = experiment["label"]["column"]
+        table = read_table(labels, text=("subject", "family", column))
+        classes = dict(zip(table["subject"], table[column]))
+        families = {s: f if isinstance(f, str) else None for s, f in zip(table["subject"], table["family"])}
+    numbers = None
+    if regions is not None:
+        numbers = read_labels(regions, opened[0].array.shape[1:], opened[0].info["affine"])
+    incomplete = experiment.get("missing") == "include"
+    return VolumeSet(opened, subjects, scaling, incomplete, classes, numbers, families)
+
+
+def load_model(folder: Path, volumes: list[ModalityVolumes]) -> FusionModel:
+    """Read a bundle and see that it was trained on such volumes."""
+    from neurostrata.fusion.bundle import load_bundle
+
+    model, description = load_bundle(folder)
+    names = [volume.name for volume in volumes]
+    if model.modalities != names:
+        raise UserError(
+            f"{folder}: was trained on {', '.join(model.modalities)}, given are {', '.join(names)}"
+        )
+    if model.shape != tuple(volumes[0].array.shape[1:]):
+        raise UserError(
+            f"{folder}: was trained on a grid of {model.shape}, given is {volumes[0].array.shape[1:]}"
+        )
+    if not np.allclose(description["grid"]["affine"], volumes[0].info["affine"], atol=1e-3):
+        raise UserError(f"{folder}: was trained on another grid in space (affines differ)")
+    return model
