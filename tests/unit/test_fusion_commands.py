@@ -281,11 +281,13 @@ def test_ready_experiments_are_valid():
 
     import yaml
 
-    from neurostrata.core.config import fill_defaults, load_schema, schema_problems
+    from neurostrata.core.config import check_config, fill_defaults, load_schema, schema_problems
 
     folder = Path(__file__).parents[2] / "config" / "experiments"
     files = sorted(folder.glob("*.yaml"))
-    assert [file.stem for file in files] == ["jac-fa", "jac-ndi", "t1-ndi", "table2"]
+    assert [file.stem for file in files] == [
+        "arco2023", "chartsias2018", "comparison", "geenjaar2021", "jac-fa", "jac-ndi", "t1-ndi", "table2"
+    ]  # fmt: skip
     schema = load_schema("experiments")
     for file in files:
         for experiment in yaml.safe_load(file.read_text())["experiments"]:
@@ -293,6 +295,10 @@ def test_ready_experiments_are_valid():
             filled = fill_defaults(experiment, schema)
             build_model(filled["model"], fill_defaults(filled["options"], load_schema("models/" + filled["model"])),
                         filled["modalities"], (32, 32, 32), 1)  # fmt: skip
+        whole = yaml.safe_load((folder.parent / "config.yaml").read_text()) | {"experiments": None}
+        own = yaml.safe_load(file.read_text())
+        modalities = {**whole["modalities"], **own.get("modalities", {})}
+        check_config({**whole, **own, "modalities": modalities})
     table = yaml.safe_load((folder / "table2.yaml").read_text())["experiments"]
     assert [e["modalities"] for e in table] == [
         ["ndi"],
