@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -33,9 +34,8 @@ def roc_figure(curves: pd.DataFrame, names: Mapping[str, str]) -> Figure:
                 style = {"color": BLUE, "lw": 2.2} if mean else {"color": GREY, "lw": 0.7, "alpha": 0.7}
                 axis.plot(curve["false_positive_rate"], curve["true_positive_rate"], **style)
             axis.plot([0, 1], [0, 1], color="#555555", lw=0.8, ls=":")
-            axis.set(
-                aspect="equal", title=names.get(kind, kind), xlabel="1 - specificity", ylabel="sensitivity"
-            )
+            axis.set(aspect="equal", xlabel="1 - specificity", ylabel="sensitivity")
+            axis.set_title(textwrap.fill(names.get(kind, kind), 20))
         for axis in axes[len(kinds) :]:
             axis.set_visible(False)
     return figure

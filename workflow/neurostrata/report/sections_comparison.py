@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ from neurostrata.report.blocks import (
     Section,
     Table,
     Text,
+    fixed,
     format_number,
     join_words,
     model_name,
@@ -36,10 +38,22 @@ BASELINES = {
 
 
 def _with_interval(row: pd.Series) -> str:
-    text = format_number(row["value"], 3)
+    if row["what"] == "cost":
+        return format_number(row["value"], 3)
+    decimals = fixed(2)
+    text = decimals(row["value"]) if np.isfinite(row["value"]) else "n/a"
     if np.isfinite(row["low"]) and np.isfinite(row["high"]):
-        text += f" [{format_number(row['low'], 3)}, {format_number(row['high'], 3)}]"
+        text += f" [{decimals(row['low'])}, {decimals(row['high'])}]"
     return text
+
+
+def baselines_once(frame: pd.DataFrame, groups: Mapping[str, list[str]]) -> pd.DataFrame:
+    """Leave out baselines that an earlier experiment of the same people, folds and value has shown already."""
+    first = {name: leader for leader, names in groups.items() for name in names}
+    own = (frame["method"] == frame["model"]) | frame["method"].isin(["embedding", "classifier"])
+    leader = frame["experiment"].map(lambda name: first.get(name, name))
+    keys = frame.assign(leader=leader)[["leader", "what", "of", "method", "value"]]
+    return frame[own | ~keys.duplicated()]
 
 
 def _table(frame: pd.DataFrame, title: str, caption: str, page: Page, best: str | None) -> Table | None:
@@ -87,7 +101,7 @@ def prediction_figure(frame: pd.DataFrame) -> Figure:
     from neurostrata.report.style import BLUE, GREY, figure_style
 
     targets = list(dict.fromkeys(frame["of"]))[:12]
-    across = min(3, len(targets))
+    across = min(2, len(targets))
     down = -(-len(targets) // across)
     longest = max((frame["of"] == target).sum() for target in targets)
     with figure_style():
@@ -117,14 +131,14 @@ def comparison_section(page: Page) -> Section:
     """Return the section; empty when there is nothing to put side by side."""
     section = Section("comparison", "The models side by side")
     frame = compare_experiments(page.study)
-    measured = frame[frame["what"] != "cost"]
-    if measured.empty:
+    if (frame["what"] == "cost").all():
         return section
     path = page.path.parent / "comparison.tsv"
     write_table(
         path, frame, COLUMNS, Description="What compares the experiments, each number from their tables."
     )
     groups = same_people_and_folds(page.study)
+    frame = baselines_once(frame, groups)
     together = [names for names in groups.values() if len(names) > 1]
     if together:
         words = "; ".join(join_words(names) for names in together)
@@ -144,7 +158,8 @@ def comparison_section(page: Page) -> Section:
             frame[frame["what"] == "decoded"],
             "Share of the differences between people that is decoded",
             "1 - squared error inside the mask over that of the mean training image, people whom the models have not seen; "
-            "0: no better than the mean image. 95% bootstrap intervals over people.",
+            "0: no better than the mean image. 95% bootstrap intervals over people. Baselines stand with the first experiment of "
+            "the same people and folds.",
             page,
             "largest",
         ),

@@ -29,13 +29,16 @@ MEASURES = {
 def models_section(page: Page, experiment: Experiment, config: Mapping[str, Any]) -> Section:
     """Return the experiment's section on classification, relevance and synthesis; empty without any of them."""
     section = Section(f"models-{experiment.name}", "Classes, regions, synthesis")
-    _classification(page, section, experiment)
-    _relevance(page, section, experiment)
-    _synthesis(page, section, experiment, config)
+    titles = []
+    for title, add in (("classes", _classification), ("regions", _relevance), ("synthesis", _synthesis)):
+        before = len(section.blocks)
+        add(page, section, experiment, config)
+        titles += [title] if len(section.blocks) > before else []
+    section.title = ", ".join(titles).capitalize()
     return section
 
 
-def _classification(page: Page, section: Section, experiment: Experiment) -> None:
+def _classification(page: Page, section: Section, experiment: Experiment, config: Mapping[str, Any]) -> None:
     path = experiment.file("classification.tsv")
     frame = (
         page.study.table(path, columns=("features", "target", "measure", "mean", "sd"))
@@ -79,7 +82,7 @@ def _classification(page: Page, section: Section, experiment: Experiment) -> Non
             )
 
 
-def _relevance(page: Page, section: Section, experiment: Experiment) -> None:
+def _relevance(page: Page, section: Section, experiment: Experiment, config: Mapping[str, Any]) -> None:
     folds = [fold for fold in experiment.folds() if (fold.folder / "relevance.tsv").is_file()]
     if not folds:
         return
@@ -109,6 +112,14 @@ def _relevance(page: Page, section: Section, experiment: Experiment) -> None:
         found = [part for part in parts if part is not None]
         if not found:
             continue
+        if column == "features" and not pd.concat(found)[column].any():
+            section.add(
+                Text(
+                    "No feature of any test person has an attention mask above 0.9; the maps show the mean mask."
+                )
+            )
+            column, label = "mean_mask", "mean attention mask"
+            caption = "Mean over test people and features of the attention mask (Arco 2023, Fig. 6, counts those above 0.9)."
         mean = pd.concat(found).groupby(["modality", "region"], sort=False)[column].mean()
         values = {
             str(modality).upper() if modality != "fused" else "fused": {
@@ -162,7 +173,7 @@ def _synthesis(page: Page, section: Section, experiment: Experiment, config: Map
                     ]
                     if len(own) and own["p_holm"].iloc[0] < 0.05:
                         text += " *"
-                cells.append(Cell(text, strong=bool(values.mean() == means.min())))
+                cells.append(Cell(text, strong=bool(means[method] == means.min())))
             rows.append(cells)
             groups.append(position == 0)
     section.add(
