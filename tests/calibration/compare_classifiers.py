@@ -25,7 +25,7 @@ import pandas as pd
 #: Model -> options, epochs, batch size; 16 numbers per modality where a size can be chosen.
 MODELS: dict[str, tuple[dict[str, Any], int, int]] = {
     "siamese_attention": ({"inner_folds": 3}, 60, 16),
-    "residual_autoencoder": ({"code_size": 32}, 60, 4),
+    "residual_autoencoder": ({"code_size": 32, "channels": [8, 16, 32]}, 60, 4),
     "shared_vae": ({"latent_size": 16, "channels": [32, 64, 128, 256]}, 60, 4),
 }
 PEOPLE = 120
