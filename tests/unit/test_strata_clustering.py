@@ -1,20 +1,22 @@
 """The affinity propagation grid against scikit-learn, and what is chosen from it."""
 
 import json
+import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.cluster import AffinityPropagation
+from sklearn.cluster import AffinityPropagation, affinity_propagation
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from neurostrata.core.config import load_schema, schema_problems, section_defaults
 from neurostrata.core.errors import UserError
 from neurostrata.strata.affinity import (
+    Propagation,
     damping_grid,
     preference_grid,
     run_grid,
-    run_setting,
     squared_distances,
 )
 from neurostrata.strata.clustering import canonical, find_clusters, number_by_size, silhouette
@@ -73,17 +75,77 @@ def test_every_setting_gives_scikit_learns_labels(max_iter):
     assert any(converged) or max_iter == 40
 
 
-def test_convergence_is_told_from_the_warning():
+def of_scikit_learn(similarities, damping, preference, max_iter, seed):
+    """Labels, exemplars, iterations, converged."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        exemplars, labels, iterations = affinity_propagation(
+            similarities,
+            damping=damping,
+            preference=preference,
+            max_iter=max_iter,
+            random_state=seed,
+            return_n_iter=True,
+        )
+    converged = not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
+    return list(labels), list(exemplars), iterations, converged
+
+
+@pytest.mark.parametrize("case", ["people twice", "three people", "many", "all alike"])
+def test_awkward_similarities_give_scikit_learns_labels(case):
+    generator = np.random.default_rng(5)
+    values = generator.standard_normal((90, 4))
+    if case == "people twice":
+        values = np.repeat(np.round(values[:45], 1), 2, axis=0)
+    elif case == "three people":
+        values = values[:3]
+    elif case == "many":
+        values = generator.standard_normal((300, 3))
+    else:
+        values = np.eye(12)
+    similarities = -squared_distances(values)
+    if case == "all alike":
+        similarities = np.round(similarities, 6)
+    propagation = Propagation(similarities, 200, 15, seed=3)
+    for damping in (0.5, 0.75, 0.95):
+        for preference in preference_grid(similarities, 1, 99, 6):
+            setting = propagation.run(damping, preference)
+            found = (
+                list(setting.labels),
+                list(setting.exemplars),
+                setting.n_iter,
+                setting.converged,
+            )
+            wanted = of_scikit_learn(similarities, damping, preference, 200, 3)
+            assert found == wanted
+
+
+def test_float32_finds_nearly_the_same():
+    values, _ = embeddings(sizes=(60, 40, 30), distance=2.5)
+    similarities = -squared_distances(values)
+    dampings, preferences = damping_grid(0.5, 1, 5), preference_grid(similarities, 1, 99, 20)
+    double, single = (
+        list(run_grid(similarities, dampings, preferences, 1000, 15, seed=7, precision=precision))
+        for precision in ("float64", "float32")
+    )
+    assert not all(a.n_iter == b.n_iter for a, b in zip(double, single))  # it is another arithmetic
+    agreement = [np.array_equal(a.labels, b.labels) for a, b in zip(double, single) if a.converged]
+    assert np.mean(agreement) >= 0.95
+    chosen = [find_clusters(values, reduced(precision=p), seed=7) for p in ("float64", "float32")]
+    np.testing.assert_array_equal(chosen[0].clusters, chosen[1].clusters)
+
+
+def test_convergence_is_told():
     similarities = -squared_distances(embeddings()[0])
-    short = run_setting(similarities, 0.9, float(np.median(similarities)), 5, 15, 1)
+    short = Propagation(similarities, 5, 15, 1).run(0.9, float(np.median(similarities)))
     assert (short.converged, short.n_iter) == (False, 5)
-    long = run_setting(similarities, 0.9, float(np.median(similarities)), 1000, 15, 1)
+    long = Propagation(similarities, 1000, 15, 1).run(0.9, float(np.median(similarities)))
     assert long.converged
     assert long.n_iter < 1000
 
 
 @pytest.mark.slow
-def test_processes_do_not_change_the_result():
+def test_threads_do_not_change_the_result():
     values, _ = embeddings(distance=3)
     one = find_clusters(values, reduced(), seed=1, threads=1)
     two = find_clusters(values, reduced(), seed=1, threads=2)

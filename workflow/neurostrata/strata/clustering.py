@@ -166,6 +166,7 @@ def find_clusters(
         seed,
         threads,
         progress,
+        settings["precision"],
     )
     for setting in grid:
         k = setting.n_clusters
