@@ -73,13 +73,19 @@ def h_statistics(ranked: RankedFactors, labels: Labels, n_clusters: int) -> Arra
     threads. H = 12 / (N (N+1)) sum_j S_j^2 / n_j / ties with S_j the sum of centred ranks, which is the
     usual form without its cancellation.
     """
-    total = np.zeros((labels.shape[0], ranked.ranks.shape[1]))
-    for cluster in range(n_clusters):
-        member = (labels == cluster).astype(np.float64)
-        sums = member @ ranked.ranks
-        counts = member @ ranked.present
-        total += np.divide(sums**2, counts, out=np.zeros_like(total), where=counts > 0)
-    return total * ranked.scale
+    from neurostrata.strata.rank_sums import sum_by_cluster
+
+    shape = (labels.shape[0], n_clusters, ranked.ranks.shape[1])
+    sums, counts = np.empty(shape), np.empty(shape)
+    sum_by_cluster(labels, ranked.ranks, sums)
+    if (ranked.present == 1).all():
+        # Everybody has every factor, so the clusters' own sizes count.
+        counts[:] = np.stack([(labels == cluster).sum(axis=1) for cluster in range(n_clusters)], axis=1)[
+            :, :, None
+        ]
+    else:
+        sum_by_cluster(labels, ranked.present, counts)
+    return np.divide(sums**2, counts, out=np.zeros(shape), where=counts > 0).sum(axis=1) * ranked.scale
 
 
 def groups_with_values(ranked: RankedFactors, labels: Labels, n_clusters: int) -> NDArray[np.int64]:

@@ -81,9 +81,10 @@ def permuted_labels(
         count = min(CHUNK, draws - start)
         drawn = np.empty((count, len(labels)), dtype=labels.dtype)
         for block in blocks:
-            places = np.tile(np.arange(len(block)), (count, 1))
-            order = generator.permuted(places, axis=1)
-            drawn[:, block.ravel()] = labels[block][order].reshape(count, -1)
+            alone = block.shape[1] == 1
+            moved = labels[block.ravel()] if alone else np.arange(len(block))
+            order = generator.permuted(np.tile(moved, (count, 1)), axis=1)
+            drawn[:, block.ravel()] = order if alone else labels[block][order].reshape(count, -1)
         yield drawn
 
 
