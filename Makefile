@@ -15,7 +15,7 @@ export PATH := $(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)/workflow
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help env env-dev demo check-demo test test-full lint unit workflow-tests cluster browser calibrate noise-free clean
+.PHONY: help env env-dev demo check-demo test test-full lint unit workflow-tests cluster browser calibrate noise-free bench clean
 # One suite after the other: each has the cores to itself, and its time is printed.
 .NOTPARALLEL:
 
@@ -94,6 +94,10 @@ noise-free: env
 	python -m neurostrata simulate --output noise-free/cohort --noise 0 --no-diffusion --threads $(CORES)
 	snakemake --directory noise-free --configfile config/demo.yaml tests/calibration/noise_free.yaml --cores $(CORES) --quiet rules reason -- maps
 	@python -m neurostrata recovery --cohort noise-free/cohort --results noise-free/results --output noise-free/recovery.json | sed -n '/^How much/,$$p'
+
+# By hand, on an idle machine: each stage beside its peer, into docs/benchmarks.md (about an hour).
+bench: env-dev
+	python tests/benchmarks/run.py
 
 clean:
 	rm -rf $(VENV) $(DEMO) noise-free

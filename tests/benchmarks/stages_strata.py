@@ -1,0 +1,170 @@
+"""The statistics of strata beside scikit-learn and scipy."""
+
+from __future__ import annotations
+
+import time
+import warnings
+
+import numpy as np
+from measure import Row, Seconds, clock, in_turn
+
+PEOPLE, DIMENSIONS = 974, 1536
+
+
+def embedding(people: int = PEOPLE, dimensions: int = DIMENSIONS, seed: int = 1) -> np.ndarray:
+    """Return something like an embedding: decaying variances and five loose groups."""
+    generator = np.random.default_rng(seed)
+    values = generator.standard_normal((people, dimensions)) * np.linspace(3, 0.2, dimensions)
+    centres = generator.standard_normal((5, dimensions)) * 0.6
+    return values + centres[generator.integers(5, size=people)]
+
+
+def affinity_grid(quick: bool) -> list[Row]:
+    """Compare the grid of damping and preference with scikit-learn's affinity propagation, setting by setting."""
+    from sklearn.cluster import affinity_propagation
+    from sklearn.exceptions import ConvergenceWarning
+
+    from neurostrata.strata.affinity import (
+        Propagation,
+        damping_grid,
+        preference_grid,
+        run_grid,
+        squared_distances,
+    )
+
+    values = embedding(300 if quick else PEOPLE)
+    similarities = -squared_distances(values)
+    dampings = damping_grid(0.5, 1.0, 10)
+    preferences = preference_grid(similarities, 1, 99, 1000)
+    every = 250 if quick else 50
+    compared = [(d, p) for d in dampings for p in preferences[::every]]
+    double, peer = Seconds(), Seconds()
+    single = Seconds()
+    propagation = Propagation(similarities, 1000, 15, seed=1)
+    reduced = Propagation(similarities, 1000, 15, seed=1, precision="float32")
+    propagation.run(0.5, preferences[0])  # compiled, or read from the cache
+    reduced.run(0.5, preferences[0])
+    equal = near = converged = 0
+    scratch, small = propagation.scratch(), reduced.scratch()
+    for damping, preference in compared:
+        with clock(double):
+            ours = propagation.run(damping, preference, scratch)
+        with clock(single):
+            rough = reduced.run(damping, preference, small)
+        with clock(peer), warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            exemplars, labels, iterations = affinity_propagation(
+                similarities,
+                damping=damping,
+                preference=preference,
+                max_iter=1000,
+                random_state=1,
+                return_n_iter=True,
+            )
+        flag = not any(issubclass(w.category, ConvergenceWarning) for w in caught)
+        equal += (
+            np.array_equal(labels, ours.labels)
+            and list(exemplars) == list(ours.exemplars)
+            and iterations == ours.n_iter
+            and flag == ours.converged
+        )
+        converged += flag
+        near += flag and np.array_equal(labels, rough.labels)
+    rows = []
+    for name, times, goal in (("float64", double, 300.0), ("float32", single, 60.0)):
+        agreement = (
+            f"labels, exemplars, iterations and convergence flag equal in {equal} of {len(compared)} settings"
+            if name == "float64"
+            else f"labels equal in {near} of {converged} settings that converged"
+        )
+        whole, note = None, ""
+        if not quick:
+            started = time.perf_counter()
+            for _ in run_grid(similarities, dampings, preferences, 1000, 15, 1, threads=2, precision=name):
+                pass
+            whole = time.perf_counter() - started
+            note = f"the whole grid of 10,000 settings on 2 threads: {whole:.0f} s"
+        rows.append(
+            Row(
+                f"affinity propagation, {len(values)} x {DIMENSIONS}, {name}, per setting",
+                "scikit-learn",
+                sum(times.cpu) / len(compared),
+                sum(peer.cpu) / len(compared),
+                "cpu",
+                f"10 x 1000 settings within {goal:.0f} s on 2 cores",
+                None if whole is None else whole <= goal,
+                agreement,
+                note,
+            )
+        )
+    return rows
+
+
+def silhouettes(quick: bool) -> list[Row]:
+    """Compare the silhouette of one partition from the known distances with scikit-learn's."""
+    from sklearn.metrics import silhouette_score
+
+    from neurostrata.strata.affinity import squared_distances
+    from neurostrata.strata.clustering import silhouette
+
+    values = embedding(300 if quick else PEOPLE)
+    distances = np.sqrt(squared_distances(values))
+    labels = np.random.default_rng(1).integers(20, size=len(values))
+    ours, peer, mine, theirs = in_turn(
+        lambda: silhouette(distances, labels), lambda: silhouette_score(values, labels), 5
+    )
+    return [
+        Row(
+            f"silhouette of one partition, {len(values)} people, 20 clusters",
+            "scikit-learn, from the embedding",
+            ours.typical("cpu"),
+            peer.typical("cpu"),
+            "cpu",
+            "from one distance matrix for the whole grid",
+            abs(mine - theirs) < 1e-6,
+            f"difference {abs(mine - theirs):.1e}",
+        )
+    ]
+
+
+def repartition_test(quick: bool) -> list[Row]:
+    """Compare the random repartition with scipy's Kruskal-Wallis test in a loop (a part of it, scaled up)."""
+    from scipy.stats import kruskal
+
+    from neurostrata.strata.repartition import repartition
+
+    draws, looped = (1000, 50) if quick else (10000, 500)
+    generator = np.random.default_rng(1)
+    scores = np.round(generator.standard_normal((PEOPLE, 13)), 1)  # ties
+    clusters = generator.integers(5, size=PEOPLE)
+
+    def loop() -> np.ndarray:
+        shuffled = np.random.default_rng(2)
+        values = []
+        for _ in range(looped):
+            drawn = shuffled.permutation(clusters)
+            values.append([kruskal(*(scores[drawn == k, f] for k in range(5))).statistic for f in range(13)])
+        return np.array(values)
+
+    alone = [""] * PEOPLE
+    repartition(scores, clusters, alone, 10, 1)  # compiled
+    ours, peer, found, _ = in_turn(lambda: repartition(scores, clusters, alone, draws, 1), loop, 3)
+    true = [kruskal(*(scores[clusters == k, f] for k in range(5))).statistic for f in range(13)]
+    difference = float(np.abs(found.h - true).max())
+    seconds = ours.typical("wall")
+    return [
+        Row(
+            f"repartition test, {PEOPLE} x 13 x {draws:,}",
+            f"scipy.stats.kruskal in a loop ({looped} draws, scaled)",
+            ours.typical("cpu"),
+            peer.typical("cpu") * draws / looped,
+            "cpu",
+            "0.3 s",
+            None if quick else seconds <= 0.3,
+            f"H differs by at most {difference:.1e}, with ties",
+            f"wall {seconds:.2f} s",
+        )
+    ]
+
+
+STAGES = {"affinity": affinity_grid, "silhouette": silhouettes, "repartition": repartition_test}

@@ -1,0 +1,45 @@
+"""Planning a large study."""
+
+from __future__ import annotations
+
+import re
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from measure import Row
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+
+def planning(quick: bool) -> list[Row]:
+    """Plan the paper's study (`snakemake -n`); there is nobody to compare with."""
+    from test_planning import large_study
+
+    people = 100 if quick else 1000
+    with tempfile.TemporaryDirectory() as name:
+        study = large_study(Path(name) / "study", people)
+        started = time.perf_counter()
+        run = study.snakemake("-n", "--quiet", "rules")
+        seconds = time.perf_counter() - started
+    jobs = re.search(r"^total +(\d+)", run.stdout + run.stderr, re.M)
+    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    return [
+        Row(
+            f"snakemake -n, {people:,} people, {int(jobs[1]) if jobs else 0:,} jobs",
+            "none",
+            seconds,
+            None,
+            "wall",
+            "20 s and 1 GiB for 1,000 people",
+            None if quick else seconds <= 20 and memory <= 1024,
+            "number of jobs of each rule: tests/workflow/test_planning.py",
+            f"{memory:.0f} MiB",
+        )
+    ]
+
+
+STAGES = {"planning": planning}
