@@ -152,7 +152,7 @@ def test_who_cannot_be_adjusted_is_left_out_with_the_reason():
 
 def test_sites_that_cannot_be_learned_are_refused():
     table, codes, _ = cohort(60)
-    with pytest.raises(UserError, match="1 of the 1 sites have 3 or more training people"):
+    with pytest.raises(UserError, match="fewer than two sites have 3 or more training people"):
         Adjustment(table.assign(site="a"), "site").apply(codes)
     confounded = table.assign(sex=np.where(table["site"] == "a", "F", "M"))
     with pytest.raises(UserError, match="cannot be told from the sites"):

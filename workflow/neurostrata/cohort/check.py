@@ -246,8 +246,8 @@ def _site_problems(study: Study, name: str, column: str) -> Iterator[str]:
     large = [site for site, count in counts.items() if site and count > 3]
     if len(large) < 2:
         yield (
-            f"experiment {name}: analyses.harmonise.sites: {len(large)} sites of column '{column}' have more than 3 people; "
-            "two are needed, remove harmonise"
+            f"experiment {name}: analyses.harmonise.sites: fewer than two sites of column '{column}' have more than 3 "
+            "people; remove harmonise"
         )
 
 

@@ -74,8 +74,8 @@ class ComBat:
         self.sites_ = [str(name) for name, count in zip(names, counts) if count >= self.least_people]
         if len(self.sites_) < 2:
             raise UserError(
-                f"harmonise: {len(self.sites_)} of the {len(names)} sites have {self.least_people} or more training "
-                "people, two are needed; take harmonise off, or use fewer folds"
+                f"harmonise: fewer than two sites have {self.least_people} or more training people; remove it, or use fewer "
+                "folds"
             )
         used = np.isin(labels.astype(str), self.sites_)
         values, keep, labels = values[used], keep[used], labels[used].astype(str)

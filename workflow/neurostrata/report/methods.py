@@ -147,7 +147,29 @@ def experiment_text(config: Config, experiment: Config) -> str:
     if limits:
         scope = "the fold's training people" if limits == "train" else "the whole cohort"
         parts.append(f"intensities scaled to [0, 1] by percentiles of {scope}")
-    return "; ".join(parts) + ". The final model, trained on everybody, gives the embeddings."
+    text = "; ".join(parts) + ". The final model, trained on everybody, gives the embeddings."
+    return " ".join([text, *adjustment_sentences(get(experiment, "analyses", default={}))])
+
+
+def adjustment_sentences(analyses: Config) -> list[str]:
+    """What is taken out of codes before anything is predicted from them."""
+    sentences = []
+    harmonise, covariates = get(analyses, "harmonise"), get(analyses, "covariates", default=[])
+    if harmonise:
+        kept = join_words(list(get(harmonise, "keep", default=[])))
+        sentences.append(
+            f"Before anything was predicted, sites (column {get(harmonise, 'sites', default='site')}) were harmonised by ComBat "
+            "(Johnson et al. 2007; Fortin et al. 2018; parametric empirical Bayes), learned from each fold's training people"
+            + (f", keeping the effects of {kept}." if kept else ".")
+        )
+    if covariates:
+        sentences.append(
+            f"Linear effects of {join_words(list(covariates))}, learned from each fold's training people, were removed"
+            + (" after that." if harmonise else " before anything was predicted.")
+        )
+    if sentences:
+        sentences.append("The embedding and the baselines were treated alike.")
+    return sentences
 
 
 def phenotypes_text(config: Config) -> str:
