@@ -87,6 +87,7 @@ IMAGING_STAGES = {
     "template_update",
     "template_final",
     "template_mask",
+    "template_to_mni",
     "register",
     "jacobian",
     "segment_tissue",

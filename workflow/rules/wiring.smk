@@ -93,6 +93,9 @@ def map_inputs(wildcards):
     from_dwi = to_template.copy()
     if not DIFFUSION_ALIGNED:
         from_dwi["alignment"] = of(rules.align_diffusion.output[0])
+    from_mni = {
+        key: getattr(rules.template_to_mni.output, key) for key in ("affine", "warp")
+    }
     inputs = dict.fromkeys(("affine", "warp", "alignment", "jacobian", "fwf"), [])
     origin = modality["from"]
     if origin == "t1w":
@@ -119,10 +122,14 @@ def map_inputs(wildcards):
         inputs["image"] = of(rules.dual_regression.output.maps).replace(
             "{declared}", STUDY.declared(wildcards.modality)
         )
+        inputs |= {"mni": from_mni}.get(modality.get("space"), {})
     else:
-        inputs |= {"t1w": to_template, "dwi": from_dwi, "template": {}}[
-            modality["space"]
-        ]
+        inputs |= {
+            "t1w": to_template,
+            "dwi": from_dwi,
+            "mni": from_mni,
+            "template": {},
+        }[modality["space"]]
         inputs["image"] = STUDY.source(wildcards.subject, modality["column"])
     return inputs
 

@@ -31,7 +31,7 @@ def required_columns(declaration: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the sheet columns a person must have for a modality (a declaration of ``modalities``)."""
     if declaration["from"] == "column":
         space = declaration.get("space", "t1w")
-        return (declaration["column"],) if space == "template" else ("t1w", declaration["column"])
+        return (declaration["column"],) if space in ("template", "mni") else ("t1w", declaration["column"])
     if declaration["from"] == "dual_regression":
         return (declaration["column"],)
     return SOURCE_COLUMNS[declaration["from"]]

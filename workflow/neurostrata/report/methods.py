@@ -105,6 +105,12 @@ def maps_text(config: Config) -> str:
             "Component maps of each person were found by dual regression of a group's spatial components on the person's BOLD "
             "series (Nickerson et al. 2017)."
         )
+    standard = [name for name, d in declared.items() if get(d, "space") == "mni"]
+    if standard:
+        parts.append(
+            f"{join_words([name.upper() for name in standard])}: images in MNI152 space, brought to the template by the "
+            "registration of nilearn's MNI152 (2009c) and the template."
+        )
     volumes = get(config, "volumes", default={})
     if get(volumes, "shape"):
         parts.append(
