@@ -196,6 +196,7 @@ rule template_mask:
 
 rule template_to_mni:
     """Find the transform that brings images in MNI152 space to the template; only where there are such images."""
+
     # not an output of template_mask: the first modality in MNI space would then redo all that follows from the mask
     input:
         template=rules.template_final.output.template,
