@@ -133,17 +133,22 @@ def test_who_cannot_be_adjusted_is_left_out_with_the_reason():
     table.iloc[test[2], 0] = ""
     table.iloc[test[3], 1] = np.nan
     table.iloc[test[4], 2] = "X"
+    table.iloc[train[0], 2] = "Y"  # a class that only somebody who is left out has
+    table.iloc[test[5], [0, 2]] = ["", np.nan]
     adjusted, left_out = Adjustment(table, "site", ("age",), ("sex",)).apply(codes)
     reasons = left_out.set_index("subject")["reason"].to_dict()
     name = codes.subjects
     assert reasons == {
-        name[train[0]]: "site 'd' has fewer than 3 training people",
+        name[
+            train[0]
+        ]: "site 'd' has fewer than 3 training people; sex 'Y' does not occur among the training people",
         name[train[1]]: "site 'd' has fewer than 3 training people",
         name[test[0]]: "site 'd' has fewer than 3 training people",
         name[test[1]]: "site 'new' has fewer than 3 training people",
         name[test[2]]: "no site",
         name[test[3]]: "no age",
         name[test[4]]: "sex 'X' does not occur among the training people",
+        name[test[5]]: "no site; no sex",
     }
     assert left_out.set_index("subject")["role"].to_dict() == {s: role[name.index(s)] for s in reasons}
     assert set(adjusted.subjects) == set(name) - set(reasons)

@@ -61,6 +61,11 @@ def code_covariates(table: pd.DataFrame, words: Sequence[str] = ALWAYS_WORDS) ->
     return pd.DataFrame(coded, index=table.index)
 
 
+def add_reason(reasons: np.ndarray, people: np.ndarray, text: str) -> None:
+    """Append a reason to those of some people (bool), in place."""
+    reasons[people] = [f"{reason}; {text}" if reason else text for reason in reasons[people]]
+
+
 class CovariateDesign:
     """Covariates as columns of numbers: numbers standardised, classes as indicators against the first.
 
@@ -93,17 +98,16 @@ class CovariateDesign:
                 self.columns_ += [f"{name}: {level}" for level in self._classes[str(name)][1:]]
         return self
 
-    def problems(self, table: pd.DataFrame) -> list[str]:
-        """Return for each person why there is no row of numbers; "" where there is one."""
-        reasons = []
-        for _, row in table.iterrows():
-            lacking = [f"no {name}" for name in table if pd.isna(row[name])]
-            lacking += [
-                f"{name} '{row[name]}' does not occur among the training people"
-                for name, levels in self._classes.items()
-                if pd.notna(row[name]) and row[name] not in levels
-            ]
-            reasons.append("; ".join(lacking))
+    def problems(self, table: pd.DataFrame) -> np.ndarray:
+        """Return for each person why there is no row of numbers, "" where there is one; (people,), text."""
+        reasons = np.full(len(table), "", dtype=object)
+        for name in table:
+            add_reason(reasons, table[name].isna().to_numpy(), f"no {name}")
+            if name in self._classes:
+                strange = (table[name].notna() & ~table[name].isin(self._classes[name])).to_numpy()
+                for level in set(table.loc[strange, name]):
+                    unseen = f"{name} '{level}' does not occur among the training people"
+                    add_reason(reasons, strange & (table[name] == level).to_numpy(), unseen)
         return reasons
 
     def transform(self, table: pd.DataFrame) -> np.ndarray:
@@ -117,5 +121,5 @@ class CovariateDesign:
                 levels = self._classes[name]
                 columns += [(table[name] == level).to_numpy(float) for level in levels[1:]]
         matrix = np.column_stack(columns) if columns else np.zeros((len(table), 0))
-        matrix[[reason != "" for reason in self.problems(table)]] = np.nan
+        matrix[self.problems(table) != ""] = np.nan
         return matrix

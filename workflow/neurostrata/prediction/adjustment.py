@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,8 +10,11 @@ import pandas as pd
 
 from neurostrata.core.embeddings import Embeddings
 from neurostrata.core.errors import UserError
-from neurostrata.phenotypes.covariates import CovariateDesign, code_covariates
+from neurostrata.phenotypes.covariates import CovariateDesign, add_reason, code_covariates
 from neurostrata.prediction.combat import ComBat
+
+#: A site with fewer training people is not learned.
+LEAST_PEOPLE = 3
 
 
 class LinearAdjustment:
@@ -80,44 +84,43 @@ class Adjustment:
         UserError
             When the sites cannot be learned.
         """
-        reasons = pd.Series("", index=codes.subjects, dtype=object)
-        rows = self._coded.reindex(codes.subjects)
         train = (codes.table["role"] == "train").to_numpy()
-        kept, removed = list(self.keep), list(self.covariates)
-        sites = np.full(len(codes.subjects), "", dtype=object)
+        kept = self._coded[list(self.keep)].reindex(codes.subjects)
+        removed = self._coded[list(self.covariates)].reindex(codes.subjects)
+        reasons = np.full(len(train), "", dtype=object)
         if self.sites is not None:
             column = self.table[self.sites].reindex(codes.subjects).replace("", np.nan)
             sites = column.where(column.isna(), column.astype(str)).fillna("").to_numpy(dtype=object)
-            reasons[sites == ""] = f"no {self.sites}"
-        design_kept = CovariateDesign().fit(rows[kept][train])
-        design_removed = CovariateDesign().fit(rows[removed][train])
-        for design, names in ((design_kept, kept), (design_removed, removed)):
-            found = np.array(design.problems(rows[names]), dtype=object)
-            reasons = reasons.where(reasons != "", found)
-        values = codes.values
+            add_reason(reasons, sites == "", f"no {self.sites}")
+            complete = (kept.notna().all(axis=1) & removed.notna().all(axis=1)).to_numpy()
+            counts = Counter(sites[train & complete])
+            for site in sorted(set(sites) - {""}):
+                if counts[site] < LEAST_PEOPLE:
+                    small = f"{self.sites} '{site}' has fewer than {LEAST_PEOPLE} training people"
+                    add_reason(reasons, sites == site, small)
+        learn = train & (reasons == "")
+        designs = [CovariateDesign().fit(table[learn]) for table in (kept, removed)]
+        for reason in (
+            designs[0].problems(kept),
+            designs[1].problems(removed[removed.columns.difference(kept.columns)]),
+        ):
+            for text in set(reason) - {""}:
+                add_reason(reasons, reason == text, text)
+        fine = reasons == ""
+        values = codes.values.copy()
         if self.sites is not None:
-            learn = train & (reasons == "").to_numpy()
-            matrix = design_kept.transform(rows[kept])
-            model = ComBat().fit(values[learn], sites[learn], matrix[learn])
-            strange = ~model.knows(sites) & (reasons == "").to_numpy()
-            reasons[strange] = [
-                f"{self.sites} '{site}' has fewer than {model.least_people} training people"
-                for site in sites[strange]
-            ]
-            fine = (reasons == "").to_numpy()
-            values = values.copy()
+            matrix = designs[0].transform(kept)
+            model = ComBat(LEAST_PEOPLE).fit(values[train & fine], sites[train & fine], matrix[train & fine])
             values[fine] = model.transform(values[fine], sites[fine], matrix[fine])
-        fine = (reasons == "").to_numpy()
-        if removed:
-            matrix = design_removed.transform(rows[removed])
+        if self.covariates:
+            matrix = designs[1].transform(removed)
             linear = LinearAdjustment().fit(values[train & fine], matrix[train & fine])
-            values = values.copy()
             values[fine] = linear.transform(values[fine], matrix[fine])
         left_out = pd.DataFrame(
             {
                 "subject": np.array(codes.subjects, dtype=object)[~fine],
                 "role": codes.table["role"].to_numpy()[~fine],
-                "reason": reasons.to_numpy()[~fine],
+                "reason": reasons[~fine],
             }
         )
         return Embeddings(codes.subjects, values, codes.table).select(fine), left_out
