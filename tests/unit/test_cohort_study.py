@@ -171,3 +171,22 @@ def test_too_few_people_for_the_folds(cohort: list[dict[str, str]], tmp_path: Pa
     )
     lines = cohort_problems(Study(few, cohort), HeaderCache(tmp_path / "h.json"))
     assert lines == ["experiment a: 4 people are too few for 3 folds; set validation.folds to 2 or less"]
+
+
+def test_columns_of_two_classes() -> None:
+    rows = people(12, sex="F", diagnosis="control", iq="100", scanner="1")
+    for number, row in enumerate(rows):
+        row["sex"] = "FM"[number % 2]
+        row["scanner"] = "12"[number % 2]
+        row["iq"] = str(90 + number % 3)
+        row["diagnosis"] = ("control", "patient")[number % 2] if number else "other"
+    listed = ["sex", "iq", "scanner", "diagnosis", "age", "factors"]
+    given = {"name": "a", "model": "pca", "modalities": ["jac"], "analyses": {"prediction": listed}}
+    study = Study(config(experiments=[given]), rows)
+    # one person of a third class does not count, three numbers are no classes
+    assert study.class_columns("a") == ["sex", "scanner", "diagnosis"]
+    for number in (2, 4):
+        rows[number]["diagnosis"] = ""
+    assert Study(config(experiments=[given]), rows).class_columns("a") == ["sex", "scanner"]
+    label = {"column": "diagnosis", "classes": ["control", "patient"]}
+    assert Study(config(experiments=[given | {"label": label}]), rows).class_columns("a")[0] == "diagnosis"

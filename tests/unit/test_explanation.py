@@ -68,7 +68,9 @@ def test_with_skip_connections_a_code_is_not_decoded():
 
 def test_shares_of_weights_by_hand():
     owner = ["a", "a", "b", "b"]
-    np.testing.assert_allclose(weight_shares(np.array([1.0, -2.0, 0.5, 0.5]), owner, ["a", "b"]), [0.75, 0.25])
+    np.testing.assert_allclose(
+        weight_shares(np.array([1.0, -2.0, 0.5, 0.5]), owner, ["a", "b"]), [0.75, 0.25]
+    )
     assert np.isnan(weight_shares(np.ones(4), [None] * 4, ["a", "b"])).all()
 
 
@@ -92,8 +94,8 @@ def test_a_modality_with_an_effect_counts_more_than_those_without():
 
 def test_a_modalitys_centre_is_of_those_who_have_it():
     class Twice:
-        modalities = ["a", "b"]
-        code_modalities = ["a", "b"]
+        modalities = ("a", "b")
+        code_modalities = ("a", "b")
 
         @staticmethod
         def decode(codes):

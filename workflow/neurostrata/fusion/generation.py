@@ -20,7 +20,9 @@ DRAWS, STEPS = 6, 6
 SHOWN = 4
 
 
-def generated_slices(model: FusionModel, people: VolumeSet, mask: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+def generated_slices(
+    model: FusionModel, people: VolumeSet, mask: np.ndarray, seed: int
+) -> dict[str, np.ndarray]:
     """Return axial mid slices of draws from the standard normal prior and of steps between the first two people.
 
     A draw is a volume of no modality in particular: one part of the code, decoded.
@@ -47,7 +49,9 @@ def generated_slices(model: FusionModel, people: VolumeSet, mask: np.ndarray, se
     part = model.code_size // count
     # as many draws as a code has parts are decoded at once
     drawn = np.random.default_rng(seed).standard_normal((-(-DRAWS // count) * count, part))
-    decoded = np.concatenate([model.decode(code[None])[0, ..., level] for code in drawn.reshape(-1, count * part)])
+    decoded = np.concatenate(
+        [model.decode(code[None])[0, ..., level] for code in drawn.reshape(-1, count * part)]
+    )
     found = {"draws": decoded[:DRAWS].astype(np.float32)}
     complete = np.flatnonzero(people.present().all(axis=1))[:2].tolist()
     if len(complete) < 2:

@@ -107,7 +107,9 @@ def explain(
     }
     there = present_rows(train.table.get("missing"), len(train.subjects), network.modalities)
     family = read_table(people, text=("subject", "family")).set_index("subject")["family"]
-    groups = np.array([family.get(s) if isinstance(family.get(s), str) else f"person {s}" for s in train.subjects])
+    groups = np.array(
+        [family.get(s) if isinstance(family.get(s), str) else f"person {s}" for s in train.subjects]
+    )
 
     targets = []
     members: dict[str, dict[tuple[str, str], np.ndarray]] = {"train": {}, "test": {}}
@@ -196,7 +198,9 @@ def explain(
 
 def _together(parts: list[pd.DataFrame], columns: dict[str, str]) -> pd.DataFrame:
     """Return the tables one below the other; an empty one without any."""
-    return (pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(columns)))[list(columns)]
+    return (pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(columns)))[
+        list(columns)
+    ]
 
 
 def summarise_explanation(
@@ -215,9 +219,14 @@ def summarise_explanation(
         return pd.concat(frames, ignore_index=True)
 
     def described(columns: dict[str, str], measures: list[str]) -> dict[str, str]:
-        kept = {key: columns[key] for key in ("target", "modality")} | {"folds": "Folds that it was measured in"}
+        kept = {key: columns[key] for key in ("target", "modality")} | {
+            "folds": "Folds that it was measured in"
+        }
         for measure in measures:
-            kept |= {measure: f"{columns[measure]}; mean over folds", f"{measure}_sd": "Standard deviation over folds"}
+            kept |= {
+                measure: f"{columns[measure]}; mean over folds",
+                f"{measure}_sd": "Standard deviation over folds",
+            }
         return kept
 
     measures = ["weight_share", "auc", "auc_without", "auc_drop"]
@@ -239,7 +248,9 @@ def summarise_explanation(
     )
 
 
-def map_codes(*, embeddings: Path, people: Path | None = None, output: Path, settings: dict[str, Any]) -> None:
+def map_codes(
+    *, embeddings: Path, people: Path | None = None, output: Path, settings: dict[str, Any]
+) -> None:
     """Lay the codes of all modalities of the final model out in two dimensions (Geenjaar 2021, Fig. 1).
 
     Each point is one volume: a person's modality. Modalities that somebody lacks are left out.
@@ -259,7 +270,9 @@ def map_codes(*, embeddings: Path, people: Path | None = None, output: Path, set
     known, modalities = read_embeddings(embeddings), settings["experiment"]["modalities"]
     count = len(modalities)
     if known.values.shape[1] % count:
-        raise UserError(f"{embeddings}: {known.values.shape[1]} numbers are not divided among {count} modalities")
+        raise UserError(
+            f"{embeddings}: {known.values.shape[1]} numbers are not divided among {count} modalities"
+        )
     order = np.random.default_rng(settings["seed"]).permutation(len(known.subjects))
     known = known.select(np.sort(order[: max(MOST_POINTS // count, 1)]))
     there = present_rows(known.table.get("missing"), len(known.subjects), modalities)

@@ -38,7 +38,9 @@ def importance_figure(summary: pd.DataFrame, measure: str, label: str, even: flo
         figure = new_figure(min(1.8 + 0.7 * len(part), 9), 3.0)
         axis = figure.subplots()
         axis.bar(places, part[measure], width=0.6, color=BLUE, alpha=0.85)
-        axis.errorbar(places, part[measure], yerr=part[f"{measure}_sd"].fillna(0), fmt="none", ecolor="#222222", lw=1.4)
+        axis.errorbar(
+            places, part[measure], yerr=part[f"{measure}_sd"].fillna(0), fmt="none", ecolor="#222222", lw=1.4
+        )
         if even is not None:
             axis.axhline(even, color="#555555", lw=0.9, ls=":")
         turned = max(map(len, part["modality"])) > 5
@@ -83,14 +85,13 @@ def difference_figure(maps: Mapping[str, np.ndarray], brain: np.ndarray, label: 
     label
         Of the colour bars.
     """
-    together = sum(np.abs(picture) / (np.abs(picture).max() or 1.0) for picture in maps.values())
+    together = np.sum([np.abs(p) / (np.abs(p).max() or 1.0) for p in maps.values()], axis=0)
     # the plane that holds most, not the largest voxel: noise is large in single voxels
-    centre = [
-        int(np.argmax(together.sum(axis=tuple(other for other in range(3) if other != axis)))) for axis in range(3)
-    ]
+    i, j, k = (int(np.argmax(together.sum(axis=others))) for others in ((1, 2), (0, 2), (0, 1)))
     shown = trim(brain.max(axis=2) > 0), trim(brain.max(axis=1) > 0)
     x, (y, z) = shown[0][0], (shown[0][1], shown[1][1])
-    cuts = ((centre[0], y, z), (x, centre[1], z), (x, y, centre[2]))
+    cuts = ((i, y, z), (x, j, z), (x, y, k))
+    under = np.where(brain > 0, brain, np.nan)  # white around it
     colours = matplotlib.colormaps[DIVERGING].with_extremes(bad=(0, 0, 0, 0))
     with figure_style():
         figure = new_figure(7.4, 2.2 * len(maps) + 0.3)
@@ -100,7 +101,9 @@ def difference_figure(maps: Mapping[str, np.ndarray], brain: np.ndarray, label: 
             painted = np.where(picture == 0, np.nan, picture)
             drawn = None
             for axis, cut, plane in zip(row, cuts, PLANES):
-                axis.imshow(brain[cut].T, cmap="gray", origin="lower", vmin=0, vmax=1.6 * (brain.max() or 1.0))
+                axis.imshow(
+                    under[cut].T, cmap="gray", origin="lower", vmin=0, vmax=1.2 * (brain.max() or 1.0)
+                )
                 drawn = axis.imshow(painted[cut].T, cmap=colours, vmin=-high, vmax=high, origin="lower")
                 axis.set(xticks=[], yticks=[])
                 for spine in axis.spines.values():
@@ -196,7 +199,11 @@ def generated_figure(
     first = ("drawn", [("", image) for image in draws], float(draws.max()) or 1.0)
     rows.insert(0, first)
     widest = max(len(pictures) for _, pictures, _ in rows)
-    crop = trim(np.concatenate([np.abs(image)[None] for image in (real[:, 0] if real is not None else draws)]).max(axis=0))
+    crop = trim(
+        np.concatenate([np.abs(image)[None] for image in (real[:, 0] if real is not None else draws)]).max(
+            axis=0
+        )
+    )
     with figure_style():
         figure = new_figure(min(1.35 * widest + 0.4, 11.4), 1.75 * len(rows))
         axes = figure.subplots(len(rows), widest, squeeze=False)

@@ -17,6 +17,8 @@ from neurostrata.report.page import Page
 
 #: Modalities in the tables at most.
 ROWS = 10
+#: Below this correlation with the same people's mean images a decoded difference shows something else.
+ALIKE = 0.5
 
 
 def explain_section(page: Page, experiment: Experiment, config: Mapping[str, Any]) -> Section:
@@ -49,7 +51,11 @@ def _importance(page: Page, section: Section, experiment: Experiment) -> None:
     for target, part in frame.groupby("target", sort=False):
         ordered = part.sort_values("rank")
         weighed = bool(ordered["weight_share"].notna().any())
-        own = None if correlations is None else correlations[correlations["target"] == target].set_index("modality")
+        own = (
+            None
+            if correlations is None
+            else correlations[correlations["target"] == target].set_index("modality")
+        )
         rows = []
         for _, row in ordered.head(ROWS).iterrows():
             cells = [Cell(str(row["modality"]).upper())]
@@ -58,7 +64,9 @@ def _importance(page: Page, section: Section, experiment: Experiment) -> None:
             cells.append(Cell(_with_sd(row, "auc_drop", 3)))
             for measure in ("decoded_train", "decoded_test", "train_test"):
                 known = own is not None and row["modality"] in own.index
-                cells.append(Cell(_with_sd(own.loc[row["modality"]], measure) if own is not None and known else ""))
+                cells.append(
+                    Cell(_with_sd(own.loc[row["modality"]], measure) if own is not None and known else "")
+                )
             rows.append(cells)
         columns = [
             "Modality",
@@ -110,6 +118,15 @@ def _importance(page: Page, section: Section, experiment: Experiment) -> None:
                     wide=False,
                 )
             )
+        if own is not None and own["decoded_train"].get(ordered["modality"].iloc[0], np.nan) < ALIKE:
+            section.add(
+                Text(
+                    f"The decoded difference does not resemble the difference of the same people's images in "
+                    f"{str(ordered['modality'].iloc[0]).upper()}, the modality that counts most: whatever the codes hold of "
+                    f"{target}, decoding them does not show where it is.",
+                    kind="warning",
+                )
+            )
         _maps(page, section, experiment, str(target), list(ordered["modality"]))
 
 
@@ -126,7 +143,11 @@ def _map_of(folder: Path, target: str, kind: str) -> Path | None:
 def _maps(page: Page, section: Section, experiment: Experiment, target: str, ranked: list[str]) -> None:
     """Add the figure of the first fold's maps."""
     folds = [fold for fold in experiment.folds() if (fold.folder / "group_maps").is_dir()]
-    paths = [_map_of(folds[0].folder / "group_maps", target, kind) for kind in ("decoded", "train")] if folds else []
+    paths = (
+        [_map_of(folds[0].folder / "group_maps", target, kind) for kind in ("decoded", "train")]
+        if folds
+        else []
+    )
     mask = page.study.tree.volume("mask.nii.gz")
     if not paths or None in paths:
         return

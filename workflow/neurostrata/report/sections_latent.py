@@ -59,7 +59,9 @@ def latent_blocks(page: Page, groups: Mapping[str, list[str]]) -> list[Any]:
             if frame is not None:
                 scores[experiment.name] = frame[frame["measure"] == "auc"].set_index(["target", "features"])
         members = [(e, c) for e, c in members if e.name in scores]
-        targets = dict.fromkeys(t for frame in scores.values() for t in frame.index.get_level_values("target"))
+        targets = dict.fromkeys(
+            t for frame in scores.values() for t in frame.index.get_level_values("target")
+        )
         for target in targets:
             blocks += _target_blocks(page, members, scores, str(target))
     return blocks
