@@ -22,6 +22,7 @@ from neurostrata.prediction.explanation import (
     modality_importance,
     present_rows,
     ranked,
+    separation,
     weight_shares,
 )
 from neurostrata.simulation.volume_cohorts import simulate_volumes
@@ -92,6 +93,13 @@ def test_a_modality_with_an_effect_counts_more_than_those_without():
     assert frame.loc["a", "auc_without"] == pytest.approx(0.5, abs=0.2)
 
 
+def test_separation_by_hand():
+    scores, positive = np.array([1.0, 3.0, 0.0, -2.0]), np.array([True, True, False, False])
+    assert separation(scores, positive) == pytest.approx(3 / np.sqrt(2))
+    assert separation(np.ones(4), positive) == 0
+    assert np.isnan(separation(scores, np.array([True, False, False, False])))
+
+
 def test_a_modalitys_centre_is_of_those_who_have_it():
     class Twice:
         modalities = ("a", "b")
@@ -128,7 +136,7 @@ def test_correlation_of_maps():
 
 def test_ranks_fall_back_on_what_is_lost():
     frame = pd.DataFrame({"target": ["t", "t", "u", "u"], "weight_share": [0.4, 0.6, np.nan, np.nan],
-                          "auc_drop": [0.3, 0.1, 0.2, 0.0]})  # fmt: skip
+                          "separation_drop": [0.3, 0.1, 0.2, 0.0]})  # fmt: skip
     assert ranked(frame)["rank"].tolist() == [2, 1, 1, 2]
 
 
@@ -200,6 +208,7 @@ def test_the_affected_modality_ranks_first(chain):
     table = read_table(root / "importance.tsv").set_index("modality")
     assert table["rank"].idxmin() == "jac"
     assert table.loc["jac", "auc_drop"] > 0.1
+    assert table.loc["jac", "separation_drop"] > 2 * table.loc[["ndi", "fa"], "separation_drop"].max()
     assert table["weight_share"].isna().all()  # a fused code has no weights of its own for a modality
     assert (table["folds"] == 2).all()
     correlations = read_table(root / "group_differences.tsv").set_index("modality")

@@ -23,6 +23,7 @@ def tables(folder, fused=False):
         ("weight_share", np.nan if fused else share),
         ("auc", 0.8),
         ("auc_drop", share / 2),
+        ("separation_drop", share),
     ):
         frame[measure], frame[f"{measure}_sd"] = values, 0.01
     write_table(folder / "importance.tsv", frame.assign(rank=np.arange(12, 0, -1)))
@@ -75,7 +76,8 @@ def test_a_fused_code_has_no_weights_to_show(tmp_path):
     tables(experiment.folder, fused=True)
     table, *rest = explain_section(page, experiment, {}).blocks
     assert not [block for block in rest if block.block == "text"]
-    assert "Share of the weights" not in table.columns
+    assert table.columns[1] == "Separation lost without it"
+    assert table.rows[0][1].text == "0.154 ± 0.010"
     assert "its weights have no modality" in table.caption
 
 

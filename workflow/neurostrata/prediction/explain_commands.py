@@ -229,12 +229,12 @@ def summarise_explanation(
             }
         return kept
 
-    measures = ["weight_share", "auc", "auc_without", "auc_drop"]
+    measures = ["weight_share", "auc", "auc_without", "auc_drop", "separation_drop"]
     write_table(
         output,
         ranked(summarise(gathered(importance), measures)),
         described(IMPORTANCE_COLUMNS, measures)
-        | {"rank": "1: counts most; by weight_share, where the code is fused by auc_drop"},
+        | {"rank": "1: counts most; by weight_share, where the code is fused by separation_drop"},
         Description="How much each modality counts for telling two classes apart (Geenjaar 2021, Fig. 2).",
         Settings=settings_record(settings),
     )

@@ -31,7 +31,11 @@ IMPORTANCE_COLUMNS = {
         "The same machine's when the modality is taken from the test people: its part of the code at the training people's "
         "mean, or in fused codes the modality missing (where the model knows no missing modalities: the mean training image)"
     ),
-    "auc_drop": "auc - auc_without: what the other modalities cannot make up for",
+    "auc_drop": "auc - auc_without: what the other modalities cannot make up for; near 0 where they tell the classes apart alone",
+    "separation_drop": (
+        "The same for the difference of the two classes' mean decision values over their pooled standard deviation, which has no "
+        "upper end: nothing is hidden by an AUC near 1"
+    ),
 }
 DIFFERENCE_COLUMNS = {
     "target": IMPORTANCE_COLUMNS["target"],
@@ -112,6 +116,19 @@ def codes_without(
     return {name: np.concatenate(part) if part else codes for name, part in parts.items()}
 
 
+def separation(scores: np.ndarray, positive: np.ndarray) -> float:
+    """Return the difference of two classes' mean scores over their pooled standard deviation; 0 for constant scores.
+
+    NaN with fewer than two people of a class.
+    """
+    groups = [scores[positive], scores[~positive]]
+    if min(map(len, groups)) < 2:
+        return float("nan")
+    degrees = [len(group) - 1 for group in groups]
+    spread = np.sqrt(sum(d * g.var(ddof=1) for d, g in zip(degrees, groups)) / sum(degrees))
+    return float((groups[0].mean() - groups[1].mean()) / spread) if spread > 1e-12 else 0.0
+
+
 def modality_importance(
     train: np.ndarray,
     labels: np.ndarray,
@@ -142,26 +159,28 @@ def modality_importance(
     Returns
     -------
     DataFrame
-        modality, weight_share, auc, auc_without, auc_drop of :data:`IMPORTANCE_COLUMNS`.
+        modality, weight_share, auc, auc_without, auc_drop, separation_drop of :data:`IMPORTANCE_COLUMNS`.
     """
     machine = fit_classes(train, labels, families, seed)
     shares = weight_shares(machine[-1].coef_[0], code_modalities, list(without))
     positive = test_labels == machine.classes_[1]
 
-    def auc(codes: np.ndarray) -> float:
+    def measured(codes: np.ndarray) -> tuple[float, float]:
         if positive.all() or not positive.any():
-            return float("nan")
-        return float(area_under_curve(machine.decision_function(codes), positive)[0])
+            return float("nan"), float("nan")
+        scores = machine.decision_function(codes)
+        return float(area_under_curve(scores, positive)[0]), separation(scores, positive)
 
-    whole = auc(test)
-    reduced = np.array([auc(codes) for codes in without.values()])
+    auc, apart = measured(test)
+    reduced = np.array([measured(codes) for codes in without.values()])
     return pd.DataFrame(
         {
             "modality": list(without),
             "weight_share": shares,
-            "auc": whole,
-            "auc_without": reduced,
-            "auc_drop": whole - reduced,
+            "auc": auc,
+            "auc_without": reduced[:, 0],
+            "auc_drop": auc - reduced[:, 0],
+            "separation_drop": apart - reduced[:, 1],
         }
     )
 
@@ -277,7 +296,7 @@ def summarise(frame: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
 
 
 def ranked(summary: pd.DataFrame) -> pd.DataFrame:
-    """Add the rank of each modality within its target: by weight share, or by AUC drop where the code is fused."""
-    by = summary["weight_share"].where(summary["weight_share"].notna(), summary["auc_drop"])
+    """Add the rank of each modality within its target: by weight share, or by what is lost where the code is fused."""
+    by = summary["weight_share"].where(summary["weight_share"].notna(), summary["separation_drop"])
     rank = by.groupby(summary["target"]).rank(ascending=False, method="first")
     return summary.assign(rank=rank.astype("Int64"))

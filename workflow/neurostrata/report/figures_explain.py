@@ -90,7 +90,7 @@ def difference_figure(maps: Mapping[str, np.ndarray], brain: np.ndarray, label: 
     i, j, k = (int(np.argmax(together.sum(axis=others))) for others in ((1, 2), (0, 2), (0, 1)))
     shown = trim(brain.max(axis=2) > 0), trim(brain.max(axis=1) > 0)
     x, (y, z) = shown[0][0], (shown[0][1], shown[1][1])
-    cuts = ((i, y, z), (x, j, z), (x, y, k))
+    cuts: tuple[tuple[int | slice, ...], ...] = ((i, y, z), (x, j, z), (x, y, k))
     under = np.where(brain > 0, brain, np.nan)  # white around it
     colours = matplotlib.colormaps[DIVERGING].with_extremes(bad=(0, 0, 0, 0))
     with figure_style():

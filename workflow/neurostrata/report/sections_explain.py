@@ -42,7 +42,7 @@ def _importance(page: Page, section: Section, experiment: Experiment) -> None:
     path, other = experiment.file("importance.tsv"), experiment.file("group_differences.tsv")
     if not path.is_file():
         return
-    frame = page.study.table(path, columns=("target", "modality", "rank", "weight_share", "auc_drop"))
+    frame = page.study.table(path, columns=("target", "modality", "rank", "weight_share", "separation_drop"))
     correlations = page.study.table(other, columns=("target", "modality", "decoded_train"))
     if frame is None:
         return
@@ -51,6 +51,7 @@ def _importance(page: Page, section: Section, experiment: Experiment) -> None:
     for target, part in frame.groupby("target", sort=False):
         ordered = part.sort_values("rank")
         weighed = bool(ordered["weight_share"].notna().any())
+        measure = "weight_share" if weighed else "separation_drop"
         own = (
             None
             if correlations is None
@@ -59,18 +60,17 @@ def _importance(page: Page, section: Section, experiment: Experiment) -> None:
         rows = []
         for _, row in ordered.head(ROWS).iterrows():
             cells = [Cell(str(row["modality"]).upper())]
-            if weighed:
-                cells.append(Cell(_with_sd(row, "weight_share", 3)))
+            cells.append(Cell(_with_sd(row, measure, 3)))
             cells.append(Cell(_with_sd(row, "auc_drop", 3)))
-            for measure in ("decoded_train", "decoded_test", "train_test"):
+            for likeness in ("decoded_train", "decoded_test", "train_test"):
                 known = own is not None and row["modality"] in own.index
                 cells.append(
-                    Cell(_with_sd(own.loc[row["modality"]], measure) if own is not None and known else "")
+                    Cell(_with_sd(own.loc[row["modality"]], likeness) if own is not None and known else "")
                 )
             rows.append(cells)
         columns = [
             "Modality",
-            *(["Share of the weights"] if weighed else []),
+            "Share of the weights" if weighed else "Separation lost without it",
             "AUC lost without it",
             "Decoded ~ training",
             "Decoded ~ test",
@@ -81,7 +81,8 @@ def _importance(page: Page, section: Section, experiment: Experiment) -> None:
             f"Share of the weights: of a linear support vector machine's absolute weights (an even share is "
             f"{1 / len(ordered):.3f}). "
             if weighed
-            else "The code belongs to all modalities together, so its weights have no modality. "
+            else "The code belongs to all modalities together, so its weights have no modality. Separation lost: of the classes' "
+            "mean decision values, in standard deviations. "
         )
         section.add(
             Table(
@@ -100,13 +101,12 @@ def _importance(page: Page, section: Section, experiment: Experiment) -> None:
             )
         )
         if len(ordered) > 1:
-            measure = "weight_share" if weighed else "auc_drop"
             section.add(
                 page.figure(
                     importance_figure(
                         ordered,
                         measure,
-                        "share of the weights" if weighed else "AUC lost without it",
+                        "share of the weights" if weighed else "separation lost without it (sd)",
                         1 / len(ordered) if weighed else 0.0,
                     ),
                     f"{experiment.name}/importance-{anchor(str(target))}.svg",
