@@ -55,7 +55,8 @@ def everything(folder: Path) -> dict[str, object]:
             {"name": "regions", "model": "siamese_attention", "modalities": two, "validation": kfold,
              "label": {"column": "diagnosis", "classes": ["a", "b"]}},
             {"name": "synthesis", "model": "latent_synthesis", "modalities": two, "validation": kfold},
-            {"name": "linear", "model": "pca", "modalities": two, "validation": kfold, "analyses": harmonised},
+            {"name": "linear", "model": "pca", "modalities": two, "validation": kfold,
+             "label": {"column": "diagnosis", "classes": ["a", "b"]}, "analyses": harmonised},
         ],
     }  # fmt: skip
 
