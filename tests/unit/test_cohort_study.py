@@ -241,3 +241,22 @@ def test_sites_are_counted_before_any_job(tmp_path: Path) -> None:
     study = adjusted(tmp_path, phenotypes={"variables": ["iq"]}, analyses={"harmonise": {"sites": "scanner"}})
     (found,) = about_adjustment(study, tmp_path)
     assert "'scanner' is no column" in found
+
+
+def test_columns_of_two_classes() -> None:
+    rows = people(12, sex="F", diagnosis="control", iq="100", scanner="1")
+    for number, row in enumerate(rows):
+        row["sex"] = "FM"[number % 2]
+        row["scanner"] = "12"[number % 2]
+        row["iq"] = str(90 + number % 3)
+        row["diagnosis"] = ("control", "patient")[number % 2] if number else "other"
+    listed = ["sex", "iq", "scanner", "diagnosis", "age", "factors"]
+    given = {"name": "a", "model": "pca", "modalities": ["jac"], "analyses": {"prediction": listed}}
+    study = Study(config(experiments=[given]), rows)
+    # one person of a third class does not count, three numbers are no classes
+    assert study.class_columns("a") == ["sex", "scanner", "diagnosis"]
+    for number in (2, 4):
+        rows[number]["diagnosis"] = ""
+    assert Study(config(experiments=[given]), rows).class_columns("a") == ["sex", "scanner"]
+    label = {"column": "diagnosis", "classes": ["control", "patient"]}
+    assert Study(config(experiments=[given | {"label": label}]), rows).class_columns("a")[0] == "diagnosis"

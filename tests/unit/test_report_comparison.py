@@ -10,6 +10,7 @@ from neurostrata.report.comparison import compare_experiments, ratio_interval, s
 from neurostrata.report.layout import ResultsTree
 from neurostrata.report.page import Page
 from neurostrata.report.sections_comparison import comparison_section
+from neurostrata.report.sections_latent import latent_blocks
 from neurostrata.report.study import Study
 
 PEOPLE = [f"{i:02d}" for i in range(30)]
@@ -168,3 +169,38 @@ def test_what_was_taken_out_of_the_codes_is_said(study, tmp_path):
     fresh = Page(Study(study.tree, study.config), page.path, tmp_path / "report" / "figures")
     texts = [b.text for b in comparison_section(fresh).blocks if b.block == "text"]
     assert any("Not all experiments were adjusted alike" in text for text in texts)
+
+
+def test_latent_sizes_and_seeds_in_one_table(tmp_path):
+    runs = [("v16", 16, 1, 0.8), ("v32", 32, 1, 0.9), ("v16b", 16, 2, 0.7), ("v16c", 16, 3, 0.75)]
+    configured = []
+    for name, size, seed, auc in runs:
+        experiment(tmp_path, name, "shared_vae", 0.2, auc)
+        path = tmp_path / "experiments" / name / "prediction_scores.tsv"
+        write_table(path, read_table(path).assign(fold_sd=0.05))
+        configured.append(
+            {
+                "name": name,
+                "model": "shared_vae",
+                "seed": seed,
+                "modalities": ["jac"],
+                "options": {"latent_size": size},
+            }
+        )
+    # other folds, or other options: not to be compared
+    experiment(tmp_path, "other", "shared_vae", 0.2, 0.99, shift=1)
+    configured.append(configured[1] | {"name": "other"})
+    study = Study(ResultsTree(tmp_path), {"experiments": configured})
+    page = Page(study, tmp_path / "report" / "index.html", tmp_path / "report" / "figures")
+    groups = same_people_and_folds(study)
+    table, note = latent_blocks(page, groups)
+    assert table.columns == ["", "16", "32"]
+    rows = {row[0].text: [cell.text for cell in row[1:]] for row in table.rows}
+    assert rows["shared VAE"] == ["0.800 ± 0.050", "0.900 ± 0.050"]
+    assert rows["the same, over seeds (how many)"] == ["0.750 ± 0.050 (3)", ""]
+    assert rows["PCA of the modalities side by side"] == ["0.700 ± 0.050", "0.700 ± 0.050"]
+    assert rows["PCA of all volumes pooled"] == ["n/a", "n/a"]
+    assert "other" not in table.caption
+    assert "not the folds" in note.text
+    alone = Study(ResultsTree(tmp_path), {"experiments": configured[:1]})
+    assert latent_blocks(Page(alone, page.path, page.figures), {"v16": ["v16"]}) == []

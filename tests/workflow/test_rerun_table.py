@@ -91,6 +91,7 @@ CHANGES: dict[str, Callable[[StudyFolder], None]] = {
     "number of factors": setting("phenotypes.n_factors", 2),
     "percentile limits": setting("volumes.percentiles", [1, 99]),
     "dropout of one experiment": setting("experiments.0.options.dropout", 0.2),
+    "seed of one experiment": setting("experiments.0.seed", 3),
     "template iterations 4 to 5": setting("template.iterations", 5),
     "template tolerance": setting("template.tolerance", 0.01),
     "NODDI engine or its options": setting("diffusion.noddi.lambda1", 0.4),

@@ -51,7 +51,7 @@ def test_every_rule_is_documented_logged_measured_and_bounded(rules) -> None:
         assert list(rule.params.keys()) == ["settings"], f"{rule.name}: one tracked parameter"
         assert (Path(__file__).parents[2] / "envs").joinpath(Path(str(rule.conda_env)).name).is_file()
     gpu = {rule.name for rule in rules if "gpu" in dict(rule.resources) and dict(rule.resources)["gpu"].value}
-    assert gpu == {"train", "embed", "evaluate", "robustness", "relevance", "synthesise"}
+    assert gpu == {"train", "embed", "evaluate", "robustness", "relevance", "explain", "synthesise"}
 
 
 def test_memory_and_time_suffice_for_a_cluster_and_double_at_each_attempt(rules) -> None:

@@ -16,7 +16,12 @@ sys.path.insert(
 
 from neurostrata.cohort.study import load_study
 from neurostrata.controller.state import FAILURES, sign_in, sign_out
-from neurostrata.core.config import adjusting_columns, check_config, load_schema
+from neurostrata.core.config import (
+    adjusting_columns,
+    check_config,
+    decodes,
+    load_schema,
+)
 from neurostrata.core.errors import UserError
 from neurostrata.core.settings import rows_digest, settings_text
 
@@ -74,10 +79,11 @@ wildcard_constraints:
     group="[A-Za-z0-9._-]+",
 
 
-def settings(stage, **values):
+def settings(stage, seed=None, **values):
     """Return the one tracked parameter of a rule: exactly the settings that its results depend on."""
-    imaging = stage in IMAGING_STAGES
-    return settings_text(stage, CONFIG["imaging_seed" if imaging else "seed"], values)
+    if seed is None:
+        seed = CONFIG["imaging_seed" if stage in IMAGING_STAGES else "seed"]
+    return settings_text(stage, seed, values)
 
 
 IMAGING_STAGES = {
@@ -196,6 +202,12 @@ def capability(experiment, key, default=False):
     """Look up in its model's schema what an experiment's model can do or needs."""
     model = STUDY.experiments[experiment]["model"]
     return load_schema(f"models/{model}").get(key, default)
+
+
+def can_decode(experiment):
+    """Tell whether an experiment's model makes images of a code alone."""
+    experiment = STUDY.experiments[experiment]
+    return decodes(load_schema(f"models/{experiment['model']}"), experiment["options"])
 
 
 def special_keys(experiment):

@@ -162,7 +162,9 @@ def experiment_settings(stage, *keys, training=False):
         }
         if training:
             values["training"] = CONFIG["training"]
-        return settings(stage, **values)
+        # folds, baselines and statistics keep the study's seed
+        seed = experiment["seed"] if stage == "train" else None
+        return settings(stage, seed, **values)
 
     return chosen
 
@@ -208,6 +210,37 @@ def prediction_settings(wildcards):
         label=experiment["label"],
         id_column=CONFIG["phenotypes"]["id_column"],
     )
+
+
+def explain_settings(stage, *keys):
+    """Return a params function: the experiment's keys that a stage depends on, and its targets of two classes."""
+
+    def chosen(wildcards):
+        experiment = STUDY.experiments[wildcards.experiment]
+        values = {key: experiment[key] for key in ("name", *keys)}
+        values |= {k: experiment[k] for k in special_keys(experiment) if k != "options"}
+        targets = STUDY.class_columns(wildcards.experiment)
+        return settings(stage, experiment=values, targets=targets)
+
+    return chosen
+
+
+def classes_of(wildcards):
+    """The sheet's columns with an experiment's targets of two classes; [] without any."""
+    if not STUDY.class_columns(wildcards.experiment):
+        return []
+    return f"{RESULTS}/cohort/groups/targets-{wildcards.experiment}.tsv"
+
+
+def baseline_settings(wildcards):
+    """What the baselines depend on; beside codes of equal parts they have as many components as a part has numbers."""
+    experiment = STUDY.experiments[wildcards.experiment]
+    special = [k for k in special_keys(experiment) if k != "options"]
+    values = {key: experiment[key] for key in ("name", "modalities", *special)}
+    more = {}
+    if capability(wildcards.experiment, "modality_codes"):
+        more["components"] = experiment["options"]["latent_size"]
+    return settings("baselines", experiment=values, **more)
 
 
 def targets_of(wildcards):

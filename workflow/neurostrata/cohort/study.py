@@ -7,6 +7,7 @@ only, no image is opened: it runs each time the workflow is parsed.
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,18 @@ SOURCE_COLUMNS = {
     "tensor": ("t1w", "dwi", "bval", "bvec"),
     "noddi": ("t1w", "dwi", "bval", "bvec"),
 }
+
+
+#: People of a class fewer than this are left out of what is predicted: no fold could be trained on them.
+FEWEST_OF_CLASS = 5
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def required_columns(declaration: Mapping[str, Any]) -> tuple[str, ...]:
@@ -203,6 +216,22 @@ class Study:
         known = {column for row in self.rows.values() for column in row}
         wanted = [c for columns in adjusting_columns(self.experiments[name]).values() for c in columns]
         return [column for column in dict.fromkeys(wanted) if column in known]
+
+    def class_columns(self, name: str) -> list[str]:
+        """Return those of an experiment's targets in the sheet that are of two classes: its label first.
+
+        Two values, each of :data:`FEWEST_OF_CLASS` people or more; fewer do not count.
+        """
+        label = self.experiments[name].get("label")
+        found = [label["column"]] if label else []
+        for column in self.target_columns(name):
+            counts = Counter(self.rows[s].get(column, "") for s in self.experiment_members(name))
+            counts.pop("", None)
+            # more than two numbers are a number, however rare some of them
+            usual = [value for value, count in counts.items() if count >= FEWEST_OF_CLASS]
+            if len(usual) == 2 and (len(counts) == 2 or not all(map(_is_number, counts))):
+                found.append(column)
+        return list(dict.fromkeys(found))
 
     def used_modalities(self) -> list[str]:
         """Return the modalities that some experiment uses, in the order they are declared."""

@@ -171,6 +171,20 @@ def handles_missing(schema: Mapping[str, Any], options: Mapping[str, Any]) -> bo
     return bool(said)
 
 
+def decodes(schema: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
+    """Tell from a model's schema, and its options, whether it makes images of a code alone.
+
+    The schema's ``decodes`` is true, false (or absent), or the options that must have certain values.
+    """
+    said = schema.get("decodes", False)
+    if isinstance(said, Mapping):
+        return all(
+            options.get(option, schema["properties"][option].get("default")) == value
+            for option, value in said.items()
+        )
+    return bool(said)
+
+
 def _capability_problems(
     place: str, experiment: Mapping[str, Any], schema: Mapping[str, Any]
 ) -> Iterator[str]:

@@ -22,7 +22,7 @@ DESCRIPTIONS = {
     "a person's scores one after the other.",
     "regional_means": "Mean of each modality in each region.",
 }
-#: Components at most; never more than the samples allow.
+#: Components at most, where nothing else is asked for; never more than the samples allow.
 MAX_COMPONENTS = 256
 
 
@@ -70,9 +70,9 @@ def maxima(volumes: np.ndarray) -> np.ndarray:
 
 
 def _principal(
-    modalities: list[str], training: VolumeSet, mask: np.ndarray, seed: int
+    modalities: list[str], training: VolumeSet, mask: np.ndarray, seed: int, components: int
 ) -> PrincipalComponents:
-    model = PrincipalComponents({"max_components": MAX_COMPONENTS}, modalities, training.shape, seed)
+    model = PrincipalComponents({"max_components": components}, modalities, training.shape, seed)
     model.fit(training, mask, None, None)  # type: ignore[arg-type]
     return model
 
@@ -85,7 +85,12 @@ def _one_modality(people: VolumeSet, position: int) -> VolumeSet:
 
 
 def baseline_codes(
-    training: VolumeSet, everybody: VolumeSet, mask: np.ndarray, regions: np.ndarray, seed: int
+    training: VolumeSet,
+    everybody: VolumeSet,
+    mask: np.ndarray,
+    regions: np.ndarray,
+    seed: int,
+    components: int = MAX_COMPONENTS,
 ) -> dict[str, np.ndarray]:
     """Learn every baseline from the training people and apply it to everybody.
 
@@ -101,6 +106,8 @@ def baseline_codes(
         Region numbers, shape (x, y, z), 0 outside.
     seed
         Unused by the decompositions, kept with the models.
+    components
+        At most so many in each decomposition.
 
     Returns
     -------
@@ -109,11 +116,11 @@ def baseline_codes(
     """
     modalities = everybody.modalities
     single = [
-        _principal([name], _one_modality(training, position), mask, seed)
+        _principal([name], _one_modality(training, position), mask, seed, components)
         for position, name in enumerate(modalities)
     ]
-    stacked = _principal(modalities, training, mask, seed)
-    pooled = _principal(modalities[:1], PooledVolumes(training), mask, seed)
+    stacked = _principal(modalities, training, mask, seed, components)
+    pooled = _principal(modalities[:1], PooledVolumes(training), mask, seed, components)
     numbers = np.unique(regions[mask & (regions > 0)])
     parts: dict[str, list[np.ndarray]] = {name: [] for name in DESCRIPTIONS}
     for _, volumes in chunks(everybody):

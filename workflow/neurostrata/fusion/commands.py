@@ -304,7 +304,7 @@ def baselines(
     threads: int = 1,
 ) -> None:
     """Write the codes of linear baselines learned from a fold's training people, one table for each, to a folder."""
-    from neurostrata.fusion.baselines import DESCRIPTIONS, baseline_codes
+    from neurostrata.fusion.baselines import DESCRIPTIONS, MAX_COMPONENTS, baseline_codes
 
     opened = open_volumes(volumes, settings["experiment"]["modalities"])
     brain = read_mask(mask, opened[0].array.shape[1:], opened[0].info["affine"])
@@ -314,8 +314,9 @@ def baselines(
     everybody = study_people(opened, people_of(table, fold), scaling, settings)
     roles = table[table["fold"] == fold].set_index("subject")["role"]
     with atomic_directory(output) as folder:
+        components = settings.get("components", MAX_COMPONENTS)
         for name, codes in baseline_codes(
-            training_people, everybody, brain, numbers, settings["seed"]
+            training_people, everybody, brain, numbers, settings["seed"], components
         ).items():
             frame = pd.DataFrame(codes, columns=[f"z{number + 1:04d}" for number in range(codes.shape[1])])
             frame.insert(0, "subject", everybody.subjects)

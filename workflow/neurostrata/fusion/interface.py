@@ -83,6 +83,8 @@ class FusionModel(ABC):
     supervised = False
     #: Whether it decodes: :meth:`reconstruct` gives images.
     reconstructs = True
+    #: Whether a code alone can be decoded: :meth:`decode` gives images.
+    decodes = False
 
     def __init__(
         self, options: Mapping[str, Any], modalities: Sequence[str], shape: Sequence[int], seed: int
@@ -142,6 +144,30 @@ class FusionModel(ABC):
     @abstractmethod
     def load_weights(self, weights: Mapping[str, np.ndarray]) -> None:
         """Take over what :meth:`weights` returned."""
+
+    def decode(self, codes: np.ndarray) -> np.ndarray:
+        """Return the volumes that codes stand for, where a code alone says so (:attr:`decodes`).
+
+        Parameters
+        ----------
+        codes
+            (people, code_size).
+
+        Returns
+        -------
+        ndarray, shape (people, modalities, x, y, z)
+            In units of the volumes over their :meth:`scales`.
+        """
+        raise NotImplementedError(f"{self.name} does not decode codes")
+
+    def scales(self, volumes: np.ndarray) -> np.ndarray:
+        """Return what each volume is divided by before it is encoded, shape (people, modalities); 1 for most models."""
+        return np.ones(volumes.shape[:2])
+
+    @property
+    def code_modalities(self) -> list[str | None]:
+        """The modality that each number of the code belongs to; None: to all of them together."""
+        return [None] * self.code_size
 
     def predict(self, volumes: np.ndarray) -> np.ndarray:
         """Return the probability of the second class (of the sorted labels), shape (people,); supervised models only."""

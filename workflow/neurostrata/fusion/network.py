@@ -22,7 +22,8 @@ class NetworkModel(FusionModel):
     """Base of models that are one torch network.
 
     A subclass gives ``build_network()``. Its network has ``losses(volumes)`` (one value per modality),
-    ``encode(volumes)`` and ``reconstruct(volumes)``, all on volumes (people, modalities, x, y, z).
+    ``encode(volumes)`` and ``reconstruct(volumes)``, all on volumes (people, modalities, x, y, z), and
+    ``decode_volumes(codes)`` where `decodes` is true.
     """
 
     def __init__(
@@ -74,6 +75,12 @@ class NetworkModel(FusionModel):
     def reconstruct(self, volumes: np.ndarray) -> np.ndarray:
         """Return the decoded volumes."""
         return self._apply("reconstruct", volumes)
+
+    def decode(self, codes: np.ndarray) -> np.ndarray:
+        """Return the volumes that codes stand for; its network has ``decode_volumes`` where it can."""
+        if not self.decodes:
+            return super().decode(codes)
+        return self._apply("decode_volumes", np.asarray(codes, dtype=np.float32))
 
     def weights(self) -> dict[str, np.ndarray]:
         """Return parameters and running averages."""

@@ -30,6 +30,7 @@ class PrincipalComponents(FusionModel):
 
     name = "pca"
     handles_missing = True
+    decodes = True
 
     mean_: np.ndarray  #: (modalities, x, y, z)
     components_: np.ndarray  #: (components, voxels of the mask x modalities), orthonormal rows
@@ -130,9 +131,13 @@ class PrincipalComponents(FusionModel):
 
     def reconstruct(self, volumes: np.ndarray) -> np.ndarray:
         """Return the volumes' projection on the components."""
-        decoded = np.repeat(self.mean_[None], len(volumes), axis=0)
-        inside = self.encode(volumes) @ self.components_
-        decoded[:, :, self.mask_] += inside.reshape(len(volumes), len(self.modalities), -1)
+        return self.decode(self.encode(volumes))
+
+    def decode(self, codes: np.ndarray) -> np.ndarray:
+        """Return the mean image plus the components weighted by scores, in [0, 1]."""
+        decoded = np.repeat(self.mean_[None], len(codes), axis=0)
+        inside = codes @ self.components_
+        decoded[:, :, self.mask_] += inside.reshape(len(codes), len(self.modalities), -1)
         return decoded.clip(0, 1)
 
     def weights(self) -> dict[str, np.ndarray]:

@@ -146,9 +146,13 @@ class ResidualAutoencoderNetwork(nn.Module):
         error = self(seen) - (filled(volumes, self.mean) - self.mean) / self.scale * self.mask
         return mean_over_present(error.square().sum(dim=(2, 3, 4)) / self.mask.sum(), present(volumes))
 
+    def decode_volumes(self, codes: torch.Tensor) -> torch.Tensor:
+        """Return the volumes (people, modalities, x, y, z) that codes stand for, in [0, 1]."""
+        return (self.mean + self.decode(codes) * self.scale).clip(0, 1)
+
     def reconstruct(self, volumes: torch.Tensor) -> torch.Tensor:
         """Return the decoded volumes, in [0, 1]."""
-        return (self.mean + self(volumes) * self.scale).clip(0, 1)
+        return self.decode_volumes(self.encode(volumes))
 
 
 class ResidualAutoencoder(NetworkModel):
@@ -156,6 +160,7 @@ class ResidualAutoencoder(NetworkModel):
 
     name = "residual_autoencoder"
     handles_missing = True
+    decodes = True
 
     def build_network(self) -> nn.Module:
         """Return the untrained network.

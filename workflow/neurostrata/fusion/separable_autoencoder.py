@@ -81,7 +81,7 @@ class SeparableAutoencoderNetwork(nn.Module):
         ``skip_connections``, ``kernel_size``, ``pooling_size``, ``dropout``, ``batch_norm_momentum``,
         ``modality_dropout``.
     shape
-        Voxels along x, y, z; only needed with modality dropout.
+        Voxels along x, y, z; only needed with modality dropout and for decoding codes.
     """
 
     def __init__(
@@ -92,6 +92,7 @@ class SeparableAutoencoderNetwork(nn.Module):
         if self.modality_dropout and shape is not None:
             self.register_buffer("mean", torch.zeros(modalities, *shape))
         self.skip_connections = bool(options["skip_connections"])
+        self.small = tuple(side // 2**STEPS for side in shape or ())
         self.encoders = nn.ModuleList(
             nn.ModuleList(EncoderStep(CHANNELS[i], CHANNELS[i + 1], options) for i in range(STEPS))
             for _ in range(modalities)
@@ -182,6 +183,10 @@ class SeparableAutoencoderNetwork(nn.Module):
         """Return the decoded volumes, in [0, 1]."""
         return torch.sigmoid(self(volumes))
 
+    def decode_volumes(self, codes: torch.Tensor) -> torch.Tensor:
+        """Return the volumes that codes (people, code_size) stand for, in [0, 1]."""
+        return torch.sigmoid(self.decode(codes.unflatten(1, (CHANNELS[-1], *self.small))))
+
 
 class SeparableAutoencoder(NetworkModel):
     """``separable_autoencoder`` as the registry knows it."""
@@ -207,6 +212,11 @@ class SeparableAutoencoder(NetworkModel):
     def handles_missing(self) -> bool:  # type: ignore[override]
         """With modality dropout, which the paper does not have."""
         return bool(self.options.get("modality_dropout"))
+
+    @property
+    def decodes(self) -> bool:  # type: ignore[override]
+        """Without skip connections: with them an image is not decoded from its code alone."""
+        return not self.options["skip_connections"]
 
     def fit(
         self,

@@ -95,6 +95,12 @@ class SharedVAENetwork(nn.Module):
         """Return images (samples, 1, x, y, z) in [-1, 1] of latent positions (samples, latent_size)."""
         return self.decoder(self.from_latent(latent).unflatten(1, self.start))
 
+    def decode_volumes(self, codes: torch.Tensor) -> torch.Tensor:
+        """Return volumes (people, modalities, x, y, z), over their maxima, of codes (people, modalities * latent_size)."""
+        count, latent = self.usual.shape
+        images = self.decode(codes.unflatten(1, (count, latent)).flatten(0, 1))
+        return images.squeeze(1).unflatten(0, (len(codes), count))
+
     def forward(self, volumes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return samples, decoded samples, means and log-variances; drawn from the posterior while training."""
         samples, _ = self.as_samples(volumes)
@@ -135,6 +141,7 @@ class SharedVAE(NetworkModel):
 
     name = "shared_vae"
     handles_missing = True
+    decodes = True
 
     def build_network(self) -> nn.Module:
         """Return the untrained network; its size does not depend on the number of modalities."""
@@ -144,6 +151,16 @@ class SharedVAE(NetworkModel):
     def code_size(self) -> int:
         """``latent_size`` for each modality."""
         return int(self.options["latent_size"]) * len(self.modalities)
+
+    @property
+    def code_modalities(self) -> list[str | None]:
+        """``latent_size`` numbers of each modality, one modality after the other."""
+        return [name for name in self.modalities for _ in range(int(self.options["latent_size"]))]
+
+    def scales(self, volumes: np.ndarray) -> np.ndarray:
+        """Return the volumes' maxima, shape (people, modalities); 1 where a modality is missing."""
+        largest = np.maximum(np.abs(volumes).max(axis=(2, 3, 4)), 1e-6)
+        return np.where(np.isnan(largest), 1.0, largest)
 
     def fit(
         self,

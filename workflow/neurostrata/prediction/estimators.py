@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -39,28 +40,24 @@ def predict_number(train: np.ndarray, values: np.ndarray, test: np.ndarray) -> n
     return np.asarray(model.predict(test))
 
 
-def predict_classes(
-    train: np.ndarray, labels: np.ndarray, test: np.ndarray, groups: np.ndarray, seed: int
-) -> tuple[list[str], np.ndarray]:
-    """Return decision values of a linear support vector machine, one column per class.
+def fit_classes(train: np.ndarray, labels: np.ndarray, groups: np.ndarray, seed: int) -> Any:
+    """Return a linear support vector machine of standardised codes, its penalty chosen by inner folds.
 
     Parameters
     ----------
-    train, test
+    train
         (people, dimensions).
     labels
-        (training people,).
+        (people,).
     groups
-        Families of the training people: they stay together when the penalty is chosen.
+        Families: they stay together when the penalty is chosen.
     seed
         Of the inner folds.
 
     Returns
     -------
-    classes : list of str
-        Sorted.
-    scores : ndarray, shape (test people, classes)
-        With two classes the second column is minus the first.
+    sklearn.pipeline.Pipeline
+        Fitted; its last step has ``coef_``, its classes are sorted.
     """
     from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
     from sklearn.pipeline import make_pipeline
@@ -87,6 +84,31 @@ def predict_classes(
             machine = search.best_estimator_
         else:
             machine.set_params(linearsvc__C=SVM_PENALTIES[1]).fit(train, labels)
+    return machine
+
+
+def predict_classes(
+    train: np.ndarray, labels: np.ndarray, test: np.ndarray, groups: np.ndarray, seed: int
+) -> tuple[list[str], np.ndarray]:
+    """Return decision values of a linear support vector machine (:func:`fit_classes`), one column per class.
+
+    Parameters
+    ----------
+    train, test
+        (people, dimensions).
+    labels, groups
+        Of the training people.
+    seed
+        Of the inner folds.
+
+    Returns
+    -------
+    classes : list of str
+        Sorted.
+    scores : ndarray, shape (test people, classes)
+        With two classes the second column is minus the first.
+    """
+    machine = fit_classes(train, labels, groups, seed)
     decision = machine.decision_function(test)
     if decision.ndim == 1:
         decision = np.stack([-decision, decision], axis=1)

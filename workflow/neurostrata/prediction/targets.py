@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from neurostrata.cohort.study import FEWEST_OF_CLASS
 from neurostrata.core.errors import UserError
 from neurostrata.phenotypes.coding import code_column
 
 #: In a list of targets: every phenotype factor.
 FACTORS = "factors"
-#: People of a class fewer than this are left out of its target: no fold could be trained on them.
-FEWEST_OF_CLASS = 5
 
 
 @dataclass(frozen=True)

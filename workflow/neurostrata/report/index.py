@@ -20,6 +20,7 @@ from neurostrata.report.sections_closing import (
     resources_section,
 )
 from neurostrata.report.sections_comparison import comparison_section
+from neurostrata.report.sections_explain import explain_section
 from neurostrata.report.sections_models import models_section
 from neurostrata.report.sections_phenotypes import factor_meanings, phenotypes_section
 from neurostrata.report.sections_reconstruction import decoding_caution, decoding_section, experiment_decoding
@@ -108,7 +109,11 @@ def _experiment_section(
     section.add(_flow(page, experiment, config))
     section.sections = [
         experiment_decoding(page, experiment, config),
-        *(part for part in [models_section(page, experiment, config)] if part.blocks),
+        *(
+            part
+            for make in (models_section, explain_section)
+            if (part := make(page, experiment, config)).blocks
+        ),
         strata_section(page, experiment, config, verdict, meanings),
     ]
     return section

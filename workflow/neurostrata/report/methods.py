@@ -142,6 +142,8 @@ def experiment_text(config: Config, experiment: Config) -> str:
     if experiment.get("model") != "pca" and training:
         names = {"epochs": "epochs", "batch_size": "batch size", "learning_rate": "learning rate"}
         values = [f"{name} {format_setting(training[key])}" for key, name in names.items() if key in training]
+        if get(experiment, "seed") is not None:
+            values.append(f"seed {experiment['seed']}")
         parts.append(f"trained with Adam ({', '.join(values)})")
     validation = get(experiment, "validation", default={})
     if get(validation, "method") == "holdout":

@@ -22,6 +22,7 @@ from neurostrata.report.blocks import (
 )
 from neurostrata.report.comparison import COLUMNS, compare_experiments, same_people_and_folds
 from neurostrata.report.page import Page
+from neurostrata.report.sections_latent import latent_blocks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -243,6 +244,7 @@ def comparison_section(page: Page) -> Section:
                 path,
             )
         )
+    section.add(*latent_blocks(page, groups))
     section.add(
         _table(
             frame[frame["what"] == "hidden"],

@@ -1,0 +1,87 @@
+"""What the rules call is what the command line understands: every command of a study with all kinds of stages."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from planned_study import make_planned_study
+
+from neurostrata.cli import COMMANDS, command_parser, load_command
+
+#: Not called by a rule: of the user, and of the check before the first job.
+BY_HAND = {"check-cohort", "resume", "progress", "recovery", "summary", "simulate"}
+
+
+def everything(folder: Path) -> dict[str, object]:
+    """Configuration with an experiment of every model and all further analyses, and the files it names."""
+    shape = (9, 9, 9)
+    nib.save(nib.Nifti1Image(np.ones((*shape, 2), np.float32), np.eye(4)), folder / "components.nii")
+    nib.save(nib.Nifti1Image(np.ones((*shape, 20), np.float32), np.eye(4)), folder / "bold.nii")
+    lines = [line.split("\t") for line in (folder / "cohort.tsv").read_text().splitlines()]
+    lines[0] += ["bold", "diagnosis", "age", "site"]
+    for number, line in enumerate(lines[1:]):
+        line += ["bold.nii", "ab"[number % 2], str(30 + number), "xy"[number // 4]]
+    (folder / "cohort.tsv").write_text("".join("\t".join(line) + "\n" for line in lines))
+    kfold = {"method": "kfold", "folds": 2}
+    two = ["jac", "fa"]
+    analyses = {"prediction": ["diagnosis", "age", "factors"], "robustness": True}
+    harmonised = {
+        "prediction": ["diagnosis"],
+        "harmonise": {"sites": "site", "keep": ["age"]},
+        "covariates": ["age"],
+    }
+    return {
+        "modalities": {
+            "t1w": {"from": "t1w"},
+            "jac": {"from": "jacobian"},
+            "gm": {"from": "tissue", "tissue": "gm"},
+            "fa": {"from": "tensor", "measure": "fa"},
+            "ndi": {"from": "noddi", "measure": "ndi"},
+            "rsn": {"from": "dual_regression", "column": "bold", "space": "mni", "components": 2,
+                    "components_image": "components.nii"},
+        },
+        "experiments": [
+            {"name": "paper", "model": "separable_autoencoder", "modalities": ["jac", "ndi"], "validation": kfold},
+            {"name": "residual", "model": "residual_autoencoder", "modalities": ["t1w", "gm"], "missing": "include",
+             "validation": kfold, "analyses": analyses},
+            {"name": "vae", "model": "shared_vae", "modalities": ["rsn1", "rsn2"], "validation": kfold,
+             "analyses": analyses},
+            {"name": "regions", "model": "siamese_attention", "modalities": two, "validation": kfold,
+             "label": {"column": "diagnosis", "classes": ["a", "b"]}},
+            {"name": "synthesis", "model": "latent_synthesis", "modalities": two, "validation": kfold},
+            {"name": "linear", "model": "pca", "modalities": two, "validation": kfold,
+             "label": {"column": "diagnosis", "classes": ["a", "b"]}, "analyses": harmonised},
+        ],
+    }  # fmt: skip
+
+
+def words_of(command: str) -> list[str]:
+    """Return what bash makes of a command's arguments, behind the stage."""
+    told = 'python() { printf "%s\\0" "$@"; }; ' + command
+    shown = subprocess.run(["bash", "-c", told], capture_output=True, text=True, check=True)
+    return shown.stdout.split("\0")[3:-1]
+
+
+def test_every_command_of_every_rule_is_understood(tmp_path: Path) -> None:
+    study = make_planned_study(tmp_path / "study")
+    study.configure(**everything(study.folder))
+    run = study.snakemake("-n", "-p")
+    assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-3000:]
+    commands = {}
+    for line in re.findall(r"(python -m neurostrata [^\n]*)", run.stdout + run.stderr):
+        stage = line.split()[3]
+        if stage not in commands:
+            commands[stage] = words_of(line.split(" > ")[0])
+    for stage, words in commands.items():
+        parser = command_parser(stage, load_command(stage))
+        try:
+            parser.parse_args(words)
+        except SystemExit:
+            pytest.fail(f"{stage} does not understand: {shlex.join(words)}")
+    assert set(COMMANDS) - BY_HAND <= set(commands)
