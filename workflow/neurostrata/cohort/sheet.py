@@ -14,7 +14,7 @@ _SUBJECT = re.compile(r"^(sub-)?([A-Za-z0-9]+)$")
 #: Columns of the cohort sheet that are not images; every other column holds paths.
 FACTS = ("subject", "template", "session", "site", "family", "diagnosis", "note")
 #: Image and gradient columns with a fixed meaning.
-IMAGES = ("t1w", "t1w_mask", "dwi", "bval", "bvec", "dwi_mask")
+IMAGES = ("t1w", "t1w_mask", "dwi", "bval", "bvec", "dwi_mask", "grad_dev")
 DECISIONS = ("exclude", "exclude_template")
 _QC_COLUMNS = ("subject", "modality", "decision", "reason")
 _MISSING = {"", "n/a", "N/A", "NA"}

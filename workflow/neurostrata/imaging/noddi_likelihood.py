@@ -128,9 +128,7 @@ def fit_likelihood(
             fitted = _refine(local, observed, int(gradients.b0.sum()), floor, parameters, direction)
             found.append([part.cpu().numpy() for part in fitted])
     parts = [np.concatenate(part, axis=-1) for part in zip(*found)]
-    return Estimates(
-        np.ascontiguousarray(parts[0].T), np.ascontiguousarray(parts[1].T), parts[2], parts[3]
-    )
+    return Estimates(np.ascontiguousarray(parts[0].T), np.ascontiguousarray(parts[1].T), parts[2], parts[3])
 
 
 @contextlib.contextmanager

@@ -78,10 +78,7 @@ class StartValues:
         second = 1.5 * square - 0.5
         fourth = (4.375 * square - 3.75) * square + 0.375
         coefficients = torch.cat(
-            [
-                _legendre(observed[shell], second[shell], fourth[shell])
-                for shell in self._model.shells
-            ]
+            [_legendre(observed[shell], second[shell], fourth[shell]) for shell in self._model.shells]
         )
         distance = self._squares - 2 * (self._entries.t() @ (self._roots * coefficients))
         chosen = self._grid[:, distance.argmin(dim=0)]
