@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,7 +29,9 @@ _LONGEST_STEP = (0.5, 0.3, 0.3, 0.3, 0.5, 0.5)
 _TOLERANCE = 5e-4
 _ITERATIONS = 60
 _DAMPING = (1e-2, 1e-6, 1e6)
-#: Median of chi^2 / degrees of freedom falls short of 1; see :func:`noise_from_b0`.
+#: Signals above this multiple of the mean b = 0 signal are taken as it: nothing the model knows is that bright.
+_BRIGHTEST = 10.0
+#: Voxels that the noise is estimated from where there is a single b = 0 image.
 _SAMPLE_VOXELS = 2000
 
 
@@ -102,39 +105,51 @@ def fit_likelihood(
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     order = np.argsort(gradients.bvals, kind="stable")
     order = order[~gradients.b0[order]]
-    scheme = Scheme(gradients.bvals[order], gradients.bvecs[order])
-    with _threads(threads):
+    b0_count = int(gradients.b0.sum())
+    mean_b0 = signals[:, gradients.b0].mean(axis=1)
+    sigma = None
+    if settings["likelihood"] == "offset_gaussian":
+        sigma = _noise(signals, gradients, settings, deviations, threads, device)
+
+    step = block or _BLOCK[torch.device(device).type]
+    blocks = [slice(first, first + step) for first in range(0, len(signals), step)]
+    with _one_thread_each():
+        scheme = Scheme(gradients.bvals[order], gradients.bvecs[order])
         model = NoddiModel(scheme, float(settings["d_parallel"]), float(settings["d_iso"]), device)
-        start = StartValues(model, int(gradients.b0.sum()))
-        mean_b0 = signals[:, gradients.b0].mean(axis=1)
-        sigma = None
-        if settings["likelihood"] == "offset_gaussian":
-            sigma = _noise(signals, gradients, settings, deviations, threads, device)
-        found = []
-        step = block or _BLOCK[torch.device(device).type]
-        for first in range(0, len(signals), step):
-            rows = slice(first, first + step)
+        start = StartValues(model)
+
+        def fit(rows: slice) -> list[np.ndarray]:
             scale = mean_b0[rows]
-            usable = np.isfinite(scale) & (scale > 0)
-            scale = np.where(usable, scale, 1.0)
-            relative = np.nan_to_num(signals[rows][:, order] / scale[:, None])
-            # a voxel cannot be brighter than this with weighting than without it
-            observed = torch.as_tensor(np.clip(relative, 0, 10).T, **model.like).contiguous()
-            floor = None if sigma is None else torch.as_tensor(sigma / scale, **model.like)
-            local = model
-            if deviations is not None:
-                local = LocalNoddiModel(model, torch.as_tensor(deviations[rows], **model.like))
-            parameters, direction = start.of(observed)
-            fitted = _refine(local, observed, int(gradients.b0.sum()), floor, parameters, direction)
-            found.append([part.cpu().numpy() for part in fitted])
+            scale = np.where(np.isfinite(scale) & (scale > 0), scale, 1.0)
+            relative = np.nan_to_num(signals[rows][:, order] / scale[:, None]).clip(0, _BRIGHTEST)
+            torch.set_num_threads(1)  # holds for the calling thread
+            with torch.inference_mode():
+                observed = torch.as_tensor(relative.T, **model.like).contiguous()
+                floor = None
+                if sigma is not None:
+                    floor = torch.as_tensor(np.minimum(sigma / scale, _BRIGHTEST), **model.like)
+                local = model
+                if deviations is not None:
+                    local = LocalNoddiModel(model, torch.as_tensor(deviations[rows], **model.like))
+                fitted = _refine(local, observed, b0_count, floor, *start.of(observed))
+                return [part.cpu().numpy() for part in fitted]
+
+        workers = max(1, threads) if torch.device(device).type == "cpu" else 1
+        with ThreadPoolExecutor(workers) as pool:
+            found = list(pool.map(fit, blocks))
     parts = [np.concatenate(part, axis=-1) for part in zip(*found)]
     return Estimates(np.ascontiguousarray(parts[0].T), np.ascontiguousarray(parts[1].T), parts[2], parts[3])
 
 
 @contextlib.contextmanager
-def _threads(number: int) -> Iterator[None]:
+def _one_thread_each() -> Iterator[None]:
+    """Keep torch's operations on the calling thread; blocks of voxels share out the work instead.
+
+    There are thousands of short operations, and threads inside them would wait for each other after each:
+    on a busy machine that took twenty times as long.
+    """
     before = torch.get_num_threads()
-    torch.set_num_threads(max(1, number))
+    torch.set_num_threads(1)
     try:
         with torch.inference_mode():
             yield
@@ -195,7 +210,6 @@ def _evaluate(
         signal = raised
         b0 = torch.sqrt(b0.square() + floor.square())
         b0_slope = parameters[0] / b0
-        b0_observed = torch.ones_like(b0)
     residual = signal.sub_(observed)
     b0_residual = b0 - 1
     size = len(rows)

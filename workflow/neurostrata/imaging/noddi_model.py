@@ -16,6 +16,7 @@ per voxel broadcast along contiguous memory.
 from __future__ import annotations
 
 import copy
+import functools
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -29,18 +30,31 @@ from numpy.polynomial.legendre import Legendre, leggauss, legvander
 ODI_RANGE = (0.005, 0.995)
 #: Entries of the tables over the orientation dispersion index, linearly interpolated (error below 1e-5).
 _ENTRIES = 8192
-_NODES = 400
+#: Nodes of the quadrature; 80 integrate the narrowest density to 1e-10.
+_NODES = 80
 #: Legendre orders whose coefficients stay below this are left out.
 _ORDER_TOLERANCE = 1e-5
 _MOST_ORDERS = 15
 
 
+@functools.lru_cache
+def _quadrature(orders: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return squares of the nodes in (0, 1), weights that sum to 1, and P_0, P_2, ... (nodes, orders) there."""
+    nodes, weights = leggauss(_NODES)
+    inside = nodes > 0
+    return nodes[inside] ** 2, weights[inside], legvander(nodes[inside], 2 * orders - 2)[:, ::2]
+
+
+def _product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return a matrix product on the threads that torch was given; numpy's may be more than the job has."""
+    return (torch.from_numpy(left) @ torch.from_numpy(np.ascontiguousarray(right))).numpy()
+
+
 def stick_coefficients(attenuation: np.ndarray, orders: int = _MOST_ORDERS) -> np.ndarray:
     """Return the coefficients of P_0, P_2, ... of ``exp(-a x^2)``, (len(a), orders); a = b d."""
-    nodes, weights = leggauss(_NODES)
-    polynomials = legvander(nodes, 2 * orders - 2)[:, ::2]
-    values = np.exp(-np.outer(attenuation, nodes**2)) * weights
-    return values @ polynomials * (2 * np.arange(0, 2 * orders, 2) + 1) / 2
+    square, weights, polynomials = _quadrature(orders)
+    values = np.exp(-np.outer(attenuation, square)) * weights
+    return _product(values, polynomials) * (2 * np.arange(0, 2 * orders, 2) + 1)
 
 
 def watson_moments(odi: np.ndarray, orders: int = _MOST_ORDERS) -> tuple[np.ndarray, np.ndarray]:
@@ -48,15 +62,14 @@ def watson_moments(odi: np.ndarray, orders: int = _MOST_ORDERS) -> tuple[np.ndar
 
     ``odi = (2 / pi) atan(1 / kappa)`` (eq. 9). Both are (len(odi), orders).
     """
-    nodes, weights = leggauss(_NODES)
-    polynomials = legvander(nodes, 2 * orders - 2)[:, ::2]
-    angle = np.asarray(odi) * np.pi / 2
-    kappa = 1 / np.tan(angle)
-    density = np.exp(np.outer(kappa, nodes**2 - 1)) * weights
+    square, weights, polynomials = _quadrature(orders)
+    angle = np.asarray(odi, dtype=np.float64) * np.pi / 2
+    density = np.exp(np.outer(1 / np.tan(angle), square - 1)) * weights
     density /= density.sum(axis=1, keepdims=True)
-    moments = density @ polynomials
+    moments = _product(density, polynomials)
     # d<P>/dkappa is the covariance of P with x^2
-    change = (density * nodes**2) @ polynomials - (density @ nodes**2)[:, None] * moments
+    mean = (density * square).sum(axis=1, keepdims=True)
+    change = _product(density * square, polynomials) - mean * moments
     return moments, change * (-(np.pi / 2) / np.sin(angle) ** 2)[:, None]
 
 

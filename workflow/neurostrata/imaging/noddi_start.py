@@ -25,11 +25,9 @@ class StartValues:
     ----------
     model
         The model to start; nominal gradients do.
-    b0_count
-        Number of images without diffusion weighting, as the weight of their mean.
     """
 
-    def __init__(self, model: NoddiModel, b0_count: int) -> None:
+    def __init__(self, model: NoddiModel) -> None:
         self._model = model
         bvals, bvecs = model.scheme.bvals, model.scheme.bvecs
         low = bvals <= max(_TENSOR_B_MAX, bvals[0])
