@@ -10,7 +10,7 @@ from neurostrata.core.config import section_defaults
 from neurostrata.core.errors import UserError
 from neurostrata.imaging import diffusion_commands, noddi
 from neurostrata.imaging.images import Grid
-from neurostrata.imaging.noddi_likelihood import fit_likelihood, noise_from_b0
+from neurostrata.imaging.noddi_likelihood import fit_likelihood, noise_level
 from neurostrata.imaging.noddi_model import LocalNoddiModel, NoddiModel, Scheme, watson_moments
 from neurostrata.imaging.series import read_deviations
 from neurostrata.simulation.diffusion_signal import demo_scheme, format_fsl, noddi_signal, rician_noise
@@ -157,15 +157,17 @@ def test_the_floor_of_the_noise_is_expected():
     assert abs(bias["offset_gaussian"]) < 0.5 * bias["gaussian"]
 
 
-def test_noise_is_estimated_from_repeats_and_without_them():
-    truth, directions = people(1200, seed=6)
+@pytest.mark.parametrize("b0", [1, 6])
+def test_the_noise_is_found_in_spite_of_pulsating_fluid(b0):
+    truth, directions = people(1000, seed=6)
     rng = np.random.default_rng(2)
-    for repeats in (2, 6):
-        assert noise_from_b0(500 + 20 * rng.standard_normal((20000, repeats))) == pytest.approx(20, rel=0.05)
-    clean, table = simulate(truth, directions, (1000, 3000), b0=1)
-    noisy = rician_noise(clean, 1 / 15, rng)
-    offset, plain = (fit_likelihood(noisy, table, s).parameters[:, 2] for s in (SETTINGS, GAUSSIAN))
-    assert abs((offset - truth[:, 1]).mean()) < abs((plain - truth[:, 1]).mean())
+    clean, table = simulate(truth, directions, (1000, 2500), b0=b0)
+    clean[:, table.b0] += rng.normal(0, 0.1, (1000, b0))
+    noisy = 600 * rician_noise(clean, 1 / 20, rng)
+    assert noise_level(noisy, table, SETTINGS) == pytest.approx(600 / 20, rel=0.1)
+    deviations = np.zeros((1000, 3, 3))
+    assert noise_level(noisy, table, SETTINGS, deviations=deviations) == pytest.approx(30, rel=0.1)
+    assert noise_level(0 * noisy, table, SETTINGS) == 0
 
 
 def test_absurd_signals_give_numbers():

@@ -220,7 +220,7 @@ class LocalNoddiModel(NoddiModel):
     """
 
     def __init__(self, model: NoddiModel, deviations: torch.Tensor) -> None:
-        self.like, self.orders = model.like, model.orders
+        self.like, self.orders, self.shells = model.like, model.orders, model.shells
         matrices = deviations.to(**self.like) + torch.eye(3, **self.like)
         vectors = torch.einsum("vij,mj->imv", matrices, model._gradients)
         lengths = vectors.norm(dim=0).clamp_min(1e-6)
