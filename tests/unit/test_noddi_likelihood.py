@@ -12,6 +12,7 @@ from neurostrata.imaging import diffusion_commands, noddi
 from neurostrata.imaging.images import Grid
 from neurostrata.imaging.noddi_likelihood import fit_likelihood, noise_level
 from neurostrata.imaging.noddi_model import LocalNoddiModel, NoddiModel, Scheme, watson_moments
+from neurostrata.imaging.noddi_start import _main_axis
 from neurostrata.imaging.series import read_deviations
 from neurostrata.simulation.diffusion_signal import demo_scheme, format_fsl, noddi_signal, rician_noise
 
@@ -98,6 +99,18 @@ def test_the_derivatives_are_those_of_differences(local):
         difference = (signals[0] - signals[1]) / (2 * small)
         # linear interpolation between the entries over ODI leaves its derivative a staircase
         np.testing.assert_allclose(predicted.derivatives[row], difference, atol=2e-4 if row == 3 else 1e-6)
+
+
+def test_the_main_axis_is_the_eigenvector():
+    rng = np.random.default_rng(3)
+    rotation = np.linalg.qr(rng.standard_normal((50, 3, 3)))[0]
+    values = np.stack(
+        [rng.uniform(1.2, 2, 50), rng.uniform(-0.2, 0.8, 50), rng.uniform(-0.2, 0.8, 50)], axis=1
+    )
+    tensors = np.einsum("vij,vj,vkj->vik", rotation, values, rotation)
+    found = _main_axis(torch.tensor(tensors, dtype=torch.float32)).numpy()
+    assert np.abs((found * rotation[:, :, 0]).sum(axis=1)).min() > 0.999
+    assert torch.isfinite(_main_axis(torch.zeros(2, 3, 3))).all()
 
 
 def test_the_watson_moments_are_those_of_the_density():

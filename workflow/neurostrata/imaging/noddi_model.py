@@ -147,6 +147,7 @@ class NoddiModel:
             tables += [coefficients.reshape(_ENTRIES, -1), table[:, 1:2]]
         self._table = torch.as_tensor(np.concatenate(tables, axis=1), **self.like).contiguous()
         self._columns = [len(shells) * self.orders, 1] * 2
+        self._moments = torch.as_tensor(np.concatenate([moments, changes], axis=1), **self.like)
         self._gradients = torch.as_tensor(scheme.bvecs, **self.like)
         self._attenuation = torch.as_tensor(scheme.bvals * d_parallel, **self.like)[:, None]
         self._water = torch.as_tensor(np.exp(-scheme.bvals * d_iso), **self.like)[:, None]
@@ -221,6 +222,7 @@ class LocalNoddiModel(NoddiModel):
 
     def __init__(self, model: NoddiModel, deviations: torch.Tensor) -> None:
         self.like, self.orders, self.shells = model.like, model.orders, model.shells
+        self._moments = model._moments
         matrices = deviations.to(**self.like) + torch.eye(3, **self.like)
         vectors = torch.einsum("vij,mj->imv", matrices, model._gradients)
         lengths = vectors.norm(dim=0).clamp_min(1e-6)
@@ -232,8 +234,6 @@ class LocalNoddiModel(NoddiModel):
         places = self._attenuation.flatten()
         coefficients = _interpolate(table, places, (0.0, float(grid[-1])))
         self._coefficients = coefficients.t().reshape(self.orders, *bvals.shape).contiguous()
-        moments = np.concatenate(watson_moments(np.linspace(*ODI_RANGE, _ENTRIES), self.orders), axis=1)
-        self._moments = torch.as_tensor(moments, **self.like)
 
     def of(self, voxels: torch.Tensor | slice) -> LocalNoddiModel:
         """Return the model of some of the voxels."""
@@ -243,7 +243,8 @@ class LocalNoddiModel(NoddiModel):
         return chosen
 
     def _project(self, vectors: torch.Tensor) -> torch.Tensor:
-        return torch.einsum("imv,iv->mv", self._gradients, vectors)
+        x, y, z = self._gradients
+        return (x * vectors[0]).addcmul_(y, vectors[1].expand_as(y)).addcmul_(z, vectors[2].expand_as(z))
 
     def _sticks(self, square: torch.Tensor, odi: torch.Tensor) -> _Sticks:
         moments, changes = _interpolate(self._moments, odi).t().contiguous().split(self.orders)
