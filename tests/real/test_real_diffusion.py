@@ -36,10 +36,13 @@ def run(crops, name, folder, suffix=".nii.gz", settings=None):
     return outputs, inputs
 
 
-def test_two_shells_give_tensor_and_noddi_maps(crops, tmp_path):
-    amico = pytest.importorskip("amico")
-    assert amico is not None
-    outputs, inputs = run(crops, "data_b1k_b2k", tmp_path)
+@pytest.mark.parametrize("engine", ["amico", "maximum_likelihood"])
+def test_two_shells_give_tensor_and_noddi_maps(crops, tmp_path, engine):
+    if engine == "amico":
+        pytest.importorskip("amico")
+    settings = section_defaults("diffusion")
+    settings["noddi"]["engine"] = engine
+    outputs, inputs = run(crops, "data_b1k_b2k", tmp_path, settings=settings)
     table = read_gradients(inputs["bval"], inputs["bvec"], "x")
     assert [(round(s.bval, -2), len(s.members)) for s in find_shells(table)] == [(1000, 20), (2000, 80)]
     mask = nib.load(outputs["mask"]).get_fdata() > 0

@@ -99,11 +99,16 @@ def test_bids_discovery(tmp_path: Path) -> None:
 
 
 def test_hcp_discovery(tmp_path: Path) -> None:
-    for name in ("T1w_acpc_dc_restore.nii.gz", "Diffusion/data.nii.gz", "Diffusion/bvals"):
+    names = (
+        "T1w_acpc_dc_restore.nii.gz",
+        *(f"Diffusion/{n}" for n in ("data.nii.gz", "bvals", "grad_dev.nii.gz")),
+    )
+    for name in names:
         write(tmp_path / "100307" / "T1w" / name, "")
     (row,) = discover_hcp(tmp_path)
     assert row["subject"] == "100307"
     assert row["bval"].endswith("Diffusion/bvals")
+    assert row["grad_dev"].endswith("Diffusion/grad_dev.nii.gz")
     assert row["t1w_mask"] == ""
     with pytest.raises(UserError, match="not a folder"):
         discover_hcp(tmp_path / "nowhere")

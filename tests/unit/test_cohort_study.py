@@ -151,6 +151,29 @@ def test_single_shell_data_are_refused_for_noddi_before_anything_runs(
     assert "subject 01" not in "\n".join(cohort_problems(decided, HeaderCache(tmp_path / "headers.json")))
 
 
+def test_deviations_of_the_gradients_are_checked_for_the_engine_that_reads_them(
+    cohort: list[dict[str, str]], tmp_path: Path
+) -> None:
+    Path("b").write_text("0 " + "1000 " * 3 + "2000 " * 3)
+    vectors = np.vstack([np.zeros(3), np.eye(3), np.eye(3)])
+    np.savetxt("v", vectors.T)
+    cohort[0]["grad_dev"] = "g.nii"
+    image = nib.load(cohort[0]["dwi"])
+    nib.save(nib.Nifti1Image(np.zeros((*image.shape[:3], 6), np.float32), image.affine), "g.nii")
+    experiment = {"name": "a", "model": "pca", "modalities": ["ndi"], "validation": {"folds": 2}}
+
+    def found(engine: str) -> str:
+        chosen = config(
+            modalities={"ndi": {"from": "noddi", "measure": "ndi"}},
+            experiments=[experiment],
+            diffusion={"noddi": {"engine": engine}},
+        )
+        return "\n".join(cohort_problems(Study(chosen, cohort), HeaderCache(tmp_path / "headers.json")))
+
+    assert "01: grad_dev: g.nii: nine volumes are wanted" in found("maximum_likelihood")
+    assert "grad_dev" not in found("amico")
+
+
 def test_a_truncated_gzip_is_found(cohort: list[dict[str, str]], tmp_path: Path) -> None:
     image = np.random.default_rng(0).normal(size=(20, 20, 20)).astype(np.float32)
     nib.save(nib.Nifti1Image(image, np.eye(4)), "1.nii.gz")

@@ -153,6 +153,13 @@ def test_the_slurm_profile_after_a_local_run_plans_nothing(study: StudyFolder, t
     assert study.planned("--profile", str(REPOSITORY / "slurm")) == {}
 
 
+def test_what_only_the_other_noddi_engine_reads_plans_no_map(study: StudyFolder) -> None:
+    setting("diffusion.noddi.likelihood", "gaussian")(study)
+    assert study.planned() == {"provenance": 1, "report": 1}
+    setting("diffusion.noddi.engine", "maximum_likelihood")(study)
+    assert study.planned()["fit_noddi"] == 8
+
+
 def test_a_comment_plans_nothing(study: StudyFolder) -> None:
     path = study.folder / "config" / "config.yaml"
     path.write_text("# a comment\n" + path.read_text())

@@ -27,6 +27,7 @@ rule check_cohort:
                 sorted(
                     {column for row in STUDY.rows.values() for column in row}
                     - {"note"}
+                    - UNUSED_COLUMNS
                 )
                 + ["modality", "decision", "reason"],
             ),

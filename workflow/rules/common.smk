@@ -229,6 +229,14 @@ SELECTION = {
 }
 
 
+# Only one engine of NODDI reads these; with the other one they are not checked and plan nothing.
+UNUSED_COLUMNS = set()
+if CONFIG["diffusion"]["noddi"]["engine"] == "maximum_likelihood":
+    SELECTION["diffusion"]["noddi"] = {"engine": "maximum_likelihood"}
+else:
+    UNUSED_COLUMNS.add("grad_dev")
+
+
 HEADER_CACHE = f"{RESULTS}/cohort/headers.json"
 
 # Snakemake would end with its own message about a missing input before the gate could speak.

@@ -2,7 +2,6 @@
 
 DIFFUSION = CONFIG["diffusion"]
 TENSOR = {key: DIFFUSION[key] for key in ("b0_max", "tensor_b_max", "shell_gap")}
-NODDI = {key: DIFFUSION[key] for key in ("b0_max", "shell_gap", "noddi")}
 
 
 rule fit_tensor:
@@ -43,6 +42,7 @@ rule fit_noddi:
         bval=sheet("bval"),
         bvec=sheet("bvec"),
         mask=rules.fit_tensor.output.mask,
+        grad_dev=deviations_of,
     output:
         ndi=subject_path("dwi", "model-noddi_param-ndi_dwimap.nii.gz"),
         odi=subject_path("dwi", "model-noddi_param-odi_dwimap.nii.gz"),
@@ -52,16 +52,16 @@ rule fit_noddi:
     benchmark:
         "<benchmarks>/fit_noddi/{subject}.tsv"
     conda:
-        "../../envs/noddi.yaml"
+        NODDI_ENVIRONMENT
     threads: 1
     resources:
         mem_mb=gigabytes(3, per_input=0.008),
         runtime=minutes(120),
     params:
-        settings=settings("fit_noddi", **NODDI),
+        settings=settings("fit_noddi", **noddi_settings()),
     shell:
         "python -m neurostrata fit-noddi --dwi {input.dwi:q} --bval {input.bval:q} --bvec {input.bvec:q}"
-        " --mask {input.mask:q} --subject {wildcards.subject} --ndi {output.ndi:q}"
+        " --mask {input.mask:q} --grad-dev {input.grad_dev:q} --subject {wildcards.subject} --ndi {output.ndi:q}"
         " --odi {output.odi:q} --fwf {output.fwf:q} --threads {threads}"
         " --settings {params.settings:q} > {log:q} 2>&1"
 

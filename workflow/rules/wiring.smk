@@ -78,6 +78,33 @@ def dual_regression_inputs(wildcards):
     }
 
 
+#: What only one engine of NODDI reads, so that the other's results do not depend on it.
+NODDI_OPTIONS = {
+    "amico": ("lambda1", "lambda2"),
+    "maximum_likelihood": ("likelihood",),
+}
+NODDI_ENGINE = CONFIG["diffusion"]["noddi"]["engine"]
+NODDI_ENVIRONMENT = {
+    "amico": "../../envs/noddi.yaml",
+    "maximum_likelihood": "../../envs/fusion.yaml",
+}[NODDI_ENGINE]
+
+
+def noddi_settings():
+    """What NODDI depends on with the chosen engine."""
+    diffusion = CONFIG["diffusion"]
+    keys = ("engine", "d_parallel", "d_iso", *NODDI_OPTIONS[NODDI_ENGINE])
+    chosen = {key: diffusion["noddi"][key] for key in keys}
+    return {key: diffusion[key] for key in ("b0_max", "shell_gap")} | {"noddi": chosen}
+
+
+@per_job
+def deviations_of(wildcards):
+    """A person's deviations of the gradients, for the engine that can use them."""
+    used = NODDI_ENGINE == "maximum_likelihood"
+    return (used and STUDY.source(wildcards.subject, "grad_dev")) or []
+
+
 @per_job
 def map_inputs(wildcards):
     """The image of a modality and what brings it to the template; [] for what it does not need."""

@@ -126,12 +126,14 @@ def _person_problems(study: Study, subject: str, cache: HeaderCache) -> Iterator
             found[column] = facts
     if "t1w" in found and (len(found["t1w"]["shape"]) != 3 or min(found["t1w"]["shape"]) < 8):
         yield f"subject {subject}: t1w: {row['t1w']}: a 3-D image is wanted, this one has shape {tuple(found['t1w']['shape'])}"
-    for image, mask in (("t1w", "t1w_mask"), ("dwi", "dwi_mask")):
+    for image, mask in (("t1w", "t1w_mask"), ("dwi", "dwi_mask"), ("dwi", "grad_dev")):
         if image in found and mask in found:
             if found[image]["shape"][:3] != found[mask]["shape"][:3]:
                 yield f"subject {subject}: {mask}: {row[mask]}: its shape {tuple(found[mask]['shape'])} is not that of {image}, {tuple(found[image]['shape'])}"
             elif np.abs(np.subtract(found[image]["affine"], found[mask]["affine"])).max() > _AFFINE_TOLERANCE:
                 yield f"subject {subject}: {mask}: {row[mask]}: its affine is not that of {image}"
+    if "grad_dev" in found and found["grad_dev"]["shape"][3:] != [9]:
+        yield f"subject {subject}: grad_dev: {row['grad_dev']}: nine volumes are wanted, this one has shape {tuple(found['grad_dev']['shape'])}"
     for column in sorted(_series_columns(study) & set(found)):
         shape = found[column]["shape"]
         if len(shape) != 4 or shape[3] < 2:

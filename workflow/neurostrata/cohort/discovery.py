@@ -18,6 +18,7 @@ _HCP = {
     "bval": "Diffusion/bvals",
     "bvec": "Diffusion/bvecs",
     "dwi_mask": "Diffusion/nodif_brain_mask.nii.gz",
+    "grad_dev": "Diffusion/grad_dev.nii.gz",
 }
 
 

@@ -14,7 +14,7 @@ _SUBJECT = re.compile(r"^(sub-)?([A-Za-z0-9]+)$")
 #: Columns of the cohort sheet that are not images; others hold paths, or numbers and words.
 FACTS = ("subject", "template", "session", "site", "family", "diagnosis", "note")
 #: Image and gradient columns with a fixed meaning.
-IMAGES = ("t1w", "t1w_mask", "dwi", "bval", "bvec", "dwi_mask")
+IMAGES = ("t1w", "t1w_mask", "dwi", "bval", "bvec", "dwi_mask", "grad_dev")
 DECISIONS = ("exclude", "exclude_template")
 #: How file names of images end.
 _IMAGE_NAME = re.compile(r"\.(nii|nii\.gz|img|hdr|mgz)$", re.IGNORECASE)

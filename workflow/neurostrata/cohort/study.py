@@ -91,7 +91,13 @@ class Study:
         used = {"t1w", "t1w_mask"}
         for modality in self.used_modalities():
             used |= set(required_columns(self.modalities[modality]))
-        return sorted(used | {"dwi_mask"} if "dwi" in used else used)
+        if "dwi" in used:
+            used.add("dwi_mask")
+        noddi = any(self.modalities[modality]["from"] == "noddi" for modality in self.used_modalities())
+        engine = self.config.get("diffusion", {}).get("noddi", {}).get("engine")
+        if noddi and engine == "maximum_likelihood":
+            used.add("grad_dev")
+        return sorted(used)
 
     def missing_files(self) -> list[str]:
         """Return a line for each file that the sheet or the configuration names and that is not there."""

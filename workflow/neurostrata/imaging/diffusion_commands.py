@@ -12,7 +12,14 @@ from neurostrata.cohort.gradients import Gradients, find_shells, noddi_shells, r
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import settings_record, write_sidecar
 from neurostrata.imaging.images import Image, write_image
-from neurostrata.imaging.series import Series, check_finite, read_map, read_mask, read_series
+from neurostrata.imaging.series import (
+    Series,
+    check_finite,
+    read_deviations,
+    read_map,
+    read_mask,
+    read_series,
+)
 
 
 def _load(dwi: Path, bval: Path, bvec: Path, subject: str, b0_max: float) -> tuple[Series, Gradients]:
@@ -100,11 +107,13 @@ def fit_noddi(
     odi: Path,
     fwf: Path,
     settings: dict[str, Any],
+    grad_dev: Path | None = None,
     threads: int = 1,
 ) -> None:
     """Fit NODDI in native space: neurite density, orientation dispersion and free water fraction.
 
-    Single-shell data are refused before anything is fitted.
+    Single-shell data are refused before anything is fitted. `grad_dev` is an image of nine volumes, the
+    gradient coil's deviation in every voxel (HCP's ``grad_dev.nii.gz``).
     """
     from neurostrata.imaging.noddi import AMICO_LICENCE
     from neurostrata.imaging.noddi import fit_noddi as fit
@@ -120,7 +129,17 @@ def fit_noddi(
     signals, grid = series.data[brain], series.grid
     del series
     check_finite(signals, f"subject {subject}: dwi {dwi}")
-    maps = fit(signals, gradients, settings["noddi"], subject=subject, shell_gap=gap, threads=threads)
+    deviations = None if grad_dev is None else read_deviations(grad_dev, subject, grid, brain)
+    maps = fit(
+        signals,
+        gradients,
+        settings["noddi"],
+        subject=subject,
+        shell_gap=gap,
+        threads=threads,
+        deviations=deviations,
+    )
+    sources = [path for path in (dwi, bval, bvec, mask, grad_dev) if path is not None]
     described = {
         ndi: ("Neurite density index (NODDI)", maps.ndi),
         odi: ("Orientation dispersion index (NODDI)", maps.odi),
@@ -133,7 +152,7 @@ def fit_noddi(
             Description=description,
             Units="1",
             Space="native diffusion",
-            Sources=[str(dwi), str(bval), str(bvec), str(mask)],
+            Sources=[str(source) for source in sources],
             Settings=settings_record(settings),
             Scheme=_scheme(gradients, gap),
         )

@@ -1,8 +1,8 @@
 """NODDI maps: neurite density, orientation dispersion and free water, by exchangeable engines.
 
 The model is that of Zhang et al. 2012 (NeuroImage 61). An engine is a function of signals, gradients and
-settings; `amico` (Daducci et al. 2015, NeuroImage 105) is the first. It carries a licence of its own, so
-nothing here imports it before a fit with it is asked for.
+settings. `amico` (Daducci et al. 2015, NeuroImage 105) carries a licence of its own, so nothing here imports
+it before a fit with it is asked for; `maximum_likelihood` is our own, in torch.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ def fit_noddi(
     subject: str,
     shell_gap: float = 100.0,
     threads: int = 1,
+    deviations: np.ndarray | None = None,
 ) -> NoddiMaps:
     """Fit NODDI to the signals of many voxels.
 
@@ -55,13 +56,16 @@ def fit_noddi(
     gradients
         The series' table.
     settings
-        Section ``diffusion.noddi``: engine, d_parallel and d_iso in mm^2/s, lambda1, lambda2.
+        Section ``diffusion.noddi``: engine, d_parallel and d_iso in mm^2/s, and the engine's own.
     subject
         For messages.
     shell_gap
         See :func:`neurostrata.cohort.gradients.find_shells`; b-values are set to their shell's mean.
     threads
         Threads of the engine.
+    deviations
+        (voxels, 3, 3) or None: matrices L of a gradient coil that is not linear; a voxel's gradients are
+        ``(I + L) g``. Only `maximum_likelihood` can use them.
 
     Returns
     -------
@@ -71,7 +75,8 @@ def fit_noddi(
     Raises
     ------
     UserError
-        For single-shell data, or when the engine is not installed or refuses the data.
+        For single-shell data, or when the engine is not installed, refuses the data or cannot use
+        `deviations`.
     """
     shells = noddi_shells(gradients, shell_gap, subject)
     if not len(signals):
@@ -83,7 +88,7 @@ def fit_noddi(
         used[shell.members] = True
     engine = ENGINES[settings["engine"]]
     table = Gradients(bvals, gradients.bvecs, 0.0).select(used)
-    estimates = engine(signals[:, used], table, settings, subject, threads)
+    estimates = engine(signals[:, used], table, settings, subject, threads, deviations)
     estimates = np.clip(np.nan_to_num(estimates), 0.0, 1.0).astype(np.float32)
     return NoddiMaps(*(np.ascontiguousarray(column) for column in estimates.T))
 
@@ -125,13 +130,23 @@ def _amico(subject: str, folder: Path) -> Iterator[Any]:
 
 
 def _fit_amico(
-    signals: np.ndarray, gradients: Gradients, settings: Mapping[str, Any], subject: str, threads: int
+    signals: np.ndarray,
+    gradients: Gradients,
+    settings: Mapping[str, Any],
+    subject: str,
+    threads: int,
+    deviations: np.ndarray | None,
 ) -> np.ndarray:
     """Fit with AMICO in a folder of its own; (voxels, 3): NDI, ODI, FWF.
 
     Kernels are made anew for every job (about two seconds): AMICO deletes the files of a shared folder
     that another job may be reading.
     """
+    if deviations is not None:
+        raise UserError(
+            f"subject {subject}: AMICO has one set of gradients for all voxels; for grad_dev set "
+            "diffusion.noddi.engine to maximum_likelihood"
+        )
     with (
         tempfile.TemporaryDirectory(prefix="neurostrata-noddi-") as name,
         _amico(subject, Path(name)) as amico,
@@ -167,7 +182,25 @@ def _fit_amico(
     return estimates
 
 
-Engine = Callable[[np.ndarray, Gradients, Mapping[str, Any], str, int], np.ndarray]
+def _fit_likelihood(
+    signals: np.ndarray,
+    gradients: Gradients,
+    settings: Mapping[str, Any],
+    subject: str,
+    threads: int,
+    deviations: np.ndarray | None,
+) -> np.ndarray:
+    """Fit by maximum likelihood; (voxels, 3): NDI, ODI, FWF."""
+    from neurostrata.imaging.noddi_likelihood import fit_likelihood
+
+    fitted = fit_likelihood(signals, gradients, settings, threads=threads, deviations=deviations)
+    return fitted.parameters[:, [2, 3, 1]]
+
+
+Engine = Callable[
+    [np.ndarray, Gradients, Mapping[str, Any], str, int, np.ndarray | None],
+    np.ndarray,
+]
 
 #: Engines by the name they have in ``diffusion.noddi.engine``.
-ENGINES: dict[str, Engine] = {"amico": _fit_amico}
+ENGINES: dict[str, Engine] = {"amico": _fit_amico, "maximum_likelihood": _fit_likelihood}

@@ -10,6 +10,9 @@ import numpy as np
 from neurostrata.core.errors import UserError
 from neurostrata.imaging.images import Grid, Image, check_affine, load_array
 
+#: No gradient coil is this far from linear inside a head.
+_LARGEST_DEVIATION = 0.5
+
 
 @dataclass(frozen=True, eq=False)
 class Series:
@@ -112,3 +115,41 @@ def check_finite(values: np.ndarray, label: str, where: str = " inside the mask"
     bad = int(values.size - np.isfinite(values).sum())
     if bad:
         raise UserError(f"{label}: has {bad} NaN or infinite values{where}; replace them and run again")
+
+
+def read_deviations(path: Path, subject: str, grid: Grid, inside: np.ndarray) -> np.ndarray:
+    """Read how a gradient coil's field deviates from a linear one, in the voxels `inside` a mask.
+
+    Parameters
+    ----------
+    path
+        Nine volumes as FSL's ``calc_grad_perc_dev`` and the HCP (``grad_dev.nii.gz``) write them: the 3x3
+        matrix L of every voxel, column by column, as a fraction of 1.
+    grid, inside
+        Of the diffusion series; (X, Y, Z) bool.
+
+    Returns
+    -------
+    numpy.ndarray
+        (voxels, 3, 3), float32; the gradient g acts as ``(I + L) g``.
+
+    Raises
+    ------
+    UserError
+        When it cannot be read, lies on another grid, has not nine volumes, or its values are impossible.
+    """
+    label = f"subject {subject}: grad_dev {path}"
+    data, own = _load(path, label)
+    if data.ndim != 4 or data.shape[3] != 9 or not own.same_as(grid, tolerance=0.05):
+        raise UserError(
+            f"{label}: has shape {data.shape} and the diffusion image {grid.shape}, or their affines differ; nine "
+            "volumes on its grid are needed"
+        )
+    values = data[inside]
+    check_finite(values, label)
+    largest = float(np.abs(values).max(initial=0.0))
+    if largest > _LARGEST_DEVIATION:
+        raise UserError(
+            f"{label}: deviates by up to {largest:.3g}; fractions of 1 are expected (divide per cent by 100)"
+        )
+    return values.reshape(-1, 3, 3).transpose(0, 2, 1).astype(np.float32)

@@ -93,8 +93,12 @@ def maps_text(config: Config) -> str:
         )
     if "noddi" in used_sources:
         engine = get(diffusion, "noddi", "engine", default="amico")
+        how = str(engine)
+        if engine == "maximum_likelihood":
+            noise = get(diffusion, "noddi", "likelihood", default="offset_gaussian")
+            how = f"by maximum likelihood, {str(noise).replace('_', ' ')} noise"
         parts.append(
-            f"NODDI was fitted to all shells in the data's own space ({engine}); NDI is the neurite density index."
+            f"NODDI was fitted to all shells in the data's own space ({how}); NDI is the neurite density index."
         )
     if "tissue" in used_sources:
         parts.append(
