@@ -10,7 +10,9 @@ from neurostrata.core.errors import UserError
 from neurostrata.fusion.bundle import load_bundle, save_bundle
 from neurostrata.fusion.data import VolumeSet, open_volumes
 from neurostrata.fusion.interface import TrainingSettings
-from neurostrata.fusion.latent_synthesis import (
+from neurostrata.fusion.machine import Machine
+from neurostrata.fusion.registry import build_model
+from neurostrata.fusion.synthesis_network import (
     PLANES,
     Decoder,
     Encoder,
@@ -18,8 +20,6 @@ from neurostrata.fusion.latent_synthesis import (
     as_slices,
     as_volumes,
 )
-from neurostrata.fusion.machine import Machine
-from neurostrata.fusion.registry import build_model
 
 torch.set_num_threads(1)
 NAMES = ("t1", "t2", "flair")
@@ -355,6 +355,49 @@ def test_another_plane_than_in_training():
     assert np.abs(coronal - model.reconstruct(volumes)[:, 2]).max() > 1e-3
 
 
+def test_the_plane_of_synthesis_can_be_set_apart_from_that_of_training():
+    volumes = random_volumes(shape=(8, 8, 8))
+    usual, turned = network(), network(test_plane="coronal")
+    assert turned.plane == "axial"
+    torch.testing.assert_close(
+        turned.synthesise(volumes), usual.synthesise(volumes, "coronal"), equal_nan=True
+    )
+    torch.testing.assert_close(turned.losses(volumes), usual.losses(volumes))
+    torch.testing.assert_close(turned.encode(volumes), usual.encode(volumes))
+
+
+def test_subsets_are_drawn_from_the_inputs_that_are_there():
+    net = network(inputs=(0, 1, 2, 3, 4), outputs=(5,), modalities=6, fuse_subsets=True)
+    present = torch.rand(5, 4000, generator=torch.Generator().manual_seed(1)) < 0.7
+    drawn = net.draw_subsets(present)
+    assert not (drawn & ~present).any()
+    torch.testing.assert_close(net.draw_subsets(present), drawn)  # in evaluation
+    number, kept = present.sum(dim=0), drawn.sum(dim=0)
+    assert (kept[number <= 2] == number[number <= 2]).all()
+    sizes = kept[number == 5].bincount(minlength=6) / (number == 5).sum()
+    torch.testing.assert_close(sizes, torch.tensor([0, 0, 1, 1, 1, 0]) / 3, atol=0.05, rtol=0)
+    shares = drawn[:, number == 5].float().mean(dim=1)
+    torch.testing.assert_close(shares, torch.full((5,), 0.6), atol=0.05, rtol=0)
+    net.train()
+    assert not torch.equal(net.draw_subsets(present), net.draw_subsets(present))
+
+
+def test_the_cost_of_fused_subsets_by_hand():
+    given = {"inputs": (0, 1, 2), "outputs": (3,), "modalities": 4, "costs": ["c3"]}
+    paper, ours = network(**given), network(**given, fuse_subsets=True)
+    volumes = random_volumes(modalities=4)
+    slices, has = ours._cut(ours.normalise(volumes)[0], "axial")
+    latents, present = ours.latents(slices, has)
+    drawn = ours.draw_subsets(present)
+    assert (drawn.sum(dim=0) == 2).all()
+    images = ours.decode_fused(latents, drawn, 3)[:, : slices.shape[2], : slices.shape[3]]
+    subset = (images - slices[:, 3]).abs().mean(dim=(1, 2))
+    whole = paper.slice_costs(slices, has, [3], frozenset({"c3"}))[:, 3]
+    torch.testing.assert_close(
+        ours.slice_costs(slices, has, [3], frozenset({"c3"}))[:, 3], (whole + subset) / 2
+    )
+
+
 def test_a_lesion_mask_goes_into_every_encoder_and_can_be_transplanted():
     model = model_of(names=("t1", "t2", "lesions"), mask_input="lesions")
     assert (model.inputs, model.outputs) == (["t1", "t2"], ["t1", "t2"])
@@ -386,6 +429,9 @@ def test_a_lesion_mask_goes_into_every_encoder_and_can_be_transplanted():
         ({"inputs": ["pet"]}, "options.inputs: 'pet' is none of the experiment's modalities"),
         ({"mask_input": "pet"}, "options.mask_input: 'pet' is none"),
         ({"mask_input": "t1", "inputs": ["t1"]}, "'t1' is the mask_input"),
+        ({"added_outputs": ["pet"]}, "options.added_outputs: 'pet' is none"),
+        ({"outputs": ["t2"], "added_outputs": ["t2"]}, "of which one at least is trained before"),
+        ({"outputs": ["t2"], "added_outputs": ["flair"]}, "these are some of options.outputs"),
         ({"costs": ["c2"]}, "c2 alone trains no decoder"),
         ({"code_grid": [2, 2, 9]}, "2x2x9 blocks are more"),
     ],
@@ -505,6 +551,26 @@ def test_an_added_decoder_learns_and_leaves_all_else_as_it_was(tmp_path, people,
     np.testing.assert_array_equal(load_bundle(bundle)[0].reconstruct(volumes), result)
     with pytest.raises(UserError, match="'t2' is no new output"):
         model.add_decoder("t2", people, training(epochs=1), Machine())
+
+
+def test_added_outputs_are_trained_last_and_change_nothing(people):
+    def run(**given):
+        model = build_model("latent_synthesis", options(inputs=["t1"], **given), NAMES, (12,) * 3, 1)
+        untrained = model.weights()
+        history = model.fit(people.subset(range(4)), toy_mask(12), training(epochs=3), Machine())
+        return model, untrained, history
+
+    alone, _, _ = run(outputs=["flair"])
+    both, before, history = run(outputs=["t2", "flair"], added_outputs=["t2"])
+    assert (both.outputs, both.network.outputs) == (["t2", "flair"], [1, 2])
+    assert history["epoch"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert (history["loss_t2"][:3] == 0).all()
+    assert (history["loss_t2"][3:] > 0).all()
+    weights = both.weights()
+    assert any(not np.array_equal(weights[n], before[n]) for n in weights if n.startswith("decoders.1."))
+    assert np.isfinite(both.synthesise(np.stack([people[5]]))[:, 1:]).all()
+    assert set(weights) - set(alone.weights()) == {n for n in weights if n.startswith("decoders.1.")}
+    assert all(parameter.requires_grad for parameter in both.network.parameters())
 
 
 def test_a_decoder_of_a_modality_that_the_model_never_knew(tmp_path, people):
