@@ -168,6 +168,24 @@ def test_hemis_has_half_the_channels_per_input():
         build_model("latent_synthesis", options(fusion="hemis", latent_channels=3), NAMES, (8, 8, 8), 1)
 
 
+def test_weighted_fusion_is_a_mean_whose_weights_the_encoders_give():
+    net = network(fusion="weighted")  # 4 channels of values, 4 of what they count
+    assert net.encoders["0"].latent[0].out_channels == 8
+    latents = torch.randn(2, 3, 8, 8, 8, generator=torch.Generator().manual_seed(5))
+    latents[1, :, 4:] = latents[0, :, 4:] + np.log(3)
+    fused = net.fuse(latents, torch.tensor([[True, True, False], [True, False, True]]))
+    values = latents[:, :, :4]
+    torch.testing.assert_close(fused[0], 0.25 * values[0, 0] + 0.75 * values[1, 0])
+    torch.testing.assert_close(fused[1:], torch.stack([values[0, 1], values[1, 2]]))
+    torch.testing.assert_close(net.alone(latents[0]), values[0])
+    # the variance (c2) is that of the values
+    volumes = random_volumes()
+    slices, has = net._cut(net.normalise(volumes)[0], "axial")
+    encoded = net.latents(slices, has)[0][:, :, :4, : slices.shape[2], : slices.shape[3]]
+    cost = net.slice_costs(slices, has, [2], frozenset({"c2"})).sum(dim=1)
+    torch.testing.assert_close(cost, encoded.var(dim=0, correction=0).mean(dim=(1, 2, 3)))
+
+
 # ---------------------------------------------------------------------------------------- costs
 
 
@@ -278,7 +296,7 @@ def model_of(shape=(6, 8, 5), seed=1, names=NAMES, **given):
     return model
 
 
-@pytest.mark.parametrize("fusion", ["max", "mean", "hemis", "output_mean"])
+@pytest.mark.parametrize("fusion", ["max", "mean", "hemis", "output_mean", "weighted"])
 def test_any_subset_of_inputs_on_any_grid(fusion):
     model = model_of(shape=(5, 7, 3), fusion=fusion, outputs=["flair"], inputs=["t1", "t2"])
     volumes = random_volumes(people=3, shape=(5, 7, 3)).numpy()

@@ -143,7 +143,8 @@ class SynthesisNetwork(nn.Module):
         self.fuse_subsets = options["fuse_subsets"]
         self.code_grid = tuple(options["code_grid"])
         self.latent_channels, self.decoder_channels = options["latent_channels"], options["decoder_channels"]
-        encoded = self.latent_channels // 2 if self.fusion == "hemis" else self.latent_channels
+        share = {"hemis": 0.5, "weighted": 2.0}  # of the latent channels, that an encoder gives
+        encoded = int(self.latent_channels * share.get(self.fusion, 1.0))
         channels = 1 if mask is None else 2
         # Keyed by the modality's position: a decoder can be added without renaming the others.
         self.encoders = nn.ModuleDict(
@@ -206,7 +207,8 @@ class SynthesisNetwork(nn.Module):
         Returns
         -------
         latents : Tensor, shape (inputs, slices, channels, height, width)
-            0 where the input lacks. Height and width are padded to multiples of 4.
+            0 where the input lacks. Height and width are padded to multiples of 4. With `weighted` fusion the
+            second half of the channels says how much the first half counts.
         present : Tensor, shape (inputs, slices), bool
         """
         height, width = slices.shape[-2:]
@@ -230,7 +232,7 @@ class SynthesisNetwork(nn.Module):
         return mean, ((latents - mean).square() * weight).sum(dim=0) / number
 
     def fuse(self, latents: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
-        """Fuse latent images of the inputs that are there: eq. 1 (max), 5 (mean) or 6 (hemis).
+        """Fuse latent images of the inputs that are there: eq. 1 (max), 5 (mean), 6 (hemis), or weighted (ours).
 
         Parameters
         ----------
@@ -244,12 +246,18 @@ class SynthesisNetwork(nn.Module):
         """
         if self.fusion == "max":
             return latents.masked_fill(~present[:, :, None, None, None], -torch.inf).amax(dim=0)
+        if self.fusion == "weighted":
+            values, importance = latents.split(self.latent_channels, dim=2)
+            importance = importance.masked_fill(~present[:, :, None, None, None], -torch.inf)
+            return (importance.softmax(dim=0) * values).sum(dim=0)
         mean, variance = self._moments(latents, present)
         return torch.cat([mean, variance], dim=1) if self.fusion == "hemis" else mean
 
     def alone(self, latent: torch.Tensor) -> torch.Tensor:
-        """Return one input's latent image as decoders take it: of a single input the variance is 0."""
-        return torch.cat([latent, torch.zeros_like(latent)], dim=1) if self.fusion == "hemis" else latent
+        """Return one input's latent image as decoders take it: of a single input the variance is 0, the weight 1."""
+        if self.fusion == "hemis":
+            return torch.cat([latent, torch.zeros_like(latent)], dim=1)
+        return latent[:, : self.latent_channels]
 
     def draw_subsets(self, present: torch.Tensor) -> torch.Tensor:
         """Draw for each slice some of its inputs: two or more, but not all, every number of them as often.
@@ -314,7 +322,8 @@ class SynthesisNetwork(nn.Module):
 
         shared = slices.new_zeros(len(slices))
         if "c2" in costs:
-            _, variance = self._moments(latents[..., :height, :width], present)
+            values = latents[:, :, : self.latent_channels, :height, :width]
+            _, variance = self._moments(values, present)
             shared = variance.mean(dim=(1, 2, 3))
         drawn = self.draw_subsets(present) if self.fuse_subsets and len(present) > 2 else None
         columns = [slices.new_zeros(len(slices)) for _ in range(slices.shape[1])]

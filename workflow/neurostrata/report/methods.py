@@ -136,7 +136,8 @@ def experiment_text(config: Config, experiment: Config) -> str:
     if experiment.get("model") != "pca" and training:
         names = {"epochs": "epochs", "batch_size": "batch size", "learning_rate": "learning rate"}
         values = [f"{name} {format_setting(training[key])}" for key, name in names.items() if key in training]
-        parts.append(f"trained with Adam ({', '.join(values)})")
+        falling = ", falling to 0 along a cosine" if training.get("schedule") == "cosine" else ""
+        parts.append(f"trained with Adam ({', '.join(values)}{falling})")
     validation = get(experiment, "validation", default={})
     if get(validation, "method") == "holdout":
         share = 100 * float(get(validation, "test_fraction", default=0.3))

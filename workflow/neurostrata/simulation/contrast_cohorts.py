@@ -8,7 +8,7 @@ is CSF), and FLAIR depends on T1 and T2 by way of an inversion that nulls CSF.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -30,10 +30,10 @@ TISSUES = {
 LESIONS = {"old": (1300.0, 150.0, 0.85, 1.20e-3), "fresh": (1100.0, 110.0, 0.80, 0.45e-3)}
 #: Standard deviation of the logarithm of a person's T1, T2, PD and ADC about their tissue's: each a smooth field
 #: (width, mm -> share of the variance) in white and in grey matter; CSF is water in everybody.
-SPREAD = (0.06, 0.08, 0.04, 0.08)
+SPREAD = (0.06, 0.10, 0.04, 0.15)
 WIDTHS = {12.0: 0.4, 30.0: 0.4, 80.0: 0.2}
 #: Noise (standard deviation in each of two channels), of the contrast's mean signal in white matter.
-NOISE = {"t1w": 0.04, "t2w": 0.05, "pd": 0.03, "trace": 0.08, "flair": 0.03}
+NOISE = {"t1w": 0.04, "t2w": 0.03, "pd": 0.03, "trace": 0.08, "flair": 0.03}
 #: Standard deviation of the logarithm of the bias field, 80 mm wide.
 BIAS = 0.02
 #: An edge of a lesion goes from 1 to 0 over so many voxels.

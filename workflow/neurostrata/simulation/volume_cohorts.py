@@ -69,6 +69,7 @@ class CoarseSpace:
 
     @property
     def spacing(self) -> float:
+        """Side of a voxel, mm."""
         return float(self.affine[0, 0])
 
 
