@@ -66,7 +66,8 @@ def test_masks_are_not_scaled_however_few_voxels_they_have(opened):
     scaling = fold_limits(opened, toy_mask(8), ["02", "03"], "train")
     assert scaling["ndi"] == {"low": 0.0, "high": 1.0}
     people = VolumeSet(opened, ["01", "02"], scaling)
-    assert people[0][1].sum() == 1 and not people[1][1].any()
+    assert people[0][1].sum() == 1
+    assert not people[1][1].any()
 
 
 def test_modalities_may_list_people_differently(tmp_path):

@@ -170,7 +170,9 @@ class LatentSynthesis(NetworkModel):
         network.outputs = first
         for position in added:
             network.decoders[str(position)].requires_grad_(False)
-        history = train_network(self, network, 1, learning, training, machine, checkpoints, held_out, patience)
+        history = train_network(
+            self, network, 1, learning, training, machine, checkpoints, held_out, patience
+        )
         network.outputs = outputs
         later = [self._train_decoder(position, everybody, training, machine) for position in added]
         for more in later:

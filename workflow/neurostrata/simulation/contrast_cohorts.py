@@ -190,8 +190,7 @@ def simulate_contrasts(
         spots = {kind: _draw_lesions(fractions[0], space.spacing, count[kind], rng) for kind in LESIONS}
         for k, name in enumerate(contrasts):
             signal = sum(
-                fraction * SIGNALS[name](*tissue)
-                for fraction, tissue in zip(fractions, tissues, strict=True)
+                fraction * SIGNALS[name](*tissue) for fraction, tissue in zip(fractions, tissues, strict=True)
             )
             if lesions:
                 for kind, share in spots.items():
