@@ -217,11 +217,15 @@ def test_each_cost_by_hand():
             assert float(network().losses(volumes, costs=kept).mean()) == pytest.approx(value, rel=1e-5)
         losses = network().losses(volumes)
         without = network(costs=["c1", "c3"]).losses(volumes)
+        weights = {"c1": 0.5, "c2": 3.0, "c3": 2.0}
+        weighted = network(cost_weights=weights).losses(volumes)
     assert losses.shape == (3,)
     assert float(losses[0]) == 0  # no output
     # Training lessens the mean over modalities: that is the paper's sum.
     assert float(losses.mean()) == pytest.approx(sum(expected.values()), rel=1e-5)
     assert float(without.mean()) == pytest.approx(expected["c1"] + expected["c3"], rel=1e-5)
+    total = sum(weights[name] * value for name, value in expected.items())
+    assert float(weighted.mean()) == pytest.approx(total, rel=1e-5)
 
 
 def test_a_missing_input_or_output_is_left_out_of_the_costs():

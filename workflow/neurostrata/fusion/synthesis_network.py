@@ -141,6 +141,7 @@ class SynthesisNetwork(nn.Module):
         self.plane, self.slices_per_step = options["plane"], options["slices_per_step"]
         self.test_plane = options["test_plane"] or self.plane
         self.fuse_subsets = options["fuse_subsets"]
+        self.weights = dict(options["cost_weights"])
         self.code_grid = tuple(options["code_grid"])
         self.latent_channels, self.decoder_channels = options["latent_channels"], options["decoder_channels"]
         share = {"hemis": 0.5, "weighted": 2.0}  # of the latent channels, that an encoder gives
@@ -310,8 +311,8 @@ class SynthesisNetwork(nn.Module):
         Returns
         -------
         Tensor, shape (slices, modalities)
-            Its sum over modalities is c1 + c2 + c3 of a slice (eq. 2-4), where n and m are the inputs and
-            outputs that the person has. With `fuse_subsets` c3 is the mean of eq. 4 and of the same with
+            Its sum over modalities is c1 + c2 + c3 of a slice (eq. 2-4), each times its weight, where n and m are
+            the inputs and outputs that the person has. With `fuse_subsets` c3 is the mean of eq. 4 and of the same with
             :meth:`draw_subsets`.
         """
         latents, present = self.latents(slices, has)
@@ -324,7 +325,7 @@ class SynthesisNetwork(nn.Module):
         if "c2" in costs:
             values = latents[:, :, : self.latent_channels, :height, :width]
             _, variance = self._moments(values, present)
-            shared = variance.mean(dim=(1, 2, 3))
+            shared = self.weights["c2"] * variance.mean(dim=(1, 2, 3))
         drawn = self.draw_subsets(present) if self.fuse_subsets and len(present) > 2 else None
         columns = [slices.new_zeros(len(slices)) for _ in range(slices.shape[1])]
         share = has[:, list(outputs)] / has[:, list(outputs)].sum(dim=1, keepdim=True).clamp_min(1)
@@ -333,12 +334,12 @@ class SynthesisNetwork(nn.Module):
             if "c1" in costs:
                 for latent, there in zip(latents, present, strict=True):
                     decoded = self.decoders[str(position)](self.alone(latent))[:, 0]
-                    cost = cost + error(decoded, position) * there
+                    cost = cost + self.weights["c1"] * error(decoded, position) * there
             if "c3" in costs:
                 fused = error(self.decode_fused(latents, present, position), position)
                 if drawn is not None:
                     fused = (fused + error(self.decode_fused(latents, drawn, position), position)) / 2
-                cost = cost + fused
+                cost = cost + self.weights["c3"] * fused
             columns[position] = cost * share[:, number]
         return torch.stack(columns, dim=1)
 
