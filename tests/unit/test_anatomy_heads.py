@@ -111,7 +111,7 @@ def test_masks_of_heads(tmp_path: Path) -> None:
         settings=template,
     )
     for subject in PEOPLE:
-        assert commands._skull_stripped(tmp_path / f"{subject}.nii.gz") is False
+        assert commands.skull_stripped(tmp_path / f"{subject}.nii.gz") is False
         commands.register(
             t1w=tmp_path / f"{subject}.nii.gz",
             initial_mask=tmp_path / f"{subject}_initial.nii.gz",

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from neurostrata.cohort.check import HeaderCache, cohort_problems
+from neurostrata.cohort.sheet import read_cohort_sheet
 from neurostrata.cohort.study import Study, load_study
 from neurostrata.core.config import check_config
 from neurostrata.core.errors import UserError
@@ -171,3 +172,72 @@ def test_too_few_people_for_the_folds(cohort: list[dict[str, str]], tmp_path: Pa
     )
     lines = cohort_problems(Study(few, cohort), HeaderCache(tmp_path / "h.json"))
     assert lines == ["experiment a: 4 people are too few for 3 folds; set validation.folds to 2 or less"]
+
+
+def test_cells_that_are_no_file_names_stay_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "cohort.tsv").write_text(
+        "subject\tt1w\tpet\tage\tsex\n1\tt1.nii\tp1.nii.gz\t34.5\tF\n2\tt2.nii\t\t\tM\n"
+    )
+    _, rows = read_cohort_sheet(tmp_path / "data" / "cohort.tsv")
+    assert rows[0]["pet"] == str(tmp_path / "data" / "p1.nii.gz")
+    assert rows[0]["t1w"] == str(tmp_path / "data" / "t1.nii")
+    assert [(row["age"], row["sex"]) for row in rows] == [("34.5", "F"), ("", "M")]
+
+
+def adjusted(tmp_path: Path, **sections: Any) -> Study:
+    (tmp_path / "phenotypes.tsv").write_text("subject\tage\tsex\tiq\n01\t30\tF\t100\n02\t40\tM\t90\n")
+    analyses = {
+        "prediction": ["diagnosis", "factors"],
+        "harmonise": {"keep": ["age", "sex"]},
+        "covariates": ["age"],
+    }
+    experiment = {
+        "name": "a",
+        "model": "pca",
+        "modalities": ["jac"],
+        "validation": {"folds": 2},
+        "analyses": {**analyses, **sections.pop("analyses", {})},
+    }
+    phenotypes = {"tables": [str(tmp_path / "phenotypes.tsv")], **sections.pop("phenotypes", {})}
+    rows = [{**row, "site": "ab"[n % 2], "diagnosis": "x"} for n, row in enumerate(people(12))]
+    return Study(config(experiments=[experiment], phenotypes=phenotypes), rows, [])
+
+
+def about_adjustment(study: Study, tmp_path: Path) -> list[str]:
+    lines = cohort_problems(study, HeaderCache(tmp_path / "headers.json"))
+    return [line for line in lines if "analyses." in line]
+
+
+def test_phenotypes_are_not_kept_in_harmonised_codes(tmp_path: Path) -> None:
+    found = about_adjustment(adjusted(tmp_path), tmp_path)
+    assert [line.split(" is one of the variables")[0] for line in found] == [
+        "experiment a: analyses.harmonise.keep: 'age'",
+        "experiment a: analyses.harmonise.keep: 'sex'",
+        "experiment a: analyses.covariates: 'age'",
+    ]
+    assert "add it to phenotypes.exclude" in found[0]
+    assert not about_adjustment(adjusted(tmp_path, phenotypes={"exclude": ["age", "sex"]}), tmp_path)
+    assert not about_adjustment(adjusted(tmp_path, phenotypes={"variables": ["iq"]}), tmp_path)
+    hcp = {"variables": "dimitri2022"}
+    found = about_adjustment(
+        adjusted(tmp_path, phenotypes=hcp, analyses={"covariates": ["Gender"]}), tmp_path
+    )
+    assert found == [
+        "experiment a: analyses.covariates: 'Gender' is no column of the cohort sheet or of the phenotype tables"
+    ]
+
+
+def test_sites_are_counted_before_any_job(tmp_path: Path) -> None:
+    study = adjusted(tmp_path, phenotypes={"variables": ["iq"]})
+    assert study.covariate_columns("a") == ["site"]
+    columns, subjects = study.group("covariates-a")
+    assert columns == ["subject", "site"]
+    assert subjects == study.experiment_members("a")
+    for row in list(study.rows.values())[3:]:
+        row["site"] = "a"
+    (found,) = about_adjustment(study, tmp_path)
+    assert "fewer than two sites of column 'site' have more than 3 people" in found
+    study = adjusted(tmp_path, phenotypes={"variables": ["iq"]}, analyses={"harmonise": {"sites": "scanner"}})
+    (found,) = about_adjustment(study, tmp_path)
+    assert "'scanner' is no column" in found

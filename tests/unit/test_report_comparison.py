@@ -126,3 +126,45 @@ def test_other_folds_are_not_comparable(tmp_path):
     page = Page(study, tmp_path / "report" / "index.html", tmp_path / "report" / "figures")
     page.path.parent.mkdir()
     assert any("No two experiments" in b.text for b in comparison_section(page).blocks if b.block == "text")
+
+
+def test_what_was_taken_out_of_the_codes_is_said(study, tmp_path):
+    page = Page(study, tmp_path / "report" / "index.html", tmp_path / "report" / "figures")
+    page.path.parent.mkdir()
+    assert not [b for b in comparison_section(page).blocks if "ComBat" in getattr(b, "text", "")]
+    record = {"Sites": "site", "Kept": ["age", "sex"], "Removed": ["age"], "LeftOut": []}
+    out = [
+        {"fold": fold, "subject": subject, "role": role, "reason": reason}
+        for fold, subject, role, reason in (
+            ("0", "01", "test", "no site"),
+            ("1", "01", "train", "no site"),
+            ("0", "02", "train", "site 'x' has fewer than 3 training people"),
+        )
+    ]
+    for name, left_out in (("ours", []), ("paper", out)):
+        write_table(
+            tmp_path / "experiments" / name / "predictions.tsv",
+            pd.DataFrame({"subject": PEOPLE}),
+            {"subject": "who"},
+            Adjustment={**record, "LeftOut": left_out},
+        )
+    section = comparison_section(page)
+    texts = [b.text for b in section.blocks if b.block == "text"]
+    (ours,) = [text for text in texts if text.startswith("ours: before")]
+    assert (
+        "sites (column site) harmonised by ComBat, effects of age and sex kept, then linear effects of age"
+        in ours
+    )
+    assert ours.endswith("Nobody was left out.")
+    (paper,) = [text for text in texts if text.startswith("paper: before")]
+    assert paper.endswith("Left out in some fold: 2 people, 1 of them not predicted.")
+    (table,) = [b for b in section.blocks if b.block == "table" and b.title.startswith("Left out")]
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["no site", "1", "01"],
+        ["site 'x' has fewer than 3 training people", "1", "02"],
+    ]
+    assert not any("not all experiments" in text.lower() for text in texts)
+    (tmp_path / "experiments" / "ours" / "predictions.json").unlink()
+    fresh = Page(Study(study.tree, study.config), page.path, tmp_path / "report" / "figures")
+    texts = [b.text for b in comparison_section(fresh).blocks if b.block == "text"]
+    assert any("Not all experiments were adjusted alike" in text for text in texts)

@@ -290,3 +290,25 @@ def test_schema_defaults_are_complete() -> None:
     assert set(defaults) == set(load_schema("report")["properties"])
     assert (defaults["alpha"], defaults["loading_threshold"]) == (0.05, 0.3)
     assert set(defaults["demographics"]) == {"age", "sex", "handedness", "bmi"}
+
+
+def test_methods_say_what_was_taken_out_before_predicting() -> None:
+    analyses = {
+        "prediction": ["diagnosis"],
+        "harmonise": {"sites": "scanner", "keep": ["age", "sex"]},
+        "covariates": ["age"],
+    }
+    config = {
+        "modalities": {"pet": {"from": "column", "column": "pet", "space": "mni"}, "t1w": {"from": "t1w"}},
+        "experiments": [{"name": "e", "model": "pca", "modalities": ["pet"], "analyses": analyses}],
+    }
+    text = dict(methods_paragraphs(config))
+    assert "sites (column scanner) were harmonised by ComBat" in text["Experiment e"]
+    assert "keeping the effects of age and sex. Linear effects of age" in text["Experiment e"]
+    assert "were removed after that." in text["Experiment e"]
+    assert "PET: images in MNI152 space" in text["Maps"]
+    config["experiments"][0]["analyses"] = {"prediction": ["diagnosis"], "harmonise": None, "covariates": []}
+    config["modalities"]["pet"]["space"] = "t1w"
+    text = dict(methods_paragraphs(config))
+    assert "ComBat" not in text["Experiment e"]
+    assert "MNI152" not in text.get("Maps", "")

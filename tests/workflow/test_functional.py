@@ -5,6 +5,7 @@ from __future__ import annotations
 import nibabel as nib
 import numpy as np
 import pytest
+import yaml
 from small_study import StudyFolder
 
 SHAPE, AFFINE = (12, 12, 12), np.diag([8.0, 8.0, 8.0, 1.0])
@@ -76,6 +77,28 @@ def test_the_rule_makes_its_maps_and_is_planned_again_when_its_settings_change(
         }
     )
     assert with_bold.planned(target) == {"dual_regression": 1}
+
+
+def test_maps_in_mni_space_wait_for_one_registration_of_the_template(with_bold: StudyFolder) -> None:
+    assert "template_to_mni" not in with_bold.planned("volumes")
+
+    path = with_bold.folder / "config" / "config.yaml"
+    config = yaml.safe_load(path.read_text())
+    config["modalities"]["icn"]["space"] = "mni"
+    config["modalities"]["pet"] = {"from": "column", "column": "bold", "space": "mni", "components": 2}
+    config["experiments"][0]["modalities"] = ["icn1", "icn2", "pet1"]
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    planned = with_bold.planned("volumes")
+    assert planned["template_to_mni"] == 1
+    assert planned["dual_regression"] == 5
+    assert planned["map_to_template"] == 15
+    assert "register" not in planned  # of nobody: these images need no T1w
+    text = with_bold.snakemake("-n", "-p", "volumes").stdout
+    commands = [line for line in text.splitlines() if "neurostrata map-to-template" in line]
+    assert len(commands) == 15
+    for command in commands:
+        assert "--affine results/template/from-MNI152_to-study_desc-affine_xfm.mat" in command
+        assert "--warp results/template/from-MNI152_to-study_desc-warp_xfm.nii.gz" in command
 
 
 def test_a_missing_components_image_ends_before_anything_is_planned(with_bold: StudyFolder) -> None:

@@ -69,6 +69,22 @@ def person(template: str) -> Callable[[StudyFolder], None]:
     return change
 
 
+def mni_experiment(study: StudyFolder) -> None:
+    """A third experiment, of images in MNI152 space that everybody has."""
+
+    def add(cells: list[list[str]]) -> None:
+        cells[0].append("pet")
+        for row in cells[1:]:
+            row.append(row[1])
+
+    study.edit_sheet(add)
+    path = study.folder / "config" / "config.yaml"
+    config = yaml.safe_load(path.read_text())
+    config["modalities"] = {"pet": {"from": "column", "column": "pet", "space": "mni"}}
+    config["experiments"].append({**config["experiments"][1], "name": "pet", "modalities": ["pet"]})
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+
+
 #: Row of the table -> how that is done here.
 CHANGES: dict[str, Callable[[StudyFolder], None]] = {
     "damping grid": setting("strata.clustering.damping.steps", 5),
@@ -88,6 +104,7 @@ CHANGES: dict[str, Callable[[StudyFolder], None]] = {
     "`dwi` cell cleared": lambda study: study.edit_sheet(
         lambda cells: cells[4].__setitem__(slice(2, 5), [""] * 3)
     ),
+    "experiment added with images in MNI152 space": mni_experiment,
 }
 
 

@@ -33,6 +33,7 @@ COMMANDS = {
     "template-register": "neurostrata.imaging.anatomy_commands:template_register",
     "template-update": "neurostrata.imaging.anatomy_commands:template_update",
     "template-final": "neurostrata.imaging.anatomy_commands:template_final",
+    "template-to-mni": "neurostrata.imaging.standard_space:template_to_mni",
     "template-mask": "neurostrata.imaging.anatomy_commands:template_mask",
     "register": "neurostrata.imaging.anatomy_commands:register",
     "jacobian": "neurostrata.imaging.anatomy_commands:jacobian",

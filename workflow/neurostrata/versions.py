@@ -13,6 +13,7 @@ VERSIONS = {
     "template_update": 1,
     "template_final": 1,
     "template_mask": 1,
+    "template_to_mni": 1,
     "register": 1,
     "jacobian": 1,
     "segment_tissue": 1,

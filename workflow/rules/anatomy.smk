@@ -194,6 +194,32 @@ rule template_mask:
         " --settings {params.settings:q} > {log:q} 2>&1"
 
 
+rule template_to_mni:
+    """Find the transform that brings images in MNI152 space to the template; only where there are such images."""
+
+    # not an output of template_mask: the first modality in MNI space would then redo all that follows from the mask
+    input:
+        template=rules.template_final.output.template,
+    output:
+        affine="<results>/template/from-MNI152_to-study_desc-affine_xfm.mat",
+        warp="<results>/template/from-MNI152_to-study_desc-warp_xfm.nii.gz",
+    log:
+        "<logs>/template_to_mni.log",
+    benchmark:
+        "<benchmarks>/template_to_mni.tsv"
+    conda:
+        "../../envs/anatomy.yaml"
+    threads: REGISTRATION_THREADS
+    resources:
+        mem_mb=gigabytes(4),
+        runtime=minutes(600),
+    params:
+        settings=settings("template_to_mni", registration=CONFIG["registration"]),
+    shell:
+        "python -m neurostrata template-to-mni --template {input.template:q} --affine {output.affine:q}"
+        " --warp {output.warp:q} --threads {threads} --settings {params.settings:q} > {log:q} 2>&1"
+
+
 rule register:
     """Register one person to the final template."""
     input:

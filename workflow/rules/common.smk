@@ -16,7 +16,7 @@ sys.path.insert(
 
 from neurostrata.cohort.study import load_study
 from neurostrata.controller.state import FAILURES, sign_in, sign_out
-from neurostrata.core.config import check_config, load_schema
+from neurostrata.core.config import adjusting_columns, check_config, load_schema
 from neurostrata.core.errors import UserError
 from neurostrata.core.settings import rows_digest, settings_text
 
@@ -87,6 +87,7 @@ IMAGING_STAGES = {
     "template_update",
     "template_final",
     "template_mask",
+    "template_to_mni",
     "register",
     "jacobian",
     "segment_tissue",
@@ -167,7 +168,16 @@ def results_state(folder):
 
 def gate():
     """Check every person's files before the first job; a mistake ends the run with exit status 2."""
-    check = {"config": SELECTION, "version": 1, "seed": 0}
+    experiments = [
+        chosen | {"analyses": predicting(chosen["name"])}
+        for chosen in SELECTION["experiments"]
+    ]
+    variables = {k: CONFIG["phenotypes"][k] for k in ("variables", "exclude")}
+    whole = SELECTION | {
+        "experiments": experiments,
+        "phenotypes": SELECTION["phenotypes"] | variables,
+    }
+    check = {"config": whole, "version": 1, "seed": 0}
     command = [
         sys.executable,
         "-m",

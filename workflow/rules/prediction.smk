@@ -44,6 +44,7 @@ rule predict:
             fold=folds(wildcards.experiment),
         ),
         people="<results>/cohort/groups/targets-{experiment}.tsv",
+        covariates=covariates_of,
         tables=CONFIG["phenotypes"]["tables"],
         scores=lambda wildcards: (
             rules.factor_phenotypes.output.scores
@@ -76,7 +77,7 @@ rule predict:
         settings=prediction_settings,
     shell:
         "python -m neurostrata predict --embeddings {input.embeddings:q} --baselines {input.baselines:q}"
-        " --people {input.people:q} --tables {input.tables:q} --scores {input.scores:q}"
+        " --people {input.people:q} --covariates {input.covariates:q} --tables {input.tables:q} --scores {input.scores:q}"
         " --output {output.predictions:q} --summary {output.summary:q}"
         " --classification {output.classification:q} --roc {output.roc:q}"
         " --settings {params.settings:q} > {log:q} 2>&1"

@@ -5,7 +5,8 @@ def selection_of(wildcards):
     """The part of the configuration that decides who is in a group, and a digest of the group itself."""
     kind, _, name = wildcards.group.partition("-")
     chosen = {}
-    if kind in ("experiment", "targets"):
+    of_experiment = kind in ("experiment", "targets", "covariates")
+    if of_experiment:
         chosen["experiments"] = [
             e for e in SELECTION["experiments"] if e["name"] == name
         ]
@@ -15,7 +16,8 @@ def selection_of(wildcards):
     if kind == "targets":
         prediction = STUDY.experiments[name]["analyses"]["prediction"]
         chosen["experiments"][0]["analyses"] = {"prediction": prediction}
-    of_experiment = kind in ("experiment", "targets")
+    if kind == "covariates":
+        chosen["experiments"][0]["analyses"] = predicting(name)
     used = STUDY.experiments[name]["modalities"] if of_experiment else [name]
     chosen["modalities"] = {
         declared: {key: value for key, value in body.items() if key in SELECTING_KEYS}
@@ -91,6 +93,9 @@ def map_inputs(wildcards):
     from_dwi = to_template.copy()
     if not DIFFUSION_ALIGNED:
         from_dwi["alignment"] = of(rules.align_diffusion.output[0])
+    from_mni = {
+        key: getattr(rules.template_to_mni.output, key) for key in ("affine", "warp")
+    }
     inputs = dict.fromkeys(("affine", "warp", "alignment", "jacobian", "fwf"), [])
     origin = modality["from"]
     if origin == "t1w":
@@ -117,10 +122,14 @@ def map_inputs(wildcards):
         inputs["image"] = of(rules.dual_regression.output.maps).replace(
             "{declared}", STUDY.declared(wildcards.modality)
         )
+        inputs |= {"mni": from_mni}.get(modality.get("space"), {})
     else:
-        inputs |= {"t1w": to_template, "dwi": from_dwi, "template": {}}[
-            modality["space"]
-        ]
+        inputs |= {
+            "t1w": to_template,
+            "dwi": from_dwi,
+            "mni": from_mni,
+            "template": {},
+        }[modality["space"]]
         inputs["image"] = STUDY.source(wildcards.subject, modality["column"])
     return inputs
 
@@ -176,12 +185,26 @@ def synthesis_settings(stage, *keys):
     return chosen
 
 
+def predicting(experiment):
+    """The analyses that predictions depend on; those that are not asked for are left out."""
+    analyses = STUDY.experiments[experiment]["analyses"]
+    chosen = {"prediction": analyses["prediction"]}
+    return chosen | {k: analyses[k] for k in ("harmonise", "covariates") if analyses[k]}
+
+
+def covariates_of(wildcards):
+    """The sheet's columns that an experiment's predictions are adjusted by; [] without any."""
+    if not adjusting_columns(STUDY.experiments[wildcards.experiment]):
+        return []
+    return f"{RESULTS}/cohort/groups/covariates-{wildcards.experiment}.tsv"
+
+
 def prediction_settings(wildcards):
     """What predictions depend on: the targets and, where they are named, the phenotype tables' id column."""
     experiment = STUDY.experiments[wildcards.experiment]
     return settings(
         "predict",
-        prediction=experiment["analyses"]["prediction"],
+        **predicting(wildcards.experiment),
         label=experiment["label"],
         id_column=CONFIG["phenotypes"]["id_column"],
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,11 @@ import numpy as np
 from neurostrata.cohort.gradients import noddi_shells, read_gradients
 from neurostrata.cohort.sheet import FACTS, read_rows, subject_id
 from neurostrata.cohort.study import Study
+from neurostrata.core.config import adjusting_columns
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import write_json
 
+_HCP_VARIABLES = Path(__file__).resolve().parents[3] / "resources" / "hcp_phenotypes.tsv"
 _GRADIENTS = ("bval", "bvec")
 #: Two affines agree when no voxel centre moves by more than this many mm per voxel step.
 _AFFINE_TOLERANCE = 1e-2
@@ -201,6 +205,52 @@ def _phenotype_problems(study: Study) -> Iterator[str]:
             yield f"phenotypes.tables: {path}: shares no ids with the cohort (there: {there}; cohort: {here})"
 
 
+def _phenotype_variables(section: Mapping[str, Any], columns: set[str]) -> set[str]:
+    """Return the columns that the phenotype factors are made of (some of `all` may turn out not to be numbers)."""
+    chosen = section["variables"]
+    if chosen == "all":
+        found = columns
+    elif chosen == "dimitri2022":
+        found = {row["column"] for row in read_rows(_HCP_VARIABLES)[1]}
+    else:
+        found = set(chosen)
+    return found - set(section["exclude"])
+
+
+def _adjustment_problems(study: Study) -> Iterator[str]:
+    """Check what predictions are adjusted by: that it exists, differs between people and tells no phenotype."""
+    section = study.config["phenotypes"]
+    tables: set[str] = set()
+    for path in section["tables"]:
+        with contextlib.suppress(UserError):  # said elsewhere
+            tables.update(read_rows(path)[0])
+    sheet = {column for row in study.rows.values() for column in row}
+    variables = _phenotype_variables(section, tables) if section["tables"] else set()
+    for name, experiment in study.experiments.items():
+        for key, columns in adjusting_columns(experiment).items():
+            place = f"experiment {name}: analyses.{key}"
+            for column in columns:
+                if column not in sheet | tables:
+                    yield f"{place}: '{column}' is no column of the cohort sheet or of the phenotype tables"
+                elif column in variables and key != "harmonise.sites":
+                    yield (
+                        f"{place}: '{column}' is one of the variables that the phenotype factors are made of, which would "
+                        f"leak into the test people's codes; add it to phenotypes.exclude, or remove it here"
+                    )
+                elif key == "harmonise.sites" and column in sheet:
+                    yield from _site_problems(study, name, column)
+
+
+def _site_problems(study: Study, name: str, column: str) -> Iterator[str]:
+    counts = Counter(study.rows[subject][column] for subject in study.experiment_members(name))
+    large = [site for site, count in counts.items() if site and count > 3]
+    if len(large) < 2:
+        yield (
+            f"experiment {name}: analyses.harmonise.sites: fewer than two sites of column '{column}' have more than 3 "
+            "people; remove harmonise"
+        )
+
+
 def cohort_problems(study: Study, cache: HeaderCache) -> list[str]:
     """Return every problem of the cohort, one line each, naming subject, column and file.
 
@@ -226,4 +276,5 @@ def cohort_problems(study: Study, cache: HeaderCache) -> list[str]:
                 f"set validation.folds to {count // 2} or less"
             )
     problems.extend(_phenotype_problems(study))
+    problems.extend(_adjustment_problems(study))
     return problems

@@ -11,11 +11,13 @@ from neurostrata.core.errors import UserError
 Row = dict[str, str]
 
 _SUBJECT = re.compile(r"^(sub-)?([A-Za-z0-9]+)$")
-#: Columns of the cohort sheet that are not images; every other column holds paths.
+#: Columns of the cohort sheet that are not images; others hold paths, or numbers and words.
 FACTS = ("subject", "template", "session", "site", "family", "diagnosis", "note")
 #: Image and gradient columns with a fixed meaning.
 IMAGES = ("t1w", "t1w_mask", "dwi", "bval", "bvec", "dwi_mask")
 DECISIONS = ("exclude", "exclude_template")
+#: How file names of images end.
+_IMAGE_NAME = re.compile(r"\.(nii|nii\.gz|img|hdr|mgz)$", re.IGNORECASE)
 _QC_COLUMNS = ("subject", "modality", "decision", "reason")
 _MISSING = {"", "n/a", "N/A", "NA"}
 
@@ -68,6 +70,11 @@ def read_rows(path: str | Path) -> tuple[list[str], list[Row]]:
     return columns, rows
 
 
+def _holds_paths(rows: list[Row], column: str) -> bool:
+    """Tell whether a column of the user's own has images rather than ages or the like."""
+    return any("/" in row[column] or _IMAGE_NAME.search(row[column]) for row in rows)
+
+
 def read_cohort_sheet(path: str | Path) -> tuple[list[str], list[Row]]:
     """Read the cohort sheet, sorted by subject.
 
@@ -93,7 +100,7 @@ def read_cohort_sheet(path: str | Path) -> tuple[list[str], list[Row]]:
         raise UserError(f"{path}: has no column 'subject' (found: {', '.join(columns)})")
     problems: list[str] = []
     first_line: dict[str, int] = {}
-    image_columns = [column for column in columns if column not in FACTS]
+    image_columns = [c for c in columns if c in IMAGES or (c not in FACTS and _holds_paths(rows, c))]
     for number, row in enumerate(rows, start=2):
         try:
             row["subject"] = subject_id(row["subject"])

@@ -13,7 +13,7 @@ from typing import Any
 
 from neurostrata.cohort.discovery import COLUMNS, discover_bids, discover_hcp
 from neurostrata.cohort.sheet import Row, read_cohort_sheet, read_qc_sheet, read_rows
-from neurostrata.core.config import expand_modalities
+from neurostrata.core.config import adjusting_columns, expand_modalities
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import atomic_path
 
@@ -31,7 +31,7 @@ def required_columns(declaration: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the sheet columns a person must have for a modality (a declaration of ``modalities``)."""
     if declaration["from"] == "column":
         space = declaration.get("space", "t1w")
-        return (declaration["column"],) if space == "template" else ("t1w", declaration["column"])
+        return (declaration["column"],) if space in ("template", "mni") else ("t1w", declaration["column"])
     if declaration["from"] == "dual_regression":
         return (declaration["column"],)
     return SOURCE_COLUMNS[declaration["from"]]
@@ -198,6 +198,12 @@ class Study:
         wanted = [*([label["column"]] if label else []), *experiment["analyses"]["prediction"]]
         return [column for column in dict.fromkeys(wanted) if column in known]
 
+    def covariate_columns(self, name: str) -> list[str]:
+        """Return the sheet columns that an experiment's predictions are adjusted by."""
+        known = {column for row in self.rows.values() for column in row}
+        wanted = [c for columns in adjusting_columns(self.experiments[name]).values() for c in columns]
+        return [column for column in dict.fromkeys(wanted) if column in known]
+
     def used_modalities(self) -> list[str]:
         """Return the modalities that some experiment uses, in the order they are declared."""
         used = {m for experiment in self.experiments.values() for m in experiment["modalities"]}
@@ -206,8 +212,9 @@ class Study:
     def group(self, name: str) -> tuple[list[str], list[str]]:
         """Return a named group's columns and subjects; see ``rule list_people``.
 
-        ``template``, ``people``, ``families``, ``modality-NAME``, ``experiment-NAME`` or ``targets-NAME`` (what an
-        experiment predicts, as far as it stands in the sheet).
+        ``template``, ``people``, ``families``, ``modality-NAME``, ``experiment-NAME``, ``targets-NAME`` (what an
+        experiment predicts, as far as it stands in the sheet) or ``covariates-NAME`` (what its predictions are
+        adjusted by, likewise).
         """
         if name == "template":
             return ["subject"], self.template_members()
@@ -223,6 +230,8 @@ class Study:
         if kind == "targets":
             columns = dict.fromkeys(["subject", "family", *self.target_columns(rest)])
             return list(columns), self.experiment_members(rest)
+        if kind == "covariates":
+            return ["subject", *self.covariate_columns(rest)], self.experiment_members(rest)
         raise KeyError(name)
 
     def group_rows(self, name: str) -> list[Row]:

@@ -154,6 +154,7 @@ def _model_problems(config: Mapping[str, Any]) -> Iterator[str]:
             for line in schema_problems(experiment.get("options", {}), schema):
                 yield f"{place}.options.{line}"
             yield from _capability_problems(place, experiment, schema)
+        yield from _adjustment_problems(place, experiment)
         for modality in experiment["modalities"]:
             if modality not in modalities:
                 yield f"{place}.modalities: '{modality}' is not declared under modalities ({', '.join(modalities)})"
@@ -190,6 +191,37 @@ def _capability_problems(
             f"{place}.label: {experiment['model']} learns to tell two classes apart; set it to "
             "{column: COLUMN, classes: [REFERENCE, OTHER]}"
         )
+
+
+def adjusting_columns(experiment: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return key -> the columns that an experiment's predictions are adjusted by; empty without any."""
+    analyses = experiment["analyses"]
+    found = {}
+    if analyses.get("harmonise"):
+        found["harmonise.sites"] = [analyses["harmonise"]["sites"]]
+        found["harmonise.keep"] = list(analyses["harmonise"]["keep"])
+    found["covariates"] = list(analyses.get("covariates", ()))
+    return {key: columns for key, columns in found.items() if columns}
+
+
+def _adjustment_problems(place: str, experiment: Mapping[str, Any]) -> Iterator[str]:
+    """Check that nothing that is predicted finds its way into the codes of test people."""
+    adjusting = adjusting_columns(experiment)
+    label, predicted = experiment.get("label"), experiment["analyses"]["prediction"]
+    if adjusting and not (predicted or label):
+        yield (
+            f"{place}.analyses.{next(iter(adjusting)).split('.')[0]}: is about predictions and nothing is predicted; "
+            "set analyses.prediction, or remove it"
+        )
+    for key, columns in adjusting.items():
+        for column in columns:
+            where = f"{place}.analyses.{key}: '{column}'"
+            if column in predicted or (label and column == label["column"]):
+                yield f"{where} is what the experiment predicts, which would leak into the test people's codes; remove it"
+            elif column == "diagnosis" and key != "harmonise.sites":
+                yield f"{where} is never kept or removed: codes would carry the test people's diagnoses; remove it"
+            elif key != "harmonise.sites" and column in adjusting.get("harmonise.sites", ()):
+                yield f"{where} is what is harmonised; remove it here"
 
 
 def expand_modalities(modalities: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

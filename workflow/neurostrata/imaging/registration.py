@@ -18,6 +18,7 @@ from neurostrata.imaging.images import Grid, Image, apply_affine, centre_of_mass
 from neurostrata.imaging.jacobian import log_jacobian, nonlinear_jacobian
 from neurostrata.imaging.transforms import (
     Displacement,
+    displace,
     inverse_with_linear_part,
     linear_part,
     read_affine,
@@ -45,6 +46,31 @@ class Registration:
     affine: np.ndarray
     warp: Displacement | None
     inverse_warp: Displacement | None
+
+
+def inverted(registration: Registration, grid: Grid) -> Registration:
+    """Return the transform from moving points to fixed points in the form of a registration.
+
+    Parameters
+    ----------
+    registration
+        With its inverse warp: z + v(z), z = A^-1(y), maps a moving point y to its fixed point.
+    grid
+        The moving image's: the returned warp lies on it.
+
+    Returns
+    -------
+    Registration
+        Affine A^-1 and warp u with A^-1(y + u(y)) the fixed point of y; no inverse warp.
+    """
+    assert registration.inverse_warp is not None
+    back = np.linalg.inv(registration.affine)
+    vectors = np.empty((*grid.shape, 3), dtype=np.float32)
+    for start, stop in grid.slabs():
+        points = grid.points(start, stop)
+        reached = displace(registration.inverse_warp, apply_affine(back, points))
+        vectors[start:stop] = apply_affine(registration.affine, reached) - points
+    return Registration(back, Displacement(vectors, grid), None)
 
 
 def centre_of_mass_shift(fixed: Image, moving: Image) -> np.ndarray:

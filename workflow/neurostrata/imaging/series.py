@@ -45,7 +45,9 @@ def read_series(path: Path, subject: str, what: str = "dwi") -> Series:
     return Series(data, grid)
 
 
-def read_map(path: Path, subject: str, what: str, component: int | None = None) -> Image:
+def read_map(
+    path: Path, subject: str, what: str, component: int | None = None, *, gaps: bool = False
+) -> Image:
     """Read a 3-D map, or one volume of a 4-D file.
 
     Parameters
@@ -56,6 +58,8 @@ def read_map(path: Path, subject: str, what: str, component: int | None = None) 
         Whose image and which one, for the messages.
     component
         Position of the volume in a 4-D file, from 0; None for a 3-D file.
+    gaps
+        Take NaN for background and set it to 0, unless nothing else is left.
 
     Raises
     ------
@@ -76,6 +80,8 @@ def read_map(path: Path, subject: str, what: str, component: int | None = None) 
         if volumes.ndim != 4 or component >= volumes.shape[3]:
             raise UserError(f"{label}: has shape {data.shape}, there is no volume {component + 1}")
         data = np.ascontiguousarray(volumes[..., component])
+    if gaps and not np.isnan(data).all():
+        data = np.nan_to_num(data, copy=True, nan=0.0, posinf=np.inf, neginf=-np.inf)
     check_finite(data, label, "")
     return Image(data, grid)
 

@@ -41,7 +41,8 @@ def map_to_template(
     """Bring a person's native map onto the fusion grid with one interpolation.
 
     Template points go through the warp, the affine (to the T1w image) and the alignment (to the diffusion
-    data); without them the image is taken to be in template space already. With a Jacobian (absolute) the map
+    data); without them the image is taken to be in template space already. For an image in MNI152 space warp and
+    affine are those of ``template_to_mni``; voxels without a value (NaN, as SPM writes outside the brain) are 0. With a Jacobian (absolute) the map
     is modulated; with a free water fraction, neurite density is averaged over tissue. `intensity: pet` is
     applied to the native image, whose brightest voxels interpolation would dim. A mask (`kind: mask`) becomes
     the share of each voxel that lies inside, and may be empty.
@@ -52,7 +53,13 @@ def map_to_template(
     if declared.get("tissue_weighted") and fwf is None:
         raise UserError(f"modality {modality}: 'tissue_weighted' needs the person's free water fraction")
     fusion = volumes.fusion_grid(read_map(template, subject, "template"), settings)
-    source = read_map(image, subject, f"modality {modality}", declared.get("component"))
+    source = read_map(
+        image,
+        subject,
+        f"modality {modality}",
+        declared.get("component"),
+        gaps=declared.get("space") == "mni",
+    )
     if declared.get("intensity") == "pet":
         try:
             source = Image(pet_intensity(source.data), source.grid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from neurostrata.core.embeddings import Embeddings, read_embeddings
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import settings_record, sha256_file
 from neurostrata.core.tables import read_table, write_table
+from neurostrata.phenotypes.covariates import ALWAYS_WORDS, find_columns
 from neurostrata.phenotypes.tables import ID_COLUMNS, join_tables
+from neurostrata.prediction.adjustment import Adjustment
 
 
 def _fold_codes(folder: Path, baselines: Path | None) -> dict[str, Embeddings]:
@@ -23,11 +26,70 @@ def _fold_codes(folder: Path, baselines: Path | None) -> dict[str, Embeddings]:
     return codes
 
 
+def _variables(
+    names: Sequence[str],
+    sheet: pd.DataFrame,
+    tables: Sequence[tuple[str, pd.DataFrame]],
+    id_column: str | None,
+) -> pd.DataFrame:
+    """Return those of the columns that the phenotype tables have and the sheet has not, in the sheet's order."""
+    known = {column for _, frame in tables for column in frame}
+    wanted = [name for name in dict.fromkeys(names) if name in known and name not in sheet]
+    if not wanted:
+        return pd.DataFrame(index=sheet.index)
+    return join_tables(tables, list(sheet.index), wanted, id_column).values
+
+
+def _read_adjustment(
+    path: Path | None,
+    tables: Sequence[tuple[str, pd.DataFrame]],
+    settings: Mapping[str, Any],
+) -> Adjustment | None:
+    """Return what is to be removed from codes, None for nothing."""
+    harmonise, covariates = settings.get("harmonise"), settings.get("covariates", [])
+    if path is None or not (harmonise or covariates):
+        return None
+    sites, keep = (harmonise["sites"], harmonise["keep"]) if harmonise else (None, [])
+    names = list(dict.fromkeys([*([sites] if sites else []), *keep, *covariates]))
+    sheet = read_table(path, text=("subject", *ALWAYS_WORDS, *([sites] if sites else []))).set_index(
+        "subject"
+    )
+    others = _variables(names, sheet, tables, settings["id_column"])
+    table = find_columns(names, (sheet, others), "experiments.analyses.harmonise and covariates")
+    return Adjustment(table, sites, tuple(keep), tuple(covariates))
+
+
+def _adjusted(
+    adjustment: Adjustment, found: Mapping[str, Embeddings], fold: str
+) -> tuple[dict[str, Embeddings], pd.DataFrame]:
+    """Adjust every kind of codes of one fold; return them and who was left out (fold, subject, role, reason)."""
+    adjusted, left_out = {}, []
+    for features, codes in found.items():
+        try:
+            adjusted[features], without = adjustment.apply(codes)
+        except UserError as error:
+            raise UserError(f"experiments.analyses: fold {fold}, {features}: {error}") from error
+        left_out.append(without.assign(fold=fold))
+    return adjusted, pd.concat(left_out)
+
+
+def _adjustment_record(adjustment: Adjustment, left_out: pd.DataFrame) -> dict[str, Any]:
+    """Return what a reader of the predictions must know about their codes, for the sidecar."""
+    return {
+        "Sites": adjustment.sites,
+        "Kept": list(adjustment.keep),
+        "Removed": list(adjustment.covariates),
+        "LearnedFrom": "the training people of each fold",
+        "LeftOut": left_out[["fold", "subject", "role", "reason"]].to_dict("records"),
+    }
+
+
 def predict(
     *,
     embeddings: list[Path],
     baselines: list[Path],
     people: Path,
+    covariates: Path | None = None,
     tables: list[Path],
     scores: Path | None = None,
     output: Path,
@@ -46,6 +108,8 @@ def predict(
         ``fold-{k}/baselines`` folders, in the same order.
     people
         Subject, family, and the targets that stand in the cohort sheet.
+    covariates
+        Subject, and what the predictions are adjusted by as far as it stands in the cohort sheet.
     tables
         The phenotype tables.
     scores
@@ -54,7 +118,7 @@ def predict(
         Tables to write: every prediction, how good they are, and for targets of two classes the measures of
         Arco 2023, Table 2, and the points of the ROC curves (Fig. 5).
     settings
-        ``prediction`` (targets), ``label``, ``id_column``.
+        ``prediction`` (targets), ``label``, ``id_column``; ``harmonise`` and ``covariates`` where they are asked for.
     """
     from neurostrata.prediction.crossfold import (
         CLASSIFICATION_COLUMNS,
@@ -74,23 +138,23 @@ def predict(
     if label and label["column"] not in names:
         names.insert(0, label["column"])
     columns = names if "factors" not in names else [name for name in names if name != "factors"]
-    text = ("subject", *ID_COLUMNS, *([settings["id_column"]] if settings["id_column"] else []))
+    text = ["subject", *ID_COLUMNS, *([settings["id_column"]] if settings["id_column"] else [])]
+    if settings.get("harmonise"):
+        text.append(settings["harmonise"]["sites"])
     frames = [(str(path), read_table(path, text=tuple(text))) for path in tables]
-    known = {column for _, frame in frames for column in frame}
-    wanted = [name for name in columns if name in known and name not in sheet]
-    phenotypes = (
-        join_tables(frames, list(sheet.index), wanted, settings["id_column"]).values
-        if wanted
-        else pd.DataFrame(index=sheet.index)
-    )
+    phenotypes = _variables(columns, sheet, frames, settings["id_column"])
+    adjustment = _read_adjustment(covariates, frames, settings)
     factors = None if scores is None else read_table(scores).set_index("subject")
     targets = gather_targets(names, sheet.drop(columns="family", errors="ignore"), phenotypes, factors)
     if len(baselines) not in (0, len(embeddings)):
         raise UserError(f"predict: {len(baselines)} folders of baselines for {len(embeddings)} folds")
-    parts = []
+    parts, left_out = [], [pd.DataFrame(columns=["subject", "role", "reason", "fold"])]
     for position, path in enumerate(embeddings):
         fold = path.parent.name.removeprefix("fold-")
         found = _fold_codes(path.parent, baselines[position] if baselines else None)
+        if adjustment is not None:
+            found, without = _adjusted(adjustment, found, fold)
+            left_out.append(without)
         for features, codes in found.items():
             for target in targets:
                 parts.append(fold_predictions(target, features, fold, codes, families, settings["seed"]))
@@ -119,6 +183,8 @@ def predict(
         "Settings": settings_record(settings),
         "Inputs": {str(path): sha256_file(path) for path in embeddings},
     }
+    if adjustment is not None:
+        facts["Adjustment"] = _adjustment_record(adjustment, pd.concat(left_out).drop_duplicates())
     write_table(
         output,
         predictions,

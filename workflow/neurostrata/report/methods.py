@@ -105,6 +105,12 @@ def maps_text(config: Config) -> str:
             "Component maps of each person were found by dual regression of a group's spatial components on the person's BOLD "
             "series (Nickerson et al. 2017)."
         )
+    standard = [name for name, d in declared.items() if get(d, "space") == "mni"]
+    if standard:
+        parts.append(
+            f"{join_words([name.upper() for name in standard])}: images in MNI152 space, brought to the template by the "
+            "registration of nilearn's MNI152 (2009c) and the template."
+        )
     volumes = get(config, "volumes", default={})
     if get(volumes, "shape"):
         parts.append(
@@ -148,7 +154,29 @@ def experiment_text(config: Config, experiment: Config) -> str:
     if limits:
         scope = "the fold's training people" if limits == "train" else "the whole cohort"
         parts.append(f"intensities scaled to [0, 1] by percentiles of {scope}")
-    return "; ".join(parts) + ". The final model, trained on everybody, gives the embeddings."
+    text = "; ".join(parts) + ". The final model, trained on everybody, gives the embeddings."
+    return " ".join([text, *adjustment_sentences(get(experiment, "analyses", default={}))])
+
+
+def adjustment_sentences(analyses: Config) -> list[str]:
+    """What is taken out of codes before anything is predicted from them."""
+    sentences = []
+    harmonise, covariates = get(analyses, "harmonise"), get(analyses, "covariates", default=[])
+    if harmonise:
+        kept = join_words(list(get(harmonise, "keep", default=[])))
+        sentences.append(
+            f"Before anything was predicted, sites (column {get(harmonise, 'sites', default='site')}) were harmonised by ComBat "
+            "(Johnson et al. 2007; Fortin et al. 2018; parametric empirical Bayes), learned from each fold's training people"
+            + (f", keeping the effects of {kept}." if kept else ".")
+        )
+    if covariates:
+        sentences.append(
+            f"Linear effects of {join_words(list(covariates))}, learned from each fold's training people, were removed"
+            + (" after that." if harmonise else " before anything was predicted.")
+        )
+    if sentences:
+        sentences.append("The embedding and the baselines were treated alike.")
+    return sentences
 
 
 def phenotypes_text(config: Config) -> str:

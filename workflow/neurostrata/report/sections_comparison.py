@@ -14,6 +14,7 @@ from neurostrata.report.blocks import (
     Section,
     Table,
     Text,
+    count,
     fixed,
     format_number,
     join_words,
@@ -127,6 +128,63 @@ def prediction_figure(frame: pd.DataFrame) -> Figure:
     return drawing
 
 
+def adjustment_notes(page: Page) -> list[Text | Table]:
+    """Say for each experiment what was taken out of the codes, and list whom that left out."""
+    blocks: list[Text | Table] = []
+    ways = set()
+    for experiment, _ in page.study.experiments():
+        path = experiment.file("predictions.tsv")
+        if not path.is_file():
+            continue
+        record = page.study.sidecar(path).get("Adjustment")
+        ways.add(str([record[key] for key in ("Sites", "Kept", "Removed")]) if record else "")
+        if not record:
+            continue
+        done = []
+        if record["Sites"]:
+            kept = f", effects of {join_words(record['Kept'])} kept" if record["Kept"] else ""
+            done.append(f"sites (column {record['Sites']}) harmonised by ComBat{kept}")
+        if record["Removed"]:
+            done.append(f"linear effects of {join_words(record['Removed'])} removed")
+        text = (
+            f"{experiment.name}: before anything was predicted, in the embedding and in the baselines alike, {', then '.join(done)}; "
+            "learned from each fold's training people. A model's own classifier is as it came."
+        )
+        left_out = pd.DataFrame(record["LeftOut"], columns=["fold", "subject", "role", "reason"])
+        tested = left_out.loc[left_out["role"] == "test", "subject"].nunique()
+        if left_out.empty:
+            blocks.append(Text(f"{text} Nobody was left out.", sources=page.sources(path)))
+            continue
+        blocks.append(
+            Text(
+                f"{text} Left out in some fold: {count(left_out['subject'].nunique(), 'person', 'people')}, {tested} of "
+                "them not predicted.",
+                sources=page.sources(path),
+            )
+        )
+        rows = [
+            [reason, str(part["subject"].nunique()), join_words(sorted(set(part["subject"]))[:20])]
+            for reason, part in left_out.groupby("reason", sort=False)
+        ]
+        blocks.append(
+            Table(
+                title=f"Left out of the predictions of {experiment.name}",
+                columns=["Reason", "People", "Who (the first 20)"],
+                rows=[[Cell(cell) for cell in row] for row in rows],
+                numeric=[False, True, False],
+                caption="The same for the embedding and the baselines.",
+                sources=page.sources(path),
+                folded=len(rows) > 25,
+            )
+        )
+    if len(ways) > 1:
+        text = (
+            "Not all experiments were adjusted alike, so their predictions cannot be compared as they stand."
+        )
+        blocks.insert(0, Text(text, kind="warning"))
+    return blocks
+
+
 def comparison_section(page: Page) -> Section:
     """Return the section; empty when there is nothing to put side by side."""
     section = Section("comparison", "The models side by side")
@@ -173,6 +231,7 @@ def comparison_section(page: Page) -> Section:
             "largest",
         ),
     )
+    section.add(*adjustment_notes(page))
     predicted = frame[frame["what"] == "predicted"]
     if not predicted.empty:
         section.add(

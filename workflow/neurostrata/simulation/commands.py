@@ -419,7 +419,7 @@ def simulate(
     components
         Spatial components of a 4-D image of each person in MNI space, column icn; the group's are in
         images/components.nii.gz. 0: none. MNI space lies some 25 mm off the template that a study builds of
-        the T1w images, and nothing in the workflow brings one to the other.
+        the T1w images: declare them with ``space: mni``.
     bold
         A resting-state series of those components in MNI space, column bold.
     bold_resolution_mm

@@ -1,0 +1,125 @@
+"""Covariates (age, sex, head size, site) as the columns of a linear model, learned from some people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from neurostrata.core.errors import UserError
+from neurostrata.phenotypes.coding import code_column
+
+#: Columns of the cohort sheet that are names even where they look like numbers.
+ALWAYS_WORDS = ("site", "family", "session", "diagnosis")
+
+
+def find_columns(names: Sequence[str], tables: Sequence[pd.DataFrame], place: str) -> pd.DataFrame:
+    """Take each column from the first table that has it.
+
+    Parameters
+    ----------
+    names
+        Wanted columns.
+    tables
+        Indexed by the same subjects, in order of precedence.
+    place
+        The key of the configuration that names them, for the message.
+
+    Raises
+    ------
+    UserError
+        When a column is in none of the tables, or nobody has a value.
+    """
+    found = {}
+    for name in names:
+        column = next((table[name] for table in tables if name in table), None)
+        if column is None:
+            raise UserError(f"{place}: '{name}' is no column of the cohort sheet or of the phenotype tables")
+        column = column.replace("", np.nan)
+        if column.isna().all():
+            raise UserError(f"{place}: nobody has a value of '{name}'; take it off the list")
+        found[name] = column
+    return pd.DataFrame(found, index=tables[0].index)
+
+
+def code_covariates(table: pd.DataFrame, words: Sequence[str] = ALWAYS_WORDS) -> pd.DataFrame:
+    """Turn columns into numbers by the rules of :mod:`neurostrata.phenotypes.coding`; others stay text (classes).
+
+    Parameters
+    ----------
+    table
+        Index: subjects.
+    words
+        Columns that are classes even where they look like numbers.
+    """
+    coded = {}
+    for name in table:
+        column = table[name]
+        numbers = None if name in words else code_column(column).values
+        coded[name] = column.where(column.isna(), column.astype(str)) if numbers is None else numbers
+    return pd.DataFrame(coded, index=table.index)
+
+
+def add_reason(reasons: np.ndarray, people: np.ndarray, text: str) -> None:
+    """Append a reason to those of some people (bool), in place."""
+    reasons[people] = [f"{reason}; {text}" if reason else text for reason in reasons[people]]
+
+
+class CovariateDesign:
+    """Covariates as columns of numbers: numbers standardised, classes as indicators against the first.
+
+    Attributes
+    ----------
+    columns_ : list of str
+        Names of the columns; a covariate that is constant among those it was learned from has none.
+    """
+
+    def fit(self, table: pd.DataFrame) -> CovariateDesign:
+        """Learn means, standard deviations and classes.
+
+        Parameters
+        ----------
+        table
+            People x covariates (:func:`code_covariates`); people with gaps are passed over.
+        """
+        known = table.dropna()
+        self._numbers: dict[str, tuple[float, float]] = {}
+        self._classes: dict[str, list[str]] = {}
+        self.columns_: list[str] = []
+        for name in table:
+            column = known[name]
+            if pd.api.types.is_numeric_dtype(table[name]):
+                centre, spread = float(column.mean()), float(column.std(ddof=0))
+                self._numbers[str(name)] = (centre, spread)
+                self.columns_ += [str(name)] if spread > 0 else []
+            else:
+                self._classes[str(name)] = sorted(set(column))
+                self.columns_ += [f"{name}: {level}" for level in self._classes[str(name)][1:]]
+        return self
+
+    def problems(self, table: pd.DataFrame) -> np.ndarray:
+        """Return for each person why there is no row of numbers, "" where there is one; (people,), text."""
+        reasons = np.full(len(table), "", dtype=object)
+        for name in table:
+            add_reason(reasons, table[name].isna().to_numpy(), f"no {name}")
+            if name in self._classes:
+                strange = (table[name].notna() & ~table[name].isin(self._classes[name])).to_numpy()
+                for level in set(table.loc[strange, name]):
+                    unseen = f"{name} '{level}' does not occur among the training people"
+                    add_reason(reasons, strange & (table[name] == level).to_numpy(), unseen)
+        return reasons
+
+    def transform(self, table: pd.DataFrame) -> np.ndarray:
+        """Return (people, columns), float64; NaN where :meth:`problems` has a reason."""
+        columns: list[np.ndarray] = []
+        for name in table:
+            if name in self._numbers:
+                centre, spread = self._numbers[name]
+                columns += [(table[name].to_numpy(float) - centre) / spread] if spread > 0 else []
+            else:
+                levels = self._classes[name]
+                columns += [(table[name] == level).to_numpy(float) for level in levels[1:]]
+        matrix = np.column_stack(columns) if columns else np.zeros((len(table), 0))
+        matrix[self.problems(table) != ""] = np.nan
+        return matrix

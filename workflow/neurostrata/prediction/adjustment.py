@@ -1,0 +1,126 @@
+"""Codes of one fold without differences between sites and without covariates, learned from its training people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from neurostrata.core.embeddings import Embeddings
+from neurostrata.core.errors import UserError
+from neurostrata.phenotypes.covariates import CovariateDesign, add_reason, code_covariates
+from neurostrata.prediction.combat import ComBat
+
+#: A site with fewer training people is not learned.
+LEAST_PEOPLE = 3
+
+
+class LinearAdjustment:
+    """Remove linear effects of covariates from codes (least squares, learned from some people).
+
+    Attributes
+    ----------
+    coefficients_ : ndarray, shape (columns, dimensions)
+    """
+
+    def fit(self, values: np.ndarray, covariates: np.ndarray) -> LinearAdjustment:
+        """Learn the effects; values (people, dimensions), covariates (people, columns)."""
+        self.centre_ = covariates.mean(axis=0)
+        design = np.column_stack([np.ones(len(values)), covariates - self.centre_])
+        if len(values) <= design.shape[1]:
+            raise UserError(
+                f"covariates: {len(values)} training people are too few for {covariates.shape[1]} columns of covariates"
+            )
+        # covariates that say the same share their effect; what is removed is the same
+        self.coefficients_ = np.linalg.lstsq(design, values, rcond=None)[0][1:]
+        return self
+
+    def transform(self, values: np.ndarray, covariates: np.ndarray) -> np.ndarray:
+        """Return the values as they would be at the mean of the covariates."""
+        return values - (covariates - self.centre_) @ self.coefficients_
+
+
+@dataclass(frozen=True)
+class Adjustment:
+    """What is to be removed from codes, and what everybody's sites and covariates are.
+
+    Attributes
+    ----------
+    table : DataFrame
+        Index: subjects; the columns below, as read.
+    sites : str or None
+        Column whose sites are harmonised (:class:`neurostrata.prediction.combat.ComBat`).
+    keep, covariates : tuple of str
+        Columns whose effects stay when sites are harmonised; columns whose effects are removed afterwards.
+    """
+
+    table: pd.DataFrame
+    sites: str | None = None
+    keep: tuple[str, ...] = ()
+    covariates: tuple[str, ...] = ()
+    _coded: pd.DataFrame = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        names = list(dict.fromkeys([*self.keep, *self.covariates]))
+        object.__setattr__(self, "_coded", code_covariates(self.table[names]))
+
+    def apply(self, codes: Embeddings) -> tuple[Embeddings, pd.DataFrame]:
+        """Adjust one fold's codes.
+
+        Everything is learned from people whose role is ``train``. Who lacks a site or a covariate, or is of a site
+        (or class) that the training people do not show often enough, is left out.
+
+        Returns
+        -------
+        adjusted : Embeddings
+            Of those who are not left out.
+        left_out : DataFrame
+            subject, role, reason.
+
+        Raises
+        ------
+        UserError
+            When the sites cannot be learned.
+        """
+        train = (codes.table["role"] == "train").to_numpy()
+        kept = self._coded[list(self.keep)].reindex(codes.subjects)
+        removed = self._coded[list(self.covariates)].reindex(codes.subjects)
+        reasons = np.full(len(train), "", dtype=object)
+        if self.sites is not None:
+            column = self.table[self.sites].reindex(codes.subjects).replace("", np.nan)
+            sites = column.where(column.isna(), column.astype(str)).fillna("").to_numpy(dtype=object)
+            add_reason(reasons, sites == "", f"no {self.sites}")
+            complete = (kept.notna().all(axis=1) & removed.notna().all(axis=1)).to_numpy()
+            counts = Counter(sites[train & complete])
+            for site in sorted(set(sites) - {""}):
+                if counts[site] < LEAST_PEOPLE:
+                    small = f"{self.sites} '{site}' has fewer than {LEAST_PEOPLE} training people"
+                    add_reason(reasons, sites == site, small)
+        learn = train & (reasons == "")
+        designs = [CovariateDesign().fit(table[learn]) for table in (kept, removed)]
+        for reason in (
+            designs[0].problems(kept),
+            designs[1].problems(removed[removed.columns.difference(kept.columns)]),
+        ):
+            for text in set(reason) - {""}:
+                add_reason(reasons, reason == text, text)
+        fine = reasons == ""
+        values = codes.values.copy()
+        if self.sites is not None:
+            matrix = designs[0].transform(kept)
+            model = ComBat(LEAST_PEOPLE).fit(values[train & fine], sites[train & fine], matrix[train & fine])
+            values[fine] = model.transform(values[fine], sites[fine], matrix[fine])
+        if self.covariates:
+            matrix = designs[1].transform(removed)
+            linear = LinearAdjustment().fit(values[train & fine], matrix[train & fine])
+            values[fine] = linear.transform(values[fine], matrix[fine])
+        left_out = pd.DataFrame(
+            {
+                "subject": np.array(codes.subjects, dtype=object)[~fine],
+                "role": codes.table["role"].to_numpy()[~fine],
+                "reason": reasons[~fine],
+            }
+        )
+        return Embeddings(codes.subjects, values, codes.table).select(fine), left_out
