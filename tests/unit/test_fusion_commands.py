@@ -286,7 +286,8 @@ def test_ready_experiments_are_valid():
     folder = Path(__file__).parents[2] / "config" / "experiments"
     files = sorted(folder.glob("*.yaml"))
     assert [file.stem for file in files] == [
-        "arco2023", "chartsias2018", "comparison", "geenjaar2021", "jac-fa", "jac-ndi", "t1-ndi", "table2"
+        "arco2023", "chartsias2018-lesions", "chartsias2018", "comparison", "geenjaar2021", "jac-fa", "jac-ndi",
+        "t1-ndi", "table2",
     ]  # fmt: skip
     schema = load_schema("experiments")
     for file in files:

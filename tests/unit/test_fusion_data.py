@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import nibabel
 import numpy as np
@@ -55,6 +56,18 @@ def test_training_limits_see_training_people_only(tmp_path):
 def test_cohort_limits_are_those_of_the_json(opened):
     scaling = fold_limits(opened, toy_mask(8), ["01"], "cohort")
     assert scaling["ndi"] == {key: opened[1].info["limits"][key] for key in ("low", "high")}
+
+
+def test_masks_are_not_scaled_however_few_voxels_they_have(opened):
+    opened[1].info["kind"] = "mask"
+    values = np.zeros_like(opened[1].array)
+    values[0, 4, 4, 4] = 1.0  # the 99.9 percentile is 0
+    opened[1] = replace(opened[1], array=values)
+    scaling = fold_limits(opened, toy_mask(8), ["02", "03"], "train")
+    assert scaling["ndi"] == {"low": 0.0, "high": 1.0}
+    people = VolumeSet(opened, ["01", "02"], scaling)
+    assert people[0][1].sum() == 1
+    assert not people[1][1].any()
 
 
 def test_modalities_may_list_people_differently(tmp_path):

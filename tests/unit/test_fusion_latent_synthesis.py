@@ -10,7 +10,9 @@ from neurostrata.core.errors import UserError
 from neurostrata.fusion.bundle import load_bundle, save_bundle
 from neurostrata.fusion.data import VolumeSet, open_volumes
 from neurostrata.fusion.interface import TrainingSettings
-from neurostrata.fusion.latent_synthesis import (
+from neurostrata.fusion.machine import Machine
+from neurostrata.fusion.registry import build_model
+from neurostrata.fusion.synthesis_network import (
     PLANES,
     Decoder,
     Encoder,
@@ -18,8 +20,6 @@ from neurostrata.fusion.latent_synthesis import (
     as_slices,
     as_volumes,
 )
-from neurostrata.fusion.machine import Machine
-from neurostrata.fusion.registry import build_model
 
 torch.set_num_threads(1)
 NAMES = ("t1", "t2", "flair")
@@ -168,6 +168,24 @@ def test_hemis_has_half_the_channels_per_input():
         build_model("latent_synthesis", options(fusion="hemis", latent_channels=3), NAMES, (8, 8, 8), 1)
 
 
+def test_weighted_fusion_is_a_mean_whose_weights_the_encoders_give():
+    net = network(fusion="weighted")  # 4 channels of values, 4 of what they count
+    assert net.encoders["0"].latent[0].out_channels == 8
+    latents = torch.randn(2, 3, 8, 8, 8, generator=torch.Generator().manual_seed(5))
+    latents[1, :, 4:] = latents[0, :, 4:] + np.log(3)
+    fused = net.fuse(latents, torch.tensor([[True, True, False], [True, False, True]]))
+    values = latents[:, :, :4]
+    torch.testing.assert_close(fused[0], 0.25 * values[0, 0] + 0.75 * values[1, 0])
+    torch.testing.assert_close(fused[1:], torch.stack([values[0, 1], values[1, 2]]))
+    torch.testing.assert_close(net.alone(latents[0]), values[0])
+    # the variance (c2) is that of the values
+    volumes = random_volumes()
+    slices, has = net._cut(net.normalise(volumes)[0], "axial")
+    encoded = net.latents(slices, has)[0][:, :, :4, : slices.shape[2], : slices.shape[3]]
+    cost = net.slice_costs(slices, has, [2], frozenset({"c2"})).sum(dim=1)
+    torch.testing.assert_close(cost, encoded.var(dim=0, correction=0).mean(dim=(1, 2, 3)))
+
+
 # ---------------------------------------------------------------------------------------- costs
 
 
@@ -199,11 +217,15 @@ def test_each_cost_by_hand():
             assert float(network().losses(volumes, costs=kept).mean()) == pytest.approx(value, rel=1e-5)
         losses = network().losses(volumes)
         without = network(costs=["c1", "c3"]).losses(volumes)
+        weights = {"c1": 0.5, "c2": 3.0, "c3": 2.0}
+        weighted = network(cost_weights=weights).losses(volumes)
     assert losses.shape == (3,)
     assert float(losses[0]) == 0  # no output
     # Training lessens the mean over modalities: that is the paper's sum.
     assert float(losses.mean()) == pytest.approx(sum(expected.values()), rel=1e-5)
     assert float(without.mean()) == pytest.approx(expected["c1"] + expected["c3"], rel=1e-5)
+    total = sum(weights[name] * value for name, value in expected.items())
+    assert float(weighted.mean()) == pytest.approx(total, rel=1e-5)
 
 
 def test_a_missing_input_or_output_is_left_out_of_the_costs():
@@ -278,7 +300,7 @@ def model_of(shape=(6, 8, 5), seed=1, names=NAMES, **given):
     return model
 
 
-@pytest.mark.parametrize("fusion", ["max", "mean", "hemis", "output_mean"])
+@pytest.mark.parametrize("fusion", ["max", "mean", "hemis", "output_mean", "weighted"])
 def test_any_subset_of_inputs_on_any_grid(fusion):
     model = model_of(shape=(5, 7, 3), fusion=fusion, outputs=["flair"], inputs=["t1", "t2"])
     volumes = random_volumes(people=3, shape=(5, 7, 3)).numpy()
@@ -355,6 +377,49 @@ def test_another_plane_than_in_training():
     assert np.abs(coronal - model.reconstruct(volumes)[:, 2]).max() > 1e-3
 
 
+def test_the_plane_of_synthesis_can_be_set_apart_from_that_of_training():
+    volumes = random_volumes(shape=(8, 8, 8))
+    usual, turned = network(), network(test_plane="coronal")
+    assert turned.plane == "axial"
+    torch.testing.assert_close(
+        turned.synthesise(volumes), usual.synthesise(volumes, "coronal"), equal_nan=True
+    )
+    torch.testing.assert_close(turned.losses(volumes), usual.losses(volumes))
+    torch.testing.assert_close(turned.encode(volumes), usual.encode(volumes))
+
+
+def test_subsets_are_drawn_from_the_inputs_that_are_there():
+    net = network(inputs=(0, 1, 2, 3, 4), outputs=(5,), modalities=6, fuse_subsets=True)
+    present = torch.rand(5, 4000, generator=torch.Generator().manual_seed(1)) < 0.7
+    drawn = net.draw_subsets(present)
+    assert not (drawn & ~present).any()
+    torch.testing.assert_close(net.draw_subsets(present), drawn)  # in evaluation
+    number, kept = present.sum(dim=0), drawn.sum(dim=0)
+    assert (kept[number <= 2] == number[number <= 2]).all()
+    sizes = kept[number == 5].bincount(minlength=6) / (number == 5).sum()
+    torch.testing.assert_close(sizes, torch.tensor([0, 0, 1, 1, 1, 0]) / 3, atol=0.05, rtol=0)
+    shares = drawn[:, number == 5].float().mean(dim=1)
+    torch.testing.assert_close(shares, torch.full((5,), 0.6), atol=0.05, rtol=0)
+    net.train()
+    assert not torch.equal(net.draw_subsets(present), net.draw_subsets(present))
+
+
+def test_the_cost_of_fused_subsets_by_hand():
+    given = {"inputs": (0, 1, 2), "outputs": (3,), "modalities": 4, "costs": ["c3"]}
+    paper, ours = network(**given), network(**given, fuse_subsets=True)
+    volumes = random_volumes(modalities=4)
+    slices, has = ours._cut(ours.normalise(volumes)[0], "axial")
+    latents, present = ours.latents(slices, has)
+    drawn = ours.draw_subsets(present)
+    assert (drawn.sum(dim=0) == 2).all()
+    images = ours.decode_fused(latents, drawn, 3)[:, : slices.shape[2], : slices.shape[3]]
+    subset = (images - slices[:, 3]).abs().mean(dim=(1, 2))
+    whole = paper.slice_costs(slices, has, [3], frozenset({"c3"}))[:, 3]
+    torch.testing.assert_close(
+        ours.slice_costs(slices, has, [3], frozenset({"c3"}))[:, 3], (whole + subset) / 2
+    )
+
+
 def test_a_lesion_mask_goes_into_every_encoder_and_can_be_transplanted():
     model = model_of(names=("t1", "t2", "lesions"), mask_input="lesions")
     assert (model.inputs, model.outputs) == (["t1", "t2"], ["t1", "t2"])
@@ -386,6 +451,9 @@ def test_a_lesion_mask_goes_into_every_encoder_and_can_be_transplanted():
         ({"inputs": ["pet"]}, "options.inputs: 'pet' is none of the experiment's modalities"),
         ({"mask_input": "pet"}, "options.mask_input: 'pet' is none"),
         ({"mask_input": "t1", "inputs": ["t1"]}, "'t1' is the mask_input"),
+        ({"added_outputs": ["pet"]}, "options.added_outputs: 'pet' is none"),
+        ({"outputs": ["t2"], "added_outputs": ["t2"]}, "of which one at least is trained before"),
+        ({"outputs": ["t2"], "added_outputs": ["flair"]}, "these are some of options.outputs"),
         ({"costs": ["c2"]}, "c2 alone trains no decoder"),
         ({"code_grid": [2, 2, 9]}, "2x2x9 blocks are more"),
     ],
@@ -505,6 +573,26 @@ def test_an_added_decoder_learns_and_leaves_all_else_as_it_was(tmp_path, people,
     np.testing.assert_array_equal(load_bundle(bundle)[0].reconstruct(volumes), result)
     with pytest.raises(UserError, match="'t2' is no new output"):
         model.add_decoder("t2", people, training(epochs=1), Machine())
+
+
+def test_added_outputs_are_trained_last_and_change_nothing(people):
+    def run(**given):
+        model = build_model("latent_synthesis", options(inputs=["t1"], **given), NAMES, (12,) * 3, 1)
+        untrained = model.weights()
+        history = model.fit(people.subset(range(4)), toy_mask(12), training(epochs=3), Machine())
+        return model, untrained, history
+
+    alone, _, _ = run(outputs=["flair"])
+    both, before, history = run(outputs=["t2", "flair"], added_outputs=["t2"])
+    assert (both.outputs, both.network.outputs) == (["t2", "flair"], [1, 2])
+    assert history["epoch"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert (history["loss_t2"][:3] == 0).all()
+    assert (history["loss_t2"][3:] > 0).all()
+    weights = both.weights()
+    assert any(not np.array_equal(weights[n], before[n]) for n in weights if n.startswith("decoders.1."))
+    assert np.isfinite(both.synthesise(np.stack([people[5]]))[:, 1:]).all()
+    assert set(weights) - set(alone.weights()) == {n for n in weights if n.startswith("decoders.1.")}
+    assert all(parameter.requires_grad for parameter in both.network.parameters())
 
 
 def test_a_decoder_of_a_modality_that_the_model_never_knew(tmp_path, people):

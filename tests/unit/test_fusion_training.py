@@ -137,14 +137,15 @@ def kill_before(monkeypatch, epoch):
     return lambda: monkeypatch.setattr(training_module.TrainingModule, "on_train_epoch_start", start)
 
 
-def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(people, tmp_path, monkeypatch, capsys):
-    unbroken, full = train(people)
+@pytest.mark.parametrize("given", [{}, {"schedule": "cosine"}])
+def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(people, tmp_path, monkeypatch, capsys, given):
+    unbroken, full = train(people, **given)
     heal = kill_before(monkeypatch, 2)
     with pytest.raises(KilledError):
-        train(people, tmp_path / "checkpoints")
+        train(people, tmp_path / "checkpoints", **given)
     assert (tmp_path / "checkpoints" / "last.ckpt").exists()
     heal()
-    resumed, history = train(people, tmp_path / "checkpoints")
+    resumed, history = train(people, tmp_path / "checkpoints", **given)
     assert "going on from" in capsys.readouterr().err
     assert same(unbroken, resumed)
     np.testing.assert_array_equal(history["loss"], full["loss"])
@@ -236,6 +237,26 @@ def test_batch_norm_statistics_are_those_of_the_training_people(people):
     assert np.abs(running.weights()["down.1.running_mean"] - mean).max() > 1e-3
     automatic, _ = train(people, batch_size=7)  # 4 steps: far from settled
     assert same(automatic, settled)
+
+
+def test_the_learning_rate_stays_or_falls_along_a_cosine(people, monkeypatch):
+    def rates(**given):
+        used = []
+        step = training_module.TrainingModule.training_step
+
+        def noted(self, batch, index):
+            used.append(self.trainer.optimizers[0].param_groups[0]["lr"])
+            return step(self, batch, index)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(training_module.TrainingModule, "training_step", noted)
+            train(people, **given)
+        return np.array(used)
+
+    constant, cosine = rates(), rates(schedule="cosine")
+    assert set(constant) == {1e-3}
+    steps = np.arange(len(constant))
+    np.testing.assert_allclose(cosine, 1e-3 * (1 + np.cos(np.pi * steps / len(steps))) / 2)
 
 
 def test_weight_decay_is_in_the_gradient():

@@ -112,6 +112,23 @@ def test_normalise_keeps_order_and_unscaled_values(cohort):
     assert sorted(path.name for path in (folder / "volumes").iterdir()) == ["jac.json", "jac.npy"]
 
 
+def test_masks_of_few_voxels_or_none_have_limits_all_the_same(cohort):
+    folder = cohort["folder"]
+    for subject in cohort["people"]:
+        lesions = np.zeros(SHAPE, np.float32)
+        lesions[2, 2, 2] = 0.5 if subject == "a1" else 0.0
+        nib.save(nib.Nifti1Image(lesions, AFFINE), folder / f"sub-{subject}_map.nii.gz")
+    arguments = normalise_arguments(folder, output=folder / "volumes/lesions.npy")
+    percentiles = {"percentiles": [5, 95]}
+    with pytest.raises(UserError, match="constant"):
+        volume_commands.normalise(**arguments | {"settings": arguments["settings"] | percentiles})
+    as_mask = arguments["settings"] | percentiles | {"kind": "mask"}
+    volume_commands.normalise(**arguments | {"settings": as_mask})
+    _, description = volumes.load_volumes(folder / "volumes/lesions.json")
+    assert description["kind"] == "mask"
+    assert (description["limits"]["low"], description["limits"]["high"]) == (0, 1)
+
+
 def test_failed_normalise_leaves_no_half_file_and_no_stale_description(cohort):
     folder = cohort["folder"]
     volume_commands.normalise(**normalise_arguments(folder))
@@ -241,9 +258,41 @@ def test_map_command_refuses_what_cannot_be(template):
     assert not (template / "out").exists()
 
 
+def test_a_mask_may_be_empty_and_is_used_as_it_is(template):
+    declared = {"from": "column", "column": "lesions", "kind": "mask"}
+    whole = nib.load(template / "template.nii.gz")
+    healthy = np.zeros(whole.shape, np.uint8)
+    nib.save(nib.Nifti1Image(healthy, whole.affine), template / "healthy.nii.gz")
+    assert not run_map(template, declared, image=template / "healthy.nii.gz").get_fdata().any()
+    with pytest.raises(UserError, match="zero everywhere"):  # the same for any other image
+        run_map(template, {"from": "column", "column": "t2w"}, image=template / "healthy.nii.gz")
+
+    lesion = healthy.copy()
+    middle = tuple(side // 2 for side in lesion.shape)
+    lesion[tuple(slice(m, m + 3) for m in middle)] = 1
+    nib.save(nib.Nifti1Image(lesion, whole.affine), template / "lesion.nii.gz")
+    share = run_map(template, declared, image=template / "lesion.nii.gz").get_fdata()
+    assert 0 < share.max() <= 1 + 1e-6
+    assert share.min() >= 0
+    assert np.unique(share.round(4)).size > 2  # voxels at the edge are partly inside
+    spacing = nib.load(template / "out/map.nii.gz").header.get_zooms()[0]
+    volume = 27 * abs(np.linalg.det(whole.affine[:3, :3]))
+    assert share.sum() * spacing**3 == pytest.approx(volume, rel=0.02)
+    far = np.eye(4)
+    far[0, 3] = 500
+    write_affine(template / "far.mat", far)
+    with pytest.raises(UserError, match="zero everywhere"):  # there were lesions, and none arrived
+        run_map(template, declared, image=template / "lesion.nii.gz", affine=template / "far.mat")
+    nib.save(nib.Nifti1Image(lesion * 3, whole.affine), template / "labels.nii.gz")
+    with pytest.raises(UserError, match=r"subject 01: modality icn2 .*from 0 to 1, this one from 0 to 3"):
+        run_map(template, declared, image=template / "labels.nii.gz")
+
+
 @pytest.mark.parametrize(
     ("declaration", "message"),
     [
+        ({"from": "column", "column": "m", "kind": "mask", "intensity": "pet"}, "x.intensity"),
+        ({"from": "tissue", "tissue": "gm", "kind": "mask"}, "x: unknown key 'kind'"),
         ({"from": "tensr", "measure": "fa"}, "tensr"),
         ({"from": "tensor", "measure": "ndi"}, "x.measure: 'ndi' is not one of"),
         ({"from": "tensor"}, "x: 'measure' is missing"),

@@ -108,7 +108,14 @@ rule normalise:
         runtime=minutes(120),
     params:
         settings=lambda wildcards: settings(
-            "normalise", percentiles=CONFIG["volumes"]["percentiles"], **GRID
+            "normalise",
+            percentiles=CONFIG["volumes"]["percentiles"],
+            **GRID,
+            **{
+                key: value
+                for key, value in STUDY.modalities[wildcards.modality].items()
+                if key == "kind"
+            },
         ),
     shell:
         "python -m neurostrata normalise --subjects {input.people:q}"

@@ -242,11 +242,12 @@ def expand_modalities(modalities: Mapping[str, Mapping[str, Any]]) -> dict[str, 
     """Return modality name -> its declaration, a 4-D one of n components as n modalities.
 
     ``icn: {components: 53}`` becomes ``icn01`` .. ``icn53``, each with its ``component`` (from 0). An ``intensity``
-    that does nothing is left out: maps made before there was such a key stay valid.
+    or ``kind`` that does nothing is left out: maps made before there was such a key stay valid.
     """
+    idle = {("intensity", "none"), ("kind", "image")}
     expanded: dict[str, dict[str, Any]] = {}
     for name, declared in modalities.items():
-        declaration = {k: v for k, v in declared.items() if (k, v) != ("intensity", "none")}
+        declaration = {k: v for k, v in declared.items() if (k, v) not in idle}
         count = declaration.get("components")
         if count:
             width = len(str(count))

@@ -11,7 +11,7 @@ import numpy as np
 
 from neurostrata.core.errors import UserError
 from neurostrata.imaging.images import read_image
-from neurostrata.imaging.volumes import apply_limits, limits, load_volumes
+from neurostrata.imaging.volumes import MASK_LIMITS, apply_limits, limits, load_volumes
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,8 @@ def fold_limits(
     mask
         Brain mask on the same grid, shape (x, y, z).
     training
-        The training people of the fold. With `scope` "train" nobody else's voxels are looked at.
+        The training people of the fold. With `scope` "train" nobody else's voxels are looked at. Masks are not
+        scaled.
     scope
         "train", or "cohort" for the limits of everybody (Dimitri 2022, 2.3.5).
 
@@ -132,6 +133,8 @@ def fold_limits(
         known = volume.info["limits"]
         if scope == "cohort":
             low, high = known["low"], known["high"]
+        elif volume.info.get("kind") == "mask":
+            low, high = MASK_LIMITS  # percentiles of a mask of few voxels would be 0 and 0
         else:
             rows = [volume.row[s] for s in training if s in volume.row]
             if not rows:

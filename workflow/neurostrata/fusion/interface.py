@@ -39,6 +39,7 @@ class TrainingSettings:
     deterministic: bool
     batch_norm_statistics: str
     seed: int
+    schedule: str = "constant"
 
     @classmethod
     def resolve(cls, section: Mapping[str, Any], override: Mapping[str, Any], seed: int) -> TrainingSettings:

@@ -18,7 +18,8 @@ from neurostrata.core.errors import UserError
 from neurostrata.fusion import metrics
 from neurostrata.fusion.data import VolumeSet
 from neurostrata.fusion.evaluate import middle_slices
-from neurostrata.fusion.latent_synthesis import LEAST_MEAN, PLANES, LatentSynthesis
+from neurostrata.fusion.latent_synthesis import LatentSynthesis
+from neurostrata.fusion.synthesis_network import LEAST_MEAN, PLANES
 
 #: Columns of synthesis.tsv and what they hold.
 COLUMNS = {
@@ -31,7 +32,7 @@ COLUMNS = {
     "ssim": "Structural similarity from the moments of the whole image (Chartsias 2018, V)",
     "ssim_windowed": "Mean structural similarity, 3-D Gaussian window",
     "psnr": "10 log10(max^2 / mse), dB; max is the greatest value of the real image",
-    "off_plane": "Mean absolute difference between neighbouring slices of the plane that the model works in, synthesised over real",
+    "off_plane": "Mean absolute difference between neighbouring slices of the plane that is synthesised slice by slice, synthesised over real",
 }
 MEAN_IMAGE = "mean_image"
 #: Measures that methods are compared by; whether more is better.
@@ -413,7 +414,7 @@ def evaluate_synthesis(
     DataFrame
         With the columns of :data:`COLUMNS`. A baseline that nobody can teach is left out of a task.
     """
-    names, plane = test_people.modalities, model.options["plane"]
+    names, plane = test_people.modalities, model.network.test_plane
     lesions = [] if model.options["mask_input"] is None else [names.index(model.options["mask_input"])]
     rows: list[dict[str, Any]] = []
     means: dict[tuple[str, ...], Any] = {}  # the mean image does not depend on the inputs

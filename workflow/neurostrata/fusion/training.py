@@ -135,14 +135,19 @@ class TrainingModule(lightning.LightningModule):
                 flush=True,
             )
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
+    def configure_optimizers(self) -> Any:
         """Return Adam with Keras's defaults; the L2 term is in the gradient, as Keras has it."""
-        return torch.optim.Adam(
+        adam = torch.optim.Adam(
             self.parameters(),
             lr=self.training_settings.learning_rate,
             eps=1e-7,
             weight_decay=self.weight_decay,
         )
+        if self.training_settings.schedule == "constant":
+            return adam
+        steps = int(self.trainer.estimated_stepping_batches)
+        falling = torch.optim.lr_scheduler.CosineAnnealingLR(adam, max(1, steps))
+        return [adam], [{"scheduler": falling, "interval": "step"}]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the history with the weights."""
@@ -245,6 +250,8 @@ def run_digest(model: FusionModel, people: VolumeSet, training: TrainingSettings
         "shape": model.shape,
         "seed": [model.seed, training.seed],
         "training": [training.batch_size, training.learning_rate, training.precision],
+        # A constant rate can go on for more epochs than were planned at first.
+        "schedule": None if training.schedule == "constant" else [training.schedule, training.epochs],
         "people": people.subjects,
         "labels": people.labels,
         "groups": people.groups,

@@ -44,7 +44,8 @@ def map_to_template(
     data); without them the image is taken to be in template space already. For an image in MNI152 space warp and
     affine are those of ``template_to_mni``; voxels without a value (NaN, as SPM writes outside the brain) are 0. With a Jacobian (absolute) the map
     is modulated; with a free water fraction, neurite density is averaged over tissue. `intensity: pet` is
-    applied to the native image, whose brightest voxels interpolation would dim.
+    applied to the native image, whose brightest voxels interpolation would dim. A mask (`kind: mask`) becomes
+    the share of each voxel that lies inside, and may be empty.
     """
     declared = settings["modality"]
     if declared.get("modulate") and jacobian is None:
@@ -64,6 +65,11 @@ def map_to_template(
             source = Image(pet_intensity(source.data), source.grid)
         except UserError as error:
             raise UserError(f"subject {subject}: modality {modality} {image}: {error}") from error
+    if declared.get("kind") == "mask" and not (source.data.min() >= 0 and source.data.max() <= 1):
+        raise UserError(
+            f"subject {subject}: modality {modality} {image}: a mask holds values from 0 to 1, this one from "
+            f"{source.data.min():g} to {source.data.max():g}; set voxels inside to 1 and all others to 0"
+        )
     chain = np.eye(4)
     for path in (affine, alignment):
         if path is not None:
@@ -82,7 +88,8 @@ def map_to_template(
             None if jacobian is None else read_map(jacobian, subject, "absolute Jacobian"),
             float(declared.get("smooth_fwhm_mm", 0.0)),
         )
-    if not data.any():
+    empty = declared.get("kind") == "mask" and not source.data.any()  # nobody's fault: no lesions
+    if not (data.any() or empty):
         raise UserError(
             f"subject {subject}: modality {modality} is zero everywhere on the fusion grid; do the header of "
             f"{image} and the person's transforms belong together?"
@@ -141,8 +148,10 @@ def normalise(
 ) -> None:
     """Gather one modality of all people in one array and describe it, with its cohort limits, in JSON.
 
-    Values stay unscaled; limits are applied when the array is used. People are written one at a time.
+    Values stay unscaled; limits are applied when the array is used. People are written one at a time. A mask
+    (`kind: mask`) has the limits 0 and 1.
     """
+    kind = settings.get("kind", "image")
     people = [str(subject) for subject in read_table(subjects)["subject"]]
     if not people:
         raise UserError(
@@ -165,7 +174,9 @@ def normalise(
                     stream.write(np.ascontiguousarray(data, dtype="<f4").tobytes())
             array = np.load(temporary, mmap_mode="r")
             try:
-                low, high = volumes.limits(array, brain.data, None, settings["percentiles"])
+                low, high = volumes.MASK_LIMITS
+                if kind != "mask":
+                    low, high = volumes.limits(array, brain.data, None, settings["percentiles"])
             except UserError as error:
                 raise UserError(f"modality {modality}: {error}") from error
             finally:
@@ -176,6 +187,7 @@ def normalise(
         description,
         {
             "modality": modality,
+            "kind": kind,
             "subjects": people,
             "shape": [len(people), *shape],
             "affine": brain.grid.affine.tolist(),

@@ -23,6 +23,8 @@ from neurostrata.imaging.transforms import Displacement, resample
 
 #: Below this share of tissue in a block (1 - free water fraction) tissue-weighted density is set to 0.
 _LEAST_TISSUE = 0.05
+#: Limits of a mask: it is used as it is.
+MASK_LIMITS = (0.0, 1.0)
 _FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
 
 

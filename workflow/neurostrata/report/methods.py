@@ -148,7 +148,8 @@ def experiment_text(config: Config, experiment: Config) -> str:
         values = [f"{name} {format_setting(training[key])}" for key, name in names.items() if key in training]
         if get(experiment, "seed") is not None:
             values.append(f"seed {experiment['seed']}")
-        parts.append(f"trained with Adam ({', '.join(values)})")
+        falling = ", falling to 0 along a cosine" if training.get("schedule") == "cosine" else ""
+        parts.append(f"trained with Adam ({', '.join(values)}{falling})")
     validation = get(experiment, "validation", default={})
     if get(validation, "method") == "holdout":
         share = 100 * float(get(validation, "test_fraction", default=0.3))

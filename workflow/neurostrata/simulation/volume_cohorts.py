@@ -57,7 +57,7 @@ _POINTS = 3
 
 
 @dataclass(frozen=True)
-class _Space:
+class CoarseSpace:
     """MNI152 on a coarse grid: affine, tissues (4, x, y, z), mask, region labels and their smooth maps."""
 
     affine: np.ndarray
@@ -69,11 +69,12 @@ class _Space:
 
     @property
     def spacing(self) -> float:
+        """Side of a voxel, mm."""
         return float(self.affine[0, 0])
 
 
 @cache
-def _space(shape: tuple[int, int, int]) -> _Space:
+def coarse_space(shape: tuple[int, int, int]) -> CoarseSpace:
     """Lay a grid of cubic voxels over MNI152's brain and bring tissues and regions to it."""
     templates = load_templates()
     occupied = np.argwhere(templates.brain > 0.5)
@@ -117,7 +118,7 @@ def _space(shape: tuple[int, int, int]) -> _Space:
     )
     overlap = np.stack([ndimage.mean(part, labels, numbers) for part in smooth], axis=1)
     spread = np.tensordot(np.linalg.inv(overlap).T.astype(np.float32), smooth, axes=1) * mask
-    return _Space(affine, tissues, mask, labels, tuple(regions.names[k] for k in kept), spread)
+    return CoarseSpace(affine, tissues, mask, labels, tuple(regions.names[k] for k in kept), spread)
 
 
 def _contrast(modality: str) -> tuple[np.ndarray, float]:
@@ -448,7 +449,7 @@ def simulate_volumes(
     )
     if not 0 <= shared <= 1:
         raise UserError(f"shared {shared}: give a share from 0 to 1")
-    space = _space(shape)
+    space = coarse_space(shape)
     names, count = space.names, len(modalities)
 
     rng = stream(seed, "volume people")

@@ -1,0 +1,240 @@
+"""What Chartsias et al. (2018) claim for `latent_synthesis`, on cohorts of which the truth is known; by hand.
+
+    python tests/calibration/compare_synthesis.py OUTPUT.tsv --cohorts 3
+
+Each cohort (simulated T1w, T2w, diffusion trace and FLAIR, 28x32x29) has people who are learned from and people who
+are only looked at; FLAIR is synthesised from every subset of the others. Compared are one model for all subsets (the
+paper's experiment B) with models made for each subset (A), and the same model without one of the three costs (Table
+V): as the paper has it (max fusion), and with our options (weighted fusion, subsets of inputs in the fused cost, c1 as
+a mean over inputs). The networks are narrower and the trainings shorter than the paper's: about twelve minutes per
+cohort on one core. Rows (one per test person, model and subset) are added to OUTPUT.tsv; what is there already is not
+done again. With --summary only the tables are printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import multiprocessing
+import sys
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+INPUTS, OUTPUT = ["t1w", "t2w", "trace"], "flair"
+SUBSETS = [subset for size in (1, 2, 3) for subset in itertools.combinations(INPUTS, size)]
+ALL, MISSING = "+".join(INPUTS), ["+".join(subset) for subset in SUBSETS[:-1]]
+SHAPE, LEARNED_FROM, TESTED = (28, 32, 29), 28, 12
+#: A quarter of the paper's channels, half its batch.
+NARROW = {"channels": [8, 16, 32], "decoder_channels": 8, "latent_channels": 8, "slices_per_step": 8}
+TRAINING = {"epochs": 30, "batch_size": 2, "learning_rate": 2e-3, "schedule": "cosine"}
+PAPER, OURS = "max", "ours"
+
+
+def ours(inputs: tuple[str, ...]) -> dict[str, Any]:
+    """Return our options: c1 as a mean over inputs counts half as much as what is fused, whatever their number."""
+    weights = {"c1": 1 / len(inputs), "c2": 1.0, "c3": 2.0}
+    return {"inputs": list(inputs), "fusion": "weighted", "fuse_subsets": True, "cost_weights": weights}
+
+
+#: Name in the table -> options. A model of one input has nothing to fuse: it stands for both.
+MODELS: dict[str, dict[str, Any]] = {
+    PAPER: {},
+    OURS: ours(SUBSETS[-1]),
+    **{f"{PAPER}: only {'+'.join(s)}": {"inputs": list(s)} for s in SUBSETS[:-1]},
+    **{f"{OURS}: only {'+'.join(s)}": ours(s) for s in SUBSETS[3:-1]},
+    "no c1": {"costs": ["c2", "c3"]},
+    "no c2": {"costs": ["c1", "c3"]},
+    "no c3": {"costs": ["c1", "c2"]},
+    "weighted, subsets": {"fusion": "weighted", "fuse_subsets": True},
+}
+KEYS = ["cohort", "model"]
+
+
+@cache
+def cohort_of(number: int) -> tuple[Any, Any, np.ndarray]:
+    """Return the people to learn from, the people to test, and the mask."""
+    from neurostrata.core.config import section_defaults
+    from neurostrata.fusion.data import ModalityVolumes, VolumeSet, fold_limits
+    from neurostrata.simulation.contrast_cohorts import simulate_contrasts
+
+    simulated = simulate_contrasts(LEARNED_FROM + TESTED, number + 1, SHAPE, [*INPUTS, OUTPUT])
+    rows = {subject: row for row, subject in enumerate(simulated.subjects)}
+    info = {"limits": {"percentiles": section_defaults("volumes")["percentiles"]}}
+    volumes = [
+        ModalityVolumes(name, simulated.volumes[:, k], rows, info, simulated.mask)
+        for k, name in enumerate(simulated.contrasts)
+    ]
+    learning, tested = simulated.subjects[:LEARNED_FROM], simulated.subjects[LEARNED_FROM:]
+    scaling = fold_limits(volumes, simulated.mask, learning, "train")
+    return VolumeSet(volumes, learning, scaling), VolumeSet(volumes, tested, scaling), simulated.mask
+
+
+def one(task: tuple[int, str]) -> list[dict[str, Any]]:
+    """Train one model on one cohort and measure it on every subset of its inputs."""
+    cohort, label = task
+    import torch
+
+    from neurostrata.core.config import fill_defaults, load_schema, section_defaults
+    from neurostrata.fusion.interface import TrainingSettings
+    from neurostrata.fusion.machine import Machine
+    from neurostrata.fusion.registry import build_model
+    from neurostrata.fusion.synthesis import in_units_of_mean, only
+
+    torch.set_num_threads(1)
+    people, tested, mask = cohort_of(cohort)
+    options: dict[str, Any] = {"inputs": INPUTS, "outputs": [OUTPUT], **NARROW, **MODELS[label]}
+    filled = fill_defaults(options, load_schema("models/latent_synthesis"))
+    model: Any = build_model("latent_synthesis", filled, people.modalities, people.shape, cohort)
+    training = TrainingSettings.resolve({**section_defaults("training"), **TRAINING}, {}, cohort)
+    started = time.process_time()
+    history = model.fit(people, mask, training, Machine(gpus=0))
+    facts = {
+        "cohort": cohort,
+        "model": label,
+        "epochs": len(history),
+        "best_epoch": int(history["best_epoch"].iloc[-1]),
+        "cpu_seconds": round(time.process_time() - started, 1),
+    }
+    rows = []
+    for subset in SUBSETS:
+        if not set(subset) <= set(model.inputs):
+            continue
+        positions = [people.modalities.index(name) for name in subset]
+        for index, subject in enumerate(tested.subjects):
+            real = in_units_of_mean(tested[index][-1])
+            image = model.synthesise(only(tested[index], positions)[None])[0, -1]
+            error = float(np.mean((np.where(mask, image, 0) - real) ** 2))
+            rows.append({**facts, "subject": subject, "inputs": "+".join(subset), "mse": error})
+    return rows
+
+
+def ratio(above: pd.Series, below: pd.Series) -> dict[str, Any]:
+    """Return the geometric mean over people of above / below, with 95% t limits and those of each cohort.
+
+    Parameters
+    ----------
+    above, below
+        Squared errors by (cohort, subject).
+    """
+    from scipy.stats import t
+
+    logs = np.log(above / below).dropna()
+    n = len(logs)
+    if n < 2:
+        return {"people": n}
+    error = logs.std(ddof=1) / np.sqrt(n)
+    low, high = np.exp(logs.mean() + np.array([-1, 1]) * t.ppf(0.975, n - 1) * error)
+    return {
+        "people": n,
+        "ratio": np.exp(logs.mean()),
+        "95% interval": f"{low:.3f} to {high:.3f}",
+        "one-sided upper": np.exp(logs.mean() + t.ppf(0.95, n - 1) * error),
+        "of each cohort": " ".join(f"{value:.2f}" for value in np.exp(logs.groupby("cohort").mean())),
+    }
+
+
+def made_for(model: str, inputs: str) -> str:
+    """Return the model that was made for a subset; for all inputs it is the one model itself."""
+    if inputs == ALL:
+        return model
+    return f"{model if '+' in inputs else PAPER}: only {inputs}"
+
+
+def summary(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the tables: mean errors, one model against models made for a subset, more inputs, costs."""
+    errors = frame.pivot(index=["cohort", "subject"], columns=["model", "inputs"], values="mse")
+    wanted = [(m, "+".join(s)) for m in MODELS for s in SUBSETS if set(s) <= set(MODELS[m].get("inputs", s))]
+    errors = errors.reindex(columns=pd.MultiIndex.from_tuples(wanted))  # NaN: not done yet
+    means, rows = errors.mean(), {}
+    for inputs in [*MISSING, ALL]:
+        row = {model: means.get((model, inputs)) for model in MODELS if "only" not in model}
+        row |= {
+            f"{model}, made for it": means.get((made_for(model, inputs), inputs)) for model in (PAPER, OURS)
+        }
+        rows[inputs] = row
+    table = pd.DataFrame(rows).T
+    table.loc["mean where inputs are missing"] = table.loc[MISSING].mean(skipna=False)
+    table.loc["mean"] = table.loc[[*MISSING, ALL]].mean(skipna=False)
+    tables = {"mean squared error, in units of the image's mean": table.astype(float).round(4)}
+
+    def average(model: str) -> pd.Series:
+        return errors[[(model, inputs) for inputs in MISSING]].mean(axis=1, skipna=False)
+
+    rows = {}
+    for model in (PAPER, OURS):
+        made = {inputs: errors[made_for(model, inputs), inputs] for inputs in MISSING}
+        for inputs in MISSING:
+            rows[model, inputs] = ratio(errors[model, inputs], made[inputs])
+        mean = pd.DataFrame(made).mean(axis=1, skipna=False)
+        rows[model, "mean where inputs are missing"] = ratio(average(model), mean)
+    for inputs in [*MISSING, ALL]:
+        rows[f"{OURS} over {PAPER}", inputs] = ratio(errors[OURS, inputs], errors[PAPER, inputs])
+    rows[f"{OURS} over {PAPER}", "mean where inputs are missing"] = ratio(average(OURS), average(PAPER))
+    tables["one model over the model made for the subset, and ours over the paper's"] = pd.DataFrame(rows).T
+
+    rows = {}
+    for model in (PAPER, OURS):
+        for few, many in itertools.product(SUBSETS, SUBSETS):
+            if set(few) < set(many) and len(many) == len(few) + 1:
+                more, less = "+".join(many), "+".join(few)
+                rows[model, f"{more} over {less}"] = ratio(errors[model, more], errors[model, less])
+        by_number = [
+            errors[[(model, "+".join(s)) for s in SUBSETS if len(s) == size]].mean(axis=1, skipna=False)
+            for size in (1, 2, 3)
+        ]
+        rows[model, "two inputs over one"] = ratio(by_number[1], by_number[0])
+        rows[model, "three inputs over two"] = ratio(by_number[2], by_number[1])
+    tables["an input more"] = pd.DataFrame(rows).T
+
+    rows = {}
+    for model in ("no c1", "no c2", "no c3"):
+        rows[f"{model} over all costs", "inputs missing"] = ratio(average(model), average(PAPER))
+        rows[f"{model} over all costs", "all inputs"] = ratio(errors[model, ALL], errors[PAPER, ALL])
+    for model in ("no c2", "no c3"):
+        rows[f"no c1 over {model}", "inputs missing"] = ratio(average("no c1"), average(model))
+    tables["costs left out"] = pd.DataFrame(rows).T
+    return tables
+
+
+def main() -> None:
+    """Do what is not done yet, write it down, print the tables."""
+    from neurostrata.core.files import atomic_path
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--cohorts", type=int, default=3)
+    parser.add_argument("--models", nargs="+", default=list(MODELS))
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--summary", action="store_true")
+    chosen = parser.parse_args()
+    done = pd.read_csv(chosen.output, sep="\t", dtype={"subject": str}) if chosen.output.exists() else None
+    if not chosen.summary:
+        known = set() if done is None else set(done[KEYS].itertuples(index=False, name=None))
+        tasks = [
+            task
+            for cohort in range(chosen.cohorts)
+            for model in chosen.models
+            if (task := (cohort, model)) not in known
+        ]
+        with multiprocessing.get_context("spawn").Pool(chosen.processes) as pool:
+            for rows in pool.imap_unordered(one, tasks):
+                done = pd.concat([done, pd.DataFrame(rows)], ignore_index=True)
+                with atomic_path(chosen.output) as temporary:  # a kill while writing must not cost hours
+                    done.to_csv(temporary, sep="\t", index=False)
+                print({key: rows[0][key] for key in [*KEYS, "cpu_seconds"]}, file=sys.stderr, flush=True)
+    if done is None:
+        sys.exit(f"{chosen.output}: nothing there to sum up")
+    with pd.option_context("display.max_columns", None, "display.width", 250, "display.precision", 3):
+        for title, table in summary(done).items():
+            print(f"\n{title}\n{table.to_string()}")
+
+
+if __name__ == "__main__":
+    main()
