@@ -5,8 +5,8 @@
 Each cohort (simulated T1w, T2w, diffusion trace and FLAIR, 28x32x29) has people who are learned from and people who
 are only looked at; FLAIR is synthesised from every subset of the others. Compared are one model for all subsets (the
 paper's experiment B) with models made for each subset (A), and the same model without one of the three costs (Table
-V): as the paper has it (max fusion), and with our options (weighted fusion, subsets of inputs in the fused cost, c1 as
-a mean over inputs). The networks are narrower and the trainings shorter than the paper's: about twelve minutes per
+V): as the paper has it (max fusion), and with our options (weighted fusion, subsets of inputs in the fused cost; and
+with c1 as a mean over inputs besides). The networks are narrower and the trainings shorter than the paper's: about twelve minutes per
 cohort on one core. Rows (one per test person, model and subset) are added to OUTPUT.tsv; what is there already is not
 done again. With --summary only the tables are printed.
 """
@@ -32,26 +32,36 @@ SHAPE, LEARNED_FROM, TESTED = (28, 32, 29), 28, 12
 #: A quarter of the paper's channels, half its batch.
 NARROW = {"channels": [8, 16, 32], "decoder_channels": 8, "latent_channels": 8, "slices_per_step": 8}
 TRAINING = {"epochs": 30, "batch_size": 2, "learning_rate": 2e-3, "schedule": "cosine"}
-PAPER, OURS = "max", "ours"
+PAPER, OURS, EVEN = "max", "ours", "ours, c1 as a mean"
 
 
-def ours(inputs: tuple[str, ...]) -> dict[str, Any]:
-    """Return our options: c1 as a mean over inputs counts half as much as what is fused, whatever their number."""
-    weights = {"c1": 1 / len(inputs), "c2": 1.0, "c3": 2.0}
-    return {"inputs": list(inputs), "fusion": "weighted", "fuse_subsets": True, "cost_weights": weights}
+def options(variant: str, inputs: tuple[str, ...]) -> dict[str, Any]:
+    """Return a variant's options: the paper's, or ours, if wanted with a c1 that does not grow with the inputs."""
+    chosen: dict[str, Any] = {"inputs": list(inputs)}
+    if variant != PAPER:
+        chosen |= {"fusion": "weighted", "fuse_subsets": True}
+    if variant == EVEN:  # all that is fused counts twice as much
+        chosen["cost_weights"] = {"c1": 1 / len(inputs), "c2": 1.0, "c3": 2.0}
+    return chosen
 
 
-#: Name in the table -> options. A model of one input has nothing to fuse: it stands for both.
+def made_for(variant: str, inputs: str) -> str:
+    """Return the model that was made for a subset: of one input there is nothing to fuse, all are alike."""
+    if inputs == ALL:
+        return variant
+    return f"{variant if '+' in inputs else PAPER}: only {inputs}"
+
+
+VARIANTS = (PAPER, OURS, EVEN)
+COSTS = {"no c1": ["c2", "c3"], "no c2": ["c1", "c3"], "no c3": ["c1", "c2"]}
+#: Name in the table -> options.
 MODELS: dict[str, dict[str, Any]] = {
-    PAPER: {},
-    OURS: ours(SUBSETS[-1]),
-    **{f"{PAPER}: only {'+'.join(s)}": {"inputs": list(s)} for s in SUBSETS[:-1]},
-    **{f"{OURS}: only {'+'.join(s)}": ours(s) for s in SUBSETS[3:-1]},
-    "no c1": {"costs": ["c2", "c3"]},
-    "no c2": {"costs": ["c1", "c3"]},
-    "no c3": {"costs": ["c1", "c2"]},
-    "weighted, subsets": {"fusion": "weighted", "fuse_subsets": True},
-}
+    made_for(variant, "+".join(subset)): options(variant, subset)
+    for variant in VARIANTS
+    for subset in (SUBSETS[-1], *SUBSETS[:-1])
+} | {name: {**options(PAPER, SUBSETS[-1]), "costs": costs} for name, costs in COSTS.items()}
+for name in ("t1w", "t2w", "trace"):
+    MODELS[made_for(PAPER, name)] = options(PAPER, (name,))
 KEYS = ["cohort", "model"]
 
 
@@ -138,13 +148,6 @@ def ratio(above: pd.Series, below: pd.Series) -> dict[str, Any]:
     }
 
 
-def made_for(model: str, inputs: str) -> str:
-    """Return the model that was made for a subset; for all inputs it is the one model itself."""
-    if inputs == ALL:
-        return model
-    return f"{model if '+' in inputs else PAPER}: only {inputs}"
-
-
 def summary(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return the tables: mean errors, one model against models made for a subset, more inputs, costs."""
     errors = frame.pivot(index=["cohort", "subject"], columns=["model", "inputs"], values="mse")
@@ -152,9 +155,9 @@ def summary(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     errors = errors.reindex(columns=pd.MultiIndex.from_tuples(wanted))  # NaN: not done yet
     means, rows = errors.mean(), {}
     for inputs in [*MISSING, ALL]:
-        row = {model: means.get((model, inputs)) for model in MODELS if "only" not in model}
+        row = {model: means.get((model, inputs)) for model in (*VARIANTS, *COSTS)}
         row |= {
-            f"{model}, made for it": means.get((made_for(model, inputs), inputs)) for model in (PAPER, OURS)
+            f"{model}, made for it": means.get((made_for(model, inputs), inputs)) for model in VARIANTS
         }
         rows[inputs] = row
     table = pd.DataFrame(rows).T
@@ -166,19 +169,20 @@ def summary(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
         return errors[[(model, inputs) for inputs in MISSING]].mean(axis=1, skipna=False)
 
     rows = {}
-    for model in (PAPER, OURS):
+    for model in VARIANTS:
         made = {inputs: errors[made_for(model, inputs), inputs] for inputs in MISSING}
         for inputs in MISSING:
             rows[model, inputs] = ratio(errors[model, inputs], made[inputs])
         mean = pd.DataFrame(made).mean(axis=1, skipna=False)
         rows[model, "mean where inputs are missing"] = ratio(average(model), mean)
-    for inputs in [*MISSING, ALL]:
-        rows[f"{OURS} over {PAPER}", inputs] = ratio(errors[OURS, inputs], errors[PAPER, inputs])
-    rows[f"{OURS} over {PAPER}", "mean where inputs are missing"] = ratio(average(OURS), average(PAPER))
+    for model in (OURS, EVEN):
+        for inputs in [*MISSING, ALL]:
+            rows[f"{model} over {PAPER}", inputs] = ratio(errors[model, inputs], errors[PAPER, inputs])
+        rows[f"{model} over {PAPER}", "mean where inputs are missing"] = ratio(average(model), average(PAPER))
     tables["one model over the model made for the subset, and ours over the paper's"] = pd.DataFrame(rows).T
 
     rows = {}
-    for model in (PAPER, OURS):
+    for model in VARIANTS:
         for few, many in itertools.product(SUBSETS, SUBSETS):
             if set(few) < set(many) and len(many) == len(few) + 1:
                 more, less = "+".join(many), "+".join(few)
@@ -192,7 +196,7 @@ def summary(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     tables["an input more"] = pd.DataFrame(rows).T
 
     rows = {}
-    for model in ("no c1", "no c2", "no c3"):
+    for model in COSTS:
         rows[f"{model} over all costs", "inputs missing"] = ratio(average(model), average(PAPER))
         rows[f"{model} over all costs", "all inputs"] = ratio(errors[model, ALL], errors[PAPER, ALL])
     for model in ("no c2", "no c3"):
@@ -211,6 +215,7 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--cohorts", type=int, default=3)
     parser.add_argument("--models", nargs="+", default=list(MODELS))
+    parser.add_argument("--epochs", type=int, default=TRAINING["epochs"], help="a file of its own for each")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--summary", action="store_true")
     chosen = parser.parse_args()
