@@ -156,9 +156,7 @@ def summary(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     means, rows = errors.mean(), {}
     for inputs in [*MISSING, ALL]:
         row = {model: means.get((model, inputs)) for model in (*VARIANTS, *COSTS)}
-        row |= {
-            f"{model}, made for it": means.get((made_for(model, inputs), inputs)) for model in VARIANTS
-        }
+        row |= {f"{model}, made for it": means.get((made_for(model, inputs), inputs)) for model in VARIANTS}
         rows[inputs] = row
     table = pd.DataFrame(rows).T
     table.loc["mean where inputs are missing"] = table.loc[MISSING].mean(skipna=False)
