@@ -22,10 +22,10 @@ def training_step(quick: bool) -> list[Row]:
     shape = (32, 32, 32) if quick else (128, 128, 96)
     options = fill_defaults({"dropout": 0.0}, load_schema("models/separable_autoencoder"))
     volumes = torch.rand(2 if quick else 1, 2, *shape, generator=torch.Generator().manual_seed(1))
-    limit = blocks.SLICEWISE_LIMIT
+    limit = blocks.DIRECT_LIMIT
 
-    def steps(slicewise: int, count: int) -> list[float]:
-        blocks.SLICEWISE_LIMIT = slicewise
+    def steps(direct: int, count: int) -> list[float]:
+        blocks.DIRECT_LIMIT = direct
         model = build_model("separable_autoencoder", options, ["a", "b"], shape, 1)
         network = model.network.train()
         optimiser = torch.optim.Adam(network.parameters())
@@ -42,7 +42,7 @@ def training_step(quick: bool) -> list[Row]:
     try:
         ours, peer, mine, theirs = in_turn(lambda: steps(limit, count), lambda: steps(0, count), 3)
     finally:
-        blocks.SLICEWISE_LIMIT = limit
+        blocks.DIRECT_LIMIT = limit
     ratio = peer.typical("wall") / ours.typical("wall")
     difference = max(abs(a - b) for a, b in zip(mine, theirs, strict=True))
     return [

@@ -30,7 +30,7 @@ MODELS: dict[str, tuple[str, dict[str, Any], int, int]] = {
         150,
         4,
     ),
-    "separable_autoencoder": ("separable_autoencoder", {"skip_connections": False}, 40, 4),
+    "separable_autoencoder": ("separable_autoencoder", {"skip_connections": False}, 120, 4),
     "shared_vae": ("shared_vae", {"latent_size": CODE // 2, "channels": [32, 64, 128, 256]}, 60, 4),
     "pca": ("pca", {"max_components": CODE}, 1, 4),
 }

@@ -294,4 +294,6 @@ def test_the_autoencoder_learns(tmp_path):
     assert losses[-1] < losses[0] - 0.05
     after = cross_entropy(model.reconstruct(volumes), volumes)
     assert after < before - 0.05
-    assert after == pytest.approx(losses[-1], abs=0.05)  # evaluation sees what the last steps of training saw
+    assert after == pytest.approx(
+        losses[-1], abs=0.1
+    )  # the loss before the last step; it falls by about 0.05 per step here
