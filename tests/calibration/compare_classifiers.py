@@ -13,7 +13,6 @@ at 0.5. Rows are added to OUTPUT.tsv; what is there already is not done again.
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from resumable import collect, interval, read
 
 #: Model -> options, epochs, batch size; 16 numbers per modality where a size can be chosen.
 MODELS: dict[str, tuple[dict[str, Any], int, int]] = {
@@ -31,11 +31,13 @@ MODELS: dict[str, tuple[dict[str, Any], int, int]] = {
 PEOPLE = 120
 SIDE = 24
 FOLDS = 5
-KEYS = ["cohort", "permuted", "model"]
+KEYS = ["cohort", "permuted", "affected"]
 
 
-def one(cohort: int, permuted: bool, only: str | None, side: int = SIDE) -> list[dict[str, Any]]:
-    """Measure all models on one cohort; `only`: affect this modality alone."""
+def one(task: tuple[int, bool, str, int]) -> list[dict[str, Any]]:
+    """Measure all models on one cohort: its number, labels permuted or not, modalities affected, voxels a side."""
+    cohort, permuted, kind, side = task
+    only = None if kind == "both" else kind
     import torch
     from sklearn.model_selection import StratifiedKFold
 
@@ -108,7 +110,7 @@ def one(cohort: int, permuted: bool, only: str | None, side: int = SIDE) -> list
             "cohort": cohort,
             "permuted": permuted,
             "model": name,
-            "affected": only or "both",
+            "affected": kind,
             "auc": float(np.mean(values)),
             "fold_sd": float(np.std(values, ddof=1)) if len(values) > 1 else np.nan,
             "affected_first": np.mean(first) if only and name == "siamese_attention" else np.nan,
@@ -120,12 +122,6 @@ def one(cohort: int, permuted: bool, only: str | None, side: int = SIDE) -> list
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
     """Return means over cohorts with 95% t intervals, and each model's lead over the cohort's best baseline."""
-    from scipy.stats import t
-
-    def interval(values: pd.Series) -> str:
-        half = t.ppf(0.975, max(len(values) - 1, 1)) * values.std(ddof=1) / np.sqrt(len(values))
-        return f"{values.mean():.3f} ± {half:.3f}"
-
     rows = []
     for (permuted, affected), part in frame.groupby(["permuted", "affected"]):
         wide = part.pivot(index="cohort", columns="model", values="auc")
@@ -158,16 +154,8 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=SIDE, help="voxels along each axis")
     parser.add_argument("--summary", action="store_true")
     chosen = parser.parse_args()
-    done = pd.read_csv(chosen.output, sep="\t") if chosen.output.exists() else pd.DataFrame(columns=KEYS)
-    kind = chosen.only or "both"
-    for cohort in range(0 if chosen.summary else chosen.cohorts):
-        same = (done["cohort"] == cohort) & (done["permuted"] == chosen.permuted) if len(done) else []
-        if len(done) and (same & (done["affected"] == kind)).any():
-            continue
-        rows = one(cohort, chosen.permuted, chosen.only, chosen.side)
-        done = pd.concat([done, pd.DataFrame(rows)], ignore_index=True)
-        done.to_csv(chosen.output, sep="\t", index=False)
-        print(pd.DataFrame(rows).to_string(), file=sys.stderr, flush=True)
+    tasks = [(c, chosen.permuted, chosen.only or "both", chosen.side) for c in range(chosen.cohorts)]
+    done = read(chosen.output, KEYS) if chosen.summary else collect(chosen.output, KEYS, tasks, one)
     with pd.option_context("display.max_columns", None, "display.width", 200):
         print(summary(done).to_string())
 

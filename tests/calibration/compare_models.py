@@ -10,8 +10,7 @@ there already is not done again. With --summary only the table of means over coh
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-import sys
+import itertools
 import tempfile
 import time
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from resumable import collect, interval, read
 
 CODE = 32
 #: Name in the table -> model, options, epochs (early stopping may end sooner), batch size.
@@ -30,7 +30,7 @@ MODELS: dict[str, tuple[str, dict[str, Any], int, int]] = {
         150,
         4,
     ),
-    "separable_autoencoder": ("separable_autoencoder", {"skip_connections": False}, 120, 4),
+    "separable_autoencoder": ("separable_autoencoder", {"skip_connections": False}, 80, 4),
     "shared_vae": ("shared_vae", {"latent_size": CODE // 2, "channels": [32, 64, 128, 256]}, 60, 4),
     "pca": ("pca", {"max_components": CODE}, 1, 4),
 }
@@ -39,7 +39,7 @@ TESTED = 20
 KEYS = ["effect", "cohort", "model"]
 
 
-def one(task: tuple[float, int, str]) -> dict[str, Any]:
+def one(task: tuple[float, int, str]) -> list[dict[str, Any]]:
     """Train one model on one cohort and measure it."""
     effect, cohort, label = task
     import torch
@@ -97,28 +97,30 @@ def one(task: tuple[float, int, str]) -> dict[str, Any]:
     sexes = np.where(simulated.female, "b", "a")
     _, sex = predict_classes(codes[train], sexes[train], codes[test], alone, 1)
     age = predict_number(codes[train], simulated.age[train], codes[test])
-    return {
-        "effect": effect,
-        "cohort": cohort,
-        "model": label,
-        "decoded_jac": float(1 - error[0] / usual[0]),
-        "decoded_ndi": float(1 - error[1] / usual[1]),
-        "adjusted_rand": float(adjusted_rand_score(simulated.stratum, found.clusters)),
-        "clusters": int(found.clusters.max()),
-        "adjusted_rand_kmeans": float(adjusted_rand_score(simulated.stratum, kmeans.labels_)),
-        "auc_diagnosis": float(area_under_curve(patients[:, 1], labels[test] == "patient")[0]),
-        "auc_sex": float(area_under_curve(sex[:, 1], sexes[test] == "b")[0]),
-        "r2_age": float(explained(age, simulated.age[test], np.full(TESTED, simulated.age[train].mean()))[0]),
-        "epochs": len(history),
-        "seconds": seconds,
-        "seconds_per_epoch": float(history["seconds"].median()) if "seconds" in history else seconds,
-    }
+    return [
+        {
+            "effect": effect,
+            "cohort": cohort,
+            "model": label,
+            "decoded_jac": float(1 - error[0] / usual[0]),
+            "decoded_ndi": float(1 - error[1] / usual[1]),
+            "adjusted_rand": float(adjusted_rand_score(simulated.stratum, found.clusters)),
+            "clusters": int(found.clusters.max()),
+            "adjusted_rand_kmeans": float(adjusted_rand_score(simulated.stratum, kmeans.labels_)),
+            "auc_diagnosis": float(area_under_curve(patients[:, 1], labels[test] == "patient")[0]),
+            "auc_sex": float(area_under_curve(sex[:, 1], sexes[test] == "b")[0]),
+            "r2_age": float(
+                explained(age, simulated.age[test], np.full(TESTED, simulated.age[train].mean()))[0]
+            ),
+            "epochs": len(history),
+            "seconds": seconds,
+            "seconds_per_epoch": float(history["seconds"].median()) if "seconds" in history else seconds,
+        }
+    ]
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
     """Return means over cohorts with 95% t intervals, and of the differences from the first model."""
-    from scipy.stats import t
-
     first = next(iter(MODELS))
     rows = []
     measures = [c for c in frame if c not in KEYS]
@@ -130,13 +132,11 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
                 continue
             row: dict[str, Any] = {"effect": effect, "model": model, "cohorts": len(own)}
             for measure in measures:
-                values = own[measure]
-                half = t.ppf(0.975, max(len(values) - 1, 1)) * values.std(ddof=1) / np.sqrt(len(values))
-                row[measure] = f"{values.mean():.3f} ± {half:.3f}"
-                shared = (reference[measure] - values).dropna()
+                row[measure] = interval(own[measure])
                 if model != first and measure in ("decoded_jac", "decoded_ndi", "adjusted_rand"):
-                    half = t.ppf(0.975, max(len(shared) - 1, 1)) * shared.std(ddof=1) / np.sqrt(len(shared))
-                    row[f"{first} ahead by ({measure})"] = f"{shared.mean():.3f} ± {half:.3f}"
+                    row[f"{first} ahead by ({measure})"] = interval(
+                        (reference[measure] - own[measure]).dropna()
+                    )
             rows.append(row)
     return pd.DataFrame(rows)
 
@@ -153,21 +153,13 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--summary", action="store_true")
     chosen = parser.parse_args()
-    done = pd.read_csv(chosen.output, sep="\t") if chosen.output.exists() else pd.DataFrame(columns=KEYS)
-    if not chosen.summary:
-        known = set(done[KEYS].itertuples(index=False, name=None))
-        tasks = [
-            task
-            for cohort in range(chosen.cohorts)
-            for effect in chosen.effects
-            for model in chosen.models
-            if (task := (effect, cohort, model)) not in known
-        ]
-        with multiprocessing.get_context("spawn").Pool(chosen.processes) as pool:
-            for row in pool.imap_unordered(one, tasks):
-                done = pd.concat([done, pd.DataFrame([row])], ignore_index=True)
-                done.to_csv(chosen.output, sep="\t", index=False)
-                print(f"{len(done)} done: {row}", file=sys.stderr, flush=True)
+    tasks = itertools.product(chosen.effects, range(chosen.cohorts), chosen.models)
+    in_order = sorted(tasks, key=lambda task: task[1])  # all of a cohort before the next
+    done = (
+        read(chosen.output, KEYS)
+        if chosen.summary
+        else collect(chosen.output, KEYS, in_order, one, chosen.processes)
+    )
     with pd.option_context("display.max_columns", None, "display.width", 250):
         print(summary(done).T.to_string())
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import multiprocessing
 import sys
 import time
 from functools import cache
@@ -24,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from resumable import collect, read
 
 INPUTS, OUTPUT = ["t1w", "t2w", "trace"], "flair"
 SUBSETS = [subset for size in (1, 2, 3) for subset in itertools.combinations(INPUTS, size)]
@@ -206,8 +206,6 @@ def summary(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 def main() -> None:
     """Do what is not done yet, write it down, print the tables."""
-    from neurostrata.core.files import atomic_path
-
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -218,22 +216,13 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--summary", action="store_true")
     chosen = parser.parse_args()
-    done = pd.read_csv(chosen.output, sep="\t", dtype={"subject": str}) if chosen.output.exists() else None
-    if not chosen.summary:
-        known = set() if done is None else set(done[KEYS].itertuples(index=False, name=None))
-        tasks = [
-            (cohort, model, chosen.epochs)
-            for cohort in range(chosen.cohorts)
-            for model in chosen.models
-            if (cohort, model) not in known
-        ]
-        with multiprocessing.get_context("spawn").Pool(chosen.processes) as pool:
-            for rows in pool.imap_unordered(one, tasks):
-                done = pd.concat([done, pd.DataFrame(rows)], ignore_index=True)
-                with atomic_path(chosen.output) as temporary:  # a kill while writing must not cost hours
-                    done.to_csv(temporary, sep="\t", index=False)
-                print({key: rows[0][key] for key in [*KEYS, "cpu_seconds"]}, file=sys.stderr, flush=True)
-    if done is None:
+    tasks = [(c, m, chosen.epochs) for c in range(chosen.cohorts) for m in chosen.models]
+    done = (
+        read(chosen.output, KEYS)
+        if chosen.summary
+        else collect(chosen.output, KEYS, tasks, one, chosen.processes)
+    )
+    if done.empty:
         sys.exit(f"{chosen.output}: nothing there to sum up")
     with pd.option_context("display.max_columns", None, "display.width", 250, "display.precision", 3):
         for title, table in summary(done).items():
