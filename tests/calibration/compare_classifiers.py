@@ -1,13 +1,14 @@
 """Every classifier on cohorts with a planted diagnosis, beside linear baselines and with permuted labels; by hand.
 
     python tests/calibration/compare_classifiers.py OUTPUT.tsv --cohorts 5
-    python tests/calibration/compare_classifiers.py OUTPUT.tsv --cohorts 20 --permuted
+    python tests/calibration/compare_classifiers.py OUTPUT.tsv --cohorts 20 --permuted --side 20
 
 Simulated fusion volumes of 120 people (JAC + NDI, 24 voxels a side), sized so that the true regional values tell the
 diagnosis with an AUC of at least 0.95 and linear baselines with 0.80-0.92. AUCs are means over five stratified
 folds; classes are told from codes by the linear support vector machine of the prediction stage. With --permuted
 each cohort's labels are shuffled, and half of the people are learned from, half tested: everything must come out
-at 0.5. Rows are added to OUTPUT.tsv; what is there already is not done again.
+at 0.5. Rows are added to OUTPUT.tsv; what is there already is not done again (so a choice of models
+needs a file of its own).
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ FOLDS = 5
 KEYS = ["cohort", "permuted", "affected"]
 
 
-def one(task: tuple[int, bool, str, int]) -> list[dict[str, Any]]:
-    """Measure all models on one cohort: its number, labels permuted or not, modalities affected, voxels a side."""
-    cohort, permuted, kind, side = task
+def one(task: tuple[int, bool, str, int, list[str]]) -> list[dict[str, Any]]:
+    """Measure models on one cohort: its number, labels permuted or not, modalities affected, voxels a side, models."""
+    cohort, permuted, kind, side, models = task
     only = None if kind == "both" else kind
     import torch
     from sklearn.model_selection import StratifiedKFold
@@ -86,7 +87,8 @@ def one(task: tuple[int, bool, str, int]) -> list[dict[str, Any]]:
             found = baseline_codes(learning, everybody, simulated.mask, simulated.regions, number)
             for name, codes in found.items():
                 areas.setdefault(name, []).append(tell(codes))
-            for name, (options, epochs, batch) in MODELS.items():
+            for name in models:
+                options, epochs, batch = MODELS[name]
                 if permuted and name != "siamese_attention":
                     continue  # its codes know no labels: the baselines stand for them
                 started = time.monotonic()
@@ -151,10 +153,12 @@ def main() -> None:
     parser.add_argument("--cohorts", type=int, default=5)
     parser.add_argument("--permuted", action="store_true")
     parser.add_argument("--only", choices=("jac", "ndi"), help="the diagnosis shows in this modality alone")
+    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
     parser.add_argument("--side", type=int, default=SIDE, help="voxels along each axis")
     parser.add_argument("--summary", action="store_true")
     chosen = parser.parse_args()
-    tasks = [(c, chosen.permuted, chosen.only or "both", chosen.side) for c in range(chosen.cohorts)]
+    kind = chosen.only or "both"
+    tasks = [(c, chosen.permuted, kind, chosen.side, chosen.models) for c in range(chosen.cohorts)]
     done = read(chosen.output, KEYS) if chosen.summary else collect(chosen.output, KEYS, tasks, one)
     with pd.option_context("display.max_columns", None, "display.width", 200):
         print(summary(done).to_string())
