@@ -28,7 +28,7 @@ SIZES: dict[str, tuple[str, dict[str, Any], int, tuple[int, int, int], int]] = {
     "separable_autoencoder": ("separable_autoencoder", {}, 2, (128, 128, 96), 1),
     "residual_autoencoder": ("residual_autoencoder", {"code_size": 256}, 2, (128, 128, 96), 4),
     "shared_vae": ("shared_vae", {"latent_size": 128}, 54, (53, 63, 52), 1),
-    "latent_synthesis": ("latent_synthesis", {}, 4, (240, 240, 12), 1),
+    "latent_synthesis": ("latent_synthesis", {}, 4, (240, 240, 4), 1),
 }
 REGIONS = 116
 #: Grey matter and PET at 2 mm with AAL's 116 regions, batches of 16 people.
@@ -129,7 +129,7 @@ def main() -> None:
         row = measure(label)
         print(
             f"| {row['model']} | {row['step'].replace(', (', ', ').replace(')', '').replace(', ', ', ')} "
-            f"| {row['parameters']:,} | {row['gflop']:.1f} | {row['kept_mib']:.0f} | {row['seconds']:.1f} |",
+            f"| {row['parameters']:,.0f} | {row['gflop']:.1f} | {row['kept_mib']:.0f} | {row['seconds']:.1f} |",
             flush=True,
         )
 

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import anatomy_phantoms as phantoms
+import numpy as np
 import pytest
 
 from neurostrata.cli import COMMANDS, command_parser, load_command, main
-from neurostrata.core.config import SCHEMAS
+from neurostrata.core.config import SCHEMAS, section_defaults
+from neurostrata.imaging.images import write_image
 from neurostrata.versions import VERSIONS
 
 WORKFLOW = SCHEMAS.parent
@@ -88,3 +93,53 @@ def test_unknown_stage_lists_the_known_ones(capsys: pytest.CaptureFixture[str]) 
     with pytest.raises(SystemExit):
         main(["trane"])
     assert "train" in capsys.readouterr().err
+
+
+def registration(folder: Path, engine: str) -> list[str]:
+    """The arguments that register a small head to another one."""
+    fixed = phantoms.grid(28, 6.5)
+    write_image(folder / "template.nii.gz", phantoms.brain(fixed).data, fixed)
+    write_image(folder / "template_mask.nii.gz", phantoms.brain(fixed).data > 40, fixed, np.uint8)
+    moving = phantoms.brain(phantoms.grid(30, 6.2), deform=phantoms.bump(phantoms.grid(40, 6.0)))
+    write_image(folder / "t1w.nii.gz", moving.data, moving.grid)
+    write_image(folder / "mask.nii.gz", moving.data > 40, moving.grid, np.uint8)
+    settings = json.dumps({**section_defaults("registration"), "engine": engine, "seed": 1})
+    inputs = {"t1w": "t1w", "initial-mask": "mask", "template": "template", "template-mask": "template_mask"}
+    outputs = ("warp", "inverse-warp", "warped", "mask")
+    return [
+        "register",
+        *(word for name, file in inputs.items() for word in (f"--{name}", str(folder / f"{file}.nii.gz"))),
+        *(word for name in outputs for word in (f"--{name}", str(folder / f"out_{name}.nii.gz"))),
+        *("--affine", str(folder / "out.mat"), "--subject", "01", "--settings", settings),
+    ]
+
+
+def test_a_stage_leaves_nothing_in_the_temporary_folder(tmp_path: Path) -> None:
+    """Not even what libraries put there: torch makes a folder for compiled kernels."""
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(WORKFLOW), "TMPDIR": str(temporary)}
+    done = run(*registration(tmp_path, "torch"), env=environment)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out_warp.nii.gz").is_file()
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_stage_that_is_asked_to_end_leaves_nothing(tmp_path: Path) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(WORKFLOW), "TMPDIR": str(temporary)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "neurostrata", *registration(tmp_path, "torch")],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    assert any("torch registration" in line for line in process.stderr)  # in the midst of it
+    assert list(temporary.iterdir()) != []
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert list(temporary.iterdir()) == []
+    assert not (tmp_path / "out_warp.nii.gz").exists()

@@ -13,10 +13,13 @@ import importlib
 import inspect
 import json
 import os
+import signal
 import sys
+import tempfile
+import threading
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from neurostrata import __version__
@@ -146,6 +149,34 @@ def _limit_threads(arguments: Sequence[str]) -> None:
     os.environ.setdefault("ANTS_RANDOM_SEED", "1")
 
 
+@contextlib.contextmanager
+def _own_temporary_folder() -> Iterator[None]:
+    """Give the stage a folder of its own for temporary files, which goes with it.
+
+    Libraries leave things in TMPDIR (compiled kernels, sockets, half-written images) on thousands of nodes' local disks.
+    A stage that is asked to end (SIGTERM) cleans up too.
+    """
+
+    def end(number: int, frame: object) -> None:
+        sys.exit(128 + number)
+
+    before, folder = os.environ.get("TMPDIR"), tempfile.tempdir
+    main_thread = threading.current_thread() is threading.main_thread()
+    handler = signal.signal(signal.SIGTERM, end) if main_thread else None
+    try:
+        with tempfile.TemporaryDirectory(prefix="neurostrata-", ignore_cleanup_errors=True) as name:
+            os.environ["TMPDIR"] = tempfile.tempdir = name
+            yield
+    finally:
+        tempfile.tempdir = folder
+        if before is None:
+            os.environ.pop("TMPDIR", None)
+        else:
+            os.environ["TMPDIR"] = before
+        if main_thread:
+            signal.signal(signal.SIGTERM, handler)
+
+
 def _complain(text: str) -> None:
     """Write a message to standard error and, inside a job, past its log file to the user as well."""
     print(text, file=sys.stderr)
@@ -174,12 +205,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     _limit_threads(arguments)
     try:
-        function = load_command(stage)
-        if takes_everything(function):
-            function(*arguments[1:])
-            return 0
-        options = command_parser(stage, function).parse_args(arguments[1:])
-        function(**vars(options))
+        # The controller's commands start Snakemake, whose jobs run on other machines.
+        controls = COMMANDS[stage].startswith("neurostrata.controller")
+        with contextlib.nullcontext() if controls else _own_temporary_folder():
+            function = load_command(stage)
+            if takes_everything(function):
+                function(*arguments[1:])
+            else:
+                function(**vars(command_parser(stage, function).parse_args(arguments[1:])))
     except UserError as error:
         message = f"neurostrata {stage}: {error}"
         note_failure(arguments, message)

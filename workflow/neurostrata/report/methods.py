@@ -66,6 +66,12 @@ def anatomy_text(config: Config) -> str:
             f"neighbourhood cross-correlation of radius {_numbers(get(options, 'ncc_radius', default=2))} voxels and "
             f"{_numbers(get(options, 'iterations', default=[]))} iterations per level."
         )
+    elif engine == "torch":
+        parts.append(
+            "Registration: greedy diffeomorphic registration (neurostrata's own, in torch) after rigid and affine steps, with squared "
+            f"neighbourhood cross-correlation of radius {_numbers(get(options, 'ncc_radius', default=2))} voxels and "
+            f"{_numbers(get(options, 'iterations', default=[]))} iterations per level."
+        )
     elif engine:
         parts.append(f"Registration: {engine}.")
     if parts:

@@ -14,6 +14,7 @@ from neurostrata.core.errors import UserError
 ENGINES = {
     "ants": "neurostrata.imaging.engines.syn",
     "greedy": "neurostrata.imaging.engines.greedy",
+    "torch": "neurostrata.imaging.engines.torch_greedy",
 }
 
 Steps = Literal["all", "linear", "deformation"]

@@ -1,0 +1,59 @@
+"""The `torch` engine: greedy diffeomorphic registration of our own, on a GPU where the job has one."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import torch
+
+from neurostrata.imaging.engines import Job, iterations_per_level
+from neurostrata.imaging.images import Image, foreground, read_image
+from neurostrata.imaging.torch_registration import Pair, align, deform, invert, normalised
+from neurostrata.imaging.transforms import Displacement, read_affine, write_affine, write_displacement
+
+
+def _displacement(voxels: torch.Tensor, image: Image) -> Displacement:
+    """Return a displacement (3, x, y, z) in voxels of an image as one in RAS mm on its grid."""
+    vectors = np.einsum("ij,jxyz->xyzi", image.grid.affine[:3, :3], voxels.cpu().numpy())
+    return Displacement(vectors.astype(np.float32), image.grid)
+
+
+def run(job: Job) -> None:
+    """Rigid and affine steps, then the deformation; see :class:`Job`."""
+    torch.set_num_threads(job.threads)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    print(f"torch registration on {device}", file=sys.stderr)
+    options = job.options
+    fixed, moving = read_image(job.fixed), read_image(job.moving)
+    mask = None if job.fixed_mask is None else read_image(job.fixed_mask).data > 0
+    pair = Pair(
+        normalised(fixed.data, device),
+        normalised(moving.data, device),
+        fixed.grid.affine,
+        moving.grid.affine,
+        options["ncc_radius"],
+        None if mask is None else torch.from_numpy(mask.astype(np.float32)).to(device)[None, None],
+    )
+    affine = read_affine(job.initial)
+    if job.steps != "deformation":
+        points = fixed.grid.points()[foreground(fixed.data)]
+        centre = points.mean(axis=0)
+        reach = float(np.sqrt(((points - centre) ** 2).sum(axis=1).mean()))
+        for name, freedom in (("rigid", 6), ("affine", 12)):
+            iterations = iterations_per_level(options[f"{name}_iterations"], job.coarse)
+            affine = align(pair, affine, freedom, iterations, centre, reach, options["linear_step_mm"])
+    write_affine(job.affine, affine)
+    if job.steps == "linear":
+        return
+    found = deform(
+        pair,
+        affine,
+        iterations_per_level(options["iterations"], job.coarse),
+        options["step_vox"],
+        options["smooth_update_vox"],
+        options["smooth_total_vox"],
+    )
+    write_displacement(job.warp, _displacement(found, fixed))
+    if job.inverse_warp is not None:
+        write_displacement(job.inverse_warp, _displacement(invert(found), fixed))
