@@ -324,10 +324,21 @@ def refine(displacement: torch.Tensor, shape: Sequence[int], factor: float) -> t
     return factor * sample(displacement[None], points, "border")[0]
 
 
-def invert(displacement: torch.Tensor, iterations: int = 30) -> torch.Tensor:
-    """Return the inverse of x -> x + u(x) on the same grid, by the fixed point v(y) = -u(y + v(y))."""
+def invert(displacement: torch.Tensor, iterations: int = 30, tolerance: float = 1e-3) -> torch.Tensor:
+    """Return the inverse of x -> x + u(x) on the same grid, by the fixed point v(y) = -u(y + v(y)).
+
+    Parameters
+    ----------
+    displacement
+        u, (3, x, y, z) in voxels.
+    iterations, tolerance
+        Ends after so many rounds, or when no component moves by more than `tolerance` voxels any more.
+    """
     points = voxels(displacement.shape[1:], displacement.device)
     inverse = -displacement
     for _ in range(iterations):
-        inverse = -sample(displacement[None], points + inverse, "border")[0]
+        better = -sample(displacement[None], points + inverse, "border")[0]
+        change, inverse = float((better - inverse).abs().max()), better
+        if change < tolerance:
+            break
     return inverse
