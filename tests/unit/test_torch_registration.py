@@ -82,7 +82,9 @@ def test_inverse_composition_and_refinement() -> None:
     there = wave(shape, 2.0)
     points = voxels(shape, "cpu")
     back = invert(there)
-    assert float(compose(back, there, points).abs().max()) < 0.02
+    assert float(compose(back, there, points).abs().max()) < 1e-3
+    steep = wave(shape, 5.0)  # changes by up to 1.3 voxels per voxel: the fixed point alone never gets there
+    assert float(compose(invert(steep), steep, points)[:, 5:-5, 5:-5, 5:-5].abs().max()) < 0.01
     assert float(compose(there, back, points).abs().max()) < 0.1
     coarse = wave((10, 11, 12), 1.0)
     fine = refine(coarse, shape, 2)

@@ -20,6 +20,8 @@ from torch.nn import functional
 FLAT = 1e-5
 #: Standard deviation of the smoothing before an image is shrunk by s, in units of s voxels.
 ANTIALIASING = 0.42
+#: Of Newton's steps when a displacement is inverted, in voxels.
+LONGEST_STEP = 1.5
 
 
 def normalised(data: np.ndarray, device: str) -> torch.Tensor:
@@ -37,15 +39,23 @@ def smooth(volumes: torch.Tensor, sigmas: Sequence[float]) -> torch.Tensor:
         radius = max(1, math.ceil(3 * sigma))
         weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
         weights /= weights.sum()
-        padding = [0] * 6
-        padding[2 * (2 - axis)] = padding[2 * (2 - axis) + 1] = radius
-        padded = functional.pad(volumes, padding, mode="replicate")
         side = volumes.shape[2 + axis]
-        total = torch.zeros_like(volumes)
-        for shift, weight in enumerate(weights.tolist()):
-            total.add_(padded.narrow(2 + axis, shift, side), alpha=weight)
+        total = volumes * float(weights[radius])
+        for shift, weight in enumerate(weights[radius + 1 :].tolist(), start=1):
+            _add_shifted(total, volumes, 2 + axis, min(shift, side), weight)
         volumes = total
     return volumes
+
+
+def _add_shifted(total: torch.Tensor, volumes: torch.Tensor, axis: int, shift: int, weight: float) -> None:
+    """Add what lies `shift` voxels before and behind, times a weight; beyond the edges their values go on."""
+    side = volumes.shape[axis]
+    kept = side - shift
+    if kept:
+        total.narrow(axis, shift, kept).add_(volumes.narrow(axis, 0, kept), alpha=weight)
+        total.narrow(axis, 0, kept).add_(volumes.narrow(axis, shift, kept), alpha=weight)
+    total.narrow(axis, 0, shift).add_(volumes.narrow(axis, 0, 1), alpha=weight)
+    total.narrow(axis, kept, shift).add_(volumes.narrow(axis, side - 1, 1), alpha=weight)
 
 
 def sample(volume: torch.Tensor, points: torch.Tensor, outside: str = "zeros") -> torch.Tensor:
@@ -324,21 +334,46 @@ def refine(displacement: torch.Tensor, shape: Sequence[int], factor: float) -> t
     return factor * sample(displacement[None], points, "border")[0]
 
 
-def invert(displacement: torch.Tensor, iterations: int = 30, tolerance: float = 1e-3) -> torch.Tensor:
-    """Return the inverse of x -> x + u(x) on the same grid, by the fixed point v(y) = -u(y + v(y)).
+def invert(displacement: torch.Tensor, iterations: int = 10, tolerance: float = 1e-3) -> torch.Tensor:
+    """Return the inverse of x -> x + u(x) on the same grid.
+
+    The first half of the rounds are those of the fixed point v(y) = -u(y + v(y)), which are cheap but overshoot for ever
+    where u changes fast; then Newton's, with the gradient of u.
 
     Parameters
     ----------
     displacement
         u, (3, x, y, z) in voxels.
     iterations, tolerance
-        Ends after so many rounds, or when no component moves by more than `tolerance` voxels any more.
+        Ends after so many rounds, or when every place is within `tolerance` voxels of its goal.
     """
     points = voxels(displacement.shape[1:], displacement.device)
     inverse = -displacement
-    for _ in range(iterations):
-        better = -sample(displacement[None], points + inverse, "border")[0]
-        change, inverse = float((better - inverse).abs().max()), better
-        if change < tolerance:
+    for _ in range(iterations // 2):
+        inverse = -sample(displacement[None], points + inverse, "border")[0]
+    slopes = [torch.gradient(displacement, dim=axis)[0] for axis in (1, 2, 3)]  # each: of all components
+    both = torch.cat([displacement, *slopes])[None]
+    for _ in range(iterations - iterations // 2):
+        reached, *along = sample(both, points + inverse, "border")[0].split(3)
+        error = inverse + reached
+        size = error.square().sum(dim=0)
+        if size.max() <= tolerance**2:
             break
+        for axis in range(3):
+            along[axis][axis] += 1
+        inverse = inverse - _solved(along, error)
     return inverse
+
+
+def _solved(columns: Sequence[torch.Tensor], right: torch.Tensor) -> torch.Tensor:
+    """Solve 3x3 systems by Cramer's rule; all (3, x, y, z). No solution is longer than :data:`LONGEST_STEP`."""
+
+    def triple(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        return (a * torch.linalg.cross(b, c, dim=0)).sum(dim=0)
+
+    a, b, c = columns
+    determinant = triple(a, b, c)
+    solution = torch.stack([triple(right, b, c), triple(a, right, c), triple(a, b, right)])
+    solution = solution / torch.where(determinant.abs() < 1e-3, 1e-3, determinant)
+    length = solution.square().sum(dim=0).sqrt()
+    return solution * (LONGEST_STEP / length.clamp_min(LONGEST_STEP))

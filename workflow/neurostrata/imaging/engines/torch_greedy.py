@@ -6,17 +6,37 @@ import sys
 
 import numpy as np
 import torch
+from scipy.ndimage import find_objects
 
 from neurostrata.imaging.engines import Job, iterations_per_level
 from neurostrata.imaging.images import Image, foreground, read_image
 from neurostrata.imaging.torch_registration import Pair, align, deform, invert, normalised
 from neurostrata.imaging.transforms import Displacement, read_affine, write_affine, write_displacement
 
+#: Voxels around the brain that are looked at; most of an image is background, where nothing moves.
+MARGIN = 6
 
-def _displacement(voxels: torch.Tensor, image: Image) -> Displacement:
-    """Return a displacement (3, x, y, z) in voxels of an image as one in RAS mm on its grid."""
+
+def _brain(image: Image) -> tuple[tuple[slice, slice, slice], np.ndarray]:
+    """Return the box around what is not background, with a margin, and the affine of an image cut to it."""
+    box = find_objects(foreground(image.data).astype(np.int8))[0]
+    x, y, z = (
+        slice(max(part.start - MARGIN, 0), min(part.stop + MARGIN, side))
+        for part, side in zip(box, image.data.shape, strict=True)
+    )
+    affine = image.grid.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ [x.start, y.start, z.start]
+    return (x, y, z), affine
+
+
+def _displacement(voxels: torch.Tensor, image: Image, box: tuple[slice, slice, slice]) -> Displacement:
+    """Return a displacement (3, x, y, z) in voxels, on a box of an image, as one in RAS mm on its whole grid.
+
+    Beyond the box its edges go on.
+    """
     vectors = np.einsum("ij,jxyz->xyzi", image.grid.affine[:3, :3], voxels.cpu().numpy())
-    return Displacement(vectors.astype(np.float32), image.grid)
+    around = [(part.start, side - part.stop) for part, side in zip(box, image.data.shape, strict=True)]
+    return Displacement(np.pad(vectors.astype(np.float32), [*around, (0, 0)], mode="edge"), image.grid)
 
 
 def run(job: Job) -> None:
@@ -27,13 +47,15 @@ def run(job: Job) -> None:
     options = job.options
     fixed, moving = read_image(job.fixed), read_image(job.moving)
     mask = None if job.fixed_mask is None else read_image(job.fixed_mask).data > 0
+    box, fixed_affine = _brain(fixed)
+    moving_box, moving_affine = _brain(moving)
     pair = Pair(
-        normalised(fixed.data, device),
-        normalised(moving.data, device),
-        fixed.grid.affine,
-        moving.grid.affine,
+        normalised(fixed.data, device)[:, :, *box],
+        normalised(moving.data, device)[:, :, *moving_box],
+        fixed_affine,
+        moving_affine,
         options["ncc_radius"],
-        None if mask is None else torch.from_numpy(mask.astype(np.float32)).to(device)[None, None],
+        None if mask is None else torch.from_numpy(mask[box].astype(np.float32)).to(device)[None, None],
     )
     affine = read_affine(job.initial)
     if job.steps != "deformation":
@@ -54,6 +76,6 @@ def run(job: Job) -> None:
         options["smooth_update_vox"],
         options["smooth_total_vox"],
     )
-    write_displacement(job.warp, _displacement(found, fixed))
+    write_displacement(job.warp, _displacement(found, fixed, box))
     if job.inverse_warp is not None:
-        write_displacement(job.inverse_warp, _displacement(invert(found), fixed))
+        write_displacement(job.inverse_warp, _displacement(invert(found), fixed, box))
