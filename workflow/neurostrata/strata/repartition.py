@@ -83,7 +83,8 @@ def permuted_labels(
         for block in blocks:
             alone = block.shape[1] == 1
             moved = labels[block.ravel()] if alone else np.arange(len(block))
-            order = generator.permuted(np.tile(moved, (count, 1)), axis=1)
+            order = np.tile(moved, (count, 1))
+            generator.permuted(order, axis=1, out=order)
             drawn[:, block.ravel()] = order if alone else labels[block][order].reshape(count, -1)
         yield drawn
 
