@@ -147,3 +147,17 @@ def test_a_coarse_result_comes_on_the_fine_grid(heads: tuple[torch.Tensor, np.nd
     found = deform(pair, np.eye(4), [3, 2, 0], 1.0, 1.7, 0.4)
     assert found.shape == (3, *fixed.shape[2:])
     assert float(deform(pair, np.eye(4), [0, 0], 1.0, 1.7, 0.4).abs().max()) == 0
+
+
+def test_everything_stays_on_the_device_of_the_images() -> None:
+    """Torch's `meta` device has shapes and no numbers; mixing it with the CPU fails as mixing a GPU with it does."""
+    affine = np.diag([2.0, 2, 2, 1])
+    fixed, moving, mask = (torch.empty((1, 1, 20, 22, 24), device="meta") for _ in range(3))
+    pair = Pair(fixed, moving, affine, affine, 2, mask)
+    found = deform(pair, np.eye(4), [2, 2], 1.0, 1.7, 0.4)
+    assert found.device.type == "meta"
+    assert found.shape == (3, 20, 22, 24)
+    with pytest.raises(NotImplementedError, match="Cannot copy out of meta tensor"):  # the result, at the end
+        align(pair, np.eye(4), 12, [2, 1], np.zeros(3), 60.0, 1.0)
+    with pytest.raises(RuntimeError, match=r"item\(\) cannot be called"):  # "is that near enough?"
+        invert(found, 2)
