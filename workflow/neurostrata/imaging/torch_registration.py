@@ -39,23 +39,14 @@ def smooth(volumes: torch.Tensor, sigmas: Sequence[float]) -> torch.Tensor:
         radius = max(1, math.ceil(3 * sigma))
         weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
         weights /= weights.sum()
-        side = volumes.shape[2 + axis]
-        total = volumes * float(weights[radius])
-        for shift, weight in enumerate(weights[radius + 1 :].tolist(), start=1):
-            _add_shifted(total, volumes, 2 + axis, min(shift, side), weight)
+        padding = [0] * 6
+        padding[2 * (2 - axis)] = padding[2 * (2 - axis) + 1] = radius
+        padded = functional.pad(volumes, padding, mode="replicate")
+        total = torch.zeros_like(volumes)
+        for shift, weight in enumerate(weights.tolist()):
+            total.add_(padded.narrow(2 + axis, shift, volumes.shape[2 + axis]), alpha=weight)
         volumes = total
     return volumes
-
-
-def _add_shifted(total: torch.Tensor, volumes: torch.Tensor, axis: int, shift: int, weight: float) -> None:
-    """Add what lies `shift` voxels before and behind, times a weight; beyond the edges their values go on."""
-    side = volumes.shape[axis]
-    kept = side - shift
-    if kept:
-        total.narrow(axis, shift, kept).add_(volumes.narrow(axis, 0, kept), alpha=weight)
-        total.narrow(axis, 0, kept).add_(volumes.narrow(axis, shift, kept), alpha=weight)
-    total.narrow(axis, 0, shift).add_(volumes.narrow(axis, 0, 1), alpha=weight)
-    total.narrow(axis, kept, shift).add_(volumes.narrow(axis, side - 1, 1), alpha=weight)
 
 
 def sample(volume: torch.Tensor, points: torch.Tensor, outside: str = "zeros") -> torch.Tensor:
@@ -210,15 +201,11 @@ class Pair:
 
 
 def generators(freedom: int) -> np.ndarray:
-    """Return the matrices (n, 3, 3) that span turns (6 degrees of freedom), one scale more (7), or everything (12)."""
+    """Return the matrices (n, 3, 3) that span turns (6 degrees of freedom with the shift) or everything (12)."""
     turns = np.zeros((3, 3, 3))
     for n, (i, j) in enumerate(((1, 2), (2, 0), (0, 1))):
         turns[n, i, j], turns[n, j, i] = -1, 1
-    if freedom == 6:
-        return turns
-    if freedom == 7:
-        return np.concatenate([turns, np.eye(3)[None]])
-    return np.eye(9).reshape(9, 3, 3)
+    return turns if freedom == 6 else np.eye(9).reshape(9, 3, 3)
 
 
 def align(
@@ -237,7 +224,7 @@ def align(
     affine
         (4, 4), to begin with.
     freedom
-        6 rigid, 7 similarity, 12 affine.
+        6 rigid, 12 affine.
     iterations
         Per level, coarse to fine; each level doubles the resolution.
     centre

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from scipy.ndimage import find_objects
 
+from neurostrata.core.errors import UserError
 from neurostrata.imaging.engines import Job, iterations_per_level
 from neurostrata.imaging.images import Image, foreground, read_image
 from neurostrata.imaging.torch_registration import Pair, align, deform, invert, normalised
@@ -17,12 +18,14 @@ from neurostrata.imaging.transforms import Displacement, read_affine, write_affi
 MARGIN = 6
 
 
-def _brain(image: Image) -> tuple[tuple[slice, slice, slice], np.ndarray]:
+def _brain(image: Image, what: str) -> tuple[tuple[slice, slice, slice], np.ndarray]:
     """Return the box around what is not background, with a margin, and the affine of an image cut to it."""
-    box = find_objects(foreground(image.data).astype(np.int8))[0]
+    boxes = find_objects(foreground(image.data).astype(np.int8))
+    if not boxes:
+        raise UserError(f"registration: {what} image is 0 everywhere; look at its bias correction and mask")
     x, y, z = (
         slice(max(part.start - MARGIN, 0), min(part.stop + MARGIN, side))
-        for part, side in zip(box, image.data.shape, strict=True)
+        for part, side in zip(boxes[0], image.data.shape, strict=True)
     )
     affine = image.grid.affine.copy()
     affine[:3, 3] += affine[:3, :3] @ [x.start, y.start, z.start]
@@ -47,8 +50,8 @@ def run(job: Job) -> None:
     options = job.options
     fixed, moving = read_image(job.fixed), read_image(job.moving)
     mask = None if job.fixed_mask is None else read_image(job.fixed_mask).data > 0
-    box, fixed_affine = _brain(fixed)
-    moving_box, moving_affine = _brain(moving)
+    box, fixed_affine = _brain(fixed, "the fixed")
+    moving_box, moving_affine = _brain(moving, "the moving")
     pair = Pair(
         normalised(fixed.data, device)[:, :, *box],
         normalised(moving.data, device)[:, :, *moving_box],
