@@ -245,6 +245,8 @@ def test_methods_follow_the_configuration() -> None:
     assert "7" in text["Seeds"]
     config["registration"] = section_defaults("registration")
     assert "SyN" in dict(methods_paragraphs(config))["Anatomy"]
+    config["registration"]["engine"] = "torch"
+    assert "own, in torch) after rigid and affine steps" in dict(methods_paragraphs(config))["Anatomy"]
 
 
 def test_methods_need_no_key_at_all() -> None:

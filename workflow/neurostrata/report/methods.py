@@ -26,6 +26,13 @@ def _numbers(values: Any) -> str:
     return format_setting(values)
 
 
+#: Engines that register greedily: by which program, after which steps.
+GREEDY = {
+    "greedy": "(picsl_greedy) after rigid, similarity and affine",
+    "torch": "(neurostrata's own, in torch) after rigid and affine",
+}
+
+
 def anatomy_text(config: Config) -> str:
     """Preparation, template, registration, Jacobian."""
     parts = []
@@ -60,15 +67,9 @@ def anatomy_text(config: Config) -> str:
             f"{_numbers(get(options, 'smoothing_vox', default=[3, 2, 1, 0]))} voxels and at most "
             f"{_numbers(get(options, 'iterations', default=[]))} iterations."
         )
-    elif engine == "greedy":
+    elif engine in GREEDY:
         parts.append(
-            "Registration: greedy diffeomorphic registration (picsl_greedy) after rigid, similarity and affine steps, with "
-            f"neighbourhood cross-correlation of radius {_numbers(get(options, 'ncc_radius', default=2))} voxels and "
-            f"{_numbers(get(options, 'iterations', default=[]))} iterations per level."
-        )
-    elif engine == "torch":
-        parts.append(
-            "Registration: greedy diffeomorphic registration (neurostrata's own, in torch) after rigid and affine steps, with squared "
+            f"Registration: greedy diffeomorphic registration {GREEDY[engine]} steps, with "
             f"neighbourhood cross-correlation of radius {_numbers(get(options, 'ncc_radius', default=2))} voxels and "
             f"{_numbers(get(options, 'iterations', default=[]))} iterations per level."
         )
