@@ -79,7 +79,12 @@ def test_separable_convolution_saves_what_the_design_says():
 
 @pytest.mark.parametrize("fast", [True, False])
 def test_padding_is_keras_same(monkeypatch, fast):
-    monkeypatch.setattr(blocks, "DIRECT_LIMIT", 32 if fast else 0)
+    calls = []
+    monkeypatch.setattr(
+        blocks, "direct_convolution", lambda *given: calls.append(given) or direct_convolution(*given)
+    )
+    if not fast:
+        monkeypatch.setattr(blocks, "DIRECT_LIMIT", 0)
     torch.manual_seed(0)
     layer = SameConvolution(1, 1, (5, 6, 5))
     image = torch.rand(1, 1, 7, 8, 9)
@@ -88,6 +93,7 @@ def test_padding_is_keras_same(monkeypatch, fast):
     windows = padded.unfold(2, 5, 1).unfold(3, 6, 1).unfold(4, 5, 1)
     expected = (windows * layer.weight[0, 0]).sum(dim=(-1, -2, -3)) + layer.bias
     torch.testing.assert_close(layer(image), expected)
+    assert len(calls) == int(fast)
 
 
 @pytest.mark.parametrize(

@@ -288,12 +288,10 @@ def test_the_autoencoder_learns(tmp_path):
     model = build_model("separable_autoencoder", options, ["jac"], people.shape, seed=1)
     volumes = np.stack([people[i] for i in range(4)])
     before = cross_entropy(model.reconstruct(volumes), volumes)
-    section = {**section_defaults("training"), "epochs": 8, "batch_size": 4, "learning_rate": 0.01}
+    section = {**section_defaults("training"), "epochs": 20, "batch_size": 4, "learning_rate": 0.004}
     history = model.fit(people, toy_mask(32), TrainingSettings.resolve(section, {}, seed=1), Machine())
     losses = history["loss"].to_numpy()
     assert losses[-1] < losses[0] - 0.05
     after = cross_entropy(model.reconstruct(volumes), volumes)
     assert after < before - 0.05
-    assert after == pytest.approx(
-        losses[-1], abs=0.1
-    )  # the loss before the last step; it falls by about 0.05 per step here
+    assert after == pytest.approx(losses[-1], abs=0.05)  # evaluation sees what the last steps of training saw

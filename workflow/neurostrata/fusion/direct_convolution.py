@@ -1,8 +1,8 @@
-"""3-D convolution of few channels on a CPU, compiled: a row of voxels stays in registers while the taps go over it.
+"""3-D convolution of few channels on a CPU, compiled: rows of voxels stay in the cache while the taps go over them.
 
 General libraries turn a convolution into matrix products, which need many channels to be worth it; the separable
 autoencoder works on one to four channels where its images are large. Here each tap of the kernel is one fused
-multiply-add over a row of voxels along z, which lie side by side in memory.
+multiply-add over a block of rows along z, which lie side by side in memory: with the zeros between them they are one long row.
 """
 
 from __future__ import annotations
