@@ -10,7 +10,7 @@ from torch.nn import functional
 from neurostrata.core.config import fill_defaults, load_schema, section_defaults
 from neurostrata.core.errors import UserError
 from neurostrata.fusion import blocks
-from neurostrata.fusion.blocks import ConvolutionBlock, SameConvolution, double, halve
+from neurostrata.fusion.blocks import ConvolutionBlock, KerasConvolution, double, halve
 from neurostrata.fusion.direct_convolution import direct_convolution
 from neurostrata.fusion.registry import MODELS, build_model
 from neurostrata.fusion.separable_autoencoder import SeparableAutoencoderNetwork
@@ -70,7 +70,7 @@ def test_code_size_of_other_grids():
 
 
 def test_separable_convolution_saves_what_the_design_says():
-    plain = SameConvolution(32, 32, (5, 6, 5), bias=False)
+    plain = KerasConvolution(32, 32, (5, 6, 5), bias=False)
     separable = ConvolutionBlock(32, 32, (5, 6, 5), separable=True)
     assert count(plain) == 153_600
     assert count(separable[0]) + separable[1].weight.numel() == 5_824
@@ -86,7 +86,7 @@ def test_padding_is_keras_same(monkeypatch, fast):
     if not fast:
         monkeypatch.setattr(blocks, "DIRECT_LIMIT", 0)
     torch.manual_seed(0)
-    layer = SameConvolution(1, 1, (5, 6, 5))
+    layer = KerasConvolution(1, 1, (5, 6, 5))
     image = torch.rand(1, 1, 7, 8, 9)
     # Keras: k - 1 in all, floor((k - 1) / 2) before, the rest after; torch's pad() takes the last axis first.
     padded = functional.pad(image, [2, 2, 2, 3, 2, 2])

@@ -15,21 +15,20 @@ from torch.nn import functional
 from neurostrata.fusion.direct_convolution import direct_convolution
 
 #: Largest product of a group's channels in and out for which direct_convolution() is the faster way on a CPU (measured).
-DIRECT_LIMIT = 32
+DIRECT_LIMIT = 128
 
 
-class SameConvolution(nn.Conv3d):
-    """3-D convolution at stride 1 with Keras's "same" padding and initial weights."""
+class Convolution(nn.Conv3d):
+    """3-D convolution at stride 1 that keeps an image's size; one of few channels is done directly on a CPU.
+
+    torch's "same" pads as Keras does: k - 1 voxels in all, the odd one at the end (6: 2 before, 3 after).
+    """
 
     def __init__(
         self, channels_in: int, channels_out: int, kernel: Sequence[int], groups: int = 1, bias: bool = True
     ) -> None:
         sides = (kernel[0], kernel[1], kernel[2])
-        # torch's "same" pads as Keras does: k - 1 voxels in all, the odd one at the end (6: 2 before, 3 after).
         super().__init__(channels_in, channels_out, sides, padding="same", groups=groups, bias=bias)
-        nn.init.xavier_uniform_(self.weight)
-        if self.bias is not None:
-            nn.init.zeros_(self.bias)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Return the convolved image, as large as the image."""
@@ -38,6 +37,18 @@ class SameConvolution(nn.Conv3d):
         if here and pairs <= DIRECT_LIMIT and max(self.kernel_size) > 1:
             return direct_convolution(input, self.weight, self.bias, self.groups)
         return super().forward(input)
+
+
+class KerasConvolution(Convolution):
+    """A convolution with Keras's initial weights."""
+
+    def __init__(
+        self, channels_in: int, channels_out: int, kernel: Sequence[int], groups: int = 1, bias: bool = True
+    ) -> None:
+        super().__init__(channels_in, channels_out, kernel, groups, bias)
+        nn.init.xavier_uniform_(self.weight)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
 
 
 class ConvolutionBlock(nn.Sequential):
@@ -69,11 +80,11 @@ class ConvolutionBlock(nn.Sequential):
     ) -> None:
         if separable:
             convolution = [
-                SameConvolution(channels_in, channels_in, kernel, groups=channels_in, bias=False),
-                SameConvolution(channels_in, channels_out, (1, 1, 1)),
+                KerasConvolution(channels_in, channels_in, kernel, groups=channels_in, bias=False),
+                KerasConvolution(channels_in, channels_out, (1, 1, 1)),
             ]
         else:
-            convolution = [SameConvolution(channels_in, channels_out, kernel)]
+            convolution = [KerasConvolution(channels_in, channels_out, kernel)]
         super().__init__(
             *convolution,
             nn.BatchNorm3d(channels_out, eps=1e-3, momentum=momentum),  # Keras's epsilon

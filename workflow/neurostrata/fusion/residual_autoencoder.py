@@ -23,6 +23,7 @@ import torch
 from torch import nn
 
 from neurostrata.core.errors import UserError
+from neurostrata.fusion.blocks import Convolution
 from neurostrata.fusion.data import VolumeSet
 from neurostrata.fusion.interface import TrainingSettings
 from neurostrata.fusion.machine import Machine
@@ -66,8 +67,8 @@ class ResidualAutoencoderNetwork(nn.Module):
         self.spread = nn.Linear(options["code_size"], flat)
         decoder: list[nn.Module] = []
         for a, b in zip(reversed(widths[2:]), reversed(widths[1:-1]), strict=True):
-            decoder += [nn.Upsample(scale_factor=2), _block(nn.Conv3d(a, b, 3, padding=1), b)]
-        decoder += [nn.Upsample(scale_factor=2), nn.Conv3d(widths[1], modalities, 3, padding=1)]
+            decoder += [nn.Upsample(scale_factor=2), _block(Convolution(a, b, (3, 3, 3)), b)]
+        decoder += [nn.Upsample(scale_factor=2), Convolution(widths[1], modalities, (3, 3, 3))]
         self.decoder = nn.Sequential(*decoder)
         self.linear = bool(options["linear"])
         self.components: torch.Tensor

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from neurostrata.core.errors import UserError
-from neurostrata.fusion.blocks import ConvolutionBlock, MidFlow, SameConvolution, double, halve
+from neurostrata.fusion.blocks import ConvolutionBlock, KerasConvolution, MidFlow, double, halve
 from neurostrata.fusion.data import VolumeSet
 from neurostrata.fusion.interface import TrainingSettings
 from neurostrata.fusion.machine import Machine
@@ -58,7 +58,7 @@ class DecoderStep(nn.Module):
         self.mid = MidFlow(wide, kernel, *rates)
         self.conv: nn.Module
         if last:
-            self.conv = SameConvolution(wide, channels_out, kernel)
+            self.conv = KerasConvolution(wide, channels_out, kernel)
         else:
             self.conv = ConvolutionBlock(wide, channels_out, kernel, dropout=rates[0], momentum=rates[1])
 

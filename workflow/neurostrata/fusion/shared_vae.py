@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from neurostrata.fusion.blocks import Convolution
 from neurostrata.fusion.data import VolumeSet
 from neurostrata.fusion.interface import TrainingSettings
 from neurostrata.fusion.machine import Machine
@@ -73,8 +74,8 @@ class SharedVAENetwork(nn.Module):
                 nn.ConvTranspose3d(a, b, 3, stride=2, padding=1, output_padding=padding),  # type: ignore[arg-type]
                 nn.ReLU(),
             ]
-        layers += [nn.Conv3d(narrow, narrow // 2, 3, padding=1), nn.ReLU()]
-        layers += [nn.Conv3d(narrow // 2, 1, 3, padding=1, bias=False), nn.Tanh()]
+        layers += [Convolution(narrow, narrow // 2, (3, 3, 3)), nn.ReLU()]
+        layers += [Convolution(narrow // 2, 1, (3, 3, 3), bias=False), nn.Tanh()]
         self.decoder = nn.Sequential(*layers)
         self.usual: torch.Tensor
         self.register_buffer("usual", torch.zeros(modalities, latent))
