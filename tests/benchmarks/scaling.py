@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,7 @@ def run(study: Path, people: int) -> dict[str, Any]:
         env=environment,
         check=True,
     )
+    before = _children_seconds()
     subprocess.run(
         [
             *(sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--directory", str(study)),
@@ -66,7 +68,13 @@ def run(study: Path, people: int) -> dict[str, Any]:
         env=environment,
         check=True,
     )
-    return take(study, SIMULATED)
+    return {**take(study, SIMULATED), "cpu_s": round(_children_seconds() - before, 1)}
+
+
+def _children_seconds() -> float:
+    """Return the CPU seconds of all processes that this one has started and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def keep(measured: dict[str, Any]) -> None:

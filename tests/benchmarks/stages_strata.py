@@ -9,8 +9,6 @@ import numpy as np
 from measure import Row, Seconds, clock, in_turn
 
 PEOPLE, DIMENSIONS = 974, 1536
-#: Of the grid's 1,000 preferences: its time is measured on so many.
-PART = 50
 
 
 def embedding(people: int = PEOPLE, dimensions: int = DIMENSIONS, seed: int = 1) -> np.ndarray:
@@ -26,13 +24,9 @@ def affinity_grid(quick: bool) -> list[Row]:
     from sklearn.cluster import affinity_propagation
     from sklearn.exceptions import ConvergenceWarning
 
-    from neurostrata.strata.affinity import (
-        Propagation,
-        damping_grid,
-        preference_grid,
-        run_grid,
-        squared_distances,
-    )
+    from neurostrata.core.config import section_defaults
+    from neurostrata.strata.affinity import Propagation, damping_grid, preference_grid, squared_distances
+    from neurostrata.strata.clustering import find_clusters
 
     values = embedding(300 if quick else PEOPLE)
     similarities = -squared_distances(values)
@@ -40,19 +34,14 @@ def affinity_grid(quick: bool) -> list[Row]:
     preferences = preference_grid(similarities, 1, 99, 1000)
     every = 250 if quick else 100
     compared = [(d, p) for d in dampings for p in preferences[::every]]
-    double, peer = Seconds(), Seconds()
-    single = Seconds()
+    ours, peer = Seconds(), Seconds()
     propagation = Propagation(similarities, 1000, 15, seed=1)
-    reduced = Propagation(similarities, 1000, 15, seed=1, precision="float32")
     propagation.run(0.5, preferences[0])  # compiled, or read from the cache
-    reduced.run(0.5, preferences[0])
-    equal = near = converged = 0
-    scratch, small = propagation.scratch(), reduced.scratch()
+    equal = 0
+    scratch = propagation.scratch()
     for damping, preference in compared:
-        with clock(double):
-            ours = propagation.run(damping, preference, scratch)
-        with clock(single):
-            rough = reduced.run(damping, preference, small)
+        with clock(ours):
+            setting = propagation.run(damping, preference, scratch)
         with clock(peer), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             exemplars, labels, iterations = affinity_propagation(
@@ -65,50 +54,31 @@ def affinity_grid(quick: bool) -> list[Row]:
             )
         flag = not any(issubclass(w.category, ConvergenceWarning) for w in caught)
         equal += (
-            np.array_equal(labels, ours.labels)
-            and list(exemplars) == list(ours.exemplars)
-            and iterations == ours.n_iter
-            and flag == ours.converged
+            np.array_equal(labels, setting.labels)
+            and list(exemplars) == list(setting.exemplars)
+            and iterations == setting.n_iter
+            and flag == setting.converged
         )
-        converged += flag
-        near += flag and np.array_equal(labels, rough.labels)
-    rows = []
-    for name, times, goal in (("float64", double, 300.0), ("float32", single, 60.0)):
-        agreement = (
-            f"labels, exemplars, iterations and convergence flag equal in {equal} of {len(compared)} settings"
-            if name == "float64"
-            else f"labels equal in {near} of {converged} settings that converged"
+    whole, note = None, ""
+    if not quick:
+        settings = section_defaults("strata")["clustering"]
+        started = time.perf_counter()
+        find_clusters(values, settings, seed=1, threads=2)
+        whole = time.perf_counter() - started
+        note = f"the grid of 10,000 settings and its silhouettes, 2 threads, float64: {whole:.0f} s"
+    return [
+        Row(
+            f"affinity propagation, {len(values)} x {DIMENSIONS}, per setting",
+            "scikit-learn",
+            sum(ours.cpu) / len(compared),
+            sum(peer.cpu) / len(compared),
+            "cpu",
+            "10 x 1000 settings within 300 s on 2 cores, 60 s in float32 or on a GPU",
+            None if whole is None else whole <= 300,
+            f"labels, exemplars, iterations and convergence flag equal in {equal} of {len(compared)} settings",
+            note,
         )
-        whole, note = None, ""
-        if not quick:
-            started = time.perf_counter()
-            for _ in run_grid(
-                similarities,
-                dampings,
-                preferences[:: len(preferences) // PART],
-                1000,
-                15,
-                1,
-                threads=2,
-                precision=name,
-            ):
-                pass
-            whole = (time.perf_counter() - started) * len(preferences) / PART
-            note = f"the grid of 10,000 settings on 2 threads: {whole:.0f} s ({PART} of 1,000 preferences, scaled)"
-        rows.append(
-            Row(
-                f"affinity propagation, {len(values)} x {DIMENSIONS}, {name}, per setting",
-                "scikit-learn",
-                sum(times.cpu) / len(compared),
-                sum(peer.cpu) / len(compared),
-                "cpu",
-                f"10 x 1000 settings within {goal:.0f} s on 2 cores",
-                None if whole is None else whole <= goal,
-                agreement,
-                note,
-            )
-        )
-    return rows
+    ]
 
 
 def silhouettes(quick: bool) -> list[Row]:
@@ -116,7 +86,7 @@ def silhouettes(quick: bool) -> list[Row]:
     from sklearn.metrics import silhouette_score
 
     from neurostrata.strata.affinity import squared_distances
-    from neurostrata.strata.clustering import silhouette
+    from neurostrata.strata.silhouettes import silhouette
 
     values = embedding(300 if quick else PEOPLE)
     distances = np.sqrt(squared_distances(values))

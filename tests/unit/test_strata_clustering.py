@@ -19,9 +19,10 @@ from neurostrata.strata.affinity import (
     run_grid,
     squared_distances,
 )
-from neurostrata.strata.clustering import canonical, find_clusters, number_by_size, silhouette
+from neurostrata.strata.clustering import canonical, find_clusters, number_by_size
 from neurostrata.strata.commands import cluster, project
 from neurostrata.strata.projection import tsne, tsne_perplexity
+from neurostrata.strata.silhouettes import silhouette
 
 SIZES = (30, 18, 12)
 
@@ -118,21 +119,6 @@ def test_awkward_similarities_give_scikit_learns_labels(case):
             )
             wanted = of_scikit_learn(similarities, damping, preference, 200, 3)
             assert found == wanted
-
-
-def test_float32_finds_nearly_the_same():
-    values, _ = embeddings(sizes=(60, 40, 30), distance=2.5)
-    similarities = -squared_distances(values)
-    dampings, preferences = damping_grid(0.5, 1, 5), preference_grid(similarities, 1, 99, 20)
-    double, single = (
-        list(run_grid(similarities, dampings, preferences, 1000, 15, seed=7, precision=precision))
-        for precision in ("float64", "float32")
-    )
-    assert not all(a.n_iter == b.n_iter for a, b in zip(double, single))  # it is another arithmetic
-    agreement = [np.array_equal(a.labels, b.labels) for a, b in zip(double, single) if a.converged]
-    assert np.mean(agreement) >= 0.95
-    chosen = [find_clusters(values, reduced(precision=p), seed=7) for p in ("float64", "float32")]
-    np.testing.assert_array_equal(chosen[0].clusters, chosen[1].clusters)
 
 
 def test_convergence_is_told():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,9 +79,6 @@ class Propagation:
         Iterations at most; iterations without a change of exemplars that count as convergence.
     seed
         Of the noise that breaks ties.
-    precision
-        Of the messages: ``float64`` (scikit-learn's results) or ``float32`` (about half the time; a few settings come
-        out differently).
     """
 
     def __init__(
@@ -89,7 +87,6 @@ class Propagation:
         max_iter: int,
         convergence_iter: int,
         seed: int,
-        precision: str = "float64",
     ) -> None:
         n = len(similarities)
         self.max_iter, self.convergence_iter, self.seed = max_iter, convergence_iter, seed
@@ -102,18 +99,24 @@ class Propagation:
         self.similarities = self.plain + self._noise(self.plain)
         self._own = np.diag(self._drawn).copy()
         del self._drawn
-        self.dtype = np.dtype(precision).type
-        self._working = self.similarities.astype(self.dtype)
+        others = self.similarities.copy()
+        np.fill_diagonal(others, -np.inf)  # the last one of each row
+        self._order = np.argsort(-others, axis=1)[:, :-1].astype(np.int32)
+        self._ordered = np.take_along_axis(others, self._order, axis=1)
 
     def _noise(self, values: Array, drawn: Array | None = None) -> Array:
         limits = np.finfo(np.float64)
         return (limits.eps * values + limits.tiny * 100) * (self._drawn if drawn is None else drawn)
 
-    def scratch(self) -> tuple[Array, Array]:
-        """Return two matrices for :meth:`run` to work in; every thread needs its own."""
-        return np.empty(self.plain.shape, self.dtype), np.empty(self.plain.shape, self.dtype)
+    def scratch(self) -> tuple[NDArray[Any], ...]:
+        """Return the arrays for :meth:`run` to work in; every thread needs its own."""
+        shape = self.plain.shape
+        messages = (np.empty(shape) for _ in range(3))
+        return np.empty(shape, np.int32), *messages, np.empty((shape[0], self.max_iter))
 
-    def run(self, damping: float, preference: float, scratch: tuple[Array, Array] | None = None) -> Setting:
+    def run(
+        self, damping: float, preference: float, scratch: tuple[NDArray[Any], ...] | None = None
+    ) -> Setting:
         """Run one setting."""
         if self.all_equal:
             return self._of_scikit_learn(damping, preference)
@@ -122,9 +125,11 @@ class Propagation:
         own = np.full(len(self.plain), preference)
         own += self._noise(own, self._own)
         exemplar, iterations, converged = pass_messages(
-            self._working,
-            own.astype(self.dtype),
-            self.dtype(damping),
+            self.similarities,
+            self._order,
+            self._ordered,
+            own,
+            damping,
             self.max_iter,
             self.convergence_iter,
             *(scratch or self.scratch()),
@@ -134,25 +139,13 @@ class Propagation:
 
     def _assign(self, exemplars: Labels, own: Array) -> tuple[Labels, Labels]:
         """Give people to the most similar exemplar, refine the exemplars, and give again, as scikit-learn does."""
-        n, count = len(self.plain), len(exemplars)
-        if count == 0:
-            return np.full(n, -1, dtype=np.intp), np.empty(0, dtype=np.intp)
-        similarities = self.similarities
-        nearest = self._nearest(exemplars)
-        exemplars = exemplars.copy()
-        for k in range(count):
-            members = np.flatnonzero(nearest == k)
-            block = similarities[members[:, None], members]
-            block.flat[:: len(members) + 1] = own[members]
-            exemplars[k] = members[np.argmax(block.sum(axis=0))]
-        of_person = exemplars[self._nearest(exemplars)]
+        from neurostrata.strata.propagation import assign
+
+        if len(exemplars) == 0:
+            return np.full(len(self.plain), -1, dtype=np.intp), np.empty(0, dtype=np.intp)
+        of_person = assign(self.similarities, own, exemplars)
         found = np.unique(of_person)
         return np.searchsorted(found, of_person).astype(np.intp), found.astype(np.intp)
-
-    def _nearest(self, exemplars: Labels) -> Labels:
-        nearest = np.argmax(self.similarities[:, exemplars], axis=1)
-        nearest[exemplars] = np.arange(len(exemplars))
-        return nearest
 
     def _of_scikit_learn(self, damping: float, preference: float) -> Setting:
         """Run scikit-learn itself, which has answers of its own to all similarities being equal."""
@@ -195,7 +188,6 @@ def run_grid(
     seed: int,
     threads: int = 1,
     progress: Callable[[int, int], None] | None = None,
-    precision: str = "float64",
 ) -> Iterator[Setting]:
     """Run every pair of damping and preference, in order, `threads` at a time.
 
@@ -205,8 +197,6 @@ def run_grid(
         People x people; negative squared distances.
     progress
         Called with the number of settings done and of all.
-    precision
-        See :class:`Propagation`.
 
     Yields
     ------
@@ -218,7 +208,7 @@ def run_grid(
     pairs = [(float(damping), float(preference)) for damping in dampings for preference in preferences]
     size = max(1, min(25, len(pairs) // (4 * threads) or 1))
     chunks = [pairs[start : start + size] for start in range(0, len(pairs), size)]
-    propagation = Propagation(similarities, max_iter, convergence_iter, seed, precision)
+    propagation = Propagation(similarities, max_iter, convergence_iter, seed)
     # Threads: the compiled code lets go of Python's lock, and all of them read one similarity matrix.
     run = Parallel(n_jobs=threads, return_as="generator", backend="threading")
     done = 0

@@ -23,37 +23,6 @@ Labels = NDArray[np.intp]
 GRID_COLUMNS = ["damping", "preference", "converged", "n_iter", "n_clusters", "silhouette"]
 
 
-def silhouette(distances: Array, labels: Labels) -> float:
-    """Return the mean silhouette of a partition from a distance matrix.
-
-    Parameters
-    ----------
-    distances
-        People x people, Euclidean, zero diagonal.
-    labels
-        One per person, 0 .. k-1, with 2 <= k <= n-1.
-
-    Notes
-    -----
-    As scikit-learn's ``silhouette_score(metric="precomputed")``, people alone in their cluster
-    counting 0; sums are taken in a fixed order, so equal partitions give equal numbers.
-    """
-    n = len(labels)
-    order = np.argsort(labels, kind="stable")
-    sizes = np.bincount(labels)
-    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    sums = np.add.reduceat(distances[:, order], starts, axis=1)
-    own = np.arange(n), labels
-    with np.errstate(divide="ignore", invalid="ignore"):
-        inside = sums[own] / (sizes[labels] - 1)
-        means = sums / sizes
-        means[own] = np.inf
-        outside = means.min(axis=1)
-        values = (outside - inside) / np.maximum(inside, outside)
-    values[sizes[labels] == 1] = 0.0
-    return float(np.nan_to_num(values).mean())
-
-
 def canonical(labels: Labels) -> Labels:
     """Return labels renumbered 0, 1, ... in the order in which they first occur."""
     _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
@@ -150,6 +119,8 @@ def find_clusters(
         facts.update(settings_tried=0, settings_converged=0, converged_share=None, settings_eligible=0)
         empty = pd.DataFrame(columns=GRID_COLUMNS)
         return _nothing(n, empty, f"{n} people cannot be divided into 2 to n-1 clusters", facts)
+    from neurostrata.strata.silhouettes import silhouette
+
     squared = squared_distances(embeddings)
     distances = np.sqrt(squared)
     dampings = damping_grid(**{_DAMPING[k]: v for k, v in settings["damping"].items()})
@@ -166,7 +137,6 @@ def find_clusters(
         seed,
         threads,
         progress,
-        settings["precision"],
     )
     for setting in grid:
         k = setting.n_clusters
