@@ -6,8 +6,7 @@ availability a(i, k) has had the same history as all others like it in column k,
 them; and r(i, k) can only rise above 0 after s(i, k) has exceeded the largest a(i, .) + s(i, .), of which a history is
 kept, from which r(i, k) is then worked out, operation by operation. Those pairs are *active* and have their messages
 written down; each person's active pairs are the most similar people down to some place in their order, and a few
-more. The largest a + s of a row is found as in Fagin's threshold algorithm, going down two lists at once, the
-similarities of the row and the columns' availabilities, until nothing below can be larger.
+more. The largest a + s of a row is found by going down its most similar people until none below can be larger.
 
 Where many pairs become active (few, wide clusters; oscillations) whole rows are cheaper, and the rest of the iterations
 goes over them once each. Every number sees the same operations in the same order either way, and column sums are
