@@ -68,6 +68,22 @@ def preference_grid(similarities: Array, low: float, high: float, steps: int) ->
     return np.linspace(bottom, top, steps)
 
 
+def _all_equal(similarities: Array) -> bool:
+    """Tell whether all similarities of different people are the same."""
+    equal = similarities == similarities[0, 1]
+    np.fill_diagonal(equal, True)
+    return bool(equal.all())
+
+
+def _noise(values: Array, drawn: Array) -> Array:
+    """Return scikit-learn's noise, which breaks ties; the same shape as both."""
+    limits = np.finfo(np.float64)
+    noise = limits.eps * values
+    noise += limits.tiny * 100
+    noise *= drawn
+    return noise
+
+
 class Propagation:
     """Affinity propagation on one similarity matrix with any damping and preference.
 
@@ -91,22 +107,20 @@ class Propagation:
         n = len(similarities)
         self.max_iter, self.convergence_iter, self.seed = max_iter, convergence_iter, seed
         self.plain = np.asarray(similarities, dtype=np.float64)
-        off_diagonal = self.plain[~np.eye(n, dtype=bool)]
         # scikit-learn answers these without passing a message.
-        self.all_equal = n < 2 or bool((off_diagonal == off_diagonal[0]).all())
+        self.all_equal = n < 2 or _all_equal(self.plain)
         # The noise of scikit-learn, whose generator draws one number per pair, the diagonal included.
-        self._drawn = np.random.RandomState(seed).standard_normal((n, n))
-        self.similarities = self.plain + self._noise(self.plain)
-        self._own = np.diag(self._drawn).copy()
-        del self._drawn
-        others = self.similarities.copy()
-        np.fill_diagonal(others, -np.inf)  # the last one of each row
-        self._order = np.argsort(-others, axis=1)[:, :-1].astype(np.int32)
-        self._ordered = np.take_along_axis(others, self._order, axis=1)
-
-    def _noise(self, values: Array, drawn: Array | None = None) -> Array:
-        limits = np.finfo(np.float64)
-        return (limits.eps * values + limits.tiny * 100) * (self._drawn if drawn is None else drawn)
+        drawn = np.random.RandomState(seed).standard_normal((n, n))
+        self._own = np.diag(drawn).copy()
+        self.similarities = _noise(self.plain, drawn)
+        self.similarities += self.plain
+        del drawn
+        self._order = np.empty((n, max(n - 1, 0)), np.int32)
+        self._ordered = np.empty(self._order.shape)
+        for i, row in enumerate(self.similarities):
+            order = np.argsort(-row)
+            self._order[i] = order = order[order != i]
+            self._ordered[i] = row[order]
 
     def scratch(self) -> tuple[NDArray[Any], ...]:
         """Return the arrays for :meth:`run` to work in; every thread needs its own."""
@@ -123,7 +137,7 @@ class Propagation:
         from neurostrata.strata.propagation import pass_messages
 
         own = np.full(len(self.plain), preference)
-        own += self._noise(own, self._own)
+        own += _noise(own, self._own)
         exemplar, iterations, converged = pass_messages(
             self.similarities,
             self._order,

@@ -121,15 +121,16 @@ def find_clusters(
         return _nothing(n, empty, f"{n} people cannot be divided into 2 to n-1 clusters", facts)
     from neurostrata.strata.silhouettes import silhouette
 
-    squared = squared_distances(embeddings)
-    distances = np.sqrt(squared)
+    distances = squared_distances(embeddings)
+    similarities = -distances
+    np.sqrt(distances, out=distances)
     dampings = damping_grid(**{_DAMPING[k]: v for k, v in settings["damping"].items()})
-    preferences = preference_grid(-squared, **settings["preference"])
+    preferences = preference_grid(similarities, **settings["preference"])
     rows: list[Sequence[Any]] = []
     silhouettes: dict[bytes, float] = {}
     best: tuple[float, Labels, Labels, float, float] | None = None
     grid = run_grid(
-        -squared,
+        similarities,
         dampings,
         preferences,
         settings["max_iter"],
