@@ -245,6 +245,9 @@ def test_methods_follow_the_configuration() -> None:
     assert "7" in text["Seeds"]
     config["registration"] = section_defaults("registration")
     assert "SyN" in dict(methods_paragraphs(config))["Anatomy"]
+    assert "drawn at random" not in text["Strata"]
+    config["strata"] = {"clustering": {"sample": 500}}
+    assert "at most 500 people, drawn at random" in dict(methods_paragraphs(config))["Strata"]
     config["registration"]["engine"] = "torch"
     assert "own, in torch) after rigid and affine steps" in dict(methods_paragraphs(config))["Anatomy"]
 

@@ -121,6 +121,22 @@ def test_awkward_similarities_give_scikit_learns_labels(case):
             assert found == wanted
 
 
+def test_a_sample_gives_everybody_a_cluster():
+    values, truth = embeddings(sizes=(90, 60, 30))
+    whole, part = (find_clusters(values, reduced(sample=size), seed=1) for size in (180, 60))
+    np.testing.assert_array_equal(whole.clusters, find_clusters(values, reduced(), seed=1).clusters)
+    assert (whole.facts["clustered"], part.facts["clustered"]) == (180, 60)
+    assert adjusted_rand_score(truth, part.clusters) >= 0.95
+    assert sum(part.facts["cluster_sizes"]) == 180
+    for number in np.unique(part.clusters):
+        assert len(np.unique(part.exemplars[part.clusters == number])) == 1
+    distances = squared_distances(values)
+    nearest = distances[:, np.unique(part.exemplars)].argmin(axis=1)
+    np.testing.assert_array_equal(np.unique(part.exemplars)[nearest], part.exemplars)
+    other = find_clusters(values, reduced(sample=60), seed=2)
+    assert not np.array_equal(np.unique(other.exemplars), np.unique(part.exemplars))
+
+
 def test_convergence_is_told():
     similarities = -squared_distances(embeddings()[0])
     short = Propagation(similarities, 5, 15, 1).run(0.9, float(np.median(similarities)))

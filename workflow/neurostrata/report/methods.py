@@ -217,7 +217,10 @@ def strata_text(config: Config) -> str:
         get(strata, "clustering", "damping", default={}),
         get(strata, "clustering", "preference", default={}),
     )
+    sample = get(strata, "clustering", "sample")
     text = "Affinity propagation on negative squared Euclidean distances"
+    if sample is not None:
+        text += f" of at most {sample} people, drawn at random"
     if damping and preference:
         text += (
             f", {count(int(damping.get('steps', 10)), 'damping factor')} from {format_setting(damping.get('min', 0.5))} up to "
@@ -225,6 +228,8 @@ def strata_text(config: Config) -> str:
             f"{format_setting(preference.get('low', 1))} and {format_setting(preference.get('high', 99))} percentiles of the similarities"
         )
     text += "; the setting with the best silhouette among those that converged with 2 to n − 1 clusters. "
+    if sample is not None:
+        text += "Everybody else got the cluster of the nearest exemplar. "
     repartition = get(strata, "repartition", default={})
     text += (
         "Factors were compared by Kruskal-Wallis tests with Benjamini-Hochberg correction over factors; effect size η² = "

@@ -81,6 +81,23 @@ def _nothing(n: int, grid: pd.DataFrame, reason: str, facts: dict[str, Any]) -> 
     return Clustering(everybody, np.full(n, -1, dtype=np.intp), grid, False, facts)
 
 
+def _sample(n: int, size: int | None, seed: int) -> Labels:
+    """Return the rows of a random sample, in order; of everybody, when they are no more than `size`."""
+    if size is None or n <= size:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(seed).choice(n, size, replace=False))
+
+
+def _nearest_exemplar(embeddings: Array, chosen: Labels, exemplars: Labels) -> Labels:
+    """Return everybody's exemplar: that of the chosen as given, the nearest one of all others."""
+    from sklearn.metrics import pairwise_distances_argmin
+
+    found = np.unique(exemplars)
+    nearest = found[pairwise_distances_argmin(embeddings, embeddings[found])]
+    nearest[chosen] = exemplars
+    return nearest
+
+
 def find_clusters(
     embeddings: Array,
     settings: Mapping[str, Any],
@@ -89,6 +106,9 @@ def find_clusters(
     progress: Callable[[int, int], None] | None = None,
 ) -> Clustering:
     """Run the grid and choose the converged setting with 2..n-1 clusters of best silhouette.
+
+    With more people than ``sample``, all this is done with a random sample of so many, and everybody else gets
+    the cluster of the nearest exemplar (Frey and Dueck 2007 assign people to exemplars the same way).
 
     Parameters
     ----------
@@ -121,7 +141,10 @@ def find_clusters(
         return _nothing(n, empty, f"{n} people cannot be divided into 2 to n-1 clusters", facts)
     from neurostrata.strata.silhouettes import silhouette
 
-    distances = squared_distances(embeddings)
+    chosen = _sample(n, settings["sample"], seed)
+    m = len(chosen)
+    facts["clustered"] = m
+    distances = squared_distances(embeddings[chosen])
     similarities = -distances
     np.sqrt(distances, out=distances)
     dampings = damping_grid(**{_DAMPING[k]: v for k, v in settings["damping"].items()})
@@ -142,7 +165,7 @@ def find_clusters(
     for setting in grid:
         k = setting.n_clusters
         value = np.nan
-        if 2 <= k <= n - 1:
+        if 2 <= k <= m - 1:
             labels = canonical(setting.labels)
             key = labels.astype(np.int32).tobytes()
             if key not in silhouettes:
@@ -154,7 +177,7 @@ def find_clusters(
         rows.append((setting.damping, setting.preference, setting.converged, setting.n_iter, k, value))
     table = pd.DataFrame(rows, columns=GRID_COLUMNS)
     converged = table["converged"].to_numpy(dtype=bool)
-    eligible = converged & table["n_clusters"].between(2, n - 1).to_numpy()
+    eligible = converged & table["n_clusters"].between(2, m - 1).to_numpy()
     facts.update(
         settings_tried=len(table),
         settings_converged=int(converged.sum()),
@@ -165,10 +188,14 @@ def find_clusters(
         reason = (
             f"none of {len(table)} settings converged"
             if not converged.any()
-            else f"none of the {int(converged.sum())} settings that converged gave 2 to {n - 1} clusters"
+            else f"none of the {int(converged.sum())} settings that converged gave 2 to {m - 1} clusters"
         )
         return _nothing(n, table, reason, facts)
     value, labels, exemplars, damping, preference = best
+    exemplars = chosen[exemplars]
+    if m < n:
+        exemplars = _nearest_exemplar(embeddings, chosen, exemplars)
+        labels = np.unique(exemplars, return_inverse=True)[1]
     clusters = number_by_size(labels)
     sizes = np.bincount(clusters)[1:]
     facts.update(
