@@ -1,7 +1,7 @@
 """What a study costs as it grows: costs of small ones that were run, and a prediction that a larger one tests.
 
     python tests/benchmarks/scaling.py run STUDY --people 30     # simulate and run a small study, keep its costs
-    python tests/benchmarks/scaling.py take STUDY NAME           # keep the costs of a study that was run
+    python tests/benchmarks/scaling.py take STUDY NAME --folders derivatives template    # keep those of one that was run
     python tests/benchmarks/scaling.py write                     # docs/scaling.md: predictions tested, and of large studies
 
 A rule's CPU seconds are a + b n in the number n of people (of pairs of people for clustering). The smallest simulated
@@ -18,6 +18,7 @@ import platform
 import resource
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +36,18 @@ def folder_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
-def take(study: Path, name: str) -> dict[str, Any]:
-    """Return people, disk and each rule's jobs, CPU seconds and memory of a study that was run."""
+def take(study: Path, name: str, folders: Sequence[str] = (".",)) -> dict[str, Any]:
+    """Return people, disk and each rule's jobs, CPU seconds and memory of a study that was run.
+
+    `folders` are those of ``results/`` that the disk is counted of, where a study has others from other trials.
+    """
     from evaluate_ixi import costs
 
     people = len((study / "results/cohort/groups/people.tsv").read_text().splitlines()) - 1
     return {
         "name": name,
         "people": people,
-        "disk_mb": round(folder_bytes(study / "results") / 1e6, 1),
+        "disk_mb": round(sum(folder_bytes(study / "results" / folder) for folder in folders) / 1e6, 1),
         "rules": costs(study / "benchmarks"),
         "machine": f"{os.cpu_count()} cores, Python {platform.python_version()}",
     }
@@ -178,7 +182,7 @@ def large_studies(runs: list[dict[str, Any]], real: dict[str, Any], bench: dict[
     real
         The study of real brains at 2 mm.
     bench
-        Measured by ``make bench`` and by hand: see `MEASURED`.
+        Measured by ``make bench`` and by hand: ``values`` of the entry "measured" of docs/scaling.json.
     """
     each = {rule: real["rules"][rule]["cpu_s"] / real["rules"][rule]["jobs"] for rule in PER_PERSON}
     overhead = job_overhead(runs)
@@ -276,12 +280,13 @@ def main() -> None:
     taking = commands.add_parser("take")
     taking.add_argument("study", type=Path)
     taking.add_argument("name")
+    taking.add_argument("--folders", nargs="+", default=["."], help="of results/, to count the disk of")
     commands.add_parser("write")
     chosen = parser.parse_args()
     if chosen.command == "run":
         keep(run(chosen.study.resolve(), chosen.people))
     elif chosen.command == "take":
-        keep(take(chosen.study.resolve(), chosen.name))
+        keep(take(chosen.study.resolve(), chosen.name, chosen.folders))
     else:
         write()
 

@@ -5,13 +5,17 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from fusion_toy import toy_mask, toy_volumes
 from torch.nn import functional
 
 from neurostrata.core.config import fill_defaults, load_schema, section_defaults
 from neurostrata.core.errors import UserError
 from neurostrata.fusion import blocks
 from neurostrata.fusion.blocks import ConvolutionBlock, KerasConvolution, double, halve
+from neurostrata.fusion.data import VolumeSet, open_volumes
 from neurostrata.fusion.direct_convolution import direct_convolution
+from neurostrata.fusion.interface import TrainingSettings
+from neurostrata.fusion.machine import Machine
 from neurostrata.fusion.registry import MODELS, build_model
 from neurostrata.fusion.separable_autoencoder import SeparableAutoencoderNetwork
 
@@ -94,6 +98,25 @@ def test_padding_is_keras_same(monkeypatch, fast):
     expected = (windows * layer.weight[0, 0]).sum(dim=(-1, -2, -3)) + layer.bias
     torch.testing.assert_close(layer(image), expected)
     assert len(calls) == int(fast)
+
+
+@pytest.mark.parametrize("model", ["separable_autoencoder", "residual_autoencoder", "shared_vae"])
+def test_networks_convolve_with_the_compiled_kernel(monkeypatch, tmp_path, model):
+    calls = []
+    monkeypatch.setattr(
+        blocks, "direct_convolution", lambda *given: calls.append(given) or direct_convolution(*given)
+    )
+    opened = open_volumes(toy_volumes(tmp_path, people=6, side=32), ["jac", "ndi"])
+    limits = {"low": 0.0, "high": 4.0}
+    people = VolumeSet(opened, opened[0].info["subjects"], {"jac": limits, "ndi": limits})
+    small = {"residual_autoencoder": {"channels": [8, 16]}, "shared_vae": {"channels": [4, 8]}}.get(model, {})
+    filled = fill_defaults(small, load_schema(f"models/{model}"))
+    built = build_model(model, filled, people.modalities, people.shape, 1)
+    training = TrainingSettings.resolve(
+        {**section_defaults("training"), "epochs": 1, "batch_size": 2}, {}, seed=1
+    )
+    built.fit(people, toy_mask(32), training, Machine(threads=1, gpus=0))
+    assert calls
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from neurostrata.core.config import load_schema, schema_problems, section_defaults
 from neurostrata.core.errors import UserError
+from neurostrata.strata import propagation
 from neurostrata.strata.affinity import (
     Propagation,
     damping_grid,
@@ -119,6 +120,27 @@ def test_awkward_similarities_give_scikit_learns_labels(case):
             )
             wanted = of_scikit_learn(similarities, damping, preference, 200, 3)
             assert found == wanted
+
+
+@pytest.mark.parametrize("whole_rows_from", [0.0, 2.0], ids=["whole rows", "active pairs"])
+def test_both_ways_of_passing_messages_give_scikit_learns_labels(monkeypatch, whole_rows_from):
+    # Uncompiled, where the constant still counts; neither way leaves the other anything to do.
+    monkeypatch.setattr(propagation, "WHOLE_ROWS_FROM", whole_rows_from)
+    monkeypatch.setattr(propagation, "pass_messages", propagation.pass_messages.py_func)
+    called = []
+    for name in ("_pass_rows", "_pass_active"):
+        compiled = getattr(propagation, name)
+        monkeypatch.setattr(
+            propagation, name, lambda *given, n=name, f=compiled: (called.append(n), f(*given))[1]
+        )
+    similarities = -squared_distances(embeddings()[0])
+    for damping, percentile in ((0.5, 50), (0.9, 1)):
+        preference = float(np.percentile(similarities, percentile))
+        setting = Propagation(similarities, 200, 15, seed=3).run(damping, preference)
+        found = (list(setting.labels), list(setting.exemplars), setting.n_iter, setting.converged)
+        assert found == of_scikit_learn(similarities, damping, preference, 200, 3)
+    assert ("_pass_active" if whole_rows_from else "_pass_rows") in called
+    assert called.count("_pass_active" if not whole_rows_from else "_pass_rows") <= 2
 
 
 def test_a_sample_gives_everybody_a_cluster():

@@ -378,4 +378,13 @@ def deviations(config: Config) -> list[tuple[str, str, str]]:
     steps = get(config, "strata", "clustering", "preference", "steps")
     if steps not in (None, 1000):
         lines.append(("Preferences tried", "1000", str(steps)))
+    sample = get(config, "strata", "clustering", "sample")
+    if sample is not None:
+        lines.append(
+            (
+                "People clustered",
+                "all",
+                f"at most {sample}, drawn at random; the rest go to the nearest exemplar",
+            )
+        )
     return lines
