@@ -23,11 +23,17 @@ import numpy as np
 import pandas as pd
 from resumable import collect, interval, read
 
-#: Model -> options, epochs, batch size; 16 numbers per modality where a size can be chosen.
-MODELS: dict[str, tuple[dict[str, Any], int, int]] = {
-    "siamese_attention": ({"inner_folds": 3}, 60, 16),
-    "residual_autoencoder": ({"code_size": 32, "channels": [8, 16, 32]}, 60, 4),
-    "shared_vae": ({"latent_size": 16, "channels": [32, 64, 128, 256]}, 60, 4),
+#: Name -> model, options, epochs, batch size; 16 numbers per modality where a size can be chosen.
+MODELS: dict[str, tuple[str, dict[str, Any], int, int]] = {
+    "siamese_attention": ("siamese_attention", {"inner_folds": 3}, 60, 16),
+    "siamese_outputs": (
+        "siamese_attention",
+        {"inner_folds": 3, "score": "outputs", "region_means": True, "feature_scale": "branch"},
+        60,
+        16,
+    ),
+    "residual_autoencoder": ("residual_autoencoder", {"code_size": 32, "channels": [8, 16, 32]}, 60, 4),
+    "shared_vae": ("shared_vae", {"latent_size": 16, "channels": [32, 64, 128, 256]}, 60, 4),
 }
 PEOPLE = 120
 SIDE = 24
@@ -66,7 +72,7 @@ def one(task: tuple[int, bool, str, int, list[str]]) -> list[dict[str, Any]]:
     )[: 1 if permuted else FOLDS]
     areas: dict[str, list[float]] = {}
     seconds: dict[str, float] = {}
-    first: list[bool] = []  # whether the planted modality leads the siamese relevance
+    first: dict[str, list[bool]] = {}  # whether the planted modality leads the siamese relevance
     with tempfile.TemporaryDirectory() as folder:
         opened = open_volumes(simulated.write_volumes(Path(folder)), names)
         subjects = opened[0].info["subjects"]
@@ -88,12 +94,12 @@ def one(task: tuple[int, bool, str, int, list[str]]) -> list[dict[str, Any]]:
             for name, codes in found.items():
                 areas.setdefault(name, []).append(tell(codes))
             for name in models:
-                options, epochs, batch = MODELS[name]
-                if permuted and name != "siamese_attention":
+                kind_of, options, epochs, batch = MODELS[name]
+                if permuted and not name.startswith("siamese"):
                     continue  # its codes know no labels: the baselines stand for them
                 started = time.monotonic()
-                filled = fill_defaults(options, load_schema(f"models/{name}"))
-                model: Any = build_model(name, filled, names, everybody.shape, cohort)
+                filled = fill_defaults(options, load_schema(f"models/{kind_of}"))
+                model: Any = build_model(kind_of, filled, names, everybody.shape, cohort)
                 section = {**section_defaults("training"), "epochs": epochs, "batch_size": batch}
                 training = TrainingSettings.resolve(section, {}, seed=cohort)
                 model.fit(learning, simulated.mask, training, Machine(threads=1, gpus=0))
@@ -102,7 +108,9 @@ def one(task: tuple[int, bool, str, int, list[str]]) -> list[dict[str, Any]]:
                     areas.setdefault(name, []).append(float(area_under_curve(scores, patient[test])[0]))
                     relevance = model.relevance(volumes[test], [subjects[i] for i in test])
                     means = relevance.groupby("modality")["mean_mask"].mean()
-                    first.append(only is not None and means[list(names)].idxmax() == only)
+                    first.setdefault(name, []).append(
+                        only is not None and means[list(names)].idxmax() == only
+                    )
                 else:
                     codes = np.concatenate([model.encode(volumes[i : i + 4]) for i in range(0, PEOPLE, 4)])
                     areas.setdefault(name, []).append(tell(codes))
@@ -115,7 +123,7 @@ def one(task: tuple[int, bool, str, int, list[str]]) -> list[dict[str, Any]]:
             "affected": kind,
             "auc": float(np.mean(values)),
             "fold_sd": float(np.std(values, ddof=1)) if len(values) > 1 else np.nan,
-            "affected_first": np.mean(first) if only and name == "siamese_attention" else np.nan,
+            "affected_first": np.mean(first[name]) if only and name in first else np.nan,
             "seconds": seconds.get(name, np.nan),
         }
         for name, values in areas.items()

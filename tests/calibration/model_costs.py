@@ -85,7 +85,7 @@ def measure(label: str) -> dict[str, Any]:
         total: dict[str, float] = {}
         for region in find_regions(own_parcels(inside, REGIONS)):
             torch.manual_seed(1)
-            network = RegionNetwork(region.shape, options)
+            network = RegionNetwork(region.shape, options, 2)
             volumes = torch.randn(people, 2, *region.shape, generator=generator)
             targets = torch.tensor([-1.0, 1.0]).repeat(people // 2)
 

@@ -15,7 +15,7 @@ from neurostrata.fusion.data import ModalityVolumes, VolumeSet
 from neurostrata.fusion.interface import TrainingSettings
 from neurostrata.fusion.machine import Machine
 from neurostrata.fusion.registry import build_model
-from neurostrata.fusion.siamese_attention import AttentionNetwork, paint
+from neurostrata.fusion.siamese_attention import AttentionNetwork, feature_scales, paint
 from neurostrata.fusion.siamese_regions import (
     RegionNetwork,
     Stopping,
@@ -88,7 +88,7 @@ def fitted(volumes, labels, mask, subjects, given=None, settings=None, **more):
 
 def test_a_branch_has_the_papers_layers():
     """14x13x9 voxels: pooling to 7x7x5 and 4x4x3, then 1024 and 20 numbers."""
-    network = RegionNetwork((14, 13, 9), toy_settings("siamese_attention")["experiment"]["options"])
+    network = RegionNetwork((14, 13, 9), toy_settings("siamese_attention")["experiment"]["options"], 3)
     assert network.embed(torch.zeros(2, 3, 14, 13, 9)).shape == (2, 3, 20)
     convolutions = (27 + 1) * 8 + (8 * 27 + 1) * 16
     linear = (16 * 4 * 4 * 3 + 1) * 1024 + (1024 + 1) * 20
@@ -121,7 +121,7 @@ def test_the_loss_by_hand_and_the_stop_can_be_reached_by_the_first_class():
     scores, signs = torch.tensor([0.5, -2.0, 0.5, 3.0]), torch.tensor([-1.0, -1.0, 1.0, 1.0])
     assert float(hinge(scores, signs, torch.ones(4))) == pytest.approx((1.5 + 0 + 0.5 + 0) / 4)
     assert float(hinge(scores, signs, torch.tensor([3.0, 1, 1, 1]))) == pytest.approx((4.5 + 0.5) / 6)
-    network = RegionNetwork((4, 4, 4), options())
+    network = RegionNetwork((4, 4, 4), options(), 2)
     same = torch.ones(1, 2, 4, 4, 4)  # equal modalities: the distance is 0
     with torch.no_grad():
         network.border.fill_(2.0)
@@ -129,6 +129,28 @@ def test_the_loss_by_hand_and_the_stop_can_be_reached_by_the_first_class():
         assert float(hinge(network(same), first, torch.ones(1))) < 0.01
         distance = network.distance(network.embed(same))
         assert float(hinge(distance, first, torch.ones(1))) >= 1  # the text's y = d
+
+
+def test_a_score_of_the_outputs_starts_at_0_and_has_a_weight_for_each():
+    network = RegionNetwork((4, 4, 4), options(score="outputs"), 3)
+    volumes = torch.randn(5, 3, 4, 4, 4, generator=torch.Generator().manual_seed(1))
+    network.begin(volumes)
+    assert network.head.weight.shape == (1, 3 * 20)
+    with torch.no_grad():
+        assert (network(volumes) == 0).all()
+        network.head.weight[0, 25] = 2.0
+        network.head.bias.fill_(0.5)
+        torch.testing.assert_close(network(volumes), 2 * network.embed(volumes)[:, 1, 5] + 0.5)
+
+
+def test_scales_of_features_by_hand():
+    features = np.zeros((2, 1, 2, 3))  # people, regions, modalities, two outputs and a mean
+    features[0, 0] = [[6, 8, 3], [0, 0, 0]]
+    each = feature_scales(features, 2, whole=False)
+    np.testing.assert_allclose(each[0, 0], [3, 4, 1.5])
+    branch = feature_scales(features, 2, whole=True)
+    np.testing.assert_allclose(branch[0, 0], [5, 5, 1.5])
+    np.testing.assert_allclose(branch[0, 1], [0.25, 0.25, 0.075], rtol=1e-4)  # a tenth of the medians
 
 
 def test_classes_of_any_size_count_the_same():
@@ -208,6 +230,25 @@ def test_a_region_network_tells_like_from_unlike_modalities_and_stops():
         assert (np.sign(network(torch.from_numpy(volumes)).numpy()) == signs).all()
 
 
+def test_outputs_tell_what_a_distance_does_not():
+    """A fall of one modality's mean, both modalities with one spatial pattern: distances change in second order."""
+    random = np.random.default_rng(6)
+    volumes = random.normal(size=(120, 2, 1, 1, 1)) + 0.5 * random.normal(size=(120, 2, 4, 4, 4))
+    volumes[1::2, 0] -= 1.5
+    volumes = (volumes - volumes.mean(axis=(0, 2, 3, 4), keepdims=True)).astype(np.float32)
+    signs = np.where(np.arange(120) % 2, 1, -1)
+    areas = {}
+    for score in ("distance", "outputs"):
+        network, _ = train_region(
+            volumes[:60], signs[:60], np.arange(60) < 12, options(score=score), training(), "cpu", 1
+        )
+        with torch.no_grad():
+            scores = network(torch.from_numpy(volumes[60:])).numpy()
+        areas[score] = binary_measures(signs[60:] > 0, 1 / (1 + np.exp(-scores)))["auc"]
+    assert areas["outputs"] > 0.8
+    assert areas["outputs"] > areas["distance"] + 0.1
+
+
 # ------------------------------------------------------------------------------ what is learned
 
 
@@ -251,6 +292,45 @@ def test_the_planted_region_is_the_most_relevant(planted):
     assert weights["weight"][1] == pytest.approx(by_hand, rel=1e-5)
     brain = paint(dict(zip(weights["region"], weights["weight"])), model.regions_)
     assert np.isfinite(brain).sum() == (model.regions_ > 0).sum()
+
+
+def test_outputs_and_means_of_regions_find_the_planted_difference_too(planted, tmp_path):
+    volumes, labels, mask = cohort(80, effect=0.15)
+    subjects = list(labels)
+    given = options(score="outputs", region_means=True, feature_scale="branch")
+    model, _ = fitted(volumes, labels, mask, subjects[:40], given, training(20))
+    test = planted[2]
+    positive = np.array([labels[s] == "patient" for s in subjects[40:]])
+    assert binary_measures(positive, model.predict(test))["auc"] > 0.85
+    assert model.encode(test[:3]).shape == (3, model.code_size) == (3, 8 * 2 * 21)
+    mean = model.relevance(test, subjects[40:]).groupby(["modality", "region"])["mean_mask"].mean()
+    assert mean["pet"].idxmax() == PLANTED
+    inside = model.regions_ == 3
+    standard = (test[:, 1][:, inside] - model.centres_[2, 1]) / model.scales_[2, 1]
+    found = model._features(test).numpy().reshape(-1, 8, 2, 21)[:, 2, 1, 20]
+    scale = model.feature_scale_.reshape(8, 2, 21)[2, 1, 20]
+    centre = model.feature_mean_.reshape(8, 2, 21)[2, 1, 20]
+    np.testing.assert_allclose(found, (standard.mean(axis=1) - centre) / scale, atol=1e-4)
+    save_bundle(
+        tmp_path / "model", model, scaling=SCALING, affine=AFFINE, training_people=subjects, settings={}
+    )
+    np.testing.assert_array_equal(load_bundle(tmp_path / "model")[0].predict(test), model.predict(test))
+
+
+def test_the_attention_stops_where_people_held_out_say():
+    model = build_model("siamese_attention", options(linear_sizes=[8, 2]), NAMES, (8, 8, 8), 1)
+    random = np.random.default_rng(1)
+    targets = np.where(np.arange(60) % 2, 1, -1).astype(np.float32)
+    parts = np.arange(60) // 2 % 3
+    noise = random.normal(size=(60, 5, 2, 2)).astype(np.float32)
+    nothing = model._fit_attention(noise, targets, parts, training(60, learning_rate=3e-3))
+    assert nothing["epochs"] < 20
+    assert nothing["validation_loss"] > 0.65
+    planted = noise.copy()
+    planted[:, 2, 1] += 1.5 * targets[:, None]
+    something = model._fit_attention(planted, targets, parts, training(60, learning_rate=3e-3))
+    assert something["epochs"] > nothing["epochs"]
+    assert something["validation_loss"] < 0.4
 
 
 def test_a_bundle_gives_the_same_predictions(planted, tmp_path):

@@ -12,7 +12,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,6 @@ from neurostrata.fusion.machine import Machine
 from neurostrata.fusion.siamese_regions import (
     Region,
     RegionNetwork,
-    Stopping,
     align,
     class_weights,
     find_regions,
@@ -77,6 +76,35 @@ class AttentionNetwork(nn.Module):
         return self.classifier(self(features)[1]).squeeze(1)
 
 
+def feature_scales(features: np.ndarray, outputs: int, whole: bool) -> np.ndarray:
+    """Return what features are divided by before the attention module sees them.
+
+    Parameters
+    ----------
+    features
+        Shape (people, regions, modalities, features).
+    outputs
+        How many of the features are a branch's outputs; the others have scales of their own.
+    whole
+        A branch's outputs have one scale, the root of the sum of their variances over people: the direction in which
+        a network has learned to spread people then stays its largest, however the outputs are rotated
+        (:func:`align`). Otherwise each feature has its own standard deviation.
+
+    Returns
+    -------
+    ndarray, shape (regions, modalities, features), float32
+        What hardly varies is not blown up to the size of the others: no scale is below a tenth of the median.
+    """
+    variances = features.var(axis=0)
+    if whole:
+        variances[..., :outputs] = variances[..., :outputs].sum(axis=-1, keepdims=True)
+    scales = np.sqrt(variances)
+    for kind in (scales[..., :outputs], scales[..., outputs:]):
+        if kind.size:
+            np.maximum(kind, 0.1 * np.median(kind) + 1e-6, out=kind)
+    return np.asarray(scales, np.float32)
+
+
 def paint(values: Mapping[int, float], regions: np.ndarray) -> np.ndarray:
     """Paint a number per region onto the grid, for maps of the brain.
 
@@ -115,7 +143,7 @@ class SiameseAttention(FusionModel):
     centres_: np.ndarray  #: mean of each region and modality (Eq. 1), (regions, modalities)
     scales_: np.ndarray  #: their standard deviations
     feature_mean_: np.ndarray  #: of each feature over the training people, out of fold
-    feature_scale_: np.ndarray  #: their standard deviations
+    feature_scale_: np.ndarray  #: what each is divided by (:func:`feature_scales`)
     networks_: list[RegionNetwork]
     attention_: AttentionNetwork
 
@@ -132,8 +160,8 @@ class SiameseAttention(FusionModel):
 
     @property
     def features(self) -> int:
-        """Features of one region and modality."""
-        return int(self.options["linear_sizes"][-1])
+        """Features of one region and modality: a branch's outputs and, if asked for, the region's mean."""
+        return int(self.options["linear_sizes"][-1]) + bool(self.options["region_means"])
 
     @property
     def code_size(self) -> int:
@@ -207,11 +235,11 @@ class SiameseAttention(FusionModel):
         self.scales_ = np.stack([np.asarray(result["scale"]) for result in found])
         self.networks_ = []
         for region, result in zip(self.region_list_, found, strict=True):
-            network = RegionNetwork(region.shape, self.options)
+            network = RegionNetwork(region.shape, self.options, len(self.modalities))
             network.load_state_dict(result["network"])
             self.networks_.append(network.to(self.device).eval())
         features = np.stack([np.asarray(result["features"]) for result in found], axis=1)
-        rows.append(self._fit_attention(features, targets, people, training))
+        rows.append(self._fit_attention(features, targets, parts, training))
         if checkpoints is not None:
             shutil.rmtree(checkpoints, ignore_errors=True)
         return pd.DataFrame(rows)
@@ -324,14 +352,14 @@ class SiameseAttention(FusionModel):
         network, centre, scale = train(everybody, "all")
         final = self._embed(network, standardise(crops, region.inside, centre, scale))
         features = np.empty_like(final)
+        outputs = final.shape[-1]
         for part in range(self.options["inner_folds"]):
             chosen, others = np.flatnonzero(parts != part), np.flatnonzero(parts == part)
             inner, inner_centre, inner_scale = train(chosen, f"fold {part}")
             embedded = self._embed(inner, standardise(crops, region.inside, inner_centre, inner_scale))
-            matrix, shift = align(
-                embedded[chosen].reshape(-1, self.features), final[chosen].reshape(-1, self.features)
-            )
+            matrix, shift = align(embedded[chosen].reshape(-1, outputs), final[chosen].reshape(-1, outputs))
             features[others] = embedded[others] @ matrix + shift
+        features = self._with_means(features, standardise(crops, region.inside, centre, scale), region)
         return {
             "network": {name: value.cpu() for name, value in network.state_dict().items()},
             "centre": torch.from_numpy(centre),
@@ -349,21 +377,25 @@ class SiameseAttention(FusionModel):
             ]
         return torch.cat(pieces).numpy()
 
+    def _with_means(self, outputs: np.ndarray, volumes: np.ndarray, region: Region) -> np.ndarray:
+        """Append the mean over the region to each modality's outputs (people, modalities, features), if asked for."""
+        if not self.options["region_means"]:
+            return outputs
+        return np.concatenate([outputs, volumes[:, :, region.inside].mean(axis=2)[..., None]], axis=2)
+
     def _fit_attention(
-        self, features: np.ndarray, targets: np.ndarray, people: VolumeSet, training: TrainingSettings
+        self, features: np.ndarray, targets: np.ndarray, parts: np.ndarray, training: TrainingSettings
     ) -> dict[str, Any]:
-        """Train attention and classifier on features (people, regions, modalities, features); return the record."""
+        """Train attention and classifier on features (people, regions, modalities, features); return the record.
+
+        For how many epochs is told by people held out, one inner fold after the other, of whom each network
+        has seen nobody; the last network then learns from everybody.
+        """
         started = time.monotonic()
         flat = features.reshape(len(features), -1)
         self.feature_mean_ = flat.mean(axis=0)
-        deviation = flat.std(axis=0)
-        # A feature that hardly varies must not be blown up to the size of the others.
-        self.feature_scale_ = np.maximum(deviation, 0.1 * np.median(deviation) + 1e-6).astype(np.float32)
-        held_out = self._held_out(people, np.arange(len(people)), targets)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(training.seed)
-            network = AttentionNetwork(flat.shape[1], self.options["attention_sizes"])
-        network.to(self.device)
+        outputs, whole = int(self.options["linear_sizes"][-1]), self.options["feature_scale"] == "branch"
+        self.feature_scale_ = feature_scales(features, outputs, whole).ravel()
         data, second, share = (
             torch.from_numpy(array).to(self.device)
             for array in (
@@ -373,42 +405,65 @@ class SiameseAttention(FusionModel):
             )
         )
 
-        def loss_of(who: np.ndarray) -> torch.Tensor:
+        def loss_of(network: AttentionNetwork, who: np.ndarray) -> torch.Tensor:
             return functional.binary_cross_entropy_with_logits(
                 network.logits(data[who]), second[who], share[who]
             )
 
-        optimiser = torch.optim.Adam(
-            network.parameters(),
-            lr=training.learning_rate,
-            weight_decay=self.options["attention_weight_decay"],
-        )
-        learning, watched = np.flatnonzero(~held_out), np.flatnonzero(held_out)
-        stopping = Stopping(network, self.options["patience"])
-        epoch, loss = 0, float("nan")
+        def epochs_of(learning: np.ndarray) -> tuple[AttentionNetwork, Iterator[float]]:
+            """Return a network, and its mean loss after every further epoch."""
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(training.seed)
+                network = AttentionNetwork(flat.shape[1], self.options["attention_sizes"])
+            network.to(self.device)
+            optimiser = torch.optim.Adam(
+                network.parameters(),
+                lr=training.learning_rate,
+                weight_decay=self.options["attention_weight_decay"],
+            )
+
+            def run() -> Iterator[float]:
+                for epoch in range(1, training.epochs + 1):
+                    order = np.random.default_rng([training.seed, epoch]).permutation(learning)
+                    losses = []
+                    for start in range(0, len(order), training.batch_size):
+                        batch = order[start : start + training.batch_size]
+                        optimiser.zero_grad(set_to_none=True)
+                        value = loss_of(network, batch)
+                        value.backward()
+                        optimiser.step()
+                        losses.append(float(value.detach()) * len(batch))
+                    yield sum(losses) / len(order)
+
+            return network, run()
+
+        trials = [
+            (np.flatnonzero(parts == part), *epochs_of(np.flatnonzero(parts != part))) for part in set(parts)
+        ]
+        best, best_epoch = float("inf"), 0
         for epoch in range(1, training.epochs + 1):
-            order = np.random.default_rng([training.seed, epoch]).permutation(learning)
-            losses = []
-            for start in range(0, len(order), training.batch_size):
-                batch = order[start : start + training.batch_size]
-                optimiser.zero_grad(set_to_none=True)
-                value = loss_of(batch)
-                value.backward()
-                optimiser.step()
-                losses.append(float(value.detach()) * len(batch))
-            loss = sum(losses) / len(order)
-            with torch.no_grad():
-                seen = float(loss_of(watched)) if len(watched) else loss
-            if stopping.after(epoch, seen):
+            seen = 0.0
+            for watched, network, run in trials:
+                next(run)
+                with torch.no_grad():
+                    seen += float(loss_of(network, watched)) * len(watched) / len(flat)
+            if not np.isfinite(seen):
+                raise UserError(
+                    f"siamese_attention: the attention's loss is not finite after epoch {epoch}; lower training.learning_rate"
+                )
+            if seen < best:
+                best, best_epoch = seen, epoch
+            elif epoch - best_epoch >= self.options["patience"]:
                 break
-        stopping.restore()
+        network, run = epochs_of(np.arange(len(flat)))
+        loss = list(itertools.islice(run, best_epoch))[-1]
         self.attention_ = network.eval()
         return {
             "region": "",
             "part": "attention",
-            "epochs": epoch,
+            "epochs": best_epoch,
             "loss": loss,
-            "validation_loss": stopping.best if len(watched) else float("nan"),
+            "validation_loss": best,
             "seconds": time.monotonic() - started,
         }
 
@@ -462,12 +517,12 @@ class SiameseAttention(FusionModel):
         """Return the standardised features (people, regions x modalities x features), in this order."""
         if not np.isfinite(volumes).all():
             raise UserError("siamese_attention: somebody lacks a modality; it needs all of them")
-        pieces = [
-            self._embed(network, standardise(volumes[(..., *region.box)], region.inside, centre, scale))
-            for region, network, centre, scale in zip(
-                self.region_list_, self.networks_, self.centres_, self.scales_, strict=True
-            )
-        ]
+        pieces = []
+        for region, network, centre, scale in zip(
+            self.region_list_, self.networks_, self.centres_, self.scales_, strict=True
+        ):
+            boxes = standardise(volumes[(..., *region.box)], region.inside, centre, scale)
+            pieces.append(self._with_means(self._embed(network, boxes), boxes, region))
         flat = np.stack(pieces, axis=1).reshape(len(volumes), -1)
         return torch.from_numpy(((flat - self.feature_mean_) / self.feature_scale_).astype(np.float32)).to(
             self.device
@@ -577,7 +632,9 @@ class SiameseAttention(FusionModel):
         self.centres_, self.scales_ = np.array(weights["centres"]), np.array(weights["scales"])
         self.feature_mean_ = np.array(weights["feature_mean"])
         self.feature_scale_ = np.array(weights["feature_scale"])
-        self.networks_ = [RegionNetwork(region.shape, self.options) for region in self.region_list_]
+        self.networks_ = [
+            RegionNetwork(region.shape, self.options, len(self.modalities)) for region in self.region_list_
+        ]
         for region, network in zip(self.region_list_, self.networks_, strict=True):
             fill(network, f"region-{region.number}")
         self.attention_ = AttentionNetwork(self.code_size, self.options["attention_sizes"])

@@ -125,21 +125,28 @@ def standardise(crops: np.ndarray, inside: np.ndarray, mean: np.ndarray, deviati
 
 
 class RegionNetwork(nn.Module):
-    """One branch, used for every modality, and the rule that turns distances into the class (Fig. 2).
+    """One branch, used for every modality, and the rule that turns its outputs into the class (Fig. 2).
 
     Convolutions with ReLU, each followed by average pooling, then linear layers with ReLU between them (two linear layers without anything
-    between are one). The distance d between the branches' outputs gives y = a (d - b) with learned a > 0 and
-    b: of a distance alone, y = d >= 0, the hinge loss of the class t = -1 cannot fall below 1.
+    between are one). The paper lets y be "the outputs of the linear layers of the two branches" (Eq. 2) and speaks
+    of their distance; ``score`` says which.
+
+    - ``distance``: y = a (d - b) with the distance d between the branches' outputs, learned a > 0 and b. Of a
+      distance alone, y = d >= 0, the hinge loss of the class t = -1 cannot fall below 1.
+    - ``outputs``: y = w e + b with all branches' outputs e side by side. A distance changes in second order
+      only when one modality falls a little below its mean, and this one in first order.
 
     Parameters
     ----------
     shape
         Voxels of the region's box along x, y, z.
     options
-        ``channels``, ``kernel_size``, ``pooling``, ``linear_sizes``.
+        ``channels``, ``kernel_size``, ``pooling``, ``linear_sizes``, ``score``.
+    modalities
+        How many.
     """
 
-    def __init__(self, shape: tuple[int, int, int], options: Mapping[str, Any]) -> None:
+    def __init__(self, shape: tuple[int, int, int], options: Mapping[str, Any], modalities: int) -> None:
         super().__init__()
         kernel, pooling = int(options["kernel_size"]), int(options["pooling"])
         layers: list[nn.Module] = []
@@ -153,8 +160,14 @@ class RegionNetwork(nn.Module):
         for a, b in itertools.pairwise(widths):
             layers += [nn.Linear(a, b), nn.ReLU()]
         self.branch = nn.Sequential(*layers[:-1])
-        self.log_slope = nn.Parameter(torch.zeros(()))
-        self.border = nn.Parameter(torch.zeros(()))
+        self.head: nn.Linear | None = None
+        if options["score"] == "outputs":
+            self.head = nn.Linear(modalities * widths[-1], 1)
+            nn.init.zeros_(self.head.weight)
+            nn.init.zeros_(self.head.bias)
+        else:
+            self.log_slope = nn.Parameter(torch.zeros(()))
+            self.border = nn.Parameter(torch.zeros(()))
 
     def embed(self, volumes: torch.Tensor) -> torch.Tensor:
         """Return the branch outputs (people, modalities, features) of volumes (people, modalities, x, y, z)."""
@@ -170,10 +183,15 @@ class RegionNetwork(nn.Module):
 
     def forward(self, volumes: torch.Tensor) -> torch.Tensor:
         """Return y, shape (people,): below 0 for the first class, above for the second."""
-        return self.log_slope.exp() * (self.distance(self.embed(volumes)) - self.border)
+        embeddings = self.embed(volumes)
+        if self.head is not None:
+            return self.head(embeddings.flatten(1)).squeeze(1)
+        return self.log_slope.exp() * (self.distance(embeddings) - self.border)
 
     def begin(self, volumes: torch.Tensor) -> None:
-        """Set a and b so that y has mean 0 and variance 1 over these people before the first step."""
+        """Set a and b so that y has mean 0 and variance 1 over these people before the first step; w starts at 0."""
+        if self.head is not None:
+            return
         with torch.no_grad():
             distances = self.distance(self.embed(volumes))
             self.border.copy_(distances.mean())
@@ -284,7 +302,7 @@ def train_region(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         x, y, z = volumes.shape[2:]
-        network = RegionNetwork((x, y, z), options)
+        network = RegionNetwork((x, y, z), options, volumes.shape[1])
     network.to(device)
     weights = class_weights(targets, options["balanced"])
     data, signs, share = (
