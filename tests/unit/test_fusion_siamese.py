@@ -15,7 +15,8 @@ from neurostrata.fusion.data import ModalityVolumes, VolumeSet
 from neurostrata.fusion.interface import TrainingSettings
 from neurostrata.fusion.machine import Machine
 from neurostrata.fusion.registry import build_model
-from neurostrata.fusion.siamese_attention import AttentionNetwork, feature_scales, paint
+from neurostrata.fusion.siamese_attention import paint
+from neurostrata.fusion.siamese_classifier import AttentionNetwork, feature_scales, train_attention
 from neurostrata.fusion.siamese_regions import (
     RegionNetwork,
     Stopping,
@@ -318,17 +319,17 @@ def test_outputs_and_means_of_regions_find_the_planted_difference_too(planted, t
 
 
 def test_the_attention_stops_where_people_held_out_say():
-    model = build_model("siamese_attention", options(linear_sizes=[8, 2]), NAMES, (8, 8, 8), 1)
+    given, rate = options(linear_sizes=[8, 2]), training(60, learning_rate=3e-3)
     random = np.random.default_rng(1)
     targets = np.where(np.arange(60) % 2, 1, -1).astype(np.float32)
     parts = np.arange(60) // 2 % 3
     noise = random.normal(size=(60, 5, 2, 2)).astype(np.float32)
-    nothing = model._fit_attention(noise, targets, parts, training(60, learning_rate=3e-3))
+    nothing = train_attention(noise, targets, parts, given, rate, "cpu")[-1]
     assert nothing["epochs"] < 20
     assert nothing["validation_loss"] > 0.65
     planted = noise.copy()
     planted[:, 2, 1] += 1.5 * targets[:, None]
-    something = model._fit_attention(planted, targets, parts, training(60, learning_rate=3e-3))
+    something = train_attention(planted, targets, parts, given, rate, "cpu")[-1]
     assert something["epochs"] > nothing["epochs"]
     assert something["validation_loss"] < 0.4
 
@@ -396,15 +397,15 @@ def test_features_for_the_attention_are_out_of_fold(monkeypatch):
     volumes, labels, mask = cohort(16, effect=0.1, side=8)
     seen = {}
 
-    def spy(self, features, targets, people, settings):
+    def spy(features, *_):
         seen["features"] = features
-        return {}
+        return None, None, None, {}
 
     def no_alignment(source, target):  # the final network, which all people shape, comes in here
         return np.eye(source.shape[1]), np.zeros(source.shape[1])
 
     parts = np.arange(16) // 8
-    monkeypatch.setattr(module.SiameseAttention, "_fit_attention", spy)
+    monkeypatch.setattr(module, "train_attention", spy)
     monkeypatch.setattr(module.SiameseAttention, "_inner_parts", lambda self, people, targets: parts)
     monkeypatch.setattr(module, "align", no_alignment)
     small_fit(volumes, labels, mask)

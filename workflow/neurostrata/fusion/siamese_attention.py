@@ -1,18 +1,16 @@
 """Siamese networks on regions, and attention over their features (Arco et al. 2023).
 
-The networks of the regions are in ``siamese_regions``; here are the attention module, the order in which things
-are learned, and what the maps of Figs. 6 and 7 are made from.
+The networks of the regions are in ``siamese_regions``, the attention module in ``siamese_classifier``; here are the
+order in which things are learned, and what the maps of Figs. 6 and 7 are made from.
 """
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import shutil
 import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +18,17 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import nn
-from torch.nn import functional
 
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import atomic_path, write_json
 from neurostrata.fusion.data import VolumeSet
 from neurostrata.fusion.interface import FusionModel, TrainingSettings
 from neurostrata.fusion.machine import Machine
+from neurostrata.fusion.siamese_classifier import AttentionNetwork, train_attention
 from neurostrata.fusion.siamese_regions import (
     Region,
     RegionNetwork,
     align,
-    class_weights,
     find_regions,
     own_parcels,
     region_scale,
@@ -45,64 +42,6 @@ from neurostrata.fusion.training import run_digest
 RELEVANT = 0.9
 #: People embedded at once.
 CHUNK = 16
-
-
-class AttentionNetwork(nn.Module):
-    """A mask over the features, made from the features, and a linear classifier of what it lets through (3.3).
-
-    Parameters
-    ----------
-    features
-        How many numbers come in: regions x modalities x features of a branch.
-    hidden
-        Widths of the MLP's hidden layers.
-    """
-
-    def __init__(self, features: int, hidden: Sequence[int]) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        for a, b in itertools.pairwise([features, *hidden]):
-            layers += [nn.Linear(a, b), nn.ReLU()]
-        self.mlp = nn.Sequential(*layers, nn.Linear(hidden[-1], features), nn.Sigmoid())
-        self.classifier = nn.Linear(features, 1)
-
-    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the mask (people, features), in [0, 1], and the masked features."""
-        mask = self.mlp(features)
-        return mask, mask * features
-
-    def logits(self, features: torch.Tensor) -> torch.Tensor:
-        """Return the log odds of the second class, shape (people,)."""
-        return self.classifier(self(features)[1]).squeeze(1)
-
-
-def feature_scales(features: np.ndarray, outputs: int, whole: bool) -> np.ndarray:
-    """Return what features are divided by before the attention module sees them.
-
-    Parameters
-    ----------
-    features
-        Shape (people, regions, modalities, features).
-    outputs
-        How many of the features are a branch's outputs; the others have scales of their own.
-    whole
-        A branch's outputs have one scale, the root of the sum of their variances over people: the direction in which
-        a network has learned to spread people then stays its largest, however the outputs are rotated
-        (:func:`align`). Otherwise each feature has its own standard deviation.
-
-    Returns
-    -------
-    ndarray, shape (regions, modalities, features), float32
-        What hardly varies is not blown up to the size of the others: no scale is below a tenth of the median.
-    """
-    variances = features.var(axis=0)
-    if whole:
-        variances[..., :outputs] = variances[..., :outputs].sum(axis=-1, keepdims=True)
-    scales = np.sqrt(variances)
-    for kind in (scales[..., :outputs], scales[..., outputs:]):
-        if kind.size:
-            np.maximum(kind, 0.1 * np.median(kind) + 1e-6, out=kind)
-    return np.asarray(scales, np.float32)
 
 
 def paint(values: Mapping[int, float], regions: np.ndarray) -> np.ndarray:
@@ -239,7 +178,10 @@ class SiameseAttention(FusionModel):
             network.load_state_dict(result["network"])
             self.networks_.append(network.to(self.device).eval())
         features = np.stack([np.asarray(result["features"]) for result in found], axis=1)
-        rows.append(self._fit_attention(features, targets, parts, training))
+        self.attention_, self.feature_mean_, self.feature_scale_, record = train_attention(
+            features, targets, parts, self.options, training, self.device
+        )
+        rows.append({"region": "", "part": "attention", **record})
         if checkpoints is not None:
             shutil.rmtree(checkpoints, ignore_errors=True)
         return pd.DataFrame(rows)
@@ -382,90 +324,6 @@ class SiameseAttention(FusionModel):
         if not self.options["region_means"]:
             return outputs
         return np.concatenate([outputs, volumes[:, :, region.inside].mean(axis=2)[..., None]], axis=2)
-
-    def _fit_attention(
-        self, features: np.ndarray, targets: np.ndarray, parts: np.ndarray, training: TrainingSettings
-    ) -> dict[str, Any]:
-        """Train attention and classifier on features (people, regions, modalities, features); return the record.
-
-        For how many epochs is told by people held out, one inner fold after the other, of whom each network
-        has seen nobody; the last network then learns from everybody.
-        """
-        started = time.monotonic()
-        flat = features.reshape(len(features), -1)
-        self.feature_mean_ = flat.mean(axis=0)
-        outputs, whole = int(self.options["linear_sizes"][-1]), self.options["feature_scale"] == "branch"
-        self.feature_scale_ = feature_scales(features, outputs, whole).ravel()
-        data, second, share = (
-            torch.from_numpy(array).to(self.device)
-            for array in (
-                ((flat - self.feature_mean_) / self.feature_scale_).astype(np.float32),
-                (targets > 0).astype(np.float32),
-                class_weights(targets, self.options["balanced"]),
-            )
-        )
-
-        def loss_of(network: AttentionNetwork, who: np.ndarray) -> torch.Tensor:
-            return functional.binary_cross_entropy_with_logits(
-                network.logits(data[who]), second[who], share[who]
-            )
-
-        def epochs_of(learning: np.ndarray) -> tuple[AttentionNetwork, Iterator[float]]:
-            """Return a network, and its mean loss after every further epoch."""
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(training.seed)
-                network = AttentionNetwork(flat.shape[1], self.options["attention_sizes"])
-            network.to(self.device)
-            optimiser = torch.optim.Adam(
-                network.parameters(),
-                lr=training.learning_rate,
-                weight_decay=self.options["attention_weight_decay"],
-            )
-
-            def run() -> Iterator[float]:
-                for epoch in range(1, training.epochs + 1):
-                    order = np.random.default_rng([training.seed, epoch]).permutation(learning)
-                    losses = []
-                    for start in range(0, len(order), training.batch_size):
-                        batch = order[start : start + training.batch_size]
-                        optimiser.zero_grad(set_to_none=True)
-                        value = loss_of(network, batch)
-                        value.backward()
-                        optimiser.step()
-                        losses.append(float(value.detach()) * len(batch))
-                    yield sum(losses) / len(order)
-
-            return network, run()
-
-        trials = [
-            (np.flatnonzero(parts == part), *epochs_of(np.flatnonzero(parts != part))) for part in set(parts)
-        ]
-        best, best_epoch = float("inf"), 0
-        for epoch in range(1, training.epochs + 1):
-            seen = 0.0
-            for watched, network, run in trials:
-                next(run)
-                with torch.no_grad():
-                    seen += float(loss_of(network, watched)) * len(watched) / len(flat)
-            if not np.isfinite(seen):
-                raise UserError(
-                    f"siamese_attention: the attention's loss is not finite after epoch {epoch}; lower training.learning_rate"
-                )
-            if seen < best:
-                best, best_epoch = seen, epoch
-            elif epoch - best_epoch >= self.options["patience"]:
-                break
-        network, run = epochs_of(np.arange(len(flat)))
-        loss = list(itertools.islice(run, best_epoch))[-1]
-        self.attention_ = network.eval()
-        return {
-            "region": "",
-            "part": "attention",
-            "epochs": best_epoch,
-            "loss": loss,
-            "validation_loss": best,
-            "seconds": time.monotonic() - started,
-        }
 
     def _checkpoint_folder(self, folder: Path, people: VolumeSet, training: TrainingSettings) -> Path:
         """Return the folder of finished regions; one that belongs to another run is emptied."""
