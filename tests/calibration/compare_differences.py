@@ -1,0 +1,152 @@
+"""What codes say about a planted diagnosis: decoded difference maps and importance of modalities; by hand.
+
+    python tests/calibration/compare_differences.py OUTPUT.tsv --cohorts 5
+    python tests/calibration/compare_differences.py OUTPUT.tsv --cohorts 5 --only ndi
+
+Simulated fusion volumes of 120 people (JAC + NDI, 24 voxels a side), 90 learned from, 30 tested. The difference of
+the two classes' mean codes of the people learned from is decoded and correlated with the planted map inside the mask, per modality;
+beside it the voxelwise difference of the same people. With --only the diagnosis shows in one modality, which must come
+out as the more important one. Rows are added to OUTPUT.tsv; what is there already is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from resumable import collect, interval, read
+
+#: Model -> options, epochs, batch size.
+MODELS: dict[str, tuple[dict[str, Any], int, int]] = {
+    "pca": ({"max_components": 32}, 1, 4),
+    "residual_autoencoder": ({"code_size": 32, "channels": [8, 16, 32]}, 60, 4),
+    "shared_vae": ({"latent_size": 16, "channels": [32, 64, 128, 256]}, 60, 4),
+}
+NAMES = ("jac", "ndi")
+PEOPLE = 120
+TESTED = 30
+SIDE = 24
+KEYS = ["cohort", "affected", "model"]
+
+
+def one(task: tuple[int, str, str]) -> list[dict[str, Any]]:
+    """Measure one model on one cohort: its number, the modalities affected, the model."""
+    cohort, kind, name = task
+    import torch
+
+    from neurostrata.core.config import fill_defaults, load_schema, section_defaults
+    from neurostrata.fusion.data import VolumeSet, fold_limits, open_volumes
+    from neurostrata.fusion.interface import TrainingSettings
+    from neurostrata.fusion.machine import Machine
+    from neurostrata.fusion.registry import build_model
+    from neurostrata.prediction.explanation import (
+        class_means,
+        codes_without,
+        decoded_difference,
+        map_correlation,
+        modality_importance,
+    )
+    from neurostrata.simulation.volume_cohorts import AFFECTED, simulate_volumes
+
+    torch.set_num_threads(1)
+    affected = None if kind == "both" else {kind: AFFECTED[NAMES.index(kind)]}
+    simulated = simulate_volumes(
+        people=PEOPLE, seed=200 + cohort, shape=(SIDE, SIDE, SIDE), affected=affected
+    )
+    labels = np.where(simulated.diagnosis, "patient", "control")
+    order = np.random.default_rng(cohort).permutation(PEOPLE)
+    test, train = np.sort(order[:TESTED]), np.sort(order[TESTED:])
+    with tempfile.TemporaryDirectory() as folder:
+        opened = open_volumes(simulated.write_volumes(Path(folder)), NAMES)
+        subjects = opened[0].info["subjects"]
+        scaling = fold_limits(opened, simulated.mask, [subjects[i] for i in train], "train")
+        everybody = VolumeSet(opened, subjects, scaling)
+        learning, tested = everybody.subset(train.tolist()), everybody.subset(test.tolist())
+        options, epochs, batch = MODELS[name]
+        model = build_model(
+            name, fill_defaults(options, load_schema(f"models/{name}")), NAMES, everybody.shape, cohort
+        )
+        section = {**section_defaults("training"), "epochs": epochs, "batch_size": batch}
+        started = time.monotonic()
+        model.fit(
+            learning,
+            simulated.mask,
+            TrainingSettings.resolve(section, {}, seed=cohort),
+            Machine(threads=1, gpus=0),
+        )
+        seconds = time.monotonic() - started
+        volumes = np.stack([everybody[i] for i in range(PEOPLE)])
+        codes = np.concatenate([model.encode(volumes[i : i + 4]) for i in range(0, PEOPLE, 4)])
+        second = simulated.diagnosis[train]
+        means, scale = class_means(
+            learning, {("diagnosis", "control"): ~second, ("diagnosis", "patient"): second}, model
+        )
+        decoded = decoded_difference(model, codes[train], np.ones((len(train), 2), bool), second, scale)
+        voxelwise = means["diagnosis", "patient"] - means["diagnosis", "control"]
+        importance = modality_importance(
+            codes[train],
+            labels[train],
+            np.arange(len(train)),
+            codes[test],
+            labels[test],
+            codes_without(model, tested, codes[test], codes[train].mean(axis=0), volumes[train].mean(axis=0)),
+            model.code_modalities,
+            cohort,
+        ).set_index("modality")
+    of_codes, of_voxels = (
+        map_correlation(found, simulated.diagnosis_maps, simulated.mask) for found in (decoded, voxelwise)
+    )
+    by = "weight_share" if importance["weight_share"].notna().all() else "separation_drop"
+    return [
+        {
+            "cohort": cohort,
+            "affected": kind,
+            "model": name,
+            **{f"decoded_{m}": float(r) for m, r in zip(NAMES, of_codes, strict=True)},
+            **{f"voxelwise_{m}": float(r) for m, r in zip(NAMES, of_voxels, strict=True)},
+            "importance": by,
+            **{f"importance_{m}": float(importance.loc[m, by]) for m in NAMES},
+            "affected_first": float("nan") if kind == "both" else float(importance[by].idxmax() == kind),
+            "seconds": seconds,
+        }
+    ]
+
+
+def summary(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return means over cohorts with 95% t intervals; how far decoded maps are ahead of voxelwise ones."""
+    rows = []
+    for (affected, model), part in frame.groupby(["affected", "model"]):
+        row: dict[str, Any] = {"affected": affected, "model": model, "cohorts": len(part)}
+        for name in NAMES:
+            if part[f"voxelwise_{name}"].notna().any():  # no planted map, no correlation with it
+                row[f"decoded_{name}"] = interval(part[f"decoded_{name}"])
+                row[f"ahead_{name}"] = interval(part[f"decoded_{name}"] - part[f"voxelwise_{name}"])
+        row["affected first"] = part["affected_first"].mean()
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def main() -> None:
+    """Do what is not done yet, write it down, print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--cohorts", type=int, default=5)
+    parser.add_argument("--only", choices=NAMES, help="the diagnosis shows in this modality alone")
+    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
+    parser.add_argument("--summary", action="store_true")
+    chosen = parser.parse_args()
+    tasks = [(c, chosen.only or "both", name) for c in range(chosen.cohorts) for name in chosen.models]
+    done = read(chosen.output, KEYS) if chosen.summary else collect(chosen.output, KEYS, tasks, one)
+    with pd.option_context("display.max_columns", None, "display.width", 200):
+        print(summary(done).to_string())
+
+
+if __name__ == "__main__":
+    main()
