@@ -216,7 +216,11 @@ def test_a_broken_bundle_says_so(pca, tmp_path):
     weights.write_bytes(weights.read_bytes()[:100])
     with pytest.raises(UserError, match=r"weights\.safetensors: cannot be read"):
         load_bundle(tmp_path / "model")
-    (tmp_path / "model" / "model.json").write_text('{"format": 99}')
+    described = tmp_path / "model" / "model.json"
+    described.write_text(described.read_text().replace('"model": "pca"', '"model": "of_tomorrow"'))
+    with pytest.raises(UserError, match="this release has no model 'of_tomorrow'"):
+        load_bundle(tmp_path / "model")
+    described.write_text('{"format": 99}')
     with pytest.raises(UserError, match="not a model of this release"):
         load_bundle(tmp_path / "model")
 

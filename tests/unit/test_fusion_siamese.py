@@ -1,5 +1,7 @@
 """Siamese networks with attention: shapes and losses by hand, what is learned from whom, planted differences."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -344,6 +346,12 @@ def test_a_bundle_gives_the_same_predictions(planted, tmp_path):
     np.testing.assert_array_equal(loaded.encode(volumes[:2]), model.encode(volumes[:2]))
     assert loaded.classes_ == ["control", "patient"] == description["facts"]["classes"]
     assert loaded.relevance(volumes[:2], subjects[:2]).equals(model.relevance(volumes[:2], subjects[:2]))
+    path = tmp_path / "model" / "model.json"  # of a release that did not have these options yet
+    older = json.loads(path.read_text())
+    for option in ("score", "region_means", "feature_scale"):
+        del older["options"][option]
+    path.write_text(json.dumps(older))
+    np.testing.assert_array_equal(load_bundle(tmp_path / "model")[0].predict(volumes), model.predict(volumes))
 
 
 def test_it_does_not_decode(planted):

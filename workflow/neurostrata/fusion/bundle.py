@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from neurostrata import __version__
+from neurostrata.core.config import fill_defaults, load_schema
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import atomic_directory, read_json, write_json
 from neurostrata.fusion.interface import FusionModel
-from neurostrata.fusion.registry import build_model
+from neurostrata.fusion.registry import MODELS, build_model
 
 FORMAT = 1
 
@@ -101,9 +102,15 @@ def load_bundle(folder: str | Path) -> tuple[FusionModel, dict[str, Any]]:
     description = read_json(folder / "model.json")
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise UserError(f"{folder}/model.json: not a model of this release (format {FORMAT})")
+    name = description["model"]
+    if name not in MODELS:
+        raise UserError(
+            f"{folder}/model.json: this release has no model '{name}', only {', '.join(sorted(MODELS))}"
+        )
     model = build_model(
-        description["model"],
-        description["options"],
+        name,
+        # An option that came later has the default that leaves older models as they were.
+        fill_defaults(description["options"], load_schema(f"models/{name}")),
         description["modalities"],
         description["grid"]["shape"],
         description["seed"],
