@@ -266,6 +266,9 @@ def test_deviations_are_those_of_this_run() -> None:
     assert "jac-ndi" in topics["Skip connections"]
     assert topics["Training: epochs"] == "3 in jac-ndi"
     assert "Intensity limits" in topics
+    assert "People clustered" not in topics
+    sampled = {topic: run for topic, _, run in deviations({"strata": {"clustering": {"sample": 500}}})}
+    assert sampled["People clustered"].startswith("at most 500, drawn at random")
     paper = {
         "registration": {"engine": "ants"},
         "template": {"iterations": 5},

@@ -12,9 +12,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from neurostrata.core.errors import UserError
 from neurostrata.fusion.interface import TrainingSettings
-from neurostrata.fusion.siamese_regions import class_weights
+from neurostrata.fusion.siamese_regions import Stopping, class_weights
 
 
 class AttentionNetwork(nn.Module):
@@ -76,11 +75,21 @@ def feature_scales(features: np.ndarray, outputs: int, whole: bool) -> np.ndarra
 
 
 class _Trial:
-    """A network that learns from some of the people, an epoch at a time."""
+    """A network that learns from some of the people, an epoch at a time.
+
+    Parameters
+    ----------
+    data
+        Features (people, features), 1 for the second class, and weight of each person.
+    learning
+        Positions of those it learns from.
+    options, training
+        As for :func:`train_attention`.
+    """
 
     def __init__(
         self,
-        data: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+        data: Sequence[torch.Tensor],
         learning: np.ndarray,
         options: Mapping[str, Any],
         training: TrainingSettings,
@@ -166,32 +175,25 @@ def train_attention(
     scale = feature_scales(features, outputs, whole).ravel()
     standard = ((flat - mean) / scale).astype(np.float32)
     second, share = (targets > 0).astype(np.float32), class_weights(targets, options["balanced"])
-    arrays = (torch.from_numpy(array).to(device) for array in (standard, second, share))
-    data = next(arrays), next(arrays), next(arrays)
+    data = [torch.from_numpy(array).to(device) for array in (standard, second, share)]
     trials = {
         part: _Trial(data, np.flatnonzero(parts != part), options, training) for part in np.unique(parts)
     }
-    best, best_epoch = float("inf"), 0
+    stopping = Stopping(None, options["patience"])
     for epoch in range(1, training.epochs + 1):
         seen = 0.0
         for part, trial in trials.items():
             trial.step()
             with torch.no_grad():
                 seen += float(trial.loss(np.flatnonzero(parts == part))) * float((parts == part).mean())
-        if not np.isfinite(seen):
-            raise UserError(
-                f"training: the attention's loss is not finite after epoch {epoch}; lower training.learning_rate"
-            )
-        if seen < best:
-            best, best_epoch = seen, epoch
-        elif epoch - best_epoch >= options["patience"]:
+        if stopping.after(epoch, seen):
             break
     last = _Trial(data, np.arange(len(flat)), options, training)
-    loss = [last.step() for _ in range(best_epoch)][-1]
+    loss = [last.step() for _ in range(stopping.best_epoch)][-1]
     record = {
-        "epochs": best_epoch,
+        "epochs": stopping.best_epoch,
         "loss": loss,
-        "validation_loss": best,
+        "validation_loss": stopping.best,
         "seconds": time.monotonic() - started,
     }
     return last.network.eval(), mean, scale, record

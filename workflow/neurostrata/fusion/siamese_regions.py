@@ -227,14 +227,14 @@ class Stopping:
     Parameters
     ----------
     network
-        Whose weights are kept.
+        Whose weights are kept; None: only the epoch is wanted.
     patience
         Epochs without a lower loss.
     stop_at
         Loss below which training ends at once; None: no such loss.
     """
 
-    def __init__(self, network: nn.Module, patience: int, stop_at: float | None = None) -> None:
+    def __init__(self, network: nn.Module | None, patience: int, stop_at: float | None = None) -> None:
         self.network, self.patience, self.stop_at = network, patience, stop_at
         self.best, self.best_epoch = float("inf"), 0
         self.weights: dict[str, torch.Tensor] = {}
@@ -253,13 +253,15 @@ class Stopping:
             )
         if loss < self.best:
             self.best, self.best_epoch = loss, epoch
-            self.weights = copy.deepcopy(self.network.state_dict())
+            if self.network is not None:
+                self.weights = copy.deepcopy(self.network.state_dict())
         reached = self.stop_at is not None and loss < self.stop_at
         return reached or epoch - self.best_epoch >= self.patience
 
     def restore(self) -> None:
         """Go back to the best epoch's weights."""
-        self.network.load_state_dict(self.weights)
+        if self.network is not None:
+            self.network.load_state_dict(self.weights)
 
 
 def train_region(
