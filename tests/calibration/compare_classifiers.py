@@ -13,7 +13,6 @@ needs a file of its own).
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from pathlib import Path
@@ -21,7 +20,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from resumable import collect, interval, read
+from resumable import collected, command_line, interval, show
+from volume_models import encode
+from volume_models import train as train_model
 
 #: Name -> model, options, epochs, batch size; 16 numbers per modality where a size can be chosen.
 MODELS: dict[str, tuple[str, dict[str, Any], int, int]] = {
@@ -48,12 +49,8 @@ def one(task: tuple[int, bool, str, int, list[str]]) -> list[dict[str, Any]]:
     import torch
     from sklearn.model_selection import StratifiedKFold
 
-    from neurostrata.core.config import fill_defaults, load_schema, section_defaults
     from neurostrata.fusion.baselines import baseline_codes
     from neurostrata.fusion.data import VolumeSet, fold_limits, open_volumes
-    from neurostrata.fusion.interface import TrainingSettings
-    from neurostrata.fusion.machine import Machine
-    from neurostrata.fusion.registry import build_model
     from neurostrata.prediction.estimators import area_under_curve, predict_classes
     from neurostrata.simulation.volume_cohorts import AFFECTED, simulate_volumes
 
@@ -94,15 +91,11 @@ def one(task: tuple[int, bool, str, int, list[str]]) -> list[dict[str, Any]]:
             for name, codes in found.items():
                 areas.setdefault(name, []).append(tell(codes))
             for name in models:
-                kind_of, options, epochs, batch = MODELS[name]
                 if permuted and not name.startswith("siamese"):
                     continue  # its codes know no labels: the baselines stand for them
                 started = time.monotonic()
-                filled = fill_defaults(options, load_schema(f"models/{kind_of}"))
-                model: Any = build_model(kind_of, filled, names, everybody.shape, cohort)
-                section = {**section_defaults("training"), "epochs": epochs, "batch_size": batch}
-                training = TrainingSettings.resolve(section, {}, seed=cohort)
-                model.fit(learning, simulated.mask, training, Machine(threads=1, gpus=0))
+                kind_of, *settings = MODELS[name]
+                model, *_ = train_model(kind_of, *settings, learning, simulated.mask, cohort)
                 if model.supervised:
                     scores = model.predict(volumes[test])
                     areas.setdefault(name, []).append(float(area_under_curve(scores, patient[test])[0]))
@@ -112,7 +105,7 @@ def one(task: tuple[int, bool, str, int, list[str]]) -> list[dict[str, Any]]:
                         only is not None and means[list(names)].idxmax() == only
                     )
                 else:
-                    codes = np.concatenate([model.encode(volumes[i : i + 4]) for i in range(0, PEOPLE, 4)])
+                    codes = encode(model, volumes)
                     areas.setdefault(name, []).append(tell(codes))
                 seconds[name] = seconds.get(name, 0.0) + time.monotonic() - started
     return [
@@ -132,10 +125,12 @@ def one(task: tuple[int, bool, str, int, list[str]]) -> list[dict[str, Any]]:
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
     """Return means over cohorts with 95% t intervals, and each model's lead over the cohort's best baseline."""
+    from neurostrata.fusion.baselines import DESCRIPTIONS
+
     rows = []
     for (permuted, affected), part in frame.groupby(["permuted", "affected"]):
         wide = part.pivot(index="cohort", columns="model", values="auc")
-        best = wide.drop(columns=list(MODELS), errors="ignore").max(axis=1)
+        best = wide[[name for name in wide if name in DESCRIPTIONS]].max(axis=1)
         for model in wide:
             own = wide[model].dropna()
             rows.append(
@@ -154,22 +149,14 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
 
 def main() -> None:
     """Do what is not done yet, write it down, print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("output", type=Path)
-    parser.add_argument("--cohorts", type=int, default=5)
+    parser = command_line(__doc__, 5, MODELS)
     parser.add_argument("--permuted", action="store_true")
     parser.add_argument("--only", choices=("jac", "ndi"), help="the diagnosis shows in this modality alone")
-    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
     parser.add_argument("--side", type=int, default=SIDE, help="voxels along each axis")
-    parser.add_argument("--summary", action="store_true")
     chosen = parser.parse_args()
     kind = chosen.only or "both"
     tasks = [(c, chosen.permuted, kind, chosen.side, chosen.models) for c in range(chosen.cohorts)]
-    done = read(chosen.output, KEYS) if chosen.summary else collect(chosen.output, KEYS, tasks, one)
-    with pd.option_context("display.max_columns", None, "display.width", 200):
-        print(summary(done).to_string())
+    show(summary(collected(chosen, KEYS, tasks, one)))
 
 
 if __name__ == "__main__":

@@ -12,15 +12,15 @@ out as the more important one. Rows are added to OUTPUT.tsv; what is there alrea
 
 from __future__ import annotations
 
-import argparse
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from resumable import collect, interval, read
+from resumable import collected, command_line, interval, show
+from volume_models import encode
+from volume_models import train as train_model
 
 #: Model -> options, epochs, batch size.
 MODELS: dict[str, tuple[dict[str, Any], int, int]] = {
@@ -42,11 +42,7 @@ def one(task: tuple[int, str, str]) -> list[dict[str, Any]]:
     import torch
     from scipy.ndimage import gaussian_filter
 
-    from neurostrata.core.config import fill_defaults, load_schema, section_defaults
     from neurostrata.fusion.data import VolumeSet, fold_limits, open_volumes
-    from neurostrata.fusion.interface import TrainingSettings
-    from neurostrata.fusion.machine import Machine
-    from neurostrata.fusion.registry import build_model
     from neurostrata.prediction.explanation import (
         class_means,
         codes_without,
@@ -70,21 +66,9 @@ def one(task: tuple[int, str, str]) -> list[dict[str, Any]]:
         scaling = fold_limits(opened, simulated.mask, [subjects[i] for i in train], "train")
         everybody = VolumeSet(opened, subjects, scaling)
         learning, tested = everybody.subset(train.tolist()), everybody.subset(test.tolist())
-        options, epochs, batch = MODELS[name]
-        model = build_model(
-            name, fill_defaults(options, load_schema(f"models/{name}")), NAMES, everybody.shape, cohort
-        )
-        section = {**section_defaults("training"), "epochs": epochs, "batch_size": batch}
-        started = time.monotonic()
-        model.fit(
-            learning,
-            simulated.mask,
-            TrainingSettings.resolve(section, {}, seed=cohort),
-            Machine(threads=1, gpus=0),
-        )
-        seconds = time.monotonic() - started
+        model, _, seconds = train_model(name, *MODELS[name], learning, simulated.mask, cohort)
         volumes = np.stack([everybody[i] for i in range(PEOPLE)])
-        codes = np.concatenate([model.encode(volumes[i : i + 4]) for i in range(0, PEOPLE, 4)])
+        codes = encode(model, volumes)
         second = simulated.diagnosis[train]
         means, scale = class_means(
             learning, {("diagnosis", "control"): ~second, ("diagnosis", "patient"): second}, model
@@ -143,19 +127,11 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
 
 def main() -> None:
     """Do what is not done yet, write it down, print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("output", type=Path)
-    parser.add_argument("--cohorts", type=int, default=5)
+    parser = command_line(__doc__, 5, MODELS)
     parser.add_argument("--only", choices=NAMES, help="the diagnosis shows in this modality alone")
-    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
-    parser.add_argument("--summary", action="store_true")
     chosen = parser.parse_args()
     tasks = [(c, chosen.only or "both", name) for c in range(chosen.cohorts) for name in chosen.models]
-    done = read(chosen.output, KEYS) if chosen.summary else collect(chosen.output, KEYS, tasks, one)
-    with pd.option_context("display.max_columns", None, "display.width", 200):
-        print(summary(done).to_string())
+    show(summary(collected(chosen, KEYS, tasks, one)))
 
 
 if __name__ == "__main__":

@@ -9,16 +9,16 @@ there already is not done again. With --summary only the table of means over coh
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from resumable import collect, interval, read
+from resumable import collected, command_line, interval, show
+from volume_models import encode
+from volume_models import train as train_model
 
 CODE = 32
 #: Name in the table -> model, options, epochs (early stopping may end sooner), batch size.
@@ -46,11 +46,8 @@ def one(task: tuple[float, int, str]) -> list[dict[str, Any]]:
     from sklearn.cluster import KMeans
     from sklearn.metrics import adjusted_rand_score
 
-    from neurostrata.core.config import fill_defaults, load_schema, section_defaults
+    from neurostrata.core.config import section_defaults
     from neurostrata.fusion.data import VolumeSet, fold_limits, open_volumes
-    from neurostrata.fusion.interface import TrainingSettings
-    from neurostrata.fusion.machine import Machine
-    from neurostrata.fusion.registry import build_model
     from neurostrata.prediction.estimators import (
         area_under_curve,
         explained,
@@ -72,16 +69,9 @@ def one(task: tuple[float, int, str]) -> list[dict[str, Any]]:
         scaling = fold_limits(opened, simulated.mask, [subjects[i] for i in train], "train")
         everybody = VolumeSet(opened, subjects, scaling)
         volumes = np.stack([everybody[i] for i in range(PEOPLE)])
-        filled = fill_defaults(options, load_schema(f"models/{name}"))
-        model = build_model(name, filled, ["jac", "ndi"], everybody.shape, cohort)
-        section = {**section_defaults("training"), "epochs": epochs, "batch_size": batch}
-        training = TrainingSettings.resolve(section, {}, seed=cohort)
-        started = time.monotonic()
-        history = model.fit(
-            everybody.subset(train.tolist()), simulated.mask, training, Machine(threads=1, gpus=0)
-        )
-        seconds = time.monotonic() - started
-    codes = np.concatenate([model.encode(volumes[i : i + 4]) for i in range(0, PEOPLE, 4)])
+        learning = everybody.subset(train.tolist())
+        model, history, seconds = train_model(name, options, epochs, batch, learning, simulated.mask, cohort)
+    codes = encode(model, volumes)
     decoded = np.concatenate([model.reconstruct(volumes[test[i : i + 4]]) for i in range(0, TESTED, 4)])
     mean = volumes[train].mean(axis=0)
     inside = simulated.mask
@@ -143,25 +133,12 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
 
 def main() -> None:
     """Do what is not done yet, write it down, print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("output", type=Path)
-    parser.add_argument("--cohorts", type=int, default=10)
+    parser = command_line(__doc__, 10, MODELS, processes=2)
     parser.add_argument("--effects", type=float, nargs="+", default=[0.5, 1.0])
-    parser.add_argument("--models", nargs="+", default=list(MODELS))
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--summary", action="store_true")
     chosen = parser.parse_args()
     tasks = itertools.product(chosen.effects, range(chosen.cohorts), chosen.models)
     in_order = sorted(tasks, key=lambda task: task[1])  # all of a cohort before the next
-    done = (
-        read(chosen.output, KEYS)
-        if chosen.summary
-        else collect(chosen.output, KEYS, in_order, one, chosen.processes)
-    )
-    with pd.option_context("display.max_columns", None, "display.width", 250):
-        print(summary(done).T.to_string())
+    show(summary(collected(chosen, KEYS, in_order, one)).T)
 
 
 if __name__ == "__main__":

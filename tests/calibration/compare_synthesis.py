@@ -13,17 +13,15 @@ done again. With --summary only the tables are printed.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import sys
 import time
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from resumable import collect, read
+from resumable import collected, command_line, show
 
 INPUTS, OUTPUT = ["t1w", "t2w", "trace"], "flair"
 SUBSETS = [subset for size in (1, 2, 3) for subset in itertools.combinations(INPUTS, size)]
@@ -206,27 +204,16 @@ def summary(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 def main() -> None:
     """Do what is not done yet, write it down, print the tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("output", type=Path)
-    parser.add_argument("--cohorts", type=int, default=3)
-    parser.add_argument("--models", nargs="+", default=list(MODELS))
+    parser = command_line(__doc__, 3, MODELS)
     parser.add_argument("--epochs", type=int, default=TRAINING["epochs"], help="a file of its own for each")
-    parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--summary", action="store_true")
     chosen = parser.parse_args()
     tasks = [(c, m, chosen.epochs) for c in range(chosen.cohorts) for m in chosen.models]
-    done = (
-        read(chosen.output, KEYS)
-        if chosen.summary
-        else collect(chosen.output, KEYS, tasks, one, chosen.processes)
-    )
+    done = collected(chosen, KEYS, tasks, one)
     if done.empty:
         sys.exit(f"{chosen.output}: nothing there to sum up")
-    with pd.option_context("display.max_columns", None, "display.width", 250, "display.precision", 3):
-        for title, table in summary(done).items():
-            print(f"\n{title}\n{table.to_string()}")
+    for title, table in summary(done).items():
+        print(f"\n{title}")
+        show(table)
 
 
 if __name__ == "__main__":

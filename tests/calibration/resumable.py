@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import multiprocessing
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -55,6 +56,37 @@ def collect(
                 done.to_csv(temporary, sep="\t", index=False)
             print(pd.DataFrame(rows).to_string(max_rows=12), file=sys.stderr, flush=True)
     return done
+
+
+def command_line(
+    about: str | None, cohorts: int, models: Iterable[str], processes: int = 1
+) -> argparse.ArgumentParser:
+    """Return a parser of what all comparisons take: the table, and --cohorts, --models, --processes, --summary."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--cohorts", type=int, default=cohorts)
+    parser.add_argument("--models", nargs="+", default=list(models), choices=list(models))
+    parser.add_argument("--processes", type=int, default=processes)
+    parser.add_argument("--summary", action="store_true", help="print the table of what is there")
+    return parser
+
+
+def collected(
+    chosen: argparse.Namespace,
+    keys: Sequence[str],
+    tasks: Iterable[tuple[Any, ...]],
+    one: Callable[..., list[dict[str, Any]]],
+) -> pd.DataFrame:
+    """Return all rows of `chosen.output`, after doing what is missing if more than the summary is asked for."""
+    if chosen.summary:
+        return read(chosen.output, keys)
+    return collect(chosen.output, keys, tasks, one, chosen.processes)
+
+
+def show(table: pd.DataFrame) -> None:
+    """Print a table whole."""
+    with pd.option_context("display.max_columns", None, "display.width", 250, "display.precision", 3):
+        print(table.to_string())
 
 
 def interval(values: pd.Series) -> str:
