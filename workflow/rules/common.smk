@@ -15,6 +15,7 @@ sys.path.insert(
 )  # for the planning modules: standard library, PyYAML and jsonschema only
 
 from neurostrata.cohort.study import load_study
+from neurostrata.controller.scheduling import one_timer_at_a_time
 from neurostrata.controller.state import FAILURES, sign_in, sign_out
 from neurostrata.core.config import (
     adjusting_columns,
@@ -248,6 +249,7 @@ if workflow.is_main_process and (missing := STUDY.missing_files()):
 onstart:
     gate()
     sign_in(Path())
+    one_timer_at_a_time(workflow.scheduler)
 
 
 onsuccess:
