@@ -11,7 +11,7 @@ from fusion_toy import toy_volumes
 
 from neurostrata.core.config import fill_defaults, load_schema, section_defaults
 from neurostrata.core.tables import read_table
-from neurostrata.fusion import registry
+from neurostrata.fusion import bundle, registry
 from neurostrata.fusion.commands import embed, evaluate, split, train
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "extending.md"
@@ -24,6 +24,7 @@ def test_the_example_is_a_model_like_any_other(tmp_path, monkeypatch):
     exec(code, module.__dict__)
     monkeypatch.setitem(sys.modules, "example_of_the_page", module)
     monkeypatch.setitem(registry.MODELS, "linear_autoencoder", "example_of_the_page:LinearAutoencoder")
+    monkeypatch.setattr(bundle, "load_schema", lambda name: yaml.safe_load(schema))
     options = fill_defaults({}, yaml.safe_load(schema))
     volumes = toy_volumes(tmp_path / "volumes", people=9, side=16)
     experiment = {
