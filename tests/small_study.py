@@ -103,7 +103,13 @@ def make_study(folder: Path, people: int = 6, iterations: int = 2) -> StudyFolde
                 "validation": {"method": "kfold", "folds": 2},
             }
         ],
-        "strata": {"clustering": {"preference": {"steps": 10}}, "repartition": {"draws": 200}},
+        "strata": {
+            "mixture": {"max_clusters": 2, "starts": 5, "reference_draws": 10},
+            "affinity_propagation": {"preference": {"steps": 10}},
+            "existence": {"draws": 19},
+            "stability": {"draws": 10},
+            "repartition": {"draws": 200},
+        },
     }
     (folder / "config" / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     return StudyFolder(folder)

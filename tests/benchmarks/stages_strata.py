@@ -25,8 +25,13 @@ def affinity_grid(quick: bool) -> list[Row]:
     from sklearn.exceptions import ConvergenceWarning
 
     from neurostrata.core.config import section_defaults
-    from neurostrata.strata.affinity import Propagation, damping_grid, preference_grid, squared_distances
-    from neurostrata.strata.clustering import find_clusters
+    from neurostrata.strata.finders.affinity import (
+        Propagation,
+        damping_grid,
+        preference_grid,
+        squared_distances,
+    )
+    from neurostrata.strata.finders.affinity_propagation import find_clusters
 
     values = embedding(300 if quick else PEOPLE)
     similarities = -squared_distances(values)
@@ -85,8 +90,8 @@ def silhouettes(quick: bool) -> list[Row]:
     """Compare the silhouette of one partition from the known distances with scikit-learn's."""
     from sklearn.metrics import silhouette_score
 
-    from neurostrata.strata.affinity import squared_distances
-    from neurostrata.strata.silhouettes import silhouette
+    from neurostrata.strata.finders.affinity import squared_distances
+    from neurostrata.strata.finders.silhouettes import silhouette
 
     values = embedding(300 if quick else PEOPLE)
     distances = np.sqrt(squared_distances(values))

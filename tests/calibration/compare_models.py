@@ -55,7 +55,7 @@ def one(task: tuple[float, int, str]) -> list[dict[str, Any]]:
         predict_number,
     )
     from neurostrata.simulation.volume_cohorts import simulate_volumes
-    from neurostrata.strata.clustering import find_clusters
+    from neurostrata.strata.finders.affinity_propagation import find_clusters
 
     torch.set_num_threads(1)
     name, options, epochs, batch = MODELS[label]

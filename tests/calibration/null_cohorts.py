@@ -29,8 +29,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workflow"))
 
 from neurostrata.core.config import section_defaults
 from neurostrata.phenotypes.factors import principal_varimax, standardise
-from neurostrata.strata.clustering import find_clusters
 from neurostrata.strata.comparisons import compare_clusters
+from neurostrata.strata.finders.affinity_propagation import find_clusters
 from neurostrata.strata.kruskal import benjamini_hochberg
 from neurostrata.strata.repartition import repartition
 

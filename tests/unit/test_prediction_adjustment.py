@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from neurostrata.adjustment.codes import Adjustment, LinearAdjustment
+from neurostrata.adjustment.combat import ComBat, empirical_bayes
 from neurostrata.core.config import check_config
 from neurostrata.core.embeddings import Embeddings
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import read_json
 from neurostrata.core.tables import read_table, write_table
 from neurostrata.phenotypes.covariates import CovariateDesign, code_covariates, find_columns
-from neurostrata.prediction.adjustment import Adjustment, LinearAdjustment
-from neurostrata.prediction.combat import ComBat, empirical_bayes
 from neurostrata.prediction.commands import predict
 
 REFERENCE = Path(__file__).parents[1] / "reference" / "combat.tsv"

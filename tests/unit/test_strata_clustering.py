@@ -12,18 +12,18 @@ from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from neurostrata.core.config import load_schema, schema_problems, section_defaults
 from neurostrata.core.errors import UserError
-from neurostrata.strata import propagation
-from neurostrata.strata.affinity import (
+from neurostrata.strata.commands import cluster, project
+from neurostrata.strata.finders import propagation
+from neurostrata.strata.finders.affinity import (
     Propagation,
     damping_grid,
     preference_grid,
     run_grid,
     squared_distances,
 )
-from neurostrata.strata.clustering import canonical, find_clusters, number_by_size
-from neurostrata.strata.commands import cluster, project
+from neurostrata.strata.finders.affinity_propagation import canonical, find_clusters, number_by_size
+from neurostrata.strata.finders.silhouettes import silhouette
 from neurostrata.strata.projection import tsne, tsne_perplexity
-from neurostrata.strata.silhouettes import silhouette
 
 SIZES = (30, 18, 12)
 

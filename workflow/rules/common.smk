@@ -19,6 +19,7 @@ from neurostrata.controller.scheduling import one_timer_at_a_time
 from neurostrata.controller.state import FAILURES, sign_in, sign_out
 from neurostrata.core.config import (
     adjusting_columns,
+    adjusts_codes,
     check_config,
     decodes,
     load_schema,
@@ -78,6 +79,8 @@ wildcard_constraints:
     experiment="[A-Za-z0-9._-]+",
     fold="[0-9]+|all",
     group="[A-Za-z0-9._-]+",
+    codes="raw|adjusted",
+    finder="[a-z_]+",
 
 
 def settings(stage, seed=None, **values):

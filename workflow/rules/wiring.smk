@@ -18,6 +18,8 @@ def selection_of(wildcards):
         chosen["experiments"][0]["analyses"] = {"prediction": prediction}
     if kind == "covariates":
         chosen["experiments"][0]["analyses"] = predicting(name)
+    if kind == "characteristics":
+        chosen["strata"] = {"adjust": CONFIG["strata"]["adjust"]}
     used = STUDY.experiments[name]["modalities"] if of_experiment else [name]
     chosen["modalities"] = {
         declared: {key: value for key, value in body.items() if key in SELECTING_KEYS}
@@ -302,3 +304,32 @@ def folds(experiment):
     experiment = STUDY.experiments[experiment]
     validation = experiment["validation"]
     return list(range(validation["folds"] if validation["method"] == "kfold" else 1))
+
+
+def codes_path(experiment, codes):
+    """The table of codes that are clustered: as the model gives them, or adjusted."""
+    folder = f"{RESULTS}/experiments/{experiment}"
+    return (
+        f"{folder}/embeddings.tsv"
+        if codes == "raw"
+        else f"{folder}/strata/codes-adjusted.tsv"
+    )
+
+
+def codes_of(wildcards):
+    """The codes that a rule of the strata works on."""
+    return codes_path(wildcards.experiment, wildcards.codes)
+
+
+def finder_settings(stage, *keys, adjust=False):
+    """Return a params function: the finder, its options, and keys of the section `strata`."""
+
+    def chosen(wildcards):
+        strata = CONFIG["strata"]
+        values = {key: strata[key] for key in keys}
+        if adjust and wildcards.codes == "adjusted":
+            values["adjust"] = strata["adjust"]
+        finder = wildcards.finder
+        return settings(stage, finder=finder, options=strata[finder], **values)
+
+    return chosen

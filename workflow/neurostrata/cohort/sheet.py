@@ -21,6 +21,14 @@ _IMAGE_NAME = re.compile(r"\.(nii|nii\.gz|img|hdr|mgz)$", re.IGNORECASE)
 _QC_COLUMNS = ("subject", "modality", "decision", "reason")
 _MISSING = {"", "n/a", "N/A", "NA"}
 
+#: Measure -> column names that it usually has (compared in lower case).
+USUAL_NAMES = {
+    "age": ("age", "age_in_yrs", "age_years"),
+    "sex": ("sex", "gender"),
+    "handedness": ("handedness",),
+    "bmi": ("bmi", "body_mass_index"),
+}
+
 
 def subject_id(text: str) -> str:
     """Return a subject id without its ``sub-`` prefix, removed once.

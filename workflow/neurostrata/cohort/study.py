@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from neurostrata.cohort.discovery import COLUMNS, discover_bids, discover_hcp
-from neurostrata.cohort.sheet import Row, read_cohort_sheet, read_qc_sheet, read_rows
+from neurostrata.cohort.sheet import USUAL_NAMES, Row, read_cohort_sheet, read_qc_sheet, read_rows
 from neurostrata.core.config import adjusting_columns, expand_modalities
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import atomic_path
@@ -223,6 +223,15 @@ class Study:
         wanted = [c for columns in adjusting_columns(self.experiments[name]).values() for c in columns]
         return [column for column in dict.fromkeys(wanted) if column in known]
 
+    def characteristic_columns(self) -> list[str]:
+        """Return the sheet columns that describe people: age, sex and what the codes are adjusted by before clustering."""
+        known = dict.fromkeys(column for row in self.rows.values() for column in row)
+        usual = {name for measure in ("age", "sex") for name in USUAL_NAMES[measure]}
+        adjust = self.config["strata"]["adjust"]
+        wanted = {adjust["sites"]} | (set() if adjust["columns"] == "auto" else set(adjust["columns"]))
+        groups = ("family", "site", "diagnosis")
+        return [c for c in known if c not in ("subject", *groups) and (c.lower() in usual or c in wanted)]
+
     def class_columns(self, name: str) -> list[str]:
         """Return those of an experiment's targets in the sheet that are of two classes: its label first.
 
@@ -247,7 +256,7 @@ class Study:
     def group(self, name: str) -> tuple[list[str], list[str]]:
         """Return a named group's columns and subjects; see ``rule list_people``.
 
-        ``template``, ``people``, ``families``, ``modality-NAME``, ``experiment-NAME``, ``targets-NAME`` (what an
+        ``template``, ``people``, ``families``, ``registered``, ``characteristics``, ``modality-NAME``, ``experiment-NAME``, ``targets-NAME`` (what an
         experiment predicts, as far as it stands in the sheet) or ``covariates-NAME`` (what its predictions are
         adjusted by, likewise).
         """
@@ -257,6 +266,10 @@ class Study:
             return ["subject"], self.people()
         if name == "families":
             return ["subject", "family"], self.people()
+        if name == "registered":
+            return ["subject"], self.registered()
+        if name == "characteristics":
+            return ["subject", "family", "site", "diagnosis", *self.characteristic_columns()], self.people()
         kind, _, rest = name.partition("-")
         if kind == "modality":
             return ["subject"], self.with_modality(rest)

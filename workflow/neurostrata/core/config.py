@@ -138,6 +138,40 @@ def model_names() -> list[str]:
     )
 
 
+def finder_names() -> list[str]:
+    """Return the names of all finders that have a schema of options."""
+    return sorted(
+        path.name.removesuffix(".schema.yaml") for path in (SCHEMAS / "finders").glob("*.schema.yaml")
+    )
+
+
+def adjusts_codes(strata: Mapping[str, Any]) -> bool:
+    """Tell whether anything is taken out of the codes before they are clustered."""
+    return bool(strata["adjust"]["columns"] or strata["adjust"]["sites"])
+
+
+#: Keys of the section `strata` that have other names now -> what to write.
+RENAMED = {
+    "clustering": "its keys stand under strata.affinity_propagation now, and small_cluster_people and small_cluster_share "
+    "are strata.small_clusters: {people: 5, share: 0.01}",
+}
+
+
+def _renamed_problems(config: Mapping[str, Any]) -> list[str]:
+    section = config.get("strata") or {}
+    return [f"strata.{key}: {what}" for key, what in RENAMED.items() if key in section]
+
+
+def _strata_problems(config: Mapping[str, Any]) -> Iterator[str]:
+    for position, name in enumerate(config["strata"]["finders"]):
+        if name not in finder_names():
+            yield f"strata.finders[{position}]: '{name}' is none of {', '.join(finder_names())}"
+    if "diagnosis" in config["strata"]["adjust"]["columns"]:
+        yield (
+            "strata.adjust.columns: 'diagnosis' is never taken out: what clusters say about it would be lost; remove it"
+        )
+
+
 def _model_problems(config: Mapping[str, Any]) -> Iterator[str]:
     """Check what one schema cannot say: model options, references between sections, unique names."""
     names: set[str] = set()
@@ -277,11 +311,11 @@ def check_config(config: Mapping[str, Any]) -> dict[str, Any]:
         With all problems, one per line, each naming its key.
     """
     schema = load_schema("config")
-    problems = schema_problems(dict(config), schema)
+    problems = _renamed_problems(config) or schema_problems(dict(config), schema)
     if problems:
         raise UserError("the configuration has problems:\n  " + "\n  ".join(problems))
     filled = fill_defaults(dict(config), schema)
-    problems = list(_model_problems(filled))
+    problems = [*_model_problems(filled), *_strata_problems(filled)]
     if problems:
         raise UserError("the configuration has problems:\n  " + "\n  ".join(problems))
     for experiment in filled["experiments"]:

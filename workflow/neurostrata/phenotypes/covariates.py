@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -69,11 +70,20 @@ def add_reason(reasons: np.ndarray, people: np.ndarray, text: str) -> None:
 class CovariateDesign:
     """Covariates as columns of numbers: numbers standardised, classes as indicators against the first.
 
+    Parameters
+    ----------
+    splines
+        Columns that a number of many values becomes: 1, itself; 3 or more, a cubic spline with so many degrees of
+        freedom, its knots at quantiles, a straight line beyond the outermost.
+
     Attributes
     ----------
     columns_ : list of str
         Names of the columns; a covariate that is constant among those it was learned from has none.
     """
+
+    def __init__(self, splines: int = 1) -> None:
+        self.splines = splines
 
     def fit(self, table: pd.DataFrame) -> CovariateDesign:
         """Learn means, standard deviations and classes.
@@ -86,13 +96,18 @@ class CovariateDesign:
         known = table.dropna()
         self._numbers: dict[str, tuple[float, float]] = {}
         self._classes: dict[str, list[str]] = {}
+        self._splines: dict[str, Any] = {}
         self.columns_: list[str] = []
         for name in table:
             column = known[name]
             if pd.api.types.is_numeric_dtype(table[name]):
                 centre, spread = float(column.mean()), float(column.std(ddof=0))
                 self._numbers[str(name)] = (centre, spread)
-                self.columns_ += [str(name)] if spread > 0 else []
+                if spread > 0 and self.splines >= 3 and column.nunique() > self.splines + 1:
+                    self._splines[str(name)] = _spline(self.splines).fit(column.to_numpy(float)[:, None])
+                    self.columns_ += [f"{name}: spline {part + 1}" for part in range(self.splines)]
+                else:
+                    self.columns_ += [str(name)] if spread > 0 else []
             else:
                 self._classes[str(name)] = sorted(set(column))
                 self.columns_ += [f"{name}: {level}" for level in self._classes[str(name)][1:]]
@@ -114,7 +129,9 @@ class CovariateDesign:
         """Return (people, columns), float64; NaN where :meth:`problems` has a reason."""
         columns: list[np.ndarray] = []
         for name in table:
-            if name in self._numbers:
+            if name in self._splines:
+                columns += list(_spline_columns(self._splines[name], table[name]).T)
+            elif name in self._numbers:
                 centre, spread = self._numbers[name]
                 columns += [(table[name].to_numpy(float) - centre) / spread] if spread > 0 else []
             else:
@@ -123,3 +140,21 @@ class CovariateDesign:
         matrix = np.column_stack(columns) if columns else np.zeros((len(table), 0))
         matrix[self.problems(table) != ""] = np.nan
         return matrix
+
+
+def _spline(degrees_of_freedom: int) -> Any:
+    """Return scikit-learn's cubic splines with so many columns beside the constant."""
+    from sklearn.preprocessing import SplineTransformer
+
+    return SplineTransformer(
+        n_knots=degrees_of_freedom - 1, degree=3, knots="quantile", extrapolation="linear", include_bias=False
+    )
+
+
+def _spline_columns(spline: Any, column: pd.Series) -> np.ndarray:
+    """Return (people, columns); NaN for people without a value."""
+    known = column.notna().to_numpy()
+    values = np.full((len(column), spline.n_features_out_), np.nan)
+    if known.any():
+        values[known] = spline.transform(column[known].to_numpy(float)[:, None])
+    return values

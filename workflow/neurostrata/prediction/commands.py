@@ -8,13 +8,13 @@ from typing import Any
 
 import pandas as pd
 
+from neurostrata.adjustment.codes import Adjustment
 from neurostrata.core.embeddings import Embeddings, read_embeddings
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import settings_record, sha256_file
 from neurostrata.core.tables import read_table, write_table
 from neurostrata.phenotypes.covariates import ALWAYS_WORDS, find_columns
 from neurostrata.phenotypes.tables import ID_COLUMNS, join_tables
-from neurostrata.prediction.adjustment import Adjustment
 
 
 def _fold_codes(folder: Path, baselines: Path | None) -> dict[str, Embeddings]:

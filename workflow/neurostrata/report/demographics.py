@@ -6,15 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from neurostrata.cohort.sheet import USUAL_NAMES
 from neurostrata.report.blocks import format_number
 
-#: Measure -> column names it usually has (compared in lower case), heading and unit.
-USUAL_NAMES = {
-    "age": ("age", "age_in_yrs", "age_years"),
-    "sex": ("sex", "gender"),
-    "handedness": ("handedness",),
-    "bmi": ("bmi", "body_mass_index"),
-}
 HEADINGS = {"age": "Age (years)", "handedness": "Handedness (score)", "bmi": "BMI (kg/m²)"}
 _ID_COLUMNS = ("subject", "participant_id", "Subject")
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from neurostrata.core.embeddings import read_embeddings
 from neurostrata.core.errors import UserError
-from neurostrata.core.files import atomic_path, settings_record, sha256_file
+from neurostrata.core.files import atomic_path, read_json, settings_record, sha256_file, sidecar_path
 from neurostrata.core.tables import read_table, write_table
 
 
@@ -33,12 +33,12 @@ def _progress(label: str) -> Callable[[int, int], None]:
 def cluster(
     *,
     embeddings: Path,
-    grid: Path,
+    search: Path,
     clusters: Path,
     settings: dict[str, Any],
     threads: int = 1,
 ) -> None:
-    """Cluster the embeddings by affinity propagation, the setting chosen by silhouette.
+    """Look for groups of people in their codes by one finder, and say who belongs to which.
 
     People who lack a modality are left out: what they lack would make clusters of its own.
 
@@ -46,47 +46,228 @@ def cluster(
     ----------
     embeddings
         Table with `subject` and one column per dimension.
-    grid, clusters
-        Tables to write. When no setting converged with 2 to n-1 clusters everybody is in cluster 1 and
-        the sidecar of `clusters` has ``found: false`` with the reason.
+    search, clusters
+        Tables to write: the candidates, and the best partition. Without a partition everybody is in cluster 1 and the
+        sidecar of `clusters` has ``found: false`` with the reason. Whether there are groups at all is not said here.
     settings
-        Section `strata` with `seed`.
+        ``finder`` (name), ``options``, ``small_clusters``, ``outliers``, ``seed``.
     threads
-        Processes; results don't depend on it.
+        Results don't depend on it.
     """
-    from neurostrata.strata.clustering import find_clusters
+    from neurostrata.strata.finders.registry import build_finder
+    from neurostrata.strata.membership import describe_membership
 
     known = read_embeddings(embeddings).complete()
     people, values = known.subjects, known.values
-    result = find_clusters(values, settings["clustering"], settings["seed"], threads, _progress("settings"))
+    finder = build_finder(settings["finder"], settings["options"], settings["seed"], threads)
+    finding = finder.find(values, _progress("candidates"))
+    member = describe_membership(values, finding)
+    fits = member.typicality >= settings["outliers"]
+    sizes = np.bincount(finding.clusters)[1:].tolist()
+    small = settings["small_clusters"]
+    limit = max(small["people"], small["share"] * len(people))
     facts = {
-        **result.facts,
-        "settings": settings_record({"clustering": settings["clustering"], "seed": settings["seed"]}),
+        "finder": finder.name,
+        "people": len(people),
+        "dimensions": int(values.shape[1]),
+        "found": finding.reason is None,
+        "reason": finding.reason,
+        "measure": finder.measure,
+        "statistic": float(finding.statistic) if np.isfinite(finding.statistic) else None,
+        "components": finding.components,
+        "n_clusters": finding.number,
+        "cluster_sizes": sizes,
+        "small_cluster_limit": limit,
+        "small_clusters": [number for number, size in enumerate(sizes, start=1) if size < limit]
+        if finding.number > 1
+        else [],
+        "people_in_no_cluster": [person for person, fit in zip(people, fits) if not fit],
+        **finding.facts,
+        "settings": settings_record(settings),
         "inputs": {str(embeddings): sha256_file(embeddings)},
     }
-    write_table(
-        grid,
-        result.grid,
+    write_table(search, finding.search, finder.search_columns, **facts)
+    table = pd.DataFrame(
         {
-            "damping": "damping factor",
-            "preference": "preference (negative squared Euclidean distance)",
-            "converged": "whether affinity propagation converged; other settings are not chosen",
-            "n_iter": "iterations",
-            "n_clusters": "clusters found; 0: no exemplar",
-            "silhouette": "mean silhouette (Euclidean); n/a outside 2 to n-1 clusters",
+            "subject": people,
+            "cluster": finding.clusters,
+            "probability": member.probability,
+            "distance": member.distance,
+            "typicality": member.typicality,
+            "fits": np.where(fits, "yes", "no"),
+        }
+    )
+    columns = {
+        "subject": "person",
+        "cluster": "number of the cluster, 1 the largest",
+        "probability": "probability of belonging to this cluster rather than to another",
+        "distance": "Mahalanobis distance from the cluster's centre, covariance pooled over clusters",
+        "typicality": "share of a cluster's people that lie as far from its centre (chi-square tail)",
+        "fits": "no: lies too far from every cluster and is left out of the comparisons",
+    }
+    if finding.exemplars is not None:
+        table["exemplar"] = [people[row] if row >= 0 else None for row in finding.exemplars]
+        columns["exemplar"] = "the person who is the exemplar of the cluster"
+    write_table(clusters, table, columns, **facts)
+
+
+def existence(
+    *,
+    embeddings: Path,
+    clusters: Path,
+    output: Path,
+    null: Path,
+    settings: dict[str, Any],
+    threads: int = 1,
+) -> None:
+    """Test whether there are groups: the finder's measure beside that in data without groups.
+
+    Parameters
+    ----------
+    embeddings
+        Codes that were clustered.
+    clusters
+        What was found in them.
+    output, null
+        Tables to write: one row with the p-value, and the measure in each draw.
+    settings
+        ``finder``, ``options``, ``existence``, ``seed``.
+    threads
+        Results don't depend on it.
+    """
+    from neurostrata.strata.existence import compare_with_null
+    from neurostrata.strata.finders.registry import build_finder
+
+    codes, finding = _read_finding(embeddings, clusters)
+    options = settings["existence"]
+    finder = build_finder(settings["finder"], settings["options"], settings["seed"], threads)
+    result = compare_with_null(
+        finder, codes, finding, options["draws"], settings["seed"], _progress("data sets without groups")
+    )
+    drawn = result.null["statistic"]
+    finite = drawn[np.isfinite(drawn)]
+    row = {
+        "finder": finder.name,
+        "n": len(codes),
+        "n_clusters": finding.number,
+        "statistic": result.statistic if np.isfinite(result.statistic) else np.nan,
+        "null_mean": finite.mean() if len(finite) else np.nan,
+        "null_95": finite.quantile(0.95) if len(finite) else np.nan,
+        "p": result.p,
+        "draws": options["draws"],
+        "claimed": "yes" if finding.number > 1 and result.p <= options["alpha"] else "no",
+    }
+    facts = {
+        "measure": finder.measure,
+        "alpha": options["alpha"],
+        "settings": settings_record(settings),
+        "inputs": {str(path): sha256_file(path) for path in (embeddings, clusters)},
+    }
+    write_table(
+        output,
+        pd.DataFrame([row]),
+        {
+            "finder": "how groups were looked for",
+            "n": "people",
+            "n_clusters": "clusters of the best partition",
+            "statistic": f"{finder.measure}, in the codes",
+            "null_mean": "its mean in data without groups that have the codes' covariance and unimodal margins",
+            "null_95": "its 95th percentile there",
+            "p": "(draws that reach the statistic + 1) / (draws + 1)",
+            "draws": "data sets without groups",
+            "claimed": "yes: p is at most alpha, so there are groups",
         },
         **facts,
     )
-    exemplars = [people[row] if row >= 0 else None for row in result.exemplars]
     write_table(
-        clusters,
-        pd.DataFrame({"subject": people, "cluster": result.clusters, "exemplar": exemplars}),
+        null,
+        result.null,
         {
-            "subject": "person",
-            "cluster": "number of the cluster, 1 the largest",
-            "exemplar": "the person who is the exemplar of the cluster",
+            "draw": "number of the data set without groups",
+            "statistic": finder.measure,
+            "n_clusters": "clusters of the best partition",
         },
         **facts,
+    )
+
+
+def _read_finding(embeddings: Path, clusters: Path) -> tuple[Any, Any]:
+    """Return codes (people x dimensions) and the finding in them, as far as its files tell."""
+    from neurostrata.strata.finders.interface import Finding
+
+    known = read_embeddings(embeddings).complete()
+    table = read_table(clusters).set_index("subject")
+    if list(table.index) != known.subjects:
+        raise UserError(f"{clusters}: is not about the people of {embeddings}; remove it and run again")
+    facts = read_json(sidecar_path(clusters))
+    finding = Finding(
+        table["cluster"].to_numpy(dtype=np.intp), np.nan, pd.DataFrame(), components=facts["components"]
+    )
+    return known.values, finding
+
+
+def stability(
+    *,
+    embeddings: Path,
+    clusters: Path,
+    folds: list[Path],
+    people: Path,
+    output: Path,
+    settings: dict[str, Any],
+    threads: int = 1,
+) -> None:
+    """Measure how well each cluster is found again: in resampled people, with other seeds, in the codes of folds.
+
+    Parameters
+    ----------
+    embeddings
+        Codes that were clustered.
+    clusters
+        What was found in them.
+    folds
+        Codes of the same people by the models of single folds, not adjusted.
+    people
+        Table with `subject` and, where there are relatives, `family`, and what the codes are adjusted by.
+    output
+        Table to write.
+    settings
+        ``finder``, ``options``, ``stability``, ``seed``; ``adjust`` where the codes are adjusted ones.
+    threads
+        Results don't depend on it.
+    """
+    from neurostrata.adjustment.characteristics import WORDS, free_of_covariates
+    from neurostrata.strata.finders.registry import build_finder
+    from neurostrata.strata.stability import COLUMNS, find_again
+
+    codes, finding = _read_finding(embeddings, clusters)
+    subjects = read_embeddings(embeddings).complete().subjects
+    place = {subject: row for row, subject in enumerate(subjects)}
+    described = read_table(people, text=WORDS).set_index("subject")
+    of_folds = {}
+    for path in folds:
+        own = read_embeddings(path).complete()
+        if "adjust" in settings:
+            own, _ = free_of_covariates(own, described, settings["adjust"])
+        own = own.select(np.array([subject in place for subject in own.subjects], dtype=bool))
+        of_folds[path.parent.name] = (np.array([place[s] for s in own.subjects], dtype=np.intp), own.values)
+    families = described["family"].reindex(subjects).fillna("").astype(str).tolist()
+    finder = build_finder(settings["finder"], settings["options"], settings["seed"], threads)
+    table = find_again(
+        finder,
+        codes,
+        finding.clusters,
+        families,
+        of_folds,
+        settings["stability"]["draws"],
+        settings["seed"],
+        _progress("samples"),
+    )
+    write_table(
+        output,
+        table,
+        COLUMNS,
+        settings=settings_record(settings),
+        inputs={str(path): sha256_file(path) for path in (embeddings, clusters, *folds, people)},
     )
 
 
@@ -111,9 +292,10 @@ def project(*, embeddings: Path, output: Path, settings: dict[str, Any]) -> None
 def read_strata(clusters: Path, scores: Path) -> tuple[pd.Series, pd.DataFrame, dict[str, Any]]:
     """Return clusters and scores of the people who have both, and the counts of those who don't.
 
-    People all of whose scores are missing count as having none.
+    People all of whose scores are missing count as having none; people who fit no cluster are left out.
     """
-    groups = read_table(clusters).set_index("subject")["cluster"]
+    partition = read_table(clusters).set_index("subject")
+    groups = partition.loc[partition["fits"] == "yes", "cluster"]
     table = read_table(scores).set_index("subject").astype(float)
     if not groups.index.intersection(table.index).size:
         raise UserError(
@@ -124,6 +306,7 @@ def read_strata(clusters: Path, scores: Path) -> tuple[pd.Series, pd.DataFrame, 
     both = groups.index[groups.index.isin(scored)]
     facts = {
         "people_clustered": len(groups),
+        "people_in_no_cluster": len(partition) - len(groups),
         "people_tested": len(both),
         "people_without_scores": [subject for subject in groups.index if subject not in set(both)],
         "clusters": int(groups.nunique()),

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from neurostrata.adjustment.combat import ComBat
 from neurostrata.core.embeddings import Embeddings
 from neurostrata.core.errors import UserError
 from neurostrata.phenotypes.covariates import CovariateDesign, add_reason, code_covariates
-from neurostrata.prediction.combat import ComBat
 
 #: A site with fewer training people is not learned.
 LEAST_PEOPLE = 3
@@ -51,15 +51,18 @@ class Adjustment:
     table : DataFrame
         Index: subjects; the columns below, as read.
     sites : str or None
-        Column whose sites are harmonised (:class:`neurostrata.prediction.combat.ComBat`).
+        Column whose sites are harmonised (:class:`neurostrata.adjustment.combat.ComBat`).
     keep, covariates : tuple of str
         Columns whose effects stay when sites are harmonised; columns whose effects are removed afterwards.
+    splines : int
+        Degrees of freedom of a number's effect that is removed: 1 is a straight line, 3 or more a cubic spline.
     """
 
     table: pd.DataFrame
     sites: str | None = None
     keep: tuple[str, ...] = ()
     covariates: tuple[str, ...] = ()
+    splines: int = 1
     _coded: pd.DataFrame = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -99,7 +102,10 @@ class Adjustment:
                     small = f"{self.sites} '{site}' has fewer than {LEAST_PEOPLE} training people"
                     add_reason(reasons, sites == site, small)
         learn = train & (reasons == "")
-        designs = [CovariateDesign().fit(table[learn]) for table in (kept, removed)]
+        designs = [
+            CovariateDesign().fit(kept[learn]),
+            CovariateDesign(self.splines).fit(removed[learn]),
+        ]
         for reason in (
             designs[0].problems(kept),
             designs[1].problems(removed[removed.columns.difference(kept.columns)]),

@@ -2,7 +2,7 @@
 
 Labels, exemplars and convergence of every setting are those of scikit-learn's `affinity_propagation` with the same
 random state, to the last bit in float64, whatever the number of threads. The messages are passed by
-:mod:`neurostrata.strata.propagation`; what is the same for all settings (the noise that breaks ties) is made once.
+:mod:`neurostrata.strata.finders.propagation`; what is the same for all settings (the noise that breaks ties) is made once.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class Propagation:
         """Run one setting."""
         if self.all_equal:
             return self._of_scikit_learn(damping, preference)
-        from neurostrata.strata.propagation import pass_messages
+        from neurostrata.strata.finders.propagation import pass_messages
 
         own = np.full(len(self.plain), preference)
         own += _noise(own, self._own)
@@ -153,7 +153,7 @@ class Propagation:
 
     def _assign(self, exemplars: Labels, own: Array) -> tuple[Labels, Labels]:
         """Give people to the most similar exemplar, refine the exemplars, and give again, as scikit-learn does."""
-        from neurostrata.strata.propagation import assign
+        from neurostrata.strata.finders.propagation import assign
 
         if len(exemplars) == 0:
             return np.full(len(self.plain), -1, dtype=np.intp), np.empty(0, dtype=np.intp)

@@ -1,0 +1,102 @@
+"""What every finder of groups takes and returns."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Labels = NDArray[np.intp]
+Progress = Callable[[int, int], None]
+
+
+@dataclass
+class Finding:
+    """The best partition that a finder has for some people, whether or not there are groups.
+
+    Attributes
+    ----------
+    clusters
+        Number of each person's cluster, from 1, the largest first; all 1 where the finder has no partition.
+    statistic
+        How much speaks for groups by the finder's own measure; larger is more. What it is worth is known from
+        data without groups only (:mod:`neurostrata.strata.existence`). -inf without a partition.
+    search
+        One row for each candidate that was tried.
+    membership
+        People x clusters, the probability of belonging to each; None where the finder has none.
+    components
+        Number of leading components of the code that the partition was made from; None: the whole code.
+    exemplars
+        Row of the person who stands for each person's cluster, -1 for none; None where the finder has no exemplars.
+    reason
+        Why there is no partition; None when there is one.
+    facts
+        More for the sidecar.
+    """
+
+    clusters: Labels
+    statistic: float
+    search: pd.DataFrame
+    membership: Array | None = None
+    components: int | None = None
+    exemplars: Labels | None = None
+    reason: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def number(self) -> int:
+        """How many clusters the partition has."""
+        return int(self.clusters.max())
+
+
+class Finder(ABC):
+    """Looks for groups of people in their codes; sees nothing else of them.
+
+    Parameters
+    ----------
+    options
+        As in the finder's schema, complete.
+    seed
+        Of every random choice.
+    threads
+        Results do not depend on it.
+    """
+
+    name: ClassVar[str]
+    #: As it stands in sentences and tables.
+    title: ClassVar[str]
+    #: What :attr:`Finding.statistic` is.
+    measure: ClassVar[str]
+    #: Column of :attr:`Finding.search` -> what it holds.
+    search_columns: ClassVar[Mapping[str, str]]
+
+    def __init__(self, options: Mapping[str, Any], seed: int = 1, threads: int = 1) -> None:
+        self.options, self.seed, self.threads = options, seed, threads
+
+    @abstractmethod
+    def find(self, codes: Array, progress: Progress | None = None) -> Finding:
+        """Return the best partition.
+
+        Parameters
+        ----------
+        codes
+            People x dimensions, finite.
+        progress
+            Called with the number of candidates done and of all.
+        """
+
+    def quick(self) -> Finder:
+        """Return the finder as it is repeated hundreds of times, on data without groups and on resampled people."""
+        return self
+
+
+def nothing(people: int, search: pd.DataFrame, reason: str, **facts: Any) -> Finding:
+    """Return the finding that everybody is in one group because there is no partition."""
+    return Finding(np.ones(people, dtype=np.intp), -np.inf, search, reason=reason, facts=facts)

@@ -1,0 +1,153 @@
+"""Gaussian mixtures with one covariance for all clusters, fitted by expectation maximisation, compiled.
+
+The data are white: mean 0, covariance I. Then the covariance within clusters that maximises the likelihood is
+W = I - M' P M, with the clusters' means in the rows of M and their shares on the diagonal of P, so that only the
+means and shares are free, and W never has to be formed: by Woodbury its inverse is I + M' Q M with
+Q = (1/P - M M')^-1, a matrix of clusters x clusters. An iteration costs people x components x clusters operations.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+#: A start goes so many iterations before it is compared with the others; the best go on to the end.
+SHORT, KEPT = 10, 5
+#: Iterations at most, and the gain of the log likelihood below which they end.
+LONG, TOLERANCE = 300, 1e-3
+#: Iterations of k-means that make a start out of random people.
+LLOYD = 2
+#: A fit with an eigenvalue of W below this has collapsed on a few people, and is not counted.
+LEAST_VARIANCE = 1e-6
+
+_compiled: Any = numba.njit(nogil=True, cache=True)
+
+
+@_compiled
+def _iterate(white, share, iterations):  # type: ignore[no-untyped-def]
+    """Run expectation maximisation from memberships `share` (people x clusters), which are overwritten.
+
+    Returns the log likelihood above that of one cluster, -inf when the fit collapsed.
+    """
+    n, k = share.shape
+    last, gain = -np.inf, -np.inf
+    eye = np.eye(k)
+    for iteration in range(iterations):
+        weight = np.zeros(k)
+        for i in range(n):
+            for c in range(k):
+                weight[c] += share[i, c]
+        if weight.min() < 1.0:
+            return -np.inf
+        means = share.T.copy() @ white
+        for c in range(k):
+            means[c] /= weight[c]
+        weight /= n
+        gram = means @ means.T
+        root = np.sqrt(weight)
+        within = eye.copy()
+        inverse = -gram
+        for a in range(k):
+            inverse[a, a] += 1.0 / weight[a]
+            for b in range(k):
+                within[a, b] -= root[a] * gram[a, b] * root[b]
+        variances = np.linalg.eigvalsh(within)
+        if variances[0] < LEAST_VARIANCE:
+            return -np.inf
+        woodbury = np.linalg.inv(inverse)
+        products = white @ means.T.copy()
+        towards = products @ (eye + woodbury @ gram)
+        own = gram + gram @ woodbury @ gram
+        quadratic = products @ woodbury
+        gain = -0.5 * n * np.log(variances).sum()
+        for i in range(n):
+            square, largest = 0.0, -np.inf
+            for c in range(k):
+                square += quadratic[i, c] * products[i, c]
+                share[i, c] = towards[i, c] - 0.5 * own[c, c] + np.log(weight[c])
+                largest = max(largest, share[i, c])
+            total = 0.0
+            for c in range(k):
+                share[i, c] = np.exp(share[i, c] - largest)
+                total += share[i, c]
+            for c in range(k):
+                share[i, c] /= total
+            gain += largest + np.log(total) - 0.5 * square
+        if gain - last < TOLERANCE and iteration > 2:
+            break
+        last = gain
+    return gain
+
+
+@_compiled
+def _start(white, k):  # type: ignore[no-untyped-def]
+    """Return memberships by a few iterations of k-means from random people."""
+    n, p = white.shape
+    centres = white[np.random.choice(n, k, replace=False)].copy()  # noqa: NPY002 - all that numba compiles
+    label = np.zeros(n, np.int64)
+    for _ in range(LLOYD):
+        for i in range(n):
+            nearest = np.inf
+            for c in range(k):
+                distance = 0.0
+                for j in range(p):
+                    distance += (white[i, j] - centres[c, j]) ** 2
+                if distance < nearest:
+                    nearest = distance
+                    label[i] = c
+        counts = np.zeros(k)
+        sums = np.zeros((k, p))
+        for i in range(n):
+            counts[label[i]] += 1
+            for j in range(p):
+                sums[label[i], j] += white[i, j]
+        for c in range(k):
+            centres[c] = sums[c] / counts[c] if counts[c] > 0 else white[np.random.randint(n)]  # noqa: NPY002
+    share = np.full((n, k), 1e-3)
+    for i in range(n):
+        share[i, label[i]] = 1.0
+        share[i] /= share[i].sum()
+    return share
+
+
+@_compiled
+def fit_mixture(white, k, starts, seed):  # type: ignore[no-untyped-def]
+    """Fit a mixture of `k` Gaussians with one covariance.
+
+    Parameters
+    ----------
+    white : ndarray, shape (people, components)
+        Mean 0 and covariance I (divided by the number of people), C order.
+    k : int
+        Clusters, at least 2.
+    starts : int
+        Random starts; all go a few iterations, the best few to the end.
+    seed : int
+
+    Returns
+    -------
+    gain : float
+        Log likelihood above that of one Gaussian; -inf when every fit collapsed on a few people.
+    share : ndarray, shape (people, k)
+        Probability of belonging to each cluster.
+    """
+    np.random.seed(seed)  # noqa: NPY002 - of the compiled code only, thread by thread
+    n = len(white)
+    gains = np.empty(starts)
+    shares = np.empty((starts, n, k))
+    for start in range(starts):
+        shares[start] = _start(white, k)
+        gains[start] = _iterate(white, shares[start], SHORT)
+    order = np.argsort(-gains)
+    best, share = -np.inf, shares[order[0]].copy()
+    for place in range(min(KEPT, starts)):
+        own = shares[order[place]].copy()
+        gain = _iterate(white, own, LONG)
+        if gain > best:
+            best, share = gain, own
+    return best, share

@@ -1,0 +1,36 @@
+"""Which finders there are. A finder is one module, one line here, and one schema of its options."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from neurostrata.core.errors import UserError
+from neurostrata.strata.finders.interface import Finder
+
+#: Name in the configuration -> where the class lives; imported only when it is used.
+FINDERS = {
+    "mixture": "neurostrata.strata.finders.mixture:Mixture",
+    "affinity_propagation": "neurostrata.strata.finders.affinity_propagation:AffinityPropagation",
+}
+
+
+def finder_class(name: str) -> type[Finder]:
+    """Return the class of a finder.
+
+    Raises
+    ------
+    UserError
+        When there is no such finder.
+    """
+    if name not in FINDERS:
+        raise UserError(f"strata.finders: '{name}' is none of {', '.join(sorted(FINDERS))}")
+    module, cls = FINDERS[name].split(":")
+    found: type[Finder] = getattr(importlib.import_module(module), cls)
+    return found
+
+
+def build_finder(name: str, options: Mapping[str, Any], seed: int, threads: int = 1) -> Finder:
+    """Build a finder; see :class:`Finder` for the parameters."""
+    return finder_class(name)(options, seed, threads)

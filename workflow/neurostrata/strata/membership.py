@@ -1,0 +1,94 @@
+"""How well each person belongs to a cluster: probability, distance, and whether anywhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from neurostrata.strata.finders.interface import Array, Finding, Labels
+from neurostrata.strata.finders.mixture import PEOPLE_PER_COMPONENT, principal_scores
+
+#: Components at most in which distances are measured where the finder has none of its own.
+MOST_COMPONENTS = 20
+
+
+@dataclass(frozen=True)
+class Membership:
+    """Of each person, towards the own cluster.
+
+    Attributes
+    ----------
+    probability
+        Of belonging to this cluster rather than to another; 1 with one cluster.
+    distance
+        Mahalanobis distance from the cluster's centre.
+    typicality
+        Share of a Gaussian cluster's people that lie as far or farther: the chi-square tail of the squared distance.
+    """
+
+    probability: Array
+    distance: Array
+    typicality: Array
+
+
+def pooled_scores(codes: Array, components: int | None) -> Array:
+    """Return the leading principal components in which distances from clusters are measured."""
+    most = min(MOST_COMPONENTS, max(2, len(codes) // PEOPLE_PER_COMPONENT))
+    return principal_scores(codes, components or most)
+
+
+def discriminant(scores: Array, labels: Labels) -> tuple[Array, Array]:
+    """Return squared Mahalanobis distances and posterior probabilities, both people x clusters.
+
+    Clusters are Gaussian with one covariance, that of the people about their clusters' means (shrunk as Ledoit and Wolf),
+    and as frequent as they are here. `labels` are 0 .. k-1.
+    """
+    from scipy.linalg import cho_factor, cho_solve
+    from scipy.special import softmax
+    from sklearn.covariance import ledoit_wolf
+
+    number = int(labels.max()) + 1
+    centres = np.stack([scores[labels == cluster].mean(axis=0) for cluster in range(number)])
+    residual = scores - centres[labels]
+    n, k = len(scores), number
+    spread = scores.std(axis=0)
+    spread[spread == 0] = 1.0
+    shrunk, _ = ledoit_wolf(residual / spread, assume_centered=True)
+    within = shrunk * np.outer(spread, spread) * n / max(n - k, 1)
+    if np.linalg.matrix_rank(within) < len(within):
+        within += 1e-9 * np.diag(spread**2)
+    factor = cho_factor(within)
+    apart = scores[:, None] - centres[None]
+    squared = np.einsum(
+        "nkp,nkp->nk", apart, cho_solve(factor, apart.reshape(n * k, -1).T).T.reshape(apart.shape)
+    )
+    share = np.bincount(labels, minlength=k) / n
+    return squared, softmax(np.log(share) - squared / 2, axis=1)
+
+
+def describe_membership(codes: Array, finding: Finding) -> Membership:
+    """Describe everybody's place in a finding's clusters.
+
+    Parameters
+    ----------
+    codes
+        People x dimensions.
+    finding
+        Its own probabilities are taken where it has them; others come from :func:`discriminant`.
+    """
+    from scipy.stats import chi2
+
+    n = len(codes)
+    scores = pooled_scores(codes, finding.components)
+    if n < 3 or scores.shape[1] == 0:
+        return Membership(np.ones(n), np.zeros(n), np.ones(n))
+    labels = finding.clusters - 1
+    squared, posterior = discriminant(scores, labels)
+    if finding.membership is not None:
+        posterior = finding.membership
+    rows = np.arange(n)
+    own = squared[rows, labels]
+    # nobody is an outlier of a cluster who is typical of another
+    nearest = np.minimum(own, squared.min(axis=1))
+    return Membership(posterior[rows, labels], np.sqrt(own), chi2.sf(nearest, scores.shape[1]))
