@@ -19,7 +19,9 @@ def sets(tmp_path):
 
 
 def fitted(training, components):
-    model = PrincipalComponents({"max_components": components}, ["jac", "ndi"], (16, 16, 16), seed=1)
+    model = PrincipalComponents(
+        {"max_components": components, "balance": False}, ["jac", "ndi"], (16, 16, 16), seed=1
+    )
     history = model.fit(training, MASK, None, None)
     return model, history
 
@@ -92,7 +94,7 @@ def test_missing_modalities_get_the_expected_scores(tmp_path):
     opened = open_volumes(toy_volumes(tmp_path, people=30), ["jac", "ndi"])
     scaling = {"jac": {"low": 0.0, "high": 2.0}, "ndi": {"low": 0.0, "high": 4.0}}
     people = VolumeSet(opened, opened[0].info["subjects"], scaling)
-    model = PrincipalComponents({"max_components": 2}, ["jac", "ndi"], people.shape, 1)
+    model = PrincipalComponents({"max_components": 2, "balance": False}, ["jac", "ndi"], people.shape, 1)
     model.fit(people.subset(range(20)), toy_mask(32), None, None)
     volumes = np.stack([people[i] for i in range(20, 30)])
     lacking = volumes.copy()
@@ -104,3 +106,29 @@ def test_missing_modalities_get_the_expected_scores(tmp_path):
     decoded = model.reconstruct(lacking)
     mean = np.mean((people.mean()[1] - volumes[:, 1]) ** 2)
     assert np.mean((decoded[:, 1] - volumes[:, 1]) ** 2) < 0.4 * mean
+
+
+def test_balanced_modalities_have_equal_say(sets):
+    training, test = sets
+    model = PrincipalComponents(
+        {"max_components": 100, "balance": True}, ["jac", "ndi"], (16, 16, 16), seed=1
+    )
+    model.fit(training, MASK, None, None)
+    volumes, _ = rows(training)
+    inside = volumes[:, :, MASK].astype(np.float64)
+    centred = (inside - inside.mean(axis=0)) / model.scale_[:, None]
+    # equal total variance, and the reference's components of the data scaled like that
+    totals = (centred**2).sum(axis=(0, 2))
+    assert totals[0] == pytest.approx(totals[1], rel=1e-6)
+    reference = PCA(7, svd_solver="full").fit(centred.reshape(len(centred), -1))
+    np.testing.assert_allclose(model.variance_, reference.explained_variance_, rtol=1e-4)
+    np.testing.assert_allclose(model.reconstruct(volumes), volumes, atol=1e-3)
+    plain, _ = fitted(training, 100)
+    assert not np.allclose(plain.variance_, model.variance_, rtol=1e-3)
+    again = PrincipalComponents(model.options, ["jac", "ndi"], (16, 16, 16), seed=1)
+    again.load_weights(model.weights())
+    unseen, _ = rows(test)
+    np.testing.assert_array_equal(again.encode(unseen), model.encode(unseen))
+    old = {key: value for key, value in plain.weights().items() if key != "scale"}
+    again.load_weights(old)
+    np.testing.assert_array_equal(again.encode(unseen), plain.encode(unseen))

@@ -72,7 +72,9 @@ def maxima(volumes: np.ndarray) -> np.ndarray:
 def _principal(
     modalities: list[str], training: VolumeSet, mask: np.ndarray, seed: int, components: int
 ) -> PrincipalComponents:
-    model = PrincipalComponents({"max_components": components}, modalities, training.shape, seed)
+    model = PrincipalComponents(
+        {"max_components": components, "balance": False}, modalities, training.shape, seed
+    )
     model.fit(training, mask, None, None)  # type: ignore[arg-type]
     return model
 

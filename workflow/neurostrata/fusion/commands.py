@@ -275,7 +275,10 @@ def robustness(
     models = {network.name: network}
     if network.name != PrincipalComponents.name:
         baseline = PrincipalComponents(
-            {"max_components": network.code_size}, network.modalities, network.shape, network.seed
+            {"max_components": network.code_size, "balance": False},
+            network.modalities,
+            network.shape,
+            network.seed,
         )
         baseline.fit(training_people, brain, training_settings(settings), machine)
         models[baseline.name] = baseline

@@ -79,7 +79,7 @@ def decoders(
     }
     if model.name != PrincipalComponents.name:
         baseline = PrincipalComponents(
-            {"max_components": model.code_size}, model.modalities, model.shape, model.seed
+            {"max_components": model.code_size, "balance": False}, model.modalities, model.shape, model.seed
         )
         baseline.fit(training_people, mask, training, machine)
         methods["pca"] = baseline.reconstruct

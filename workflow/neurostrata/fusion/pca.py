@@ -24,6 +24,9 @@ class PrincipalComponents(FusionModel):
     Decoded values are clipped to [0, 1], as the inputs are; outside the mask the training mean is
     returned. Attributes with a trailing underscore exist after :meth:`fit`.
 
+    With the option ``balance`` each modality is divided by the square root of its total variance first (multiblock PCA:
+    the weights of a consensus PCA, Westerhuis et al. 1998), so that no modality leads because its numbers vary more.
+
     Learned from the people who have every modality. Somebody who lacks one gets the expected scores given
     the others (probabilistic PCA: scores of the components' variances, equal noise in all voxels).
     """
@@ -33,6 +36,7 @@ class PrincipalComponents(FusionModel):
     decodes = True
 
     mean_: np.ndarray  #: (modalities, x, y, z)
+    scale_: np.ndarray  #: (modalities,), what centred values are divided by
     components_: np.ndarray  #: (components, voxels of the mask x modalities), orthonormal rows
     variance_: np.ndarray  #: variance of each component over the training people (ddof 1)
     total_variance_: float
@@ -67,9 +71,20 @@ class PrincipalComponents(FusionModel):
             raise UserError("pca: the brain mask is empty")
         self.mask_ = mask.astype(bool)
         self.mean_ = people.mean()
+        self.scale_ = np.ones(len(people.modalities))
+        if self.options["balance"]:
+            total = np.zeros(len(people.modalities))
+            for modality, _, centred in self._centred_slabs(people):
+                total[modality] += (centred**2).sum()
+            if (total <= 0).any():
+                flat = people.modalities[int(total.argmin())]
+                raise UserError(f"pca: the training people's volumes of {flat} do not differ inside the mask")
+            # relative to the mean over modalities, so that codes are of the usual size
+            self.scale_ = np.sqrt(total / total.mean())
         gram = np.zeros((len(people), len(people)))
-        for _, centred in self._centred_slabs(people):
-            gram += centred @ centred.T
+        for modality, _, centred in self._centred_slabs(people):
+            own = centred / self.scale_[modality]
+            gram += own @ own.T
         values, vectors = np.linalg.eigh(gram)
         order = np.argsort(values)[::-1]
         values, vectors = values[order].clip(0), vectors[:, order]
@@ -81,16 +96,17 @@ class PrincipalComponents(FusionModel):
         number = min(self.options["max_components"], len(people) - 1, rank)
         values, vectors = values[:number], vectors[:, :number]
         self.components_ = np.empty((number, len(people.modalities) * int(mask.sum())), np.float32)
-        for where, centred in self._centred_slabs(people):
-            self.components_[:, where] = ((vectors / np.sqrt(values)).T @ centred).astype(np.float32)
+        for modality, where, centred in self._centred_slabs(people):
+            own = centred / self.scale_[modality]
+            self.components_[:, where] = ((vectors / np.sqrt(values)).T @ own).astype(np.float32)
         self._fix_signs()
         self.variance_ = values / (len(people) - 1)
         self.total_variance_ = float(np.trace(gram) / (len(people) - 1))
         explained = float(self.variance_.sum() / self.total_variance_)
         return pd.DataFrame({"components": [number], "explained_variance": [explained]})
 
-    def _centred_slabs(self, people: VolumeSet) -> Iterator[tuple[slice, np.ndarray]]:
-        """Yield (columns of the components, centred data in float64), slab after slab."""
+    def _centred_slabs(self, people: VolumeSet) -> Iterator[tuple[int, slice, np.ndarray]]:
+        """Yield (modality, columns of the components, centred data in float64), slab after slab."""
         column = 0
         for modality in range(len(people.modalities)):
             for start in range(0, self.shape[0], SLAB):
@@ -99,6 +115,7 @@ class PrincipalComponents(FusionModel):
                 if count:
                     values = people.slab(modality, start, start + SLAB)[:, inside].astype(np.float64)
                     yield (
+                        modality,
                         slice(column, column + count),
                         values - self.mean_[modality, start : start + SLAB][inside],
                     )
@@ -112,7 +129,7 @@ class PrincipalComponents(FusionModel):
 
     def encode(self, volumes: np.ndarray) -> np.ndarray:
         """Return the scores on the components; the expected ones where modalities are missing."""
-        centred = (volumes - self.mean_)[:, :, self.mask_]
+        centred = (volumes - self.mean_)[:, :, self.mask_] / self.scale_[:, None]
         there = ~np.isnan(centred).all(axis=2)
         scores = np.nan_to_num(centred).reshape(len(volumes), -1) @ self.components_.T
         for pattern in np.unique(there[~there.all(axis=1)], axis=0):
@@ -136,14 +153,15 @@ class PrincipalComponents(FusionModel):
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Return the mean image plus the components weighted by scores, in [0, 1]."""
         decoded = np.repeat(self.mean_[None], len(codes), axis=0)
-        inside = codes @ self.components_
-        decoded[:, :, self.mask_] += inside.reshape(len(codes), len(self.modalities), -1)
+        inside = (codes @ self.components_).reshape(len(codes), len(self.modalities), -1)
+        decoded[:, :, self.mask_] += inside * self.scale_[:, None]
         return decoded.clip(0, 1)
 
     def weights(self) -> dict[str, np.ndarray]:
         """Return mean, mask, components and variances."""
         return {
             "mean": self.mean_,
+            "scale": self.scale_,
             "mask": self.mask_.astype(np.uint8),
             "components": self.components_,
             "variance": self.variance_,
@@ -153,6 +171,8 @@ class PrincipalComponents(FusionModel):
     def load_weights(self, weights: Mapping[str, np.ndarray]) -> None:
         """Take over what :meth:`weights` returned."""
         self.mean_, self.components_ = weights["mean"], weights["components"]
+        # models of earlier releases have no scale
+        self.scale_ = weights.get("scale", np.ones(len(self.modalities)))
         self.mask_ = weights["mask"].astype(bool)
         self.variance_, self.total_variance_ = weights["variance"], float(weights["total_variance"][0])
 

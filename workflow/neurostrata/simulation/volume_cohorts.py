@@ -50,6 +50,8 @@ AGE_SLOPE, SEX_SHIFT = -0.15, 0.15
 STRATUM_SHIFT = 0.4
 #: At diagnosis effect 1: what patients have less of in the affected parcels, units.
 DIAGNOSIS_SHIFT = -0.78
+#: At site effect 1: standard deviation over sites of what a site adds to each region, units.
+SITE_SHIFT = 0.4
 #: Parcels (both sides) affected by the diagnosis, by position of the modality; later modalities repeat them.
 AFFECTED = (("03", "06"), ("05", "08"))
 #: Points per voxel and axis that the templates are averaged over.
@@ -152,6 +154,8 @@ class VolumeCohort:
         (people,), bool, True for patients; half of every stratum.
     age, female
         (people,), years; bool. Independent of stratum and diagnosis.
+    site
+        (people,), from 0. Independent of the stratum.
     regional
         (people, modalities, regions): the true regional values, relative to the mean image. What the planted
         part of a volume has as its mean in each region, without the smooth variation and without noise.
@@ -176,6 +180,7 @@ class VolumeCohort:
     diagnosis: np.ndarray
     age: np.ndarray
     female: np.ndarray
+    site: np.ndarray
     regional: np.ndarray
     stratum_effects: np.ndarray
     diagnosis_effects: np.ndarray
@@ -344,6 +349,16 @@ def _stratum_effects(names: Sequence[str], modalities: int, sizes: np.ndarray, e
     return effect * (shifts - np.tensordot(weights, shifts, axes=1))
 
 
+def _sizes(people: int, shares: Sequence[float]) -> np.ndarray:
+    """Return whole numbers of people in the given proportions, the first taking what rounding leaves."""
+    parts = np.asarray(shares, dtype=float)
+    if parts.ndim != 1 or len(parts) < 2 or not (parts > 0).all():
+        raise UserError(f"shares {list(shares)}: give two numbers above 0 or more")
+    sizes = np.maximum(np.floor(people * parts / parts.sum()).astype(int), 1)
+    sizes[0] += people - sizes.sum()
+    return sizes
+
+
 def _check(
     people: int,
     shape: Sequence[int],
@@ -381,6 +396,10 @@ def simulate_volumes(
     shared: float = SHARED,
     misplaced_mm: float = 1.5,
     noise: float = 0.5,
+    shares: Sequence[float] | None = None,
+    gradient: bool = False,
+    sites: int = 0,
+    site_effect: float = 0.0,
 ) -> VolumeCohort:
     """Make a cohort of fusion volumes with strata and a diagnosis planted in it.
 
@@ -422,6 +441,14 @@ def simulate_volumes(
         in all modalities.
     noise
         Standard deviation of each voxel's own noise, units.
+    shares
+        Sizes of the strata relative to each other, largest first; by default those of
+        :func:`neurostrata.simulation.people.stratum_sizes`.
+    gradient
+        Plant a continuum instead of strata: people are spread evenly from the first stratum's regional differences to the
+        second's, with as much variance as two such strata of equal size would have. `stratum` says which half they are in.
+    sites, site_effect
+        Number of sites (0: one), dealt out evenly, and what multiplies their regional differences.
 
     Returns
     -------
@@ -453,7 +480,8 @@ def simulate_volumes(
     names, count = space.names, len(modalities)
 
     rng = stream(seed, "volume people")
-    sizes = stratum_sizes(people, strata)
+    sizes = stratum_sizes(people, strata) if shares is None else _sizes(people, shares)
+    strata = len(sizes)
     stratum = rng.permutation(np.repeat(np.arange(strata), sizes))
     diagnosis = balanced(stratum, 2, rng).astype(bool)
     female = balanced(stratum, 2, rng).astype(bool)
@@ -471,8 +499,18 @@ def simulate_volumes(
             in_patients[modalities.index(name), hit] = diagnosis_effect * DIAGNOSIS_SHIFT
     ageing = np.array([-2 * AGE_SLOPE if name == VENTRICLES else AGE_SLOPE for name in names])
     chance = REGION_SD * stream(seed, "volume regions").standard_normal((people, count, len(names)))
+    planted = in_strata[stratum]
+    if gradient:
+        along = stream(seed, "volume gradient").uniform(-1, 1, people) * np.sqrt(3)
+        half = (in_strata[0] - in_strata[1]) / 2
+        planted = (along - along.mean())[:, None, None] * half
+        stratum = (along < 0).astype(int)
+    site = balanced(stratum, sites, stream(seed, "volume sites")) if sites else np.zeros(people, dtype=int)
+    if sites:
+        of_sites = stream(seed, "volume site effects").standard_normal((sites, count, len(names)))
+        planted = planted + site_effect * SITE_SHIFT * (of_sites - of_sites.mean(axis=0))[site]
     regional = (
-        in_strata[stratum]
+        planted
         + (diagnosis - diagnosis.mean())[:, None, None] * in_patients
         + age_z[:, None, None] * ageing
         + SEX_SHIFT * (female - female.mean())[:, None, None]
@@ -517,6 +555,7 @@ def simulate_volumes(
         diagnosis=diagnosis,
         age=age,
         female=female,
+        site=site,
         regional=regional * scale,
         stratum_effects=in_strata * scale,
         diagnosis_effects=in_patients * scale,
@@ -536,5 +575,9 @@ def simulate_volumes(
             "shared": shared,
             "misplaced_mm": misplaced_mm,
             "noise": noise,
+            "shares": None if shares is None else list(shares),
+            "gradient": gradient,
+            "sites": sites,
+            "site_effect": site_effect,
         },
     )

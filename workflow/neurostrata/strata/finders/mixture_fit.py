@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 #: A start goes so many iterations before it is compared with the others; the best go on to the end.
-SHORT, KEPT = 10, 5
+SHORT, KEPT = 10, 3
 #: Iterations at most, and the gain of the log likelihood below which they end.
-LONG, TOLERANCE = 300, 1e-3
+LONG, TOLERANCE = 200, 1e-2
 #: Iterations of k-means that make a start out of random people.
 LLOYD = 2
 #: A fit with an eigenvalue of W below this has collapsed on a few people, and is not counted.
