@@ -31,7 +31,7 @@ def affinity_grid(quick: bool) -> list[Row]:
         preference_grid,
         squared_distances,
     )
-    from neurostrata.strata.finders.affinity_propagation import find_clusters
+    from neurostrata.strata.finders.affinity_propagation import AffinityPropagation
 
     values = embedding(300 if quick else PEOPLE)
     similarities = -squared_distances(values)
@@ -66,9 +66,9 @@ def affinity_grid(quick: bool) -> list[Row]:
         )
     whole, note = None, ""
     if not quick:
-        settings = section_defaults("strata")["clustering"]
+        settings = section_defaults("strata")["affinity_propagation"]
         started = time.perf_counter()
-        find_clusters(values, settings, seed=1, threads=2)
+        AffinityPropagation(settings, seed=1, threads=2).find(values)
         whole = time.perf_counter() - started
         note = f"the grid of 10,000 settings and its silhouettes, 2 threads, float64: {whole:.0f} s"
     return [

@@ -55,7 +55,7 @@ def one(task: tuple[float, int, str]) -> list[dict[str, Any]]:
         predict_number,
     )
     from neurostrata.simulation.volume_cohorts import simulate_volumes
-    from neurostrata.strata.finders.affinity_propagation import find_clusters
+    from neurostrata.strata.finders.affinity_propagation import AffinityPropagation
 
     torch.set_num_threads(1)
     name, options, epochs, batch = MODELS[label]
@@ -77,9 +77,9 @@ def one(task: tuple[float, int, str]) -> list[dict[str, Any]]:
     inside = simulated.mask
     error = ((decoded - volumes[test])[:, :, inside] ** 2).mean(axis=(0, 2))
     usual = ((mean - volumes[test])[:, :, inside] ** 2).mean(axis=(0, 2))
-    clustering = section_defaults("strata")["clustering"]
+    clustering = section_defaults("strata")["affinity_propagation"]
     clustering["preference"] = {**clustering["preference"], "steps": 60}
-    found = find_clusters(codes.astype(float), clustering, 1, 1, None)
+    found = AffinityPropagation(clustering, 1, 1).find(codes.astype(float))
     kmeans = KMeans(simulated.stratum.max() + 1, n_init=20, random_state=1).fit(codes)
     labels = np.where(simulated.diagnosis, "patient", "control")
     alone = np.arange(len(train))

@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workflow"))
 from neurostrata.core.config import section_defaults
 from neurostrata.phenotypes.factors import principal_varimax, standardise
 from neurostrata.strata.comparisons import compare_clusters
-from neurostrata.strata.finders.affinity_propagation import find_clusters
+from neurostrata.strata.finders.affinity_propagation import AffinityPropagation
 from neurostrata.strata.kruskal import benjamini_hochberg
 from neurostrata.strata.repartition import repartition
 
@@ -79,14 +79,14 @@ def null_cohort(
 def smallest_q(cohort: Cohort, draws: int, seed: int) -> dict[str, float]:
     """Run the chain on one cohort; return the smallest q of each test, and what was clustered."""
     settings = section_defaults("strata")
-    grid = settings["clustering"]
+    grid = settings["affinity_propagation"]
     grid["damping"]["steps"], grid["preference"]["steps"] = 5, 20
-    clustering = find_clusters(cohort.embeddings, grid, seed)
+    clustering = AffinityPropagation(grid, seed).find(cohort.embeddings)
     standardised = standardise(cohort.phenotypes)[0]
     scores = standardised @ principal_varimax(standardised).weights
     people = [str(row) for row in range(len(scores))]
     table = pd.DataFrame(scores, index=people).rename(columns="factor_{}".format)
-    found = {"clusters": float(clustering.facts["n_clusters"]), "found": float(clustering.found)}
+    found = {"clusters": float(clustering.number), "found": float(clustering.reason is None)}
     for name, families in (("repartition", cohort.families), ("blind", [""] * len(scores))):
         test = repartition(scores, clustering.clusters, families, draws, seed)
         found[name] = smallest(benjamini_hochberg(test.p))

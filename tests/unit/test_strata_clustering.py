@@ -6,7 +6,8 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.cluster import AffinityPropagation, affinity_propagation
+from sklearn import cluster as scikit_learn
+from sklearn.cluster import affinity_propagation
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
@@ -21,15 +22,20 @@ from neurostrata.strata.finders.affinity import (
     run_grid,
     squared_distances,
 )
-from neurostrata.strata.finders.affinity_propagation import canonical, find_clusters, number_by_size
+from neurostrata.strata.finders.affinity_propagation import AffinityPropagation
+from neurostrata.strata.finders.labels import canonical, number_by_size
 from neurostrata.strata.finders.silhouettes import silhouette
 from neurostrata.strata.projection import tsne, tsne_perplexity
 
 SIZES = (30, 18, 12)
 
 
+def find_clusters(values, options, seed, threads=1):
+    return AffinityPropagation(options, seed, threads).find(values)
+
+
 def reduced(preferences=20, dampings=5, **changes):
-    settings = section_defaults("strata")["clustering"]
+    settings = section_defaults("strata")["affinity_propagation"]
     settings["damping"]["steps"] = dampings
     settings["preference"]["steps"] = preferences
     return {**settings, **changes}
@@ -46,7 +52,7 @@ def embeddings(sizes=SIZES, distance=6.0, dimensions=8, seed=0):
 
 
 def test_the_papers_grid():
-    settings = section_defaults("strata")["clustering"]
+    settings = section_defaults("strata")["affinity_propagation"]
     assert (settings["damping"]["steps"], settings["preference"]["steps"]) == (10, 1000)
     np.testing.assert_allclose(damping_grid(0.5, 1.0, 10), np.arange(0.5, 0.96, 0.05))
     similarities = -squared_distances(embeddings()[0])
@@ -63,7 +69,7 @@ def test_every_setting_gives_scikit_learns_labels(max_iter):
     dampings, preferences = damping_grid(0.5, 1, 4), preference_grid(similarities, 1, 99, 15)
     converged = []
     for setting in run_grid(similarities, dampings, preferences, max_iter, 15, seed=7):
-        model = AffinityPropagation(
+        model = scikit_learn.AffinityPropagation(
             damping=setting.damping, preference=setting.preference, max_iter=max_iter, random_state=7
         )
         model.fit(values)
@@ -149,7 +155,7 @@ def test_a_sample_gives_everybody_a_cluster():
     np.testing.assert_array_equal(whole.clusters, find_clusters(values, reduced(), seed=1).clusters)
     assert (whole.facts["clustered"], part.facts["clustered"]) == (180, 60)
     assert adjusted_rand_score(truth, part.clusters) >= 0.95
-    assert sum(part.facts["cluster_sizes"]) == 180
+    assert len(part.clusters) == 180
     for number in np.unique(part.clusters):
         assert len(np.unique(part.exemplars[part.clusters == number])) == 1
     distances = squared_distances(values)
@@ -173,7 +179,7 @@ def test_threads_do_not_change_the_result():
     values, _ = embeddings(distance=3)
     one = find_clusters(values, reduced(), seed=1, threads=1)
     two = find_clusters(values, reduced(), seed=1, threads=2)
-    pd.testing.assert_frame_equal(one.grid, two.grid, check_exact=True)
+    pd.testing.assert_frame_equal(one.search, two.search, check_exact=True)
     np.testing.assert_array_equal(one.clusters, two.clusters)
     np.testing.assert_array_equal(one.exemplars, two.exemplars)
     assert one.facts == two.facts
@@ -194,15 +200,15 @@ def test_silhouette_is_scikit_learns():
 def test_planted_strata_are_found(seed):
     values, truth = embeddings(sizes=(40, 25, 15, 10), seed=seed)
     result = find_clusters(values, reduced(), seed=1)
-    assert result.found
+    assert result.reason is None
     assert adjusted_rand_score(truth, result.clusters) >= 0.95
     assert list(np.bincount(result.clusters)[1:]) == sorted(np.bincount(result.clusters)[1:], reverse=True)
-    row = result.grid[
-        (result.grid["damping"] == result.facts["damping"])
-        & (result.grid["preference"] == result.facts["preference"])
+    row = result.search[
+        (result.search["damping"] == result.facts["damping"])
+        & (result.search["preference"] == result.facts["preference"])
     ].iloc[0]
-    eligible = result.grid[result.grid["converged"] & result.grid["n_clusters"].between(2, 89)]
-    assert row["silhouette"] == eligible["silhouette"].max() == result.facts["silhouette"]
+    eligible = result.search[result.search["converged"] & result.search["n_clusters"].between(2, 89)]
+    assert row["silhouette"] == eligible["silhouette"].max() == result.statistic
     for number in np.unique(result.clusters):
         exemplar = np.unique(result.exemplars[result.clusters == number])
         assert len(exemplar) == 1
@@ -213,18 +219,6 @@ def test_without_planted_strata_the_truth_is_not_found():
     values, truth = embeddings(distance=0.0)
     result = find_clusters(values, reduced(), seed=1)
     assert adjusted_rand_score(truth, result.clusters) < 0.2
-
-
-def test_a_lone_outlier_is_flagged():
-    values = embeddings(sizes=(60,))[0]
-    values[7] += 60
-    result = find_clusters(values, reduced(8, 2), seed=1)
-    sizes = result.facts["cluster_sizes"]
-    assert sizes[-1] == 1
-    assert len(sizes) in result.facts["small_clusters"]
-    assert result.facts["small_cluster_limit"] == 5
-    relaxed = find_clusters(values, reduced(8, 2, small_cluster_people=0, small_cluster_share=0.0), seed=1)
-    assert relaxed.facts["small_clusters"] == []
 
 
 @pytest.mark.parametrize(
@@ -238,10 +232,9 @@ def test_a_lone_outlier_is_flagged():
 )
 def test_when_nothing_is_found_everybody_is_in_one_cluster(values, changes, reason):
     result = find_clusters(values, reduced(**changes), seed=1)
-    assert not result.found
-    assert reason in result.facts["reason"]
+    assert reason in result.reason
+    assert result.statistic == -np.inf
     assert (result.clusters == 1).all()
-    assert (result.exemplars == -1).all()
     json.dumps(result.facts, allow_nan=False)
 
 
@@ -270,36 +263,66 @@ def write_embeddings(path, values, subjects=None):
     frame.to_csv(path, sep="\t", index=False, na_rep="n/a")
 
 
+def settings_of(finder="affinity_propagation", **changes):
+    section = section_defaults("strata")
+    kept = {key: section[key] for key in ("small_clusters", "outliers", "existence", "stability")}
+    options = reduced() if finder == "affinity_propagation" else section[finder]
+    return {"finder": finder, "options": {**options, **changes}, **kept, "seed": 1}
+
+
 def test_commands_write_clusters_and_picture(tmp_path):
     values, truth = embeddings()
     write_embeddings(tmp_path / "embeddings.tsv", values)
-    settings = {**section_defaults("strata"), "clustering": reduced(), "seed": 1}
     cluster(
         embeddings=tmp_path / "embeddings.tsv",
-        grid=tmp_path / "grid.tsv",
+        search=tmp_path / "search.tsv",
         clusters=tmp_path / "clusters.tsv",
-        settings=settings,
+        settings=settings_of(),
     )
-    project(embeddings=tmp_path / "embeddings.tsv", output=tmp_path / "tsne.tsv", settings=settings)
-    grid = pd.read_csv(tmp_path / "grid.tsv", sep="\t")
-    assert list(grid) == ["damping", "preference", "converged", "n_iter", "n_clusters", "silhouette"]
+    project(
+        embeddings=tmp_path / "embeddings.tsv",
+        output=tmp_path / "tsne.tsv",
+        settings={**section_defaults("strata"), "seed": 1},
+    )
+    search = pd.read_csv(tmp_path / "search.tsv", sep="\t")
+    assert list(search) == ["damping", "preference", "converged", "n_iter", "n_clusters", "silhouette"]
     clusters = pd.read_csv(tmp_path / "clusters.tsv", sep="\t", dtype={"subject": str, "exemplar": str})
-    assert list(clusters) == ["subject", "cluster", "exemplar"]
+    columns = ["subject", "cluster", "probability", "distance", "typicality", "fits", "exemplar"]
+    assert list(clusters) == columns
     assert adjusted_rand_score(truth, clusters["cluster"]) >= 0.95
     assert clusters["exemplar"].isin(clusters["subject"]).all()
+    assert (clusters["probability"] > 0.9).mean() > 0.9
     facts = json.loads((tmp_path / "clusters.json").read_text())
     assert facts["found"] is True
     assert facts["n_clusters"] == 3
-    assert {"damping", "preference", "silhouette", "small_clusters", "converged_share"} <= set(facts)
+    assert {"damping", "preference", "statistic", "small_clusters", "settings_converged"} <= set(facts)
     assert list(pd.read_csv(tmp_path / "tsne.tsv", sep="\t")) == ["subject", "x", "y"]
+
+
+def test_a_lone_outlier_is_a_small_cluster_or_belongs_to_none(tmp_path):
+    values = embeddings(sizes=(60, 30))[0]
+    values[7] += 60
+    write_embeddings(tmp_path / "embeddings.tsv", values)
+    out = {"search": tmp_path / "s.tsv", "clusters": tmp_path / "c.tsv"}
+    cluster(embeddings=tmp_path / "embeddings.tsv", **out, settings=settings_of())
+    facts = json.loads((tmp_path / "c.json").read_text())
+    assert facts["cluster_sizes"][-1] == 1
+    assert len(facts["cluster_sizes"]) in facts["small_clusters"]
+    assert facts["small_cluster_limit"] == 5
+    cluster(embeddings=tmp_path / "embeddings.tsv", **out, settings=settings_of("mixture"))
+    facts = json.loads((tmp_path / "c.json").read_text())
+    assert facts["people_in_no_cluster"] == ["007"]
+    assert facts["n_clusters"] == 2
+    lenient = {**settings_of("mixture"), "outliers": 0}
+    cluster(embeddings=tmp_path / "embeddings.tsv", **out, settings=lenient)
+    assert json.loads((tmp_path / "c.json").read_text())["people_in_no_cluster"] == []
 
 
 def test_bad_embeddings_are_refused(tmp_path):
     values = embeddings()[0]
     values[5, 2] = np.nan
     write_embeddings(tmp_path / "a.tsv", values)
-    settings = {**section_defaults("strata"), "clustering": reduced(), "seed": 1}
-    out = {"grid": tmp_path / "g.tsv", "clusters": tmp_path / "c.tsv", "settings": settings}
+    out = {"search": tmp_path / "g.tsv", "clusters": tmp_path / "c.tsv", "settings": settings_of()}
     with pytest.raises(UserError, match=r"a\.tsv: the embedding of subject 005 has missing"):
         cluster(embeddings=tmp_path / "a.tsv", **out)
     write_embeddings(tmp_path / "b.tsv", values[:4], ["1", "2", "2", "3"])

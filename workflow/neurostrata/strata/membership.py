@@ -52,12 +52,13 @@ def discriminant(scores: Array, labels: Labels) -> tuple[Array, Array]:
     centres = np.stack([scores[labels == cluster].mean(axis=0) for cluster in range(number)])
     residual = scores - centres[labels]
     n, k = len(scores), number
-    spread = scores.std(axis=0)
-    spread[spread == 0] = 1.0
+    # in units of the spread within clusters: shrinking is towards equal variances
+    spread = np.sqrt((residual**2).mean(axis=0))
+    spread = np.maximum(spread, 1e-6 * scores.std(axis=0).max())
+    if not (spread > 0).all():
+        return np.zeros((n, k)), np.full((n, k), 1 / k)
     shrunk, _ = ledoit_wolf(residual / spread, assume_centered=True)
-    within = shrunk * np.outer(spread, spread) * n / max(n - k, 1)
-    if np.linalg.matrix_rank(within) < len(within):
-        within += 1e-9 * np.diag(spread**2)
+    within = (shrunk + 1e-9 * np.eye(len(shrunk))) * np.outer(spread, spread) * n / max(n - k, 1)
     factor = cho_factor(within)
     apart = scores[:, None] - centres[None]
     squared = np.einsum(

@@ -17,6 +17,8 @@ AGREEING = 2
 USED_FROM = 0.5
 #: Repeated searches have fewer starts from so many people on, in inverse proportion, and never fewer than so many.
 MANY_PEOPLE, LEAST_STARTS = 100, 10
+#: Times at most that people far out are pulled in; it ends when nobody is moved by more than a tenth of the distance.
+PULLS, NO_PULL = 20, 0.9
 #: People per component at least; with fewer a mixture finds groups along some direction of any data.
 PEOPLE_PER_COMPONENT = 6
 
@@ -177,12 +179,19 @@ def without_heavy_tails(white: Array) -> Array:
 
     The person of the r-th largest distance from the centre is moved towards it to the r-th largest expected distance, if
     that is smaller (one-sided radial Gaussianisation, after Lyu and Simoncelli 2009). Directions stay, and so does the
-    order: a few people far out must not make a cluster. Groups make distances more alike and are left as they are.
+    order: a few people far out must not make a cluster. Groups make distances more alike and are left as they are. It is
+    repeated, because somebody very far out has made the axis along which the others lie together.
     """
-    radius = np.linalg.norm(white, axis=1)
-    wanted = np.empty(len(white))
-    wanted[np.argsort(radius, kind="stable")] = _chi_quantiles(*white.shape)
-    return whiten(white * (np.minimum(wanted, radius) / np.maximum(radius, 1e-12))[:, None])
+    expected = _chi_quantiles(*white.shape)
+    for _ in range(PULLS):
+        radius = np.linalg.norm(white, axis=1)
+        wanted = np.empty(len(white))
+        wanted[np.argsort(radius, kind="stable")] = expected
+        pull = np.minimum(wanted, radius) / np.maximum(radius, 1e-12)
+        white = whiten(white * pull[:, None])
+        if pull.min() > NO_PULL:
+            break
+    return white
 
 
 def likelihood_ratios(
