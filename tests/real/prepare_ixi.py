@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 #: DLMUSE label numbers, both sides summed.
@@ -45,6 +46,9 @@ def main() -> None:
     every = len(people) / (arguments.template or len(people))
     members = {int(number * every) for number in range(arguments.template or len(people))}
     sheet["template"] = ["yes" if number in members else "no" for number in range(len(people))]
+    # the two ends of adult life, for an experiment whose groups are known
+    age = people["age"].to_numpy()
+    sheet["age_group"] = np.select([age < 35, age > 60], ["young", "old"], "middle")
     arguments.folder.mkdir(parents=True, exist_ok=True)
     sheet.to_csv(arguments.folder / "cohort.tsv", sep="\t", index=False)
     table.to_csv(arguments.folder / "phenotypes.tsv", sep="\t")

@@ -186,6 +186,7 @@ def gate():
     whole = SELECTION | {
         "experiments": experiments,
         "phenotypes": SELECTION["phenotypes"] | variables,
+        "strata": {"adjust": CONFIG["strata"]["adjust"]},
     }
     check = {"config": whole, "version": 1, "seed": 0}
     command = [

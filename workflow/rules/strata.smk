@@ -14,7 +14,8 @@ rule describe_people:
         people="<results>/cohort/groups/characteristics.tsv",
         registered="<results>/cohort/groups/registered.tsv",
         affines=expand(rules.register.output.affine, subject=STUDY.registered()),
-        tables=CONFIG["phenotypes"]["tables"],
+        # only some columns are used: their digest is tracked, and another score does not repeat the clustering
+        tables=[ancient(path) for path in CONFIG["phenotypes"]["tables"]],
     output:
         "<results>/cohort/characteristics.tsv",
     log:
@@ -28,11 +29,7 @@ rule describe_people:
         mem_mb=gigabytes(1),
         runtime=minutes(30),
     params:
-        settings=settings(
-            "describe_people",
-            adjust={key: STRATA["adjust"][key] for key in ("columns", "sites")},
-            id_column=CONFIG["phenotypes"]["id_column"],
-        ),
+        settings=characteristics_settings,
     shell:
         "python -m neurostrata describe-people --people {input.people:q} --tables {input.tables:q}"
         " --registered {input.registered:q}"

@@ -333,3 +333,17 @@ def finder_settings(stage, *keys, adjust=False):
         return settings(stage, finder=finder, options=strata[finder], **values)
 
     return chosen
+
+
+def characteristics_settings(wildcards):
+    """What is known of people depends on: the columns that are looked for, and their cells in the phenotype tables."""
+    adjust = CONFIG["strata"]["adjust"]
+    return settings(
+        "describe_people",
+        adjust={key: adjust[key] for key in ("columns", "sites")},
+        id_column=CONFIG["phenotypes"]["id_column"],
+        tables=[
+            rows_digest(rows, columns)
+            for _, columns, rows in STUDY.characteristics_in_tables()
+        ],
+    )

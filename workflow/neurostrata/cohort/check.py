@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from neurostrata.cohort.gradients import noddi_shells, read_gradients
-from neurostrata.cohort.sheet import FACTS, read_rows, subject_id
+from neurostrata.cohort.sheet import FACTS, REGISTRATION_MEASURES, USUAL_NAMES, read_rows, subject_id
 from neurostrata.cohort.study import Study
 from neurostrata.core.config import adjusting_columns
 from neurostrata.core.errors import UserError
@@ -243,6 +243,27 @@ def _adjustment_problems(study: Study) -> Iterator[str]:
                     yield from _site_problems(study, name, column)
 
 
+def _strata_problems(study: Study) -> Iterator[str]:
+    """Check that what the codes are adjusted by before clustering exists."""
+    adjust = study.config["strata"]["adjust"]
+    named = [] if adjust["columns"] == "auto" else list(adjust["columns"])
+    known = {column for row in study.rows.values() for column in row}
+    for path in study.config["phenotypes"]["tables"]:
+        with contextlib.suppress(UserError):  # said elsewhere
+            known.update(read_rows(path)[0])
+    for measure in ("age", "sex"):
+        if any(column.lower() in USUAL_NAMES[measure] for column in known):
+            known.add(measure)
+    known |= set(REGISTRATION_MEASURES)
+    for key, columns in (("columns", named), ("sites", [adjust["sites"]] if adjust["sites"] else [])):
+        for column in columns:
+            if column not in known:
+                yield (
+                    f"strata.adjust.{key}: '{column}' is no column of the cohort sheet or of the phenotype tables, and "
+                    f"none of {', '.join(REGISTRATION_MEASURES)}"
+                )
+
+
 def _site_problems(study: Study, name: str, column: str) -> Iterator[str]:
     counts = Counter(study.rows[subject][column] for subject in study.experiment_members(name))
     large = [site for site, count in counts.items() if site and count > 3]
@@ -279,4 +300,5 @@ def cohort_problems(study: Study, cache: HeaderCache) -> list[str]:
             )
     problems.extend(_phenotype_problems(study))
     problems.extend(_adjustment_problems(study))
+    problems.extend(_strata_problems(study))
     return problems

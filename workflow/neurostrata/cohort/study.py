@@ -232,6 +232,19 @@ class Study:
         groups = ("family", "site", "diagnosis")
         return [c for c in known if c not in ("subject", *groups) and (c.lower() in usual or c in wanted)]
 
+    def characteristics_in_tables(self) -> list[tuple[str, list[str], list[Row]]]:
+        """Return of each phenotype table its name, the columns that describe people (ids first), and its rows."""
+        usual = {name for measure in ("age", "sex") for name in USUAL_NAMES[measure]}
+        adjust = self.config["strata"]["adjust"]
+        wanted = {adjust["sites"]} | (set() if adjust["columns"] == "auto" else set(adjust["columns"]))
+        found = []
+        for path in self.config["phenotypes"]["tables"]:
+            columns, rows = read_rows(path)
+            used = [column for column in columns if column.lower() in usual or column in wanted]
+            if used:
+                found.append((path, [columns[0], *used], rows))
+        return found
+
     def class_columns(self, name: str) -> list[str]:
         """Return those of an experiment's targets in the sheet that are of two classes: its label first.
 

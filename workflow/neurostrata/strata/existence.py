@@ -37,6 +37,7 @@ def compare_with_null(
     draws: int,
     seed: int,
     progress: Progress | None = None,
+    enough: int | None = None,
 ) -> Existence:
     """Compare the finder's measure with that in data without groups.
 
@@ -55,6 +56,9 @@ def compare_with_null(
         Of the draws.
     progress
         Called with the number of draws done and of all.
+    enough
+        End as soon as so many draws reach the statistic: p is then what it is with this many draws, (reached + 1) /
+        (drawn + 1), and above `enough` / `draws` whatever the rest. For calibrations, where most cohorts hold nothing.
     """
     from joblib import Parallel, delayed
 
@@ -73,7 +77,9 @@ def compare_with_null(
         rows.append(row)
         if progress is not None:
             progress(len(rows), draws)
+        if enough is not None and sum(row[1] >= own.statistic for row in rows) >= enough:
+            break
     table = pd.DataFrame(rows, columns=["draw", "statistic", "n_clusters"])
     reached = int((table["statistic"] >= own.statistic).sum())
-    p = (reached + 1) / (draws + 1) if np.isfinite(own.statistic) else 1.0
+    p = (reached + 1) / (len(table) + 1) if np.isfinite(own.statistic) else 1.0
     return Existence(own.statistic, p, table)
