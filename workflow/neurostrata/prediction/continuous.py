@@ -373,10 +373,20 @@ def compare_features(
     for name, body in features.items():
         rows += _canonical(name, body, values, families, folds, permutations, seed)
     table = pd.DataFrame(rows, columns=[c for c in COLUMNS if c != "q"])
+    table = _ordered(table, ["method", "features"], list(scores.columns))
     table["q"] = _q(table, ["features", "method"])
     gains = pd.DataFrame(added, columns=[c for c in ADDED_COLUMNS if c != "q"])
+    gains = _ordered(gains, ["finder"], list(scores.columns))
     gains["q"] = _q(gains, ["finder"])
     return table[list(COLUMNS)], gains[list(ADDED_COLUMNS)]
+
+
+def _ordered(table: pd.DataFrame, first: list[str], factors: list[str]) -> pd.DataFrame:
+    """Return rows in the order in which some columns' values were met, then in that of the factors."""
+    keys = [pd.factorize(table[column])[0] for column in first]
+    place = {factor: number for number, factor in enumerate(factors)}
+    keys.append(table["factor"].map(place).fillna(-1).to_numpy())
+    return table.iloc[np.lexsort(keys[::-1])].reset_index(drop=True)
 
 
 def _q(table: pd.DataFrame, by: list[str]) -> pd.Series:
