@@ -121,7 +121,7 @@ def test_interval_of_v_covers(strength):
             1,
         ).iloc[0]
         inside += row["effect_low"] <= true <= row["effect_high"]
-    assert 0.9 <= inside / 100
+    assert inside / 100 >= 0.9
 
 
 def test_relatives_are_exchanged_whole():

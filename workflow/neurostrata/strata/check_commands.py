@@ -170,7 +170,8 @@ def shuffle_links(
     null
         H of the random repartitions (npz).
     output
-        Table to write; its sidecar has the share of shuffles in which a factor was found, with Wilson's interval.
+        Table to write; its sidecar has the share of the shuffles that could be tested in which a factor was found, with
+        Wilson's interval.
     settings
         ``shuffles``, ``alpha``, ``families`` (whether whole families are exchanged), ``seed``.
     """
@@ -192,16 +193,16 @@ def shuffle_links(
         settings["seed"],
     )
     shares: dict[str, float | None] = {}
-    by_repartition = frame["smallest_q_repartition"] <= settings["alpha"]
-    for name, found in (("", frame["found"] == "yes"), ("_repartition", by_repartition)):
-        low, high = wilson_interval(int(found.sum()), len(found))
-        ends = {
-            "share_found": float(found.mean()) if len(found) else None,
-            "share_low": low,
-            "share_high": high,
-        }
+    # A control that could not be run has no share of 0.
+    tested = frame[frame["smallest_q"].notna()]
+    for name in ("", "_repartition"):
+        hits = int((tested[f"smallest_q{name}"] <= settings["alpha"]).sum())
+        low, high = wilson_interval(hits, len(tested))
+        share = hits / len(tested) if len(tested) else None
+        shares |= {f"share_found{name}": share}
         shares |= {
-            f"{key}{name}": None if value is None or np.isnan(value) else value for key, value in ends.items()
+            f"{end}{name}": None if share is None else value
+            for end, value in (("share_low", low), ("share_high", high))
         }
     inputs = {**facts.pop("inputs"), **{str(path): sha256_file(path) for path in (people, null)}}
     write_table(output, frame, COLUMNS, **facts, **shares, inputs=inputs, settings=settings_record(settings))

@@ -21,7 +21,7 @@ COLUMNS = {
     "shuffle": "number of the shuffle",
     "smallest_q": "smallest false-discovery rate of any factor, Kruskal-Wallis tests by the chi-square distribution",
     "smallest_q_repartition": "the same with p-values from the random repartitions of the true comparison",
-    "found": "yes: smallest_q is at most alpha",
+    "found": "yes: smallest_q is at most alpha; empty where nothing can be tested",
 }
 
 
@@ -84,7 +84,8 @@ def shuffle_links(
             rows.append((_smallest(q), _smallest(benjamini_hochberg(p))))
     table = pd.DataFrame(rows, columns=["smallest_q", "smallest_q_repartition"], dtype=float)
     table.insert(0, "shuffle", np.arange(1, len(table) + 1))
-    table["found"] = np.where(table["smallest_q"] <= alpha, "yes", "no")
+    found = pd.Series(np.where(table["smallest_q"] <= alpha, "yes", "no"), dtype=object)
+    table["found"] = found.where(table["smallest_q"].notna(), None)
     return table[list(COLUMNS)]
 
 
