@@ -77,7 +77,13 @@ def study(tmp_path_factory):
     options = section_defaults("strata")
     finder = {
         "finder": "mixture",
-        "options": {**options["mixture"], "starts": 5, "reference_draws": 10, "components": [4]},
+        "options": {
+            **options["mixture"],
+            "starts": 5,
+            "reference_draws": 10,
+            "components": [4],
+            "max_clusters": 2,
+        },
         "seed": 1,
     }
     cluster(
