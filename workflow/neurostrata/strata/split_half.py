@@ -179,9 +179,10 @@ def split_halves(
     def one(number: int) -> Split:
         return one_split(quick, codes, values, families, np.random.default_rng([seed, number]))
 
-    results = []
+    # The first alone: what a finder keeps for people of this number is then there for all threads.
+    results = [one(1)]
     run = Parallel(n_jobs=finder.threads, backend="threading", return_as="generator")
-    for result in run(delayed(one)(number) for number in range(1, splits + 1)):
+    for result in run(delayed(one)(number) for number in range(2, splits + 1)):
         results.append(result)
         if progress is not None:
             progress(len(results), splits)
