@@ -7,6 +7,7 @@ import statsmodels.api as sm
 from scipy.stats import chi2_contingency, hypergeom, kruskal, ncf, rankdata
 
 from neurostrata.core.families import family_parts
+from neurostrata.strata import composition
 from neurostrata.strata.adjusted import (
     compare_adjusted,
     freedman_lane,
@@ -105,7 +106,8 @@ def test_p_of_classes_is_the_exact_one():
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.25])
-def test_interval_of_v_covers(strength):
+def test_interval_of_v_covers(strength, monkeypatch):
+    monkeypatch.setattr(composition, "BOOTSTRAP", 300)
     generator = np.random.default_rng(2)
     share = np.array([[1 + strength, 1 - strength], [1 - strength, 1 + strength]]) / 2
     true = strength  # of a 2 x 2 table with equal margins
@@ -124,8 +126,9 @@ def test_interval_of_v_covers(strength):
     assert inside / 100 >= 0.9
 
 
-def test_relatives_are_exchanged_whole():
+def test_relatives_are_exchanged_whole(monkeypatch):
     """Pairs alike in cluster and site: plain permutation takes chance for a finding."""
+    monkeypatch.setattr(composition, "BOOTSTRAP", 10)
     generator = np.random.default_rng(2)
     plain, ruled = [], []
     for _ in range(120):

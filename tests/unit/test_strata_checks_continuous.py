@@ -71,7 +71,8 @@ def test_what_codes_hold_is_predicted_and_what_not_is_not():
     assert added.empty
 
 
-def test_nothing_is_found_by_chance():
+def test_nothing_is_found_by_chance(monkeypatch):
+    monkeypatch.setattr(continuous, "BOOTSTRAP", 10)
     generator = np.random.default_rng(3)
     p = []
     for seed in range(150):
@@ -115,7 +116,8 @@ def test_clusters_that_codes_do_not_tell_add_to_them():
     assert ridge["clusters of mixture"] > 0.05
 
 
-def test_clusters_that_codes_tell_add_nothing():
+def test_clusters_that_codes_tell_add_nothing(monkeypatch):
+    monkeypatch.setattr(continuous, "BOOTSTRAP", 10)
     generator = np.random.default_rng(6)
     p, gains = [], []
     for seed in range(100):
