@@ -36,6 +36,7 @@ include: "workflow/rules/synthesis.smk"
 include: "workflow/rules/phenotypes.smk"
 include: "workflow/rules/strata.smk"
 include: "workflow/rules/prediction.smk"
+include: "workflow/rules/strata_checks.smk"
 include: "workflow/rules/report.smk"
 
 

@@ -6,12 +6,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from neurostrata.core.errors import UserError
-from neurostrata.core.files import settings_record, sha256_file, write_json
+from neurostrata.core.files import read_json, settings_record, sha256_file, write_json
 from neurostrata.core.tables import read_table, write_table
 from neurostrata.phenotypes.analysis import analyse_phenotypes, factor_meanings
+from neurostrata.phenotypes.congruence import COLUMNS as COLUMNS_OF_CONGRUENCE
+from neurostrata.phenotypes.congruence import SPLITS, congruence_table, half_congruence
 from neurostrata.phenotypes.descriptives import COLUMNS
-from neurostrata.phenotypes.tables import ID_COLUMNS
+from neurostrata.phenotypes.model import PhenotypeModel, code_variables
+from neurostrata.phenotypes.tables import ID_COLUMNS, join_tables
 
 RESOURCES = Path(__file__).resolve().parents[3] / "resources"
 
@@ -86,3 +91,59 @@ def factor_phenotypes(
         **facts,
     )
     write_json(model, {**result.model.to_dict(), "settings": settings_record(settings)})
+
+
+def factor_congruence(
+    *,
+    tables: list[Path],
+    families: Path,
+    model: Path,
+    loadings: Path,
+    scores: Path,
+    output: Path,
+    settings: dict[str, Any],
+) -> None:
+    """Measure whether the factors come back in halves of the people (Tucker's congruence).
+
+    Parameters
+    ----------
+    tables
+        The phenotype tables.
+    families
+        Table with `subject` and, where there are relatives, `family`: they are never divided.
+    model, loadings, scores
+        What the whole cohort gave; those who have scores are divided, their gaps filled as there.
+    output
+        Table to write; without rows where variables were taken as they are.
+    settings
+        ``id_column``, ``rotation``, ``seed``.
+    """
+    learned = PhenotypeModel.from_dict(read_json(model))
+    known = read_table(scores).set_index("subject").astype(float).dropna(how="all").index
+    names, found = learned.factors, np.zeros((0, 0))
+    if learned.method == "variables":
+        names, found = [], np.zeros((SPLITS, 0))
+    else:
+        id_column = settings["id_column"]
+        text = ID_COLUMNS if id_column is None else (id_column,)
+        frames = [(str(path), read_table(path, text=tuple(text))) for path in tables]
+        people = read_table(families, text=("subject", "family")).set_index("subject")
+        joined = join_tables(frames, list(known), learned.variables, id_column).values
+        values = learned.imputation.fill(code_variables(learned, joined).to_numpy(dtype=float))
+        relatives = people["family"].reindex(known).fillna("").astype(str) if "family" in people else None
+        found = half_congruence(
+            values,
+            read_table(loadings, text=("variable",)).set_index("variable").to_numpy(dtype=float),
+            [""] * len(known) if relatives is None else relatives.tolist(),
+            SPLITS,
+            settings["seed"],
+            **settings["rotation"],
+        )
+    write_table(
+        output,
+        congruence_table(names, found),
+        COLUMNS_OF_CONGRUENCE,
+        people=len(known),
+        settings=settings_record(settings),
+        inputs={str(path): sha256_file(path) for path in (*tables, families, model)},
+    )

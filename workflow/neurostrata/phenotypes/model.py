@@ -103,8 +103,8 @@ class PhenotypeModel:
         )
 
 
-def score_people(model: PhenotypeModel, table: pd.DataFrame) -> pd.DataFrame:
-    """Score people, the cohort's own or new ones, by a saved model.
+def code_variables(model: PhenotypeModel, table: pd.DataFrame) -> pd.DataFrame:
+    """Return the model's variables as numbers, NaN where missing.
 
     Parameters
     ----------
@@ -112,11 +112,6 @@ def score_people(model: PhenotypeModel, table: pd.DataFrame) -> pd.DataFrame:
         As read from model.json (:meth:`PhenotypeModel.from_dict`).
     table
         Index: subjects. Columns: at least the model's variables, values as in the files.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Index: subjects. One column per factor, NaN for people who miss too much.
 
     Raises
     ------
@@ -137,5 +132,16 @@ def score_people(model: PhenotypeModel, table: pd.DataFrame) -> pd.DataFrame:
                 f"{variable} is {coded.rule} in the table of new people; it was a number in the cohort"
             )
         columns[variable] = coded.values
-    values = pd.DataFrame(columns, index=table.index).to_numpy(dtype=float)
+    return pd.DataFrame(columns, index=table.index)
+
+
+def score_people(model: PhenotypeModel, table: pd.DataFrame) -> pd.DataFrame:
+    """Score people, the cohort's own or new ones, by a saved model; parameters as :func:`code_variables`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index: subjects. One column per factor, NaN for people who miss too much.
+    """
+    values = code_variables(model, table).to_numpy(dtype=float)
     return pd.DataFrame(model.score(values), index=table.index, columns=model.factors)

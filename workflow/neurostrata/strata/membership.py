@@ -38,11 +38,12 @@ def pooled_scores(codes: Array, components: int | None) -> Array:
     return principal_scores(codes, components or most)
 
 
-def discriminant(scores: Array, labels: Labels) -> tuple[Array, Array]:
+def discriminant(scores: Array, labels: Labels, others: Array | None = None) -> tuple[Array, Array]:
     """Return squared Mahalanobis distances and posterior probabilities, both people x clusters.
 
     Clusters are Gaussian with one covariance, that of the people about their clusters' means (shrunk as Ledoit and Wolf),
-    and as frequent as they are here. `labels` are 0 .. k-1.
+    and as frequent as they are here. `labels` are 0 .. k-1. With `others` the answer is about these people's scores,
+    the clusters being those of the people with labels.
     """
     from scipy.linalg import cho_factor, cho_solve
     from scipy.special import softmax
@@ -60,9 +61,9 @@ def discriminant(scores: Array, labels: Labels) -> tuple[Array, Array]:
     shrunk, _ = ledoit_wolf(residual / spread, assume_centered=True)
     within = (shrunk + 1e-9 * np.eye(len(shrunk))) * np.outer(spread, spread) * n / max(n - k, 1)
     factor = cho_factor(within)
-    apart = scores[:, None] - centres[None]
+    apart = (scores if others is None else others)[:, None] - centres[None]
     squared = np.einsum(
-        "nkp,nkp->nk", apart, cho_solve(factor, apart.reshape(n * k, -1).T).T.reshape(apart.shape)
+        "nkp,nkp->nk", apart, cho_solve(factor, apart.reshape(-1, scores.shape[1]).T).T.reshape(apart.shape)
     )
     share = np.bincount(labels, minlength=k) / n
     return squared, softmax(np.log(share) - squared / 2, axis=1)

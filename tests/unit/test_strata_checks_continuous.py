@@ -1,0 +1,152 @@
+"""The alternative without clusters: ridge and canonical correlation out of fold."""
+
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import Ridge
+from sklearn.preprocessing import StandardScaler
+
+from neurostrata.prediction import continuous
+from neurostrata.prediction.continuous import RidgeFold, cohorts, compare_features
+
+
+def run(features, scores, clusters=None, families=None, folds=5, permutations=39, seed=1):
+    people = len(scores)
+    scores = pd.DataFrame(scores, columns=[f"factor_{j}" for j in range(scores.shape[1])])
+    return compare_features(
+        features, clusters or {}, scores, families or [""] * people, folds, permutations, seed
+    )
+
+
+@pytest.mark.parametrize("dimensions", [5, 80])
+def test_predictions_are_those_of_ridge_regression(monkeypatch, dimensions):
+    generator = np.random.default_rng(0)
+    train, test = generator.normal(size=(50, dimensions)) * 3 + 1, generator.normal(size=(20, dimensions))
+    targets = generator.normal(size=(50, 3)) + train[:, :1]
+    monkeypatch.setattr(continuous, "RIDGE_PENALTIES", np.array([7.0]))
+    scaler = StandardScaler().fit(train)
+    wanted = Ridge(alpha=7.0).fit(scaler.transform(train), targets).predict(scaler.transform(test))
+    np.testing.assert_allclose(RidgeFold(train, test).predict(targets), wanted, rtol=1e-6, atol=1e-8)
+
+
+def test_each_target_has_its_own_penalty_by_generalised_cross_validation():
+    generator = np.random.default_rng(1)
+    train, test = generator.normal(size=(60, 10)), generator.normal(size=(15, 10))
+    targets = np.column_stack([train[:, 0] + 0.1 * generator.normal(size=60), generator.normal(size=60)])
+    scaler = StandardScaler().fit(train)
+    x = scaler.transform(train)
+    chosen = []
+    for target in targets.T:
+        errors = []
+        for penalty in continuous.RIDGE_PENALTIES:
+            hat = x @ np.linalg.solve(x.T @ x + penalty * np.eye(10), x.T)
+            left = (target - target.mean()) - hat @ (target - target.mean())
+            errors.append((left**2).sum() / (59 - np.trace(hat)) ** 2)
+        chosen.append(continuous.RIDGE_PENALTIES[int(np.argmin(errors))])
+    assert chosen[0] < chosen[1]
+    predicted = RidgeFold(train, test).predict(targets)
+    for column, penalty in enumerate(chosen):
+        model = Ridge(alpha=penalty).fit(x, targets[:, column])
+        np.testing.assert_allclose(predicted[:, column], model.predict(scaler.transform(test)), rtol=1e-6)
+
+
+def test_what_codes_hold_is_predicted_and_what_not_is_not():
+    generator = np.random.default_rng(2)
+    codes = generator.normal(size=(300, 8))
+    scores = np.column_stack([codes[:, 0] + generator.normal(size=300), generator.normal(size=300)])
+    scores[:20, 1] = np.nan
+    table, added = run({"codes": codes}, scores, permutations=99)
+    ridge = table[table["method"] == "ridge"].set_index("factor")
+    assert ridge.loc["factor_0", "value"] == pytest.approx(0.5, abs=0.1)
+    assert ridge.loc["factor_0", "low"] < 0.5 < ridge.loc["factor_0", "high"]
+    assert ridge.loc["factor_0", "p"] == 0.01
+    assert ridge.loc["factor_1", "p"] > 0.05
+    assert ridge.loc["factor_1", "value"] < 0.05
+    assert list(ridge["n"]) == [300, 280]
+    cca = table[table["method"] == "cca"].iloc[0]
+    assert cca["value"] == pytest.approx(np.sqrt(0.5), abs=0.1)
+    assert (cca["p"], cca["n"], cca["measure"]) == (0.01, 280, "canonical_correlation")
+    assert added.empty
+
+
+def test_nothing_is_found_by_chance(monkeypatch):
+    monkeypatch.setattr(continuous, "BOOTSTRAP", 10)
+    generator = np.random.default_rng(3)
+    p = []
+    for seed in range(150):
+        table, _ = run({"codes": generator.normal(size=(40, 4))}, generator.normal(size=(40, 2)), seed=seed)
+        p.append(table["p"].to_numpy())
+    share = (np.array(p) <= 0.05).mean(axis=0)
+    assert len(share) == 3  # two factors by ridge, one canonical correlation
+    assert (share <= 0.1).all()
+    assert np.mean(p) == pytest.approx(0.5, abs=0.06)
+
+
+def test_relatives_stay_in_one_fold():
+    """Twins with equal codes and scores would predict each other."""
+    generator = np.random.default_rng(4)
+    codes = np.repeat(generator.normal(size=(60, 90)), 2, axis=0)
+    scores = np.repeat(generator.normal(size=(60, 1)), 2, axis=0)
+    families = [f"f{k // 2}" for k in range(120)]
+    ruled = run({"codes": codes}, scores, families=families)[0]["value"][0]
+    free = run({"codes": codes}, scores)[0]["value"][0]
+    assert ruled < 0.05
+    assert free > 0.5
+    for cohort in cohorts(scores, families, 5, 20, 1):
+        assert (cohort.fold[::2] == cohort.fold[1::2]).all()
+        assert (cohort.orders[:, 1::2] == cohort.orders[:, ::2] + 1).all()
+        assert (cohort.weights[:, ::2] == cohort.weights[:, 1::2]).all()
+
+
+def test_clusters_that_codes_do_not_tell_add_to_them():
+    generator = np.random.default_rng(5)
+    codes = generator.normal(size=(300, 30))
+    group = pd.Series(generator.integers(1, 4, size=300)).astype(float)
+    score = codes[:, 0] + 1.5 * (group == 2) + generator.normal(size=300)
+    group[:3] = np.nan
+    table, added = run({"codes": codes}, score.to_numpy()[:, None], {"mixture": group}, permutations=99)
+    row = added.iloc[0]
+    assert (row["finder"], row["p"]) == ("mixture", 0.01)
+    assert 0.05 < row["low"] < row["added_r2"] < row["high"]
+    ridge = table[table["method"] == "ridge"].set_index("features")["value"]
+    assert set(ridge.index) == {"codes", "clusters of mixture", "codes + clusters of mixture"}
+    assert row["added_r2"] == pytest.approx(ridge["codes + clusters of mixture"] - ridge["codes"])
+    assert ridge["clusters of mixture"] > 0.05
+
+
+def test_clusters_that_codes_tell_add_nothing(monkeypatch):
+    monkeypatch.setattr(continuous, "BOOTSTRAP", 10)
+    generator = np.random.default_rng(6)
+    p, gains = [], []
+    for seed in range(100):
+        codes = generator.normal(size=(80, 4))
+        score = codes[:, :1] + generator.normal(size=(80, 1))
+        group = pd.Series(1 + (codes[:, 0] > 0))
+        _, added = run({"codes": codes}, score, {"mixture": group}, seed=seed)
+        p.append(added["p"][0])
+        gains.append(added["added_r2"][0])
+    assert (np.array(p) <= 0.05).mean() <= 0.11
+    assert np.mean(gains) < 0.01
+
+
+def test_one_cluster_predicts_nothing_and_few_people_give_no_rows():
+    generator = np.random.default_rng(7)
+    table, added = run(
+        {"codes": generator.normal(size=(30, 3))}, generator.normal(size=(30, 1)), {"ap": pd.Series([1] * 30)}
+    )
+    own = table[table["features"] == "clusters of ap"].iloc[0]
+    assert own["value"] == pytest.approx(0, abs=1e-12)
+    assert own["p"] == 1
+    assert added["added_r2"][0] == pytest.approx(0, abs=1e-12)
+    assert run({"codes": generator.normal(size=(5, 3))}, generator.normal(size=(5, 1)))[0].empty
+
+
+def test_a_large_cohort_takes_seconds():
+    generator = np.random.default_rng(8)
+    codes, scores = generator.normal(size=(1000, 256)), generator.normal(size=(1000, 13))
+    clusters = {"mixture": pd.Series(generator.integers(1, 4, size=1000))}
+    start = time.process_time()
+    run({"codes": codes}, scores, clusters, folds=10, permutations=199)
+    assert time.process_time() - start < 60

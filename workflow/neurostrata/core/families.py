@@ -1,0 +1,52 @@
+"""Dividing people at random without dividing families."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Labels = NDArray[np.intp]
+
+
+def family_numbers(families: Sequence[str]) -> Labels:
+    """Return a number per person, equal for members of a family; without a family ("") a person has their own."""
+    names = [f"family {f}" if f else f"person {row}" for row, f in enumerate(families)]
+    return np.unique(np.array(names, dtype=str), return_inverse=True)[1].astype(np.intp).ravel()
+
+
+def family_parts(families: Sequence[str], parts: int, generator: np.random.Generator) -> Labels:
+    """Divide people at random into parts of about equal size; return each person's part, from 0.
+
+    The largest families go first, each to the smallest part so far. The sizes of the parts then depend on the sizes of
+    the families alone: they are the same in every division of the same people, but for their order.
+
+    Parameters
+    ----------
+    families
+        One per person, "" for none.
+    parts
+        How many.
+    generator
+        Of the random order of families and parts.
+    """
+    number = family_numbers(families)
+    count = np.bincount(number)
+    shuffled = generator.permutation(len(count))
+    part_of = np.zeros(len(count), dtype=np.intp)
+    filled = np.zeros(parts)
+    for family in shuffled[np.argsort(-count[shuffled], kind="stable")]:
+        order = generator.permutation(parts)
+        part_of[family] = part = order[np.argmin(filled[order])]
+        filled[part] += count[family]
+    return part_of[number]
+
+
+def family_weights(
+    families: Sequence[str], draws: int, generator: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return how often each person counts in each bootstrap draw (draws x people), families drawn as a whole."""
+    number = family_numbers(families)
+    many = int(number.max()) + 1
+    return generator.multinomial(many, np.full(many, 1 / many), draws).astype(float)[:, number]

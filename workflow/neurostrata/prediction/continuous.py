@@ -1,0 +1,452 @@
+"""The alternative without clusters: how well codes, as they are, predict factors of people not learned from.
+
+Ridge regression and canonical correlation, cross-validated with families kept together. What is costly about a fold (the
+singular value decomposition of its features) does not depend on the factors, so it is made once and shared by all
+factors and all permutations of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from neurostrata.core.families import family_parts, family_weights
+from neurostrata.prediction.estimators import RIDGE_PENALTIES, percentile_interval
+from neurostrata.strata.kruskal import benjamini_hochberg
+from neurostrata.strata.repartition import family_blocks, permuted_labels
+
+Array = NDArray[np.float64]
+Labels = NDArray[np.intp]
+
+#: How much more than a code's number an indicator of a cluster may count, tried one after the other; 0: not at all.
+CLUSTER_WEIGHTS = (0.0, 1.0, 4.0, 16.0)
+#: Components of codes and of factors at most in a canonical correlation, and people per component at least.
+MOST_COMPONENTS = 20
+PEOPLE_PER_COMPONENT = 10
+#: Bootstrap draws of the intervals.
+BOOTSTRAP = 2000
+#: People at least; with fewer there is nothing to learn from and to test in.
+FEWEST_PEOPLE = 6
+
+COLUMNS = {
+    "features": "what is predicted from",
+    "method": "ridge (one factor from all features) or cca (all factors and all features at once)",
+    "factor": "name of the factor; empty for cca",
+    "value": "r2: share of variance predicted in people not learned from, below 0 worse than their mean; "
+    "canonical_correlation: first canonical correlation in people not learned from",
+    "measure": "r2 or canonical_correlation",
+    "low": "lower end of the 95% bootstrap interval, families drawn as a whole",
+    "high": "upper end",
+    "p": "(permutations of the link of features and factors with at least this value + 1) / (permutations + 1)",
+    "q": "Benjamini-Hochberg false-discovery rate of p over the factors, for each kind of features",
+    "n": "people",
+}
+ADDED_COLUMNS = {
+    "finder": "whose clusters are added",
+    "factor": "name of the factor",
+    "added_r2": "r2 of codes and clusters minus r2 of codes, in people not learned from",
+    "low": "lower end of its 95% bootstrap interval, families drawn as a whole",
+    "high": "upper end",
+    "p": "share of permutations with at least this gain; what codes leave unexplained is permuted, their own effect stays",
+    "q": "Benjamini-Hochberg false-discovery rate of p over the factors, for each finder",
+    "n": "people",
+}
+
+
+@dataclass(frozen=True)
+class _Scaling:
+    """One way of weighting a fold's features: singular values, left vectors, projected test people."""
+
+    scale: Array
+    left: Array
+    test: Array
+
+
+class RidgeFold:
+    """Ridge regression in one fold, for any number of targets at once.
+
+    Parameters
+    ----------
+    train, test
+        People x features.
+    extra
+        The same for further features with a weight of their own, or None. Penalty and weight are chosen together, for
+        each target, by generalised cross-validation within the training people.
+
+    Notes
+    -----
+    With X = U S V', ridge predictions for penalty L are X_test V S / (S^2 + L) U' y. The generalised cross-validation error
+    is ||y - y_hat||^2 / (n - 1 - sum S^2 / (S^2 + L))^2 (Golub, Heath, Wahba 1979), a function of U' y and ||y||.
+    """
+
+    def __init__(self, train: Array, test: Array, extra: tuple[Array, Array] | None = None) -> None:
+        self.people = len(train)
+        own_train, own_test = _standardised(train, test)
+        self.scalings = []
+        if extra is None:
+            self.scalings.append(_decompose(own_train, own_test))
+        else:
+            more_train, more_test = _standardised(*extra)
+            for weight in CLUSTER_WEIGHTS:
+                self.scalings.append(
+                    _decompose(
+                        np.hstack([own_train, weight * more_train]), np.hstack([own_test, weight * more_test])
+                    )
+                )
+
+    def predict(self, targets: Array) -> Array:
+        """Return predictions (test people x targets) for training targets (people x targets)."""
+        centre = targets.mean(axis=0)
+        centred = targets - centre
+        total = (centred**2).sum(axis=0)
+        best = np.full(targets.shape[1], np.inf)
+        predicted = np.zeros((len(self.scalings[0].test), targets.shape[1]))
+        for scaling in self.scalings:
+            projected = scaling.left.T @ centred
+            shrunk = scaling.scale[:, None] ** 2 / (scaling.scale[:, None] ** 2 + RIDGE_PENALTIES)
+            # explained by the fit: sum (2 d - d^2) (U'y)^2
+            explained = (2 * shrunk - shrunk**2).T @ projected**2
+            left_over = np.maximum(self.people - 1 - shrunk.sum(axis=0), 1e-9)
+            errors = np.maximum(total - explained, 0) / left_over[:, None] ** 2
+            choice = errors.argmin(axis=0)
+            error = errors[choice, np.arange(len(choice))]
+            better = error < best
+            best[better] = error[better]
+            for number, penalty in enumerate(RIDGE_PENALTIES):
+                chosen = better & (choice == number)
+                if chosen.any():
+                    slope = (scaling.scale / (scaling.scale**2 + penalty))[:, None] * projected[:, chosen]
+                    predicted[:, chosen] = scaling.test @ slope
+        return predicted + centre
+
+
+def _standardised(train: Array, test: Array) -> tuple[Array, Array]:
+    """Return both by the training people's mean and standard deviation; what does not vary there is left out."""
+    centre, spread = train.mean(axis=0), train.std(axis=0)
+    varies = spread > 1e-12 * np.maximum(np.abs(centre), 1e-300)
+    return (train - centre)[:, varies] / spread[varies], (test - centre)[:, varies] / spread[varies]
+
+
+def _decompose(train: Array, test: Array) -> _Scaling:
+    # By the smaller of X'X and XX': several times faster than the decomposition of X itself; directions whose singular
+    # value is lost to rounding are dropped, which no penalty tried here would have let count.
+    n, p = train.shape
+    if p == 0:
+        return _Scaling(np.zeros(0), np.zeros((n, 0)), np.zeros((len(test), 0)))
+    if p <= n:
+        values, axes = np.linalg.eigh(train.T @ train)
+        kept = values > 1e-10 * max(values[-1], 1e-300)
+        scale, axes = np.sqrt(values[kept]), axes[:, kept]
+        return _Scaling(scale, train @ axes / scale, test @ axes)
+    values, left = np.linalg.eigh(train @ train.T)
+    kept = values > 1e-10 * max(values[-1], 1e-300)
+    scale, left = np.sqrt(values[kept]), left[:, kept]
+    return _Scaling(scale, left, test @ (train.T @ left / scale))
+
+
+class RidgeFolds:
+    """Predictions of everybody by models of the other folds.
+
+    Parameters
+    ----------
+    features
+        People x features.
+    fold
+        Each person's fold.
+    extra
+        Further features with a weight of their own, see :class:`RidgeFold`.
+    """
+
+    def __init__(self, features: Array, fold: Labels, extra: Array | None = None) -> None:
+        self.parts = []
+        for number in np.unique(fold):
+            train, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+            more = None if extra is None else (extra[train], extra[test])
+            self.parts.append((train, test, RidgeFold(features[train], features[test], more)))
+
+    def errors(self, targets: Array) -> tuple[Array, Array]:
+        """Return squared errors of the predictions and of the training people's mean, both like `targets`."""
+        error, usual = np.empty_like(targets), np.empty_like(targets)
+        for train, test, model in self.parts:
+            known = targets[train]
+            error[test] = (targets[test] - model.predict(known)) ** 2
+            usual[test] = (targets[test] - known.mean(axis=0)) ** 2
+        return error, usual
+
+
+def explained_share(error: Array, usual: Array, weights: Array | None = None) -> Array:
+    """Return 1 - error / usual summed over people, for each column (and each row of bootstrap weights)."""
+    if weights is None:
+        error, usual = error.sum(axis=0), usual.sum(axis=0)
+    else:
+        error, usual = weights @ error, weights @ usual
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(usual > 0, 1 - error / usual, np.nan)
+
+
+class CanonicalFolds:
+    """First canonical correlation of features and factors in people not learned from.
+
+    Features and factors are reduced to their leading principal components, learned from each fold's training people.
+    """
+
+    def __init__(self, features: Array, fold: Labels) -> None:
+        self.parts = []
+        for number in np.unique(fold):
+            train, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+            own_train, own_test = _standardised(features[train], features[test])
+            left, projected = _leading(own_train, own_test)
+            self.parts.append((train, test, left, projected))
+
+    def variates(self, factors: Array) -> tuple[Array, Array]:
+        """Return everybody's first canonical variates of features and factors; both turned alike in each fold."""
+        one, other = np.zeros(len(factors)), np.zeros(len(factors))
+        for train, test, left, projected in self.parts:
+            own_train, own_test = _standardised(factors[train], factors[test])
+            right, tested = _leading(own_train, own_test)
+            if left.shape[1] == 0 or right.shape[1] == 0:
+                continue
+            a, _, b = np.linalg.svd(left.T @ right)
+            one[test], other[test] = projected @ a[:, 0], tested @ b[0]
+        return one, other
+
+
+def _leading(train: Array, test: Array) -> tuple[Array, Array]:
+    """Return orthonormal leading components of the training people, and the test people's on the same scale."""
+    decomposed = _decompose(train, test)
+    kept = min(MOST_COMPONENTS, max(1, len(train) // PEOPLE_PER_COMPONENT), len(decomposed.scale))
+    order = np.argsort(-decomposed.scale)[:kept]
+    return decomposed.left[:, order], decomposed.test[:, order] / decomposed.scale[order]
+
+
+def correlation(one: Array, other: Array, weights: Array | None = None) -> Array:
+    """Return the correlation about 0 (variates are centred by training people), for each row of weights.
+
+    A fold whose variates are both turned round counts the same: only products and squares are summed.
+    """
+    weights = np.ones((1, len(one))) if weights is None else weights
+    size = np.sqrt((weights @ one**2) * (weights @ other**2))
+    product = weights @ (one * other)
+    return np.divide(product, size, out=np.zeros_like(product), where=size > 0)
+
+
+def orders(families: Sequence[str], permutations: int, generator: np.random.Generator) -> Labels:
+    """Return rows of people in whose order factors are taken (permutations x people); whole families change places."""
+    people = np.arange(len(families), dtype=np.intp)
+    return np.concatenate(list(permuted_labels(people, family_blocks(families), permutations, generator)))
+
+
+def indicators(clusters: pd.Series) -> Array:
+    """Return people x clusters, 1 in the own cluster; a person of no cluster (NaN) has zeros."""
+    names = sorted(clusters.dropna().unique())
+    return np.stack([(clusters == name).to_numpy(float) for name in names], axis=1)
+
+
+def _p(value: Array, null: Array) -> Array:
+    """Return (permutations that reach the value + 1) / (permutations + 1); null is permutations x values."""
+    reached = (null >= value - 1e-12).sum(axis=0)
+    return np.where(np.isnan(value), np.nan, (reached + 1) / (len(null) + 1))
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """People with the same factors known, their folds and their permutations.
+
+    Attributes
+    ----------
+    rows
+        Of the people, among all.
+    factors
+        Positions of the factors that they have.
+    fold
+        Of each person.
+    orders
+        Permutations x people.
+    weights
+        Bootstrap draws x people.
+    """
+
+    rows: Labels
+    factors: Labels
+    fold: Labels
+    orders: Labels
+    weights: Array
+
+
+def cohorts(scores: Array, families: Sequence[str], folds: int, permutations: int, seed: int) -> list[Cohort]:
+    """Group the factors (people x factors, NaN: missing) by who has them; groups of too few people are left out."""
+    found = []
+    patterns, of_factor = np.unique(~np.isnan(scores), axis=1, return_inverse=True)
+    for pattern in range(patterns.shape[1]):
+        rows = np.flatnonzero(patterns[:, pattern])
+        if len(rows) < FEWEST_PEOPLE:
+            continue
+        relatives = [families[int(row)] for row in rows]
+        generator = np.random.default_rng(seed)
+        # At least two people to test in a fold.
+        fold = family_parts(relatives, min(folds, len(rows) // 2), generator)
+        if len(np.unique(fold)) < 2:
+            continue
+        found.append(
+            Cohort(
+                rows,
+                np.flatnonzero(of_factor.ravel() == pattern),
+                fold,
+                orders(relatives, permutations, generator),
+                family_weights(relatives, BOOTSTRAP, generator),
+            )
+        )
+    return found
+
+
+def _permuted(values: Array, order: Labels) -> Array:
+    """Return values (people x factors) in every order, side by side: people x (permutations * factors)."""
+    return values[order].transpose(1, 0, 2).reshape(len(values), -1)
+
+
+def _with_permutations(model: RidgeFolds, values: Array, order: Labels) -> tuple[Array, Array, Array]:
+    """Return squared errors of model and mean (people x factors), and R2 under permutations (permutations x factors)."""
+    error, usual = model.errors(values)
+    null = explained_share(*model.errors(_permuted(values, order)))
+    return error, usual, null.reshape(len(order), -1)
+
+
+def compare_features(
+    features: Mapping[str, Array],
+    clusters: Mapping[str, pd.Series],
+    scores: pd.DataFrame,
+    families: Sequence[str],
+    folds: int,
+    permutations: int,
+    seed: int,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Predict every factor from every kind of features, and say what clusters add to codes.
+
+    Parameters
+    ----------
+    features
+        Name -> people x numbers; ``codes`` is what clusters are added to.
+    clusters
+        Finder -> cluster of the same people; NaN for those who belong nowhere.
+    scores
+        The same people x factors; NaN: missing.
+    families
+        One per person, "" for none.
+    folds, permutations, seed
+        Of the cross-validation and the permutations.
+
+    Returns
+    -------
+    table, added
+        Columns :data:`COLUMNS` and :data:`ADDED_COLUMNS`.
+    """
+    values = scores.to_numpy(dtype=float)
+    rows: list[tuple[object, ...]] = []
+    added: list[tuple[object, ...]] = []
+    of_cluster = {finder: indicators(partition) for finder, partition in clusters.items()}
+    everything = dict(features) | {f"clusters of {finder}": own for finder, own in of_cluster.items()}
+    for cohort in cohorts(values, families, folds, permutations, seed):
+        known = values[np.ix_(cohort.rows, cohort.factors)]
+        names = scores.columns[cohort.factors]
+        models = {name: RidgeFolds(body[cohort.rows], cohort.fold) for name, body in everything.items()}
+        codes = features["codes"][cohort.rows]
+        joint = {
+            finder: RidgeFolds(codes, cohort.fold, own[cohort.rows]) for finder, own in of_cluster.items()
+        }
+        models |= {f"codes + clusters of {finder}": model for finder, model in joint.items()}
+        errors = {}
+        for name, model in models.items():
+            error, usual, null = _with_permutations(model, known, cohort.orders)
+            errors[name] = (error, usual)
+            value = explained_share(error, usual)
+            drawn = explained_share(error, usual, cohort.weights)
+            p = _p(value, null)
+            for column, factor in enumerate(names):
+                low, high = percentile_interval(drawn[:, column])
+                rows.append((name, "ridge", factor, value[column], "r2", low, high, p[column], len(known)))
+        for finder, model in joint.items():
+            added += _added(finder, model, models["codes"], errors, codes, known, list(names), cohort)
+    for name, body in features.items():
+        rows += _canonical(name, body, values, families, folds, permutations, seed)
+    table = pd.DataFrame(rows, columns=[c for c in COLUMNS if c != "q"])
+    table = _ordered(table, ["method", "features"], list(scores.columns))
+    table["q"] = _q(table, ["features", "method"])
+    gains = pd.DataFrame(added, columns=[c for c in ADDED_COLUMNS if c != "q"])
+    gains = _ordered(gains, ["finder"], list(scores.columns))
+    gains["q"] = _q(gains, ["finder"])
+    return table[list(COLUMNS)], gains[list(ADDED_COLUMNS)]
+
+
+def _ordered(table: pd.DataFrame, first: list[str], factors: list[str]) -> pd.DataFrame:
+    """Return rows in the order in which some columns' values were met, then in that of the factors."""
+    keys = [pd.factorize(table[column])[0] for column in first]
+    place = {factor: number for number, factor in enumerate(factors)}
+    keys.append(table["factor"].map(place).fillna(-1).to_numpy())
+    return table.iloc[np.lexsort(keys[::-1])].reset_index(drop=True)
+
+
+def _q(table: pd.DataFrame, by: list[str]) -> pd.Series:
+    """Return false-discovery rates of column p within groups of rows."""
+    q = pd.Series(np.nan, index=table.index, dtype=float)
+    for rows in table.groupby(by, sort=False).groups.values():
+        q[rows] = benjamini_hochberg(table.loc[rows, "p"].to_numpy(dtype=float))
+    return q
+
+
+def _added(
+    finder: str,
+    joint: RidgeFolds,
+    alone: RidgeFolds,
+    errors: Mapping[str, tuple[Array, Array]],
+    codes: Array,
+    known: Array,
+    names: list[str],
+    cohort: Cohort,
+) -> list[tuple[object, ...]]:
+    """Return rows of :data:`ADDED_COLUMNS` without q.
+
+    The null is that factors depend on codes alone: what a ridge regression of everybody leaves is permuted and put back
+    on its prediction (Freedman and Lane), then both models are fitted as before.
+    """
+    own, usual = errors["codes"]
+    both = errors[f"codes + clusters of {finder}"][0]
+    gain = explained_share(both, usual) - explained_share(own, usual)
+    drawn = explained_share(both, usual, cohort.weights) - explained_share(own, usual, cohort.weights)
+    fitted = RidgeFold(codes, codes).predict(known)
+    rebuilt = np.tile(fitted, (1, len(cohort.orders))) + _permuted(known - fitted, cohort.orders)
+    null = explained_share(*joint.errors(rebuilt)) - explained_share(*alone.errors(rebuilt))
+    p = _p(gain, null.reshape(len(cohort.orders), -1))
+    rows: list[tuple[object, ...]] = []
+    for column, factor in enumerate(names):
+        low, high = percentile_interval(drawn[:, column])
+        rows.append((finder, factor, gain[column], low, high, p[column], len(known)))
+    return rows
+
+
+def _canonical(
+    name: str,
+    body: Array,
+    values: Array,
+    families: Sequence[str],
+    folds: int,
+    permutations: int,
+    seed: int,
+) -> list[tuple[object, ...]]:
+    """Return the row of the canonical correlation, of the people who have every factor that anybody has."""
+    asked = ~np.isnan(values).all(axis=0)
+    complete = np.where(np.isnan(values[:, asked]).any(axis=1, keepdims=True), np.nan, 1.0)
+    rows: list[tuple[object, ...]] = []
+    for cohort in cohorts(complete, families, folds, permutations, seed) if asked.any() else []:
+        known = values[np.ix_(cohort.rows, np.flatnonzero(asked))]
+        model = CanonicalFolds(body[cohort.rows], cohort.fold)
+        one, other = model.variates(known)
+        value = correlation(one, other)
+        null = np.stack([correlation(*model.variates(known[order])) for order in cohort.orders])
+        low, high = percentile_interval(correlation(one, other, cohort.weights))
+        p = float(_p(value, null)[0])
+        rows.append((name, "cca", "", float(value[0]), "canonical_correlation", low, high, p, len(known)))
+    return rows

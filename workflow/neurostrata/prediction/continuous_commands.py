@@ -1,0 +1,94 @@
+"""The command of the alternative without clusters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from neurostrata.core.embeddings import Embeddings, read_embeddings
+from neurostrata.core.errors import UserError
+from neurostrata.core.files import settings_record, sha256_file
+from neurostrata.core.tables import read_table, write_table
+
+#: Features -> the table of the rule `baselines` that has them.
+BASELINES = {"pca": "pca_stacked", "regional_means": "regional_means"}
+
+
+def continuous(
+    *,
+    embeddings: Path,
+    baselines: Path,
+    clusters: list[Path],
+    scores: Path,
+    people: Path,
+    output: Path,
+    added: Path,
+    settings: dict[str, Any],
+) -> None:
+    """Predict every factor from codes, linear baselines and clusters, for people not learned from.
+
+    Parameters
+    ----------
+    embeddings
+        The leading codes.
+    baselines
+        Folder with the linear baselines' codes of everybody.
+    clusters
+        What each finder found in the leading codes.
+    scores
+        Phenotype factors.
+    people
+        What is known of people (``cohort/characteristics.tsv``).
+    output, added
+        Tables to write: every kind of features and every factor; what clusters add to codes.
+    settings
+        ``continuous`` (folds, permutations), ``seed``; ``adjust`` where the codes are adjusted ones: the baselines are then
+        adjusted in the same way.
+    """
+    from neurostrata.adjustment.characteristics import WORDS, free_of_covariates
+    from neurostrata.prediction.continuous import ADDED_COLUMNS, COLUMNS, compare_features
+
+    described = read_table(people, text=WORDS).set_index("subject")
+    found: dict[str, Embeddings] = {"codes": read_embeddings(embeddings).complete()}
+    for name, table in BASELINES.items():
+        codes = read_embeddings(baselines / f"{table}.tsv")
+        codes = codes.select(np.isin(codes.subjects, found["codes"].subjects))
+        if "adjust" in settings:
+            codes, _ = free_of_covariates(codes, described, settings["adjust"])
+        found[name] = codes
+    factors = read_table(scores).set_index("subject").astype(float).dropna(how="all")
+    everywhere = set(factors.index).intersection(*(codes.subjects for codes in found.values()))
+    subjects = [subject for subject in found["codes"].subjects if subject in everywhere]
+    if not subjects:
+        raise UserError(f"{scores}: shares no subject ids with {embeddings}")
+    features = {
+        name: pd.DataFrame(codes.values, index=codes.subjects).loc[subjects].to_numpy()
+        for name, codes in found.items()
+    }
+    partitions = {}
+    for path in clusters:
+        table_of = read_table(path).set_index("subject")
+        partitions[path.parent.name] = table_of["cluster"].where(table_of["fits"] == "yes").reindex(subjects)
+    options = settings["continuous"]
+    frame, gains = compare_features(
+        features,
+        partitions,
+        factors.loc[subjects],
+        described["family"].reindex(subjects).fillna("").astype(str).tolist(),
+        options["folds"],
+        options["permutations"],
+        settings["seed"],
+    )
+    facts = {
+        "LearnedFrom": "Codes, baselines and clusters were learned from everybody's images; what links them to the factors, "
+        "from the other folds alone.",
+        "BaselinesAdjusted": "adjust" in settings,
+        "people": len(subjects),
+        "settings": settings_record(settings),
+        "inputs": {str(path): sha256_file(path) for path in (embeddings, *clusters, scores, people)},
+    }
+    write_table(output, frame, COLUMNS, **facts)
+    write_table(added, gains, ADDED_COLUMNS, **facts)
