@@ -64,7 +64,7 @@ def compare_with_null(
 
     quick = finder.quick()
     own = quick.find(codes)
-    null = UnimodalNull(codes, finding.clusters - 1, finding.components, seed)
+    null = UnimodalNull(codes, finding.clusters - 1, finding.components)
 
     def one(draw: int) -> tuple[int, float, int]:
         found = quick.find(null.draw(np.random.default_rng([seed, draw])))

@@ -1,13 +1,12 @@
 """Data without groups that look like given codes: unimodal margins, joined by a Gaussian copula.
 
 As UNPaC (Helgeson, Vock and Bair 2021, Biometrics): skew and heavy tails, and a continuum along which people are spread
-evenly, are features of the null, so that they alone cannot count as clusters. Beyond UNPaC the margins are taken along
-axes in which groups would show: the directions that tell the clusters found apart, then independent components.
+evenly, are features of the null, so that they alone cannot count as clusters. Beyond UNPaC the margins are also those
+along the directions in which the clusters were found.
 """
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +14,8 @@ import numpy as np
 from neurostrata.strata.finders.interface import Array, Labels
 from neurostrata.strata.finders.mixture import principal_scores
 
-#: Leading components that are turned to directions of clusters and independent components; the rest stay as they are.
-TURNED = 20
+#: Leading components in which directions of clusters are sought where the finder does not say.
+SEARCHED = 20
 #: Directions of clusters at most.
 DIRECTIONS = 5
 #: Bandwidth of the density estimate, in units of Silverman's rule.
@@ -73,6 +72,11 @@ def unimodal_margin(values: Array) -> UnimodalMargin:
 class UnimodalNull:
     """Draws codes without groups that have the covariance and the unimodal margins of given ones.
 
+    Principal component scores are drawn independently, each from its own unimodal margin. Then the coordinate along each
+    direction that tells the clusters found apart is given the unimodal margin of the codes along that direction, by
+    quantiles. So data without groups are as skewed, heavy-tailed or evenly spread as the codes are, both along the axes
+    of the code and where the clusters were found; what they lack is more than one mode.
+
     Parameters
     ----------
     codes
@@ -80,57 +84,47 @@ class UnimodalNull:
     labels
         The partition found in them, 0 .. k-1.
     components
-        Leading components that the partition was made from; None: up to `TURNED`.
-    seed
-        Of the independent components.
+        Leading components that the partition was made from; None: up to :data:`SEARCHED`.
 
     Attributes
     ----------
-    axes_ : ndarray, shape (dimensions, axes)
-        What draws along the axes are multiplied by to give codes (less the mean).
+    axes_ : ndarray, shape (components, dimensions)
+        What standardised scores are multiplied by to give codes (less the mean).
+    directions_ : ndarray, shape (components, directions)
+        Orthonormal directions, in standardised scores, that tell the clusters apart.
     """
 
-    def __init__(self, codes: Array, labels: Labels, components: int | None, seed: int) -> None:
+    def __init__(self, codes: Array, labels: Labels, components: int | None) -> None:
         self.people = len(codes)
         self.mean_ = codes.mean(axis=0)
-        centred = codes - self.mean_
         scores = principal_scores(codes, len(codes) - 1)
         spread = scores.std(axis=0)
         white = scores / spread
-        turned = min(TURNED, max(2, self.people // 4), white.shape[1])
-        turn = _axes(white[:, :turned], labels, min(components or turned, turned), seed)
-        rotation = np.eye(white.shape[1])
-        rotation[:turned, :turned] = turn
-        along = white @ rotation
-        self.margins_ = [unimodal_margin(column) for column in along.T]
-        # codes = along @ rotation' * spread @ loadings'
-        loadings = np.linalg.lstsq(scores, centred, rcond=None)[0]
-        self.axes_ = (rotation.T * spread) @ loadings
+        searched = min(components or SEARCHED, white.shape[1])
+        self.directions_ = np.zeros((white.shape[1], 0))
+        if labels.max() > 0 and searched:
+            self.directions_ = np.pad(
+                cluster_directions(white[:, :searched], labels), ((0, white.shape[1] - searched), (0, 0))
+            )
+        self.margins_ = [unimodal_margin(column) for column in white.T]
+        self.along_ = [unimodal_margin(column) for column in (white @ self.directions_).T]
+        self.axes_ = spread[:, None] * np.linalg.lstsq(scores, codes - self.mean_, rcond=None)[0]
 
     def draw(self, generator: np.random.Generator) -> Array:
         """Return one set of codes (people x dimensions) without groups."""
-        along = np.column_stack([margin.draw(generator, self.people) for margin in self.margins_])
-        return self.mean_ + along @ self.axes_
+        drawn = np.column_stack([margin.draw(generator, self.people) for margin in self.margins_])
+        for direction, margin in zip(self.directions_.T, self.along_):
+            coordinate = drawn @ direction
+            wanted = np.empty(self.people)
+            wanted[np.argsort(coordinate)] = np.sort(margin.draw(generator, self.people))
+            drawn += (wanted - coordinate)[:, None] * direction
+        return self.mean_ + drawn @ self.axes_
 
 
-def _axes(white: Array, labels: Labels, components: int, seed: int) -> Array:
-    """Return orthonormal axes of white scores: those that tell the clusters apart, then independent components."""
-    from sklearn.decomposition import FastICA
-    from sklearn.exceptions import ConvergenceWarning
-
-    size = white.shape[1]
+def cluster_directions(white: Array, labels: Labels) -> Array:
+    """Return the orthonormal directions (components x directions) in which the means of clusters of white scores differ most."""
     share = np.bincount(labels) / len(labels)
-    means = np.stack([white[labels == cluster, :components].mean(axis=0) for cluster in range(len(share))])
+    means = np.stack([white[labels == cluster].mean(axis=0) for cluster in range(len(share))])
     between = (means * share[:, None]).T @ means
-    number = min(len(share) - 1, DIRECTIONS, components, size - 1)
-    lead = np.zeros((size, number))
-    lead[:components] = np.linalg.eigh(between)[1][:, ::-1][:, :number]
-    axes = np.linalg.qr(np.column_stack([lead, np.eye(size)]))[0][:, :size]
-    rest = axes[:, number:]
-    if rest.shape[1] < 2:
-        return axes
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        ica = FastICA(whiten="unit-variance", max_iter=200, random_state=seed).fit(white @ rest)
-    left, _, right = np.linalg.svd(ica.components_, full_matrices=False)
-    return np.column_stack([axes[:, :number], rest @ (left @ right).T])
+    number = min(len(share) - 1, DIRECTIONS, white.shape[1])
+    return np.linalg.eigh(between)[1][:, ::-1][:, :number]

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-#: A start goes so many iterations before it is compared with the others; the best go on to the end.
-SHORT, KEPT = 10, 3
+#: A start goes so many iterations before it is compared with the others.
+SHORT = 10
+#: One in so many starts, the best, goes on to the end; at least so many.
+ONE_IN, KEPT = 8, 3
 #: Iterations at most, and the gain of the log likelihood below which they end.
 LONG, TOLERANCE = 200, 1e-2
 #: Iterations of k-means that make a start out of random people.
@@ -145,7 +147,7 @@ def fit_mixture(white, k, starts, seed):  # type: ignore[no-untyped-def]
         gains[start] = _iterate(white, shares[start], SHORT)
     order = np.argsort(-gains)
     best, share = -np.inf, shares[order[0]].copy()
-    for place in range(min(KEPT, starts)):
+    for place in range(min(max(KEPT, starts // ONE_IN), starts)):
         own = shares[order[place]].copy()
         gain = _iterate(white, own, LONG)
         if gain > best:
