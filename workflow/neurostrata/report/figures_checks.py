@@ -205,12 +205,20 @@ def continuous_figure(
             colour, marker = next(
                 ((c, m) for start, c, m in _FEATURES if feature.startswith(start)), (GREY, "v")
             )
+            kind = feature.split(" of ")[0]
+            again = any(other.split(" of ")[0] == kind for other in features[:position])
             part = continuous[continuous["features"].astype(str) == feature].drop_duplicates("factor")
             part = part.set_index(part["factor"].astype(str)).reindex(factors)
             places = np.arange(len(factors)) + (position - (len(features) - 1) / 2) * 0.8 / len(features)
             axis.hlines(places, part["low"], part["high"], color=colour, linewidth=1.5)
             axis.plot(
-                part["value"], places, marker, color=colour, markersize=5, label=labels.get(feature, feature)
+                part["value"],
+                places,
+                marker,
+                color=colour,
+                markerfacecolor="white" if again else colour,
+                markersize=5,
+                label=labels.get(feature, feature),
             )
         for edge in range(1, len(factors)):
             axis.axhline(edge - 0.5, color="#e4e4e4", linewidth=0.8)

@@ -33,7 +33,7 @@ def short_name(factor: str, meaning: str = "") -> str:
     label = factor_label(factor)
     if not meaning:
         return shorten(label)
-    words = meaning.split(", ")
+    words = meaning.replace("_", " ").split(", ")
     while len(words) > 1 and len(f"{label}: {', '.join(words)}") > NAME_LENGTH:
         words.pop()
     return shorten(f"{label}: {', '.join(words)}")

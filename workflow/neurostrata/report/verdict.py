@@ -236,7 +236,7 @@ def judge(
         if len(sizes) > 1:
             verdict.sentences.append(f"The partition shown, {partition}, is a cut through a continuum.")
     else:
-        verdict.sentences.append(f"Exist: p {equals(verdict.p)} against data without groups; {partition}.")
+        verdict.sentences.append(f"Existence: p {equals(verdict.p)} against data without groups; {partition}.")
         _judge_stability(verdict, evidence)
     if len(sizes) > 1:
         _judge_factors(verdict, evidence, alpha, level, meanings, exists)
@@ -264,8 +264,8 @@ def _nothing(evidence: Evidence, verdict: Verdict, alpha: float) -> str:
     if (verdict.clusters or 0) < 2:
         return f"No clusters were found: {finder_name(evidence.finder)} keeps the {who} in one group."
     return (
-        f"No clusters were found: what {finder_name(evidence.finder)} finds among the {who} is no clearer than in data without "
-        f"groups (p {equals(verdict.p)})."
+        f"No clusters were found: the best partition of the {who} ({finder_name(evidence.finder)}) is no clearer than in data "
+        f"without groups (p {equals(verdict.p)})."
     )
 
 
@@ -276,7 +276,7 @@ def _judge_stability(verdict: Verdict, evidence: Evidence) -> None:
     reading = describe_jaccard(verdict.jaccard)
     each = join_words([format_number(value, 2) for _, value in evidence.jaccard().values()][:12])
     verdict.sentences.append(
-        f"Stable: mean Jaccard index over bootstrap samples {format_number(verdict.jaccard, 2)}, read as {reading} "
+        f"Stability: mean Jaccard index over bootstrap samples {format_number(verdict.jaccard, 2)}, read as {reading} "
         f"(cluster by cluster: {each})."
     )
     if verdict.jaccard < DOUBTFUL:
@@ -470,7 +470,9 @@ def _judge_composition(verdict: Verdict, evidence: Evidence, alpha: float, exist
         verdict.headline = f"The clusters are explained by {names}: they differ in {described(strong)}."
     weaker = tests[(tests["q"] < alpha) & ~tests["characteristic"].isin(verdict.explained_by)]
     if len(weaker):
-        verdict.cautions.append(f"The clusters also differ in {described(weaker)}.")
+        what = "The parts of this partition" if exists is False else "The clusters"
+        also = " also" if exists and verdict.explained_by else ""
+        verdict.cautions.append(f"{what}{also} differ in {described(weaker)}.")
     elif exists and not verdict.explained_by:
         names = join_words([human_name(str(name)) for name in tests["characteristic"]])
         verdict.sentences.append(f"Not explained by what else is known: no difference in {names}.")
