@@ -23,7 +23,7 @@ from neurostrata.report.blocks import (
     frame_table,
     number_blocks,
 )
-from neurostrata.report.evidence import Evidence, finder_name
+from neurostrata.report.evidence import Evidence, false_discovery_rates, finder_name
 from neurostrata.report.figures_phenotypes import factor_names
 from neurostrata.report.layout import Experiment
 from neurostrata.report.page import Page
@@ -452,12 +452,15 @@ def continuous_blocks(
                 path,
             )
         )
-    for _, row in table[table["method"].astype(str) == "cca"].iterrows():
+    canonical = [
+        f"{_feature_name(str(row['features']))} {format_number(row['value'], 2)} ({format_number(row['low'], 2)} to "
+        f"{format_number(row['high'], 2)}, p {equals(row.get('p'))})"
+        for _, row in table[table["method"].astype(str) == "cca"].iterrows()
+    ]
+    if canonical:
         blocks.append(
             Text(
-                f"Canonical correlation of {_feature_name(str(row['features']))} and all factors in people not learned from: "
-                f"{format_number(row['value'], 2)} ({format_number(row['low'], 2)} to {format_number(row['high'], 2)}), p "
-                f"{equals(row.get('p'))}.",
+                f"Canonical correlation with all factors together, in people not learned from: {'; '.join(canonical)}.",
                 sources=page.sources(path),
             )
         )
@@ -493,12 +496,19 @@ def _without_clusters(
     if added is not None:
         names = factor_names(added["factor"].unique(), meanings)
         formats = number_formats(added, names) | dict.fromkeys(("added_r2", "low", "high"), fixed(3))
+        added = added.assign(q=added.groupby("finder")["p"].transform(false_discovery_rates))
         section.add(
             frame_table(
                 added,
                 "What clusters add to the codes",
                 formats={**formats, "finder": finder_name},
-                names={"finder": "Clusters of", "factor": "Factor", "added_r2": "Added R²", "p": "p"},
+                names={
+                    "finder": "Clusters of",
+                    "factor": "Factor",
+                    "added_r2": "Added R²",
+                    "p": "p",
+                    "q": "q",
+                },
                 caption="R² of codes and clusters together less that of the codes alone, in people not learned from.",
                 sources=page.sources(path),
             )

@@ -14,8 +14,11 @@ from neurostrata.report.blocks import (
     Table,
     Text,
     anchor,
+    fixed,
     format_number,
     format_p,
+    human_name,
+    join_words,
 )
 from neurostrata.report.evidence import Evidence, finder_name
 from neurostrata.report.figures_phenotypes import factor_names
@@ -114,10 +117,8 @@ def _finders(page: Page, experiment: Experiment) -> Table | None:
         cells = [
             finder_name(row["finder"]),
             row["codes"],
-            format_number(row["clusters"]),
-            row["sizes"],
-            format_p(row["p"]),
-            {"yes": "exist", "no": "none"}.get(str(row["claimed"]), "n/a"),
+            f"{int(row['clusters'])}: {row['sizes']}",
+            _existence(row),
             stable,
             differ,
             _of(row["differ_adjusted"], row["tested"]),
@@ -128,29 +129,37 @@ def _finders(page: Page, experiment: Experiment) -> Table | None:
     groups = [False] + [a != b for a, b in zip(frame["codes"], frame["codes"].iloc[1:])]
     sidecar = page.study.sidecar(experiment.adjusted_codes)
     removed = [*(sidecar.get("Removed") or []), *([sidecar["Sites"]] if sidecar.get("Sites") else [])]
-    what = f"Adjusted codes: {', '.join(map(str, removed))} taken out. " if removed else ""
+    what = (
+        f"Adjusted codes: {join_words([human_name(str(name)) for name in removed])} taken out. "
+        if removed
+        else ""
+    )
     return Table(
         title="Every finder on every kind of codes",
         columns=[
             "Finder",
             "Codes",
-            "Clusters",
-            "Sizes",
-            "Existence p",
-            "Claimed: clusters",
+            "Clusters: sizes",
+            "Do they exist",
             "Stability (Jaccard)",
             "Factors that differ",
             "After adjustment",
             "Agreement",
         ],
         rows=rows,
-        numeric=[False, False, True, False, True, False, False, True, True, True],
+        numeric=[False] * 5 + [True] * 3,
         marked=marked,
         groups=groups,
         caption=f"Marked: the one that leads; the verdict and all figures are of it. {what}Agreement: adjusted Rand index with the one "
         "that leads (1: the same partition, 0: no more than chance). Stability and comparisons are made for the leading codes only.",
         sources=page.sources(path),
     )
+
+
+def _existence(row: pd.Series) -> str:
+    if pd.isna(row["p"]):
+        return "not tested"
+    return f"{'yes' if row['claimed'] == 'yes' else 'no'} (p {equals(row['p'])})"
 
 
 def _of(number: Any, total: Any) -> str:
@@ -189,9 +198,10 @@ def _clusters(
 def _interval(row: pd.Series, value: str, low: str, high: str) -> str:
     if value not in row or pd.isna(row[value]):
         return "n/a"
-    text = format_number(row[value], 2)
+    decimals = fixed(2)
+    text = decimals(row[value])
     if low in row and pd.notna(row[low]) and pd.notna(row[high]):
-        text += f" [{format_number(row[low], 2)}, {format_number(row[high], 2)}]"
+        text += f" [{decimals(row[low])}, {decimals(row[high])}]"
     return text
 
 
@@ -207,7 +217,6 @@ def comparisons_table(
         factor = str(row["factor"])
         cells = [
             names.get(factor, factor),
-            format_number(row["h"], 3),
             format_p(row["p"]),
             format_p(row["q"]),
             format_p(row.get("q_repartition")),
@@ -217,13 +226,12 @@ def comparisons_table(
             line = after.loc[factor] if factor in after.index else pd.Series(dtype=float)
             cells += [
                 _interval(line, "eta2", "eta2_low", "eta2_high"),
-                format_p(line.get("p")),
                 format_p(line.get("q")),
             ]
         cells.append(format_number(row.get("n")))
         rows.append([Cell(cell) for cell in cells])
-    columns = ["Factor", "H", "p", "q", "q repartition", "η² [interval]"]
-    columns += [] if after is None else ["adjusted η² [interval]", "adjusted p", "adjusted q"]
+    columns = ["Factor", "p", "q", "q repartition", "η² [interval]"]
+    columns += [] if after is None else ["adjusted η² [interval]", "adjusted q"]
     caption = f"Marked: all q below {page.study.alpha:g}. "
     if adjusted is not None:
         caption += f"Adjusted for {adjusted_for(adjusted)}; adjusted η² is partial. "

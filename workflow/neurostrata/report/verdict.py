@@ -236,7 +236,9 @@ def judge(
         if len(sizes) > 1:
             verdict.sentences.append(f"The partition shown, {partition}, is a cut through a continuum.")
     else:
-        verdict.sentences.append(f"Existence: p {equals(verdict.p)} against data without groups; {partition}.")
+        verdict.sentences.append(
+            f"Existence: p {equals(verdict.p)} against data without groups; {partition}."
+        )
         _judge_stability(verdict, evidence)
     if len(sizes) > 1:
         _judge_factors(verdict, evidence, alpha, level, meanings, exists)
