@@ -78,11 +78,12 @@ def _flow(page: Page, experiment: Experiment, config: Mapping[str, Any]) -> Text
             f"; {len(outside)} did not, because they lack one of its modalities or are excluded (see Cohort)"
         )
     scores = study.table(study.tree.phenotypes("scores.tsv"), columns=["subject"])
-    clusters = study.table(experiment.strata("clusters.tsv"), columns=["subject"])
-    if scores is not None and clusters is not None:
+    evidence = read_evidence(study, experiment)
+    if scores is not None and evidence.clusters is not None:
         scored = set(scores.loc[scores.drop(columns="subject").notna().any(axis=1), "subject"].astype(str))
-        both = sum(subject in scored for subject in clusters["subject"].astype(str))
-        text += f"; {both} of the {len(clusters)} clustered people have phenotype scores and enter the comparisons"
+        inside = set(evidence.clusters["subject"].astype(str)) - set(evidence.outside())
+        both = len(inside & scored)
+        text += f"; {both} of the {len(inside)} people in clusters have phenotype scores and enter the comparisons"
     return Text(text + ".", sources=page.sources(experiment.file("splits.tsv")))
 
 

@@ -31,28 +31,35 @@ def agreement_section(page: Page) -> Section:
             "Clusters of different experiments have the same numbers by size alone; what corresponds to what stands in the last column.",
         )
     )
+    shown = pd.DataFrame(
+        {
+            "First": _partitions(table, "a"),
+            "Second": _partitions(table, "b"),
+            "People": table.get("n"),
+            "Adjusted Rand": table["adjusted_rand"],
+        }
+    )
+    if {"k_a", "k_b"} <= set(table):
+        shown["Clusters"] = [f"{a} and {b}" for a, b in zip(table["k_a"], table["k_b"])]
+    if "matched" in table:
+        shown["Matched, first = second"] = table["matched"]
     section.add(
         frame_table(
-            table,
+            shown,
             "Agreement of every two partitions of the same people",
-            names={
-                "experiment_a": "Experiment",
-                "finder_a": "Finder",
-                "experiment_b": "Experiment",
-                "finder_b": "Finder",
-                "n": "People",
-                "adjusted_rand": "Adjusted Rand",
-                "k_a": "Clusters, first",
-                "k_b": "Clusters, second",
-                "matched": "Matched clusters, first = second",
-            },
-            formats={"finder_a": finder_name, "finder_b": finder_name, "adjusted_rand": fixed(2)},
+            names={name: name for name in shown},
+            formats={"Adjusted Rand": fixed(2)},
             caption="Adjusted Rand index: 1, the same partition; 0, no more than chance.",
             sources=page.sources(path),
         )
     )
     _crosstabs(page, section)
     return section
+
+
+def _partitions(table: pd.DataFrame, end: str) -> list[str]:
+    pairs = zip(table[f"experiment_{end}"], table[f"finder_{end}"])
+    return [f"{experiment}, {finder_name(str(finder))}" for experiment, finder in pairs]
 
 
 def _crosstabs(page: Page, section: Section) -> None:

@@ -33,7 +33,6 @@ TEXT_COLUMNS = (
     "finder",
     "characteristic",
     "level",
-    "features",
 )
 
 
