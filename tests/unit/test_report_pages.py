@@ -157,7 +157,10 @@ def test_the_verdict_is_the_one_of_the_tables(study: tuple[Path, dict[str, Any],
     text = page.flat()
     assert "In jac-ndi, clusters exist in the images and differ in phenotype after adjustment." in text
     assert "In jac-ndi-pca, no clusters were found." in text
-    assert "3 clusters exist (p = 0.010) and 1 of 3 phenotypic factors differs between them" in text
+    assert (
+        "3 clusters exist (p = 0.010) and 2 of 3 phenotypic factors differ between them after adjustment for"
+        in text
+    )
     assert "No clusters were found: the best partition of the 22 people" in text
     assert "is a cut through a continuum" in text
     assert "no evidence that the clusters exist" in text
@@ -400,7 +403,9 @@ def test_any_one_file_may_be_absent(tmp_path: Path) -> None:
     shutil.rmtree(results / "experiments" / "jac-ndi-pca")
     del config["experiments"][1]
     files = [p for p in results.rglob("*") if p.is_file() and "report" not in p.parts]
-    assert len(files) > 20
+    # One finder on one kind of codes stands for all.
+    files = [p for p in files if not {"raw", "affinity_propagation"} & set(p.parts)]
+    assert len(files) > 40
     for path in files:
         kept = path.with_name("kept-aside")
         path.rename(kept)
