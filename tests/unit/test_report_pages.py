@@ -223,7 +223,9 @@ def test_what_explains_clusters_and_what_resampling_dissolves(tmp_path: Path) ->
         tmp_path, people=24, clusters=2, factors=2, variables=6, images=False, explained=True, jaccard=0.45
     )
     text = build(results, config).flat()
-    assert "The clusters are explained by site: they differ in site (Cramér's V = 0.81, q = 0.001)." in text
+    assert (
+        "The clusters are explained by site: they differ in site (Cramér's V = 0.81, q = 0.001), and" in text
+    )
     assert "clusters explained by site, in doubt" in text
     assert "A cluster that follows site" in Page(results / "report" / "strata-jac-ndi.html").flat()
 

@@ -137,7 +137,7 @@ def _existence(page: Page, experiment: Experiment, evidence: Evidence, why: str)
     )
     null_path = experiment.strata("existence_null.tsv")
     null = study.table(null_path, f"Clusters in data without groups, {name}", ("statistic", "n_clusters"))
-    if null is not None:
+    if null is not None and np.isfinite([float(row["statistic"]), *null["statistic"]]).any():
         found = int(np.isfinite(null["statistic"].to_numpy(float)).sum())
         some = "" if found == len(null) else f" In {len(null) - found} of them nothing was found to measure."
         section.add(
@@ -247,7 +247,8 @@ def _phenotypes(
         )
     )
     _null(page, section, experiment, comparisons, found, names, absent)
-    _profiles(page, section, experiment, evidence.sizes(), names)
+    if len(evidence.sizes()) > 1:
+        _profiles(page, section, experiment, evidence.sizes(), names)
     return section
 
 

@@ -469,7 +469,9 @@ def _judge_composition(verdict: Verdict, evidence: Evidence, alpha: float, exist
         names = join_words([human_name(name) for name in verdict.explained_by])
         verdict.sentences.insert(0, f"Without that explanation it would read: {verdict.headline}")
         verdict.kind = "explained"
-        verdict.headline = f"The clusters are explained by {names}: they differ in {described(strong)}."
+        unstable = "not stable" in verdict.doubts
+        again = f", and resampling does not find them again (mean Jaccard index {format_number(verdict.jaccard, 2)})"
+        verdict.headline = f"The clusters are explained by {names}: they differ in {described(strong)}{again if unstable else ''}."
     weaker = tests[(tests["q"] < alpha) & ~tests["characteristic"].isin(verdict.explained_by)]
     if len(weaker):
         what = "The parts of this partition" if exists is False else "The clusters"
