@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from neurostrata.core.files import write_json
-from neurostrata.core.tables import write_table
+from neurostrata.core.tables import read_table, write_table
 from neurostrata.strata.comparisons import compare_clusters
 from neurostrata.strata.profiles import cluster_profiles
 
@@ -51,12 +51,7 @@ def make_config(tables: list[str]) -> dict[str, Any]:
         ],
         "phenotypes": {"tables": tables, "missing": "median", "method": "pca_varimax", "n_factors": None},
         "strata": {
-            "clustering": {
-                "damping": {"min": 0.5, "max": 1.0, "steps": 10},
-                "preference": {"low": 1, "high": 99, "steps": 40},
-                "small_cluster_people": 5,
-                "small_cluster_share": 0.01,
-            },
+            "affinity_propagation": {"preference": {"low": 1, "high": 99, "steps": 40}},
             "repartition": {"draws": 500, "families": True, "with_replacement": False},
             "comparisons": {"confidence": 0.95, "alpha": 0.05, "power": 0.8},
         },
@@ -258,6 +253,12 @@ def write_phenotypes(
             }
         ),
     )
+    write_table(
+        folder / "congruence.tsv",
+        pd.DataFrame(
+            {"factor": names, "congruence": np.linspace(0.97, 0.7, factors), "low": 0.6, "splits": 20}
+        ),
+    )
     write_json(folder / "model.json", {"method": "pca_varimax"})
     return scores
 
@@ -311,6 +312,9 @@ def write_experiment(
     effect: float = 1.5,
     folds: int = 3,
     draws: int = 200,
+    exists: bool = True,
+    jaccard: float = 0.86,
+    explained: bool = False,
 ) -> None:
     folder = results / "experiments" / config["name"]
     n = len(subjects)
@@ -330,32 +334,14 @@ def write_experiment(
             }
         )
         write_table(folder / f"fold-{fold}/history.tsv", history)
-    strata = folder / "strata"
-    damping = np.linspace(0.5, 1, 10, endpoint=False)
-    preference = np.linspace(-80, -3, 40)
-    grid = pd.DataFrame([(d, p) for d in damping for p in preference], columns=["damping", "preference"])
-    grid["converged"] = rng.random(len(grid)) > 0.08
-    grid["n_iter"] = 60
-    grid["n_clusters"] = np.clip((4 + (grid["preference"] + 80) / 8).astype(int), 1, n)
-    grid["silhouette"] = np.where(clusters > 1, 0.22 - 0.1 * np.abs(grid["preference"] + 40) / 40, np.nan)
-    if clusters < 2:
-        grid["converged"] = False
-    write_table(strata / "grid.tsv", grid)
     share = np.sort(rng.dirichlet(np.full(clusters, 2.0)))[::-1]
-    assigned = np.sort(rng.choice(clusters, n, p=share))
-    assigned = pd.factorize(pd.Series(assigned))[0] + 1
+    assigned = pd.factorize(pd.Series(np.sort(rng.choice(clusters, n, p=share))))[0] + 1
     order = pd.Series(assigned).value_counts().index
     assigned = pd.Series(assigned).map({c: i + 1 for i, c in enumerate(order)}).to_numpy(copy=True)
     rng.shuffle(assigned)
-    table = pd.DataFrame({"subject": subjects, "cluster": assigned})
-    table["exemplar"] = table.groupby("cluster")["subject"].transform("first") if clusters > 1 else None
-    facts = {"found": clusters > 1}
-    if clusters < 2:
-        facts["reason"] = "no setting converged with 2 to n-1 clusters"
-    write_table(strata / "clusters.tsv", table, {"cluster": "number of the cluster"}, **facts)
     angle = 2 * np.pi * assigned / max(clusters, 1)
     write_table(
-        strata / "tsne.tsv",
+        folder / "strata/tsne.tsv",
         pd.DataFrame(
             {
                 "subject": subjects,
@@ -364,6 +350,23 @@ def write_experiment(
             }
         ),
     )
+    write_table(
+        folder / "strata/codes-adjusted.tsv",
+        pd.DataFrame({"subject": subjects, "z0001": rng.normal(0, 1, n)}),
+        {"z0001": "code"},
+        Removed=["age", "sex", "head_size"],
+        Sites=None,
+        LeftOut=[],
+        VarianceRemoved=0.21,
+    )
+    for codes in ("adjusted", "raw"):
+        for finder in FINDERS:
+            place = folder / "strata" / codes / finder
+            leading = (codes, finder) == ("adjusted", FINDERS[0])
+            own = assigned if leading else np.where(rng.random(n) < 0.1, 1, assigned)
+            write_clusters(place, finder, subjects, own, rng, exists=exists and finder == FINDERS[0])
+            if codes == "adjusted":
+                write_stability(place, own, jaccard)
     if scores is None:
         return
     if effect:
@@ -371,11 +374,125 @@ def write_experiment(
         first = dict(zip(subjects, effect * (assigned == 1)))
         scores.iloc[:, 1] += scores["subject"].map(first).fillna(0)
         write_table(results / "phenotypes/scores.tsv", scores)
-    values = scores.set_index("subject").loc[subjects]
+    for finder in FINDERS:
+        place = folder / "strata/adjusted" / finder
+        table = read_table(place / "clusters.tsv")
+        table = table[table["fits"] == "yes"]
+        write_comparisons(place, table, scores, rng, draws)
+        write_checks(place, table, list(scores.columns[1:]), rng, clusters=clusters, explained=explained)
+    write_continuous(folder / "strata", list(scores.columns[1:]), rng)
+
+
+#: The finders of the fixture, the leading one first.
+FINDERS = ("mixture", "affinity_propagation")
+
+
+def write_clusters(
+    place: Path,
+    finder: str,
+    subjects: list[str],
+    assigned: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    exists: bool,
+) -> None:
+    n, number = len(subjects), len(np.unique(assigned))
+    if finder == "mixture":
+        search = pd.DataFrame(
+            [(c, k) for c in (4, 6, 8, 12) for k in (1, 2, 3, 4, 5)], columns=["components", "n_clusters"]
+        )
+        search["likelihood_ratio"] = 40.0 * search["n_clusters"]
+        search["reference_mean"], search["reference_sd"] = 38.0 * search["n_clusters"], 9.0
+        search["standardised"] = 6 - abs(search["n_clusters"] - number) - abs(search["components"] - 8) / 4
+        measure, statistic = "largest standardised likelihood ratio", 6.0
+        null = rng.normal(1.5, 0.8, 99)
+    else:
+        damping = np.linspace(0.5, 1, 10, endpoint=False)
+        search = pd.DataFrame(
+            [(d, p) for d in damping for p in np.linspace(-80, -3, 40)], columns=["damping", "preference"]
+        )
+        search["converged"] = (rng.random(len(search)) > 0.08) & (number > 1)
+        search["n_iter"] = 60
+        search["n_clusters"] = np.clip((4 + (search["preference"] + 80) / 8).astype(int), 1, n)
+        search["silhouette"] = np.where(
+            number > 1, 0.22 - 0.1 * np.abs(search["preference"] + 40) / 40, np.nan
+        )
+        measure, statistic = "best silhouette", 0.22
+        null = rng.normal(0.24, 0.03, 99)
+    if number == 1:
+        statistic = np.nan
+    write_table(place / "search.tsv", search)
+    table = pd.DataFrame({"subject": subjects, "cluster": assigned})
+    table["probability"] = rng.uniform(0.7, 1, n)
+    table["distance"] = rng.chisquare(4, n) ** 0.5
+    table["typicality"] = rng.uniform(0.01, 1, n)
+    table["fits"] = "yes"
+    if number > 1:
+        table.loc[n - 1, "fits"] = "no"
+    if finder == "affinity_propagation" and number > 1:
+        table["exemplar"] = table.groupby("cluster")["subject"].transform("first")
+    sizes = table["cluster"].value_counts().sort_index().tolist()
+    facts = {
+        "finder": finder,
+        "found": number > 1,
+        "reason": None if number > 1 else "no candidate exceeds one group",
+        "measure": measure,
+        "statistic": None if np.isnan(statistic) else statistic,
+        "n_clusters": number,
+        "cluster_sizes": sizes,
+        "small_cluster_limit": 5,
+        "small_clusters": [i for i, size in enumerate(sizes, 1) if size < 5 and number > 1],
+        "people_in_no_cluster": list(table.loc[table["fits"] == "no", "subject"]),
+    }
+    write_table(place / "clusters.tsv", table, {"cluster": "number of the cluster"}, **facts)
+    p = 0.01 if exists and number > 1 else 0.62
+    write_table(
+        place / "existence.tsv",
+        pd.DataFrame(
+            {
+                "finder": [finder],
+                "n": n,
+                "n_clusters": number,
+                "statistic": statistic,
+                "null_mean": null.mean(),
+                "null_95": np.quantile(null, 0.95),
+                "p": p,
+                "draws": 99,
+                "claimed": "yes" if p <= 0.05 else "no",
+            }
+        ),
+    )
+    write_table(
+        place / "existence_null.tsv",
+        pd.DataFrame(
+            {
+                "draw": np.arange(99) + 1,
+                "statistic": np.where(np.arange(99) % 9 == 0, -np.inf, null),
+                "n_clusters": np.where(np.arange(99) % 9 == 0, 1, 2 + np.arange(99) % 3),
+            }
+        ),
+    )
+
+
+def write_stability(place: Path, assigned: np.ndarray, jaccard: float) -> None:
+    rows = [
+        (cluster, int((assigned == cluster).sum()), way, repeats, value, value - 0.2, 0.05, 0.7)
+        for cluster in np.unique(assigned)
+        for way, repeats, value in (("bootstrap", 100, jaccard), ("seed", 5, 0.97), ("fold", 3, 0.8))
+    ]
+    columns = ["cluster", "n", "repeated", "repeats", "jaccard", "jaccard_low", "dissolved", "adjusted_rand"]
+    write_table(place / "stability.tsv", pd.DataFrame(rows, columns=columns))
+
+
+def write_comparisons(
+    place: Path, table: pd.DataFrame, scores: pd.DataFrame, rng: np.random.Generator, draws: int
+) -> None:
+    values = scores.set_index("subject").loc[list(table["subject"])]
     scored = values.dropna(how="all")
     groups = table.set_index("subject")["cluster"].loc[scored.index]
     factors = list(values.columns)
-    h = rng.chisquare(max(clusters - 1, 1), (draws, len(factors)))
+    number = groups.nunique()
+    h = rng.chisquare(max(number - 1, 1), (draws, len(factors)))
     blank = pd.DataFrame({"factor": factors, "p_repartition": np.nan, "q_repartition": np.nan})
     settings = {"confidence": 0.95, "alpha": 0.05, "power": 0.8}
     comparisons = compare_clusters(groups, scored, blank, settings)
@@ -383,17 +500,135 @@ def write_experiment(
     p = (1 + (h >= observed).sum(0)) / (draws + 1)
     comparisons["p_repartition"] = np.where(np.isnan(observed), np.nan, p)
     comparisons["q_repartition"] = comparisons["q"].where(comparisons["q"] > 0.01, 0.004)
-    write_table(strata / "comparisons.tsv", comparisons)
+    write_table(place / "comparisons.tsv", comparisons)
     write_table(
-        strata / "repartition.tsv", comparisons[["factor", "h", "p_repartition", "q_repartition", "n"]]
+        place / "repartition.tsv", comparisons[["factor", "h", "p_repartition", "q_repartition", "n"]]
     )
     np.savez_compressed(
-        strata / "null.npz",
+        place / "null.npz",
         factors=np.array(factors, dtype=str),
         h=observed,
-        null=(h if clusters > 1 else np.zeros((0, len(factors)))).astype(np.float32),
+        null=(h if number > 1 else np.zeros((0, len(factors)))).astype(np.float32),
     )
-    write_table(strata / "profiles.tsv", cluster_profiles(groups, scored))
+    write_table(place / "profiles.tsv", cluster_profiles(groups, scored))
+    adjusted = comparisons[["factor", "p", "q", "eta2", "eta2_low", "eta2_high", "n", "missing"]].copy()
+    adjusted["eta2"] *= 0.8
+    adjusted["eta2_low"] *= 0.8
+    adjusted.insert(1, "f", comparisons["h"] / max(number - 1, 1))
+    adjusted["adjusted_for"], adjusted["draws"] = "age, sex, head_size, site, image_quality", 999
+    write_table(place / "comparisons_adjusted.tsv", adjusted)
+
+
+def write_checks(
+    place: Path,
+    table: pd.DataFrame,
+    factors: list[str],
+    rng: np.random.Generator,
+    *,
+    clusters: int,
+    explained: bool,
+) -> None:
+    groups = ["all", *map(str, sorted(table["cluster"].unique()))]
+    rows = []
+    for group in groups:
+        n = len(table) if group == "all" else int((table["cluster"] == int(group)).sum())
+        for name, mean, sd in (("age", 29.0, 4.0), ("head_size", 1.02, 0.08), ("image_quality", 0.86, 0.04)):
+            rows.append((name, "", group, n, mean + rng.normal(0, sd / 9), sd, np.nan, np.nan))
+        for name, levels in (("sex", "FM"), ("site", "AB"), ("diagnosis", "cp")):
+            first = int(rng.integers(0, n + 1))
+            for level, number in zip(levels, (first, n - first)):
+                rows.append((name, level, group, n, np.nan, np.nan, number, number / max(n, 1)))
+    columns = ["characteristic", "level", "cluster", "n", "mean", "sd", "count", "share"]
+    write_table(place / "composition.tsv", pd.DataFrame(rows, columns=columns))
+    names = ["age", "head_size", "image_quality", "sex", "site", "diagnosis"]
+    tests = pd.DataFrame({"characteristic": names, "kind": ["number"] * 3 + ["classes"] * 3})
+    tests["test"] = ["Kruskal-Wallis"] * 3 + ["chi-square, permuted"] * 3
+    tests["statistic"], tests["p"], tests["q"] = 2.5, 0.4, 0.6
+    tests["effect"] = [0.04, 0.02, 0.01, 0.1, 0.15, 0.12]
+    tests["effect_name"] = ["eta2"] * 3 + ["cramers_v"] * 3
+    tests["effect_low"], tests["effect_high"] = 0.0, tests["effect"] + 0.1
+    tests["n"], tests["missing"] = len(table), 0
+    tests.loc[names.index("age"), ["p", "q"]] = 0.004, 0.03
+    if explained:
+        tests.loc[names.index("site"), ["p", "q", "effect"]] = 0.0005, 0.001, 0.81
+    if clusters < 2:
+        tests[["statistic", "p", "q", "effect", "effect_low", "effect_high"]] = np.nan
+    write_table(place / "composition_tests.tsv", tests)
+    splits = pd.DataFrame(
+        {"split": np.arange(20) + 1, "n_first": len(table) // 2, "n_second": len(table) // 2}
+    )
+    splits["k_first"], splits["k_second"] = clusters, np.where(np.arange(20) % 4, clusters, 1)
+    splits["adjusted_rand"] = rng.uniform(0.4, 0.8, 20)
+    splits["agreement_p95"] = np.nan
+    write_table(place / "split_half.tsv", splits)
+    halves = pd.DataFrame({"factor": factors, "eta2": 0.06, "eta2_low": 0.0, "eta2_high": 0.2})
+    halves["share_below_alpha"], halves["p"], halves["q"], halves["splits"] = 0.3, 0.2, 0.3, 20
+    halves.loc[0, ["eta2", "share_below_alpha", "p", "q"]] = 0.31, 0.85, 0.004, 0.02
+    write_table(place / "split_half_factors.tsv", halves)
+    smallest = rng.uniform(0.04, 1, 200)
+    shuffles = pd.DataFrame({"shuffle": np.arange(200) + 1, "smallest_q": smallest})
+    shuffles["smallest_q_repartition"] = smallest
+    shuffles["found"] = np.where(smallest < 0.05, "yes", "no")
+    write_table(
+        place / "shuffles.tsv",
+        shuffles,
+        {"shuffle": "number"},
+        share_found=0.025,
+        share_low=0.011,
+        share_high=0.057,
+    )
+
+
+def write_continuous(strata: Path, factors: list[str], rng: np.random.Generator) -> None:
+    features = ["codes", "pca", "regional_means", *[f"clusters of {finder}" for finder in FINDERS]]
+    features += [f"codes + clusters of {FINDERS[0]}"]
+    rows = []
+    for feature in features:
+        for position, factor in enumerate(factors):
+            value = 0.22 - 0.1 * position + rng.normal(0, 0.03)
+            rows.append(
+                (
+                    feature,
+                    "ridge",
+                    factor,
+                    value,
+                    "r2",
+                    value - 0.1,
+                    value + 0.1,
+                    0.01,
+                    0.02 if position == 0 else 0.4,
+                    26,
+                )
+            )
+    rows += [(f, "cca", "", 0.41, "canonical correlation", 0.2, 0.6, 0.02, 0.02, 26) for f in features[:3]]
+    columns = ["features", "method", "factor", "value", "measure", "low", "high", "p", "q", "n"]
+    write_table(strata / "continuous.tsv", pd.DataFrame(rows, columns=columns))
+    added = pd.DataFrame([(f, x) for f in FINDERS for x in factors], columns=["finder", "factor"])
+    added["added_r2"], added["low"], added["high"], added["p"] = 0.01, -0.03, 0.05, 0.4
+    write_table(strata / "continuous_added.tsv", added)
+
+
+def write_agreement(results: Path, experiments: list[str], subjects: list[str]) -> None:
+    pairs, cells = [], []
+    for i, a in enumerate(experiments):
+        for b in experiments[i + 1 :]:
+            tables = [
+                read_table(results / f"experiments/{name}/strata/adjusted/mixture/clusters.tsv")
+                for name in (a, b)
+            ]
+            both = tables[0].merge(tables[1], on="subject")
+            counted = both.groupby(["cluster_x", "cluster_y"]).size()
+            pairs.append((a, "mixture", b, "mixture", len(both), 0.08, 3, 3, "1=2, 2=1"))
+            cells += [(a, "mixture", b, "mixture", x, y, n) for (x, y), n in counted.items()]
+    pair = ["experiment_a", "finder_a", "experiment_b", "finder_b"]
+    write_table(
+        results / "strata/agreement.tsv",
+        pd.DataFrame(pairs, columns=[*pair, "n", "adjusted_rand", "k_a", "k_b", "matched"]),
+    )
+    write_table(
+        results / "strata/agreement_crosstabs.tsv",
+        pd.DataFrame(cells, columns=[*pair, "cluster_a", "cluster_b", "n"]),
+    )
 
 
 def make_results(
@@ -406,10 +641,13 @@ def make_results(
     variables: int = 15,
     images: bool = True,
     seed: int = 0,
+    jaccard: float = 0.86,
+    explained: bool = False,
 ) -> tuple[Path, dict[str, Any]]:
     """Write a results tree under `folder`; return it and the configuration that goes with it.
 
-    `effect` is what cluster 1 has more of the first factor, in standard deviations.
+    `effect` is what cluster 1 has more of the first factor, in standard deviations. In the first experiment clusters exist,
+    with this mean Jaccard index, and are or are not `explained` by site; in the second they don't.
     """
     rng = np.random.default_rng(seed)
     results = folder / "results"
@@ -430,7 +668,11 @@ def make_results(
             rng,
             clusters=clusters,
             effect=0.0 if position else effect,
+            exists=position == 0,
+            jaccard=jaccard,
+            explained=explained,
         )
+    write_agreement(results, [experiment["name"] for experiment in config["experiments"]], subjects)
     return results, config
 
 

@@ -21,7 +21,14 @@ class Wildcards(dict[str, str]):
 
 
 def render(name: str, config: dict[str, Any]) -> str:
-    wildcards = Wildcards(experiment="jac-ndi", subject="01", figure="clusters", part="jac-ndi")
+    wildcards = Wildcards(
+        experiment="jac-ndi",
+        subject="01",
+        figure="clusters",
+        part="jac-ndi",
+        codes="adjusted",
+        finder="affinity_propagation",
+    )
     environment = Environment(trim_blocks=True, lstrip_blocks=True)
     return environment.from_string((CAPTIONS / name).read_text()).render(
         snakemake=SimpleNamespace(config=config, wildcards=wildcards)
@@ -57,6 +64,7 @@ def test_workflow_description_names_what_ran() -> None:
     assert "**jac-ndi**" in text
     assert "without skip connections" in text
     assert "500 random repartitions" in text
+    assert "looked for by mixture, affinity propagation" in " ".join(text.split())
     assert "no phenotypes were configured" not in text.lower()
     assert "No phenotypes were configured" in render("workflow.rst", {})
 

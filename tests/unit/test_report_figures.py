@@ -10,7 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from neurostrata.report import figures_images, figures_phenotypes, figures_reconstruction, figures_strata
+from neurostrata.report import (
+    figures_checks,
+    figures_images,
+    figures_phenotypes,
+    figures_reconstruction,
+    figures_strata,
+)
 from neurostrata.report.slices import Volume, bounding_box, cut, positions, read_volume, try_volume
 from neurostrata.report.style import MAX_WIDTH, cluster_style, new_figure, save_figure
 
@@ -183,3 +189,66 @@ def test_convergence_has_no_panel_without_numbers() -> None:
     figure = figures_images.convergence_figure(table, {"change": "RMS change in voxels"}, {"change": 0.1})
     assert figure is not None
     assert figure.axes[0].get_ylabel() == "voxels"
+
+
+def test_mixture_search_has_a_line_per_number_of_components_and_a_ring() -> None:
+    search = pd.DataFrame(
+        {"components": [4, 4, 8, 8], "n_clusters": [2, 3, 2, 3], "standardised": [1.0, 2.0, 5.0, np.nan]}
+    )
+    figure = figures_checks.SEARCH_FIGURES["mixture"][1](search)
+    lines = [line for line in figure.axes[0].lines if line.get_label() in ("4", "8")]
+    assert [next(iter(line.get_ydata())) for line in lines] == [1.0, 5.0]
+    ring = next(line for line in figure.axes[0].lines if line.get_markersize() == 14)
+    assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (2, 5.0)
+    assert figures_checks.SEARCH_FIGURES["affinity_propagation"][1] is figures_strata.grid_figure
+    assert figures_checks.likelihood_figure(search.iloc[:0]).axes
+
+
+def test_existence_figure_leaves_out_what_is_not_finite(tmp_path: Path) -> None:
+    null = pd.DataFrame({"statistic": [-np.inf, 1.0, 2.0, np.nan], "n_clusters": [1, 2, 2, 1]})
+    figure = figures_checks.existence_figure(null, 3.0, "silhouette")
+    left, right = figure.axes
+    assert sum(patch.get_height() for patch in left.patches) == 2
+    assert left.lines[0].get_xdata()[0] == 3.0
+    assert [patch.get_height() for patch in right.patches] == [2, 2]
+    nothing = figures_checks.existence_figure(null.iloc[:1], float("nan"), "silhouette")
+    save_figure(nothing, tmp_path / "n.svg")
+
+
+def test_stability_and_continuous_and_crosstab_are_drawn_from_their_numbers(tmp_path: Path) -> None:
+    stability = pd.DataFrame(
+        {"cluster": [1, 2], "n": [9, 4], "repeated": "bootstrap", "jaccard": [0.9, 0.4], "jaccard_low": 0.2}
+    )
+    figure = figures_checks.stability_figure(stability)
+    dots = next(line for line in figure.axes[0].lines if line.get_marker() == "o")
+    assert list(dots.get_xdata()) == [0.9, 0.4]
+    continuous = pd.DataFrame(
+        {
+            "features": ["codes", "pca", "clusters of mixture"],
+            "factor": "factor_01",
+            "value": [0.3, 0.2, -0.1],
+            "low": -0.2,
+            "high": 0.5,
+        }
+    )
+    figure = figures_checks.continuous_figure(continuous, {"factor_01": "Factor 1: Fear"}, {"pca": "PCA"})
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["Factor 1: Fear"]
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["codes", "PCA", "clusters of mixture"]
+    table = pd.DataFrame([[5, 1], [0, 4]], index=[1, 2], columns=[1, 2])
+    figure = figures_checks.crosstab_figure(table, "a", "b")
+    assert [text.get_text() for text in figure.axes[0].texts] == ["5", "1", "0", "4"]
+    save_figure(figure, tmp_path / "c.svg")
+
+
+def test_effects_stand_beside_their_adjusted_values() -> None:
+    comparisons = pd.DataFrame(
+        {"factor": ["factor_01"], "eta2": [0.3], "eta2_low": [0.1], "eta2_high": [0.5]}
+    )
+    figure = figures_strata.effects_figure(
+        comparisons, [], comparisons.assign(eta2=0.2), {"factor_01": "Factor 1: Fear"}
+    )
+    drawn = {
+        line.get_marker(): line.get_xdata()[0] for line in figure.axes[0].lines if len(line.get_xdata()) == 1
+    }
+    assert drawn == {"o": 0.3, "s": 0.2}
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["Factor 1: Fear"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,22 @@ import pytest
 import report_fixture
 
 from neurostrata.core.config import load_schema, section_defaults
+from neurostrata.report import verdict as verdict_module
 from neurostrata.report.blocks import count, format_number, format_p, frame_table, join_words
 from neurostrata.report.demographics import availability, demographics_table, keyed
+from neurostrata.report.evidence import Evidence, adjusted_rand
+from neurostrata.report.figures_phenotypes import short_name
 from neurostrata.report.methods import deviations, methods_paragraphs, training_values
 from neurostrata.report.sections_reconstruction import better_baselines
-from neurostrata.report.verdict import judge, overall, small_clusters
+from neurostrata.report.verdict import (
+    DOUBTFUL,
+    EXPLAINS,
+    JACCARD_READINGS,
+    OUTCOMES,
+    Verdict,
+    judge,
+    overall,
+)
 
 
 @pytest.mark.parametrize(
@@ -93,19 +105,6 @@ def test_availability_counts_people_of_the_cohort_only() -> None:
     assert per_person.values.tolist() == [[2, 1], [1, 2]]
 
 
-def _grid(silhouette: float = 0.3, converged: bool = True) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "damping": [0.5, 0.6],
-            "preference": [-3.0, -2.0],
-            "converged": [converged, False],
-            "n_clusters": [2, 3],
-            # The better one did not converge and must not be quoted.
-            "silhouette": [silhouette, 0.9],
-        }
-    )
-
-
 def _comparisons(q: list[float], q_repartition: list[float]) -> pd.DataFrame:
     k = len(q)
     return pd.DataFrame(
@@ -126,91 +125,225 @@ def _comparisons(q: list[float], q_repartition: list[float]) -> pd.DataFrame:
     )
 
 
-def _clusters(sizes: list[int]) -> pd.DataFrame:
-    numbers = np.repeat(np.arange(len(sizes)) + 1, sizes)
-    return pd.DataFrame({"subject": [str(i) for i in range(len(numbers))], "cluster": numbers})
+def _adjusted(q: list[float]) -> pd.DataFrame:
+    factors = [f"factor_{i + 1:02d}" for i in range(len(q))]
+    return pd.DataFrame({"factor": factors, "p": q, "q": q, "eta2": 0.08, "adjusted_for": "age, head_size"})
 
 
-def test_verdict_names_what_differs_with_its_effect() -> None:
-    verdict = judge(
-        "jac-ndi",
-        clusters=_clusters([25, 15]),
-        grid=_grid(),
-        comparisons=_comparisons([0.01, 0.2, 0.03], [0.02, 0.2, 0.001]),
-        meanings={"factor_03": "Strength"},
+def _tests(**effects: float) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "characteristic": ["age", "site", "head_size"],
+            "p": 0.001,
+            "q": [0.002 if name in effects else 0.5 for name in ("age", "site", "head_size")],
+            "effect": [effects.get(name, 0.02) for name in ("age", "site", "head_size")],
+            "effect_name": ["eta2", "cramers_v", "eta2"],
+        }
     )
-    assert verdict.kind == "found"
-    assert verdict.found == ["factor_03", "factor_01"]
-    assert verdict.headline.startswith("2 of 3 phenotypic factors tested differ between the 2 clusters")
+
+
+def _evidence(sizes: list[int], claimed: str | None = "yes", jaccard: float = 0.8, **tables: Any) -> Evidence:
+    numbers = np.repeat(np.arange(len(sizes)) + 1, sizes)
+    row = pd.Series({"n_clusters": len(sizes), "statistic": 5.0, "p": 0.01, "claimed": claimed})
+    if claimed == "no":
+        row["p"] = 0.4
+    stability = pd.DataFrame(
+        {"cluster": np.arange(len(sizes)) + 1, "n": sizes, "repeated": "bootstrap", "jaccard": jaccard}
+    )
+    return Evidence(
+        "mixture",
+        "adjusted",
+        clusters=pd.DataFrame({"subject": [str(i) for i in range(len(numbers))], "cluster": numbers}),
+        existence=None if claimed is None else row,
+        **{"stability": stability, **tables},
+    )
+
+
+DIFFERENT = {"comparisons": _comparisons([0.01, 0.2, 0.03], [0.02, 0.2, 0.001])}
+
+
+def test_green_names_what_differs_with_its_effect() -> None:
+    tables = {**DIFFERENT, "adjusted": _adjusted([0.2, 0.9, 0.004]), "composition_tests": _tests(age=0.05)}
+    verdict = judge("jac-ndi", _evidence([25, 15], **tables), meanings={"factor_03": "Strength"})
+    assert (verdict.kind, verdict.colour, verdict.found) == ("found", "green", ["factor_03"])
+    assert verdict.headline == (
+        "2 clusters exist (p = 0.010) and 1 of 3 phenotypic factors differs between them after adjustment for age and head size."
+    )
     text = " ".join(verdict.sentences)
     assert (
-        "Factor 3 (Strength): η² = 0.30 (95% interval 0.050 to 0.40), q = 0.030, q of the repartition = 0.001"
-        in text
+        "Factor 3 (Strength): η² = 0.30 (95% interval 0.050 to 0.40), q = 0.030, q of the repartition = 0.001; "
+        "adjusted η² = 0.080, adjusted q = 0.004." in text
     )
-    assert "silhouette 0.30, usually read as weak structure" in text
+    assert "0.80, read as stable" in text
     assert "η² ≈ 0.17" in text
-    assert overall([verdict]).startswith(
-        "In the one experiment that ran, clusters derived from the images alone differ"
+    cautions = " ".join(verdict.cautions)
+    assert "Differ before adjustment only, and are not counted: Factor 1." in cautions
+    assert "The clusters differ in age (η² = 0.050, q = 0.002)." in cautions
+    assert (
+        overall([verdict])
+        == "In jac-ndi, clusters exist in the images and differ in phenotype after adjustment."
     )
 
 
-def test_verdict_says_as_plainly_that_nothing_was_found() -> None:
-    verdict = judge(
-        "x", clusters=_clusters([25, 15]), grid=_grid(), comparisons=_comparisons([0.2, 0.9], [0.3, 0.9])
-    )
-    assert verdict.kind == "nothing"
-    assert verdict.headline.startswith("Nothing was found: none of 2 phenotypic factors tested differs")
+def test_a_model_that_decodes_badly_is_amber_in_the_first_sentence() -> None:
+    tables = {**DIFFERENT, "adjusted": _adjusted([0.01, 0.9, 0.004])}
+    for claimed, kind in (("yes", "found"), ("no", "nothing")):
+        verdict = judge("x", _evidence([25, 15], claimed, **tables), decoding="The model decodes badly.")
+        assert (verdict.kind, verdict.colour) == (kind, "amber")
+        assert verdict.headline.startswith("The model decodes badly. ")
+        assert verdict.label.endswith("in doubt")
+        assert "(in doubt, see below)" in overall([verdict])
+
+
+@pytest.mark.parametrize(
+    ("jaccard", "colour", "reading"),
+    [
+        (0.49, "amber", "dissolved"),
+        (0.59, "amber", "doubtful"),
+        (0.6, "green", "pattern"),
+        (0.75, "green", "stable"),
+    ],
+)
+def test_clusters_that_resampling_does_not_find_again_are_amber(
+    jaccard: float, colour: str, reading: str
+) -> None:
+    tables = {**DIFFERENT, "adjusted": _adjusted([0.01, 0.9, 0.004])}
+    verdict = judge("x", _evidence([25, 15], jaccard=jaccard, **tables))
+    assert (verdict.kind, verdict.colour) == ("found", colour)
+    assert reading in " ".join(verdict.sentences)
+    assert ("resampling does not find again" in verdict.headline) == (colour == "amber")
+
+
+def test_clusters_without_a_phenotype_say_so() -> None:
+    tables = {"comparisons": _comparisons([0.2, 0.9], [0.3, 0.9]), "adjusted": _adjusted([0.4, 0.8])}
+    verdict = judge("x", _evidence([25, 15], **tables))
+    assert (verdict.kind, verdict.colour) == ("clusters_only", "purple")
+    assert "but none of 2 phenotypic factors tested differs between them" in verdict.headline
     assert "The nearest was Factor 1" in " ".join(verdict.sentences)
-    assert overall([verdict]).startswith("Nothing was found")
+    none = judge("x", _evidence([25, 15]))
+    assert (none.kind, none.headline) == (
+        "clusters_only",
+        "2 clusters exist (p = 0.010); phenotypes were not compared between them.",
+    )
+
+
+@pytest.mark.parametrize(("effect", "kind"), [(0.5, "explained"), (0.49, "found")])
+def test_clusters_that_follow_the_site_are_explained(effect: float, kind: str) -> None:
+    tables = {**DIFFERENT, "adjusted": _adjusted([0.01, 0.9, 0.004])}
+    verdict = judge("x", _evidence([25, 15], composition_tests=_tests(site=effect), **tables))
+    assert verdict.kind == kind
+    if kind == "explained":
+        assert verdict.colour == "red"
+        assert verdict.label == "clusters explained by site"
+        assert verdict.headline.startswith("The clusters are explained by site")
+        assert "Cramér's V = 0.50" in verdict.headline
+    else:
+        assert "The clusters differ in site" in " ".join(verdict.cautions)
+    # Age takes no part in this rule.
+    assert judge("x", _evidence([25, 15], composition_tests=_tests(age=0.9), **tables)).kind == "found"
+
+
+def test_no_clusters_lead_to_the_continuous_results() -> None:
+    continuous = pd.DataFrame(
+        {
+            "features": ["codes", "codes", "pca"],
+            "method": "ridge",
+            "factor": ["factor_01", "factor_02", "factor_01"],
+            "value": [0.3, -0.1, 0.9],
+            "low": 0.1,
+            "high": 0.4,
+            "q": [0.01, 0.6, 0.01],
+        }
+    )
+    verdict = judge("x", _evidence([25, 15], "no", continuous=continuous, **DIFFERENT))
+    assert (verdict.kind, verdict.colour, verdict.found) == ("nothing", "blue", [])
+    assert verdict.headline.startswith("No clusters were found: the best partition of the 40 people")
+    assert "the codes predict 1 of 2 factors" in verdict.sentences[0]
+    assert "a cut through a continuum" in verdict.sentences[1]
+    assert "2 factors (Factor 3 and Factor 1) nevertheless differ" in " ".join(verdict.cautions)
+    assert overall([verdict]) == "In x, no clusters were found. The continuous results lead."
+    one = judge("x", _evidence([40], "no"))
+    assert (one.kind, one.clusters) == ("nothing", 1)
+    assert "keeps the 40 people in one group" in one.headline
+
+
+def test_existence_not_tested_is_not_known() -> None:
+    verdict = judge("x", _evidence([25, 15], None, **DIFFERENT, adjusted=_adjusted([0.01, 0.9, 0.004])))
+    assert (verdict.kind, verdict.colour, verdict.found) == ("unknown", "grey", [])
+    assert verdict.headline.startswith("Whether clusters exist is not known")
+    assert judge("x", Evidence()).kind == "unknown"
+
+
+def test_differences_that_were_not_adjusted_are_amber() -> None:
+    verdict = judge("x", _evidence([25, 15], **DIFFERENT))
+    assert (verdict.kind, verdict.colour, verdict.found) == ("unadjusted", "amber", [])
+    assert "whether that holds after adjustment" in verdict.headline
 
 
 @pytest.mark.parametrize(("q", "q_repartition"), [(0.01, 0.2), (0.2, 0.01), (0.01, np.nan)])
 def test_one_test_alone_claims_nothing(q: float, q_repartition: float) -> None:
-    verdict = judge(
-        "x", clusters=_clusters([25, 15]), comparisons=_comparisons([q, 0.9], [q_repartition, 0.9])
-    )
-    assert verdict.found == []
-    assert verdict.kind == "mixed"
+    tables = {"comparisons": _comparisons([q, 0.9], [q_repartition, 0.9]), "adjusted": _adjusted([0.01, 0.9])}
+    verdict = judge("x", _evidence([25, 15], **tables))
+    assert (verdict.kind, verdict.found) == ("clusters_only", [])
     assert "Factor 1" in " ".join(verdict.cautions)
-    assert overall([verdict]).startswith("Nothing was found")
 
 
-def test_no_repartition_no_claim() -> None:
-    verdict = judge("x", clusters=_clusters([25, 15]), comparisons=_comparisons([0.001], [np.nan]))
-    assert (verdict.kind, verdict.found) == ("unknown", [])
-
-
-def test_no_clusters_is_said_and_counts_as_nothing() -> None:
-    verdict = judge("x", clusters=_clusters([40]), grid=_grid(converged=False), comparisons=None)
-    assert verdict.kind == "nothing"
-    assert verdict.clusters == 1
-    assert verdict.headline.startswith("No clusters were found")
-    assert verdict.silhouette is None
-
-
-def test_small_clusters_and_outliers_against_the_rest_are_flagged() -> None:
-    assert small_clusters({1: 600, 2: 7, 3: 4}) == [3]
-    assert small_clusters({1: 960, 2: 7}) == [2]
-    verdict = judge("x", clusters=_clusters([96, 4]), grid=_grid(0.7), comparisons=None)
+def test_small_clusters_outliers_and_people_in_none_are_named() -> None:
+    evidence = _evidence([96, 4])
+    evidence.facts = {"small_clusters": [2], "small_cluster_limit": 5}
+    assert evidence.clusters is not None
+    evidence.clusters["fits"] = ["no"] * 2 + ["yes"] * 98
+    verdict = judge("x", evidence)
     cautions = " ".join(verdict.cautions)
-    assert "2 (n = 4)" in cautions
+    assert "Small clusters: 2 (n = 4) is below 5 people." in cautions
     assert "One cluster holds 96%" in cautions
+    assert "2 people fit into no cluster and are left out of the comparisons: 0, 1." in cautions
+    assert verdict.outside == ["0", "1"]
 
 
-def test_low_silhouettes_and_skip_connections_are_cautioned() -> None:
-    low = judge("x", clusters=_clusters([20, 20]), grid=_grid(0.1), comparisons=None)
-    assert "does not show that separate groups of people exist" in " ".join(low.cautions)
-    skip = judge(
-        "x", clusters=_clusters([20, 20]), grid=_grid(0.6), experiment={"options": {"skip_connections": True}}
-    )
+def test_skip_connections_are_cautioned() -> None:
+    skip = judge("x", _evidence([20, 20]), experiment={"options": {"skip_connections": True}})
     assert "no claim about embeddings rests on it" in " ".join(skip.cautions)
-    plain = judge(
-        "x",
-        clusters=_clusters([20, 20]),
-        grid=_grid(0.6),
-        experiment={"options": {"skip_connections": False}},
-    )
-    assert plain.cautions == []
+    plain = judge("x", _evidence([20, 20]), experiment={"options": {"skip_connections": False}})
+    assert "skip" not in " ".join(plain.cautions)
+
+
+def test_every_outcome_has_its_place_in_the_first_sentence() -> None:
+    verdicts = [Verdict(kind, kind) for kind in OUTCOMES]
+    text = overall(verdicts)
+    assert all(f"In {kind}, " in text for kind in OUTCOMES)
+
+
+def test_the_documented_rules_are_those_of_the_code() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "trust.md").read_text()
+    for kind, (colour, _) in OUTCOMES.items():
+        assert f"| `{kind}` |" in text
+        assert f"| {colour} |" in text
+    for limit, _ in JACCARD_READINGS:
+        assert f"{limit:g}" in text
+    assert f"an effect of at least {EXPLAINS:g}" in text
+    assert f"is below {DOUBTFUL:g}" in text
+    assert verdict_module.__doc__ is not None
+    assert all(kind in verdict_module.__doc__ for kind in OUTCOMES)
+
+
+def test_the_adjusted_rand_index_is_scikit_learns() -> None:
+    from sklearn.metrics import adjusted_rand_score
+
+    random = np.random.default_rng(0)
+    people = [str(i) for i in range(50)]
+    for k in (1, 2, 5, 50):
+        a, b = random.integers(1, k + 1, 50), random.integers(1, 4, 50)
+        first = pd.DataFrame({"subject": people, "cluster": a})
+        second = pd.DataFrame({"subject": people, "cluster": b}).iloc[::-1]
+        assert adjusted_rand(first, second) == pytest.approx(adjusted_rand_score(a, b))
+        assert adjusted_rand(first, first) == 1
+
+
+def test_factors_are_named_by_what_loads_on_them() -> None:
+    assert short_name("factor_02", "NEOFAC_A, −Sadness, Fear") == "Factor 2: NEOFAC A, −Sadness"
+    assert len(short_name("factor_02", "a_very_long_name_of_a_variable_indeed")) <= 32
+    assert short_name("factor_02") == "Factor 2"
 
 
 def test_no_experiment_is_an_answer_too() -> None:
@@ -246,8 +379,19 @@ def test_methods_follow_the_configuration() -> None:
     config["registration"] = section_defaults("registration")
     assert "SyN" in dict(methods_paragraphs(config))["Anatomy"]
     assert "drawn at random" not in text["Strata"]
-    config["strata"] = {"clustering": {"sample": 500}}
-    assert "at most 500 people, drawn at random" in dict(methods_paragraphs(config))["Strata"]
+    assert "Taken out of the codes: age, sex and head size" in text["Strata"]
+    assert "Clusters: Gaussian mixtures" in text["Strata"]
+    assert "40 preferences" in text["Strata"]
+    assert "199 data sets without groups" in text["Strata"]
+    config["strata"] = {
+        "finders": ["affinity_propagation"],
+        "affinity_propagation": {"sample": 500},
+        "adjust": {"columns": []},
+    }
+    strata = dict(methods_paragraphs(config))["Strata"]
+    assert "at most 500 people, drawn at random" in strata
+    assert "Taken out" not in strata
+    assert "mixture" not in strata
     config["registration"]["engine"] = "torch"
     assert "own, in torch) after rigid and affine steps" in dict(methods_paragraphs(config))["Anatomy"]
 
@@ -267,7 +411,14 @@ def test_deviations_are_those_of_this_run() -> None:
     assert topics["Training: epochs"] == "3 in jac-ndi"
     assert "Intensity limits" in topics
     assert "People clustered" not in topics
-    sampled = {topic: run for topic, _, run in deviations({"strata": {"clustering": {"sample": 500}}})}
+    assert topics["Clusters"] == "Gaussian mixture with affinity propagation beside it"
+    assert topics["Codes that are clustered"].startswith("without age, sex and head size")
+    paper_strata = {"finders": ["affinity_propagation"], "adjust": {"columns": []}}
+    same = {topic for topic, _, _ in deviations({"strata": paper_strata})}
+    assert not same & {"Clusters", "Codes that are clustered"}
+    sampled = {
+        topic: run for topic, _, run in deviations({"strata": {"affinity_propagation": {"sample": 500}}})
+    }
     assert sampled["People clustered"].startswith("at most 500, drawn at random")
     paper = {
         "registration": {"engine": "ants"},

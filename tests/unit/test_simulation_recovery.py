@@ -42,16 +42,34 @@ def test_clusters_are_compared_with_the_oracle(tmp_path):
     write_json(cohort / "truth" / "oracle.json", {"adjusted_rand": 0.5})
     for name, clusters in {"right": [2, 2, 1, 1], "none": [1, 1, 1, 1]}.items():
         table = pd.DataFrame({"subject": ["1a", "2a", "3a", "4a"], "cluster": clusters})
-        write_table(results / "experiments" / name / "strata" / "clusters.tsv", table)
+        for folder in ("adjusted/mixture", "raw/mixture"):
+            write_table(results / "experiments" / name / "strata" / folder / "clusters.tsv", table)
+    # Another finder on other codes is told of and doesn't lead.
+    alone = pd.DataFrame({"subject": ["1a", "2a"], "cluster": [1, 2]})
+    write_table(results / "experiments/right/strata/raw/affinity_propagation/clusters.tsv", alone)
     found = strata_recovery(cohort, results)
     assert found["oracle"] == 0.5
+    every = found["experiments"]["right"].pop("all")
+    assert [(row["finder"], row["codes"], row["people"]) for row in every] == [
+        ("mixture", "adjusted", 4),
+        ("affinity_propagation", "raw", 2),
+        ("mixture", "raw", 4),
+    ]
     assert found["experiments"]["right"] == {
+        "finder": "mixture",
+        "codes": "adjusted",
         "adjusted_rand": 1.0,
         "share_of_oracle": 2.0,
         "clusters": 2,
         "people": 4,
     }
     assert found["experiments"]["none"]["adjusted_rand"] == 0.0
+    # The configuration that ran says what leads.
+    strata = {"finders": ["affinity_propagation", "mixture"], "adjust": {"columns": []}}
+    write_json(results / "provenance.json", {"settings": {"strata": strata}})
+    found = strata_recovery(cohort, results)["experiments"]
+    assert (found["right"]["finder"], found["right"]["people"]) == ("affinity_propagation", 2)
+    assert "none" not in found
 
 
 def test_diffusion_maps_are_compared_where_there_is_tissue(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -17,7 +19,34 @@ def factor_label(factor: str) -> str:
     return text.replace("_", " ")
 
 
-def loadings_figure(loadings: pd.DataFrame, threshold: float = 0.3) -> Figure:
+#: Longest name of a factor in figures.
+NAME_LENGTH = 32
+
+
+def shorten(text: str, most: int = NAME_LENGTH) -> str:
+    """Return a text cut to `most` characters."""
+    return text if len(text) <= most else text[: most - 1].rstrip(" ,") + "…"
+
+
+def short_name(factor: str, meaning: str = "") -> str:
+    """Return "Factor 1: Endurance, Strength", cut to :data:`NAME_LENGTH` at the end of a variable where that fits."""
+    label = factor_label(factor)
+    if not meaning:
+        return shorten(label)
+    words = meaning.replace("_", " ").split(", ")
+    while len(words) > 1 and len(f"{label}: {', '.join(words)}") > NAME_LENGTH:
+        words.pop()
+    return shorten(f"{label}: {', '.join(words)}")
+
+
+def factor_names(factors: Iterable[str], meanings: Mapping[str, str]) -> dict[str, str]:
+    """Return factor -> its name in figures and tables, by what loads on it."""
+    return {str(factor): short_name(str(factor), meanings.get(str(factor), "")) for factor in factors}
+
+
+def loadings_figure(
+    loadings: pd.DataFrame, threshold: float = 0.3, names: Mapping[str, str] | None = None
+) -> Figure:
     """Draw the loadings as a heat map, those below `threshold` left blank.
 
     Parameters
@@ -26,6 +55,8 @@ def loadings_figure(loadings: pd.DataFrame, threshold: float = 0.3) -> Figure:
         Index: variable names.
     threshold
         Absolute value below which a cell stays blank (0.3 in the paper).
+    names
+        Factor -> its name, by default its number.
 
     Returns
     -------
@@ -36,22 +67,24 @@ def loadings_figure(loadings: pd.DataFrame, threshold: float = 0.3) -> Figure:
     strongest = np.nanargmax(np.nan_to_num(np.abs(values)), axis=1)
     size = np.nan_to_num(np.abs(values))[np.arange(len(values)), strongest]
     order = np.lexsort((-size, strongest))
-    values, names = values[order], [str(loadings.index[i]).replace("_", " ") for i in order]
+    values, variables = values[order], [str(loadings.index[i]).replace("_", " ") for i in order]
+    labels = [(names or {}).get(str(column), factor_label(column)) for column in loadings.columns]
+    slanted = len(labels) > 5 or any(len(label) > 12 for label in labels)
     shown = np.where(np.abs(values) >= threshold, values, np.nan)
     n_variables, n_factors = values.shape
     with figure_style():
-        longest = max((len(name) for name in names), default=10)
+        longest = max((len(name) for name in variables), default=10)
         width = min(0.085 * min(longest, 40) + 0.62 * n_factors + 1.9, 11.4)
         row_height = float(np.clip(14 / max(n_variables, 1), 0.2, 0.3))
-        figure = new_figure(max(width, 5.0), row_height * n_variables + 1.6)
+        figure = new_figure(max(width, 5.0), row_height * n_variables + (2.6 if slanted else 1.6))
         axis = figure.subplots()
         image = axis.imshow(shown, cmap=DIVERGING, vmin=-1, vmax=1, aspect="auto")
-        axis.set_yticks(range(n_variables), [name if len(name) <= 40 else name[:38] + "…" for name in names])
+        axis.set_yticks(range(n_variables), [shorten(name, 40) for name in variables])
         axis.set_xticks(
             range(n_factors),
-            [factor_label(c) for c in loadings.columns],
-            rotation=45 if n_factors > 5 else 0,
-            ha="left" if n_factors > 5 else "center",
+            labels,
+            rotation=40 if slanted else 0,
+            ha="left" if slanted else "center",
         )
         axis.xaxis.tick_top()
         axis.tick_params(length=0)

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
-from neurostrata.report.figures_phenotypes import factor_label
+from neurostrata.report.figures_phenotypes import factor_label, shorten
 from neurostrata.report.style import (
     DIVERGING,
     GREY,
@@ -86,6 +86,11 @@ def grid_figure(grid: pd.DataFrame) -> Figure:
     return figure
 
 
+def factor_title(factor: str, names: Mapping[str, str] | None = None) -> str:
+    """Return a factor's name, or its number where it has none."""
+    return (names or {}).get(str(factor)) or shorten(factor_label(str(factor)))
+
+
 def _edges(centres: np.ndarray) -> np.ndarray:
     """Return cell borders half-way between sorted centres."""
     if len(centres) == 1:
@@ -100,6 +105,7 @@ def clusters_figure(
     tsne: pd.DataFrame | None,
     small: Sequence[int] = (),
     exemplars: Sequence[str] = (),
+    outside: Sequence[str] = (),
 ) -> Figure:
     """Draw cluster sizes and, where there is one, the t-SNE map in the same colours (Fig. 7).
 
@@ -113,6 +119,8 @@ def clusters_figure(
         Numbers of the clusters flagged as small; their bars are hatched.
     exemplars
         Subjects drawn with a ring: the clusters' exemplars.
+    outside
+        Subjects drawn with a cross: they fit into no cluster.
     """
     sizes = clusters["cluster"].value_counts().sort_index()
     numbers = [int(number) for number in sizes.index]
@@ -151,16 +159,22 @@ def clusters_figure(
                     rasterized=len(merged) > 300,
                     label=f"{number}",
                 )
-            rings = merged[merged["subject"].isin(list(exemplars))]
-            axis.scatter(
-                rings["x"],
-                rings["y"],
-                s=area * 3.2,
-                facecolors="none",
-                edgecolors="black",
-                linewidths=1.3,
-                label="exemplar",
-            )
+            for people, marker, size, label in (
+                (exemplars, "o", area * 3.2, "exemplar"),
+                (outside, "x", area * 2.0, "fits none"),
+            ):
+                chosen = merged[merged["subject"].isin(list(people))]
+                if len(chosen):
+                    axis.scatter(
+                        chosen["x"],
+                        chosen["y"],
+                        s=size,
+                        marker=marker,
+                        facecolors="none" if marker == "o" else "black",
+                        edgecolors="black" if marker == "o" else None,
+                        linewidths=1.3,
+                        label=label,
+                    )
             axis.set(xlabel="t-SNE 1 (no unit)", ylabel="t-SNE 2 (no unit)", title="t-SNE of the embeddings")
             axis.set(xticks=[], yticks=[])
             axis.margins(0.06)
@@ -184,6 +198,7 @@ def factors_figure(
     titles: Mapping[str, str],
     significant: Sequence[str],
     unit: str = "score (standard deviations)",
+    names: Mapping[str, str] | None = None,
 ) -> Figure:
     """Draw each factor's distribution in every cluster as boxes over the single people (Fig. 8).
 
@@ -201,6 +216,8 @@ def factors_figure(
         Factors whose panels are framed and starred.
     unit
         Label of the score axis.
+    names
+        Factor -> its name.
     """
     merged = scores.merge(clusters[["subject", "cluster"]], on="subject", how="inner")
     numbers = sorted(int(number) for number in merged["cluster"].unique())
@@ -242,8 +259,7 @@ def factors_figure(
             step = 1 if len(numbers) <= 25 else -(-len(numbers) // 15)
             axis.set_xticks(range(1, len(numbers) + 1, step), [str(n) for n in numbers[::step]])
             starred = factor in significant
-            name = factor_label(factor)
-            name = name if len(name) <= 30 else name[:28] + "…"
+            name = factor_title(factor, names)
             axis.set_title(
                 f"{'★ ' if starred else ''}{name}\n{titles.get(factor, '')}",
                 fontsize=9,
@@ -264,6 +280,7 @@ def repartition_figure(
     observed: Mapping[str, float],
     titles: Mapping[str, str],
     significant: Sequence[str],
+    names: Mapping[str, str] | None = None,
 ) -> Figure:
     """Draw the Kruskal-Wallis statistic under random repartition with the observed one as a red line (Fig. 9).
 
@@ -277,6 +294,8 @@ def repartition_figure(
         Factor -> second title line.
     significant
         Factors to star.
+    names
+        Factor -> its name.
     """
     factors = list(null)
     per_row = min(4, len(factors))
@@ -293,10 +312,9 @@ def repartition_figure(
                 axis.axvline(observed[factor], color="#C00000", linestyle=":", linewidth=2)
             axis.set(yticks=[])
             axis.spines["left"].set_visible(False)
-            name = factor_label(factor)
             starred = factor in significant
             axis.set_title(
-                f"{'★ ' if starred else ''}{name if len(name) <= 30 else name[:28] + '…'}\n{titles.get(factor, '')}",
+                f"{'★ ' if starred else ''}{factor_title(factor, names)}\n{titles.get(factor, '')}",
                 fontsize=9,
                 fontweight="bold" if starred else "normal",
                 color="#8a1c00" if starred else "#333333",
@@ -308,7 +326,9 @@ def repartition_figure(
     return figure
 
 
-def profiles_figure(quantiles: pd.DataFrame, sizes: Mapping[int, int]) -> Figure:
+def profiles_figure(
+    quantiles: pd.DataFrame, sizes: Mapping[int, int], names: Mapping[str, str] | None = None
+) -> Figure:
     """Draw where each cluster's median stands in the whole population, factor by factor (Fig. 10).
 
     Parameters
@@ -317,6 +337,8 @@ def profiles_figure(quantiles: pd.DataFrame, sizes: Mapping[int, int]) -> Figure
         Quantile in [0, 1] of the cluster's median in the population; columns are cluster numbers.
     sizes
         Cluster number -> number of people.
+    names
+        Factor -> its name.
 
     Returns
     -------
@@ -363,8 +385,7 @@ def profiles_figure(quantiles: pd.DataFrame, sizes: Mapping[int, int]) -> Figure
         shown = quantiles.to_numpy(float)[np.ix_(row_order, column_order)]
         cmap = matplotlib.colormaps[DIVERGING].with_extremes(bad="#d8d8d8")
         image = axis.imshow(np.ma.masked_invalid(shown), cmap=cmap, vmin=0, vmax=1, aspect="auto")
-        names = [factor_label(str(quantiles.index[i])) for i in row_order]
-        axis.set_yticks(range(n_factors), [name if len(name) <= 34 else name[:32] + "…" for name in names])
+        axis.set_yticks(range(n_factors), [factor_title(str(quantiles.index[i]), names) for i in row_order])
         axis.yaxis.tick_right()
         numbers = [int(quantiles.columns[i]) for i in column_order]
         few = n_clusters <= 15
@@ -403,7 +424,12 @@ def profiles_figure(quantiles: pd.DataFrame, sizes: Mapping[int, int]) -> Figure
     return figure
 
 
-def effects_figure(comparisons: pd.DataFrame, significant: Sequence[str]) -> Figure:
+def effects_figure(
+    comparisons: pd.DataFrame,
+    significant: Sequence[str],
+    adjusted: pd.DataFrame | None = None,
+    names: Mapping[str, str] | None = None,
+) -> Figure:
     """Draw eta squared of every factor with its confidence interval, largest first.
 
     Parameters
@@ -412,21 +438,43 @@ def effects_figure(comparisons: pd.DataFrame, significant: Sequence[str]) -> Fig
         factor, eta2, eta2_low, eta2_high.
     significant
         Factors drawn in colour.
+    adjusted
+        The same after adjustment, drawn below in open squares.
+    names
+        Factor -> its name.
     """
+    after = None if adjusted is None else adjusted.set_index(adjusted["factor"].astype(str))
     frame = comparisons.dropna(subset=["eta2"]).sort_values("eta2", ascending=False).head(40)
     with figure_style():
-        figure = new_figure(7.6, 0.29 * max(len(frame), 3) + 0.9)
+        figure = new_figure(7.6, (0.29 if after is None else 0.38) * max(len(frame), 3) + 1.0)
         axis = figure.subplots()
         for row, (_, line) in enumerate(frame.iterrows()):
-            found = line["factor"] in significant
-            colour = RED if found else GREY
-            if np.isfinite(line["eta2_low"]) and np.isfinite(line["eta2_high"]):
-                axis.plot([line["eta2_low"], line["eta2_high"]], [row, row], color=colour, linewidth=1.8)
-            axis.plot(line["eta2"], row, "o", color=colour, markersize=6)
-        names = [factor_label(f) for f in frame["factor"]]
-        axis.set_yticks(range(len(frame)), [n if len(n) <= 40 else n[:38] + "…" for n in names])
+            colour = RED if line["factor"] in significant else GREY
+            drawn = [(line, row if after is None else row - 0.14, "o", colour)]
+            if after is not None and str(line["factor"]) in after.index:
+                drawn.append((after.loc[str(line["factor"])], row + 0.16, "s", "white"))
+            for values, height, marker, face in drawn:
+                if pd.isna(values["eta2"]):
+                    continue
+                if np.isfinite(values["eta2_low"]) and np.isfinite(values["eta2_high"]):
+                    ends = [values["eta2_low"], values["eta2_high"]]
+                    axis.plot(ends, [height, height], color=colour, linewidth=1.8)
+                axis.plot(
+                    values["eta2"],
+                    height,
+                    marker,
+                    markerfacecolor=face,
+                    markeredgecolor=colour,
+                    markeredgewidth=1.5,
+                    markersize=6,
+                )
+        if after is not None:
+            axis.plot([], [], "o", color=GREY, label="as it is")
+            axis.plot([], [], "s", markerfacecolor="white", markeredgecolor=GREY, label="adjusted")
+            figure.legend(loc="outside lower right", ncols=2)
+        axis.set_yticks(range(len(frame)), [factor_title(f, names) for f in frame["factor"]])
         axis.set_ylim(len(frame) - 0.5, -0.5)
         axis.set_xlim(left=-0.005)
-        axis.set_xlabel("η² (share of rank variance between clusters)")
+        axis.set_xlabel("η² (share of variance between clusters, no unit)")
         axis.xaxis.grid(True)
     return figure

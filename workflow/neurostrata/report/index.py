@@ -8,11 +8,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from neurostrata.core.tables import write_table
 from neurostrata.report.blocks import Bullets, Section, Text, anchor, count, model_name, number_blocks
+from neurostrata.report.evidence import Evidence, read_evidence
+from neurostrata.report.finders import COLUMNS, VERDICT_COLUMNS, compare_finders, verdict_rows
 from neurostrata.report.layout import Experiment
 from neurostrata.report.methods import experiment_text
 from neurostrata.report.page import Page
 from neurostrata.report.pages import write_page
+from neurostrata.report.sections_agreement import agreement_section
 from neurostrata.report.sections_closing import (
     methods_section,
     people_table,
@@ -32,28 +36,19 @@ from neurostrata.report.verdict import EMBEDDING_NOTE, REPARTITION_NOTE, Verdict
 
 def experiment_verdict(
     study: Study, experiment: Experiment, config: Mapping[str, Any], meanings: Mapping[str, str]
-) -> Verdict:
+) -> tuple[Verdict, Evidence]:
     """Judge one experiment from its tables."""
-    clustering = study.setting("strata", "clustering", default={})
-    return judge(
+    evidence = read_evidence(study, experiment)
+    verdict = judge(
         experiment.name,
-        clusters=study.table(experiment.strata("clusters.tsv"), columns=["subject", "cluster"]),
-        grid=study.table(
-            experiment.strata("grid.tsv"),
-            columns=["damping", "preference", "converged", "n_clusters", "silhouette"],
-        ),
-        comparisons=study.table(
-            experiment.strata("comparisons.tsv"), columns=["factor", "h", "p", "q", "eta2"]
-        ),
+        evidence,
         experiment=config,
-        alpha=float(study.setting("report", "alpha", default=0.05)),
-        level=f"{100 * float(study.setting('strata', 'comparisons', 'confidence', default=0.95)):g}%",
-        small=(
-            int(clustering.get("small_cluster_people", 5)),
-            float(clustering.get("small_cluster_share", 0.01)),
-        ),
+        alpha=study.alpha,
+        level=f"{100 * float(study.strata_settings['comparisons']['confidence']):g}%",
         meanings=meanings,
+        decoding=decoding_caution(study, experiment, config),
     )
+    return verdict, evidence
 
 
 def _describe(config: Mapping[str, Any]) -> str:
@@ -83,11 +78,12 @@ def _flow(page: Page, experiment: Experiment, config: Mapping[str, Any]) -> Text
             f"; {len(outside)} did not, because they lack one of its modalities or are excluded (see Cohort)"
         )
     scores = study.table(study.tree.phenotypes("scores.tsv"), columns=["subject"])
-    clusters = study.table(experiment.strata("clusters.tsv"), columns=["subject"])
-    if scores is not None and clusters is not None:
+    evidence = read_evidence(study, experiment)
+    if scores is not None and evidence.clusters is not None:
         scored = set(scores.loc[scores.drop(columns="subject").notna().any(axis=1), "subject"].astype(str))
-        both = sum(subject in scored for subject in clusters["subject"].astype(str))
-        text += f"; {both} of the {len(clusters)} clustered people have phenotype scores and enter the comparisons"
+        inside = set(evidence.clusters["subject"].astype(str)) - set(evidence.outside())
+        both = len(inside & scored)
+        text += f"; {both} of the {len(inside)} people in clusters have phenotype scores and enter the comparisons"
     return Text(text + ".", sources=page.sources(experiment.file("splits.tsv")))
 
 
@@ -96,6 +92,7 @@ def _experiment_section(
     experiment: Experiment,
     config: Mapping[str, Any],
     verdict: Verdict,
+    evidence: Evidence,
     meanings: Mapping[str, str],
 ) -> Section:
     key = f"experiment-{anchor(experiment.name)}"
@@ -114,7 +111,7 @@ def _experiment_section(
             for make in (models_section, explain_section)
             if (part := make(page, experiment, config)).blocks
         ),
-        strata_section(page, experiment, config, verdict, meanings),
+        strata_section(page, experiment, config, verdict, evidence, meanings),
     ]
     return section
 
@@ -135,12 +132,14 @@ def write_index(study: Study, output: Path, benchmarks: Path | None = None) -> N
     figures = output.parent / "figures"
     # Figures of an earlier run that this one does not draw would stay for ever.
     shutil.rmtree(figures, ignore_errors=True)
+    for old in output.parent.glob("strata-*.html"):
+        old.unlink()
     page = Page(study, output, figures)
-    meanings = factor_meanings(page)
+    meanings = factor_meanings(study)
     experiments = study.experiments()
-    verdicts = [experiment_verdict(study, e, c, meanings) for e, c in experiments]
-    for verdict, (experiment, config) in zip(verdicts, experiments):
-        verdict.cautions.extend(filter(None, [decoding_caution(page, experiment, config)]))
+    judged = [experiment_verdict(study, e, c, meanings) for e, c in experiments]
+    verdicts = [verdict for verdict, _ in judged]
+    _write_tables(page, [experiment for experiment, _ in experiments], verdicts)
     sections = [
         cohort_section(page),
         template_section(page),
@@ -148,18 +147,9 @@ def write_index(study: Study, output: Path, benchmarks: Path | None = None) -> N
         phenotypes_section(page),
         decoding_section(page),
         comparison_section(page),
-        *(_experiment_section(page, e, c, v, meanings) for (e, c), v in zip(experiments, verdicts)),
+        agreement_section(page),
+        *(_experiment_section(page, e, c, v, i, meanings) for (e, c), (v, i) in zip(experiments, judged)),
     ]
-    if any((verdict.clusters or 0) > 1 for verdict in verdicts):
-        study.note(
-            "Whether the clusters exist", "they were not compared with those of data without any groups"
-        )
-        study.note("Stability of the clusters", "people were not resampled")
-    if any(verdict.tested for verdict in verdicts):
-        study.note(
-            "Comparisons adjusted for age, sex, head size, site and image quality",
-            "differences between clusters may stem from any of these",
-        )
     if not experiments:
         study.note("Experiments", "none is configured and none was found under experiments/")
     people = Section("people", "People")
@@ -185,12 +175,17 @@ def write_index(study: Study, output: Path, benchmarks: Path | None = None) -> N
             "verdicts": [
                 {
                     **asdict(verdict),
+                    "colour": verdict.colour,
+                    "label": verdict.label,
                     "key": f"experiment-{anchor(verdict.name)}",
                     "what": _describe(config),
                     "sources": page.sources(
+                        experiment.strata("existence.tsv"),
+                        experiment.strata("stability.tsv"),
                         experiment.strata("comparisons.tsv"),
-                        experiment.strata("clusters.tsv"),
-                        experiment.strata("grid.tsv"),
+                        experiment.strata("comparisons_adjusted.tsv"),
+                        experiment.strata("composition_tests.tsv"),
+                        experiment.continuous,
                     ),
                 }
                 for verdict, (experiment, config) in zip(verdicts, experiments)
@@ -199,6 +194,26 @@ def write_index(study: Study, output: Path, benchmarks: Path | None = None) -> N
             "sections": sections,
         },
     )
+
+
+def _write_tables(page: Page, experiments: list[Experiment], verdicts: list[Verdict]) -> None:
+    """Write the verdicts, and every finder beside the others, as tables."""
+    folder = page.path.parent
+    finders = compare_finders(page.study, experiments)
+    if len(finders):
+        write_table(
+            folder / "strata_finders.tsv",
+            finders,
+            COLUMNS,
+            Description="Every finder on every kind of codes.",
+        )
+    if verdicts:
+        write_table(
+            folder / "verdicts.tsv",
+            verdict_rows(verdicts),
+            VERDICT_COLUMNS,
+            Description="What was found, by the rules in docs/trust.md.",
+        )
 
 
 def _after_verdict(study: Study, verdicts: list[Verdict]) -> list[Text]:

@@ -53,6 +53,9 @@ class Experiment:
     """The files of one experiment."""
 
     folder: Path
+    #: Kinds of codes that are clustered and finders that cluster them; the first of each leads the report.
+    codes: tuple[str, ...] = ("raw",)
+    finders: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -63,9 +66,30 @@ class Experiment:
         """Return a file of the experiment itself (splits.tsv, reconstruction.tsv, embeddings.tsv)."""
         return self.folder / name
 
-    def strata(self, name: str) -> Path:
-        """Return a file of the experiment's clustering."""
-        return self.folder / "strata" / name
+    def strata(self, name: str, finder: str = "", codes: str = "") -> Path:
+        """Return a file of one finder on one kind of codes; by default of those that lead the report."""
+        finder = finder or (self.finders[0] if self.finders else "")
+        return self.folder / "strata" / (codes or self.codes[0]) / finder / name
+
+    @property
+    def tsne(self) -> Path:
+        """The leading codes in two dimensions."""
+        return self.folder / "strata" / "tsne.tsv"
+
+    @property
+    def adjusted_codes(self) -> Path:
+        """The codes without age, sex and the like."""
+        return self.folder / "strata" / "codes-adjusted.tsv"
+
+    @property
+    def continuous(self) -> Path:
+        """How well factors are predicted without clusters."""
+        return self.folder / "strata" / "continuous.tsv"
+
+    @property
+    def continuous_added(self) -> Path:
+        """What clusters add to that."""
+        return self.folder / "strata" / "continuous_added.tsv"
 
     def folds(self) -> list[Fold]:
         """Return the folds found on disk, in natural order, ``all`` last."""
@@ -78,6 +102,8 @@ class ResultsTree:
     """Paths under the results folder."""
 
     root: Path
+    codes: tuple[str, ...] = ("raw",)
+    finders: tuple[str, ...] = ()
 
     @property
     def subjects(self) -> Path:
@@ -88,6 +114,19 @@ class ResultsTree:
     def exclusions(self) -> Path:
         """Who or what was left out, with reasons."""
         return self.root / "cohort" / "exclusions.tsv"
+
+    @property
+    def characteristics(self) -> Path:
+        """Age, sex, site, head size, image quality and the like of everybody."""
+        return self.root / "cohort" / "characteristics.tsv"
+
+    def agreement(self, name: str = "agreement.tsv") -> Path:
+        """Return a table of how far the clusters of different experiments and finders agree."""
+        return self.root / "strata" / name
+
+    def strata_page(self, experiment: str) -> Path:
+        """Return the page with the checks of one experiment's clusters."""
+        return self.root / "report" / f"strata-{experiment}.html"
 
     @property
     def provenance(self) -> Path:
@@ -132,9 +171,9 @@ class ResultsTree:
 
     def experiment(self, name: str) -> Experiment:
         """Return the files of the experiment called `name`."""
-        return Experiment(self.root / "experiments" / name)
+        return Experiment(self.root / "experiments" / name, self.codes, self.finders)
 
     def experiments(self) -> list[Experiment]:
         """Return the experiments found on disk."""
         found = [path for path in (self.root / "experiments").glob("*") if path.is_dir()]
-        return [Experiment(path) for path in sorted(found, key=lambda path: _natural(path.name))]
+        return [self.experiment(path.name) for path in sorted(found, key=lambda path: _natural(path.name))]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from neurostrata.core.config import fill_defaults, load_schema
 from neurostrata.report.blocks import count, format_setting, join_words, model_name
+from neurostrata.report.evidence import finder_name
 
 Config = Mapping[str, Any]
 
@@ -208,41 +210,94 @@ def phenotypes_text(config: Config) -> str:
     )
 
 
+def strata_settings(config: Config) -> dict[str, Any]:
+    """Return section ``strata`` with its defaults; empty when the configuration has no such section."""
+    strata = get(config, "strata", default={})
+    return fill_defaults(dict(strata), load_schema("strata")) if strata else {}
+
+
+def _mixture_text(options: Config) -> str:
+    numbers = join_words([str(number) for number in options["components"]])
+    return (
+        f"Gaussian mixtures with one covariance for all clusters, fitted to the {numbers} leading whitened components of the code from "
+        f"{count(int(options['starts']), 'random start')}, with up to {options['max_clusters']} clusters; components and clusters "
+        "chosen together by the likelihood ratio's excess over "
+        f"{count(int(options['reference_draws']), 'draw')} of Gaussian data, in standard deviations"
+    )
+
+
+def _affinity_text(options: Config) -> str:
+    text = "affinity propagation on negative squared Euclidean distances"
+    if options["sample"] is not None:
+        text += f" of at most {options['sample']} people, drawn at random, everybody else in the cluster of the nearest exemplar"
+    damping, preference = options["damping"], options["preference"]
+    return (
+        f"{text} ({count(int(damping['steps']), 'damping factor')} from {format_setting(damping['min'])} up to "
+        f"{format_setting(damping['max'])} × {count(int(preference['steps']), 'preference')} between the "
+        f"{format_setting(preference['low'])} and {format_setting(preference['high'])} percentiles of the similarities), the setting with "
+        "the best silhouette among those that converged with 2 to n − 1 clusters"
+    )
+
+
+def _finder_text(finder: str, strata: Config) -> str:
+    known = {"mixture": _mixture_text, "affinity_propagation": _affinity_text}
+    return known[finder](strata[finder]) if finder in known else finder_name(finder)
+
+
+def adjusted_text(strata: Config) -> str:
+    """Say what was taken out of the codes before they were clustered; "" when nothing was."""
+    adjust = strata["adjust"]
+    parts = [f"sites (column {adjust['sites']}, ComBat)"] if adjust["sites"] else []
+    if adjust["columns"] == "auto":
+        parts.append("age, sex and head size, as far as the study has them")
+    elif adjust["columns"]:
+        parts.append(join_words([str(column) for column in adjust["columns"]]))
+    if not parts:
+        return ""
+    how = "" if adjust["splines"] == 1 else f" by cubic splines with {adjust['splines']} degrees of freedom"
+    return ", then ".join(parts) + how
+
+
 def strata_text(config: Config) -> str:
     """Clustering and tests."""
-    strata = get(config, "strata", default={})
+    strata = strata_settings(config)
     if not strata:
         return ""
-    damping, preference = (
-        get(strata, "clustering", "damping", default={}),
-        get(strata, "clustering", "preference", default={}),
+    adjusted = adjusted_text(strata)
+    sentences = []
+    if adjusted:
+        sentences.append(f"Taken out of the codes: {adjusted}. The codes as they are were clustered too.")
+    first, *others = [_finder_text(finder, strata) for finder in strata["finders"]]
+    sentences.append(f"Clusters: {first}.")
+    sentences += [f"Beside it: {text}." for text in others]
+    existence = strata["existence"]
+    sentences.append(
+        f"Whether clusters exist: the whole search repeated on {existence['draws']} data sets without groups that have the codes' "
+        "covariance and unimodal margins (joined by a Gaussian copula); clusters are claimed where p = (b + 1)/(M + 1) is at most "
+        f"{format_setting(existence['alpha'])}. Stability: mean Jaccard index of each cluster over {strata['stability']['draws']} "
+        "bootstrap samples of families (Hennig 2007)."
     )
-    sample = get(strata, "clustering", "sample")
-    text = "Affinity propagation on negative squared Euclidean distances"
-    if sample is not None:
-        text += f" of at most {sample} people, drawn at random"
-    if damping and preference:
-        text += (
-            f", {count(int(damping.get('steps', 10)), 'damping factor')} from {format_setting(damping.get('min', 0.5))} up to "
-            f"{format_setting(damping.get('max', 1))} × {count(int(preference.get('steps', 1000)), 'preference')} between the "
-            f"{format_setting(preference.get('low', 1))} and {format_setting(preference.get('high', 99))} percentiles of the similarities"
+    if strata["outliers"]:
+        sentences.append(
+            f"People farther from every centre than all but {format_setting(strata['outliers'])} of a cluster's people belong to none."
         )
-    text += "; the setting with the best silhouette among those that converged with 2 to n − 1 clusters. "
-    if sample is not None:
-        text += "Everybody else got the cluster of the nearest exemplar. "
-    repartition = get(strata, "repartition", default={})
-    text += (
+    sentences.append(
         "Factors were compared by Kruskal-Wallis tests with Benjamini-Hochberg correction over factors; effect size η² = "
-        "(H − k + 1)/(n − k), floored at 0, with an interval from the non-central χ² distribution. "
+        "(H − k + 1)/(n − k), floored at 0, with an interval from the non-central χ² distribution."
     )
-    if repartition:
-        kind = "drawn with replacement" if get(repartition, "with_replacement") else "permutations"
-        text += f"Random repartition: {get(repartition, 'draws', default=10000)} {kind} with the same cluster sizes, p = (b + 1)/(M + 1)"
-        text += (
-            ", whole families exchanged" if get(repartition, "families") and kind == "permutations" else ""
-        )
-        text += "."
-    return text.strip()
+    repartition = strata["repartition"]
+    kind = "drawn with replacement" if repartition["with_replacement"] else "permutations"
+    text = (
+        f"Random repartition: {repartition['draws']} {kind} with the same cluster sizes, p = (b + 1)/(M + 1)"
+    )
+    text += ", whole families exchanged" if repartition["families"] and kind == "permutations" else ""
+    sentences.append(text + ".")
+    sentences.append(
+        f"Checks: comparisons adjusted for age, sex, head size, site and image quality; {strata['split_half']['splits']} split halves; "
+        f"{strata['shuffles']} times images and phenotypes of different people; ridge regression and canonical correlation in "
+        f"{strata['continuous']['folds']} folds with {strata['continuous']['permutations']} permutations. Families are never divided."
+    )
+    return " ".join(sentences)
 
 
 def methods_paragraphs(config: Config) -> list[tuple[str, str]]:
@@ -375,16 +430,54 @@ def deviations(config: Config) -> list[tuple[str, str, str]]:
                 )
             )
         lines.append(("Effect sizes", "none", "η² with an interval, and the smallest detectable effect"))
-    steps = get(config, "strata", "clustering", "preference", "steps")
-    if steps not in (None, 1000):
-        lines.append(("Preferences tried", "1000", str(steps)))
-    sample = get(config, "strata", "clustering", "sample")
-    if sample is not None:
+    return lines + _strata_deviations(config)
+
+
+def _strata_deviations(config: Config) -> list[tuple[str, str, str]]:
+    """How people were clustered."""
+    strata = strata_settings(config)
+    if not strata:
+        return []
+    lines = []
+    adjusted = adjusted_text(strata)
+    if adjusted:
+        lines.append(
+            ("Codes that are clustered", "as they are", f"without {adjusted}; as they are beside them")
+        )
+    if strata["finders"][0] != "affinity_propagation":
+        beside = " with affinity propagation beside it" if "affinity_propagation" in strata["finders"] else ""
+        lines.append(
+            ("Clusters", "affinity propagation, best silhouette", finder_name(strata["finders"][0]) + beside)
+        )
+    lines.append(
+        (
+            "Whether clusters exist",
+            "not tested; the procedure always gives clusters",
+            "tested against data without groups; stability over bootstrap samples, seeds and folds",
+        )
+    )
+    if "affinity_propagation" in strata["finders"]:
+        options = strata["affinity_propagation"]
+        if options["preference"]["steps"] != 1000:
+            lines.append(("Preferences tried", "1000", str(options["preference"]["steps"])))
+        if options["sample"] is not None:
+            lines.append(
+                (
+                    "People clustered",
+                    "all",
+                    f"at most {options['sample']}, drawn at random; the rest go to the nearest exemplar",
+                )
+            )
+    if strata["outliers"]:
+        lines.append(
+            ("People in no cluster", "none", "people far from every centre, left out of the comparisons")
+        )
+    if get(config, "phenotypes", "tables"):
         lines.append(
             (
-                "People clustered",
-                "all",
-                f"at most {sample}, drawn at random; the rest go to the nearest exemplar",
+                "Covariates of the comparisons",
+                "none",
+                "each comparison also adjusted for age, sex, head size, site and image quality, as far as they are known",
             )
         )
     return lines

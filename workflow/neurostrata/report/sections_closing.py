@@ -10,6 +10,7 @@ import yaml
 
 from neurostrata.core.tables import write_table
 from neurostrata.report.blocks import Bullets, Code, Section, Table, Text, count, format_number, frame_table
+from neurostrata.report.evidence import read_evidence
 from neurostrata.report.methods import deviations, methods_paragraphs
 from neurostrata.report.page import Page
 from neurostrata.report.resources import COLUMNS, resource_table
@@ -27,9 +28,11 @@ def people_table(page: Page) -> Table | None:
     frame = cohort[["subject", *shown]].astype(object).copy()
     sources = [study.tree.subjects]
     for experiment, _ in study.experiments():
-        clusters = study.table(experiment.strata("clusters.tsv"), columns=["subject", "cluster"])
+        evidence = read_evidence(study, experiment)
+        clusters = evidence.clusters
         if clusters is not None:
-            numbers = dict(zip(clusters["subject"].astype(str), clusters["cluster"]))
+            numbers = dict(zip(clusters["subject"].astype(str), clusters["cluster"].astype(str)))
+            numbers |= {subject: f"none (nearest {numbers[subject]})" for subject in evidence.outside()}
             frame[f"cluster in {experiment.name}"] = [numbers.get(str(s)) for s in frame["subject"]]
             sources.append(experiment.strata("clusters.tsv"))
     pages = [study.tree.subject_page(subject) for subject in subjects]

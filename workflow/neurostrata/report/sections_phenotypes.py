@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from neurostrata.report.blocks import Bullets, Section, Text, count, format_number, frame_table, join_words
-from neurostrata.report.figures_phenotypes import factor_label
+from neurostrata.report.blocks import (
+    Bullets,
+    Section,
+    Text,
+    count,
+    fixed,
+    format_number,
+    frame_table,
+    join_words,
+)
+from neurostrata.report.figures_phenotypes import factor_names
 from neurostrata.report.page import Page
+from neurostrata.report.study import Study
 
 
-def factor_meanings(page: Page, most: int = 3) -> dict[str, str]:
+def factor_meanings(study: Study, most: int = 3) -> dict[str, str]:
     """Return factor -> its `most` strongest variables, from ``loadings.tsv`` (empty for single variables)."""
-    study = page.study
     loadings = study.table(study.tree.phenotypes("loadings.tsv"), columns=["variable"])
     if loadings is None or study.setting("phenotypes", "method") == "variables":
         return {}
@@ -131,9 +141,10 @@ def _factors(page: Page, section: Section) -> None:
                 eigenvalue_figure(eigen["eigenvalue"].to_numpy(float), parallel, retained),
                 "phenotypes/eigenvalues.svg",
                 "Eigenvalues of the variables' correlations",
-                "Components with an eigenvalue above 1 are kept, as in the paper"
+                "Kaiser's rule, as in the paper: components with an eigenvalue above 1 are kept"
                 + (
-                    "; orange: the 95th percentile of random tables of the same size, which real factors should exceed."
+                    "; parallel analysis (orange): the 95th percentile of random tables of the same size, which real factors should "
+                    f"exceed. It would keep {parallel_count(eigen)}, Kaiser's rule keeps {int((eigen['eigenvalue'] > 1).sum())}."
                     if parallel is not None
                     else "."
                 ),
@@ -149,20 +160,65 @@ def _factors(page: Page, section: Section) -> None:
     if values.empty or not values.notna().any(axis=None):
         study.note("Loadings of the factors", "phenotypes/loadings.tsv holds no numbers")
         return
+    names = factor_names(values.columns, factor_meanings(study))
     threshold = float(study.setting("report", "loading_threshold", default=0.3))
     blank = f"Loadings below {threshold:g} in size are left blank"
     if values.shape[1] <= 40:
         section.add(
             page.figure(
-                loadings_figure(values, threshold),
+                loadings_figure(values, threshold, names),
                 "phenotypes/loadings.svg",
                 "Loadings after varimax rotation",
                 f"{blank} (Fig. 6 of the paper); the table has them all. Variables are sorted by the factor they load on most.",
                 path,
             )
         )
-    shown = loadings.rename(columns={c: factor_label(c) for c in values.columns})
-    section.add(frame_table(shown, "All loadings", sources=page.sources(path), folded=True))
+    section.add(frame_table(loadings, "All loadings", names=names, sources=page.sources(path), folded=True))
+    _congruence(page, section, names)
+
+
+def _congruence(page: Page, section: Section, names: Mapping[str, str]) -> None:
+    """Whether each factor is found again in halves of the people."""
+    path = page.study.tree.phenotypes("congruence.tsv")
+    table = page.study.table(path, "Congruence of the factors over split halves", ["factor", "congruence"])
+    if table is None:
+        return
+    shown = table.assign(reading=[congruence_reading(value) for value in table["congruence"]])
+    poor = int((table["congruence"] < 0.85).sum())
+    section.add(
+        frame_table(
+            shown,
+            "Whether the factors are found again in halves of the people",
+            names={
+                "factor": "Factor",
+                "congruence": "Congruence",
+                "low": "5th percentile",
+                "splits": "Splits",
+                "reading": "Reading",
+            },
+            formats={
+                "factor": lambda factor: names.get(str(factor), str(factor)),
+                "congruence": fixed(2),
+                "low": fixed(2),
+            },
+            caption="Tucker's coefficient of congruence of the loadings of two random halves, mean over splits. Read after Lorenzo-Seva "
+            f"and ten Berge (2006). {poor} of {len(table)} factors are below 0.85: results on these may not hold in other people.",
+            sources=page.sources(path),
+        )
+    )
+
+
+def congruence_reading(value: float) -> str:
+    """Return the usual reading of Tucker's coefficient (Lorenzo-Seva and ten Berge 2006)."""
+    if not value >= 0.85:
+        return "n/a" if np.isnan(value) else "not the same factor"
+    return "the same factor" if value >= 0.95 else "similar"
+
+
+def parallel_count(eigen: pd.DataFrame) -> int:
+    """Return how many components parallel analysis keeps: the leading ones above the 95th percentile of random tables."""
+    above = (eigen["eigenvalue"] > eigen["parallel_95"]).to_numpy()
+    return int(len(above) if above.all() else np.argmin(above))
 
 
 def _descriptives(page: Page, section: Section) -> None:

@@ -22,6 +22,7 @@ from neurostrata.report.blocks import (
 )
 from neurostrata.report.layout import Experiment
 from neurostrata.report.page import Page
+from neurostrata.report.study import Study
 
 BASELINES = ("mean_image", "pca")
 NEEDED = ("subject", "fold", "method", "modality", "mse")
@@ -292,9 +293,9 @@ def better_baselines(
     return found
 
 
-def decoding_caution(page: Page, experiment: Experiment, config: Mapping[str, Any]) -> str:
+def decoding_caution(study: Study, experiment: Experiment, config: Mapping[str, Any]) -> str:
     """Return a sentence for the verdict when the model decodes no better than the mean training image, else ""."""
-    frame = page.study.table(experiment.file("reconstruction.tsv"), columns=NEEDED)
+    frame = study.table(experiment.file("reconstruction.tsv"), columns=NEEDED)
     if frame is None:
         return ""
     lost = better_baselines(frame, ordered_methods(frame, config), modality_order(frame, config))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from neurostrata.core.config import adjusts_codes, fill_defaults, load_schema
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import sidecar_path
 from neurostrata.core.tables import read_table
@@ -28,6 +30,9 @@ TEXT_COLUMNS = (
     "family",
     "site",
     "session",
+    "finder",
+    "characteristic",
+    "level",
 )
 
 
@@ -57,6 +62,21 @@ class Study:
     config: Mapping[str, Any]
     missing: list[Missing] = field(default_factory=list)
     _tables: dict[Path, pd.DataFrame | None] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        adjusted = adjusts_codes(self.strata_settings)
+        codes = ("adjusted", "raw") if adjusted else ("raw",)
+        self.tree = replace(self.tree, codes=codes, finders=tuple(self.strata_settings["finders"]))
+
+    @cached_property
+    def strata_settings(self) -> dict[str, Any]:
+        """Section ``strata`` with every default filled in."""
+        return fill_defaults(dict(self.config.get("strata") or {}), load_schema("strata"))
+
+    @property
+    def alpha(self) -> float:
+        """Limit of the false-discovery rates."""
+        return float(self.setting("report", "alpha", default=0.05))
 
     def setting(self, *keys: str, default: Any = None) -> Any:
         """Return a nested value of the configuration, `default` where a key on the way is absent."""

@@ -19,6 +19,7 @@ def summary(*, results: Path) -> None:
         The results folder of a finished study.
     """
     from neurostrata.report.index import experiment_verdict
+    from neurostrata.report.sections_phenotypes import factor_meanings
 
     report = results / "report" / "index.html"
     if not report.is_file():
@@ -27,5 +28,6 @@ def summary(*, results: Path) -> None:
     study = Study(ResultsTree(results.resolve()), settings)
     print("\nWhat was found")
     for experiment, config in study.experiments():
-        print(f"  {experiment.name}: {experiment_verdict(study, experiment, config, {}).headline}")
+        verdict, _ = experiment_verdict(study, experiment, config, factor_meanings(study))
+        print(f"  {experiment.name} [{verdict.label}]: {verdict.headline}")
     print(f"\nReport: {report.resolve()}")

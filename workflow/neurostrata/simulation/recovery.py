@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from neurostrata.core.config import section_defaults
+from neurostrata.core.config import adjusts_codes, fill_defaults, load_schema, section_defaults
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import read_json, write_json
 from neurostrata.core.tables import read_table
@@ -173,14 +173,22 @@ def diffusion_recovery(cohort: Path, results: Path) -> dict[str, Any]:
     return found
 
 
+def _strata_settings(results: Path) -> dict[str, Any]:
+    """Return section ``strata`` of the configuration that made `results`, with its defaults."""
+    record = results / "provenance.json"
+    settings = read_json(record).get("settings", {}) if record.exists() else {}
+    return fill_defaults(settings.get("strata", {}), load_schema("strata"))
+
+
 def strata_recovery(cohort: Path, results: Path) -> dict[str, Any]:
     """Compare each experiment's clusters with the planted strata, as a share of what the oracle reached.
 
     Returns
     -------
     dict
-        ``oracle`` (truth/oracle.json's ``adjusted_rand``) and for each experiment ``adjusted_rand``,
-        ``share_of_oracle`` (null when the oracle found nothing), ``clusters``, ``people``.
+        ``oracle`` (truth/oracle.json's ``adjusted_rand``) and for each experiment, of the finder and codes that lead,
+        ``finder``, ``codes``, ``adjusted_rand``, ``share_of_oracle`` (null when the oracle found nothing),
+        ``clusters``, ``people``; under ``all`` the same of every finder on every kind of codes.
     """
     from sklearn.metrics import adjusted_rand_score
 
@@ -188,15 +196,26 @@ def strata_recovery(cohort: Path, results: Path) -> dict[str, Any]:
     best = read_json(truth / "oracle.json")["adjusted_rand"]
     people = read_table(truth / "participants.tsv")[["subject", "stratum"]]
     experiments = {}
-    for path in sorted(results.glob("experiments/*/strata/clusters.tsv")):
-        clusters = pd.merge(read_table(path), people, on="subject")
-        rand = adjusted_rand_score(clusters["stratum"], clusters["cluster"])
-        experiments[path.parent.parent.name] = {
-            "adjusted_rand": _short(rand),
-            "share_of_oracle": _short(rand / best) if best > 0 else None,
-            "clusters": int(clusters["cluster"].nunique()),
-            "people": len(clusters),
-        }
+    strata = _strata_settings(results)
+    codes = "adjusted" if adjusts_codes(strata) else "raw"
+    for folder in sorted(path for path in results.glob("experiments/*") if path.is_dir()):
+        every = []
+        for path in sorted(folder.glob("strata/*/*/clusters.tsv")):
+            clusters = pd.merge(read_table(path), people, on="subject")
+            rand = adjusted_rand_score(clusters["stratum"], clusters["cluster"])
+            every.append(
+                {
+                    "finder": path.parent.name,
+                    "codes": path.parent.parent.name,
+                    "adjusted_rand": _short(rand),
+                    "share_of_oracle": _short(rand / best) if best > 0 else None,
+                    "clusters": int(clusters["cluster"].nunique()),
+                    "people": len(clusters),
+                }
+            )
+        leading = [row for row in every if (row["finder"], row["codes"]) == (strata["finders"][0], codes)]
+        if leading:
+            experiments[folder.name] = {**leading[0], "all": every}
     return {"oracle": best, "experiments": experiments}
 
 
@@ -243,4 +262,7 @@ def recovery(
     if found["strata"]["experiments"]:
         print(f"  strata (adjusted Rand; from the true regional values {found['strata']['oracle']:.2f}):")
     for name, strata in found["strata"]["experiments"].items():
-        print(f"    {name}: {strata['adjusted_rand']:.2f}, {strata['clusters']} clusters")
+        for row in strata["all"]:
+            leads = " (leads)" if (row["finder"], row["codes"]) == (strata["finder"], strata["codes"]) else ""
+            what = f"{row['finder'].replace('_', ' ')} on {row['codes']} codes{leads}"
+            print(f"    {name}, {what}: {row['adjusted_rand']:.2f}, {row['clusters']} clusters")
