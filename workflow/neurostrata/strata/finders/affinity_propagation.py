@@ -45,7 +45,7 @@ class AffinityPropagation(Finder):
         "silhouette": "mean silhouette (Euclidean); n/a outside 2 to n-1 clusters",
     }
 
-    def quick(self, codes: Array | None = None) -> AffinityPropagation:  # noqa: ARG002
+    def quick(self, codes: Array | None = None) -> AffinityPropagation:
         """Return the same over a coarser grid: the paper's 10,000 settings cannot be repeated 200 times."""
         damping, preference = (self.options[key] for key in ("damping", "preference"))
         return self.changed(

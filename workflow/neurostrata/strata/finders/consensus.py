@@ -54,7 +54,7 @@ class Consensus(Finder):
         "standardised": "(reference_mean - log(pac)) / reference_sd; the largest is chosen",
     }
 
-    def quick(self, codes: Array | None = None) -> Consensus:  # noqa: ARG002
+    def quick(self, codes: Array | None = None) -> Consensus:
         """Return the same with fewer resamples."""
         return self.changed({"resamples": min(self.options["resamples"], QUICK_RESAMPLES)})
 
@@ -65,7 +65,9 @@ class Consensus(Finder):
         tried = component_numbers(n, codes.shape[1], options["components"])
         clusters = tuple(range(2, options["max_clusters"] + 1))
         if not tried:
-            return nothing(n, empty, f"{n} people are too few for consensus clustering in any number of components")
+            return nothing(
+                n, empty, f"{n} people are too few for consensus clustering in any number of components"
+            )
         scores = principal_scores(codes, max(tried))
         tried = tuple(p for p in tried if p <= scores.shape[1])
         if not tried:

@@ -92,7 +92,7 @@ def consensus_matrix(values, k, resamples, share, starts, seed):  # type: ignore
     """
     np.random.seed(seed)  # noqa: NPY002 - of the compiled code only, thread by thread
     n = len(values)
-    size = max(k, int(round(share * n)))
+    size = max(k, int(share * n + 0.5))
     together = np.zeros((n, n), np.int32)
     both = np.zeros((n, n), np.int32)
     label, best = np.empty(size, np.int64), np.empty(size, np.int64)

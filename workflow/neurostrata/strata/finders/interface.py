@@ -102,7 +102,7 @@ class Finder(ABC):
             Called with the number of candidates done and of all.
         """
 
-    def quick(self, codes: Array | None = None) -> Finder:  # noqa: ARG002 - for those whose reference depends on it
+    def quick(self, codes: Array | None = None) -> Finder:
         """Return the finder as it is repeated hundreds of times, on data without groups and on resampled people.
 
         Parameters

@@ -52,6 +52,8 @@ class Mixture(Finder):
             return nothing(n, empty, f"{n} people are too few for a mixture in any number of components")
         scores = principal_scores(codes, max(tried))
         tried = tuple(p for p in tried if p <= scores.shape[1])
+        if not tried:
+            return nothing(n, empty, f"the codes vary in {scores.shape[1]} directions only")
         clusters = tuple(range(2, options["max_clusters"] + 1))
         ratios, shares = likelihood_ratios(scores, tried, clusters, options["starts"], self.seed)
         mean, spread = reference(n, tried, clusters, options["starts"], options["reference_draws"])

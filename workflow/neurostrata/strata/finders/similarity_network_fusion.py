@@ -32,8 +32,9 @@ class SimilarityNetworkFusion(Finder):
     The modality of each number of the code is :attr:`Finder.parts`; without it the code is one part, and this is
     spectral clustering of one network. For each number of components p of every part and of clusters k, the sum of the
     fused network's k leading eigenvalues (how much of all links k clusters can have inside) is compared with that in
-    Gaussian data of the same size and the same covariance within and between the parts. p and k are those where it
-    is the most standard deviations above.
+    Gaussian data of the same size and the same covariance within and between the parts. The p where it is the most
+    standard deviations above is taken, and of its k the one whose eigengap is the most standard deviations above
+    (the sum stays high for every k beyond the right one).
 
     Notes
     -----
@@ -51,7 +52,9 @@ class SimilarityNetworkFusion(Finder):
         "eigenvalues": "sum of so many leading eigenvalues of the fused network, the first (1) left out",
         "reference_mean": "mean of that sum over draws of Gaussian data of the same size and covariance",
         "reference_sd": "standard deviation over these draws",
-        "standardised": "(eigenvalues - reference_mean) / reference_sd; the largest is chosen",
+        "standardised": "(eigenvalues - reference_mean) / reference_sd; the largest decides on the components",
+        "gap": "last of these eigenvalues less the next",
+        "gap_standardised": "standardised by the same draws; the largest of the components decides on the clusters",
     }
     #: Codes whose covariance the reference has; None: those that are clustered.
     like: Array | None = None
@@ -80,7 +83,7 @@ class SimilarityNetworkFusion(Finder):
             return nothing(n, empty, f"the codes vary in {fewest} directions only")
         clusters = tuple(range(2, options["max_clusters"] + 1))
         how = (options["neighbours"], options["mu"], options["iterations"])
-        sums = eigenvalue_sums(scores, tried, clusters, *how, progress)
+        measures = sums_and_gaps(scores, tried, clusters, *how, progress)
         mean, spread = reference(
             similar_size(n),
             covariance(other, max(tried)),
@@ -90,20 +93,21 @@ class SimilarityNetworkFusion(Finder):
             *how,
             options["reference_draws"],
         )
-        standardised = (sums - mean) / spread
+        (sums, gaps), (standardised, clear) = measures, (measures - mean) / spread
         rows = [
-            (p, k, sums[i, j], mean[i, j], spread[i, j], standardised[i, j])
+            (p, k, sums[i, j], mean[0, i, j], spread[0, i, j], standardised[i, j], gaps[i, j], clear[i, j])
             for i, p in enumerate(tried)
             for j, k in enumerate(clusters)
         ]
-        i, j = divmod(int(standardised.argmax()), len(clusters))
+        i = int(standardised.max(axis=1).argmax())
+        j = int(clear[i].argmax())
         network = fused_network(scores, tried[i], *how)
         clustering = SpectralClustering(clusters[j], affinity="precomputed", random_state=self.seed)
         labels = number_by_size(clustering.fit_predict(network).astype(np.intp))
         facts = {"modalities": len(scores), "components_per_modality": int(tried[i])}
         return Finding(
             labels,
-            float(standardised[i, j]),
+            float(standardised.max()),
             pd.DataFrame(rows, columns=list(self.search_columns)),
             shares_of_clusters(network, labels),
             int(tried[i]) if len(scores) == 1 else None,
@@ -131,13 +135,15 @@ def covariance(scores: Sequence[Array], most: int) -> tuple[tuple[float, ...], .
     return tuple(map(tuple, np.round(joint.T @ joint / len(joint), 6).tolist()))
 
 
-def fused_network(scores: Sequence[Array], components: int, neighbours: int, mu: float, iterations: int) -> Array:
+def fused_network(
+    scores: Sequence[Array], components: int, neighbours: int, mu: float, iterations: int
+) -> Array:
     """Return the network (people x people) that is fused from the leading components of all parts."""
     white = [without_heavy_tails(whiten(part[:, :components])) for part in scores]
     return fuse([affinity(part, neighbours, mu) for part in white], neighbours, iterations)
 
 
-def eigenvalue_sums(
+def sums_and_gaps(
     scores: Sequence[Array],
     components: Sizes,
     clusters: Sizes,
@@ -146,14 +152,16 @@ def eigenvalue_sums(
     iterations: int,
     progress: Progress | None = None,
 ) -> Array:
-    """Return the sum of the 2nd to k-th eigenvalue (components x clusters)."""
-    sums = np.empty((len(components), len(clusters)))
+    """Return the sum of the 2nd to k-th eigenvalue, and the k-th less the next (2 x components x clusters)."""
+    measures = np.empty((2, len(components), len(clusters)))
+    last = np.array(clusters) - 1
     for i, p in enumerate(components):
-        values = leading_eigenvalues(fused_network(scores, p, neighbours, mu, iterations), max(clusters))
-        sums[i] = np.cumsum(values)[np.minimum(clusters, len(values)) - 1] - values[0]
+        values = leading_eigenvalues(fused_network(scores, p, neighbours, mu, iterations), max(clusters) + 1)
+        values = np.pad(values, (0, max(clusters) + 1 - len(values)))
+        measures[:, i] = np.cumsum(values)[last] - values[0], values[last] - values[last + 1]
         if progress is not None:
             progress(i + 1, len(components))
-    return sums
+    return measures
 
 
 @lru_cache(maxsize=64)
@@ -168,7 +176,7 @@ def reference(
     iterations: int,
     draws: int,
 ) -> tuple[Array, Array]:
-    """Return mean and standard deviation of the sums (components x clusters) over draws of Gaussian data.
+    """Return mean and standard deviation of both measures (2 x components x clusters) over draws of Gaussian data.
 
     `joint` is the covariance of all parts' components side by side.
     """
@@ -178,6 +186,6 @@ def reference(
     for draw in range(draws):
         values = np.random.default_rng([people, draw]).standard_normal((people, len(root))) @ root
         drawn.append(
-            eigenvalue_sums(np.split(values, parts, axis=1), components, clusters, neighbours, mu, iterations)
+            sums_and_gaps(np.split(values, parts, axis=1), components, clusters, neighbours, mu, iterations)
         )
     return np.mean(drawn, axis=0), np.maximum(np.std(drawn, axis=0), LEAST_SPREAD)
