@@ -6,11 +6,14 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from fusion_toy import toy_settings, toy_volumes
 from sklearn.metrics import adjusted_rand_score
 
+from neurostrata.adjustment.characteristics import adjust_codes
 from neurostrata.core.config import fill_defaults, load_schema, schema_problems, section_defaults
 from neurostrata.core.embeddings import read_parts
 from neurostrata.core.tables import write_table
+from neurostrata.fusion.commands import embed, split, train
 from neurostrata.strata.commands import cluster
 from neurostrata.strata.existence import compare_with_null
 from neurostrata.strata.finders.consensus import Consensus
@@ -227,3 +230,36 @@ def test_registered_classes_have_what_tables_and_sentences_need():
         assert found.name == name
         assert found.title
         assert found.measure
+
+
+def test_parts_pass_through_adjustment(tmp_path):
+    values, _ = groups(sizes=(20, 10), dimensions=4)
+    table = pd.DataFrame(values, columns=["z0001", "z0002", "z0003", "z0004"])
+    table.insert(0, "subject", [f"{number:02d}" for number in range(30)])
+    people = pd.DataFrame({"subject": table["subject"], "age": np.linspace(20, 60, 30)})
+    write_table(tmp_path / "people.tsv", people)
+    adjust = {"adjust": {"columns": ["age"], "sites": None, "splines": 1}}
+    paths = {"embeddings": tmp_path / "codes.tsv", "people": tmp_path / "people.tsv"}
+    for parts in (["jac", "jac", "ndi", "ndi"], None):
+        write_table(tmp_path / "codes.tsv", table, {}, **({"CodeModalities": parts} if parts else {}))
+        adjust_codes(**paths, output=tmp_path / "adjusted.tsv", settings=adjust)
+        assert read_parts(tmp_path / "adjusted.tsv") == parts
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "parts"),
+    [
+        ("shared_vae", {"channels": [4, 8], "latent_size": 2}, ["jac", "jac", "ndi", "ndi"]),
+        ("pca", {"max_components": 2}, None),
+    ],
+)
+def test_embed_says_which_modality_a_number_is_of(tmp_path, model, options, parts):
+    volumes = toy_volumes(tmp_path / "volumes", people=9, side=16)
+    settings = toy_settings(model, options=options)
+    split(subjects=volumes[0].parent / "subjects.tsv", output=tmp_path / "splits.tsv", settings=settings)
+    shared = {"volumes": volumes, "splits": tmp_path / "splits.tsv", "fold": "all", "settings": settings}
+    made = {"model": tmp_path / "model", "limits": tmp_path / "limits.json"}
+    mask = volumes[0].parent / "mask.nii.gz"
+    train(**shared, **made, mask=mask, history=tmp_path / "history.tsv", checkpoints=tmp_path / "checkpoints")
+    embed(**shared, **made, output=tmp_path / "embeddings.tsv")
+    assert read_parts(tmp_path / "embeddings.tsv") == parts
