@@ -1,4 +1,4 @@
-"""The worked example of docs/extending.md: it is taken off the page, registered, and runs through all stages."""
+"""The worked examples of docs/extending.md: they are taken off the page, registered, and run."""
 
 import re
 import sys
@@ -6,13 +6,16 @@ import types
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import yaml
 from fusion_toy import toy_volumes
 
 from neurostrata.core.config import fill_defaults, load_schema, section_defaults
-from neurostrata.core.tables import read_table
+from neurostrata.core.tables import read_table, write_table
 from neurostrata.fusion import bundle, registry
 from neurostrata.fusion.commands import embed, evaluate, split, train
+from neurostrata.strata.commands import cluster, existence
+from neurostrata.strata.finders import registry as finder_registry
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "extending.md"
 
@@ -51,3 +54,32 @@ def test_the_example_is_a_model_like_any_other(tmp_path, monkeypatch):
     table = read_table(tmp_path / "r.tsv")
     assert set(table["method"]) == {"linear_autoencoder", "mean_image", "pca"}
     assert np.isfinite(table["mse"]).all()
+
+
+def test_the_example_of_a_finder_finds_groups(tmp_path, monkeypatch):
+    text = PAGE.read_text().split("## A further finder of groups")[1]
+    code, schema = (re.search(rf"```{kind}\n(.*?)```", text, re.S)[1] for kind in ("python", "yaml"))
+    module = types.ModuleType("finder_of_the_page")
+    exec(code, module.__dict__)
+    monkeypatch.setitem(sys.modules, "finder_of_the_page", module)
+    monkeypatch.setitem(finder_registry.FINDERS, "ward", "finder_of_the_page:Ward")
+    settings = {
+        "finder": "ward",
+        "options": fill_defaults({}, yaml.safe_load(schema)),
+        "small_clusters": {"people": 5, "share": 0.01},
+        "outliers": 0.0001,
+        "existence": {"draws": 19, "alpha": 0.05},
+        "seed": 1,
+    }
+    generator = np.random.default_rng(0)
+    frame = pd.DataFrame(generator.standard_normal((40, 4)), columns=["z1", "z2", "z3", "z4"])
+    frame.iloc[:15] += 6
+    frame.insert(0, "subject", [f"{number:02d}" for number in range(40)])
+    write_table(tmp_path / "codes.tsv", frame)
+    made = {"embeddings": tmp_path / "codes.tsv", "clusters": tmp_path / "clusters.tsv", "settings": settings}
+    cluster(**made, search=tmp_path / "search.tsv")
+    existence(**made, output=tmp_path / "existence.tsv", null=tmp_path / "null.tsv")
+    assert read_table(tmp_path / "clusters.tsv")["cluster"].tolist() == [2] * 15 + [1] * 25
+    assert read_table(tmp_path / "existence.tsv")["claimed"].tolist() == ["yes"]
+    few = finder_registry.build_finder("ward", settings["options"], 1).find(np.ones((3, 4)))
+    assert few.reason

@@ -11,7 +11,7 @@ import pandas as pd
 
 from neurostrata.adjustment.codes import Adjustment
 from neurostrata.cohort.sheet import USUAL_NAMES
-from neurostrata.core.embeddings import Embeddings, read_embeddings
+from neurostrata.core.embeddings import PARTS, Embeddings, read_embeddings, read_parts
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import read_json, settings_record, sha256_file, sidecar_path
 from neurostrata.core.tables import read_table, write_table
@@ -211,6 +211,7 @@ def adjust_codes(*, embeddings: Path, people: Path, output: Path, settings: dict
     frame = pd.DataFrame(adjusted.values, columns=dimensions)
     frame.insert(0, "subject", adjusted.subjects)
     removed = _share_removed(codes, adjusted)
+    parts = read_parts(embeddings)
     write_table(
         output,
         frame,
@@ -219,6 +220,7 @@ def adjust_codes(*, embeddings: Path, people: Path, output: Path, settings: dict
         Sites=adjust["sites"],
         Splines=adjust["splines"],
         VarianceRemoved=removed,
+        **({} if parts is None else {PARTS: parts}),
         LeftOut=left_out.to_dict("records"),
         LearnedFrom="everybody whose codes are clustered",
         inputs={str(path): sha256_file(path) for path in (embeddings, people)},

@@ -9,10 +9,13 @@ import numpy as np
 import pandas as pd
 
 from neurostrata.core.errors import UserError
+from neurostrata.core.files import read_json, sidecar_path
 from neurostrata.core.tables import read_table
 
 #: Columns of an embedding table that are no dimension of it.
 NOT_EMBEDDING = ("subject", "role", "fold", "experiment", "missing", "probability")
+#: Key of the sidecar: the modality that each number of the code belongs to; absent where they belong to all together.
+PARTS = "CodeModalities"
 
 
 @dataclass(frozen=True)
@@ -71,3 +74,10 @@ def read_embeddings(path: Path) -> Embeddings:
     if len(doubles):
         raise UserError(f"{path}: subject {doubles.iloc[0]} stands in it more than once")
     return Embeddings(list(frame["subject"]), values, frame.drop(columns=columns))
+
+
+def read_parts(path: Path) -> list[str] | None:
+    """Return the modality that each number of the codes belongs to, as the table's sidecar says; None: to all together."""
+    sidecar = sidecar_path(path)
+    parts = read_json(sidecar).get(PARTS) if sidecar.exists() else None
+    return None if parts is None else [str(name) for name in parts]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from neurostrata.core.embeddings import PARTS
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import (
     atomic_directory,
@@ -190,6 +191,7 @@ def embed(
         Description="The model's code in evaluation mode. Codes of different folds are not comparable.",
         Model=network.name,
         Modalities=network.modalities,
+        **({} if None in network.code_modalities else {PARTS: network.code_modalities}),
         Fold=fold,
         Settings=settings_record(settings),
     )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from neurostrata.core.embeddings import read_embeddings
+from neurostrata.core.embeddings import read_embeddings, read_parts
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import atomic_path, read_json, settings_record, sha256_file, sidecar_path
 from neurostrata.core.tables import read_table, write_table
@@ -59,7 +59,8 @@ def cluster(
 
     known = read_embeddings(embeddings).complete()
     people, values = known.subjects, known.values
-    finder = build_finder(settings["finder"], settings["options"], settings["seed"], threads)
+    parts = read_parts(embeddings)
+    finder = build_finder(settings["finder"], settings["options"], settings["seed"], threads, parts)
     finding = finder.find(values, _progress("candidates"))
     member = describe_membership(values, finding)
     fits = member.typicality >= settings["outliers"]
@@ -140,7 +141,8 @@ def existence(
 
     codes, finding = _read_finding(embeddings, clusters)
     options = settings["existence"]
-    finder = build_finder(settings["finder"], settings["options"], settings["seed"], threads)
+    parts = read_parts(embeddings)
+    finder = build_finder(settings["finder"], settings["options"], settings["seed"], threads, parts)
     result = compare_with_null(
         finder, codes, finding, options["draws"], settings["seed"], _progress("data sets without groups")
     )
@@ -251,7 +253,8 @@ def stability(
         own = own.select(np.array([subject in place for subject in own.subjects], dtype=bool))
         of_folds[path.parent.name] = (np.array([place[s] for s in own.subjects], dtype=np.intp), own.values)
     families = described["family"].reindex(subjects).fillna("").astype(str).tolist()
-    finder = build_finder(settings["finder"], settings["options"], settings["seed"], threads)
+    parts = read_parts(embeddings)
+    finder = build_finder(settings["finder"], settings["options"], settings["seed"], threads, parts)
     table = find_again(
         finder,
         codes,

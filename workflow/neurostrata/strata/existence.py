@@ -62,7 +62,7 @@ def compare_with_null(
     """
     from joblib import Parallel, delayed
 
-    quick = finder.quick()
+    quick = finder.quick(codes)
     own = quick.find(codes)
     null = UnimodalNull(codes, finding.clusters - 1, finding.components)
 

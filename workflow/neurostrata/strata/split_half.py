@@ -174,7 +174,7 @@ def split_halves(
     """
     from joblib import Parallel, delayed
 
-    quick, values = finder.quick(), scores.to_numpy(dtype=float)
+    quick, values = finder.quick(codes), scores.to_numpy(dtype=float)
 
     def one(number: int) -> Split:
         return one_split(quick, codes, values, families, np.random.default_rng([seed, number]))

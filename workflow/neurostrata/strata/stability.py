@@ -86,7 +86,7 @@ def find_again(
     from joblib import Parallel, delayed
     from sklearn.metrics import adjusted_rand_score
 
-    quick = finder.quick()
+    quick = finder.quick(codes)
 
     def compare(rows: Labels, again: Labels) -> tuple[Array, float]:
         return best_jaccard(clusters[rows], again), float(adjusted_rand_score(clusters[rows], again))
@@ -96,8 +96,8 @@ def find_again(
         return compare(rows, quick.find(codes[rows]).clusters)
 
     def reseeded(number: int) -> tuple[Array, float]:
-        other = type(finder)(finder.options, seed + number, 1)
-        return compare(np.arange(len(codes)), other.quick().find(codes).clusters)
+        other = quick.changed(seed=seed + number)
+        return compare(np.arange(len(codes)), other.find(codes).clusters)
 
     run = Parallel(n_jobs=finder.threads, backend="threading", return_as="generator")
     found: dict[str, list[tuple[Array, float]]] = {"bootstrap": []}

@@ -45,14 +45,15 @@ class AffinityPropagation(Finder):
         "silhouette": "mean silhouette (Euclidean); n/a outside 2 to n-1 clusters",
     }
 
-    def quick(self) -> AffinityPropagation:
+    def quick(self, codes: Array | None = None) -> AffinityPropagation:
         """Return the same over a coarser grid: the paper's 10,000 settings cannot be repeated 200 times."""
         damping, preference = (self.options[key] for key in ("damping", "preference"))
-        fewer = {
-            "damping": {**damping, "steps": min(damping["steps"], QUICK_STEPS[0])},
-            "preference": {**preference, "steps": min(preference["steps"], QUICK_STEPS[1])},
-        }
-        return AffinityPropagation({**self.options, **fewer}, self.seed, self.threads)
+        return self.changed(
+            {
+                "damping": {**damping, "steps": min(damping["steps"], QUICK_STEPS[0])},
+                "preference": {**preference, "steps": min(preference["steps"], QUICK_STEPS[1])},
+            }
+        )
 
     def find(self, codes: Array, progress: Progress | None = None) -> Finding:
         """Return the partition of best silhouette; see :meth:`Finder.find`."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -67,6 +68,9 @@ class Finder(ABC):
         Of every random choice.
     threads
         Results do not depend on it.
+    parts
+        Which modality each number of the code belongs to, where the code is one part per modality; None: to all of them
+        together. Most finders look at the whole code and do not care.
     """
 
     name: ClassVar[str]
@@ -77,8 +81,14 @@ class Finder(ABC):
     #: Column of :attr:`Finding.search` -> what it holds.
     search_columns: ClassVar[Mapping[str, str]]
 
-    def __init__(self, options: Mapping[str, Any], seed: int = 1, threads: int = 1) -> None:
-        self.options, self.seed, self.threads = options, seed, threads
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        seed: int = 1,
+        threads: int = 1,
+        parts: Sequence[str] | None = None,
+    ) -> None:
+        self.options, self.seed, self.threads, self.parts = options, seed, threads, parts
 
     @abstractmethod
     def find(self, codes: Array, progress: Progress | None = None) -> Finding:
@@ -92,9 +102,23 @@ class Finder(ABC):
             Called with the number of candidates done and of all.
         """
 
-    def quick(self) -> Finder:
-        """Return the finder as it is repeated hundreds of times, on data without groups and on resampled people."""
+    def quick(self, codes: Array | None = None) -> Finder:
+        """Return the finder as it is repeated hundreds of times, on data without groups and on resampled people.
+
+        Parameters
+        ----------
+        codes
+            What was clustered: all that it is repeated on has about the same covariance. A finder may prepare from it what
+            would take too long each time.
+        """
         return self
+
+    def changed(self, options: Mapping[str, Any] | None = None, seed: int | None = None) -> Self:
+        """Return the same finder with other options or another seed."""
+        other = copy.copy(self)
+        other.options = self.options if options is None else {**self.options, **options}
+        other.seed = self.seed if seed is None else seed
+        return other
 
 
 def nothing(people: int, search: pd.DataFrame, reason: str, **facts: Any) -> Finding:

@@ -57,12 +57,12 @@ class Mixture(Finder):
     #: Whether it is the form that is repeated.
     repeated = False
 
-    def quick(self) -> Mixture:
+    def quick(self, codes: Array | None = None) -> Mixture:
         """Return the same with fewer starts where there are many people, whose likelihood has fewer poor optima.
 
         On simulated codes of 300 people a fifth of the starts reached the same likelihoods, with 80 people they did not.
         """
-        again = Mixture(self.options, self.seed, self.threads)
+        again = self.changed()
         again.repeated = True
         return again
 

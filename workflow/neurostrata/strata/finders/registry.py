@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from neurostrata.core.errors import UserError
@@ -13,6 +13,8 @@ from neurostrata.strata.finders.interface import Finder
 FINDERS = {
     "mixture": "neurostrata.strata.finders.mixture:Mixture",
     "affinity_propagation": "neurostrata.strata.finders.affinity_propagation:AffinityPropagation",
+    "consensus": "neurostrata.strata.finders.consensus:Consensus",
+    "similarity_network_fusion": "neurostrata.strata.finders.similarity_network_fusion:SimilarityNetworkFusion",
 }
 
 
@@ -31,6 +33,12 @@ def finder_class(name: str) -> type[Finder]:
     return found
 
 
-def build_finder(name: str, options: Mapping[str, Any], seed: int, threads: int = 1) -> Finder:
+def build_finder(
+    name: str,
+    options: Mapping[str, Any],
+    seed: int,
+    threads: int = 1,
+    parts: Sequence[str] | None = None,
+) -> Finder:
     """Build a finder; see :class:`Finder` for the parameters."""
-    return finder_class(name)(options, seed, threads)
+    return finder_class(name)(options, seed, threads, parts)

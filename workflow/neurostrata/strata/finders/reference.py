@@ -1,0 +1,50 @@
+"""What finders share that measure evidence against draws of data without groups."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from neurostrata.strata.finders.interface import Array, Labels
+
+#: Cohorts whose sizes differ by less than about this share have the same reference.
+SIMILAR = 0.05
+#: Standard deviations over the draws are taken to be at least this.
+LEAST_SPREAD = 0.01
+
+
+def similar_size(people: int) -> int:
+    """Return the size that stands for all about as large; bootstrap samples differ in size and share a reference.
+
+    Below 30 people it is the size itself.
+    """
+    if people < 30:
+        return people
+    return round(30 * (1 + SIMILAR) ** round(np.log(people / 30) / np.log(1 + SIMILAR)))
+
+
+def shares_of_clusters(similarity: Array, clusters: Labels) -> Array:
+    """Return how much more similar each person is to the people of a cluster than to those of the others.
+
+    Parameters
+    ----------
+    similarity
+        People x people, none negative.
+    clusters
+        From 1.
+
+    Returns
+    -------
+    ndarray, shape (people, clusters)
+        Mean similarity to a cluster's people other than oneself, divided by the sum over the clusters; a person alone
+        in a cluster belongs to it entirely.
+    """
+    number = int(clusters.max())
+    member = np.eye(number)[clusters - 1]
+    sums = similarity @ member - np.diag(similarity)[:, None] * member
+    others = member.sum(axis=0) - member
+    means = np.divide(sums, others, out=np.zeros_like(sums), where=others > 0)
+    alone = (others == 0) & (member == 1)
+    means[alone.any(axis=1)] = 0.0
+    means[alone] = 1.0
+    total = means.sum(axis=1, keepdims=True)
+    return np.where(total > 0, means / np.where(total > 0, total, 1.0), member)
