@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from neurostrata.adjustment.characteristics import WORDS
-from neurostrata.core.embeddings import read_embeddings
+from neurostrata.core.embeddings import read_embeddings, read_parts
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import read_json, settings_record, sha256_file, sidecar_path
 from neurostrata.core.tables import read_table, write_table
@@ -134,7 +134,8 @@ def split_half(
     known = read_embeddings(embeddings).complete()
     subjects = pd.Index(known.subjects)
     table = read_table(scores).set_index("subject").astype(float).reindex(subjects)
-    finder = build_finder(settings["finder"], settings["options"], settings["seed"], threads)
+    parts = read_parts(embeddings)
+    finder = build_finder(settings["finder"], settings["options"], settings["seed"], threads, parts)
     splits, tested = split_halves(
         finder,
         known.values,
