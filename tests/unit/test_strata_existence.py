@@ -22,7 +22,7 @@ from neurostrata.strata.finders.mixture import (
 from neurostrata.strata.finders.mixture_fit import fit_mixture
 from neurostrata.strata.membership import describe_membership, discriminant
 from neurostrata.strata.stability import best_jaccard, family_bootstrap, find_again
-from neurostrata.strata.unimodal import UnimodalNull, unimodal_margin
+from neurostrata.strata.unimodal import UnimodalNull, family_correlation, unimodal_margin
 
 OPTIONS = {**section_defaults("strata")["mixture"], "starts": 20, "reference_draws": 20}
 
@@ -155,6 +155,45 @@ def test_data_without_groups_have_the_codes_covariance():
     assert Mixture(OPTIONS, 1).find(one).statistic < 0.5 * Mixture(OPTIONS, 1).find(values).statistic
 
 
+def relatives(families=30, shared=0.8, dimensions=8, seed=0):
+    """Codes without groups of families of three, who are alike."""
+    generator = np.random.default_rng(seed)
+    family = np.repeat(np.arange(families), 3)
+    common = generator.standard_normal((families, dimensions))[family]
+    values = np.sqrt(shared) * common + np.sqrt(1 - shared) * generator.standard_normal(
+        (len(family), dimensions)
+    )
+    return values, [f"f{number}" for number in family]
+
+
+def test_relatives_are_as_alike_without_groups_as_they_are():
+    values, families = relatives(families=300, shared=0.6)
+    number = np.unique(families, return_inverse=True)[1]
+    estimated = family_correlation((values - values.mean(axis=0)) / values.std(axis=0), number)
+    np.testing.assert_allclose(estimated, 0.6, atol=0.1)
+    null = UnimodalNull(values, np.zeros(len(values), dtype=int), None, families)
+    drawn = null.draw(np.random.default_rng(1))
+    again = family_correlation((drawn - drawn.mean(axis=0)) / drawn.std(axis=0), number)
+    assert again.mean() == pytest.approx(0.6, abs=0.08)
+    alone = UnimodalNull(values, np.zeros(len(values), dtype=int), None, [""] * len(values))
+    assert not alone.alike_.any()
+    apart = alone.draw(np.random.default_rng(1))
+    assert abs(family_correlation(apart / apart.std(axis=0), number).mean()) < 0.1
+
+
+def test_families_alone_are_no_groups():
+    claimed = {True: 0, False: 0}
+    for seed in range(6):
+        values, families = relatives(seed=seed)
+        finder = Mixture(OPTIONS, 1)
+        finding = finder.find(values)
+        for known in claimed:
+            p = compare_with_null(finder, values, finding, 19, 1, families if known else None).p
+            claimed[known] += p <= 0.05
+    assert claimed[True] <= 1
+    assert claimed[False] >= 3  # what knowing the families prevents
+
+
 def p_value(values, draws=39):
     finder = Mixture(OPTIONS, 1)
     return compare_with_null(finder, values, finder.find(values), draws, 1).p
@@ -255,14 +294,14 @@ def test_clear_clusters_come_back_and_those_of_chance_do_not():
 
 def test_commands_write_existence_and_stability(tmp_path):
     values, _ = groups()
-    people = [f"{k:03d}" for k in range(len(values))]
+    subjects = [f"{k:03d}" for k in range(len(values))]
     frame = pd.DataFrame(values, columns=[f"z{j + 1:04d}" for j in range(values.shape[1])])
-    frame.insert(0, "subject", people)
+    frame.insert(0, "subject", subjects)
     frame.to_csv(tmp_path / "codes.tsv", sep="\t", index=False)
     (tmp_path / "fold-0").mkdir()
     frame.iloc[:80].to_csv(tmp_path / "fold-0" / "embeddings.tsv", sep="\t", index=False)
     age = np.random.default_rng(1).uniform(20, 60, len(values))
-    pd.DataFrame({"subject": people, "family": "", "age": age}).to_csv(
+    pd.DataFrame({"subject": subjects, "family": "", "age": age}).to_csv(
         tmp_path / "people.tsv", sep="\t", index=False
     )
     section = section_defaults("strata")
@@ -282,11 +321,12 @@ def test_commands_write_existence_and_stability(tmp_path):
         "settings": settings,
     }
     cluster(search=tmp_path / "search.tsv", **common)
-    existence(output=tmp_path / "existence.tsv", null=tmp_path / "null.tsv", **common)
+    people = {"people": tmp_path / "people.tsv"}
+    existence(output=tmp_path / "existence.tsv", null=tmp_path / "null.tsv", **people, **common)
     stability(
         folds=[tmp_path / "fold-0" / "embeddings.tsv"],
-        people=tmp_path / "people.tsv",
         output=tmp_path / "stability.tsv",
+        **people,
         **common,
     )
     row = pd.read_csv(tmp_path / "existence.tsv", sep="\t").iloc[0]

@@ -96,6 +96,7 @@ rule existence:
     input:
         embeddings=codes_of,
         clusters=rules.cluster.output.clusters,
+        people=rules.describe_people.output[0],
     output:
         table=report(
             "<results>/experiments/{experiment}/strata/{codes}/{finder}/existence.tsv",
@@ -119,6 +120,7 @@ rule existence:
         settings=finder_settings("existence", "existence"),
     shell:
         "python -m neurostrata existence --embeddings {input.embeddings:q} --clusters {input.clusters:q}"
+        " --people {input.people:q}"
         " --output {output.table:q} --null {output.null:q} --threads {threads}"
         " --settings {params.settings:q} > {log:q} 2>&1"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +116,7 @@ def existence(
     *,
     embeddings: Path,
     clusters: Path,
+    people: Path,
     output: Path,
     null: Path,
     settings: dict[str, Any],
@@ -129,6 +130,8 @@ def existence(
         Codes that were clustered.
     clusters
         What was found in them.
+    people
+        Table with `subject` and, where there are relatives, `family`.
     output, null
         Tables to write: one row with the p-value, and the measure in each draw.
     settings
@@ -144,7 +147,13 @@ def existence(
     parts = read_parts(embeddings)
     finder = build_finder(settings["finder"], settings["options"], settings["seed"], threads, parts)
     result = compare_with_null(
-        finder, codes, finding, options["draws"], settings["seed"], _progress("data sets without groups")
+        finder,
+        codes,
+        finding,
+        options["draws"],
+        settings["seed"],
+        families_of(people, read_embeddings(embeddings).complete().subjects),
+        _progress("data sets without groups"),
     )
     drawn = result.null["statistic"]
     finite = drawn[np.isfinite(drawn)]
@@ -163,7 +172,7 @@ def existence(
         "measure": finder.measure,
         "alpha": options["alpha"],
         "settings": settings_record(settings),
-        "inputs": {str(path): sha256_file(path) for path in (embeddings, clusters)},
+        "inputs": {str(path): sha256_file(path) for path in (embeddings, clusters, people)},
     }
     write_table(
         output,
@@ -206,6 +215,12 @@ def _read_finding(embeddings: Path, clusters: Path) -> tuple[Any, Any]:
         table["cluster"].to_numpy(dtype=np.intp), np.nan, pd.DataFrame(), components=facts["components"]
     )
     return known.values, finding
+
+
+def families_of(people: Path, subjects: Sequence[str]) -> list[str]:
+    """Return each person's family, "" for none, from the table of people's characteristics."""
+    table = read_table(people, text=("subject", "family")).set_index("subject")
+    return table["family"].reindex(list(subjects)).fillna("").astype(str).tolist()
 
 
 def stability(
@@ -252,14 +267,13 @@ def stability(
             own, _ = free_of_covariates(own, described, settings["adjust"])
         own = own.select(np.array([subject in place for subject in own.subjects], dtype=bool))
         of_folds[path.parent.name] = (np.array([place[s] for s in own.subjects], dtype=np.intp), own.values)
-    families = described["family"].reindex(subjects).fillna("").astype(str).tolist()
     parts = read_parts(embeddings)
     finder = build_finder(settings["finder"], settings["options"], settings["seed"], threads, parts)
     table = find_again(
         finder,
         codes,
         finding.clusters,
-        families,
+        families_of(people, subjects),
         of_folds,
         settings["stability"]["draws"],
         settings["seed"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +37,7 @@ def compare_with_null(
     finding: Finding,
     draws: int,
     seed: int,
+    families: Sequence[str] | None = None,
     progress: Progress | None = None,
     enough: int | None = None,
 ) -> Existence:
@@ -54,6 +56,8 @@ def compare_with_null(
         Data sets without groups (:class:`UnimodalNull`).
     seed
         Of the draws.
+    families
+        One per person, "" for none: relatives are as alike in the draws as in the codes.
     progress
         Called with the number of draws done and of all.
     enough
@@ -64,7 +68,7 @@ def compare_with_null(
 
     quick = finder.quick(codes)
     own = quick.find(codes)
-    null = UnimodalNull(codes, finding.clusters - 1, finding.components)
+    null = UnimodalNull(codes, finding.clusters - 1, finding.components, families)
 
     def one(draw: int) -> tuple[int, float, int]:
         found = quick.find(null.draw(np.random.default_rng([seed, draw])))
