@@ -3,7 +3,7 @@
     python tests/calibration/strata_cohorts.py docs/tables/strata-cohorts.tsv [--scenarios NAME ...] [--cohorts N]
 
 Each cohort is simulated as fusion volumes (JAC and NDI, 32x32x32) without a diagnosis unless the scenario says so. Its
-codes are those of `pca`, in some scenarios also with modalities of equal say (`balance`); age and sex are taken out.
+codes are those of `pca` with modalities of equal say (`balance`), in some scenarios also without; age and sex are taken out.
 Then the finder, the test of existence and the comparison with five simulated factors, two of which differ between strata.
 Settings were chosen on seeds 0 to 9; what is reported is of seeds from 1000 on. Rows are added to the table; what is there
 already is not done again. With --summary only the summary is printed.
@@ -33,22 +33,23 @@ NOTHING: dict[str, Any] = {"effect": 0.0, "diagnosis_effect": 0.0}
 
 class Scenario(NamedTuple):
     """Cohorts of one kind: how they are simulated, how many, how many draws without groups they are compared with, what is
-    done to the codes or the link besides (each a row of its own), and whether modalities of equal say are looked at, too."""
+    done to the codes or the link besides (each a row of its own), and of which kinds the codes are."""
 
     options: dict[str, Any]
     cohorts: int
     draws: int
     changes: tuple[str, ...] = ("",)
-    balanced: bool = False
+    codes: tuple[str, ...] = ("balanced",)
 
 
+BOTH = ("pca", "balanced")
 ODD_CODES = ("", "skewed", "heavy-tailed", "elliptical")
 SCENARIOS = {
-    "three strata, n 300, effect 1.0": Scenario({**PLANTED, "people": 300}, 20, 39, ("", "null link"), True),
+    "three strata, n 300, effect 1.0": Scenario({**PLANTED, "people": 300}, 20, 39, ("", "null link"), BOTH),
     "three strata, n 300, effect 0.7": Scenario(
         {**PLANTED, "people": 300, "effect": 0.7}, 20, 39, balanced=True
     ),
-    "three strata, n 80, effect 1.0": Scenario({**PLANTED, "people": 80}, 20, 99, ("", "null link"), True),
+    "three strata, n 80, effect 1.0": Scenario({**PLANTED, "people": 80}, 20, 99, ("", "null link"), BOTH),
     "60/30/10%, n 300, effect 1.0": Scenario({**PLANTED, "people": 300, "shares": (60, 30, 10)}, 20, 39),
     "60/30/10%, n 300, effect 0.7": Scenario(
         {**PLANTED, "people": 300, "effect": 0.7, "shares": (60, 30, 10)}, 20, 39
@@ -179,8 +180,8 @@ def one(task: tuple[str, int]) -> list[dict[str, Any]]:
         opened = open_volumes(simulated.write_volumes(Path(folder)), ["jac", "ndi"])
         subjects = opened[0].info["subjects"]
         everybody = VolumeSet(opened, subjects, fold_limits(opened, simulated.mask, subjects, "train"))
-        for balance in (False, True) if scenario.balanced else (False,):
-            options = {"max_components": CODE, "balance": balance}
+        for kind_of_codes in scenario.codes:
+            options = {"max_components": CODE, "balance": kind_of_codes == "balanced"}
             model, _, _ = train_model("pca", options, 1, 4, everybody, simulated.mask, cohort)
             codes = encode(model, everybody_of(everybody)).astype(float)
             codes = LinearAdjustment().fit(codes, covariates).transform(codes, covariates)
@@ -193,7 +194,7 @@ def one(task: tuple[str, int]) -> list[dict[str, Any]]:
                 about = {
                     "scenario": name,
                     "cohort": cohort,
-                    "codes": "balanced" if balance else "pca",
+                    "codes": kind_of_codes,
                     "change": change,
                 }
                 rows.append(about | judged(found[kind], simulated, scenario, change, cohort))
@@ -218,7 +219,7 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     from statsmodels.stats.proportion import proportion_confint
 
     rows = []
-    frame = frame.fillna({"change": ""})
+    frame = frame.assign(change=frame["change"].astype(object).fillna(""))
     for (name, change, codes), own in frame.groupby(["scenario", "change", "codes"], sort=False):
         options = SCENARIOS[str(name)].options
         true = 1 if options["effect"] == 0 or options.get("gradient") else options.get("strata", 3)
