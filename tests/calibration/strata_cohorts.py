@@ -47,7 +47,7 @@ ODD_CODES = ("", "skewed", "heavy-tailed", "elliptical")
 SCENARIOS = {
     "three strata, n 300, effect 1.0": Scenario({**PLANTED, "people": 300}, 20, 39, ("", "null link"), BOTH),
     "three strata, n 300, effect 0.7": Scenario(
-        {**PLANTED, "people": 300, "effect": 0.7}, 20, 39, balanced=True
+        {**PLANTED, "people": 300, "effect": 0.7}, 20, 39, codes=BOTH
     ),
     "three strata, n 80, effect 1.0": Scenario({**PLANTED, "people": 80}, 20, 99, ("", "null link"), BOTH),
     "60/30/10%, n 300, effect 1.0": Scenario({**PLANTED, "people": 300, "shares": (60, 30, 10)}, 20, 39),
