@@ -104,10 +104,13 @@ def make_study(folder: Path, people: int = 6, iterations: int = 2) -> StudyFolde
             }
         ],
         "strata": {
+            "finders": ["mixture"],
             "mixture": {"max_clusters": 2, "starts": 5, "reference_draws": 10},
-            "affinity_propagation": {"preference": {"steps": 10}},
             "existence": {"draws": 19},
             "stability": {"draws": 10},
+            "split_half": {"splits": 2},
+            "shuffles": 20,
+            "continuous": {"folds": 2, "permutations": 19},
             "repartition": {"draws": 200},
         },
     }

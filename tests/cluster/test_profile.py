@@ -37,7 +37,7 @@ def test_the_study_runs_through_sbatch(literal: ClusterStudy) -> None:
     rules = said.count("Finished jobid")
     assert 4 * 4 < len(jobs) < rules
     gpu = [job for job in jobs if "gpu" in job.get("TresPerJob", "")]
-    assert len(gpu) == 3 + 1 + 2  # train, embed, evaluate
+    assert len(gpu) == 3 + 3 + 2  # train, embed, evaluate
     environments = list((literal.study.folder / ".snakemake" / "conda").glob("*/bin/python"))
     assert len(environments) >= 5
 

@@ -283,3 +283,72 @@ def test_columns_of_two_classes() -> None:
     assert Study(config(experiments=[given]), rows).class_columns("a") == ["sex", "scanner"]
     label = {"column": "diagnosis", "classes": ["control", "patient"]}
     assert Study(config(experiments=[given | {"label": label}]), rows).class_columns("a")[0] == "diagnosis"
+
+
+def describing(tmp_path: Path, tables: list[str] | None = None, **adjust: Any) -> Study:
+    """Six people with an age and a scanner in the sheet; one lacks the T1w image, one is excluded."""
+    rows = people(Age="30", sex_at_birth="F", scanner="1", family="", site="a", diagnosis="")
+    rows[1]["t1w"] = ""
+    given = config(strata={"adjust": adjust}, phenotypes={"tables": tables or [], "exclude": []}, qc=None)
+    return Study(given, rows, [decision("04")])
+
+
+def test_what_describes_people(tmp_path: Path) -> None:
+    study = describing(tmp_path)
+    assert study.characteristic_columns() == ["Age"]
+    columns, subjects = study.group("characteristics")
+    assert columns == ["subject", "family", "site", "diagnosis", "Age"]
+    assert subjects == ["01", "02", "03", "05", "06"]
+    assert study.group("registered") == (["subject"], ["01", "03", "05", "06"])
+    assert study.group_rows("characteristics")[0]["Age"] == "30"
+    adjusting = describing(tmp_path, columns=["sex_at_birth", "head_size"], sites="scanner")
+    assert adjusting.characteristic_columns() == ["Age", "sex_at_birth", "scanner"]
+    # sites that stand in the column of sites anyway are listed once
+    assert describing(tmp_path, columns=[], sites="site").group("characteristics")[0] == columns
+
+
+def test_what_describes_people_in_the_phenotype_tables(tmp_path: Path) -> None:
+    first, second = str(tmp_path / "first.tsv"), str(tmp_path / "second.tsv")
+    Path(first).write_text("iq\tsubject\tGender\tmotion\n100\t01\tF\t0.1\n")
+    Path(second).write_text("subject\tiq2\n01\t90\n")
+    study = describing(tmp_path, [first, second])
+    ((path, columns, rows),) = study.characteristics_in_tables()
+    assert (path, columns) == (first, ["subject", "Gender"])  # ids, wherever they stand, and no other score
+    assert rows[0]["Gender"] == "F"
+    study = describing(tmp_path, [first, second], columns=["motion", "iq2"])
+    found = [columns for _, columns, _ in study.characteristics_in_tables()]
+    assert found == [["subject", "Gender", "motion"], ["subject", "iq2"]]
+    study.config["phenotypes"]["id_column"] = "iq"
+    assert study.characteristics_in_tables()[0][1] == ["iq", "Gender", "motion"]
+    assert describing(tmp_path).characteristics_in_tables() == []
+
+
+@pytest.mark.parametrize(
+    ("adjust", "message"),
+    [
+        ({}, None),
+        ({"columns": []}, None),
+        (
+            {"columns": ["age", "sex", "head_size", "image_quality", "scanner", "motion"], "sites": "site"},
+            None,
+        ),
+        (
+            {"columns": ["scaner"]},
+            "strata.adjust.columns: 'scaner' is no column of the cohort sheet or of the",
+        ),
+        ({"sites": "centre"}, "strata.adjust.sites: 'centre' is no column"),
+    ],
+)
+def test_what_codes_are_adjusted_by_exists(
+    tmp_path: Path, adjust: dict[str, Any], message: str | None
+) -> None:
+    table = tmp_path / "phenotypes.tsv"
+    table.write_text("subject\tGender\tmotion\n01\tF\t0.1\n")
+    study = describing(tmp_path, [str(table)], **adjust)
+    found = cohort_problems(study, HeaderCache(tmp_path / "headers.json"))
+    about = [line for line in found if line.startswith("strata.")]
+    assert len(about) == (message is not None)
+    if message:
+        assert message in about[0]
+    if "columns" in adjust and "scaner" in adjust["columns"]:
+        assert "none of head_size, image_quality" in about[0]

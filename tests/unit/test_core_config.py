@@ -7,13 +7,16 @@ import yaml
 
 from neurostrata.core.config import (
     SCHEMAS,
+    adjusts_codes,
     check_config,
     expand_modalities,
     fill_defaults,
+    finder_names,
     load_schema,
     section_defaults,
 )
 from neurostrata.core.errors import UserError
+from neurostrata.strata.finders.registry import FINDERS
 
 
 def config(**changes: Any) -> dict[str, Any]:
@@ -53,6 +56,23 @@ def test_defaults_are_filled_recursively() -> None:
         ),
         ({"modalities": {"fa": {"from": "tensor", "mesure": "fa"}}}, r"modalities.fa: unknown key 'mesure'"),
         ({"modalities": {"fa": {"from": "tensr"}}}, r"modalities.fa"),
+        (
+            {"strata": {"finders": ["mixture", "kmeans"]}},
+            r"strata.finders\[1\]: 'kmeans' is none of .*affinity_propagation.*mixture",
+        ),
+        ({"strata": {"finders": []}}, r"strata.finders"),
+        (
+            {"strata": {"adjust": {"columns": ["age", "diagnosis"]}}},
+            r"strata.adjust.columns: 'diagnosis' is never taken out",
+        ),
+        (
+            {"strata": {"mixture": {"start": 5}}},
+            r"strata.mixture: unknown key 'start'; did you mean 'starts'\?",
+        ),
+        (
+            {"strata": {"clustering": {"damping": {"steps": 5}}}},
+            r"strata.clustering: its keys stand under strata.affinity_propagation now, .*strata.small_clusters",
+        ),
     ],
 )
 def test_mistakes_are_named_with_their_key(changes: dict[str, Any], message: str) -> None:
@@ -65,6 +85,25 @@ def test_all_mistakes_are_told_at_once() -> None:
         check_config(config(sed=2, template={"iteration": 3}))
     assert "'sed'" in str(caught.value)
     assert "'iteration'" in str(caught.value)
+
+
+def test_a_renamed_key_is_told_once_and_without_a_guess() -> None:
+    with pytest.raises(UserError) as error:
+        check_config(config(strata={"clustering": {}}))
+    (line,) = str(error.value).splitlines()[1:]
+    assert "unknown key" not in line
+
+
+def test_whether_codes_are_adjusted() -> None:
+    for adjust, wanted in (({}, True), ({"columns": []}, False), ({"columns": [], "sites": "site"}, True)):
+        assert adjusts_codes(check_config(config(strata={"adjust": adjust}))["strata"]) is wanted
+
+
+def test_every_finder_has_options_and_every_block_of_options_a_finder() -> None:
+    assert finder_names() == sorted(FINDERS)
+    strata = check_config(config())["strata"]
+    assert set(strata["finders"]) <= set(finder_names()) <= set(strata)
+    assert strata["finders"][0] == "mixture"
 
 
 def test_four_dimensional_modalities_expand() -> None:
@@ -112,5 +151,5 @@ def test_defaults_satisfy_their_own_schema() -> None:
 
 
 def test_section_defaults_are_fresh_copies() -> None:
-    section_defaults("strata")["clustering"]["damping"]["steps"] = 99
-    assert section_defaults("strata")["clustering"]["damping"]["steps"] == 10
+    section_defaults("strata")["affinity_propagation"]["damping"]["steps"] = 99
+    assert section_defaults("strata")["affinity_propagation"]["damping"]["steps"] == 10

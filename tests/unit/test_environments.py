@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+
+from neurostrata.cli import COMMANDS
 
 #: conda-forge's names of PyPI's packages.
 NAMES = {
@@ -68,3 +73,62 @@ def test_caps_say_why(repository: Path, pin: str) -> None:
     lines = (repository / "requirements.txt").read_text().splitlines()
     position = next(n for n, line in enumerate(lines) if line.startswith(pin))
     assert lines[position - 1].startswith("#")
+
+
+#: Package -> what else it brings, and the names under which packages are imported.
+BRINGS = {
+    "scikit-learn": {"sklearn", "joblib", "threadpoolctl"},
+    "antspyx": {"ants"},
+    "dmri-amico": {"amico"},
+}
+BRINGS |= {"pyyaml": {"yaml"}, "picsl-greedy": {"picsl_greedy"}}
+
+
+def imported(tree: ast.AST, everywhere: bool) -> Iterator[str]:
+    """The modules that a file imports: at its head, or also in its functions."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            continue
+        elif everywhere or not isinstance(node, ast.FunctionDef):
+            yield from imported(node, everywhere)
+
+
+def foreign_packages(module: str, library: Path, everywhere: bool) -> set[str]:
+    """What a module of ours needs of others, through all of ours that it imports."""
+    waiting, seen, found = [module], set(), set()
+    while waiting:
+        name = waiting.pop()
+        path = library / (name.replace(".", "/") + ".py")
+        if name in seen or not path.exists():
+            continue
+        seen.add(name)
+        for other in imported(ast.parse(path.read_text()), everywhere):
+            if other.startswith("neurostrata"):
+                waiting.append(other)
+            elif other.split(".")[0] not in sys.stdlib_module_names:
+                found.add(other.split(".")[0])
+    return found
+
+
+def test_each_rule_finds_what_its_code_imports(repository: Path) -> None:
+    """At the head of modules; for the strata, where finders are interchangeable, in every function too."""
+    seen = 0
+    for file in sorted((repository / "workflow" / "rules").glob("*.smk")):
+        for block in re.split(r"^rule ", file.read_text(), flags=re.MULTILINE)[1:]:
+            command = re.search(r"neurostrata ([a-z0-9-]+)", block)
+            environment = re.search(r"envs/(\w+\.yaml)", block)
+            if command is None or environment is None or command[1] not in COMMANDS:
+                continue
+            names = {name for path, name, _ in environments(repository) if path == environment[1]}
+            there = {name.lower() for name in names}.union(*(BRINGS.get(name, set()) for name in names))
+            module = COMMANDS[command[1]].split(":")[0]
+            wanted = foreign_packages(
+                module, repository / "workflow", file.stem in ("strata", "strata_checks")
+            )
+            assert wanted <= there, f"{command[1]}: {wanted - there} not in envs/{environment[1]}"
+            seen += 1
+    assert seen > 40

@@ -237,7 +237,7 @@ def tree(tmp_path):
     frame = pd.DataFrame(scores, columns=["factor_01", "factor_02", "factor_03"])
     frame.insert(0, "subject", subjects)
     frame.iloc[::-1].to_csv(tmp_path / "scores.tsv", sep="\t", index=False, na_rep="n/a")
-    pd.DataFrame({"subject": subjects, "cluster": clusters, "exemplar": "000"}).to_csv(
+    pd.DataFrame({"subject": subjects, "cluster": clusters, "fits": "yes"}).to_csv(
         tmp_path / "clusters.tsv", sep="\t", index=False
     )
     family = [f"f{k // 2}" if k < 12 else "" for k in range(50)]
@@ -282,7 +282,7 @@ def test_commands_give_the_tables_of_the_public_tree(tree):
 
 def test_one_cluster_only_gives_na_and_no_crash(tree):
     frame = pd.read_csv(tree / "clusters.tsv", sep="\t", dtype={"subject": str})
-    frame.assign(cluster=1, exemplar="n/a").to_csv(tree / "clusters.tsv", sep="\t", index=False)
+    frame.assign(cluster=1).to_csv(tree / "clusters.tsv", sep="\t", index=False)
     comparisons = run_tree(tree)
     assert comparisons[["h", "p", "q", "eta2", "p_repartition", "q_repartition"]].isna().to_numpy().all()
     assert list(comparisons["n_clusters"]) == [1, 1, 1]

@@ -45,7 +45,7 @@ def make_planned_study(folder: Path) -> StudyFolder:
     np.savetxt(folder / "images" / "dwi.bval", [[0, *[1000] * 6, *[2000] * 6]], fmt="%d")
     np.savetxt(folder / "images" / "dwi.bvec", np.vstack([np.zeros(3), directions]).T, fmt="%.6f")
     lines = ["subject\tt1w\tdwi\tbval\tbvec\ttemplate\tfamily\tnote"]
-    phenotypes = ["subject\tv1\tv2\tv3"]
+    phenotypes = ["subject\tv1\tv2\tv3\tage"]
     for number in range(1, PEOPLE + 1):
         name = f"images/sub-{number:02d}"
         nib.save(nib.Nifti1Image(np.ones((9, 9, 9), np.float32), np.eye(4)), folder / f"{name}_T1w.nii")
@@ -54,7 +54,9 @@ def make_planned_study(folder: Path) -> StudyFolder:
         lines.append(
             f"{number:02d}\t{name}_T1w.nii\t{name}_dwi.nii\timages/dwi.bval\timages/dwi.bvec\tyes\t{family}\t"
         )
-        phenotypes.append(f"{number:02d}\t" + "\t".join(f"{value:.3f}" for value in rng.normal(size=3)))
+        phenotypes.append(
+            f"{number:02d}\t" + "\t".join(f"{value:.3f}" for value in rng.normal(size=3)) + f"\t{30 + number}"
+        )
     (folder / "cohort.tsv").write_text("\n".join(lines) + "\n")
     (folder / "phenotypes.tsv").write_text("\n".join(phenotypes) + "\n")
     (folder / "qc.tsv").write_text("subject\tmodality\tdecision\treason\n")
@@ -62,7 +64,7 @@ def make_planned_study(folder: Path) -> StudyFolder:
     config = {
         "cohort": {"sheet": "cohort.tsv"},
         "qc": "qc.tsv",
-        "phenotypes": {"tables": ["phenotypes.tsv"]},
+        "phenotypes": {"tables": ["phenotypes.tsv"], "exclude": ["age"]},
         "template": {"iterations": 4},
         "experiments": [
             {

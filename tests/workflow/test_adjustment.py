@@ -12,7 +12,7 @@ from small_study import StudyFolder
 def configure(study: StudyFolder, **analyses: object) -> None:
     path = study.folder / "config" / "config.yaml"
     config = yaml.safe_load(path.read_text())
-    config["phenotypes"]["exclude"] = ["v1"]
+    config["phenotypes"]["exclude"] = ["v1", "age"]
     config["experiments"] = [config["experiments"][-1] | {"analyses": analyses}]
     path.write_text(yaml.safe_dump(config, sort_keys=False))
 

@@ -38,6 +38,7 @@ def test_a_thousand_people_are_planned(tmp_path: Path) -> None:
     experiments = paper["experiments"]
     modalities = {name for experiment in experiments for name in experiment["modalities"]}
     folds = sum(experiment["validation"]["folds"] for experiment in experiments)
+    finders = len(paper["strata"]["finders"])
     expected = {
         "prepare_t1w": PEOPLE,
         "template_register": PEOPLE * iterations,
@@ -50,9 +51,16 @@ def test_a_thousand_people_are_planned(tmp_path: Path) -> None:
         "normalise": len(modalities),
         "subject_page": PEOPLE,
         "train": folds + len(experiments),
-        "embed": len(experiments),
+        "embed": folds + len(experiments),
         "evaluate": folds,
-        "cluster": len(experiments),
+        "describe_people": 1,
+        "adjust_codes": len(experiments),
+        "cluster": 2 * finders * len(experiments),  # raw and adjusted codes
+        "existence": 2 * finders * len(experiments),
+        "stability": finders * len(experiments),
+        "split_half": finders * len(experiments),
+        "continuous": len(experiments),
+        "agreement": 1,
         "report": 1,
     }
     assert {rule: jobs.get(rule, 0) for rule in expected} == expected

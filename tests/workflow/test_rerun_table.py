@@ -85,9 +85,24 @@ def mni_experiment(study: StudyFolder) -> None:
     path.write_text(yaml.safe_dump(config, sort_keys=False))
 
 
+def finder_added(study: StudyFolder) -> None:
+    """The second finder, to a study that was finished without it."""
+    setting("strata.finders", ["mixture"])(study)
+    run = study.snakemake()
+    assert run.returncode == 0, run.stderr[-4000:]
+    for folder in (study.folder / "results/experiments").glob("*/strata/*/affinity_propagation"):
+        shutil.rmtree(folder)
+    setting("strata.finders", ["mixture", "affinity_propagation"])(study)
+
+
 #: Row of the table -> how that is done here.
 CHANGES: dict[str, Callable[[StudyFolder], None]] = {
-    "damping grid": setting("strata.clustering.damping.steps", 5),
+    "damping grid": setting("strata.affinity_propagation.damping.steps", 5),
+    "starts of the mixture": setting("strata.mixture.starts", 20),
+    "what the codes are adjusted by": setting("strata.adjust.columns", ["age"]),
+    "finder taken away": setting("strata.finders", ["mixture"]),
+    "finder added": finder_added,
+    "draws of the test of existence": setting("strata.existence.draws", 299),
     "number of factors": setting("phenotypes.n_factors", 2),
     "percentile limits": setting("volumes.percentiles", [1, 99]),
     "dropout of one experiment": setting("experiments.0.options.dropout", 0.2),
@@ -98,6 +113,7 @@ CHANGES: dict[str, Callable[[StudyFolder], None]] = {
     "report title": setting("report.title", "Another"),
     "note column": cell(1, 7, "was late"),
     "phenotype value": cell(2, 1, "0.5", "phenotypes.tsv"),
+    "age in the phenotype table": cell(2, 4, "50", "phenotypes.tsv"),
     "family": cell(3, 6, "f1"),
     "person added, `template` no": person("no"),
     "person added, `template` yes": person("yes"),
@@ -190,4 +206,4 @@ def test_new_code_plans_nothing_without_a_new_version(study: StudyFolder, other_
     changed = re.sub(r'"profile_strata": \d+', '"profile_strata": 99', versions.read_text())
     assert changed != versions.read_text()
     versions.write_text(changed)
-    assert study.planned("--snakefile", snakefile) == {"profile_strata": 2, "provenance": 1, "report": 1}
+    assert study.planned("--snakefile", snakefile) == {"profile_strata": 4, "provenance": 1, "report": 1}

@@ -12,18 +12,49 @@ from small_study import REPOSITORY
 
 REPORT = {"report": 1}
 CLOSING = {"provenance": 1, **REPORT}
-COMPARISONS = {"repartition_strata": 1, "compare_strata": 1, "profile_strata": 1, **CLOSING}
-STRATA = {"cluster": 1, **COMPARISONS}
-MODELS = {"train": 3, "embed": 1, "evaluate": 2, "summarise_experiment": 1, "project": 1, **STRATA}
+REPARTITIONED = {
+    "repartition_strata": 1,
+    "compare_strata": 1,
+    "compare_adjusted": 1,
+    "shuffle_links": 1,
+    **CLOSING,
+}
+#: What is made of clusters and scores together.
+JOINED = {"profile_strata": 1, "continuous": 1, **REPARTITIONED}
+FROM_SCORES = {"split_half": 1, "factor_congruence": 1, **JOINED}
+#: Of the raw and of the adjusted codes.
+CLUSTERED = {"cluster": 2, "existence": 2}
+FROM_FINDER = {**CLUSTERED, "stability": 1, "split_half": 1, "composition": 1, "agreement": 1, **JOINED}
+#: The adjusted codes alone.
+FROM_PEOPLE = {
+    "describe_people": 1,
+    "adjust_codes": 1,
+    "project": 1,
+    **FROM_FINDER,
+    **dict.fromkeys(CLUSTERED, 1),
+}
+#: What depends on who there is, beside the images.
+EVERYBODY = {"describe_people": 1, "factor_phenotypes": 1, "factor_congruence": 1}
+FROM_CODES = {"adjust_codes": 1, "project": 1, **FROM_FINDER}
+MODELS = {
+    "train": 3,
+    "baselines": 1,
+    "embed": 3,
+    "evaluate": 2,
+    "summarise_experiment": 1,
+    **FROM_CODES,
+}
 FROM_MAPS = {"normalise": 1, **MODELS}
+GRID = {"grid_mask": 1, "grid_regions": 1}
 FROM_TEMPLATE = {
     "template_final": 1,
     "template_mask": 1,
-    "grid_mask": 1,
+    **GRID,
     "register": 6,
     "jacobian": 6,
     "map_to_template": 6,
     "subject_page": 6,
+    "describe_people": 1,
     **FROM_MAPS,
 }
 
@@ -51,13 +82,20 @@ def test_a_finished_study_that_was_moved_plans_nothing(rerun) -> None:
     ("key", "value", "jobs"),
     [
         ("report.title", "Another title", REPORT),
-        ("strata.clustering.damping.steps", 5, STRATA),
-        ("strata.clustering.preference.steps", 12, STRATA),
-        ("strata.repartition.draws", 300, {k: v for k, v in COMPARISONS.items() if k != "profile_strata"}),
+        ("strata.mixture.starts", 6, FROM_FINDER),
+        ("strata.affinity_propagation.preference.steps", 12, CLOSING),  # it is not among the finders
+        ("strata.outliers", 0.01, {k: n for k, n in FROM_FINDER.items() if k != "split_half"}),
+        ("strata.existence.draws", 29, {"existence": 2, **CLOSING}),
+        ("strata.stability.draws", 11, {"stability": 1, **CLOSING}),
+        ("strata.split_half.splits", 3, {"split_half": 1, **CLOSING}),
+        ("strata.shuffles", 30, {"shuffle_links": 1, **CLOSING}),
+        ("strata.continuous.permutations", 29, {"continuous": 1, **CLOSING}),
+        ("strata.adjust.splines", 3, {k: n for k, n in FROM_PEOPLE.items() if k != "describe_people"}),
+        ("strata.repartition.draws", 300, {"composition": 1, **REPARTITIONED}),
         ("strata.tsne.perplexity", 5, {"project": 1, **CLOSING}),
-        ("phenotypes.missing", "median", {"factor_phenotypes": 1, **COMPARISONS}),
+        ("phenotypes.missing", "median", {"factor_phenotypes": 1, **FROM_SCORES}),
         ("volumes.percentiles", [1, 99], FROM_MAPS),
-        ("volumes.downsample", 2, {"map_to_template": 6, "subject_page": 6, "grid_mask": 1, **FROM_MAPS}),
+        ("volumes.downsample", 2, {"map_to_template": 6, "subject_page": 6, **GRID, **FROM_MAPS}),
         ("template.iterations", 3, {"template_register": 6, "template_update": 1, **FROM_TEMPLATE}),
         (
             "registration.greedy.step_vox",
@@ -101,18 +139,25 @@ def test_no_quality_sheet_is_as_good_as_an_empty_one(rerun) -> None:
 
 def test_a_phenotype_value(rerun) -> None:
     rerun.edit_sheet(lambda cells: cells[2].__setitem__(3, "0.5"), "phenotypes.tsv")
-    assert rerun.planned() == {"factor_phenotypes": 1, **COMPARISONS}
+    assert rerun.planned() == {"factor_phenotypes": 1, **FROM_SCORES}
 
 
 def test_a_family(rerun) -> None:
     rerun.edit_sheet(lambda cells: cells[1].__setitem__(4, "f2"))
-    expected = {"check_cohort": 1, "list_people": 2, "split": 1, **MODELS}
+    expected = {
+        "check_cohort": 1,
+        "list_people": 3,
+        "split": 1,
+        "describe_people": 1,
+        "factor_congruence": 1,
+        **MODELS,
+    }
     assert rerun.planned() == expected
 
 
 def test_a_person_excluded(rerun) -> None:
     rerun.edit_sheet(lambda cells: cells.append(["03", "", "exclude", "motion"]), "qc.tsv")
-    expected = {"check_cohort": 1, "list_people": 4, "split": 1, "factor_phenotypes": 1, **FROM_MAPS}
+    expected = {"check_cohort": 1, "list_people": 6, "split": 1, **EVERYBODY, **FROM_MAPS}
     assert rerun.planned() == expected
 
 
@@ -123,12 +168,12 @@ def test_a_person_added(rerun, template: str) -> None:
     rerun.edit_sheet(
         lambda cells: cells.append(["07", "images/sub-07_T1w.nii.gz", template, "a", "f7", "", ""])
     )
-    everybody = {"check_cohort": 1, "list_people": 4, "split": 1, "factor_phenotypes": 1, **FROM_MAPS}
+    everybody = {"check_cohort": 1, "list_people": 6, "split": 1, **EVERYBODY, **FROM_MAPS}
     one = {"prepare_t1w": 1, "register": 1, "jacobian": 1, "map_to_template": 1, "subject_page": 1}
     if template == "yes":
         rebuilt = {key: 7 if number == 6 else number for key, number in FROM_TEMPLATE.items()}
         building = {"template_start": 1, "template_register": 14, "template_update": 2}
-        assert rerun.planned() == {**everybody, **one, **building, **rebuilt, "list_people": 5}
+        assert rerun.planned() == {**everybody, **one, **building, **rebuilt, "list_people": 7}
     else:
         assert rerun.planned() == {**everybody, **one}
 
@@ -170,11 +215,35 @@ def test_results_have_the_public_names(finished) -> None:
         "experiments/jac/embeddings.tsv",
         "experiments/jac/model",
         "experiments/jac/fold-0",
-        "experiments/jac/strata/grid.tsv",
-        "experiments/jac/strata/clusters.tsv",
-        "experiments/jac/strata/comparisons.tsv",
-        "experiments/jac/strata/profiles.tsv",
+        "cohort/characteristics.tsv",
+        "phenotypes/congruence.tsv",
+        "experiments/jac/strata/codes-adjusted.tsv",
         "experiments/jac/strata/tsne.tsv",
+        "experiments/jac/strata/continuous.tsv",
+        "experiments/jac/strata/continuous_added.tsv",
+        "experiments/jac/strata/raw/mixture/clusters.tsv",
+        "experiments/jac/strata/raw/mixture/existence.tsv",
+        *(
+            f"experiments/jac/strata/adjusted/mixture/{table}.tsv"
+            for table in (
+                "search",
+                "clusters",
+                "existence",
+                "existence_null",
+                "stability",
+                "comparisons",
+                "repartition",
+                "profiles",
+                "comparisons_adjusted",
+                "composition",
+                "composition_tests",
+                "split_half",
+                "split_half_factors",
+                "shuffles",
+            )
+        ),
+        "strata/agreement.tsv",
+        "strata/agreement_crosstabs.tsv",
         "report/index.html",
         "provenance.json",
     ):
@@ -188,10 +257,17 @@ def test_results_have_the_public_names(finished) -> None:
             "reconstruction.tsv",
             "subject fold method modality mse normdiff abs_normdiff cnr_normdiff ssim psnr",
         ),
-        ("strata/grid.tsv", "damping preference converged n_iter n_clusters silhouette"),
-        ("strata/clusters.tsv", "subject cluster exemplar"),
+        ("strata/adjusted/mixture/clusters.tsv", "subject cluster probability distance typicality fits"),
         (
-            "strata/comparisons.tsv",
+            "strata/adjusted/mixture/existence.tsv",
+            "finder n n_clusters statistic null_mean null_95 p draws claimed",
+        ),
+        (
+            "strata/adjusted/mixture/stability.tsv",
+            "cluster n repeated repeats jaccard jaccard_low dissolved adjusted_rand",
+        ),
+        (
+            "strata/adjusted/mixture/comparisons.tsv",
             "factor h p q eta2 eta2_low eta2_high epsilon2 p_repartition q_repartition",
         ),
     ],

@@ -19,7 +19,10 @@ def selection_of(wildcards):
     if kind == "covariates":
         chosen["experiments"][0]["analyses"] = predicting(name)
     if kind == "characteristics":
-        chosen["strata"] = {"adjust": CONFIG["strata"]["adjust"]}
+        adjust = CONFIG["strata"]["adjust"]
+        chosen["strata"] = {
+            "adjust": {key: adjust[key] for key in ("columns", "sites")}
+        }
     used = STUDY.experiments[name]["modalities"] if of_experiment else [name]
     chosen["modalities"] = {
         declared: {key: value for key, value in body.items() if key in SELECTING_KEYS}

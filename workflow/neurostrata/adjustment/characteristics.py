@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 
 from neurostrata.adjustment.codes import Adjustment
-from neurostrata.cohort.sheet import USUAL_NAMES
+from neurostrata.cohort.sheet import ID_COLUMNS, USUAL_NAMES
 from neurostrata.core.embeddings import PARTS, Embeddings, read_embeddings, read_parts
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import read_json, settings_record, sha256_file, sidecar_path
 from neurostrata.core.tables import read_table, write_table
 from neurostrata.phenotypes.covariates import ALWAYS_WORDS, find_columns
-from neurostrata.phenotypes.tables import ID_COLUMNS, join_tables
+from neurostrata.phenotypes.tables import join_tables
 
 #: Column -> key in the sidecar of a person's affine, and what it holds.
 MEASURES = {

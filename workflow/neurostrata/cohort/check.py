@@ -15,7 +15,14 @@ from typing import Any
 import numpy as np
 
 from neurostrata.cohort.gradients import noddi_shells, read_gradients
-from neurostrata.cohort.sheet import FACTS, REGISTRATION_MEASURES, USUAL_NAMES, read_rows, subject_id
+from neurostrata.cohort.sheet import (
+    FACTS,
+    ID_COLUMNS,
+    REGISTRATION_MEASURES,
+    USUAL_NAMES,
+    read_rows,
+    subject_id,
+)
 from neurostrata.cohort.study import Study
 from neurostrata.core.config import adjusting_columns
 from neurostrata.core.errors import UserError
@@ -191,7 +198,7 @@ def _phenotype_problems(study: Study) -> Iterator[str]:
             yield f"phenotypes.tables: {error}"
             continue
         wanted = section.get("id_column")
-        names = [wanted] if wanted else ["subject", "participant_id", "Subject"]
+        names = [wanted] if wanted else list(ID_COLUMNS)
         column = next((name for name in names if name in columns), None)
         if column is None:
             yield f"phenotypes.tables: {path}: no column {' or '.join(names)} (set phenotypes.id_column)"

@@ -21,6 +21,8 @@ _IMAGE_NAME = re.compile(r"\.(nii|nii\.gz|img|hdr|mgz)$", re.IGNORECASE)
 _QC_COLUMNS = ("subject", "modality", "decision", "reason")
 _MISSING = {"", "n/a", "N/A", "NA"}
 
+#: Names of a phenotype table's column of ids when none is configured: ours, BIDS's, HCP's.
+ID_COLUMNS = ("subject", "participant_id", "Subject")
 #: What the registration to the template says of each person, for adjusting.
 REGISTRATION_MEASURES = ("head_size", "image_quality")
 #: Measure -> column names that it usually has (compared in lower case).

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from neurostrata.cohort.discovery import COLUMNS, discover_bids, discover_hcp
-from neurostrata.cohort.sheet import USUAL_NAMES, Row, read_cohort_sheet, read_qc_sheet, read_rows
+from neurostrata.cohort.sheet import ID_COLUMNS, USUAL_NAMES, Row, read_cohort_sheet, read_qc_sheet, read_rows
 from neurostrata.core.config import adjusting_columns, expand_modalities
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import atomic_path
@@ -238,11 +238,13 @@ class Study:
         adjust = self.config["strata"]["adjust"]
         wanted = {adjust["sites"]} | (set() if adjust["columns"] == "auto" else set(adjust["columns"]))
         found = []
+        named = self.config["phenotypes"]["id_column"]
         for path in self.config["phenotypes"]["tables"]:
             columns, rows = read_rows(path)
-            used = [column for column in columns if column.lower() in usual or column in wanted]
+            ids = [column for column in ([named] if named else ID_COLUMNS) if column in columns][:1]
+            used = [c for c in columns if c not in ids and (c.lower() in usual or c in wanted)]
             if used:
-                found.append((path, [columns[0], *used], rows))
+                found.append((path, [*ids, *used], rows))
         return found
 
     def class_columns(self, name: str) -> list[str]:
@@ -269,9 +271,9 @@ class Study:
     def group(self, name: str) -> tuple[list[str], list[str]]:
         """Return a named group's columns and subjects; see ``rule list_people``.
 
-        ``template``, ``people``, ``families``, ``registered``, ``characteristics``, ``modality-NAME``, ``experiment-NAME``, ``targets-NAME`` (what an
-        experiment predicts, as far as it stands in the sheet) or ``covariates-NAME`` (what its predictions are
-        adjusted by, likewise).
+        ``template``, ``people``, ``families``, ``registered``, ``characteristics`` (what describes people), ``modality-NAME``,
+        ``experiment-NAME``, ``targets-NAME`` (what an experiment predicts, as far as it stands in the sheet) or
+        ``covariates-NAME`` (what its predictions are adjusted by, likewise).
         """
         if name == "template":
             return ["subject"], self.template_members()

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from neurostrata.cohort.sheet import ID_COLUMNS
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import read_json, settings_record, sha256_file, write_json
 from neurostrata.core.tables import read_table, write_table
@@ -16,7 +17,7 @@ from neurostrata.phenotypes.congruence import COLUMNS as COLUMNS_OF_CONGRUENCE
 from neurostrata.phenotypes.congruence import SPLITS, congruence_table, half_congruence
 from neurostrata.phenotypes.descriptives import COLUMNS
 from neurostrata.phenotypes.model import PhenotypeModel, code_variables
-from neurostrata.phenotypes.tables import ID_COLUMNS, join_tables
+from neurostrata.phenotypes.tables import join_tables
 
 RESOURCES = Path(__file__).resolve().parents[3] / "resources"
 

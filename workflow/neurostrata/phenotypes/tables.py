@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from neurostrata.cohort.sheet import ID_COLUMNS
 from neurostrata.core.errors import UserError
-
-#: Names an id column may have when none is configured: ours, BIDS's, HCP's.
-ID_COLUMNS = ("subject", "participant_id", "Subject")
 
 
 @dataclass

@@ -9,12 +9,13 @@ from typing import Any
 import pandas as pd
 
 from neurostrata.adjustment.codes import Adjustment
+from neurostrata.cohort.sheet import ID_COLUMNS
 from neurostrata.core.embeddings import Embeddings, read_embeddings
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import settings_record, sha256_file
 from neurostrata.core.tables import read_table, write_table
 from neurostrata.phenotypes.covariates import ALWAYS_WORDS, find_columns
-from neurostrata.phenotypes.tables import ID_COLUMNS, join_tables
+from neurostrata.phenotypes.tables import join_tables
 
 
 def _fold_codes(folder: Path, baselines: Path | None) -> dict[str, Embeddings]:
