@@ -29,7 +29,7 @@ def grid_figure(grid: pd.DataFrame) -> Figure:
     Parameters
     ----------
     grid
-        ``grid.tsv``: damping, preference, converged, n_clusters, silhouette.
+        ``search.tsv`` of affinity propagation: damping, preference, converged, n_clusters, silhouette.
 
     Returns
     -------
