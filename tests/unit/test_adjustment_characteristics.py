@@ -117,7 +117,13 @@ def test_what_auto_takes() -> None:
     people = pd.DataFrame(
         {"age": [30, 40], "sex": ["F", "F"], "head_size": [0.9, 1.1], "image_quality": [0, 1]}
     )
+    assert adjusting("auto", people) == ["age"]  # two people are too few for more
+    people = pd.concat([people] * 20, ignore_index=True)
     assert adjusting("auto", people) == ["age", "head_size"]  # one sex only: nothing to take out
+    people["sex"] = ["F", "M"] * 20
+    assert adjusting("auto", people) == ["age", "sex"]  # 40 people
+    assert adjusting("auto", pd.concat([people] * 2)) == ["age", "sex", "head_size"]
+    people["sex"] = "F"
     assert adjusting("auto", people[["sex"]]) == []
     assert adjusting(["image_quality"], people) == ["image_quality"]
     assert adjusting([], people) == []

@@ -29,8 +29,10 @@ MEASURES = {
         "correlation of the registered T1w image with the template inside the brain",
     ),
 }
-#: What `strata.adjust.columns: auto` takes, as far as the study has it.
+#: What `strata.adjust.columns: auto` takes, as far as the study has it and people: in this order, one column for every
+#: :data:`PEOPLE_PER_COLUMN` of them, as each column that is taken out takes some of what is sought along.
 AUTOMATIC = ("age", "sex", "head_size")
+PEOPLE_PER_COLUMN = 20
 #: Columns that are text even where they look like numbers.
 WORDS = ("subject", *ALWAYS_WORDS)
 
@@ -137,7 +139,8 @@ def adjusting(columns: str | Sequence[str], people: pd.DataFrame) -> list[str]:
     """Return the columns that codes are adjusted by; ``auto`` takes what varies of :data:`AUTOMATIC`."""
     if columns != "auto":
         return list(columns)
-    return [c for c in AUTOMATIC if c in people and people[c].nunique() > 1]
+    known = [c for c in AUTOMATIC if c in people and people[c].nunique() > 1]
+    return known[: max(1, len(people) // PEOPLE_PER_COLUMN)]
 
 
 def free_of_covariates(

@@ -21,6 +21,8 @@ MANY_PEOPLE, LEAST_STARTS = 100, 10
 PULLS, NO_PULL = 20, 0.9
 #: People per component at least; with fewer a mixture finds groups along some direction of any data.
 PEOPLE_PER_COMPONENT = 6
+#: People per cluster at least, on average; but two clusters are always tried.
+PEOPLE_PER_CLUSTER = 7
 
 
 class Mixture(Finder):
@@ -78,7 +80,8 @@ class Mixture(Finder):
             return nothing(
                 n, empty, f"{n} people are too few, or their codes too alike, for any number of components"
             )
-        clusters = tuple(range(2, options["max_clusters"] + 1))
+        most = min(options["max_clusters"], max(2, n // PEOPLE_PER_CLUSTER))
+        clusters = tuple(range(2, most + 1))
         starts = options["starts"]
         if self.repeated:
             starts = min(starts, max(LEAST_STARTS, round(starts * MANY_PEOPLE / n)))
@@ -146,9 +149,16 @@ def averaged(shares: dict[int, Array], weights: Array) -> Array:
 
 
 def component_numbers(people: int, dimensions: int, wanted: list[int]) -> tuple[int, ...]:
-    """Return those of the numbers of components that so many people and dimensions allow."""
+    """Return those of the numbers of components that so many people and dimensions allow.
+
+    Where fewer than :data:`AGREEING` of them are allowed, the largest numbers that are, so that small cohorts are
+    searched as well.
+    """
     most = min(people // PEOPLE_PER_COMPONENT, dimensions)
-    return tuple(sorted(p for p in wanted if p <= most))
+    allowed = {p for p in wanted if p <= most}
+    if len(allowed) < min(AGREEING, len(wanted)):
+        allowed |= set(range(max(1, most - AGREEING + 1), most + 1))
+    return tuple(sorted(allowed))
 
 
 def principal_scores(codes: Array, most: int) -> Array:
