@@ -5,7 +5,8 @@
 Each cohort is simulated as fusion volumes (JAC and NDI, 32x32x32) without a diagnosis unless the scenario says so. Its
 codes are those of `pca` with modalities of equal say (`balance`), in some scenarios also without; age and sex are taken out.
 Then the finder, the test of existence and the comparison with five simulated factors, two of which differ between strata.
-Settings were chosen on seeds 0 to 9; what is reported is of seeds from 1000 on. Rows are added to the table; what is there
+Settings were chosen on seeds 0 to 9, the second kind of data without groups after cohorts of seeds 1000 to 1039 had shown that
+skewed codes need it; what is reported is of seeds from 2000 on. Rows are added to the table; what is there
 already is not done again. With --summary only the summary is printed.
 """
 
@@ -26,7 +27,7 @@ from neurostrata.report.verdict import EXPLAINS
 
 CODE = 32
 #: First seed of the cohorts that are reported.
-FIRST = 1000
+FIRST = 2000
 PLANTED: dict[str, Any] = {"effect": 1.0, "diagnosis_effect": 0.0}
 NOTHING: dict[str, Any] = {"effect": 0.0, "diagnosis_effect": 0.0}
 

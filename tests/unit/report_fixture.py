@@ -454,9 +454,12 @@ def write_clusters(
                 "n": n,
                 "n_clusters": number,
                 "statistic": statistic,
+                "null": "directions",
                 "null_mean": null.mean(),
                 "null_95": np.quantile(null, 0.95),
                 "p": p,
+                "p_margins": p / 2,
+                "p_directions": p,
                 "draws": 99,
                 "claimed": "yes" if p <= 0.05 else "no",
             }
@@ -466,6 +469,7 @@ def write_clusters(
         place / "existence_null.tsv",
         pd.DataFrame(
             {
+                "null": "directions",
                 "draw": np.arange(99) + 1,
                 "statistic": np.where(np.arange(99) % 9 == 0, -np.inf, null),
                 "n_clusters": np.where(np.arange(99) % 9 == 0, 1, 2 + np.arange(99) % 3),

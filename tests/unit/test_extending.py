@@ -78,7 +78,10 @@ def test_the_example_of_a_finder_finds_groups(tmp_path, monkeypatch):
     write_table(tmp_path / "codes.tsv", frame)
     made = {"embeddings": tmp_path / "codes.tsv", "clusters": tmp_path / "clusters.tsv", "settings": settings}
     cluster(**made, search=tmp_path / "search.tsv")
-    existence(**made, output=tmp_path / "existence.tsv", null=tmp_path / "null.tsv")
+    write_table(tmp_path / "people.tsv", frame[["subject"]].assign(family=""))
+    existence(
+        **made, people=tmp_path / "people.tsv", output=tmp_path / "existence.tsv", null=tmp_path / "null.tsv"
+    )
     assert read_table(tmp_path / "clusters.tsv")["cluster"].tolist() == [2] * 15 + [1] * 25
     assert read_table(tmp_path / "existence.tsv")["claimed"].tolist() == ["yes"]
     few = finder_registry.build_finder("ward", settings["options"], 1).find(np.ones((3, 4)))

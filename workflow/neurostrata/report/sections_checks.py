@@ -127,16 +127,24 @@ def _existence(page: Page, experiment: Experiment, evidence: Evidence, why: str)
     measure = str(evidence.facts.get("measure") or "the finder's measure")
     claimed = "so clusters are claimed" if evidence.claimed() else "so no clusters are claimed"
     draws = f" in {int(row['draws'])} data sets" if "draws" in row and pd.notna(row["draws"]) else ""
+    kinds = ""
+    if {"p_margins", "p_directions"} <= set(row.index):
+        kinds = (
+            f" This is the larger of two p-values: {format_p(row['p_margins'])} against data with the margins of the codes, and "
+            f"{format_p(row['p_directions'])} against data with the margins along the directions in which the clusters were found."
+        )
     section.add(
         Text(
             f"{measure[:1].upper()}{measure[1:]}: {format_number(row['statistic'])} in the codes; mean {format_number(row.get('null_mean'))} "
             f"and 95th percentile {format_number(row.get('null_95'))}{draws} without groups that have the codes' covariance and "
-            f"unimodal margins. p {equals(row['p'])}, {claimed}.",
+            f"unimodal margins. p {equals(row['p'])}, {claimed}.{kinds}",
             sources=page.sources(path),
         )
     )
     null_path = experiment.strata("existence_null.tsv")
     null = study.table(null_path, f"Clusters in data without groups, {name}", ("statistic", "n_clusters"))
+    if null is not None and "null" in null and "null" in row:
+        null = null[null["null"] == row["null"]]
     if null is not None and np.isfinite([float(row["statistic"]), *null["statistic"]]).any():
         found = int(np.isfinite(null["statistic"].to_numpy(float)).sum())
         some = "" if found == len(null) else f" In {len(null) - found} of them nothing was found to measure."

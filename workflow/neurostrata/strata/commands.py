@@ -141,6 +141,7 @@ def existence(
     """
     from neurostrata.strata.existence import compare_with_null
     from neurostrata.strata.finders.registry import build_finder
+    from neurostrata.strata.unimodal import KINDS
 
     codes, finding = _read_finding(embeddings, clusters)
     options = settings["existence"]
@@ -155,18 +156,22 @@ def existence(
         families_of(people, read_embeddings(embeddings).complete().subjects),
         _progress("data sets without groups"),
     )
-    drawn = result.null["statistic"]
+    decisive = result.decisive
+    p = result.p
+    drawn = result.null.loc[result.null["null"] == decisive, "statistic"]
     finite = drawn[np.isfinite(drawn)]
     row = {
         "finder": finder.name,
         "n": len(codes),
         "n_clusters": finding.number,
         "statistic": result.statistic if np.isfinite(result.statistic) else np.nan,
+        "null": decisive,
         "null_mean": finite.mean() if len(finite) else np.nan,
         "null_95": finite.quantile(0.95) if len(finite) else np.nan,
-        "p": result.p,
+        "p": p,
+        **{f"p_{kind}": result.p_of[kind] for kind in KINDS},
         "draws": options["draws"],
-        "claimed": "yes" if finding.number > 1 and result.p <= options["alpha"] else "no",
+        "claimed": "yes" if finding.number > 1 and p <= options["alpha"] else "no",
     }
     facts = {
         "measure": finder.measure,
@@ -182,10 +187,13 @@ def existence(
             "n": "people",
             "n_clusters": "clusters of the best partition",
             "statistic": f"{finder.measure}, in the codes",
+            "null": "kind of data without groups in which the statistic is reached most often; the next three are of it",
             "null_mean": "its mean in data without groups that have the codes' covariance and unimodal margins",
             "null_95": "its 95th percentile there",
-            "p": "(draws that reach the statistic + 1) / (draws + 1)",
-            "draws": "data sets without groups",
+            "p": "(draws that reach the statistic + 1) / (draws + 1), the larger of the two kinds",
+            "p_margins": "p against data with the unimodal margins of the numbers of the code, correlated as they are",
+            "p_directions": "p against data with the unimodal margins along the directions of the clusters, too",
+            "draws": "data sets without groups of each kind",
             "claimed": "yes: p is at most alpha, so there are groups",
         },
         **facts,
@@ -194,7 +202,8 @@ def existence(
         null,
         result.null,
         {
-            "draw": "number of the data set without groups",
+            "null": "kind of data without groups: margins or directions",
+            "draw": "number of the data set",
             "statistic": finder.measure,
             "n_clusters": "clusters of the best partition",
         },

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from neurostrata.strata.finders.interface import Array, Finder, Finding, Progress
-from neurostrata.strata.unimodal import UnimodalNull
+from neurostrata.strata.unimodal import KINDS, UnimodalNull
 
 
 @dataclass(frozen=True)
@@ -20,15 +20,26 @@ class Existence:
     ----------
     statistic
         The finder's measure in the codes.
-    p
-        (draws without groups that reach it + 1) / (draws + 1).
+    p_of
+        Kind of data without groups (:data:`neurostrata.strata.unimodal.KINDS`) -> (draws that reach the statistic + 1) /
+        (draws + 1).
     null
-        Columns draw, statistic, n_clusters: what the finder made of data without groups.
+        Columns null (kind), draw, statistic, n_clusters: what the finder made of data without groups.
     """
 
     statistic: float
-    p: float
+    p_of: dict[str, float]
     null: pd.DataFrame
+
+    @property
+    def decisive(self) -> str:
+        """The kind of data without groups in which the statistic is reached most often."""
+        return max(self.p_of, key=lambda kind: self.p_of[kind])
+
+    @property
+    def p(self) -> float:
+        """The larger of the p-values: groups are clearer than in either kind of data without groups."""
+        return self.p_of[self.decisive]
 
 
 def compare_with_null(
@@ -41,7 +52,7 @@ def compare_with_null(
     progress: Progress | None = None,
     enough: int | None = None,
 ) -> Existence:
-    """Compare the finder's measure with that in data without groups.
+    """Compare the finder's measure with that in data without groups, of both kinds: the larger p counts.
 
     Parameters
     ----------
@@ -53,7 +64,7 @@ def compare_with_null(
     finding
         The partition found in them, whose directions the null's margins are taken along.
     draws
-        Data sets without groups (:class:`UnimodalNull`).
+        Data sets without groups (:class:`UnimodalNull`) of each kind.
     seed
         Of the draws.
     families
@@ -61,29 +72,34 @@ def compare_with_null(
     progress
         Called with the number of draws done and of all.
     enough
-        End as soon as so many draws reach the statistic: p is then what it is with this many draws, (reached + 1) /
-        (drawn + 1), and above `enough` / `draws` whatever the rest. For calibrations, where most cohorts hold nothing.
+        End as soon as so many draws of one kind reach the statistic: p is then what it is with this many draws, (reached
+        + 1) / (drawn + 1), and above `enough` / `draws` whatever the rest. For calibrations, where most cohorts hold nothing.
     """
     from joblib import Parallel, delayed
 
     quick = finder.quick(codes)
     own = quick.find(codes)
-    null = UnimodalNull(codes, finding.clusters - 1, finding.components, families)
+    labels = finding.clusters - 1
+    nulls = {kind: UnimodalNull(codes, labels, finding.components, kind, families) for kind in KINDS}
 
-    def one(draw: int) -> tuple[int, float, int]:
-        found = quick.find(null.draw(np.random.default_rng([seed, draw])))
-        return draw, found.statistic, found.number
+    def one(kind: str, draw: int) -> tuple[str, int, float, int]:
+        generator = np.random.default_rng([seed, KINDS.index(kind), draw])
+        found = quick.find(nulls[kind].draw(generator))
+        return kind, draw, found.statistic, found.number
 
     # Threads: the finders' inner loops are compiled and let go of Python's lock.
     run = Parallel(n_jobs=finder.threads, return_as="generator", backend="threading")
     rows = []
-    for row in run(delayed(one)(draw) for draw in range(1, draws + 1)):
+    reached = dict.fromkeys(KINDS, 0)
+    for row in run(delayed(one)(kind, draw) for draw in range(1, draws + 1) for kind in KINDS):
         rows.append(row)
+        reached[row[0]] += row[2] >= own.statistic
         if progress is not None:
-            progress(len(rows), draws)
-        if enough is not None and sum(row[1] >= own.statistic for row in rows) >= enough:
+            progress(len(rows), draws * len(KINDS))
+        if enough is not None and max(reached.values()) >= enough:
             break
-    table = pd.DataFrame(rows, columns=["draw", "statistic", "n_clusters"])
-    reached = int((table["statistic"] >= own.statistic).sum())
-    p = (reached + 1) / (len(table) + 1) if np.isfinite(own.statistic) else 1.0
+    table = pd.DataFrame(rows, columns=["null", "draw", "statistic", "n_clusters"])
+    drawn = table["null"].value_counts()
+    some = np.isfinite(own.statistic)
+    p = {kind: (reached[kind] + 1) / (int(drawn.get(kind, 0)) + 1) if some else 1.0 for kind in KINDS}
     return Existence(own.statistic, p, table)

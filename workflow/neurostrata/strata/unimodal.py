@@ -1,8 +1,8 @@
 """Data without groups that look like given codes: unimodal margins, joined by a Gaussian copula.
 
 As UNPaC (Helgeson, Vock and Bair 2021, Biometrics): skew and heavy tails, and a continuum along which people are spread
-evenly, are features of the null, so that they alone cannot count as clusters. Beyond UNPaC the margins are also those
-along the directions in which the clusters were found.
+evenly, are features of the null, so that they alone cannot count as clusters. Beyond UNPaC there is a second kind of draws
+with the margins along the directions in which the clusters were found; groups must be clearer than in both.
 """
 
 from __future__ import annotations
@@ -16,8 +16,15 @@ from neurostrata.core.families import family_numbers
 from neurostrata.strata.finders.interface import Array, Labels
 from neurostrata.strata.finders.mixture import principal_scores
 
+#: What draws keep of the codes besides their covariance and margins. ``margins``: that the numbers of the code are
+#: (un)correlated in the sample as they are, so that a draw's leading components are as skewed and heavy-tailed as the
+#: codes'. ``directions``: along each direction that tells the clusters found apart, the unimodal margin of the codes, so that
+#: a continuum there does not count as clusters.
+KINDS = ("margins", "directions")
 #: Leading components in which directions of clusters are sought where the finder does not say.
 SEARCHED = 20
+#: Codes of more numbers than this are drawn by their principal components, which takes less time.
+MANY = 512
 #: With fewer pairs of relatives their resemblance is not estimated, and taken for none.
 LEAST_PAIRS = 10
 #: Directions of clusters at most.
@@ -80,11 +87,10 @@ def unimodal_margin(values: Array) -> UnimodalMargin:
 class UnimodalNull:
     """Draws codes without groups that have the covariance and the unimodal margins of given ones.
 
-    Principal component scores are drawn independently, each from its own unimodal margin. Then the coordinate along each
-    direction that tells the clusters found apart is given the unimodal margin of the codes along that direction, by
-    quantiles. So data without groups are as skewed, heavy-tailed or evenly spread as the codes are, both along the axes
-    of the code and where the clusters were found; what they lack is more than one mode. Relatives are as alike in each
-    component as they are in the codes: resemblance within families makes groups of two or three, not strata.
+    Each number of the code is drawn from its own unimodal margin, all of them joined by the Gaussian copula that the codes
+    have (the correlation of their normal scores). There are two kinds of draws, see :data:`KINDS`; what either lacks is more
+    than one mode. Relatives are as alike in each component as they are in the codes: resemblance within
+    families makes groups of two or three, not strata.
 
     Parameters
     ----------
@@ -94,17 +100,15 @@ class UnimodalNull:
         The partition found in them, 0 .. k-1.
     components
         Leading components that the partition was made from; None: up to :data:`SEARCHED`.
+    kind
+        One of :data:`KINDS`.
     families
         One per person, "" for none; None: nobody is related.
 
     Attributes
     ----------
-    axes_ : ndarray, shape (components, dimensions)
-        What standardised scores are multiplied by to give codes (less the mean).
-    directions_ : ndarray, shape (components, directions)
-        Orthonormal directions, in standardised scores, that tell the clusters apart.
     alike_ : ndarray, shape (components,)
-        Correlation of relatives in each component, 0 without families.
+        Correlation of relatives in each component of the normal scores, 0 without families.
     """
 
     def __init__(
@@ -112,46 +116,65 @@ class UnimodalNull:
         codes: Array,
         labels: Labels,
         components: int | None,
+        kind: str,
         families: Sequence[str] | None = None,
     ) -> None:
+        from scipy.special import ndtri
+        from scipy.stats import rankdata
+
         self.people = len(codes)
-        self.mean_ = codes.mean(axis=0)
         scores = principal_scores(codes, len(codes) - 1)
+        if codes.shape[1] > MANY:
+            codes = scores
+        self.mean_ = codes.mean(axis=0)
+        self.margins_ = [unimodal_margin(column) for column in codes.T]
+        normal = ndtri((rankdata(codes, axis=0) - 0.5) / self.people)
+        normal /= np.maximum(normal.std(axis=0), 1e-12)
+        latent, self._scale, self._turn = np.linalg.svd(normal, full_matrices=False)
+        self._scale /= np.sqrt(self.people)
+        self.family_ = family_numbers(families or [""] * self.people)
+        self.alike_ = family_correlation(latent * np.sqrt(self.people), self.family_)
+        # coordinates along the directions of clusters, and what moves codes along one of them and along nothing else
         spread = scores.std(axis=0)
         white = scores / spread
         searched = min(components or SEARCHED, white.shape[1])
-        self.directions_ = np.zeros((white.shape[1], 0))
-        if labels.max() > 0 and searched:
-            self.directions_ = np.pad(
-                cluster_directions(white[:, :searched], labels), ((0, white.shape[1] - searched), (0, 0))
-            )
-        self.family_ = family_numbers(families or [""] * self.people)
-        self.alike_ = family_correlation(white, self.family_)
-        self.margins_ = [unimodal_margin(column) for column in white.T]
-        self.along_ = [unimodal_margin(column) for column in (white @ self.directions_).T]
-        self.axes_ = spread[:, None] * np.linalg.lstsq(scores, codes - self.mean_, rcond=None)[0]
+        directions = np.zeros((white.shape[1], 0))
+        self.kind = kind
+        if kind == "directions" and labels.max() > 0 and searched:
+            found = cluster_directions(white[:, :searched], labels)
+            directions = np.pad(found, ((0, white.shape[1] - searched), (0, 0)))
+        centred = codes - self.mean_
+        self._coordinate = np.linalg.lstsq(centred, white @ directions, rcond=None)[0]
+        self._move = directions.T @ (spread[:, None] * np.linalg.lstsq(scores, centred, rcond=None)[0])
+        self._along = [unimodal_margin(column) for column in (white @ directions).T]
 
     def draw(self, generator: np.random.Generator) -> Array:
-        """Return one set of codes (people x dimensions) without groups."""
-        drawn = np.column_stack(
-            [self._of_families(margin, alike, generator) for margin, alike in zip(self.margins_, self.alike_)]
-        )
-        for direction, margin in zip(self.directions_.T, self.along_):
-            coordinate = drawn @ direction
-            wanted = np.empty(self.people)
-            wanted[np.argsort(coordinate)] = np.sort(margin.draw(generator, self.people))
-            drawn += (wanted - coordinate)[:, None] * direction
-        return self.mean_ + drawn @ self.axes_
-
-    def _of_families(self, margin: UnimodalMargin, alike: float, generator: np.random.Generator) -> Array:
-        """Draw one component: relatives share a part of what decides on their values."""
-        if alike == 0:
-            return margin.draw(generator, self.people)
+        """Return one set of codes (people x dimensions; principal components of very many) without groups."""
         from scipy.special import ndtr
 
-        common = generator.standard_normal(self.family_.max() + 1)[self.family_]
-        own = generator.standard_normal(self.people)
-        return margin.at(ndtr(np.sqrt(alike) * common + np.sqrt(1 - alike) * own))
+        shape = (self.people, len(self._scale))
+        latent = generator.standard_normal(shape)
+        if self.alike_.any():
+            common = generator.standard_normal((int(self.family_.max()) + 1, shape[1]))[self.family_]
+            latent = np.sqrt(self.alike_) * common + np.sqrt(1 - self.alike_) * latent
+        if self.kind == "margins":
+            # Codes are mostly principal components of these very people: uncorrelated in the sample, not on average only.
+            # With correlations by chance the leading components of a draw would be other axes than those of the margins.
+            latent = _whitened(latent)
+        probability = ndtr((latent * self._scale) @ self._turn)
+        drawn = np.column_stack([margin.at(column) for margin, column in zip(self.margins_, probability.T)])
+        for position, margin in enumerate(self._along):
+            coordinate = (drawn - self.mean_) @ self._coordinate[:, position]
+            wanted = np.empty(self.people)
+            wanted[np.argsort(coordinate)] = np.sort(margin.draw(generator, self.people))
+            drawn += (wanted - coordinate)[:, None] * self._move[position]
+        return drawn
+
+
+def _whitened(latent: Array) -> Array:
+    """Return latent values (people x components) with mean 0 and covariance I in this sample."""
+    left = np.linalg.svd(latent - latent.mean(axis=0), full_matrices=False)
+    return np.asarray(left[0] @ left[2]) * np.sqrt(len(latent))
 
 
 def family_correlation(white: Array, family: Labels) -> Array:
