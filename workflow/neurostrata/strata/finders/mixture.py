@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
 
@@ -13,6 +14,8 @@ from neurostrata.strata.finders.labels import number_by_size
 
 #: Numbers of components whose standardised ratios are averaged as the evidence for a number of clusters.
 AGREEING = 2
+#: Standardised gain of one more cluster above which it is taken.
+STEP = 4.0
 #: Mixtures whose standardised ratio is at least this share of the largest enter the memberships.
 USED_FROM = 0.5
 #: Repeated searches have fewer starts from so many people on, in inverse proportion, and never fewer than so many.
@@ -32,7 +35,9 @@ class Mixture(Finder):
     standardised by its mean and standard deviation over draws of Gaussian data of the same size (the ratio does not
     depend on the covariance, so these hold for any code). The evidence for k clusters is the mean of the
     :data:`AGREEING` largest standardised ratios over p: groups that show in one number of components alone do not
-    count. The k of most evidence is chosen. Memberships are averaged over the numbers of components that speak for it.
+    count. From the k of most evidence on, one cluster more is taken as long as the evidence against fewer goes on: the
+    gain in the ratio over k - 1, standardised by that of the Gaussian draws and averaged likewise, is above
+    :data:`STEP`. Memberships are averaged over the numbers of components that speak for it.
     One against every k, over all p, is tested jointly by :mod:`neurostrata.strata.existence`.
 
     Notes
@@ -52,6 +57,7 @@ class Mixture(Finder):
         "reference_mean": "mean of that ratio over draws of Gaussian data of the same size",
         "reference_sd": "standard deviation over these draws",
         "standardised": "(likelihood_ratio - reference_mean) / reference_sd",
+        "step": "gain of the ratio over one cluster fewer, standardised by that of the Gaussian draws",
         "evidence": f"for this number of clusters: mean of the {AGREEING} largest standardised ratios over components",
         "used": "yes: the memberships of this mixture enter those of the chosen number of clusters",
     }
@@ -86,12 +92,18 @@ class Mixture(Finder):
         if self.repeated:
             starts = min(starts, max(LEAST_STARTS, round(starts * MANY_PEOPLE / n)))
         ratios, shares = likelihood_ratios(scores, tried, clusters, starts, self.seed)
-        mean, spread = reference(n, tried, clusters, starts, options["reference_draws"])
-        standardised = (ratios - mean) / spread
+        expected = reference(n, tried, clusters, starts, options["reference_draws"])
+        standardised = (ratios - expected.mean) / expected.spread
+        with np.errstate(invalid="ignore"):  # both collapsed: no gain
+            steps = (np.diff(ratios, axis=1, prepend=0.0) - expected.step_mean) / expected.step_spread
         # a mixture that collapsed on a few people speaks for nothing
         standardised[~np.isfinite(standardised)] = -np.inf
         evidence = np.sort(standardised, axis=0)[-AGREEING:].mean(axis=0)
-        chosen = int(evidence.argmax())
+        steps[~np.isfinite(steps)] = -np.inf
+        onwards = np.sort(steps, axis=0)[-AGREEING:].mean(axis=0)
+        most_evident = chosen = int(evidence.argmax())
+        while chosen + 1 < len(clusters) and onwards[chosen + 1] > STEP:
+            chosen += 1
         own = standardised[:, chosen]
         used = own >= USED_FROM * own.max() if own.max() > 0 else own == own.max()
         rows = [
@@ -99,9 +111,10 @@ class Mixture(Finder):
                 p,
                 k,
                 ratios[i, j],
-                mean[i, j],
-                spread[i, j],
+                expected.mean[i, j],
+                expected.spread[i, j],
                 standardised[i, j],
+                steps[i, j],
                 evidence[j],
                 j == chosen and used[i],
             )
@@ -120,7 +133,7 @@ class Mixture(Finder):
         membership = membership[:, place] / membership[:, place].sum(axis=1, keepdims=True)
         return Finding(
             labels,
-            float(evidence[chosen]) if number > 1 else -np.inf,
+            float(evidence[most_evident]) if number > 1 else -np.inf,
             search,
             membership,
             int(np.array(tried)[used].max()),
@@ -220,11 +233,21 @@ def likelihood_ratios(
     return ratios, shares
 
 
+@dataclass(frozen=True)
+class Reference:
+    """Likelihood ratios of Gaussian data, and their gains over one cluster fewer; arrays components x clusters."""
+
+    mean: Array
+    spread: Array
+    step_mean: Array
+    step_spread: Array
+
+
 @lru_cache(maxsize=64)
 def reference(
     people: int, components: tuple[int, ...], clusters: tuple[int, ...], starts: int, draws: int
-) -> tuple[Array, Array]:
-    """Return mean and standard deviation of the ratios (components x clusters) over draws of Gaussian data.
+) -> Reference:
+    """Return mean and standard deviation of the ratios over draws of Gaussian data, and of their gains.
 
     A draw's seed is its number alone: the reference is the same for every cohort of the same size.
     """
@@ -241,4 +264,10 @@ def reference(
         ]
     )
     drawn[~np.isfinite(drawn)] = np.nan
-    return np.nanmean(drawn, axis=0), np.nanstd(drawn, axis=0)
+    steps = np.diff(drawn, axis=2, prepend=0.0)
+    return Reference(
+        np.nanmean(drawn, axis=0),
+        np.nanstd(drawn, axis=0),
+        np.nanmean(steps, axis=0),
+        np.nanstd(steps, axis=0),
+    )
