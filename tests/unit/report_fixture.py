@@ -404,6 +404,7 @@ def write_clusters(
         search["likelihood_ratio"] = 40.0 * search["n_clusters"]
         search["reference_mean"], search["reference_sd"] = 38.0 * search["n_clusters"], 9.0
         search["standardised"] = 6 - abs(search["n_clusters"] - number) - abs(search["components"] - 8) / 4
+        search["used"] = np.where((search["n_clusters"] == number) & (search["components"] <= 8), "yes", "no")
         measure, statistic = "largest standardised likelihood ratio", 6.0
         null = rng.normal(1.5, 0.8, 99)
     else:

@@ -194,7 +194,7 @@ def test_convergence_has_no_panel_without_numbers() -> None:
 def test_mixture_search_has_a_line_per_number_of_components_and_a_ring() -> None:
     search = pd.DataFrame(
         {"components": [4, 4, 8, 8], "n_clusters": [2, 3, 2, 3], "standardised": [1.0, 2.0, 5.0, np.nan]}
-    )
+    ).assign(used=["no", "no", "yes", "no"])
     figure = figures_checks.SEARCH_FIGURES["mixture"][1](search)
     lines = [line for line in figure.axes[0].lines if line.get_label() in ("4", "8")]
     assert [next(iter(line.get_ydata())) for line in lines] == [1.0, 5.0]

@@ -96,7 +96,7 @@ rule existence:
     input:
         embeddings=codes_of,
         clusters=rules.cluster.output.clusters,
-        people=rules.describe_people.output[0],
+        people="<results>/cohort/groups/families.tsv",
     output:
         table=report(
             "<results>/experiments/{experiment}/strata/{codes}/{finder}/existence.tsv",

@@ -29,12 +29,12 @@ def likelihood_figure(search: pd.DataFrame) -> Figure:
     Parameters
     ----------
     search
-        ``search.tsv``: components, n_clusters, standardised.
+        ``search.tsv``: components, n_clusters, standardised, used.
 
     Returns
     -------
     Figure
-        The chosen candidate (the largest) is ringed.
+        The mixtures whose memberships are averaged are ringed.
     """
     numbers = sorted(search["components"].unique())
     colours = matplotlib.colormaps[SEQUENTIAL](np.linspace(0, 0.85, max(len(numbers), 1)))
@@ -51,12 +51,11 @@ def likelihood_figure(search: pd.DataFrame) -> Figure:
                 markersize=5,
                 label=f"{int(number)}",
             )
-        known = search["standardised"].dropna()
-        if len(known):
-            best = search.loc[known.idxmax()]
+        used = search[(search["used"] == "yes") & search["standardised"].notna()]
+        if len(used):
             axis.plot(
-                best["n_clusters"],
-                best["standardised"],
+                used["n_clusters"],
+                used["standardised"],
                 "o",
                 markersize=14,
                 markerfacecolor="none",
@@ -78,11 +77,11 @@ def likelihood_figure(search: pd.DataFrame) -> Figure:
 #: Finder -> (columns its search needs, figure of it, title, what its marks mean).
 SEARCH_FIGURES: Mapping[str, tuple[tuple[str, ...], Callable[[pd.DataFrame], Figure], str, str]] = {
     "mixture": (
-        ("components", "n_clusters", "standardised"),
+        ("components", "n_clusters", "standardised", "used"),
         likelihood_figure,
         "The search: how far the likelihood exceeds that of Gaussian data, for each number of components",
-        "Each line is a number of leading components of the code; red ring: the candidate chosen. Whether it is more than chance "
-        "is what the next figure says.",
+        "Each line is a number of leading components of the code; red rings: the mixtures of the number of clusters that was chosen, whose "
+        "memberships are averaged. Whether it is more than chance is what the next figure says.",
     ),
     "affinity_propagation": (
         ("damping", "preference", "converged", "n_clusters", "silhouette"),

@@ -220,9 +220,10 @@ def _mixture_text(options: Config) -> str:
     numbers = join_words([str(number) for number in options["components"]])
     return (
         f"Gaussian mixtures with one covariance for all clusters, fitted to the {numbers} leading whitened components of the code from "
-        f"{count(int(options['starts']), 'random start')}, with up to {options['max_clusters']} clusters; components and clusters "
-        "chosen together by the likelihood ratio's excess over "
-        f"{count(int(options['reference_draws']), 'draw')} of Gaussian data, in standard deviations"
+        f"{count(int(options['starts']), 'random start')}, with up to {options['max_clusters']} clusters; their number "
+        "chosen by the likelihood ratio's excess over "
+        f"{count(int(options['reference_draws']), 'draw')} of Gaussian data, in standard deviations, on which two numbers of components "
+        "agree, and memberships averaged over the numbers of components that speak for it"
     )
 
 
@@ -249,7 +250,7 @@ def adjusted_text(strata: Config) -> str:
     adjust = strata["adjust"]
     parts = [f"sites (column {adjust['sites']}, ComBat)"] if adjust["sites"] else []
     if adjust["columns"] == "auto":
-        parts.append("age, sex and head size, as far as the study has them")
+        parts.append("age, sex and head size, as far as the study has them and 20 people for each")
     elif adjust["columns"]:
         parts.append(join_words([str(column) for column in adjust["columns"]]))
     if not parts:
@@ -272,7 +273,7 @@ def strata_text(config: Config) -> str:
     sentences += [f"Beside it: {text}." for text in others]
     existence = strata["existence"]
     sentences.append(
-        f"Whether clusters exist: the whole search repeated on {existence['draws']} data sets without groups that have the codes' "
+        f"Whether clusters exist: the whole search repeated on {existence['draws']} data sets without groups, of each of two kinds, that have the codes' "
         "covariance and unimodal margins (joined by a Gaussian copula); clusters are claimed where p = (b + 1)/(M + 1) is at most "
         f"{format_setting(existence['alpha'])}. Stability: mean Jaccard index of each cluster over {strata['stability']['draws']} "
         "bootstrap samples of families (Hennig 2007)."
