@@ -260,7 +260,7 @@ def test_results_have_the_public_names(finished) -> None:
         ("strata/adjusted/mixture/clusters.tsv", "subject cluster probability distance typicality fits"),
         (
             "strata/adjusted/mixture/existence.tsv",
-            "finder n n_clusters statistic null_mean null_95 p draws claimed",
+            "finder n n_clusters statistic null null_mean null_95 p p_margins p_directions draws claimed",
         ),
         (
             "strata/adjusted/mixture/stability.tsv",
