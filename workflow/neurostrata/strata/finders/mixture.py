@@ -11,6 +11,7 @@ import pandas as pd
 
 from neurostrata.strata.finders.interface import Array, Finder, Finding, Progress, nothing
 from neurostrata.strata.finders.labels import number_by_size
+from neurostrata.strata.finders.reference import similar_size
 
 #: Numbers of components whose standardised ratios are averaged as the evidence for a number of clusters.
 AGREEING = 2
@@ -88,11 +89,12 @@ class Mixture(Finder):
             )
         most = min(options["max_clusters"], max(2, n // PEOPLE_PER_CLUSTER))
         clusters = tuple(range(2, most + 1))
-        starts = options["starts"]
+        starts, size = options["starts"], n
         if self.repeated:
-            starts = min(starts, max(LEAST_STARTS, round(starts * MANY_PEOPLE / n)))
+            # samples of people differ a little in size, and share a reference
+            starts, size = min(starts, max(LEAST_STARTS, round(starts * MANY_PEOPLE / n))), similar_size(n)
         ratios, shares = likelihood_ratios(scores, tried, clusters, starts, self.seed)
-        expected = reference(n, tried, clusters, starts, options["reference_draws"])
+        expected = reference(size, tried, clusters, starts, options["reference_draws"], self.threads)
         standardised = (ratios - expected.mean) / expected.spread
         with np.errstate(invalid="ignore"):  # both collapsed: no gain
             steps = (np.diff(ratios, axis=1, prepend=0.0) - expected.step_mean) / expected.step_spread
@@ -245,23 +247,25 @@ class Reference:
 
 @lru_cache(maxsize=64)
 def reference(
-    people: int, components: tuple[int, ...], clusters: tuple[int, ...], starts: int, draws: int
+    people: int,
+    components: tuple[int, ...],
+    clusters: tuple[int, ...],
+    starts: int,
+    draws: int,
+    threads: int = 1,
 ) -> Reference:
     """Return mean and standard deviation of the ratios over draws of Gaussian data, and of their gains.
 
     A draw's seed is its number alone: the reference is the same for every cohort of the same size.
     """
+    from joblib import Parallel, delayed
+
+    def one(draw: int) -> Array:
+        gaussian = np.random.default_rng([people, draw]).standard_normal((people, max(components)))
+        return likelihood_ratios(gaussian, components, clusters, starts, draw)[0]
+
     drawn = np.stack(
-        [
-            likelihood_ratios(
-                np.random.default_rng([people, draw]).standard_normal((people, max(components))),
-                components,
-                clusters,
-                starts,
-                draw,
-            )[0]
-            for draw in range(draws)
-        ]
+        Parallel(n_jobs=threads, backend="threading")(delayed(one)(draw) for draw in range(draws))
     )
     drawn[~np.isfinite(drawn)] = np.nan
     steps = np.diff(drawn, axis=2, prepend=0.0)
