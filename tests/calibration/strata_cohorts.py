@@ -7,7 +7,7 @@ codes are those of `pca` with modalities of equal say (`balance`), in some scena
 Then the finder, the test of existence and the comparison with five simulated factors, two of which differ between strata.
 Settings were chosen on seeds 0 to 9, the second kind of data without groups after cohorts of seeds 1000 to 1039 had shown that
 skewed codes need it; what is reported is of seeds from 2000 on. Rows are added to the table; what is there
-already is not done again. With --summary only the summary is printed.
+already is not done again. With --summary only the summary is printed, with --markdown as the tables of docs/trust.md.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from resumable import collected, command_line, show
+from resumable import collected, command_line, read, show
 from volume_models import encode
 from volume_models import train as train_model
 
@@ -80,6 +80,7 @@ SCENARIOS = {
     "sites alone, n 300": Scenario({**NOTHING, "people": 300, "sites": 3, "site_effect": 1.0}, 100, 39),
 }
 KEYS = ["scenario", "cohort"]
+VERDICTS = ("no clusters", "clusters, no phenotype", "clusters and phenotype", "explained by site")
 
 
 def transformed(codes: np.ndarray, kind: str, seed: int) -> np.ndarray:
@@ -245,12 +246,57 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def confusion(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return how often the report says what, per scenario and kind of codes, with the share of cohorts that claim clusters."""
+    from statsmodels.stats.proportion import proportion_confint
+
+    rows = []
+    frame = frame.assign(change=frame["change"].astype(object).fillna(""))
+    for name in SCENARIOS:
+        for (codes, change), own in frame[frame["scenario"] == name].groupby(["codes", "change"], sort=False):
+            claimed = int(own["claimed"].sum())
+            low, high = proportion_confint(claimed, len(own), method="beta")
+            counts = own["verdict"].value_counts()
+            rows.append(
+                {
+                    "cohorts": ", ".join([name, *filter(None, [change])]),
+                    "codes": codes,
+                    "of them": len(own),
+                    **{verdict: counts.get(verdict, 0) for verdict in VERDICTS},
+                    "clusters claimed": f"{claimed / len(own):.1%} ({low:.1%} to {high:.1%})",
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def recovered(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return what is found of planted strata, as text."""
+    table = summary(frame)
+    table = table[table["adjusted Rand"].notna() & ~table["scenario"].str.endswith("null link")]
+    return table.assign(
+        **{column: table[column].map("{:.2f}".format) for column in ("adjusted Rand", "partition alone")},
+        **{"right number": table["right number"].map("{:.0%}".format)},
+        claimed=table["claimed"].map("{:.0%}".format),
+    ).drop(columns=["interval", "verdicts", "s"])
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """Return a table as Markdown."""
+    lines = [list(table.columns), ["---"] * table.shape[1], *table.astype(str).to_numpy().tolist()]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def main() -> None:
     """Do what is not done yet, write it down, print the summary."""
     parser = command_line(__doc__, 0, ["mixture"], processes=1)
+    parser.add_argument("--markdown", action="store_true", help="print the tables of docs/trust.md")
     parser.add_argument("--scenarios", nargs="+", default=list(SCENARIOS), choices=list(SCENARIOS))
     parser.add_argument("--first", type=int, default=FIRST, help="seed of the first cohort")
     chosen = parser.parse_args()
+    if chosen.markdown:
+        frame = read(chosen.output, KEYS)
+        print(markdown(recovered(frame)), markdown(confusion(frame)), sep="\n\n")
+        return
     tasks = [
         (name, chosen.first + cohort)
         for name in chosen.scenarios
