@@ -603,7 +603,7 @@ def overall(verdicts: Sequence[Verdict]) -> str:
         where = (
             f"In {names}"
             if len(group) < len(verdicts) or len(verdicts) == 1
-            else f"In all {len(group)} experiments"
+            else ("In both experiments" if len(group) == 2 else f"In all {len(group)} experiments")
         )
         doubt = f" (in doubt: {join_words(doubtful)})" if doubtful and len(verdicts) > 1 else ""
         doubt = " (in doubt, see below)" if doubtful and len(verdicts) == 1 else doubt
