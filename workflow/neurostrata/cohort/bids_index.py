@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -236,7 +236,9 @@ def write_index(folders: Sequence[str], table: Path, state: Path) -> None:
         times[folder] = -1 if now - status.st_mtime < _SETTLED_S else status.st_mtime_ns
         for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
             if entry.is_dir():
-                paths = _walk(entry.path, times, now) if _SUBJECT_FOLDER.fullmatch(entry.name) else ()
+                paths: Iterable[str] = (
+                    _walk(entry.path, times, now) if _SUBJECT_FOLDER.fullmatch(entry.name) else ()
+                )
             else:  # gradients that everybody inherits
                 paths = [entry.path] if entry.name.endswith((".bval", ".bvec")) else ()
             for full in sorted(paths):
