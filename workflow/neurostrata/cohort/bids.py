@@ -482,6 +482,12 @@ def choose(
                 f"cohort.filters.{column}: is missing; say which files the column '{column}' holds, "
                 f"e.g. cohort.filters: {{{column}: {{suffix: {column.upper() if column == 'flair' else column}}}}}"
             )
+    read = {*RULED, *wanted.columns, *wanted.spaces}
+    for column in wanted.filters:
+        if column not in read:
+            raise UserError(
+                f"cohort.filters.{column}: no modality reads a column of this name ({', '.join(sorted(read))}); correct or remove it"
+            )
     chooser = _Chooser(index, wanted)
     problems = list(chooser.unmatched_filters())
     by_person: dict[str, list[File]] = defaultdict(list)

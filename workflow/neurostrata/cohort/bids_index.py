@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from neurostrata.core.errors import UserError
-from neurostrata.core.files import atomic_path, write_json
+from neurostrata.core.files import atomic_path, sha256_file, write_json
 
 #: Goes up when the index has other content for the same folders.
 _FORMAT = 1
@@ -182,7 +182,7 @@ def load_index(folders: Sequence[str], cache: Path) -> Index:
         fresh = (
             known["format"] == _FORMAT
             and known["roots"] == list(folders)
-            and known["size"] == table.stat().st_size
+            and known["sha256"] == sha256_file(table)
             and _unchanged(known["times"])
         )
     except (OSError, ValueError, KeyError, TypeError):
@@ -248,7 +248,7 @@ def write_index(folders: Sequence[str], table: Path, state: Path) -> None:
                     lines.append(_line(number, path, parse_bids_entities(path)))
     with atomic_path(table) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="surrogateescape")
-    content = {"format": _FORMAT, "roots": list(folders), "size": table.stat().st_size, "times": times}
+    content = {"format": _FORMAT, "roots": list(folders), "sha256": sha256_file(table), "times": times}
     write_json(state, content | {"state": os.urandom(8).hex()})
 
 

@@ -18,7 +18,7 @@ from neurostrata.cohort.layouts import choose_scans, hcp_scans, ukb_scans
 from neurostrata.cohort.participants import add_facts, read_people
 from neurostrata.cohort.sheet import IMAGES, Row, read_rows
 from neurostrata.core.errors import UserError
-from neurostrata.core.files import atomic_path, write_json
+from neurostrata.core.files import atomic_path, read_json, sha256_file, write_json
 
 #: Columns that every table of discovered people has; others follow when somebody has a value.
 COLUMNS = ["subject", *IMAGES, "session"]
@@ -61,11 +61,20 @@ def read_discovered(output: str | Path) -> list[Row]:
     Raises
     ------
     UserError
-        When there are none: nothing was planned from here yet.
+        When there are none (nothing was planned from here yet), or they are not as they were written.
     """
-    table = Path(output) / "cohort" / "discovered.tsv"
+    folder = Path(output) / "cohort"
+    table = folder / "discovered.tsv"
     if not table.is_file():
         raise UserError(f"{table}: is missing; snakemake writes it when it plans (snakemake -n does)")
+    try:
+        written = read_json(folder / "discovered.json")["digests"][table.name]
+    except (UserError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{folder}/discovered.json: is missing or damaged; snakemake -n writes it anew"
+        ) from error
+    if sha256_file(table) != written:
+        raise UserError(f"{table}: is not as it was written; snakemake -n writes it anew")
     return read_rows(table)[1]
 
 
@@ -97,7 +106,7 @@ def discover(
     found = (hcp_scans if source == "hcp" else ukb_scans)(Path(section[source]))
     people = _people_wanted(section)
     rows, sources, notices = choose_scans(found, source, _text(section["sessions"]), people)
-    _write(folder, rows, sources)
+    _write(folder, rows, sources, {"notices": notices})
     return read_rows(folder / "discovered.tsv")[1], notices
 
 
@@ -137,26 +146,35 @@ def _discover_bids(
     facts = json.dumps([told.persons, told.sessions, told.notices, section["columns"]], sort_keys=True)
     text = json.dumps([_RULES, index.digest, vars(wanted), facts], sort_keys=True, default=dict)
     key = hashlib.sha256(text.encode()).hexdigest()
-    state, table = folder / "discovered.json", folder / "discovered.tsv"
     try:
-        known = json.loads(state.read_text(encoding="utf-8"))
-        if known["key"] == key and (folder / "sources.tsv").is_file():
-            return read_rows(table)[1], known["notices"]
-    except (OSError, ValueError, KeyError, TypeError, UserError):
+        known = json.loads((folder / "discovered.json").read_text(encoding="utf-8"))
+        if known["key"] == key and all(sha256_file(folder / n) == d for n, d in known["digests"].items()):
+            return read_rows(folder / "discovered.tsv")[1], known["notices"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass
     found = choose(index, wanted, told.times)
     add_facts(found.rows, told, section["columns"])
     notices = [*found.notices, *told.notices]
-    state.unlink(missing_ok=True)
-    _write(folder, found.rows, found.sources)
-    if told.columns:
-        every = [{"subject": r["subject"], **told.values(r["person"], r["session"])} for r in found.rows]
-        write_rows(folder / "participants.tsv", ["subject", *told.columns], every)
-    write_json(state, {"key": key, "notices": notices})
-    return read_rows(table)[1], notices
+    every = [{"subject": r["subject"], **told.values(r["person"], r["session"])} for r in found.rows]
+    told_table = (["subject", *told.columns], every) if told.columns else None
+    _write(folder, found.rows, found.sources, {"key": key, "notices": notices}, told_table)
+    return read_rows(folder / "discovered.tsv")[1], notices
 
 
-def _write(folder: Path, rows: Sequence[Row], sources: Sequence[Row]) -> None:
+def _write(
+    folder: Path,
+    rows: Sequence[Row],
+    sources: Sequence[Row],
+    state: Mapping[str, Any],
+    participants: tuple[list[str], list[Row]] | None = None,
+) -> None:
+    """Write the tables, and last the file that vouches for them."""
+    (folder / "discovered.json").unlink(missing_ok=True)
     further = dict.fromkeys(c for row in rows for c in row if c not in (*COLUMNS, "person") and row[c])
-    write_rows(folder / "sources.tsv", SOURCE_COLUMNS, sources)
-    write_rows(folder / "discovered.tsv", [*COLUMNS, *further], rows)
+    tables = {"discovered.tsv": ([*COLUMNS, *further], rows), "sources.tsv": (SOURCE_COLUMNS, sources)}
+    if participants:
+        tables["participants.tsv"] = participants
+    for name, (columns, content) in tables.items():
+        write_rows(folder / name, columns, content)
+    digests = {name: sha256_file(folder / name) for name in tables}
+    write_json(folder / "discovered.json", {**state, "digests": digests})
