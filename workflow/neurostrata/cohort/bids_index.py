@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -72,13 +73,19 @@ class Index:
     """All files of some datasets, and the folders and people that are there."""
 
     datasets: list[Dataset]
-    files: list[File]
+    #: The table of all files.
+    table: Path
     #: Subjects that have a folder in some root.
     subjects: list[str]
     #: Folders that begin with ``sub-`` and are no subject's (letters and digits only).
     strange: list[str]
     #: Tells one state of the folders from another.
     digest: str
+
+    @cached_property
+    def files(self) -> list[File]:
+        """All files; read when they are asked for, which they are not where nothing has changed."""
+        return _read(self.table)
 
 
 def _description(folder: Path) -> dict[str, Any]:
@@ -191,7 +198,6 @@ def load_index(folders: Sequence[str], cache: Path) -> Index:
         state.unlink(missing_ok=True)
         _renew(folders, table, state)
         known = json.loads(state.read_text(encoding="utf-8"))
-    files = _read(table)
     people, strange = set(), []
     for dataset in datasets:
         with os.scandir(dataset.folder) as entries:
@@ -203,7 +209,7 @@ def load_index(folders: Sequence[str], cache: Path) -> Index:
             else:
                 strange.append(f"{dataset.folder}/{name}")
     said = json.dumps([vars(dataset) for dataset in datasets])
-    return Index(datasets, files, sorted(people), strange, f"{known['state']} {said}")
+    return Index(datasets, table, sorted(people), strange, f"{known['state']} {said}")
 
 
 def _renew(folders: Sequence[str], table: Path, state: Path) -> None:

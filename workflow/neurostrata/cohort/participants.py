@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,9 +79,10 @@ def read_people(datasets: Sequence[Dataset], subjects: Sequence[str]) -> People:
                     seen.add(person)
                     _merge(persons.setdefault(person, {}), row, f"sub-{person}", path)
         for person in subjects:
-            path = Path(dataset.folder) / f"sub-{person}" / f"sub-{person}_sessions.tsv"
-            if not path.is_file():
+            place = f"{dataset.folder}/sub-{person}/sub-{person}_sessions.tsv"
+            if not os.path.isfile(place):  # noqa: PTH113 - for each of ten thousands
                 continue
+            path = Path(place)
             names, rows = read_rows(path)
             key = next((name for name in ("session_id", "session") if name in names), None)
             if key is None:
