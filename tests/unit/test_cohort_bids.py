@@ -264,6 +264,15 @@ def test_the_t1w_image_comes_from_the_dataset_of_the_dwi(
     assert not any(str(raw) in line["file"] for line in sources(tmp_path))
 
 
+def test_preprocessed_t1w_images_go_before_raw_ones_and_a_mixture_is_said(tmp_path: Path, raw: Path) -> None:
+    names = [name for person in TWELVE[:11] for name in fmriprep_person(person)]
+    fmriprep = plant(tmp_path / "fmriprep", names, "derivative", "fMRIPrep")
+    found = study(tmp_path, raw, fmriprep, dwi=False)  # the four people's two raw sessions do not matter
+    assert found.rows["01"]["t1w"] == str(fmriprep / "sub-01/anat/sub-01_desc-preproc_T1w.nii.gz")
+    assert found.rows["12"]["t1w"] == str(raw / "sub-12/ses-pre/anat/sub-12_ses-pre_T1w.nii.gz")
+    assert "t1w 12 (11 from fmriprep, 1 from raw, not preprocessed)" in found.notices[0]
+
+
 def test_two_anatomical_pipelines_are_chosen_between_in_words(
     tmp_path: Path, fmriprep: Path, qsiprep: Path
 ) -> None:
