@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from neurostrata.cohort.discovery import discover_bids, discover_hcp
+from neurostrata.cohort.layouts import choose_scans, hcp_scans
 from neurostrata.cohort.sheet import read_cohort_sheet, read_qc_sheet, subject_id
 from neurostrata.core.errors import UserError
 
@@ -76,28 +76,6 @@ def test_qc_decisions_need_a_reason_and_a_known_decision(tmp_path: Path) -> None
     assert "02: a reason is missing" in str(caught.value)
 
 
-def test_bids_discovery(tmp_path: Path) -> None:
-    raw, derivatives = tmp_path / "raw", tmp_path / "derivatives"
-    for name in (
-        "anat/sub-01_T1w.nii.gz",
-        "dwi/sub-01_dwi.nii.gz",
-        "dwi/sub-01_dwi.bval",
-        "dwi/sub-01_dwi.bvec",
-    ):
-        write(raw / "sub-01" / name, "")
-    write(raw / "sub-02" / "ses-a" / "func" / "x.nii.gz", "")
-    write(raw / "sub-02" / "ses-b" / "anat" / "sub-02_ses-b_T1w.nii.gz", "")
-    write(derivatives / "sub-01" / "anat" / "sub-01_desc-brain_mask.nii.gz", "")
-    write(derivatives / "sub-01" / "anat" / "sub-01_space-MNI_desc-brain_mask.nii.gz", "")
-    first, second = discover_bids([raw, derivatives])
-    assert first["t1w"].endswith("raw/sub-01/anat/sub-01_T1w.nii.gz")
-    assert first["t1w_mask"].endswith("anat/sub-01_desc-brain_mask.nii.gz")
-    assert first["bval"].endswith("sub-01_dwi.bval")
-    assert second["session"] == "b"
-    assert second["t1w"].endswith("sub-02_ses-b_T1w.nii.gz")
-    assert second["dwi"] == ""
-
-
 def test_hcp_discovery(tmp_path: Path) -> None:
     names = (
         "T1w_acpc_dc_restore.nii.gz",
@@ -105,10 +83,10 @@ def test_hcp_discovery(tmp_path: Path) -> None:
     )
     for name in names:
         write(tmp_path / "100307" / "T1w" / name, "")
-    (row,) = discover_hcp(tmp_path)
+    (row,), _, _ = choose_scans(hcp_scans(tmp_path), "hcp", None, None)
     assert row["subject"] == "100307"
     assert row["bval"].endswith("Diffusion/bvals")
     assert row["grad_dev"].endswith("Diffusion/grad_dev.nii.gz")
-    assert row["t1w_mask"] == ""
+    assert "t1w_mask" not in row
     with pytest.raises(UserError, match="not a folder"):
-        discover_hcp(tmp_path / "nowhere")
+        hcp_scans(tmp_path / "nowhere")

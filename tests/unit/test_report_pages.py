@@ -14,7 +14,11 @@ from report_fixture import make_results
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import read_json
 from neurostrata.core.tables import read_table, write_table
+from neurostrata.report import page as report_page
+from neurostrata.report import study as report_study
 from neurostrata.report.commands import provenance, report, subject_page
+from neurostrata.report.layout import ResultsTree
+from neurostrata.report.sections_study import origins_table
 
 
 class Page(HTMLParser):
@@ -267,6 +271,26 @@ def test_exclusions_missing_data_and_people_who_drop_out_are_listed(
     assert "22 of 24 people of the cohort took part in this experiment; 2 did not" in text
     assert "Policy for missing values: median" in text
     assert "Pages of single people: 22 people have no page" in text
+
+
+def test_where_images_come_from(tmp_path: Path) -> None:
+    lines = ["subject\tperson\tsession\tcolumn\tdataset\tfile\twhy"]
+    for subject, dataset in (("01", "raw"), ("02", "qsiprep"), ("03", "qsiprep"), ("04", "qsiprep")):
+        lines.append(f"{subject}\t{subject}\tpre\tt1w\t{dataset}\tx.nii.gz\tby cohort.sessions: pre")
+    (tmp_path / "cohort").mkdir()
+    (tmp_path / "cohort" / "sources.tsv").write_text("\n".join(lines) + "\n")
+
+    def made(**cohort: str | None) -> Any:
+        study = report_study.Study(ResultsTree(tmp_path), {"cohort": cohort})
+        page = report_page.Page(study, tmp_path / "index.html", tmp_path)
+        return origins_table(page, ["01", "02", "03"])  # the fourth is excluded
+
+    table = made(sheet=None, bids="raw")
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["t1w", "raw", "by cohort.sessions: pre", "1"],
+        ["t1w", "qsiprep", "by cohort.sessions: pre", "2"],
+    ]
+    assert made(sheet="cohort.tsv") is None  # the table of an earlier search says nothing about a sheet
 
 
 def test_rebuilding_gives_the_same_bytes_and_leaves_no_old_figures(

@@ -40,6 +40,13 @@ try:
 except UserError as error:
     stop(error)
 
+# Which images were taken, in numbers; each choice is in OUTPUT/cohort/sources.tsv.
+if STUDY.notices:
+    print(
+        f"neurostrata: {'; '.join(STUDY.notices)} ({CONFIG['output']}/cohort/sources.tsv)",
+        file=sys.stderr,
+    )
+
 
 # Where the people are listed. Results depend on what stands there (each rule's digest), not on where.
 SHEETS = json.dumps({key: CONFIG[key] for key in ("output", "cohort", "qc")})

@@ -1,95 +1,180 @@
-"""Finding people's images without a sheet: BIDS folders and the HCP S1200 layout. Standard library only."""
+"""Finding people's images without a sheet: BIDS datasets, HCP's and UK Biobank's layouts. Standard library only.
+
+The main process searches, and writes what it found below OUTPUT/cohort; every job reads that.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from neurostrata.cohort.sheet import IMAGES, Row, subject_id
+from neurostrata.cohort.bids import Wanted, choose
+from neurostrata.cohort.bids_index import load_index
+from neurostrata.cohort.layouts import choose_scans, hcp_scans, ukb_scans
+from neurostrata.cohort.participants import add_facts, read_people
+from neurostrata.cohort.sheet import IMAGES, Row, read_rows
 from neurostrata.core.errors import UserError
+from neurostrata.core.files import atomic_path, read_json, sha256_file, write_json
 
+#: Columns that every table of discovered people has; others follow when somebody has a value.
 COLUMNS = ["subject", *IMAGES, "session"]
-
-#: File of each sheet column below SUBJECT/T1w in the HCP's minimally preprocessed release.
-_HCP = {
-    "t1w": "T1w_acpc_dc_restore.nii.gz",
-    "t1w_mask": "brainmask_fs.nii.gz",
-    "dwi": "Diffusion/data.nii.gz",
-    "bval": "Diffusion/bvals",
-    "bvec": "Diffusion/bvecs",
-    "dwi_mask": "Diffusion/nodif_brain_mask.nii.gz",
-    "grad_dev": "Diffusion/grad_dev.nii.gz",
+SOURCE_COLUMNS = ["subject", "person", "session", "column", "dataset", "file", "why"]
+#: Goes up when other rows are chosen from the same files and configuration.
+_RULES = 1
+#: Keys of the section `cohort` that choose among what is found, and the sources they work with.
+_KEYS = {
+    "sessions": ("bids", "hcp", "ukb"),
+    "participants": ("bids", "hcp", "ukb"),
+    "runs": ("bids",),
+    "filters": ("bids",),
+    "columns": ("bids",),
+    "dwi_preprocessed": ("bids",),
 }
 
 
-def discover_hcp(folder: str | Path) -> list[Row]:
-    """Return one row per subject folder below `folder` that has a ``T1w`` folder.
+def misplaced_keys(section: Mapping[str, Any], source: str) -> list[str]:
+    """Return a line for each key of `cohort` that is set and does nothing with this source of people."""
+    return [
+        f"cohort.{key}: works with {', '.join(f'cohort.{s}' for s in sources)}, not with cohort.{source}; remove it"
+        for key, sources in _KEYS.items()
+        if section[key] not in (None, {}, False) and source not in sources
+    ]
 
-    The T1w image keeps its skull and comes with FreeSurfer's brain mask; the diffusion data are
-    already in T1w space there (set ``diffusion: {space: T1w}``).
+
+def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
+    """Write text cells as TSV."""
+    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(
+            stream, columns, delimiter="\t", lineterminator="\n", extrasaction="ignore", restval=""
+        )
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_discovered(output: str | Path) -> list[Row]:
+    """Return the rows that the main process found.
+
+    Raises
+    ------
+    UserError
+        When there are none (nothing was planned from here yet), or they are not as they were written.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise UserError(f"cohort.hcp: {folder} is not a folder")
-    rows = []
-    for subject in sorted(folder.iterdir()):
-        images = {column: subject / "T1w" / name for column, name in _HCP.items()}
-        if images["t1w"].is_file():
-            row = {column: str(path) if path.is_file() else "" for column, path in images.items()}
-            rows.append({"subject": subject_id(subject.name), **row, "session": ""})
-    if not rows:
-        raise UserError(f"cohort.hcp: no SUBJECT/T1w/{_HCP['t1w']} below {folder}")
-    return rows
+    folder = Path(output) / "cohort"
+    table = folder / "discovered.tsv"
+    if not table.is_file():
+        raise UserError(f"{table}: is missing; snakemake writes it when it plans (snakemake -n does)")
+    try:
+        written = read_json(folder / "discovered.json")["digests"][table.name]
+    except (UserError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{folder}/discovered.json: is missing or damaged; snakemake -n writes it anew"
+        ) from error
+    if sha256_file(table) != written:
+        raise UserError(f"{table}: is not as it was written; snakemake -n writes it anew")
+    return read_rows(table)[1]
 
 
-def _first(folder: Path, *patterns: str) -> str:
-    for pattern in patterns:
-        found = sorted(path for path in folder.glob(pattern) if "_space-" not in path.name)
-        if found:
-            return str(found[0])
-    return ""
+def discover(
+    config: Mapping[str, Any], source: str, columns: Sequence[str], spaces: Mapping[str, str]
+) -> tuple[list[Row], list[str]]:
+    """Find everybody's images and write the tables of people and of where each image comes from.
 
+    Parameters
+    ----------
+    config
+        Checked and filled.
+    source
+        ``bids``, ``hcp`` or ``ukb``: the key of `cohort` that is set.
+    columns
+        The columns that this configuration reads.
+    spaces
+        Column -> where its images are (t1w, dwi, template or mni).
 
-def _gradient_file(dwi: Path, suffix: str) -> str:
-    path = dwi.with_name(dwi.name.removesuffix(".nii.gz").removesuffix(".nii") + suffix)
-    return str(path) if path.is_file() else ""
-
-
-def discover_bids(folders: Sequence[str | Path]) -> list[Row]:
-    """Return one row per ``sub-*`` folder of one or more BIDS datasets, raw or derivatives.
-
-    An image is taken from the first dataset that has it; with several sessions the first one that has
-    a T1w image is used, and named in ``session``. Only native-space images are taken.
+    Returns
+    -------
+    rows : list of dict
+    notices : list of str
+        What was found, in numbers.
     """
-    rows: dict[str, Row] = {}
-    for folder in map(Path, folders):
-        if not folder.is_dir():
-            raise UserError(f"cohort.bids: {folder} is not a folder")
-        for subject in sorted(path for path in folder.glob("sub-*") if path.is_dir()):
-            identity = subject_id(subject.name)
-            row = rows.setdefault(identity, dict.fromkeys(COLUMNS, "") | {"subject": identity})
-            sessions = sorted(path for path in subject.glob("ses-*") if path.is_dir()) or [subject]
-            chosen = [s for s in sessions if row["session"] and s.name == f"ses-{row['session']}"]
-            with_t1w = [s for s in sessions if _first(s, "anat/*_T1w.nii.gz", "anat/*_T1w.nii")]
-            session = (chosen or with_t1w or sessions)[0]
-            if not row["session"] and session != subject:
-                row["session"] = session.name.removeprefix("ses-")
-            found = {
-                "t1w": _first(
-                    session, "anat/*desc-preproc_T1w.nii.gz", "anat/*_T1w.nii.gz", "anat/*_T1w.nii"
-                ),
-                "t1w_mask": _first(session, "anat/*desc-brain_mask.nii.gz"),
-                "dwi": _first(session, "dwi/*desc-preproc_dwi.nii.gz", "dwi/*_dwi.nii.gz", "dwi/*_dwi.nii"),
-                "dwi_mask": _first(session, "dwi/*desc-brain_mask.nii.gz"),
-            }
-            if found["dwi"]:
-                found["bval"] = _gradient_file(Path(found["dwi"]), ".bval")
-                found["bvec"] = _gradient_file(Path(found["dwi"]), ".bvec")
-            if row["dwi"]:  # gradients and mask belong to the image they came with
-                for column in ("dwi", "bval", "bvec"):
-                    found.pop(column, None)
-            for column, path in found.items():
-                row[column] = row[column] or path
-    if not rows:
-        raise UserError(f"cohort.bids: no sub-* folder in {', '.join(map(str, folders))}")
-    return [rows[subject] for subject in sorted(rows)]
+    section, folder = config["cohort"], Path(config["output"]) / "cohort"
+    if source == "bids":
+        return _discover_bids(config, folder, columns, spaces)
+    found = (hcp_scans if source == "hcp" else ukb_scans)(Path(section[source]))
+    people = _people_wanted(section)
+    rows, sources, notices = choose_scans(found, source, _text(section["sessions"]), people)
+    _write(folder, rows, sources, {"notices": notices})
+    return read_rows(folder / "discovered.tsv")[1], notices
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _people_wanted(section: Mapping[str, Any]) -> list[str] | None:
+    listed = section["participants"]
+    if not isinstance(listed, str):
+        return listed
+    try:
+        lines = Path(listed).read_text(encoding="utf-8-sig").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cohort.participants: {listed}: cannot be read ({error})") from error
+    return [line for line in lines if line not in ("participant_id", "subject")]
+
+
+def _discover_bids(
+    config: Mapping[str, Any], folder: Path, columns: Sequence[str], spaces: Mapping[str, str]
+) -> tuple[list[Row], list[str]]:
+    section = config["cohort"]
+    roots = [section["bids"]] if isinstance(section["bids"], str) else list(section["bids"])
+    people = _people_wanted(section)
+    index = load_index(roots, folder)
+    told = read_people(index.datasets, index.subjects)
+    wanted = Wanted(
+        columns=[c for c in columns if c not in ("bval", "bvec", "grad_dev")],
+        spaces=spaces,
+        sessions=_text(section["sessions"]),
+        runs=section["runs"],
+        filters=section["filters"],
+        participants=people,
+        dwi_preprocessed=section["dwi_preprocessed"],
+        dwi_space=config["diffusion"]["space"],
+    )
+    facts = json.dumps([told.persons, told.sessions, told.notices, section["columns"]], sort_keys=True)
+    text = json.dumps([_RULES, index.digest, vars(wanted), facts], sort_keys=True, default=dict)
+    key = hashlib.sha256(text.encode()).hexdigest()
+    try:
+        known = json.loads((folder / "discovered.json").read_text(encoding="utf-8"))
+        if known["key"] == key and all(sha256_file(folder / n) == d for n, d in known["digests"].items()):
+            return read_rows(folder / "discovered.tsv")[1], known["notices"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass
+    found = choose(index, wanted, told.times)
+    add_facts(found.rows, told, section["columns"])
+    notices = [*found.notices, *told.notices]
+    every = [{"subject": r["subject"], **told.values(r["person"], r["session"])} for r in found.rows]
+    told_table = (["subject", *told.columns], every) if told.columns else None
+    _write(folder, found.rows, found.sources, {"key": key, "notices": notices}, told_table)
+    return read_rows(folder / "discovered.tsv")[1], notices
+
+
+def _write(
+    folder: Path,
+    rows: Sequence[Row],
+    sources: Sequence[Row],
+    state: Mapping[str, Any],
+    participants: tuple[list[str], list[Row]] | None = None,
+) -> None:
+    """Write the tables, and last the file that vouches for them."""
+    (folder / "discovered.json").unlink(missing_ok=True)
+    further = dict.fromkeys(c for row in rows for c in row if c not in (*COLUMNS, "person") and row[c])
+    tables = {"discovered.tsv": ([*COLUMNS, *further], rows), "sources.tsv": (SOURCE_COLUMNS, sources)}
+    if participants:
+        tables["participants.tsv"] = participants
+    for name, (columns, content) in tables.items():
+        write_rows(folder / name, columns, content)
+    digests = {name: sha256_file(folder / name) for name in tables}
+    write_json(folder / "discovered.json", {**state, "digests": digests})

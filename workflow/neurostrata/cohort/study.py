@@ -6,17 +6,15 @@ only, no image is opened: it runs each time the workflow is parsed.
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from neurostrata.cohort.discovery import COLUMNS, discover_bids, discover_hcp
+from neurostrata.cohort.discovery import discover, misplaced_keys, read_discovered, write_rows
 from neurostrata.cohort.sheet import ID_COLUMNS, USUAL_NAMES, Row, read_cohort_sheet, read_qc_sheet, read_rows
 from neurostrata.core.config import adjusting_columns, expand_modalities
 from neurostrata.core.errors import UserError
-from neurostrata.core.files import atomic_path
 
 #: The sheet columns that each source of a modality needs.
 SOURCE_COLUMNS = {
@@ -27,6 +25,8 @@ SOURCE_COLUMNS = {
     "noddi": ("t1w", "dwi", "bval", "bvec"),
 }
 
+#: Keys of the section `cohort` that say where the people come from; exactly one is set.
+SOURCES = ("sheet", "bids", "hcp", "ukb")
 
 #: People of a class fewer than this are left out of what is predicted: no fold could be trained on them.
 FEWEST_OF_CLASS = 5
@@ -83,6 +83,8 @@ class Study:
         for decision in self.decisions:
             if decision["decision"] == "exclude":
                 self._exclusions.setdefault(decision["subject"], []).append(decision)
+        #: What was found where, in numbers, when the people were searched for.
+        self.notices: list[str] = []
         # Asked for once per job of thousands.
         self._with_modality: dict[str, dict[str, None]] = {}
 
@@ -98,6 +100,15 @@ class Study:
         if noddi and engine == "maximum_likelihood":
             used.add("grad_dev")
         return sorted(used)
+
+    def column_spaces(self) -> dict[str, str]:
+        """Return column -> where its images are (t1w, dwi, template, mni), for the columns of modalities in use."""
+        declarations = [self.modalities[modality] for modality in self.used_modalities()]
+        return {
+            d["column"]: d.get("space", "t1w" if d["from"] == "column" else "template")
+            for d in declarations
+            if d["from"] in ("column", "dual_regression")
+        }
 
     def missing_files(self) -> list[str]:
         """Return a line for each file that the sheet or the configuration names and that is not there."""
@@ -352,39 +363,29 @@ def load_study(config: Mapping[str, Any], rescan: bool = True) -> Study:
     config
         Checked and filled.
     rescan
-        Without a sheet (``cohort.bids``, ``cohort.hcp``): search the folders again and write what was
-        found to ``OUTPUT/cohort/discovered.tsv``; False reads that file (jobs do, scanning is slow).
+        Without a sheet (``cohort.bids``, ``cohort.hcp``, ``cohort.ukb``): look into the folders and write what
+        was found to ``OUTPUT/cohort/discovered.tsv``; False reads that file (jobs do, searching is slow).
     """
     source = config["cohort"]
-    chosen = [key for key in ("sheet", "bids", "hcp") if source.get(key)]
+    chosen = [key for key in SOURCES if source.get(key)]
     if len(chosen) != 1:
         given = " and ".join(chosen) or "none"
-        raise UserError(f"cohort: exactly one of sheet, bids and hcp is wanted, {given} is set")
-    if chosen == ["sheet"]:
-        _, rows = read_cohort_sheet(source["sheet"])
-    else:
-        discovered = Path(config["output"]) / "cohort" / "discovered.tsv"
-        if rescan or not discovered.exists():
-            bids = source["bids"]
-            rows = (
-                discover_hcp(source["hcp"])
-                if source["hcp"]
-                else discover_bids([bids] if isinstance(bids, str) else bids)
-            )
-            _write_rows(discovered, COLUMNS, rows)
-        else:
-            rows = read_rows(discovered)[1]
+        raise UserError(f"cohort: exactly one of sheet, bids, hcp and ukb is wanted, {given} is set")
+    misplaced = misplaced_keys(source, chosen[0])
+    if misplaced:
+        raise UserError("\n  ".join(misplaced))
     decisions = read_qc_sheet(config["qc"]) if config["qc"] else []
-    return Study(config, rows, decisions)
-
-
-def _write_rows(path: Path, columns: list[str], rows: list[Row]) -> None:
-    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, columns, delimiter="\t", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    if chosen == ["sheet"]:
+        return Study(config, read_cohort_sheet(source["sheet"])[1], decisions)
+    if not rescan:
+        return Study(config, read_discovered(config["output"]), decisions)
+    nobody = Study(config, [])
+    rows, notices = discover(config, chosen[0], nobody.used_columns(), nobody.column_spaces())
+    study = Study(config, rows, decisions)
+    study.notices = notices
+    return study
 
 
 def write_group(path: str | Path, columns: list[str], rows: list[Row]) -> None:
     """Write the rows of a group (or any text table) as TSV."""
-    _write_rows(Path(path), columns, rows)
+    write_rows(Path(path), columns, rows)

@@ -111,6 +111,11 @@ class ResultsTree:
         return self.root / "cohort" / "subjects.tsv"
 
     @property
+    def sources(self) -> Path:
+        """Where each image of each person was found, when they were searched for."""
+        return self.root / "cohort" / "sources.tsv"
+
+    @property
     def exclusions(self) -> Path:
         """Who or what was left out, with reasons."""
         return self.root / "cohort" / "exclusions.tsv"

@@ -80,6 +80,9 @@ def cohort_section(page: Page) -> Section:
         )
     section.add(Text(text + ".", sources=page.sources(tree.subjects)))
 
+    origins = origins_table(page, subjects)
+    if origins is not None:
+        section.add(origins)
     tables = [*([cohort.set_index("subject")]), *phenotype_tables(page)]
     table1 = demographics_table(subjects, tables, study.setting("report", "demographics", default={}))
     if table1 is None:
@@ -160,6 +163,27 @@ def cohort_section(page: Page) -> Section:
     elif tree.exclusions.is_file():
         section.add(Text("Nobody and nothing was excluded.", sources=page.sources(tree.exclusions)))
     return section
+
+
+def origins_table(page: Page, subjects: list[str]) -> Any | None:
+    """Return how many images come from which dataset and why; None for a study with a sheet."""
+    study, tree = page.study, page.study.tree
+    if study.setting("cohort", "sheet") or not tree.sources.is_file():
+        return None  # a table of an earlier search says nothing about a sheet
+    columns = ["subject", "column", "dataset", "why"]
+    origins = study.table(tree.sources, "Where the images come from", columns)
+    if origins is None:
+        return None
+    mine = origins[origins["subject"].astype(str).isin(subjects)]
+    counts = mine.groupby(columns[1:], sort=False)["subject"].nunique().rename("people").reset_index()
+    return frame_table(
+        counts,
+        "Where the images come from",
+        names={"column": "Image", "dataset": "Dataset", "why": "How it was chosen", "people": "People"},
+        caption="Images that were searched for rather than listed in a sheet; each single file is in the table.",
+        sources=page.sources(tree.sources),
+        folded=len(counts) > 15,
+    )
 
 
 def template_section(page: Page) -> Section:
