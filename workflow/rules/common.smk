@@ -26,6 +26,7 @@ from neurostrata.core.config import (
 )
 from neurostrata.core.errors import UserError
 from neurostrata.core.settings import rows_digest, settings_text
+from neurostrata.planning.options import used_options
 
 
 def stop(error):
@@ -87,7 +88,7 @@ def settings(stage, seed=None, **values):
     """Return the one tracked parameter of a rule: exactly the settings that its results depend on."""
     if seed is None:
         seed = CONFIG["imaging_seed" if stage in IMAGING_STAGES else "seed"]
-    return settings_text(stage, seed, values)
+    return settings_text(stage, seed, used_options(stage, values))
 
 
 IMAGING_STAGES = {

@@ -14,7 +14,7 @@ from typing import Any
 
 from neurostrata.cohort.discovery import COLUMNS, discover_bids, discover_hcp
 from neurostrata.cohort.sheet import ID_COLUMNS, USUAL_NAMES, Row, read_cohort_sheet, read_qc_sheet, read_rows
-from neurostrata.core.config import adjusting_columns, expand_modalities
+from neurostrata.core.config import adjusting_columns, declared_names, expand_modalities
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import atomic_path
 
@@ -73,11 +73,7 @@ class Study:
         self.rows = {row["subject"]: row for row in rows}
         self.decisions = list(decisions)
         self.modalities = expand_modalities(config["modalities"])
-        self._declared = {
-            modality: name
-            for name, declaration in config["modalities"].items()
-            for modality in expand_modalities({name: declaration})
-        }
+        self._declared = declared_names(config["modalities"])
         self.experiments = {experiment["name"]: experiment for experiment in config["experiments"]}
         self._exclusions: dict[str, list[Row]] = {}
         for decision in self.decisions:
@@ -153,8 +149,9 @@ class Study:
     def excluded(self, subject: str, modality: str | None = None) -> Row | None:
         """Return the decision that excludes a person (from a modality, or altogether), if any."""
         for decision in self._exclusions.get(subject, ()):
-            base = modality.rstrip("0123456789") if modality else None
-            if not decision["modality"] or (modality and decision["modality"] in (modality, base)):
+            if not decision["modality"]:
+                return decision
+            if modality and decision["modality"] in (modality, self.declared(modality)):
                 return decision
         return None
 

@@ -175,7 +175,8 @@ def _strata_problems(config: Mapping[str, Any]) -> Iterator[str]:
 def _model_problems(config: Mapping[str, Any]) -> Iterator[str]:
     """Check what one schema cannot say: model options, references between sections, unique names."""
     names: set[str] = set()
-    modalities = expand_modalities(config.get("modalities", {}))
+    yield from _name_problems(config["modalities"])
+    modalities = expand_modalities(config["modalities"])
     for position, experiment in enumerate(config.get("experiments", [])):
         place = f"experiments[{position}]"
         if experiment["name"] in names:
@@ -272,6 +273,28 @@ def _adjustment_problems(place: str, experiment: Mapping[str, Any]) -> Iterator[
                 yield f"{where} is what is harmonised; remove it here"
 
 
+def component_names(name: str, declaration: Mapping[str, Any]) -> list[str]:
+    """Return the modalities that one declaration stands for: its own name, or ``icn01`` .. ``icn53`` of a 4-D image.
+
+    The only place that knows how components are called: which declaration a name belongs to is looked up
+    (:func:`declared_names`), never guessed from its letters or digits.
+    """
+    count = declaration.get("components")
+    if not count:
+        return [name]
+    width = len(str(count))
+    return [f"{name}{component + 1:0{width}d}" for component in range(count)]
+
+
+def declared_names(modalities: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return modality name -> the name under which it is declared, which differs for components of a 4-D image."""
+    return {
+        modality: name
+        for name, declaration in modalities.items()
+        for modality in component_names(name, declaration)
+    }
+
+
 def expand_modalities(modalities: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return modality name -> its declaration, a 4-D one of n components as n modalities.
 
@@ -282,14 +305,23 @@ def expand_modalities(modalities: Mapping[str, Mapping[str, Any]]) -> dict[str, 
     expanded: dict[str, dict[str, Any]] = {}
     for name, declared in modalities.items():
         declaration = {k: v for k, v in declared.items() if (k, v) not in idle}
-        count = declaration.get("components")
-        if count:
-            width = len(str(count))
-            for component in range(count):
-                expanded[f"{name}{component + 1:0{width}d}"] = {**declaration, "component": component}
-        else:
-            expanded[name] = declaration
+        for component, modality in enumerate(component_names(name, declared)):
+            part = {"component": component} if declaration.get("components") else {}
+            expanded[modality] = {**declaration, **part}
     return expanded
+
+
+def _name_problems(modalities: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Check that no two declarations stand for the same modality: ``pet: {components: 2}`` beside ``pet2``."""
+    first: dict[str, str] = {}
+    for name, declaration in modalities.items():
+        for modality in component_names(name, declaration):
+            if modality in first:
+                yield (
+                    f"modalities.{name}: '{modality}' is a component of modalities.{first[modality]} too; "
+                    "give one of the two another name"
+                )
+            first.setdefault(modality, name)
 
 
 def check_config(config: Mapping[str, Any]) -> dict[str, Any]:
