@@ -18,6 +18,27 @@ from neurostrata.core.config import load_schema
 
 Values = dict[str, Any]
 
+#: Stages whose seed is `imaging_seed`.
+IMAGING_STAGES = {
+    "prepare_t1w",
+    "template_start",
+    "template_register",
+    "template_update",
+    "template_final",
+    "template_mask",
+    "template_to_mni",
+    "register",
+    "jacobian",
+    "segment_tissue",
+    "fit_tensor",
+    "fit_noddi",
+    "align_diffusion",
+    "dual_regression",
+    "map_to_template",
+    "grid_mask",
+    "grid_regions",
+}
+
 #: Keys of the section `template` that each stage of the template reads; the others reach it through its inputs.
 TEMPLATE_KEYS = {
     "template_start": ("resolution_mm", "margin_mm"),
@@ -43,6 +64,11 @@ SYNTHESIS_KEYS = {
     "random_forest": ("voxels", "trees"),
     "position_mlp": ("voxels", "hidden"),
 }
+
+
+def seed_key(stage: str) -> str:
+    """Return the key of the configuration that a stage's seed comes from, unless an experiment has its own."""
+    return "imaging_seed" if stage in IMAGING_STAGES else "seed"
 
 
 @cache
