@@ -24,7 +24,10 @@ RECORDS = REPOSITORY / "tests" / "reference" / "recorded_studies.json.gz"
 
 def _experiment(model: str, **more: Any) -> dict[str, Any]:
     kfold = {"method": "kfold", "folds": 2}
-    analyses = {"prediction": ["v1"], "robustness": model not in ("separable_autoencoder", "siamese_attention")}
+    analyses = {
+        "prediction": ["v1"],
+        "robustness": model not in ("separable_autoencoder", "siamese_attention"),
+    }
     experiment = {"name": model, "model": model, "modalities": ["jac", "ndi"], "validation": kfold}
     if model == "siamese_attention":
         experiment["label"] = {"column": "diagnosis", "classes": ["a", "b"]}

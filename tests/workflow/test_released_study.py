@@ -26,11 +26,23 @@ def test_only_raised_versions_plan_anything(name: str, tmp_path: Path) -> None:
     assert raised or "Nothing to be done" in said
 
 
-def test_options_of_another_engine_or_model_plan_nothing_in_it(tmp_path: Path) -> None:
+def test_what_has_changed_is_said_before_it_is_done(tmp_path: Path) -> None:
+    """What another engine or a model without epochs does not read plans the record of the settings alone."""
     study = restore(tmp_path / "study", "greedy")
     study.configure(
-        registration={"engine": "greedy", "torch": {"step_vox": 0.5}},
+        registration={"engine": "greedy", "ants": {"cc_radius": 3}, "torch": {"step_vox": 0.5}},
         training={"epochs": 3, "preset": "fast"},
-        anatomy={"n4": {"enabled": False, "spline_distance_mm": 50}},
+        anatomy={"n4": {"enabled": False, "shrink_factor": 2, "spline_distance_mm": 50}},
     )
-    assert set(study.planned()) <= {"provenance", "report"}
+    for arguments in (("-n",), ()):
+        run = study.snakemake(*arguments)
+        assert run.returncode == 0, run.stderr
+        said = run.stdout + run.stderr
+        lines = [line for line in changes_said(said) if not line.startswith("this release")]
+        assert sorted(lines) == [
+            "anatomy.n4.spline_distance_mm: 200 -> 50",
+            "registration.torch.step_vox: 1.0 -> 0.5",
+            "training.epochs: null -> 3",
+            'training.preset: "paper" -> "fast"',
+        ]
+        assert set(re.findall(r"^(?:local)?rule (\w+):", said, re.M)) <= {"provenance", "report", "all"}

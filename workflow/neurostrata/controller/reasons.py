@@ -34,7 +34,9 @@ class Names:
     @classmethod
     def of(cls, wildcards: Mapping[str, str], declared: Callable[[str], str]) -> Names:
         """Read them off a job's wildcards, without the person: all people share their settings."""
-        named = {key: str(value) for key, value in wildcards.items() if key not in ("subject", "fold", "iteration")}
+        named = {
+            key: str(value) for key, value in wildcards.items() if key not in ("subject", "fold", "iteration")
+        }
         if "modality" in named:
             named["modality"] = declared(named["modality"])
         return cls(tuple(sorted(named.items())))

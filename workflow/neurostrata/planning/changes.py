@@ -19,7 +19,7 @@ _PLACES: dict[str, dict[str, str]] = {
     **{stage: {"registration": "registration", "": "template."} for stage in TEMPLATE_KEYS},
     "register": {"": "registration."},
     "segment_tissue": {"": "tissue."},
-    **dict.fromkeys(("fit_tensor", "fit_noddi", "align_diffusion"), {"": "diffusion."}),
+    **{stage: {"": "diffusion."} for stage in ("fit_tensor", "fit_noddi", "align_diffusion")},
     "dual_regression": {"": "modalities.{declared}."},
     "map_to_template": {"modality": "modalities.{modality}", "": "volumes."},
     "normalise": {"kind": "modalities.{modality}.kind", "": "volumes."},
@@ -43,13 +43,13 @@ _PLACES: dict[str, dict[str, str]] = {
         "alpha": "strata.comparisons.alpha",
         "families": "strata.repartition.families",
     },
-    **dict.fromkeys(
-        (
+    **{
+        stage: {"options": "strata.{finder}", "": "strata."}
+        for stage in (
             *("adjust_codes", "cluster", "existence", "stability", "split_half"),
             *("project", "repartition_strata", "compare_strata", "continuous"),
-        ),
-        {"options": "strata.{finder}", "": "strata."},
-    ),
+        )
+    },
 }
 
 #: Stage, digest in its settings -> what the digest is of.
@@ -155,5 +155,9 @@ def changes(stage: str, recorded: str, now: str, names: Mapping[str, str]) -> li
 
 def _key_of(stage: str, place: str, names: Mapping[str, str]) -> str:
     if place == "seed":
-        return "experiments[{experiment}].seed or seed".format_map(names) if stage == "train" else seed_key(stage)
+        return (
+            "experiments[{experiment}].seed or seed".format_map(names)
+            if stage == "train"
+            else seed_key(stage)
+        )
     return config_key(stage, place, names)

@@ -127,9 +127,7 @@ def _bias(values: Values) -> Values:
 
 def _noddi(values: Values) -> Values:
     noddi = values["noddi"]
-    unused = [
-        key for engine, keys in NODDI_OPTIONS.items() if engine != noddi["engine"] for key in keys
-    ]
+    unused = [key for engine, keys in NODDI_OPTIONS.items() if engine != noddi["engine"] for key in keys]
     return {**values, "noddi": _without(noddi, unused)}
 
 
