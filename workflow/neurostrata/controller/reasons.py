@@ -76,7 +76,7 @@ def explain_reruns(declared: Callable[[str], str]) -> None:
 def _compare_settings(declared: Callable[[str], str]) -> None:
     from snakemake.persistence import NO_PARAMS_CHANGE, ParamsChange, PersistenceBase
 
-    class SettingsChange(ParamsChange):  # type: ignore[misc]
+    class SettingsChange(ParamsChange):
         """Snakemake's record of a change, which says what has changed rather than both texts."""
 
         lines: tuple[str, ...] = ()

@@ -324,6 +324,17 @@ def _name_problems(modalities: Mapping[str, Mapping[str, Any]]) -> Iterator[str]
             first.setdefault(modality, name)
 
 
+def fill_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration with every default filled in, those of each experiment's model too."""
+    filled = fill_defaults(dict(config), load_schema("config"))
+    for experiment in filled["experiments"]:
+        if experiment["model"] in model_names():
+            experiment["options"] = fill_defaults(
+                experiment["options"], load_schema(f"models/{experiment['model']}")
+            )
+    return filled
+
+
 def check_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Check a configuration and fill in every default.
 
@@ -350,8 +361,4 @@ def check_config(config: Mapping[str, Any]) -> dict[str, Any]:
     problems = [*_model_problems(filled), *_strata_problems(filled)]
     if problems:
         raise UserError("the configuration has problems:\n  " + "\n  ".join(problems))
-    for experiment in filled["experiments"]:
-        experiment["options"] = fill_defaults(
-            experiment.get("options", {}), load_schema(f"models/{experiment['model']}")
-        )
-    return filled
+    return fill_config(config)
