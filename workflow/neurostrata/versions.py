@@ -59,5 +59,5 @@ VERSIONS = {
     "factor_congruence": 1,
     "subject_page": 1,
     "provenance": 1,
-    "report": 1,
+    "report": 2,
 }

@@ -42,6 +42,9 @@ try:
 except UserError as error:
     stop(error)
 
+# The captions of Snakemake's own report read it: with every default, as the rules do.
+config.update(CONFIG)
+
 
 # Where the people are listed. Results depend on what stands there (each rule's digest), not on where.
 SHEETS = json.dumps({key: CONFIG[key] for key in ("output", "cohort", "qc")})

@@ -122,7 +122,8 @@ def _existence(page: Page, experiment: Experiment, evidence: Evidence, why: str)
     row = evidence.existence
     if row is None:
         return section
-    measure = str(evidence.facts["measure"])
+    # the clusters' sidecar may be lost
+    measure = evidence.facts["measure"] if evidence.facts else "the finder's measure"
     claimed = "so clusters are claimed" if evidence.claimed() else "so no clusters are claimed"
     kinds = ""
     if {"p_margins", "p_directions"} <= set(row.index):
@@ -399,7 +400,8 @@ def _halves(
     path = experiment.strata("shuffles.tsv")
     shuffles = study.table(path, f"Shuffled links in {name}", ("smallest_q",), absent)
     facts = evidence.shuffles
-    if shuffles is not None and facts["share_found"] is not None:  # null: nothing could be tested
+    # the sidecar may be lost; null: nothing could be tested
+    if shuffles is not None and facts and facts["share_found"] is not None:
         low, high = float(facts["share_low"]), float(facts["share_high"])
         section.add(
             Text(
