@@ -188,7 +188,7 @@ def gate():
 
 
 def capability(experiment, key, default=False):
-    """Look up in its model's schema what an experiment's model can do or needs."""
+    """Look up in its model's schema what an experiment's model can do or needs; a schema names what is not usual."""
     model = STUDY.experiments[experiment]["model"]
     return load_schema(f"models/{model}").get(key, default)
 

@@ -43,7 +43,7 @@ def _is_number(text: str) -> bool:
 def required_columns(declaration: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the sheet columns a person must have for a modality (a declaration of ``modalities``)."""
     if declaration["from"] == "column":
-        space = declaration.get("space", "t1w")
+        space = declaration["space"]
         return (declaration["column"],) if space in ("template", "mni") else ("t1w", declaration["column"])
     if declaration["from"] == "dual_regression":
         return (declaration["column"],)
@@ -90,7 +90,7 @@ class Study:
         if "dwi" in used:
             used.add("dwi_mask")
         noddi = any(self.modalities[modality]["from"] == "noddi" for modality in self.used_modalities())
-        engine = self.config.get("diffusion", {}).get("noddi", {}).get("engine")
+        engine = self.config["diffusion"]["noddi"]["engine"]
         if noddi and engine == "maximum_likelihood":
             used.add("grad_dev")
         return sorted(used)
@@ -197,8 +197,8 @@ class Study:
         """
         experiment = self.experiments[name]
         groups = [self._members(modality) for modality in experiment["modalities"]]
-        enough = any if experiment.get("missing") == "include" else all
-        label = experiment.get("label")
+        enough = any if experiment["missing"] == "include" else all
+        label = experiment["label"]
         return [
             subject
             for subject, row in self.rows.items()
@@ -210,7 +210,7 @@ class Study:
         """Return the sheet columns that an experiment predicts or learns from."""
         experiment = self.experiments[name]
         known = {column for row in self.rows.values() for column in row}
-        label = experiment.get("label")
+        label = experiment["label"]
         wanted = [*([label["column"]] if label else []), *experiment["analyses"]["prediction"]]
         return [column for column in dict.fromkeys(wanted) if column in known]
 
@@ -249,7 +249,7 @@ class Study:
 
         Two values, each of :data:`FEWEST_OF_CLASS` people or more; fewer do not count.
         """
-        label = self.experiments[name].get("label")
+        label = self.experiments[name]["label"]
         found = [label["column"]] if label else []
         for column in self.target_columns(name):
             counts = Counter(self.rows[s].get(column, "") for s in self.experiment_members(name))
@@ -323,7 +323,7 @@ class Study:
             for subject in self.people():
                 if subject not in members:
                     lacking = [m for m in experiment["modalities"] if subject not in self._members(m)]
-                    most = len(experiment["modalities"]) - 1 if experiment.get("missing") == "include" else 0
+                    most = len(experiment["modalities"]) - 1 if experiment["missing"] == "include" else 0
                     if len(lacking) <= most:
                         reason = f"{experiment['label']['column']} is none of the experiment's classes"
                     elif most:
@@ -353,7 +353,7 @@ def load_study(config: Mapping[str, Any], rescan: bool = True) -> Study:
         found to ``OUTPUT/cohort/discovered.tsv``; False reads that file (jobs do, scanning is slow).
     """
     source = config["cohort"]
-    chosen = [key for key in ("sheet", "bids", "hcp") if source.get(key)]
+    chosen = [key for key in ("sheet", "bids", "hcp") if source[key]]
     if len(chosen) != 1:
         given = " and ".join(chosen) or "none"
         raise UserError(f"cohort: exactly one of sheet, bids and hcp is wanted, {given} is set")

@@ -177,7 +177,7 @@ def _model_problems(config: Mapping[str, Any]) -> Iterator[str]:
     names: set[str] = set()
     yield from _name_problems(config["modalities"])
     modalities = expand_modalities(config["modalities"])
-    for position, experiment in enumerate(config.get("experiments", [])):
+    for position, experiment in enumerate(config["experiments"]):
         place = f"experiments[{position}]"
         if experiment["name"] in names:
             yield f"{place}: the name '{experiment['name']}' is taken by an earlier experiment"
@@ -186,7 +186,7 @@ def _model_problems(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"{place}.model: '{experiment['model']}' is none of {', '.join(model_names())}"
         else:
             schema = load_schema(f"models/{experiment['model']}")
-            for line in schema_problems(experiment.get("options", {}), schema):
+            for line in schema_problems(experiment["options"], schema):
                 yield f"{place}.options.{line}"
             yield from _capability_problems(place, experiment, schema)
         yield from _adjustment_problems(place, experiment)
@@ -224,7 +224,7 @@ def _capability_problems(
     place: str, experiment: Mapping[str, Any], schema: Mapping[str, Any]
 ) -> Iterator[str]:
     """Check that the experiment asks its model for nothing that it cannot do."""
-    able = handles_missing(schema, experiment.get("options", {}))
+    able = handles_missing(schema, experiment["options"])
     remedy = "take another model"
     if isinstance(schema.get("handles_missing"), str):
         remedy = f"set options.{schema['handles_missing']} above 0, or take another model"
@@ -256,7 +256,7 @@ def adjusting_columns(experiment: Mapping[str, Any]) -> dict[str, list[str]]:
 def _adjustment_problems(place: str, experiment: Mapping[str, Any]) -> Iterator[str]:
     """Check that nothing that is predicted finds its way into the codes of test people."""
     adjusting = adjusting_columns(experiment)
-    label, predicted = experiment.get("label"), experiment["analyses"]["prediction"]
+    label, predicted = experiment["label"], experiment["analyses"]["prediction"]
     if adjusting and not (predicted or label):
         yield (
             f"{place}.analyses.{next(iter(adjusting)).split('.')[0]}: is about predictions and nothing is predicted; "
