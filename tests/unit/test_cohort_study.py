@@ -72,6 +72,28 @@ def test_components_are_modalities_and_one_decision_excludes_all_of_them() -> No
     assert study.with_modality("icn2") == ["02", "03", "04", "05", "06"]
 
 
+def test_modalities_belong_together_by_their_declaration_not_by_their_letters_and_digits() -> None:
+    """ndi and ndi2 are two modalities, however much they look like components."""
+    image = {"from": "column", "column": "t1w", "space": "template"}
+    names = ("ndi", "ndi2", "pet", "pet2", "pet10", "t1w", "t1w2")
+    declared = dict.fromkeys(names, image) | {"icn": {**image, "components": 12}, "icn2": image}
+    used = [*names, "icn01", "icn12", "icn2"]
+    experiments = [{"name": "a", "model": "pca", "modalities": used, "validation": {"folds": 2}}]
+    both = config(modalities=declared, experiments=experiments)
+    for excluded in (*names, "icn01", "icn2"):
+        study = Study(both, people(), [decision("01", modality=excluded)])
+        assert [m for m in used if "01" not in study.with_modality(m)] == [excluded]
+    study = Study(both, people(), [decision("01", modality="icn")])
+    assert [m for m in used if "01" not in study.with_modality(m)] == ["icn01", "icn12"]
+    assert [study.declared(m) for m in ("icn01", "icn2", "pet10")] == ["icn", "icn2", "pet10"]
+
+
+def test_two_declarations_of_one_name_are_refused() -> None:
+    image = {"from": "column", "column": "pet", "space": "template"}
+    with pytest.raises(UserError, match=r"modalities.pet2: 'pet2' is a component of modalities.pet too"):
+        config(modalities={"jac": {"from": "jacobian"}, "pet": {**image, "components": 3}, "pet2": image})
+
+
 def test_decisions_about_nobody_are_problems() -> None:
     study = Study(config(qc="qc.tsv"), people(), [decision("99"), decision("01", modality="pet")])
     text = "\n".join(study.decision_problems())

@@ -15,7 +15,7 @@ from neurostrata.fusion.commands import embed, split, train
 from neurostrata.fusion.data import VolumeSet, fold_limits, open_volumes
 from neurostrata.fusion.generation import DRAWS, STEPS, generated_slices
 from neurostrata.fusion.registry import build_model
-from neurostrata.prediction.explain_commands import explain, map_codes, summarise_explanation
+from neurostrata.prediction.explain_commands import explain, map_codes, map_labels, summarise_explanation
 from neurostrata.prediction.explanation import (
     decoded_difference,
     map_correlation,
@@ -276,3 +276,10 @@ def test_images_made_from_codes(tmp_path):
     assert not np.allclose(found["draws"][0], found["draws"][1])
     alone = generated_slices(model, people.subset([0]), cohort.mask, 1)
     assert set(alone) == {"draws"}
+
+
+def test_maps_of_targets_with_the_same_letters_do_not_overwrite_each_other():
+    labels = map_labels(["sex", "s-e-x", "sexx2", "age_group", "???"])
+    assert labels["sex"] == "sex"
+    assert labels["age_group"] == "agegroup"
+    assert len(set(labels.values())) == len(labels)

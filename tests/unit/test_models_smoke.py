@@ -11,10 +11,12 @@ from neurostrata.core.config import fill_defaults, load_schema
 from neurostrata.core.embeddings import read_embeddings
 from neurostrata.core.tables import read_table
 from neurostrata.fusion.commands import baselines, embed, evaluate, robustness, split, train
+from neurostrata.fusion.interface import TrainingSettings
 from neurostrata.fusion.registry import MODELS
 from neurostrata.fusion.siamese_commands import relevance
 from neurostrata.fusion.synthesis_commands import summarise_synthesis, synthesise
 from neurostrata.imaging.images import Grid, write_image
+from neurostrata.planning.options import training_keys, used_options
 from neurostrata.prediction.commands import predict
 from neurostrata.simulation.volume_cohorts import simulate_volumes
 
@@ -67,23 +69,48 @@ def test_no_model_is_left_out():
     assert set(SMALL) == set(MODELS)
 
 
+@pytest.fixture
+def read(monkeypatch):
+    """The keys of the section `training` that are read while a model is trained."""
+    names = set()
+    plain = TrainingSettings.__getattribute__
+
+    def noted(self, name):
+        value = plain(self, name)
+        if name in TrainingSettings.__dataclass_fields__:
+            names.add(name)
+        return value
+
+    monkeypatch.setattr(TrainingSettings, "__getattribute__", noted)
+    return names
+
+
 @pytest.mark.parametrize("name", list(SMALL))
-def test_a_model_goes_through_its_stages(name, cohort, tmp_path):
+def test_a_model_goes_through_its_stages(name, cohort, read, tmp_path):
+    """Each stage with nothing but the settings that the workflow tracks for it; all that a model declares is read."""
     folder, paths, people = cohort
     can = load_schema(f"models/{name}")
     settings = toy_settings(name, options=SMALL[name], epochs=2, batch_size=4)
     if can.get("supervised"):
         settings["experiment"]["label"] = {"column": "diagnosis", "classes": ["control", "patient"]}
     mask = folder / "mask.nii.gz"
-    split(subjects=folder / "people.tsv", output=tmp_path / "splits.tsv", settings=settings)
+    split(
+        subjects=folder / "people.tsv",
+        output=tmp_path / "splits.tsv",
+        settings=used_options("split", settings),
+    )
     tables = {}
     for fold in ("0", "1"):
         here = tmp_path / f"fold-{fold}"
         here.mkdir()
-        shared = {"volumes": paths, "splits": tmp_path / "splits.tsv", "fold": fold, "settings": settings}
+        shared = {"volumes": paths, "splits": tmp_path / "splits.tsv", "fold": fold}
+
+        def of(stage, more={}, shared=shared):  # noqa: B006
+            return {**shared, "settings": used_options(stage, {**settings, **more})}
+
         made = {"model": here / "model", "limits": here / "limits.json"}
         train(
-            **shared,
+            **of("train"),
             **made,
             mask=mask,
             history=here / "history.tsv",
@@ -91,30 +118,36 @@ def test_a_model_goes_through_its_stages(name, cohort, tmp_path):
             labels=folder / "labels.tsv" if can.get("supervised") else None,
             regions=folder / "regions.nii.gz" if can.get("regions") else None,
         )
-        embed(**shared, **made, output=here / "embeddings.tsv")
+        assert read - {"seed"} == set(training_keys(name))
+        embed(**of("embed"), **made, output=here / "embeddings.tsv")
         baselines(
-            **shared,
+            **of("baselines"),
             limits=made["limits"],
             mask=mask,
             regions=folder / "regions.nii.gz",
             output=here / "baselines",
         )
         if can.get("reconstructs", True):
-            evaluate(**shared, **made, mask=mask, output=here / "r.tsv", examples=here / "e.npz")
+            evaluate(**of("evaluate"), **made, mask=mask, output=here / "r.tsv", examples=here / "e.npz")
             tables["reconstruction"] = read_table(here / "r.tsv")
         if can.get("handles_missing"):
-            robustness(**shared, **made, mask=mask, output=here / "robustness.tsv")
+            robustness(**of("robustness"), **made, mask=mask, output=here / "robustness.tsv")
             tables["robustness"] = read_table(here / "robustness.tsv")
         if can.get("regions"):
-            relevance(**shared, **made, output=here / "relevance.tsv", weights=here / "weights.tsv")
+            relevance(**of("relevance"), **made, output=here / "relevance.tsv", weights=here / "weights.tsv")
             tables["relevance"] = read_table(here / "relevance.tsv")
         if can.get("synthesises"):
             quick = fill_defaults(
                 {"voxels": 500, "trees": 2, "hidden": [8], "baselines": ["mean_image", "linear_regression"]},
                 load_schema("synthesis"),
             )
-            synthesis = {**shared, "settings": {**settings, "synthesis": quick}}
-            synthesise(**synthesis, **made, mask=mask, output=here / "synthesis.tsv", examples=here / "s.npz")
+            synthesise(
+                **of("synthesise", {"synthesis": quick}),
+                **made,
+                mask=mask,
+                output=here / "synthesis.tsv",
+                examples=here / "s.npz",
+            )
     codes = read_embeddings(tmp_path / "fold-0" / "embeddings.tsv")
     assert codes.subjects == list(people["subject"])
     assert np.isfinite(codes.values).all()

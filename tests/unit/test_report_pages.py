@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from report_fixture import make_results
 
+from neurostrata.core.config import fill_config
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import read_json
 from neurostrata.core.tables import read_table, write_table
@@ -401,10 +402,11 @@ def test_provenance_digests_the_inputs(tmp_path: Path) -> None:
         "phenotypes": {"tables": [str(table), str(tmp_path / "gone.tsv")]},
         "registration": {"engine": "greedy"},
     }
+    config = fill_config(config)
     output = tmp_path / "results" / "provenance.json"
     provenance(results=tmp_path / "results", output=output, settings={**config, "version": 1})
     record = read_json(output)
-    assert record["seeds"] == {"seed": 3}
+    assert record["seeds"] == {"seed": 3, "imaging_seed": 1}
     assert record["engines"] == {"registration": "greedy", "noddi": None, "models": ["pca"]}
     assert record["packages"]["numpy"]
     assert record["settings"]["seed"] == 3

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import report_fixture
 
-from neurostrata.core.config import load_schema, section_defaults
+from neurostrata.core.config import fill_config, load_schema, section_defaults
 from neurostrata.report import verdict as verdict_module
 from neurostrata.report.blocks import count, format_number, format_p, frame_table, join_words
 from neurostrata.report.demographics import availability, demographics_table, keyed
@@ -76,7 +76,8 @@ def test_demographics_is_the_median_and_sd_by_sex() -> None:
             "Gender": ["F", "M", "M", "F"],
         }
     )
-    table = demographics_table(["1", "2", "3", "4"], [keyed(people)])
+    usual = dict.fromkeys(("age", "sex", "handedness", "bmi"))
+    table = demographics_table(["1", "2", "3", "4"], [keyed(people)], usual)
     assert table is not None
     rows = table.set_index("group")
     assert rows.loc["Males", "Age (years)"] == "35.00 ± 7.07"
@@ -92,11 +93,12 @@ def test_demographics_keeps_age_bins_and_uses_configured_names() -> None:
     hcp = pd.DataFrame(
         {"Subject": [1, 2, 3], "Age": ["22-25", "26-30", "22-25"], "WeightIndex": [20.0, 22.0, 27.0]}
     )
-    table = demographics_table(["1", "2", "3"], [keyed(hcp)], {"bmi": "WeightIndex"})
+    usual = dict.fromkeys(("age", "sex", "handedness", "bmi"))
+    table = demographics_table(["1", "2", "3"], [keyed(hcp)], {**usual, "bmi": "WeightIndex"})
     assert table is not None
     assert table["Age (years)"].tolist() == ["22-25: 2; 26-30: 1"]
     assert table["BMI (kg/m²)"].tolist() == ["22.00 ± 3.61"]
-    assert demographics_table(["1"], []) is None
+    assert demographics_table(["1"], [], usual) is None
 
 
 def test_availability_counts_people_of_the_cohort_only() -> None:
@@ -302,9 +304,9 @@ def test_small_clusters_outliers_and_people_in_none_are_named() -> None:
 
 
 def test_skip_connections_are_cautioned() -> None:
-    skip = judge("x", _evidence([20, 20]), experiment={"options": {"skip_connections": True}})
+    skip = judge("x", _evidence([20, 20]), experiment={"model": "a", "options": {"skip_connections": True}})
     assert "no claim about embeddings rests on it" in " ".join(skip.cautions)
-    plain = judge("x", _evidence([20, 20]), experiment={"options": {"skip_connections": False}})
+    plain = judge("x", _evidence([20, 20]), experiment={"model": "a", "options": {"skip_connections": False}})
     assert "skip" not in " ".join(plain.cautions)
 
 
@@ -365,7 +367,7 @@ def test_a_model_that_is_beaten_by_its_baselines_is_named() -> None:
 
 
 def test_methods_follow_the_configuration() -> None:
-    config = report_fixture.make_config(["phenotypes.tsv"])
+    config = fill_config(report_fixture.make_config(["phenotypes.tsv"]))
     text = dict(methods_paragraphs(config))
     assert "picsl_greedy" in text["Anatomy"]
     assert "NODDI was fitted" in text["Maps"]
@@ -388,6 +390,7 @@ def test_methods_follow_the_configuration() -> None:
         "affinity_propagation": {"sample": 500},
         "adjust": {"columns": []},
     }
+    config = fill_config(config)
     strata = dict(methods_paragraphs(config))["Strata"]
     assert "at most 500 people, drawn at random" in strata
     assert "Taken out" not in strata
@@ -396,14 +399,68 @@ def test_methods_follow_the_configuration() -> None:
     assert "own, in torch) after rigid and affine steps" in dict(methods_paragraphs(config))["Anatomy"]
 
 
-def test_methods_need_no_key_at_all() -> None:
-    assert methods_paragraphs({}) == []
-    assert all(len(line) == 3 for line in deviations({}))
-    assert training_values({}, {}) == {}
+def test_methods_say_what_this_run_used() -> None:
+    """Values that differ from every default: none of them may be replaced by one."""
+    experiments = [
+        {
+            "name": "ae",
+            "model": "separable_autoencoder",
+            "modalities": ["fa", "icn2"],
+            "options": {"pooling_size": 3},
+        },
+        {"name": "linear", "model": "pca", "modalities": ["fa"]},
+        {"name": "pairs", "model": "siamese_attention", "modalities": ["fa"], "training": {"epochs": 7}},
+    ]
+    config = fill_config(
+        {
+            "diffusion": {
+                "tensor_b_max": 1600,
+                "noddi": {"engine": "maximum_likelihood", "likelihood": "gaussian"},
+            },
+            "anatomy": {"n4": {"enabled": False}},
+            "modalities": {
+                "fa": {"from": "tensor", "measure": "fa"},
+                "icn": {
+                    "from": "dual_regression",
+                    "column": "b",
+                    "components_image": "c",
+                    "components": 3,
+                    "space": "mni",
+                },
+                "ndi": {"from": "noddi", "measure": "ndi"},
+            },
+            "volumes": {"resolution_mm": 1, "downsample": 3, "shape": [64, 96, 64], "percentiles": [1, 99]},
+            "training": {"preset": "fast", "learning_rate": 0.01},
+            "experiments": experiments,
+        }
+    )
+    text = dict(methods_paragraphs(config))
+    assert "to b ≤ 1600 s/mm²" in text["Maps"]
+    assert "dual regression" in text["Maps"]
+    assert "ICN: images in MNI152 space" in text["Maps"]
+    assert "NODDI" not in text["Maps"]  # declared, and not used
+    assert "1 mm grid in template space, averaged over blocks of 3³ voxels" in text["Maps"]
+    assert "64 × 96 × 64 voxels" in text["Maps"]
+    assert "N4" not in text["Anatomy"]
+    assert "epochs 200, batch size 4, learning rate 0.01" in text["Experiment ae"]
+    assert "Adam" not in text["Experiment linear"]
+    assert "epochs 7, batch size 4, learning rate 0.01" in text["Experiment pairs"]
+    assert training_values(config, config["experiments"][1]) == {}
+    run = {topic: text for topic, _, text in deviations(config)}
+    assert run["Data reduction"].startswith(
+        "64 × 96 × 64 are 393,216 voxels; 384 numbers are a 1024-fold reduction"
+    )
+    assert "to 1 mm, then means over 3×3×3 blocks" in run["Resolution of the maps"]
+    assert run["Bias field"] == "not corrected"
+    assert run["Percentiles of the limits"] == "1 and 99"
+    assert run["Pooling"] == "stride 2, size 3"
+    assert run["Training: learning rate"] == "0.01 in ae"
+    assert "NODDI" not in run
+    assert all("1536" not in line and "128" not in line for line in run.values())
 
 
 def test_deviations_are_those_of_this_run() -> None:
-    config = report_fixture.make_config(["p.tsv"])
+    config = fill_config(report_fixture.make_config(["p.tsv"]))
     topics = {topic: run for topic, _, run in deviations(config)}
     assert topics["Registration"].startswith("greedy")
     assert topics["Template iterations"] == "3"
@@ -414,11 +471,10 @@ def test_deviations_are_those_of_this_run() -> None:
     assert topics["Clusters"] == "Gaussian mixture with affinity propagation beside it"
     assert topics["Codes that are clustered"].startswith("without age, sex and head size")
     paper_strata = {"finders": ["affinity_propagation"], "adjust": {"columns": []}}
-    same = {topic for topic, _, _ in deviations({"strata": paper_strata})}
+    same = {topic for topic, _, _ in deviations(fill_config({"strata": paper_strata}))}
     assert not same & {"Clusters", "Codes that are clustered"}
-    sampled = {
-        topic: run for topic, _, run in deviations({"strata": {"affinity_propagation": {"sample": 500}}})
-    }
+    fewer = fill_config({"strata": {"affinity_propagation": {"sample": 500}}})
+    sampled = {topic: run for topic, _, run in deviations(fewer)}
     assert sampled["People clustered"].startswith("at most 500, drawn at random")
     paper = {
         "registration": {"engine": "ants"},
@@ -428,12 +484,13 @@ def test_deviations_are_those_of_this_run() -> None:
             {
                 "name": "a",
                 "model": "separable_autoencoder",
+                "modalities": ["jac"],
                 "limits": "cohort",
                 "options": {"skip_connections": True},
             }
         ],
     }
-    none = {topic for topic, _, _ in deviations(paper)}
+    none = {topic for topic, _, _ in deviations(fill_config(paper))}
     assert not none & {
         "Registration",
         "Template iterations",
@@ -461,13 +518,13 @@ def test_methods_say_what_was_taken_out_before_predicting() -> None:
         "modalities": {"pet": {"from": "column", "column": "pet", "space": "mni"}, "t1w": {"from": "t1w"}},
         "experiments": [{"name": "e", "model": "pca", "modalities": ["pet"], "analyses": analyses}],
     }
-    text = dict(methods_paragraphs(config))
+    text = dict(methods_paragraphs(fill_config(config)))
     assert "sites (column scanner) were harmonised by ComBat" in text["Experiment e"]
     assert "keeping the effects of age and sex. Linear effects of age" in text["Experiment e"]
     assert "were removed after that." in text["Experiment e"]
     assert "PET: images in MNI152 space" in text["Maps"]
     config["experiments"][0]["analyses"] = {"prediction": ["diagnosis"], "harmonise": None, "covariates": []}
     config["modalities"]["pet"]["space"] = "t1w"
-    text = dict(methods_paragraphs(config))
+    text = dict(methods_paragraphs(fill_config(config)))
     assert "ComBat" not in text["Experiment e"]
-    assert "MNI152" not in text.get("Maps", "")
+    assert "MNI152" not in text["Maps"]

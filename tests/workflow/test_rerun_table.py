@@ -200,6 +200,10 @@ def other_clone(tmp_path: Path) -> Path:
 def test_new_code_plans_nothing_without_a_new_version(study: StudyFolder, other_clone: Path) -> None:
     for module in (other_clone / "workflow" / "neurostrata").rglob("*.py"):
         module.write_text(module.read_text() + "\n# a new line\n")
+    rules = other_clone / "workflow" / "rules" / "strata.smk"
+    quoted = rules.read_text().replace("python -m neurostrata cluster", "exec python -m neurostrata cluster")
+    assert quoted != rules.read_text()
+    rules.write_text(quoted)
     snakefile = str(other_clone / "Snakefile")
     assert study.planned("--snakefile", snakefile) == {}
     versions = other_clone / "workflow" / "neurostrata" / "versions.py"

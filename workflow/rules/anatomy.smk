@@ -9,7 +9,6 @@ REGISTRATION_MEMORY = gigabytes(1 + 10 / CONFIG["template"]["resolution_mm"] ** 
 TEMPLATE = {
     key: value for key, value in CONFIG["template"].items() if key != "iterations"
 }
-TEMPLATE_UNTIL = {key: value for key, value in TEMPLATE.items() if key != "tolerance"}
 
 
 rule prepare_t1w:
@@ -57,7 +56,7 @@ rule template_start:
         mem_mb=gigabytes(4),
         runtime=minutes(240),
     params:
-        settings=settings("template_start", **TEMPLATE_UNTIL),
+        settings=settings("template_start", **TEMPLATE),
     shell:
         "python -m neurostrata template-start --subjects {input.people:q} --output {output.template:q}"
         ' --pattern "$(dirname {output.template:q})/../../derivatives/sub-{{subject}}/anat/sub-{{subject}}_desc-preproc_T1w.nii.gz"'
@@ -86,7 +85,7 @@ rule template_register:
         runtime=minutes(600),  # the paper: 4.5 CPU hours a registration
     params:
         settings=settings(
-            "template_register", registration=CONFIG["registration"], **TEMPLATE_UNTIL
+            "template_register", registration=CONFIG["registration"], **TEMPLATE
         ),
     shell:
         "python -m neurostrata template-register --t1w {input.t1w:q} --template {input.template:q}"
@@ -186,7 +185,7 @@ rule template_mask:
         runtime=minutes(600),
     params:
         settings=settings(
-            "template_mask", registration=CONFIG["registration"], **TEMPLATE_UNTIL
+            "template_mask", registration=CONFIG["registration"], **TEMPLATE
         ),
     shell:
         "python -m neurostrata template-mask --template {input.template:q} --output {output.mask:q}"

@@ -15,6 +15,7 @@ sys.path.insert(
 )  # for the planning modules: standard library, PyYAML and jsonschema only
 
 from neurostrata.cohort.study import load_study
+from neurostrata.controller.reasons import explain_reruns, say_changes
 from neurostrata.controller.scheduling import one_timer_at_a_time
 from neurostrata.controller.state import FAILURES, sign_in, sign_out
 from neurostrata.core.config import (
@@ -26,6 +27,7 @@ from neurostrata.core.config import (
 )
 from neurostrata.core.errors import UserError
 from neurostrata.core.settings import rows_digest, settings_text
+from neurostrata.planning.options import seed_key, used_options
 
 
 def stop(error):
@@ -46,6 +48,8 @@ if STUDY.notices:
         f"neurostrata: {'; '.join(STUDY.notices)} ({CONFIG['output']}/cohort/sources.tsv)",
         file=sys.stderr,
     )
+# The captions of Snakemake's own report read it: with every default, as the rules do.
+config.update(CONFIG)
 
 
 # Where the people are listed. Results depend on what stands there (each rule's digest), not on where.
@@ -93,29 +97,8 @@ wildcard_constraints:
 def settings(stage, seed=None, **values):
     """Return the one tracked parameter of a rule: exactly the settings that its results depend on."""
     if seed is None:
-        seed = CONFIG["imaging_seed" if stage in IMAGING_STAGES else "seed"]
-    return settings_text(stage, seed, values)
-
-
-IMAGING_STAGES = {
-    "prepare_t1w",
-    "template_start",
-    "template_register",
-    "template_update",
-    "template_final",
-    "template_mask",
-    "template_to_mni",
-    "register",
-    "jacobian",
-    "segment_tissue",
-    "fit_tensor",
-    "fit_noddi",
-    "align_diffusion",
-    "dual_regression",
-    "map_to_template",
-    "grid_mask",
-    "grid_regions",
-}
+        seed = CONFIG[seed_key(stage)]
+    return settings_text(stage, seed, used_options(stage, values))
 
 
 def subject_path(kind, rest):
@@ -211,7 +194,7 @@ def gate():
 
 
 def capability(experiment, key, default=False):
-    """Look up in its model's schema what an experiment's model can do or needs."""
+    """Look up in its model's schema what an experiment's model can do or needs; a schema names what is not usual."""
     model = STUDY.experiments[experiment]["model"]
     return load_schema(f"models/{model}").get(key, default)
 
@@ -257,9 +240,14 @@ if workflow.is_main_process and (missing := STUDY.missing_files()):
     stop("files are missing:\n  " + "\n  ".join(missing[:50] + more))
 
 
+if workflow.is_main_process:
+    explain_reruns(STUDY.declared)
+
+
 onstart:
     gate()
     sign_in(Path())
+    say_changes(workflow.dag)
     one_timer_at_a_time(workflow.scheduler)
 
 

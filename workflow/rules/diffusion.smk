@@ -2,6 +2,7 @@
 
 DIFFUSION = CONFIG["diffusion"]
 TENSOR = {key: DIFFUSION[key] for key in ("b0_max", "tensor_b_max", "shell_gap")}
+NODDI = {key: DIFFUSION[key] for key in ("b0_max", "shell_gap", "noddi")}
 
 
 rule fit_tensor:
@@ -58,7 +59,7 @@ rule fit_noddi:
         mem_mb=gigabytes(3, per_input=0.008),
         runtime=minutes(120),
     params:
-        settings=settings("fit_noddi", **noddi_settings()),
+        settings=settings("fit_noddi", **NODDI),
     shell:
         "python -m neurostrata fit-noddi --dwi {input.dwi:q} --bval {input.bval:q} --bvec {input.bvec:q}"
         " --mask {input.mask:q} --grad-dev {input.grad_dev:q} --subject {wildcards.subject} --ndi {output.ndi:q}"

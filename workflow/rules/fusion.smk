@@ -1,6 +1,6 @@
 """Fusion models: splits, training, embeddings, reconstruction."""
 
-MODEL_KEYS = ("model", "modalities", "limits", "options", "training")
+MODEL_KEYS = ("model", "modalities", "limits", "options")
 
 
 rule split:
@@ -50,7 +50,7 @@ rule train:
         runtime=minutes(2880),  # the paper: 10 folds in about two weeks on a Titan V
         gpu=1,
     params:
-        settings=experiment_settings("train", *MODEL_KEYS, training=True),
+        settings=experiment_settings("train", *MODEL_KEYS, "training", training=True),
     shell:
         "python -m neurostrata train --volumes {input.volumes:q} --splits {input.splits:q}"
         " --mask {input.mask:q} --labels {input.labels:q} --regions {input.regions:q}"
@@ -113,7 +113,7 @@ rule evaluate:
         runtime=minutes(240),
         gpu=1,
     params:
-        settings=experiment_settings("evaluate", *MODEL_KEYS, training=True),
+        settings=experiment_settings("evaluate", *MODEL_KEYS),
     shell:
         "python -m neurostrata evaluate --model {input.model:q} --volumes {input.volumes:q}"
         " --splits {input.splits:q} --limits {input.limits:q} --mask {input.mask:q}"
@@ -144,7 +144,7 @@ rule robustness:
         runtime=minutes(240),
         gpu=1,
     params:
-        settings=experiment_settings("robustness", *MODEL_KEYS, training=True),
+        settings=experiment_settings("robustness", *MODEL_KEYS),
     shell:
         "python -m neurostrata robustness --model {input.model:q} --volumes {input.volumes:q}"
         " --splits {input.splits:q} --limits {input.limits:q} --mask {input.mask:q}"

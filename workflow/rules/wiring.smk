@@ -23,12 +23,16 @@ def selection_of(wildcards):
         chosen["strata"] = {
             "adjust": {key: adjust[key] for key in ("columns", "sites")}
         }
-    used = STUDY.experiments[name]["modalities"] if of_experiment else [name]
+    used = []
+    if of_experiment:
+        used = STUDY.experiments[name]["modalities"]
+    elif kind == "modality":
+        used = [name]
+    declared = {STUDY.declared(modality) for modality in used}
     chosen["modalities"] = {
-        declared: {key: value for key, value in body.items() if key in SELECTING_KEYS}
-        for declared, body in SELECTION["modalities"].items()
-        if (of_experiment or kind == "modality")
-        and any(m.startswith(declared) for m in used)
+        modality: {key: value for key, value in body.items() if key in SELECTING_KEYS}
+        for modality, body in SELECTION["modalities"].items()
+        if modality in declared
     }
     digest = rows_digest(
         STUDY.group_rows(wildcards.group), STUDY.group(wildcards.group)[0]
@@ -83,24 +87,11 @@ def dual_regression_inputs(wildcards):
     }
 
 
-#: What only one engine of NODDI reads, so that the other's results do not depend on it.
-NODDI_OPTIONS = {
-    "amico": ("lambda1", "lambda2"),
-    "maximum_likelihood": ("likelihood",),
-}
 NODDI_ENGINE = CONFIG["diffusion"]["noddi"]["engine"]
 NODDI_ENVIRONMENT = {
     "amico": "../../envs/noddi.yaml",
     "maximum_likelihood": "../../envs/fusion.yaml",
 }[NODDI_ENGINE]
-
-
-def noddi_settings():
-    """What NODDI depends on with the chosen engine."""
-    diffusion = CONFIG["diffusion"]
-    keys = ("engine", "d_parallel", "d_iso", *NODDI_OPTIONS[NODDI_ENGINE])
-    chosen = {key: diffusion["noddi"][key] for key in keys}
-    return {key: diffusion[key] for key in ("b0_max", "shell_gap")} | {"noddi": chosen}
 
 
 @per_job

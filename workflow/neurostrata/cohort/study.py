@@ -13,7 +13,7 @@ from typing import Any
 
 from neurostrata.cohort.discovery import discover, misplaced_keys, read_discovered, write_rows
 from neurostrata.cohort.sheet import ID_COLUMNS, USUAL_NAMES, Row, read_cohort_sheet, read_qc_sheet, read_rows
-from neurostrata.core.config import adjusting_columns, expand_modalities
+from neurostrata.core.config import adjusting_columns, declared_names, expand_modalities
 from neurostrata.core.errors import UserError
 
 #: The sheet columns that each source of a modality needs.
@@ -43,7 +43,7 @@ def _is_number(text: str) -> bool:
 def required_columns(declaration: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the sheet columns a person must have for a modality (a declaration of ``modalities``)."""
     if declaration["from"] == "column":
-        space = declaration.get("space", "t1w")
+        space = declaration["space"]
         return (declaration["column"],) if space in ("template", "mni") else ("t1w", declaration["column"])
     if declaration["from"] == "dual_regression":
         return (declaration["column"],)
@@ -73,11 +73,7 @@ class Study:
         self.rows = {row["subject"]: row for row in rows}
         self.decisions = list(decisions)
         self.modalities = expand_modalities(config["modalities"])
-        self._declared = {
-            modality: name
-            for name, declaration in config["modalities"].items()
-            for modality in expand_modalities({name: declaration})
-        }
+        self._declared = declared_names(config["modalities"])
         self.experiments = {experiment["name"]: experiment for experiment in config["experiments"]}
         self._exclusions: dict[str, list[Row]] = {}
         for decision in self.decisions:
@@ -96,7 +92,7 @@ class Study:
         if "dwi" in used:
             used.add("dwi_mask")
         noddi = any(self.modalities[modality]["from"] == "noddi" for modality in self.used_modalities())
-        engine = self.config.get("diffusion", {}).get("noddi", {}).get("engine")
+        engine = self.config["diffusion"]["noddi"]["engine"]
         if noddi and engine == "maximum_likelihood":
             used.add("grad_dev")
         return sorted(used)
@@ -164,8 +160,9 @@ class Study:
     def excluded(self, subject: str, modality: str | None = None) -> Row | None:
         """Return the decision that excludes a person (from a modality, or altogether), if any."""
         for decision in self._exclusions.get(subject, ()):
-            base = modality.rstrip("0123456789") if modality else None
-            if not decision["modality"] or (modality and decision["modality"] in (modality, base)):
+            if not decision["modality"]:
+                return decision
+            if modality and decision["modality"] in (modality, self.declared(modality)):
                 return decision
         return None
 
@@ -211,8 +208,8 @@ class Study:
         """
         experiment = self.experiments[name]
         groups = [self._members(modality) for modality in experiment["modalities"]]
-        enough = any if experiment.get("missing") == "include" else all
-        label = experiment.get("label")
+        enough = any if experiment["missing"] == "include" else all
+        label = experiment["label"]
         return [
             subject
             for subject, row in self.rows.items()
@@ -224,7 +221,7 @@ class Study:
         """Return the sheet columns that an experiment predicts or learns from."""
         experiment = self.experiments[name]
         known = {column for row in self.rows.values() for column in row}
-        label = experiment.get("label")
+        label = experiment["label"]
         wanted = [*([label["column"]] if label else []), *experiment["analyses"]["prediction"]]
         return [column for column in dict.fromkeys(wanted) if column in known]
 
@@ -263,7 +260,7 @@ class Study:
 
         Two values, each of :data:`FEWEST_OF_CLASS` people or more; fewer do not count.
         """
-        label = self.experiments[name].get("label")
+        label = self.experiments[name]["label"]
         found = [label["column"]] if label else []
         for column in self.target_columns(name):
             counts = Counter(self.rows[s].get(column, "") for s in self.experiment_members(name))
@@ -337,7 +334,7 @@ class Study:
             for subject in self.people():
                 if subject not in members:
                     lacking = [m for m in experiment["modalities"] if subject not in self._members(m)]
-                    most = len(experiment["modalities"]) - 1 if experiment.get("missing") == "include" else 0
+                    most = len(experiment["modalities"]) - 1 if experiment["missing"] == "include" else 0
                     if len(lacking) <= most:
                         reason = f"{experiment['label']['column']} is none of the experiment's classes"
                     elif most:
@@ -367,7 +364,7 @@ def load_study(config: Mapping[str, Any], rescan: bool = True) -> Study:
         was found to ``OUTPUT/cohort/discovered.tsv``; False reads that file (jobs do, searching is slow).
     """
     source = config["cohort"]
-    chosen = [key for key in SOURCES if source.get(key)]
+    chosen = [key for key in SOURCES if source[key]]
     if len(chosen) != 1:
         given = " and ".join(chosen) or "none"
         raise UserError(f"cohort: exactly one of sheet, bids, hcp and ukb is wanted, {given} is set")

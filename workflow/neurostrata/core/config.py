@@ -175,8 +175,9 @@ def _strata_problems(config: Mapping[str, Any]) -> Iterator[str]:
 def _model_problems(config: Mapping[str, Any]) -> Iterator[str]:
     """Check what one schema cannot say: model options, references between sections, unique names."""
     names: set[str] = set()
-    modalities = expand_modalities(config.get("modalities", {}))
-    for position, experiment in enumerate(config.get("experiments", [])):
+    yield from _name_problems(config["modalities"])
+    modalities = expand_modalities(config["modalities"])
+    for position, experiment in enumerate(config["experiments"]):
         place = f"experiments[{position}]"
         if experiment["name"] in names:
             yield f"{place}: the name '{experiment['name']}' is taken by an earlier experiment"
@@ -185,7 +186,7 @@ def _model_problems(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"{place}.model: '{experiment['model']}' is none of {', '.join(model_names())}"
         else:
             schema = load_schema(f"models/{experiment['model']}")
-            for line in schema_problems(experiment.get("options", {}), schema):
+            for line in schema_problems(experiment["options"], schema):
                 yield f"{place}.options.{line}"
             yield from _capability_problems(place, experiment, schema)
         yield from _adjustment_problems(place, experiment)
@@ -223,7 +224,7 @@ def _capability_problems(
     place: str, experiment: Mapping[str, Any], schema: Mapping[str, Any]
 ) -> Iterator[str]:
     """Check that the experiment asks its model for nothing that it cannot do."""
-    able = handles_missing(schema, experiment.get("options", {}))
+    able = handles_missing(schema, experiment["options"])
     remedy = "take another model"
     if isinstance(schema.get("handles_missing"), str):
         remedy = f"set options.{schema['handles_missing']} above 0, or take another model"
@@ -255,7 +256,7 @@ def adjusting_columns(experiment: Mapping[str, Any]) -> dict[str, list[str]]:
 def _adjustment_problems(place: str, experiment: Mapping[str, Any]) -> Iterator[str]:
     """Check that nothing that is predicted finds its way into the codes of test people."""
     adjusting = adjusting_columns(experiment)
-    label, predicted = experiment.get("label"), experiment["analyses"]["prediction"]
+    label, predicted = experiment["label"], experiment["analyses"]["prediction"]
     if adjusting and not (predicted or label):
         yield (
             f"{place}.analyses.{next(iter(adjusting)).split('.')[0]}: is about predictions and nothing is predicted; "
@@ -272,6 +273,28 @@ def _adjustment_problems(place: str, experiment: Mapping[str, Any]) -> Iterator[
                 yield f"{where} is what is harmonised; remove it here"
 
 
+def component_names(name: str, declaration: Mapping[str, Any]) -> list[str]:
+    """Return the modalities that one declaration stands for: its own name, or ``icn01`` .. ``icn53`` of a 4-D image.
+
+    The only place that knows how components are called: which declaration a name belongs to is looked up
+    (:func:`declared_names`), never guessed from its letters or digits.
+    """
+    count = declaration.get("components")
+    if not count:
+        return [name]
+    width = len(str(count))
+    return [f"{name}{component + 1:0{width}d}" for component in range(count)]
+
+
+def declared_names(modalities: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return modality name -> the name under which it is declared, which differs for components of a 4-D image."""
+    return {
+        modality: name
+        for name, declaration in modalities.items()
+        for modality in component_names(name, declaration)
+    }
+
+
 def expand_modalities(modalities: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return modality name -> its declaration, a 4-D one of n components as n modalities.
 
@@ -282,14 +305,34 @@ def expand_modalities(modalities: Mapping[str, Mapping[str, Any]]) -> dict[str, 
     expanded: dict[str, dict[str, Any]] = {}
     for name, declared in modalities.items():
         declaration = {k: v for k, v in declared.items() if (k, v) not in idle}
-        count = declaration.get("components")
-        if count:
-            width = len(str(count))
-            for component in range(count):
-                expanded[f"{name}{component + 1:0{width}d}"] = {**declaration, "component": component}
-        else:
-            expanded[name] = declaration
+        for component, modality in enumerate(component_names(name, declared)):
+            part = {"component": component} if declaration.get("components") else {}
+            expanded[modality] = {**declaration, **part}
     return expanded
+
+
+def _name_problems(modalities: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Check that no two declarations stand for the same modality: ``pet: {components: 2}`` beside ``pet2``."""
+    first: dict[str, str] = {}
+    for name, declaration in modalities.items():
+        for modality in component_names(name, declaration):
+            if modality in first:
+                yield (
+                    f"modalities.{name}: '{modality}' is a component of modalities.{first[modality]} too; "
+                    "give one of the two another name"
+                )
+            first.setdefault(modality, name)
+
+
+def fill_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration with every default filled in, those of each experiment's model too."""
+    filled = fill_defaults(dict(config), load_schema("config"))
+    for experiment in filled["experiments"]:
+        if experiment["model"] in model_names():
+            experiment["options"] = fill_defaults(
+                experiment["options"], load_schema(f"models/{experiment['model']}")
+            )
+    return filled
 
 
 def check_config(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -318,8 +361,4 @@ def check_config(config: Mapping[str, Any]) -> dict[str, Any]:
     problems = [*_model_problems(filled), *_strata_problems(filled)]
     if problems:
         raise UserError("the configuration has problems:\n  " + "\n  ".join(problems))
-    for experiment in filled["experiments"]:
-        experiment["options"] = fill_defaults(
-            experiment.get("options", {}), load_schema(f"models/{experiment['model']}")
-        )
-    return filled
+    return fill_config(config)

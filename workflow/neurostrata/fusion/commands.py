@@ -29,7 +29,7 @@ from neurostrata.fusion.data import (
 )
 from neurostrata.fusion.machine import Machine
 from neurostrata.fusion.splits import make_splits, people_of
-from neurostrata.fusion.stage import load_model, read_splits, study_people, training_settings
+from neurostrata.fusion.stage import load_model, no_training, read_splits, study_people, training_settings
 
 
 def split(*, subjects: Path, output: Path, settings: dict[str, Any]) -> None:
@@ -231,7 +231,7 @@ def evaluate(
     test_people = study_people(opened, tested, scaling, settings)
     pairs = block_pairs(brain, seed=settings["seed"])
     methods = decoders(
-        network, training_people, brain, training_settings(settings), Machine(threads, gpus, memory_mb)
+        network, training_people, brain, no_training(settings), Machine(threads, gpus, memory_mb)
     )
     frame = evaluate_people(methods, test_people, brain, pairs, fold)
     with atomic_path(examples) as temporary:
@@ -282,7 +282,7 @@ def robustness(
             network.shape,
             network.seed,
         )
-        baseline.fit(training_people, brain, training_settings(settings), machine)
+        baseline.fit(training_people, brain, no_training(settings), machine)
         models[baseline.name] = baseline
     frame = hide_each(models, training_people.mean(), test_people, brain, fold)
     write_table(

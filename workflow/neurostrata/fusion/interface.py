@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,11 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How to train: the `training` section with its preset resolved, plus the seed."""
+    """How to train: the `training` section with its preset resolved, plus the seed.
+
+    Those of a stage hold what its model reads, as the model's schema says under `training`; asking for another
+    is an error, since a change of it would not train the model anew.
+    """
 
     epochs: int
     batch_size: int
@@ -38,27 +42,43 @@ class TrainingSettings:
     compile: bool
     deterministic: bool
     batch_norm_statistics: str
+    schedule: str
     seed: int
-    schedule: str = "constant"
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"training.{name} is read but not among `training` of the model's schema, so no change of it would be noticed"
+        )
 
     @classmethod
     def resolve(cls, section: Mapping[str, Any], override: Mapping[str, Any], seed: int) -> TrainingSettings:
         """Build them from the `training` section, an experiment's own keys, and the preset's values.
+
+        Parameters
+        ----------
+        section, override
+            Only keys that are in one of them can be read afterwards; null takes the preset's value.
+        seed
+            Of the training.
 
         Raises
         ------
         UserError
             When the experiment's `training` has an unknown key.
         """
-        unknown = sorted(set(override) - set(section))
+        known = sorted({"preset"} | {field.name for field in fields(cls)} - {"seed"})
+        unknown = sorted(set(override) - set(known))
         if unknown:
             raise UserError(
-                f"experiments.training: unknown key '{unknown[0]}'; known keys: {', '.join(sorted(section))}"
+                f"experiments.training: unknown key '{unknown[0]}'; known keys: {', '.join(known)}"
             )
         merged = {**section, **override}
-        values = dict(PRESETS[merged.pop("preset")])
-        values.update({key: value for key, value in merged.items() if value is not None})
-        return cls(**values, seed=seed)
+        preset = PRESETS[merged.pop("preset")] if "preset" in merged else {}
+        resolved = object.__new__(cls)
+        for key, value in merged.items():
+            object.__setattr__(resolved, key, preset[key] if value is None else value)
+        object.__setattr__(resolved, "seed", seed)
+        return resolved
 
 
 class FusionModel(ABC):

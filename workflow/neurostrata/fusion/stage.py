@@ -21,8 +21,14 @@ def read_splits(path: Path) -> pd.DataFrame:
 
 def training_settings(settings: dict[str, Any]) -> TrainingSettings:
     """Return how an experiment trains."""
-    override = settings["experiment"].get("training", {})
-    return TrainingSettings.resolve(settings["training"], override, settings["seed"])
+    return TrainingSettings.resolve(
+        settings["training"], settings["experiment"]["training"], settings["seed"]
+    )
+
+
+def no_training(settings: dict[str, Any]) -> TrainingSettings:
+    """Return what a stage fits its baselines with, which read nothing of the section `training`."""
+    return TrainingSettings.resolve({}, {}, settings["seed"])
 
 
 def study_people(

@@ -243,15 +243,17 @@ def run_digest(model: FusionModel, people: VolumeSet, training: TrainingSettings
         files.append(
             [volume.name, str(volume.array.shape), *([state.st_size, state.st_mtime_ns] if state else [])]
         )
+    schedule = getattr(training, "schedule", "constant")
     facts = {
         "model": model.name,
         "version": VERSIONS["train"],
         "options": model.options,
         "shape": model.shape,
         "seed": [model.seed, training.seed],
-        "training": [training.batch_size, training.learning_rate, training.precision],
+        # Not every model can be trained with another precision or schedule.
+        "training": [training.batch_size, training.learning_rate, getattr(training, "precision", None)],
         # A constant rate can go on for more epochs than were planned at first.
-        "schedule": None if training.schedule == "constant" else [training.schedule, training.epochs],
+        "schedule": None if schedule == "constant" else [schedule, training.epochs],
         "people": people.subjects,
         "labels": people.labels,
         "groups": people.groups,
@@ -482,15 +484,13 @@ def train_network(
         raise RuntimeError(f"training stopped after {len(module.history)} of {training.epochs} epochs")
     if best is not None:
         network.load_state_dict(best.weights)
-    wanted = training.batch_norm_statistics
-    if wanted == "auto":
+    if any(isinstance(layer, nn.BatchNorm3d) for layer in network.modules()):
+        wanted = training.batch_norm_statistics
         lagging = len(batches) * training.epochs < SETTLED_STEPS or smallest > 1
-        wanted = "training" if lagging else "running"
-    normalised = any(isinstance(layer, nn.BatchNorm3d) for layer in network.modules())
-    if wanted == "training" and normalised:
-        sample = settling_sample(people, training.seed)
-        volumes = torch.from_numpy(np.stack([people[index] for index in sample]))
-        settle_batch_norm(network.to(device), volumes.to(device))
+        if wanted == "training" or (wanted == "auto" and lagging):
+            sample = settling_sample(people, training.seed)
+            volumes = torch.from_numpy(np.stack([people[index] for index in sample]))
+            settle_batch_norm(network.to(device), volumes.to(device))
     network.eval()
     if checkpoints is not None:
         shutil.rmtree(checkpoints, ignore_errors=True)

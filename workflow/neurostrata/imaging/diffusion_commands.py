@@ -182,7 +182,7 @@ def align_diffusion(
         _mask_of(mask, subject, moving),
         settings["alignment"],
         subject=subject,
-        seed=int(settings.get("seed", 1)),
+        seed=settings["seed"],
     )
     write_affine(output, alignment.matrix)
     write_sidecar(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,17 @@ def _targets(people: Path, settings: dict[str, Any]) -> list[tuple[Target, tuple
     return found
 
 
-def _map_name(target: str, kind: str) -> str:
-    return f"target-{re.sub(r'[^A-Za-z0-9]+', '', target)}_desc-{kind}_difference.nii.gz"
+def map_labels(targets: Sequence[str]) -> dict[str, str]:
+    """Return target -> its letters and digits, as file names have it; those that would be the same get a number."""
+    labels: dict[str, str] = {}
+    for target in targets:
+        label = plain = re.sub(r"[^A-Za-z0-9]+", "", target)
+        number = 1
+        while label in labels.values():
+            number += 1
+            label = f"{plain}x{number}"
+        labels[target] = label
+    return labels
 
 
 def explain(
@@ -126,6 +136,7 @@ def explain(
     mean_image = sets["train"].mean() if not network.handles_missing else np.empty(0)
     without = codes_without(network, sets["test"], test.values, usual, mean_image)
 
+    labels = map_labels([name for name, _, _ in targets])
     tables, rows = [], []
     with atomic_directory(maps) as folder:
         for name, classes, found in targets:
@@ -160,7 +171,7 @@ def explain(
                 )
             )
             for kind, picture in pictures.items():
-                path = folder / _map_name(name, kind)
+                path = folder / f"target-{labels[name]}_desc-{kind}_difference.nii.gz"
                 inside = np.nan_to_num(np.where(brain, picture, 0)).transpose(1, 2, 3, 0)
                 x, y, z = brain.shape
                 write_image(path, inside, Grid((x, y, z), np.array(affine)))

@@ -109,19 +109,20 @@ def hidden_rows(study: Study, experiment: Experiment) -> list[dict[str, Any]]:
 def cost_rows(study: Study, experiment: Experiment) -> list[dict[str, Any]]:
     """Return code size, trained parameters, and the time of the final training."""
     model = study.json(experiment.folder / "model" / "model.json")
-    facts = model.get("facts", {})
+    if not model:
+        return []  # not trained yet
     history = study.table(experiment.folder / "fold-all" / "history.tsv")
     values: dict[str, Any] = {
-        "numbers in the code": model.get("code_size"),
-        "parameters": facts.get("parameters"),
+        "numbers in the code": model["code_size"],
+        "parameters": model["facts"].get("parameters"),  # networks have them
     }
     if history is not None and "seconds" in history:
         values["training (minutes)"] = history["seconds"].sum() / 60
         values["seconds per epoch"] = history["seconds"].median()
         values["epochs"] = len(history)
-    people = model.get("training_people")
+    people = model["training_people"]
     return [
-        {"what": "cost", "of": kind, "method": model.get("model"), "value": value, "people": people}
+        {"what": "cost", "of": kind, "method": model["model"], "value": value, "people": people}
         for kind, value in values.items()
         if value is not None
     ]
@@ -131,7 +132,7 @@ def compare_experiments(study: Study) -> pd.DataFrame:
     """Return every comparing number of the study, with the columns of :data:`COLUMNS`."""
     rows = []
     for experiment, config in study.experiments():
-        own = {"experiment": experiment.name, "model": str(config.get("model", ""))}
+        own = {"experiment": experiment.name, "model": config["model"] or ""}
         for part in (decoded_rows, predicted_rows, hidden_rows, cost_rows):
             rows += [{**own, **row} for row in part(study, experiment)]
     return pd.DataFrame(rows, columns=list(COLUMNS))

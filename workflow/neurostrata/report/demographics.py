@@ -62,7 +62,7 @@ def _sex_label(value: object) -> str:
 def demographics_table(
     subjects: Sequence[str],
     tables: Sequence[pd.DataFrame],
-    configured: Mapping[str, str | None] | None = None,
+    configured: Mapping[str, str | None],
 ) -> pd.DataFrame | None:
     """Return Table 1: median ± standard deviation of age, handedness and BMI by sex.
 
@@ -73,7 +73,7 @@ def demographics_table(
     tables
         Cohort and phenotype tables, indexed by subject.
     configured
-        Measure -> column name.
+        Measure -> column name, null for the usual ones (section `report.demographics`).
 
     Returns
     -------
@@ -81,11 +81,10 @@ def demographics_table(
         One row per sex and one for everybody; columns ``group``, ``n`` and the measures that exist. A cell says of how
         many people, where not all have the value. None when no measure exists.
     """
-    configured = configured or {}
     index = pd.Index([str(subject) for subject in subjects], name="subject")
     columns: dict[str, pd.Series] = {}
     for measure in USUAL_NAMES:
-        column = find_column(tables, measure, configured.get(measure))
+        column = find_column(tables, measure, configured[measure])
         if column is not None:
             columns[measure] = column.reindex(index)
     measures = {}

@@ -53,11 +53,11 @@ def experiment_verdict(
 
 def _describe(config: Mapping[str, Any]) -> str:
     words = []
-    if config.get("model"):
-        words.append(model_name(str(config["model"])))
-    if config.get("modalities"):
-        words.append(" + ".join(str(m).upper() for m in config["modalities"]))
-    skip = (config.get("options") or {}).get("skip_connections")
+    if config["model"]:
+        words.append(model_name(config["model"]))
+    if config["modalities"]:
+        words.append(" + ".join(m.upper() for m in config["modalities"]))
+    skip = config["options"].get("skip_connections")  # not every model has this option
     if skip is not None:
         words.append("skip connections" if skip else "no skip connections")
     return ", ".join(words)
@@ -97,7 +97,7 @@ def _experiment_section(
 ) -> Section:
     key = f"experiment-{anchor(experiment.name)}"
     section = Section(key, f"Experiment {experiment.name}")
-    if config.get("model"):
+    if config["model"]:
         section.add(Text(experiment_text(page.study.config, config)))
     if not experiment.folder.is_dir():
         page.study.note(f"Experiment {experiment.name}", f"experiments/{experiment.name}/ was not made")
@@ -168,8 +168,8 @@ def write_index(study: Study, output: Path, benchmarks: Path | None = None) -> N
         output,
         "index.html.j2",
         {
-            "title": study.setting("report", "title", default="neurostrata report"),
-            "description": study.setting("report", "description", default=""),
+            "title": study.config["report"]["title"],
+            "description": study.config["report"]["description"],
             "facts": _facts(study),
             "overall": overall(verdicts),
             "verdicts": [
@@ -237,18 +237,16 @@ def _facts(study: Study) -> str:
     parts = [count(people, "person", "people") if people else "no cohort table"]
     parts.append(count(len(study.experiments()), "experiment"))
     record = study.json(study.tree.provenance)
-    commit = str((record.get("code") or {}).get("commit", ""))
-    parts.append(
-        f"neurostrata {record.get('neurostrata', '')}{f' ({commit[:10]})' if commit else ''}".strip()
-    )
-    if "seed" in study.config:
-        parts.append(f"seed {study.config['seed']}")
+    if record:  # a partial study has none yet
+        commit = record["code"]["commit"] if record["code"] else ""  # null without git
+        parts.append(f"neurostrata {record['neurostrata']}{f' ({commit[:10]})' if commit else ''}")
+    parts.append(f"seed {study.config['seed']}")
     return " · ".join(parts)
 
 
 def _people(page: Page, section: Section) -> None:
     study = page.study
-    limit = int(study.setting("report", "people_in_index", default=200))
+    limit = int(study.config["report"]["people_in_index"])
     if len(study.subjects()) <= limit:
         section.add(people_table(page))
         return

@@ -1,25 +1,17 @@
-"""The methods paragraphs, put together from the configuration that ran: a sentence per key that is set."""
+"""The methods paragraphs, put together from the configuration that ran, which has every key (:func:`fill_config`)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from neurostrata.core.config import fill_defaults, load_schema
+from neurostrata.core.config import declared_names, expand_modalities
+from neurostrata.planning.options import training_keys
 from neurostrata.report.blocks import count, format_setting, join_words, model_name
 from neurostrata.report.evidence import finder_name
 
 Config = Mapping[str, Any]
-
-
-def get(config: Config, *keys: str, default: Any = None) -> Any:
-    """Return a nested value, `default` where a key on the way is absent or null."""
-    value: Any = config
-    for key in keys:
-        if not isinstance(value, Mapping) or value.get(key) is None:
-            return default
-        value = value[key]
-    return value
 
 
 def _numbers(values: Any) -> str:
@@ -38,149 +30,145 @@ GREEDY = {
 def anatomy_text(config: Config) -> str:
     """Preparation, template, registration, Jacobian."""
     parts = []
-    if get(config, "anatomy", "n4", "enabled", default=True) and "anatomy" in config:
+    if config["anatomy"]["n4"]["enabled"]:
         parts.append("T1-weighted images were corrected for the bias field with N4.")
-    template = get(config, "template", default={})
-    if template:
-        text = "A study-specific template"
-        if get(template, "resolution_mm"):
-            text += f" of {format_setting(template['resolution_mm'])} mm voxels"
-        text += " was built from the mean of the centre-of-mass-aligned images"
-        if get(template, "iterations"):
-            text += f" in at most {count(int(template['iterations']), 'iteration')}"
+    template = config["template"]
+    text = (
+        f"A study-specific template of {format_setting(template['resolution_mm'])} mm voxels was built from the mean of the "
+        f"centre-of-mass-aligned images in at most {count(int(template['iterations']), 'iteration')}: everybody is registered, images "
+        "and warps are averaged, and the inverse of the mean warp and the mean affine without its rigid part are applied, so that "
+        "neither shape, pose nor size drifts."
+    )
+    if template["tolerance"] is not None:
         text += (
-            ": everybody is registered, images and warps are averaged, and the inverse of the mean warp and the mean affine "
-            "without its rigid part are applied, so that neither shape, pose nor size drifts."
+            f" Building ends early once the template changes by at most {format_setting(template['tolerance'])} of its mean "
+            "brightness."
         )
-        if get(template, "tolerance"):
-            text += (
-                f" Building ends early once the template changes by at most {format_setting(template['tolerance'])} of its mean "
-                "brightness."
-            )
-        parts.append(text)
-    engine = get(config, "registration", "engine")
-    options = get(config, "registration", str(engine), default={})
+    parts.append(text)
+    engine = config["registration"]["engine"]
+    options = config["registration"][engine]
     if engine == "ants":
         parts.append(
             "Registration: ANTs, from centre of mass over rigid, similarity and affine to symmetric diffeomorphic (SyN) with "
-            f"neighbourhood cross-correlation of radius {_numbers(get(options, 'cc_radius', default=4))} voxels, gradient step "
-            f"{_numbers(get(options, 'gradient_step', default=0.12))}, shrink factors "
-            f"{_numbers(get(options, 'shrink_factors', default=[6, 4, 2, 1]))}, smoothing "
-            f"{_numbers(get(options, 'smoothing_vox', default=[3, 2, 1, 0]))} voxels and at most "
-            f"{_numbers(get(options, 'iterations', default=[]))} iterations."
+            f"neighbourhood cross-correlation of radius {_numbers(options['cc_radius'])} voxels, gradient step "
+            f"{_numbers(options['gradient_step'])}, shrink factors {_numbers(options['shrink_factors'])}, smoothing "
+            f"{_numbers(options['smoothing_vox'])} voxels and at most {_numbers(options['iterations'])} iterations."
         )
-    elif engine in GREEDY:
+    else:
         parts.append(
             f"Registration: greedy diffeomorphic registration {GREEDY[engine]} steps, with "
-            f"neighbourhood cross-correlation of radius {_numbers(get(options, 'ncc_radius', default=2))} voxels and "
-            f"{_numbers(get(options, 'iterations', default=[]))} iterations per level."
+            f"neighbourhood cross-correlation of radius {_numbers(options['ncc_radius'])} voxels and "
+            f"{_numbers(options['iterations'])} iterations per level."
         )
-    elif engine:
-        parts.append(f"Registration: {engine}.")
-    if parts:
-        parts.append(
-            "The Jacobian determinant (JAC) is that of the non-linear part of the last deformation, in template space; values "
-            "above 1 mean that the person's region is larger than the template's."
-        )
+    parts.append(
+        "The Jacobian determinant (JAC) is that of the non-linear part of the last deformation, in template space; values "
+        "above 1 mean that the person's region is larger than the template's."
+    )
     return " ".join(parts)
+
+
+def used_modalities(config: Config) -> dict[str, dict[str, Any]]:
+    """Return modality -> declaration of those that an experiment uses, components of 4-D images each by itself."""
+    used = {modality for experiment in config["experiments"] for modality in experiment["modalities"]}
+    return {name: d for name, d in expand_modalities(config["modalities"]).items() if name in used}
 
 
 def maps_text(config: Config) -> str:
     """Diffusion models, the grid, the limits."""
     parts = []
-    sources = {
-        str(get(declaration, "from")) for declaration in get(config, "modalities", default={}).values()
-    }
-    used = {m for e in get(config, "experiments", default=[]) for m in e.get("modalities", [])}
-    declared = get(config, "modalities", default={})
-    used_sources = {str(get(declared[m], "from")) for m in used if m in declared} or sources
-    diffusion = get(config, "diffusion", default={})
-    if "tensor" in used_sources:
-        limit = get(diffusion, "tensor", "max_bval", default=get(diffusion, "max_bval", default=1050))
+    used = used_modalities(config)
+    sources = {declaration["from"] for declaration in used.values()}
+    diffusion, volumes = config["diffusion"], config["volumes"]
+    if "tensor" in sources:
         parts.append(
-            f"The diffusion tensor was fitted by weighted least squares in the data's own space to b ≤ {format_setting(limit)} s/mm²."
+            "The diffusion tensor was fitted by weighted least squares in the data's own space to b ≤ "
+            f"{format_setting(diffusion['tensor_b_max'])} s/mm²."
         )
-    if "noddi" in used_sources:
-        engine = get(diffusion, "noddi", "engine", default="amico")
-        how = str(engine)
-        if engine == "maximum_likelihood":
-            noise = get(diffusion, "noddi", "likelihood", default="offset_gaussian")
-            how = f"by maximum likelihood, {str(noise).replace('_', ' ')} noise"
+    if "noddi" in sources:
+        how = diffusion["noddi"]["engine"]
+        if how == "maximum_likelihood":
+            noise = diffusion["noddi"]["likelihood"].replace("_", " ")
+            how = f"by maximum likelihood, {noise} noise"
         parts.append(
             f"NODDI was fitted to all shells in the data's own space ({how}); NDI is the neurite density index."
         )
-    if "tissue" in used_sources:
+    if "tissue" in sources:
         parts.append(
             "Grey matter, white matter and cerebrospinal fluid were segmented in each person's own space with template priors."
         )
-    if "dual_regression" in used_sources:
+    if "dual_regression" in sources:
         parts.append(
             "Component maps of each person were found by dual regression of a group's spatial components on the person's BOLD "
             "series (Nickerson et al. 2017)."
         )
-    standard = [name for name, d in declared.items() if get(d, "space") == "mni"]
+    declared = declared_names(config["modalities"])
+    # only some sources have a space
+    standard = dict.fromkeys(declared[name] for name, d in used.items() if d.get("space") == "mni")
     if standard:
         parts.append(
             f"{join_words([name.upper() for name in standard])}: images in MNI152 space, brought to the template by the "
             "registration of nilearn's MNI152 (2009c) and the template."
         )
-    volumes = get(config, "volumes", default={})
-    if get(volumes, "shape"):
-        parts.append(
-            f"Each map was interpolated once, from its own space to a {format_setting(get(volumes, 'resolution_mm', default=1.25))} mm "
-            f"grid in template space, averaged over blocks of {get(volumes, 'downsample', default=2)}³ voxels and cropped or padded to "
-            f"{' × '.join(str(n) for n in volumes['shape'])} voxels."
-        )
+    parts.append(
+        f"Each map was interpolated once, from its own space to a {format_setting(volumes['resolution_mm'])} mm "
+        f"grid in template space, averaged over blocks of {volumes['downsample']}³ voxels and cropped or padded to "
+        f"{_grid(volumes)} voxels."
+    )
     return " ".join(parts)
 
 
+def _grid(volumes: Config) -> str:
+    return " × ".join(str(side) for side in volumes["shape"])
+
+
 def training_values(config: Config, experiment: Config) -> dict[str, Any]:
-    """Return how an experiment's network was trained: its preset, the section's and its own keys over it."""
+    """Return how an experiment's model was trained: of each key that it reads, its own value, the section's or the preset's."""
     from neurostrata.fusion.interface import PRESETS
 
-    merged = {**get(config, "training", default={}), **get(experiment, "training", default={})}
-    preset = PRESETS.get(str(merged.pop("preset", "")), {})
-    return {**preset, **{key: value for key, value in merged.items() if value is not None}}
+    merged = {**config["training"], **experiment["training"]}
+    preset = PRESETS[merged.pop("preset")]
+    return {
+        key: preset[key] if merged[key] is None else merged[key] for key in training_keys(experiment["model"])
+    }
 
 
 def experiment_text(config: Config, experiment: Config) -> str:
     """One experiment: model, validation, limits, training."""
-    options = get(experiment, "options", default={})
-    modalities = " + ".join(str(m).upper() for m in experiment.get("modalities", []))
-    model = model_name(str(experiment.get("model", "model")))
-    parts = [f"{model[:1].upper()}{model[1:]} of {modalities or 'the volumes'}"]
+    options = experiment["options"]
+    modalities = " + ".join(modality.upper() for modality in experiment["modalities"])
+    model = model_name(experiment["model"])
+    parts = [f"{model[:1].upper()}{model[1:]} of {modalities}"]
     if "skip_connections" in options:
         parts[0] += " with skip connections" if options["skip_connections"] else " without skip connections"
     training = training_values(config, experiment)
-    if experiment.get("model") != "pca" and training:
+    if training:
         names = {"epochs": "epochs", "batch_size": "batch size", "learning_rate": "learning rate"}
-        values = [f"{name} {format_setting(training[key])}" for key, name in names.items() if key in training]
-        if get(experiment, "seed") is not None:
+        values = [f"{name} {format_setting(training[key])}" for key, name in names.items()]
+        if experiment["seed"] is not None:
             values.append(f"seed {experiment['seed']}")
+        # not every model has a schedule
         falling = ", falling to 0 along a cosine" if training.get("schedule") == "cosine" else ""
         parts.append(f"trained with Adam ({', '.join(values)}{falling})")
-    validation = get(experiment, "validation", default={})
-    if get(validation, "method") == "holdout":
-        share = 100 * float(get(validation, "test_fraction", default=0.3))
+    validation = experiment["validation"]
+    if validation["method"] == "holdout":
+        share = 100 * float(validation["test_fraction"])
         parts.append(f"tested once on {share:.0f}% of the people, held out")
-    elif get(validation, "folds"):
+    else:
         parts.append(f"tested in {validation['folds']}-fold cross-validation")
-    limits = experiment.get("limits")
-    if limits:
-        scope = "the fold's training people" if limits == "train" else "the whole cohort"
-        parts.append(f"intensities scaled to [0, 1] by percentiles of {scope}")
+    scope = "the fold's training people" if experiment["limits"] == "train" else "the whole cohort"
+    parts.append(f"intensities scaled to [0, 1] by percentiles of {scope}")
     text = "; ".join(parts) + ". The final model, trained on everybody, gives the embeddings."
-    return " ".join([text, *adjustment_sentences(get(experiment, "analyses", default={}))])
+    return " ".join([text, *adjustment_sentences(experiment["analyses"])])
 
 
 def adjustment_sentences(analyses: Config) -> list[str]:
     """What is taken out of codes before anything is predicted from them."""
     sentences = []
-    harmonise, covariates = get(analyses, "harmonise"), get(analyses, "covariates", default=[])
+    harmonise, covariates = analyses["harmonise"], analyses["covariates"]
     if harmonise:
-        kept = join_words(list(get(harmonise, "keep", default=[])))
+        kept = join_words(list(harmonise["keep"]))
         sentences.append(
-            f"Before anything was predicted, sites (column {get(harmonise, 'sites', default='site')}) were harmonised by ComBat "
+            f"Before anything was predicted, sites (column {harmonise['sites']}) were harmonised by ComBat "
             "(Johnson et al. 2007; Fortin et al. 2018; parametric empirical Bayes), learned from each fold's training people"
             + (f", keeping the effects of {kept}." if kept else ".")
         )
@@ -196,24 +184,17 @@ def adjustment_sentences(analyses: Config) -> list[str]:
 
 def phenotypes_text(config: Config) -> str:
     """Reduction of the phenotypes."""
-    section = get(config, "phenotypes", default={})
-    if not get(section, "tables"):
+    section = config["phenotypes"]
+    if not section["tables"]:
         return ""
-    missing = get(section, "missing", default="complete")
-    if get(section, "method") == "variables":
+    if section["method"] == "variables":
         return "Each variable was standardised and compared as it is."
-    keep = get(section, "n_factors")
+    keep = section["n_factors"]
     rule = f"the first {keep} components" if keep else "components with an eigenvalue above 1"
     return (
         f"Principal components of the correlation matrix, {rule}, varimax rotation with Kaiser normalisation, regression "
-        f"scores; missing values: {missing}."
+        f"scores; missing values: {section['missing']}."
     )
-
-
-def strata_settings(config: Config) -> dict[str, Any]:
-    """Return section ``strata`` with its defaults; empty when the configuration has no such section."""
-    strata = get(config, "strata", default={})
-    return fill_defaults(dict(strata), load_schema("strata")) if strata else {}
 
 
 def _mixture_text(options: Config) -> str:
@@ -261,9 +242,7 @@ def adjusted_text(strata: Config) -> str:
 
 def strata_text(config: Config) -> str:
     """Clustering and tests."""
-    strata = strata_settings(config)
-    if not strata:
-        return ""
+    strata = config["strata"]
     adjusted = adjusted_text(strata)
     sentences = []
     if adjusted:
@@ -304,15 +283,20 @@ def strata_text(config: Config) -> str:
 def methods_paragraphs(config: Config) -> list[tuple[str, str]]:
     """Return (heading, text) of every paragraph that the configuration calls for."""
     paragraphs = [("Anatomy", anatomy_text(config)), ("Maps", maps_text(config))]
-    for experiment in get(config, "experiments", default=[]):
-        paragraphs.append((f"Experiment {experiment.get('name', '')}", experiment_text(config, experiment)))
+    for experiment in config["experiments"]:
+        paragraphs.append((f"Experiment {experiment['name']}", experiment_text(config, experiment)))
     paragraphs += [("Phenotypes", phenotypes_text(config)), ("Strata", strata_text(config))]
-    if "seed" in config:
-        seeds = f"Seed of splits, training, clustering and permutations: {config['seed']}"
-        if "imaging_seed" in config:
-            seeds += f"; of the registrations: {config['imaging_seed']}"
-        paragraphs.append(("Seeds", seeds + "."))
+    seeds = f"Seed of splits, training, clustering and permutations: {config['seed']}; of the registrations: {config['imaging_seed']}."
+    paragraphs.append(("Seeds", seeds))
     return [(heading, text) for heading, text in paragraphs if text]
+
+
+def _each(experiments: Sequence[Config], value: Callable[[Config], str]) -> str:
+    """Return a value of all experiments, or each one's where they differ."""
+    found = {e["name"]: value(e) for e in experiments}
+    if len(set(found.values())) == 1:
+        return next(iter(found.values()))
+    return join_words([f"{text} in {name}" for name, text in found.items()])
 
 
 def deviations(config: Config) -> list[tuple[str, str, str]]:
@@ -320,32 +304,37 @@ def deviations(config: Config) -> list[tuple[str, str, str]]:
 
     Only the lines that hold for the configuration are returned.
     """
-    experiments = get(config, "experiments", default=[])
-    models = {str(e.get("model")) for e in experiments}
-    sources = {str(get(d, "from")) for d in get(config, "modalities", default={}).values()}
+    experiments = config["experiments"]
+    autoencoders = [e for e in experiments if e["model"] == "separable_autoencoder"]
+    sources = {declaration["from"] for declaration in used_modalities(config).values()}
+    volumes, template = config["volumes"], config["template"]
+    blocks = "×".join([str(volumes["downsample"])] * 3)
     lines: list[tuple[str, str, str]] = [
-        ("Bias field", "FSL", "N4"),
+        ("Bias field", "FSL", "N4" if config["anatomy"]["n4"]["enabled"] else "not corrected"),
         ("Template mask", "BET2", "the MNI152 mask by registration, closed and filled, ventricles inside"),
         (
             "Resolution of the maps",
             "1.25 mm maps downsampled by 2, method not said",
-            "one interpolation from native space, then means over 2×2×2 blocks (plain subsampling would alias)",
+            f"one interpolation from native space to {format_setting(volumes['resolution_mm'])} mm, then means over {blocks} blocks "
+            "(plain subsampling would alias)",
         ),
     ]
-    if get(config, "registration", "engine") not in (None, "ants"):
+    engine = config["registration"]["engine"]
+    if engine != "ants":
+        lines.append(("Registration", "ANTs SyN with the published schedule", f"{engine} (see methods)"))
+    if template["iterations"] != 5:
+        lines.append(("Template iterations", "5", str(template["iterations"])))
+    if "noddi" in sources:
+        lines.append(("NODDI", "MDT", config["diffusion"]["noddi"]["engine"]))
+    if volumes["percentiles"] != [0.1, 99.9]:
         lines.append(
             (
-                "Registration",
-                "ANTs SyN with the published schedule",
-                f"{get(config, 'registration', 'engine')} (see methods)",
+                "Percentiles of the limits",
+                "0.1 and 99.9",
+                join_words([format_setting(p) for p in volumes["percentiles"]]),
             )
         )
-    iterations = get(config, "template", "iterations")
-    if iterations not in (None, 5):
-        lines.append(("Template iterations", "5", str(iterations)))
-    if "noddi" in sources:
-        lines.append(("NODDI", "MDT", str(get(config, "diffusion", "noddi", "engine", default="amico"))))
-    if any(e.get("limits") == "train" for e in experiments):
+    if any(e["limits"] == "train" for e in experiments):
         lines.append(
             (
                 "Intensity limits",
@@ -353,29 +342,22 @@ def deviations(config: Config) -> list[tuple[str, str, str]]:
                 "percentiles of the fold's training people (limits: train), so that nothing leaks from test people",
             )
         )
-    if "separable_autoencoder" in models:
+    if autoencoders:
+        windows = _each(autoencoders, lambda e: str(e["options"]["pooling_size"]))
         lines.append(
             (
                 "Pooling",
                 "size and stride 2 (2.1.1); size 3, stride 1 (2.1.3), which cannot halve",
-                "stride 2, window as configured (2 by default)",
+                f"stride 2, size {windows}",
             )
         )
-        paper = {"epochs": 200, "batch_size": 1}
-        for key, name in (("epochs", "epochs"), ("batch_size", "batch size")):
-            run = {
-                str(e.get("name")): training_values(config, e).get(key)
-                for e in experiments
-                if e.get("model") == "separable_autoencoder"
-            }
-            if any(value not in (None, paper[key]) for value in run.values()):
-                listed = join_words([f"{value} in {experiment}" for experiment, value in run.items()])
-                lines.append((f"Training: {name}", str(paper[key]), listed))
-        without = [
-            str(e.get("name"))
-            for e in experiments
-            if (get(e, "options", default={}) or {}).get("skip_connections") is False
-        ]
+        paper = {"epochs": 200, "batch_size": 1, "learning_rate": 0.001}
+        for key, value in paper.items():
+            run = {e["name"]: training_values(config, e)[key] for e in autoencoders}
+            if any(number != value for number in run.values()):
+                listed = join_words([f"{format_setting(number)} in {name}" for name, number in run.items()])
+                lines.append((f"Training: {key.replace('_', ' ')}", format_setting(value), listed))
+        without = [e["name"] for e in autoencoders if not e["options"]["skip_connections"]]
         if without:
             lines.append(
                 (
@@ -384,11 +366,13 @@ def deviations(config: Config) -> list[tuple[str, str, str]]:
                     f"none in {join_words(without)}, so that the embedding is all the decoder sees",
                 )
             )
+        voxels = math.prod(volumes["shape"])
+        numbers = 32 * math.prod(side // 32 for side in volumes["shape"])
         lines.append(
             (
                 "Data reduction",
                 "12.2 M voxels, 16,000-fold",
-                "128 × 128 × 96 are 1.57 M voxels; 1536 numbers are a 1024-fold reduction per modality",
+                f"{_grid(volumes)} are {voxels:,} voxels; {numbers:,} numbers are a {voxels // numbers}-fold reduction per modality",
             )
         )
     if experiments:
@@ -405,24 +389,25 @@ def deviations(config: Config) -> list[tuple[str, str, str]]:
             ),
             ("Baselines", "none", "mean training image and PCA in the same tables"),
         ]
-    if get(config, "phenotypes", "tables"):
-        if get(config, "phenotypes", "method") == "variables":
+    phenotypes, repartition = config["phenotypes"], config["strata"]["repartition"]
+    if phenotypes["tables"]:
+        if phenotypes["method"] == "variables":
             lines.append(("Phenotypes", "PCA with varimax rotation", "the standardised variables themselves"))
-        if get(config, "phenotypes", "missing", default="complete") != "complete":
-            lines.append(("Missing phenotypes", "not said", str(get(config, "phenotypes", "missing"))))
+        if phenotypes["missing"] != "complete":
+            lines.append(("Missing phenotypes", "not said", phenotypes["missing"]))
         lines.append(
             (
                 "Repartition test",
                 "sampling with replacement and equal sizes, p = b/M; called a bootstrap",
                 (
                     "sampling with replacement"
-                    if get(config, "strata", "repartition", "with_replacement")
+                    if repartition["with_replacement"]
                     else "permutation, which is what equal sizes mean"
                 )
                 + "; p = (b + 1)/(M + 1); read as a permutation Kruskal-Wallis test, not as a confirmation",
             )
         )
-        if get(config, "strata", "repartition", "families"):
+        if repartition["families"]:
             lines.append(
                 (
                     "Families",
@@ -436,9 +421,7 @@ def deviations(config: Config) -> list[tuple[str, str, str]]:
 
 def _strata_deviations(config: Config) -> list[tuple[str, str, str]]:
     """How people were clustered."""
-    strata = strata_settings(config)
-    if not strata:
-        return []
+    strata = config["strata"]
     lines = []
     adjusted = adjusted_text(strata)
     if adjusted:
@@ -473,7 +456,7 @@ def _strata_deviations(config: Config) -> list[tuple[str, str, str]]:
         lines.append(
             ("People in no cluster", "none", "people far from every centre, left out of the comparisons")
         )
-    if get(config, "phenotypes", "tables"):
+    if config["phenotypes"]["tables"]:
         lines.append(
             (
                 "Covariates of the comparisons",

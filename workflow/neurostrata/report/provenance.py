@@ -115,8 +115,7 @@ def group_digest(paths: Iterable[Path]) -> dict[str, Any]:
 def input_digests(config: Mapping[str, Any]) -> dict[str, Any]:
     """Digest what the configuration names: sheets and tables whole, images by header, one digest per column."""
     digests: dict[str, Any] = {}
-    cohort = config.get("cohort") or {}
-    sheets = [cohort.get("sheet"), config.get("qc"), *(config.get("phenotypes") or {}).get("tables", [])]
+    sheets = [config["cohort"]["sheet"], config["qc"], *config["phenotypes"]["tables"]]
     for name in sheets:
         if name:
             digests[str(name)] = {"sha256": file_digest(Path(name))}
@@ -142,14 +141,11 @@ def _image_digests(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def engines(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return which programs and models did the work."""
-    sources = {
-        str(d.get("from")) for d in (config.get("modalities") or {}).values() if isinstance(d, Mapping)
-    }
-    noddi = (config.get("diffusion") or {}).get("noddi") or {}
+    sources = {declaration["from"] for declaration in config["modalities"].values()}
     return {
-        "registration": (config.get("registration") or {}).get("engine"),
-        "noddi": noddi.get("engine") if "noddi" in sources else None,
-        "models": sorted({str(e.get("model")) for e in config.get("experiments") or []}),
+        "registration": config["registration"]["engine"],
+        "noddi": config["diffusion"]["noddi"]["engine"] if "noddi" in sources else None,
+        "models": sorted({experiment["model"] for experiment in config["experiments"]}),
     }
 
 
@@ -176,7 +172,7 @@ def collect(config: Mapping[str, Any]) -> dict[str, Any]:
         "packages": package_versions(),
         "stage_versions": dict(VERSIONS),
         "engines": engines(config),
-        "seeds": {key: config[key] for key in ("seed", "imaging_seed") if key in config},
+        "seeds": {key: config[key] for key in ("seed", "imaging_seed")},
         "inputs": input_digests(config),
         "settings": dict(config),
     }

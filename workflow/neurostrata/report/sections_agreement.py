@@ -35,7 +35,7 @@ def agreement_section(page: Page) -> Section:
         {
             "First": _partitions(table, "a"),
             "Second": _partitions(table, "b"),
-            "People": table.get("n"),
+            "People": table["n"],
             "Adjusted Rand": table["adjusted_rand"],
         }
     )

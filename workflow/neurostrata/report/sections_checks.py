@@ -67,9 +67,7 @@ def write_checks(
     names = factor_names(
         evidence.comparisons["factor"] if evidence.comparisons is not None else meanings, meanings
     )
-    absent = why or (
-        "" if page.study.setting("phenotypes", "tables", default=[]) else "no phenotype table is configured"
-    )
+    absent = why or ("" if page.study.config["phenotypes"]["tables"] else "no phenotype table is configured")
     sections = [
         composition_section(own, experiment, evidence, why),
         _existence(own, experiment, evidence, why),
@@ -124,9 +122,9 @@ def _existence(page: Page, experiment: Experiment, evidence: Evidence, why: str)
     row = evidence.existence
     if row is None:
         return section
-    measure = str(evidence.facts.get("measure") or "the finder's measure")
+    # the clusters' sidecar may be lost
+    measure = evidence.facts["measure"] if evidence.facts else "the finder's measure"
     claimed = "so clusters are claimed" if evidence.claimed() else "so no clusters are claimed"
-    draws = f" in {int(row['draws'])} data sets" if "draws" in row and pd.notna(row["draws"]) else ""
     kinds = ""
     if {"p_margins", "p_directions"} <= set(row.index):
         kinds = (
@@ -135,8 +133,8 @@ def _existence(page: Page, experiment: Experiment, evidence: Evidence, why: str)
         )
     section.add(
         Text(
-            f"{measure[:1].upper()}{measure[1:]}: {format_number(row['statistic'])} in the codes; mean {format_number(row.get('null_mean'))} "
-            f"and 95th percentile {format_number(row.get('null_95'))}{draws} without groups that have the codes' covariance and "
+            f"{measure[:1].upper()}{measure[1:]}: {format_number(row['statistic'])} in the codes; mean {format_number(row['null_mean'])} "
+            f"and 95th percentile {format_number(row['null_95'])} in {int(row['draws'])} data sets without groups that have the codes' covariance and "
             f"unimodal margins. p {equals(row['p'])}, {claimed}.{kinds}",
             sources=page.sources(path),
         )
@@ -296,9 +294,7 @@ def _null(
     table = study.table(experiment.strata("repartition.tsv"), what, ["factor", "h"])
     source = table if table is not None else comparisons
     observed = dict(zip(source["factor"].astype(str), source["h"].astype(float)))
-    p_texts = {
-        str(row["factor"]): f"q {equals(row.get('q_repartition'))}" for _, row in comparisons.iterrows()
-    }
+    p_texts = {str(row["factor"]): f"q {equals(row['q_repartition'])}" for _, row in comparisons.iterrows()}
     factors = list(null)
     for start in range(0, len(factors), PANELS):
         part = factors[start : start + PANELS]
@@ -404,14 +400,15 @@ def _halves(
     path = experiment.strata("shuffles.tsv")
     shuffles = study.table(path, f"Shuffled links in {name}", ("smallest_q",), absent)
     facts = evidence.shuffles
-    if shuffles is not None and facts.get("share_found") is not None:
-        low, high = facts.get("share_low"), facts.get("share_high")
+    # the sidecar may be lost; null: nothing could be tested
+    if shuffles is not None and facts and facts["share_found"] is not None:
+        low, high = float(facts["share_low"]), float(facts["share_high"])
         section.add(
             Text(
                 f"Control: images and phenotypes of different people joined, {count(len(shuffles), 'time')}. Some factor differed in "
-                f"{100 * float(facts['share_found']):.1f}% of them (95% interval {100 * float(low or 0):.1f}% to "
-                f"{100 * float(high or 0):.1f}%); more than {100 * study.alpha:g}% would mean that the tests claim too much.",
-                kind="warning" if float(low or 0) > study.alpha else "plain",
+                f"{100 * float(facts['share_found']):.1f}% of them (95% interval {100 * low:.1f}% to "
+                f"{100 * high:.1f}%); more than {100 * study.alpha:g}% would mean that the tests claim too much.",
+                kind="warning" if low > study.alpha else "plain",
                 sources=page.sources(path),
             )
         )
@@ -463,7 +460,7 @@ def continuous_blocks(
         )
     canonical = [
         f"{_feature_name(str(row['features']))} {format_number(row['value'], 2)} ({format_number(row['low'], 2)} to "
-        f"{format_number(row['high'], 2)}, p {equals(row.get('p'))})"
+        f"{format_number(row['high'], 2)}, p {equals(row['p'])})"
         for _, row in table[table["method"].astype(str) == "cca"].iterrows()
     ]
     if canonical:

@@ -126,32 +126,27 @@ def provenance_section(page: Page) -> Section:
     record = study.json(study.tree.provenance)
     if not record:
         study.note("Provenance", "provenance.json was not made or cannot be read")
-    code = record.get("code") or {}
     items: list[tuple[str, str]] = []
     if record:
-        commit = str(code.get("commit", ""))
-        state = (
-            f", commit {commit[:12]}" + (" with local changes" if code.get("changed") else "")
-            if commit
-            else ""
-        )
-        items.append(("neurostrata", f"{record.get('neurostrata', 'version not recorded')}{state}"))
-        items.append(("Python", f"{record.get('python', 'n/a')} on {record.get('platform', 'n/a')}"))
-        engines = record.get("engines") or {}
+        code = record["code"]
+        state = ""
+        if code:  # null without git
+            state = f", commit {code['commit'][:12]}" + (" with local changes" if code["changed"] else "")
+        items.append(("neurostrata", f"{record['neurostrata']}{state}"))
+        items.append(("Python", f"{record['python']} on {record['platform']}"))
         named = [
             f"{key}: {', '.join(value) if isinstance(value, list) else value}"
-            for key, value in engines.items()
+            for key, value in record["engines"].items()
             if value
         ]
         if named:
             items.append(("Engines", "; ".join(named)))
-        seeds = record.get("seeds") or {}
-        items.append(("Seeds", ", ".join(f"{key} {value}" for key, value in seeds.items()) or "not recorded"))
-        packages = record.get("packages") or {}
-        if packages:
-            items.append(("Packages", ", ".join(f"{name} {version}" for name, version in packages.items())))
+        for name in ("seeds", "packages"):
+            items.append(
+                (name.capitalize(), ", ".join(f"{key} {value}" for key, value in record[name].items()))
+            )
         section.add(Bullets(items, sources=page.sources(study.tree.provenance)))
-        inputs = _input_rows(record.get("inputs") or {})
+        inputs = _input_rows(record["inputs"])
         if inputs:
             section.add(
                 frame_table(
@@ -193,20 +188,19 @@ def _input_rows(inputs: dict[str, Any]) -> list[dict[str, Any]]:
     for name, digest in inputs.items():
         if name == "images":
             for column, group in digest.items():
-                if isinstance(group, dict) and (group.get("files") or group.get("unreadable")):
+                # of a cohort that could not be read there is a sentence in place of the groups
+                if isinstance(group, dict) and (group["files"] or group["unreadable"]):
                     rows.append(
                         {
                             "input": f"images: {column}",
-                            "files": int(group.get("files", 0)),
-                            "bytes": _size(group.get("bytes", 0)),
-                            "sha256": str(group.get("sha256", ""))[:16],
+                            "files": int(group["files"]),
+                            "bytes": _size(group["bytes"]),
+                            "sha256": group["sha256"][:16],
                         }
                     )
-        elif isinstance(digest, dict):
-            sha = digest.get("sha256")
-            rows.append(
-                {"input": name, "files": 1, "bytes": "", "sha256": str(sha)[:16] if sha else "not readable"}
-            )
+        else:
+            sha = digest["sha256"] or "not readable"
+            rows.append({"input": name, "files": 1, "bytes": "", "sha256": sha[:16]})
     return rows
 
 

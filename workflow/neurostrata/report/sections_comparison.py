@@ -53,6 +53,7 @@ def baselines_once(frame: pd.DataFrame, groups: Mapping[str, list[str]]) -> pd.D
     """Leave out baselines that an earlier experiment of the same people, folds and value has shown already."""
     first = {name: leader for leader, names in groups.items() for name in names}
     own = (frame["method"] == frame["model"]) | frame["method"].isin(["embedding", "classifier"])
+    # an experiment without splits is in no group
     leader = frame["experiment"].map(lambda name: first.get(name, name))
     keys = frame.assign(leader=leader)[["leader", "what", "of", "method", "value"]]
     return frame[own | ~keys.duplicated()]
@@ -137,7 +138,7 @@ def adjustment_notes(page: Page) -> list[Text | Table]:
         path = experiment.file("predictions.tsv")
         if not path.is_file():
             continue
-        record = page.study.sidecar(path).get("Adjustment")
+        record = page.study.sidecar(path).get("Adjustment")  # only where something was taken out
         ways.add(str([record[key] for key in ("Sites", "Kept", "Removed")]) if record else "")
         if not record:
             continue

@@ -143,11 +143,10 @@ def composition_table(composition: pd.DataFrame, tests: pd.DataFrame | None, alp
 
 
 def _entry(row: pd.Series) -> str:
-    if "mean" in row and pd.notna(row["mean"]):
+    if pd.notna(row["mean"]):
         text = format_number(row["mean"])
-        return f"{text} ± {format_number(row['sd'], 2)}" if pd.notna(row.get("sd")) else text
-    number = row.get("count")
-    if number is None or pd.isna(number):
+        return f"{text} ± {format_number(row['sd'], 2)}" if pd.notna(row["sd"]) else text
+    if pd.isna(row["count"]):
         return "n/a"
-    share = f" ({100 * float(row['share']):.0f}%)" if pd.notna(row.get("share")) else ""
-    return f"{int(number)}{share}"
+    share = f" ({100 * float(row['share']):.0f}%)" if pd.notna(row["share"]) else ""
+    return f"{int(row['count'])}{share}"

@@ -118,7 +118,7 @@ def _importance(page: Page, section: Section, experiment: Experiment) -> None:
                     wide=False,
                 )
             )
-        if own is not None and own["decoded_train"].get(ordered["modality"].iloc[0], np.nan) < ALIKE:
+        if own is not None and own["decoded_train"][ordered["modality"].iloc[0]] < ALIKE:
             section.add(
                 Text(
                     f"The decoded difference does not resemble the difference of the same people's images in "
@@ -135,7 +135,7 @@ def _map_of(folder: Path, target: str, kind: str) -> Path | None:
     from neurostrata.core.files import read_json
 
     for image in sorted(folder.glob(f"*_desc-{kind}_difference.nii.gz")):
-        if sidecar_path(image).is_file() and read_json(sidecar_path(image)).get("Target") == target:
+        if sidecar_path(image).is_file() and read_json(sidecar_path(image))["Target"] == target:
             return image
     return None
 

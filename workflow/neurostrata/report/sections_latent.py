@@ -26,7 +26,7 @@ def _families(page: Page, groups: Mapping[str, list[str]]) -> list[list[tuple[Ex
     leader = {name: first for first, names in groups.items() for name in names}
     found: dict[str, list[tuple[Experiment, dict[str, Any]]]] = {}
     for experiment, config in page.study.experiments():
-        options = dict(config.get("options") or {})
+        options = dict(config["options"])
         if options.pop("latent_size", None) is None or experiment.name not in leader:
             continue
         same = {k: v for k, v in config.items() if k not in ("name", "seed", "options", "analyses")}
@@ -78,7 +78,7 @@ def _target_blocks(
     for experiment, config in members:
         sizes.setdefault(int(config["options"]["latent_size"]), []).append(experiment)
     ordered = sorted(sizes)
-    model = str(members[0][1].get("model", ""))
+    model = members[0][1]["model"]
 
     def row(name: str, features: str) -> pd.Series | None:
         frame = scores[name]

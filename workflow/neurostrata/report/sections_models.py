@@ -148,7 +148,8 @@ def _synthesis(page: Page, section: Section, experiment: Experiment, config: Map
     )
     if frame is None:
         return
-    model = str(config.get("model", "latent_synthesis"))
+    # of an experiment that is no longer configured: the one method that is no baseline
+    model = config["model"] or next(m for m in dict.fromkeys(frame["method"]) if m not in BASELINES)
     methods = [model] + [m for m in dict.fromkeys(frame["method"]) if m != model]
     rows, groups = [], []
     for output, of_output in frame.groupby("output", sort=False):

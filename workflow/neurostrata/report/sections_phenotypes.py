@@ -26,9 +26,9 @@ from neurostrata.report.study import Study
 def factor_meanings(study: Study, most: int = 3) -> dict[str, str]:
     """Return factor -> its `most` strongest variables, from ``loadings.tsv`` (empty for single variables)."""
     loadings = study.table(study.tree.phenotypes("loadings.tsv"), columns=["variable"])
-    if loadings is None or study.setting("phenotypes", "method") == "variables":
+    if loadings is None or study.config["phenotypes"]["method"] == "variables":
         return {}
-    threshold = float(study.setting("report", "loading_threshold", default=0.3))
+    threshold = float(study.config["report"]["loading_threshold"])
     values = loadings.set_index("variable").select_dtypes("number")
     meanings = {}
     for factor in values.columns:
@@ -45,7 +45,7 @@ def phenotypes_section(page: Page) -> Section:
     """What the questionnaires and tests were reduced to."""
     study, tree = page.study, page.study.tree
     section = Section("phenotypes", "Phenotypes")
-    configured = bool(study.setting("phenotypes", "tables", default=[]))
+    configured = bool(study.config["phenotypes"]["tables"])
     absent = "" if configured else "no phenotype table is configured (phenotypes: tables)"
     scores_path, loadings_path = tree.phenotypes("scores.tsv"), tree.phenotypes("loadings.tsv")
     scores = study.table(scores_path, "Phenotypes and their factors", ["subject"], absent)
@@ -53,12 +53,14 @@ def phenotypes_section(page: Page) -> Section:
         section.add(Text(f"No phenotypes: {absent or 'phenotypes/scores.tsv was not made'}.", kind="note"))
         return section
     facts = study.sidecar(scores_path)
-    section.add(_summary(page, facts, scores))
-    section.add(_missing_data(facts))
-    for warning in facts.get("warnings", []):
-        section.add(Text(f"Warning: {warning}.", kind="warning"))
-    single = (facts.get("method") or study.setting("phenotypes", "method")) == "variables"
-    if not single:
+    if facts:
+        section.add(_summary(page, facts, scores))
+        section.add(_missing_data(facts))
+        for warning in facts["warnings"]:
+            section.add(Text(f"Warning: {warning}.", kind="warning"))
+    else:
+        study.note("How the phenotypes were reduced", "phenotypes/scores.json was not made or cannot be read")
+    if study.config["phenotypes"]["method"] != "variables":
         _factors(page, section)
     _descriptives(page, section)
     return section
@@ -70,44 +72,38 @@ def _summary(page: Page, facts: dict[str, Any], scores: pd.DataFrame | None) -> 
     path = page.study.tree.phenotypes("scores.tsv")
     names = [column for column in scores if column != "subject"]
     n = int(scores[names].notna().any(axis=1).sum())
-    if facts.get("method") == "variables":
+    if facts["method"] == "variables":
         text = f"{count(len(names), 'variable')} of {count(n, 'person', 'people')}, standardised and compared as they are."
     else:
         text = f"{count(len(names), 'factor')} from "
-        if "variables_analysed" in facts:
-            text += f"{count(int(facts['variables_analysed']), 'variable')} of "
-        text += f"{count(n, 'person', 'people')}"
-        if "variance_explained" in facts:
-            text += f", holding {100 * float(facts['variance_explained']):.0f}% of the variance"
+        text += f"{count(int(facts['variables_analysed']), 'variable')} of {count(n, 'person', 'people')}"
+        text += f", holding {100 * float(facts['variance_explained']):.0f}% of the variance"
         if "factors_by_parallel_analysis" in facts:
             text += f". Parallel analysis would keep {facts['factors_by_parallel_analysis']}"
         text += "."
     return Text(text, sources=page.sources(path))
 
 
-def _missing_data(facts: dict[str, Any]) -> Bullets | None:
+def _missing_data(facts: dict[str, Any]) -> Bullets:
     policies = {
         "complete": "only people with all variables have scores",
         "median": "gaps are filled with the variable's median",
         "iterative": "gaps are filled by regression on what else is known of the person",
         "none filled": "nothing is filled in; each variable is compared among those who have it",
     }
-    if "missing" not in facts:
-        return None
     policy = str(facts["missing"])
-    items = [("Policy for missing values", f"{policy}: {policies.get(policy, '')}".rstrip(": "))]
-    if facts.get("values_filled"):
+    items = [("Policy for missing values", f"{policy}: {policies[policy]}")]
+    if facts["values_filled"]:
         items.append(("Values filled in", str(facts["values_filled"])))
     for key, name in (
         ("people_without_table_row", "People whom no phenotype table knows"),
         ("people_only_in_tables", "People in the tables and not in the cohort"),
     ):
-        if facts.get(key):
+        if facts[key]:
             items.append((name, str(facts[key])))
     for key, name in (("people_left_out", "People left out"), ("variables_left_out", "Variables left out")):
-        value = facts.get(key)
-        if value:
-            items.append((name, _listing(value)))
+        if facts[key]:
+            items.append((name, _listing(facts[key])))
     return Bullets(items)
 
 
@@ -161,7 +157,7 @@ def _factors(page: Page, section: Section) -> None:
         study.note("Loadings of the factors", "phenotypes/loadings.tsv holds no numbers")
         return
     names = factor_names(values.columns, factor_meanings(study))
-    threshold = float(study.setting("report", "loading_threshold", default=0.3))
+    threshold = float(study.config["report"]["loading_threshold"])
     blank = f"Loadings below {threshold:g} in size are left blank"
     if values.shape[1] <= 40:
         section.add(

@@ -31,9 +31,8 @@ NEEDED = ("subject", "fold", "method", "modality", "mse")
 def model_method(frame: pd.DataFrame, config: Mapping[str, Any]) -> str:
     """Return which of the methods in ``reconstruction.tsv`` is the experiment's own model."""
     methods = list(dict.fromkeys(frame["method"]))
-    model = str(config.get("model", ""))
-    if model in methods:
-        return model
+    if config["model"] in methods:
+        return config["model"]
     return next((method for method in methods if method not in BASELINES), methods[0])
 
 
@@ -46,7 +45,7 @@ def ordered_methods(frame: pd.DataFrame, config: Mapping[str, Any]) -> list[str]
 def modality_order(frame: pd.DataFrame, config: Mapping[str, Any]) -> list[str]:
     """Return the modalities in the order of the configuration."""
     found = [str(modality) for modality in dict.fromkeys(frame["modality"])]
-    configured = [str(m) for m in config.get("modalities", []) if m in found]
+    configured = [str(m) for m in config["modalities"] if m in found]
     return configured + [modality for modality in found if modality not in configured]
 
 
@@ -125,8 +124,8 @@ def reconstruction_table(page: Page, metric: str, title: str, caption: str, smal
 
 def skip_text(config: Mapping[str, Any], method: str) -> str:
     """Return what a table row says about skip connections of the experiment's own model."""
-    skip = (config.get("options") or {}).get("skip_connections")
-    if method != config.get("model") or skip is None:
+    skip = config["options"].get("skip_connections")  # not every model has this option
+    if method != config["model"] or skip is None:
         return ""
     return ", skip connections" if skip else ", no skip connections"
 
@@ -162,9 +161,7 @@ def decoding_section(page: Page) -> Section:
         section.add(Text("No experiment has an evaluation on unseen people.", kind="note"))
         return section
     skipping = [
-        config["name"]
-        for _, config in page.study.experiments()
-        if (config.get("options") or {}).get("skip_connections")
+        config["name"] for _, config in page.study.experiments() if config["options"].get("skip_connections")
     ]
     if skipping:
         section.add(
@@ -184,8 +181,7 @@ def experiment_decoding(page: Page, experiment: Experiment, config: Mapping[str,
 
     study = page.study
     section = Section(f"{_key(experiment.name)}-decoding", "Decoding of unseen people")
-    wanted = (config.get("analyses") or {}).get("reconstruction", True)
-    why = "" if wanted else "analyses: reconstruction is off"
+    why = "" if config["analyses"]["reconstruction"] else "analyses: reconstruction is off"
     _examples(page, section, experiment, config, why)
     path = experiment.file("reconstruction.tsv")
     frame = study.table(path, f"Decoding measures of {experiment.name}", NEEDED, why)
@@ -345,7 +341,7 @@ def _examples(
     if not paths:
         page.study.note(what, why or f"experiments/{experiment.name}/fold-*/examples.npz was not made")
         return
-    limit = int(page.study.setting("report", "example_people", default=2))
+    limit = int(page.study.config["report"]["example_people"])
     real: list[np.ndarray] = []
     decoded: list[np.ndarray] = []
     subjects: list[str] = []

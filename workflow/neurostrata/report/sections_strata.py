@@ -50,7 +50,7 @@ def strata_section(
     study = page.study
     name = experiment.name
     section = Section(f"experiment-{anchor(name)}-strata", "Strata and their phenotypes")
-    why = "" if (config.get("analyses") or {}).get("strata", True) else "analyses: strata is off"
+    why = "" if config["analyses"]["strata"] else "analyses: strata is off"
     path = experiment.strata("clusters.tsv")
     if study.table(path, f"Clusters of {name}", ["subject", "cluster"], why) is None:
         reason = why or f"{study.relative(path)} was not made"
@@ -76,9 +76,7 @@ def strata_section(
     section.add(_finders(page, experiment))
     if evidence.clusters is not None:
         _clusters(page, section, experiment, evidence, verdict)
-        absent = why or (
-            "" if study.setting("phenotypes", "tables", default=[]) else "no phenotype table is configured"
-        )
+        absent = why or ("" if study.config["phenotypes"]["tables"] else "no phenotype table is configured")
         comparisons_path = experiment.strata("comparisons.tsv")
         comparisons = study.table(
             comparisons_path, f"Comparison of phenotypes in {name}", ["factor", "h", "p", "q", "eta2"], absent
@@ -128,7 +126,7 @@ def _finders(page: Page, experiment: Experiment) -> Table | None:
         marked.append(row["finder"] == experiment.finders[0] and row["codes"] == experiment.codes[0])
     groups = [False] + [a != b for a, b in zip(frame["codes"], frame["codes"].iloc[1:])]
     sidecar = page.study.sidecar(experiment.adjusted_codes)
-    removed = [*(sidecar.get("Removed") or []), *([sidecar["Sites"]] if sidecar.get("Sites") else [])]
+    removed = [*sidecar["Removed"], *([sidecar["Sites"]] if sidecar["Sites"] else [])] if sidecar else []
     what = (
         f"Adjusted codes: {join_words([human_name(str(name)) for name in removed])} taken out. "
         if removed
@@ -219,16 +217,17 @@ def comparisons_table(
             names.get(factor, factor),
             format_p(row["p"]),
             format_p(row["q"]),
-            format_p(row.get("q_repartition")),
+            format_p(row["q_repartition"]),
             _interval(row, "eta2", "eta2_low", "eta2_high"),
         ]
         if after is not None:
-            line = after.loc[factor] if factor in after.index else pd.Series(dtype=float)
+            # fewer people have all that is adjusted for, so a factor can be missing
+            line = after.loc[factor] if factor in after.index else pd.Series({"eta2": None, "q": None})
             cells += [
                 _interval(line, "eta2", "eta2_low", "eta2_high"),
-                format_p(line.get("q")),
+                format_p(line["q"]),
             ]
-        cells.append(format_number(row.get("n")))
+        cells.append(format_number(row["n"]))
         rows.append([Cell(cell) for cell in cells])
     columns = ["Factor", "p", "q", "q repartition", "η² [interval]"]
     columns += [] if after is None else ["adjusted η² [interval]", "adjusted q"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from neurostrata.core.config import expand_modalities
 from neurostrata.core.errors import UserError
 from neurostrata.core.tables import read_table
 from neurostrata.report.blocks import (
@@ -22,6 +24,12 @@ from neurostrata.report.blocks import (
 from neurostrata.report.demographics import availability, demographics_table, keyed
 from neurostrata.report.page import Page
 from neurostrata.report.slices import try_volume
+from neurostrata.report.study import Study
+
+
+def volumes_described(study: Study) -> dict[Path, dict[str, Any]]:
+    """Return path -> content of the description of each modality's array, those that can be read."""
+    return {path: info for path in study.tree.volumes() if (info := study.json(path))}
 
 
 def modality_people(page: Page) -> dict[str, set[str]]:
@@ -30,13 +38,10 @@ def modality_people(page: Page) -> dict[str, set[str]]:
     Before the volumes are made: from the yes/no columns of ``cohort/subjects.tsv``.
     """
     study = page.study
-    people = {
-        path.stem: {str(subject) for subject in study.json(path).get("subjects", [])}
-        for path in study.tree.volumes()
-    }
+    people = {path.stem: set(info["subjects"]) for path, info in volumes_described(study).items()}
     cohort = study.table(study.tree.subjects)
     if cohort is not None:
-        for modality in study.setting("modalities", default={}):
+        for modality in expand_modalities(study.config["modalities"]):
             if modality not in people and modality in cohort:
                 people[modality] = {
                     str(s)
@@ -49,10 +54,12 @@ def modality_people(page: Page) -> dict[str, set[str]]:
 def phenotype_tables(page: Page) -> list[pd.DataFrame]:
     """Return the phenotype tables of the configuration that can be read, indexed by subject."""
     tables = []
-    for name in page.study.setting("phenotypes", "tables", default=[]):
-        id_column = page.study.setting("phenotypes", "id_column")
+    phenotypes = page.study.config["phenotypes"]
+    for name in phenotypes["tables"]:
         try:
-            table = keyed(read_table(Path(name), text=("subject", "participant_id", "Subject")), id_column)
+            table = keyed(
+                read_table(Path(name), text=("subject", "participant_id", "Subject")), phenotypes["id_column"]
+            )
         except UserError as error:
             page.study.note("Demographics from the phenotype tables", str(error))
             continue
@@ -66,13 +73,14 @@ def cohort_section(page: Page) -> Section:
     study, tree = page.study, page.study.tree
     section = Section("cohort", "Cohort")
     cohort = study.table(tree.subjects, "The list of people", ["subject"])
-    exclusions = study.table(tree.exclusions, columns=["subject", "reason"])
+    exclusions = study.table(tree.exclusions, columns=["subject", "modality", "stage", "reason"])
     if cohort is None:
         return section
     subjects = study.subjects()
-    out = exclusions[exclusions.get("stage", "") != "template"] if exclusions is not None else None
-    whole = out[out["modality"] == "all"] if out is not None and "modality" in out else None
-    n_out = 0 if whole is None else int(whole["subject"].nunique())
+    n_out = 0
+    if exclusions is not None:
+        whole = exclusions[(exclusions["stage"] != "template") & (exclusions["modality"] == "all")]
+        n_out = int(whole["subject"].nunique())
     text = f"{count(len(subjects), 'person', 'people')} took part"
     if n_out:
         text += (
@@ -84,7 +92,7 @@ def cohort_section(page: Page) -> Section:
     if origins is not None:
         section.add(origins)
     tables = [*([cohort.set_index("subject")]), *phenotype_tables(page)]
-    table1 = demographics_table(subjects, tables, study.setting("report", "demographics", default={}))
+    table1 = demographics_table(subjects, tables, study.config["report"]["demographics"])
     if table1 is None:
         study.note(
             "Demographics (Table 1)", "no column for age, sex, handedness or body mass index was found"
@@ -96,9 +104,7 @@ def cohort_section(page: Page) -> Section:
                 "Demographics",
                 names={"group": "", "n": "n"},
                 caption='Median ± standard deviation, as in Table 1 of Dimitri et al. 2022. "(of k)": known for k people only.',
-                sources=page.sources(
-                    tree.subjects, *(Path(t) for t in study.setting("phenotypes", "tables", default=[]))
-                ),
+                sources=page.sources(tree.subjects, *(Path(t) for t in study.config["phenotypes"]["tables"])),
             )
         )
     for column in ("site", "diagnosis"):
@@ -220,9 +226,9 @@ def template_section(page: Page) -> Section:
             )
         )
     if table is not None:
-        tolerance = study.setting("template", "tolerance")
+        tolerance = study.config["template"]["tolerance"]
         limits = {"rms_mean_warp_vox": 0.5, "mean_log_jacobian": 0.01}
-        if isinstance(tolerance, int | float):
+        if tolerance is not None:
             limits["rms_change"] = float(tolerance)
         shown = table.drop(columns=[c for c in ("people",) if c in table])
         if "skipped" in shown:
@@ -269,11 +275,11 @@ def _unbiasedness(page: Page, table: pd.DataFrame, path: Path) -> list[Any]:
         done = _truth(table["converged"])
         if done.any():
             text += f" and met the tolerance at iteration {int(table.loc[done.idxmax(), 'iteration'])}"
-        elif page.study.setting("template", "tolerance") is not None:
+        elif page.study.config["template"]["tolerance"] is not None:
             text += " and did not meet the tolerance, so it may still have been changing"
     if "similarity" in last and pd.notna(last["similarity"]):
         text += f". The people's warped images correlate with it at {format_number(last['similarity'])} on average"
-        if pd.notna(last.get("similarity_worst")):
+        if pd.notna(last["similarity_worst"]):
             text += f" ({format_number(last['similarity_worst'])} at worst)"
     blocks.append(Text(text + ".", sources=page.sources(path)))
     checks = []
@@ -307,29 +313,28 @@ def volumes_section(page: Page) -> Section:
     study, tree = page.study, page.study.tree
     section = Section("maps", "Maps")
     rows = []
-    for path in tree.volumes():
-        info = study.json(path)
-        limits = info.get("limits", {})
-        if isinstance(limits, dict):
-            rows.append(
-                {
-                    "modality": path.stem,
-                    "measures": _declaration(study.setting("modalities", default={}).get(path.stem, {})),
-                    "people": len(info.get("subjects", [])),
-                    "low": _number(limits.get("low")),
-                    "high": _number(limits.get("high")),
-                }
-            )
+    declared = expand_modalities(study.config["modalities"])
+    described = volumes_described(study)
+    for path, info in described.items():
+        rows.append(
+            {
+                "modality": path.stem,
+                # the array of a modality that is no longer declared stays in the folder
+                "measures": _declaration(declared[path.stem]) if path.stem in declared else "",
+                "people": len(info["subjects"]),
+                "low": float(info["limits"]["low"]),
+                "high": float(info["limits"]["high"]),
+            }
+        )
     if not rows:
         study.note("Maps on the fusion grid", "volumes/ holds no array")
         return section
-    percentiles = study.json(tree.volumes()[0]).get("limits", {}).get("percentiles", [0.1, 99.9])
-    affine = study.json(tree.volumes()[0]).get("affine")
-    shape = _array_shape(tree.volumes()[0].with_suffix(".npy"))
+    first, info = next(iter(described.items()))
+    percentiles = info["limits"]["percentiles"]
+    shape = _array_shape(first.with_suffix(".npy"))
     grid = f"{' × '.join(str(n) for n in shape[1:])} voxels" if shape else "one grid"
-    if affine is not None and np.asarray(affine).shape == (4, 4):
-        side = np.linalg.norm(np.asarray(affine, float)[:3, :3], axis=0)
-        grid += f" of {' × '.join(format_number(v) for v in side)} mm"
+    side = np.linalg.norm(np.asarray(info["affine"], float)[:3, :3], axis=0)
+    grid += f" of {' × '.join(format_number(v) for v in side)} mm"
     section.add(
         Text(
             f"All maps of all people are on {grid} in the template's space, each interpolated once from its own space."
@@ -353,10 +358,6 @@ def volumes_section(page: Page) -> Section:
     return section
 
 
-def _number(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) else float("nan")
-
-
 def _array_shape(path: Path) -> tuple[int, ...] | None:
     try:
         return tuple(np.load(path, mmap_mode="r").shape)
@@ -364,15 +365,16 @@ def _array_shape(path: Path) -> tuple[int, ...] | None:
         return None
 
 
-def _declaration(declaration: Any) -> str:
-    if not isinstance(declaration, dict):
-        return ""
-    words = [str(declaration.get("from", ""))]
-    words += [str(declaration[key]) for key in ("measure", "tissue", "column") if declaration.get(key)]
-    if declaration.get("modulate"):
-        words.append("modulated")
-    if declaration.get("tissue_weighted"):
+def _declaration(declaration: Mapping[str, Any]) -> str:
+    """Say what a modality is made from; each source has keys of its own."""
+    words = [declaration["from"]]
+    words += [declaration[key] for key in ("measure", "tissue", "column") if key in declaration]
+    if "component" in declaration:
+        words.append(f"component {declaration['component'] + 1}")
+    if declaration["from"] == "tissue":
+        words += ["modulated"] if declaration["modulate"] else []
+        smoothing = declaration["smooth_fwhm_mm"]
+        words += [f"smoothed {format_number(smoothing)} mm"] if smoothing else []
+    if declaration["from"] == "noddi" and declaration["tissue_weighted"]:
         words.append("tissue-weighted")
-    if declaration.get("smooth_fwhm_mm"):
-        words.append(f"smoothed {format_number(declaration['smooth_fwhm_mm'])} mm")
-    return ", ".join(word for word in words if word)
+    return ", ".join(words)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from neurostrata.core.config import adjusts_codes, fill_defaults, load_schema
+from neurostrata.core.config import adjusts_codes, fill_config, fill_defaults, load_schema
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import sidecar_path
 from neurostrata.core.tables import read_table
@@ -35,6 +34,14 @@ TEXT_COLUMNS = (
     "level",
 )
 
+#: What is known of an experiment that the configuration does not have (any longer): nothing but what is on disk.
+UNKNOWN: dict[str, Any] = {
+    "model": None,
+    "modalities": [],
+    "options": {},
+    "analyses": fill_defaults({}, load_schema("experiments")["properties"]["analyses"]),
+}
+
 
 @dataclass(frozen=True)
 class Missing:
@@ -53,7 +60,7 @@ class Study:
     tree
         Paths.
     config
-        The whole configuration; sections may be absent.
+        The whole configuration. What an earlier release did not have in it yet is filled in with its default.
     missing
         Filled while the report is made: what is not there, and why.
     """
@@ -64,28 +71,20 @@ class Study:
     _tables: dict[Path, pd.DataFrame | None] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
+        self.config = fill_config(self.config)
         adjusted = adjusts_codes(self.strata_settings)
         codes = ("adjusted", "raw") if adjusted else ("raw",)
         self.tree = replace(self.tree, codes=codes, finders=tuple(self.strata_settings["finders"]))
 
-    @cached_property
+    @property
     def strata_settings(self) -> dict[str, Any]:
-        """Section ``strata`` with every default filled in."""
-        return fill_defaults(dict(self.config.get("strata") or {}), load_schema("strata"))
+        """Section ``strata``."""
+        return self.config["strata"]
 
     @property
     def alpha(self) -> float:
         """Limit of the false-discovery rates."""
-        return float(self.setting("report", "alpha", default=0.05))
-
-    def setting(self, *keys: str, default: Any = None) -> Any:
-        """Return a nested value of the configuration, `default` where a key on the way is absent."""
-        value: Any = self.config
-        for key in keys:
-            if not isinstance(value, Mapping) or key not in value:
-                return default
-            value = value[key]
-        return default if value is None else value
+        return float(self.config["report"]["alpha"])
 
     def note(self, what: str, why: str) -> None:
         """Add a line to the list of missing pieces, once."""
@@ -172,12 +171,13 @@ class Study:
         return [] if frame is None else [str(subject) for subject in frame["subject"]]
 
     def experiments(self) -> list[tuple[Experiment, dict[str, Any]]]:
-        """Return each experiment, configured or found on disk, with its configuration (maybe empty).
+        """Return each experiment, configured or found on disk, with its configuration.
 
-        Configured ones come first and in the order of the configuration.
+        Configured ones come first and in the order of the configuration. How one was made that is only on disk is not
+        known (any longer): see :data:`UNKNOWN`.
         """
-        configured = [dict(item) for item in self.setting("experiments", default=[]) if "name" in item]
+        configured = [dict(item) for item in self.config["experiments"]]
         pairs = [(self.tree.experiment(str(item["name"])), item) for item in configured]
         names = {experiment.name for experiment, _ in pairs}
         found = [experiment for experiment in self.tree.experiments() if experiment.name not in names]
-        return pairs + [(experiment, {"name": experiment.name}) for experiment in found]
+        return pairs + [(experiment, UNKNOWN | {"name": experiment.name}) for experiment in found]

@@ -24,7 +24,7 @@ def summary(*, results: Path) -> None:
     report = results / "report" / "index.html"
     if not report.is_file():
         raise UserError(f"{report}: no such file; run the workflow first")
-    settings = read_json(results / "provenance.json").get("settings", {})
+    settings = read_json(results / "provenance.json")["settings"]
     study = Study(ResultsTree(results.resolve()), settings)
     print("\nWhat was found")
     for experiment, config in study.experiments():

@@ -148,13 +148,13 @@ def significant_factors(
 def effect_text(row: pd.Series, level: str = "95%") -> str:
     """Return "η² = 0.12 (95% interval 0.05 to 0.20), q = 0.003, q of the repartition 0.004"."""
     text = f"η² = {format_number(row['eta2'], 2)}"
-    if pd.notna(row.get("eta2_low")) and pd.notna(row.get("eta2_high")):
+    if pd.notna(row["eta2_low"]) and pd.notna(row["eta2_high"]):
         text += (
             f" ({level} interval {format_number(row['eta2_low'], 2)} to {format_number(row['eta2_high'], 2)})"
         )
-    text += f", q {equals(row.get('q'))}"
-    if pd.notna(row.get("q_repartition")):
-        text += f", q of the repartition {equals(row.get('q_repartition'))}"
+    text += f", q {equals(row['q'])}"
+    if pd.notna(row["q_repartition"]):
+        text += f", q of the repartition {equals(row['q_repartition'])}"
     return text
 
 
@@ -205,7 +205,7 @@ def judge(
     """
     meanings = meanings or {}
     verdict = Verdict(name, finder=evidence.finder)
-    verdict.cautions.extend(model_cautions(experiment or {}))
+    verdict.cautions.extend(model_cautions(experiment) if experiment else [])
     if evidence.clusters is None:
         verdict.headline = (
             f"{decoding} No clusters were looked for, so nothing can be said about strata.".strip()
@@ -248,7 +248,7 @@ def judge(
             verdict.sentences.extend(continuous_sentences(evidence, alpha, meanings))
             verdict.sentences.extend(_added(evidence, alpha, meanings))
         _judge_people(verdict, evidence, sizes)
-    elif evidence.facts.get("reason"):
+    elif evidence.facts and evidence.facts["reason"]:
         verdict.sentences.append(f"{finder_name(evidence.finder)}: {evidence.facts['reason']}.".capitalize())
     if decoding:
         verdict.headline = f"{decoding} {verdict.headline}"
@@ -494,10 +494,11 @@ def _checks(evidence: Evidence, alpha: float) -> list[str]:
                 f"; {held} of {count(len(evidence.split_factors), 'factor')} differ in the held-out halves"
             )
         sentences.append(text + ".")
-    share = evidence.shuffles.get("share_found")
-    if share is not None:
+    shuffles = evidence.shuffles  # empty without phenotypes; null when nothing could be tested
+    if shuffles and shuffles["share_found"] is not None:
+        share = float(shuffles["share_found"])
         sentences.append(
-            f"With images and phenotypes of different people joined, some factor differs in {100 * float(share):.0f}% of the tries "
+            f"With images and phenotypes of different people joined, some factor differs in {100 * share:.0f}% of the tries "
             f"(expected: at most {100 * alpha:g}%)."
         )
     return sentences
@@ -537,14 +538,14 @@ def _added(evidence: Evidence, alpha: float, meanings: Mapping[str, str]) -> lis
 
 
 def _judge_people(verdict: Verdict, evidence: Evidence, sizes: Mapping[int, int]) -> None:
-    verdict.small = [int(cluster) for cluster in evidence.facts.get("small_clusters", ())]
+    if evidence.facts:  # the clusters' sidecar may be lost
+        verdict.small = [int(cluster) for cluster in evidence.facts["small_clusters"]]
     if verdict.small:
         numbers = join_words([f"{c} (n = {sizes.get(c, 0)})" for c in verdict.small[:12]])
         more = f" and {len(verdict.small) - 12} more" if len(verdict.small) > 12 else ""
         verb = "is" if len(verdict.small) == 1 else "are"
-        limit = evidence.facts.get("small_cluster_limit")
-        below = f"below {format_number(limit)} people" if limit is not None else "small"
-        verdict.cautions.append(f"Small clusters: {numbers}{more} {verb} {below}.")
+        limit = format_number(evidence.facts["small_cluster_limit"])
+        verdict.cautions.append(f"Small clusters: {numbers}{more} {verb} below {limit} people.")
     people = sum(sizes.values())
     if people and max(sizes.values()) / people > 0.9:
         share = max(sizes.values()) / people
@@ -568,13 +569,12 @@ def named(factor: str, meanings: Mapping[str, str]) -> str:
 
 def model_cautions(experiment: Mapping[str, Any]) -> list[str]:
     """Return what a reader must know about the experiment's model before believing its clusters."""
-    options = experiment.get("options") or {}
-    if options.get("skip_connections") is True:
+    if experiment["options"].get("skip_connections") is True:  # not every model has this option
         return [
             "This model has skip connections: image detail reaches the decoder past the embedding. How well it decodes says "
             "nothing about the embedding, and no claim about embeddings rests on it."
         ]
-    if experiment.get("model") == "pca":
+    if experiment["model"] == "pca":
         return [
             "This is the linear baseline (principal components of the volumes), shown so that the others can be judged."
         ]

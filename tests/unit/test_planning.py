@@ -1,0 +1,134 @@
+"""Settings of a stage: what decides its results, and how a change of them is said."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from neurostrata.controller import reasons
+from neurostrata.core.config import section_defaults
+from neurostrata.core.settings import settings_text
+from neurostrata.planning.changes import changes
+from neurostrata.planning.options import same_results, used_options
+
+REGISTRATION = section_defaults("registration")
+
+
+def text(stage: str, **values: Any) -> str:
+    return settings_text(stage, 1, values)
+
+
+def test_an_option_of_another_engine_is_no_difference() -> None:
+    recorded = text("register", **REGISTRATION)
+    other = {**REGISTRATION, "torch": {**REGISTRATION["torch"], "step_vox": 0.5}}
+    assert same_results("register", recorded, text("register", **used_options("register", other)))
+    own = {**REGISTRATION, "ants": {**REGISTRATION["ants"], "cc_radius": 2}}
+    assert not same_results("register", recorded, text("register", **used_options("register", own)))
+    version = json.loads(text("register", **REGISTRATION)) | {"version": 99}
+    assert not same_results("register", recorded, json.dumps(version))
+
+
+@pytest.mark.parametrize("recorded", ["", "{", "[]", "{}", '{"engine": "ants"}', '{"engine": {}}', "null"])
+def test_settings_that_cannot_be_read_are_different(recorded: str) -> None:
+    assert not same_results("register", recorded, text("register", **used_options("register", REGISTRATION)))
+
+
+def test_the_record_of_who_takes_part_is_compared_by_the_people() -> None:
+    before = text("list_people", config={"modalities": {"pet": {}, "pet2": {}}}, digest="a")
+    after = text("list_people", config={"modalities": {"pet2": {}}}, digest="a")
+    assert same_results("list_people", before, after)
+    assert not same_results("list_people", before, after.replace('"a"', '"b"'))
+
+
+@pytest.mark.parametrize(
+    ("stage", "before", "after", "names", "line"),
+    [
+        (
+            "cluster",
+            {"finder": "affinity_propagation", "options": {"damping": {"min": 0.5, "steps": 10}}},
+            {"finder": "affinity_propagation", "options": {"damping": {"min": 0.5, "steps": 5}}},
+            {"finder": "affinity_propagation", "experiment": "fusion"},
+            "strata.affinity_propagation.damping.steps: 10 -> 5",
+        ),
+        (
+            "template_update",
+            {"tolerance": 0.01},
+            {"tolerance": None},
+            {},
+            "template.tolerance: 0.01 -> null",
+        ),
+        (
+            "embed",
+            {"experiment": {"name": "fusion", "options": {"dropout": 0.1}}},
+            {"experiment": {"name": "fusion", "options": {"dropout": 0.2}}},
+            {"experiment": "fusion"},
+            "experiments[fusion].options.dropout: 0.1 -> 0.2",
+        ),
+        (
+            "map_to_template",
+            {"modality": {"from": "tissue", "smooth_fwhm_mm": 0}},
+            {"modality": {"from": "tissue", "smooth_fwhm_mm": 6}},
+            {"modality": "gmv"},
+            "modalities.gmv.smooth_fwhm_mm: 0 -> 6",
+        ),
+        (
+            "check_cohort",
+            {"config": {"diffusion": {"b0_max": 50}}},
+            {"config": {"diffusion": {"b0_max": 60}}},
+            {},
+            "diffusion.b0_max: 50 -> 60",
+        ),
+        (
+            "report",
+            {"experiments": [{"name": "a", "seed": 1}]},
+            {"experiments": [{"name": "a", "seed": 2}]},
+            {},
+            "experiments[a].seed: 1 -> 2",
+        ),
+        (
+            "register",
+            {"engine": "ants", "ants": {"a": 1}},
+            {"engine": "greedy", "greedy": {"b": 2}},
+            {},
+            None,
+        ),
+    ],
+)
+def test_a_change_is_said_by_the_configuration_s_key(
+    stage: str, before: dict[str, Any], after: dict[str, Any], names: dict[str, str], line: str | None
+) -> None:
+    expected = [line or 'registration.engine: "ants" -> "greedy"']
+    assert changes(stage, json.dumps(before), json.dumps(after), names) == expected
+
+
+def test_digests_and_versions_are_said_in_words() -> None:
+    def said(stage: str, before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+        return changes(stage, json.dumps(before), json.dumps(after), {})
+
+    assert (
+        "cohort sheet"
+        in said("check_cohort", {"config": {}, "digest": "a"}, {"config": {}, "digest": "b"})[0]
+    )
+    assert "phenotype tables" in said("describe_people", {"tables": ["a"]}, {"tables": ["b"]})[0]
+    assert said("cluster", {"version": 1}, {"version": 2}) == [
+        "this release makes other results in cluster (version 1 -> 2)"
+    ]
+    assert said("jacobian", {"seed": 1}, {"seed": 2}) == ["imaging_seed: 1 -> 2"]
+    assert said("project", {"seed": 1}, {"seed": 2}) == ["seed: 1 -> 2"]
+
+
+def test_a_plan_that_cannot_be_read_does_not_end_the_run(caplog: pytest.LogCaptureFixture) -> None:
+    reasons.say_changes(SimpleNamespace())
+
+
+def test_a_snakemake_that_is_not_known_is_gone_on_with(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import snakemake.persistence
+
+    monkeypatch.delattr(snakemake.persistence.PersistenceBase, "params_changed")
+    reasons.explain_reruns(str)
+    assert "this Snakemake is not known" in capsys.readouterr().err

@@ -1,0 +1,165 @@
+"""Why jobs are planned again: settings compared by what decides results, and changes said in one line each.
+
+Snakemake compares the text of a job's settings with the text it recorded. Here both are read: a text that says the
+same in another form is no change, and one that says something else is explained by the configuration's keys.
+Standard library only; what is used of Snakemake (9.27) is looked up when it runs, and where that is not as
+it was the run goes on without.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from neurostrata.planning.changes import changes
+from neurostrata.planning.options import same_results
+
+#: Changes that are listed; more are counted.
+MOST_LINES = 40
+
+_same_results = functools.lru_cache(maxsize=10_000)(same_results)  # thousands of jobs share their settings
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a job is about: its wildcards, with a component's modality under its declared name."""
+
+    pairs: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(cls, wildcards: Mapping[str, str], declared: Callable[[str], str]) -> Names:
+        """Read them off a job's wildcards, without the person: all people share their settings."""
+        named = {
+            key: str(value) for key, value in wildcards.items() if key not in ("subject", "fold", "iteration")
+        }
+        if "modality" in named:
+            named["modality"] = declared(named["modality"])
+        return cls(tuple(sorted(named.items())))
+
+
+@functools.lru_cache(maxsize=10_000)
+def _changes(stage: str, recorded: str, now: str, names: Names) -> tuple[str, ...]:
+    return tuple(changes(stage, recorded, now, dict(names.pairs)))
+
+
+def _texts(params: Iterable[str]) -> list[str]:
+    """Return the settings among params as Snakemake records them, which is by their ``repr``."""
+    return [ast.literal_eval(text) for text in params]
+
+
+def explain_reruns(declared: Callable[[str], str]) -> None:
+    """Let Snakemake compare settings by what decides results, and say what has changed.
+
+    In the main process, before anything is planned.
+
+    Parameters
+    ----------
+    declared
+        Returns the name under which a modality is declared.
+    """
+    try:
+        _compare_settings(declared)
+        _explain_plans()
+    except (ImportError, AttributeError) as error:
+        print(
+            f"neurostrata: this Snakemake is not known ({error}): results of earlier releases may be planned again, and "
+            "changed settings are not explained",
+            file=sys.stderr,
+        )
+
+
+def _compare_settings(declared: Callable[[str], str]) -> None:
+    from snakemake.persistence import NO_PARAMS_CHANGE, ParamsChange, PersistenceBase
+
+    class SettingsChange(ParamsChange):
+        """Snakemake's record of a change, which says what has changed rather than both texts."""
+
+        lines: tuple[str, ...] = ()
+
+        def __str__(self) -> str:
+            return "; ".join(self.lines)
+
+    plain = getattr(PersistenceBase.params_changed, "__wrapped__", PersistenceBase.params_changed)
+
+    @functools.wraps(plain)
+    def params_changed(self: Any, job: Any, file: Any = None) -> Any:
+        change = plain(self, job, file)
+        if not change:
+            return change
+        try:
+            stage = job.rule.name
+            before, (now,) = _texts(change.only_old), _texts(change.only_new)
+            if all(_same_results(stage, text, now) for text in before):
+                return NO_PARAMS_CHANGE
+            names = Names.of(job.wildcards_dict, declared)
+            found = [line for text in before for line in _changes(stage, text, now, names)]
+        except (AttributeError, ValueError, SyntaxError, KeyError, TypeError):
+            return change  # not of this workflow: Snakemake says it in its own words
+        said = SettingsChange(only_old=change.only_old, only_new=change.only_new, files=change.files)
+        said.lines = tuple(dict.fromkeys(found))
+        return said
+
+    PersistenceBase.params_changed = params_changed
+
+
+def _explain_plans() -> None:
+    """Say after a dry run what has changed; before a real one :func:`say_changes` is called."""
+    from snakemake.dag import DAG
+
+    plain = getattr(DAG.print_reasons, "__wrapped__", DAG.print_reasons)
+
+    @functools.wraps(plain)
+    def print_reasons(self: Any) -> None:
+        plain(self)
+        say_changes(self)
+
+    DAG.print_reasons = print_reasons
+
+
+def changes_of(dag: Any) -> list[str]:
+    """Return a line for each change that jobs are planned for, with the stages that use it and their jobs.
+
+    Parameters
+    ----------
+    dag : snakemake.dag.DAG
+        Planned.
+    """
+    stages: dict[str, Counter[str]] = {}
+    for job in dag.needrun_jobs(exclude_finished=False):  # a dry run marks its jobs as done
+        reason = dag.reason(job)
+        lines = list(getattr(reason.params_changed, "lines", ()))
+        lines += [f"{path}: is newer than what was made of it" for path in _sources(dag, job, reason)]
+        if reason.input_changed:
+            lines.append("other input files (people, modalities or finders have come or gone)")
+        for line in lines:
+            stages.setdefault(line, Counter())[job.rule.name] += 1
+    return [
+        f"{line}  ({', '.join(f'{stage} {number}' for stage, number in jobs.items())})"
+        for line, jobs in stages.items()
+    ]
+
+
+def _sources(dag: Any, job: Any, reason: Any) -> list[str]:
+    """The changed inputs of a job that no other job makes: images, tables, sheets."""
+    made = {str(file) for files in dag.dependencies[job].values() for file in files}
+    return sorted({str(path) for path in reason.updated_input} - made)
+
+
+def say_changes(dag: Any) -> None:
+    """Say in a few lines for which changes jobs are planned again; nothing when there are none."""
+    from snakemake.logging import logger
+
+    try:
+        lines = changes_of(dag)
+    except Exception as error:  # whatever has become of Snakemake's plan: the explanation is not worth a run
+        logger.info(f"neurostrata: what has changed cannot be said ({type(error).__name__}: {error})")
+        return
+    if lines:
+        more = [f"... and {len(lines) - MOST_LINES} more"] if len(lines) > MOST_LINES else []
+        listed = "".join(f"\n    {line}" for line in [*lines[:MOST_LINES], *more])
+        logger.info(f"Changed since the results were made (what follows from it is planned too):{listed}")

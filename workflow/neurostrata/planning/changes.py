@@ -1,0 +1,163 @@
+"""What differs between two settings of a stage, in the words of the configuration.
+
+``strata.affinity_propagation.damping.steps: 10 -> 5`` rather than two JSON texts. Standard library only, beside the
+schemas.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from neurostrata.planning.options import TEMPLATE_KEYS, deciding, seed_key
+
+#: Stage -> key of its settings -> where that stands in the configuration; "" stands for all other keys. A stage
+#: that is not listed has keys as the configuration has them.
+_PLACES: dict[str, dict[str, str]] = {
+    "prepare_t1w": {"": "anatomy."},
+    **{stage: {"registration": "registration", "": "template."} for stage in TEMPLATE_KEYS},
+    "register": {"": "registration."},
+    "segment_tissue": {"": "tissue."},
+    **{stage: {"": "diffusion."} for stage in ("fit_tensor", "fit_noddi", "align_diffusion")},
+    "dual_regression": {"": "modalities.{declared}."},
+    "map_to_template": {"modality": "modalities.{modality}", "": "volumes."},
+    "normalise": {"kind": "modalities.{modality}.kind", "": "volumes."},
+    "grid_mask": {"": "volumes."},
+    "grid_regions": {"registration": "registration", "volumes": "volumes.shape", "": "regions."},
+    "predict": {
+        "prediction": "experiments[{experiment}].analyses.prediction",
+        "harmonise": "experiments[{experiment}].analyses.harmonise",
+        "covariates": "experiments[{experiment}].analyses.covariates",
+        "label": "experiments[{experiment}].label",
+        "id_column": "phenotypes.id_column",
+    },
+    "baselines": {"components": "experiments[{experiment}].options.latent_size"},
+    "factor_phenotypes": {"": "phenotypes."},
+    "factor_congruence": {"": "phenotypes."},
+    "describe_people": {"adjust": "strata.adjust", "id_column": "phenotypes.id_column"},
+    "composition": {"confidence": "strata.comparisons.confidence", "": "strata.repartition."},
+    "compare_adjusted": {"confidence": "strata.comparisons.confidence", "": "strata.repartition."},
+    "shuffle_links": {
+        "shuffles": "strata.shuffles",
+        "alpha": "strata.comparisons.alpha",
+        "families": "strata.repartition.families",
+    },
+    **{
+        stage: {"options": "strata.{finder}", "": "strata."}
+        for stage in (
+            *("adjust_codes", "cluster", "existence", "stability", "split_half"),
+            *("project", "repartition_strata", "compare_strata", "continuous"),
+        )
+    },
+}
+
+#: Stage, digest in its settings -> what the digest is of.
+_DIGESTS = {
+    ("check_cohort", "digest"): "the cohort sheet or the quality decisions have changed",
+    ("list_people", "digest"): "who takes part in what, or what the cohort sheet says of people, has changed",
+    ("describe_people", "tables"): "what the phenotype tables say of age, sex and the like has changed",
+    ("explain", "targets"): "the targets of two classes have changed",
+    ("summarise_explanation", "targets"): "the targets of two classes have changed",
+    ("map_codes", "targets"): "the targets of two classes have changed",
+    ("report", "state"): "there are other results",
+}
+
+_ABSENT = object()
+
+#: Keys that choose whose options are read: these come and go with it, and the choice alone is said.
+_CHOICES = ("engine", "method", "model", "enabled")
+
+
+def _goes_with(place: str, choice: str) -> bool:
+    """Tell whether a value stands in the section in which the choice is made."""
+    section = choice.rpartition(".")[0]
+    return not section or place.startswith(f"{section}.")
+
+
+def _leaves(value: Any, place: str = "") -> dict[str, Any]:
+    """Return place -> value of every value that is not itself a mapping; experiments go by their names."""
+    if isinstance(value, Mapping) and value:
+        found: dict[str, Any] = {}
+        for key, part in value.items():
+            found.update(_leaves(part, f"{place}.{key}" if place else str(key)))
+        return found
+    if isinstance(value, list) and value and all(isinstance(v, Mapping) and "name" in v for v in value):
+        found = {f"{place}: names": [v["name"] for v in value]}
+        for part in value:
+            found.update(_leaves(part, f"{place}[{part['name']}]"))
+        return found
+    return {place: value}
+
+
+def _say(value: Any) -> str:
+    if value is _ABSENT:
+        return "(nothing)"
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def config_key(stage: str, place: str, names: Mapping[str, str]) -> str:
+    """Return where a value of a stage's settings stands in the configuration.
+
+    Parameters
+    ----------
+    stage
+        Name of the stage.
+    place
+        In its settings: ``options.damping.steps``.
+    names
+        What the job is about (its wildcards): ``finder``, ``experiment``, ``modality``, ...
+    """
+    key, dot, rest = place.partition(".")
+    if key == "experiment":  # the stages of one experiment
+        return f"experiments[{names['experiment']}]{dot}{rest}"
+    if key == "config":  # the cohort's stages: sections of the configuration
+        return rest
+    places = _PLACES.get(stage, {})
+    at = places[key] if key in places else places.get("", "") + key
+    return f"{at.format_map(names)}{dot}{rest}"
+
+
+def changes(stage: str, recorded: str, now: str, names: Mapping[str, str]) -> list[str]:
+    """Return a line for each setting that differs and decides a stage's results.
+
+    Parameters
+    ----------
+    stage
+        Name of the stage.
+    recorded, now
+        Settings (JSON) as they were when the results were made, and as they are.
+    names
+        The job's wildcards.
+    """
+    before, after = deciding(stage, recorded), deciding(stage, now)
+    if before is None or after is None:
+        return ["settings recorded by a release that cannot be compared with this one"]
+    lines = []
+    old, new = _leaves(before), _leaves(after)
+    places = dict.fromkeys([*old, *new])
+    found = {p: (old.get(p, _ABSENT), new.get(p, _ABSENT)) for p in places}
+    found = {p: values for p, values in found.items() if values[0] != values[1]}
+    chosen = [p for p in found if p.rpartition(".")[2] in _CHOICES]
+    for place, (was, now_is) in found.items():
+        if _ABSENT in (was, now_is) and any(_goes_with(place, choice) for choice in chosen):
+            continue
+        digest = _DIGESTS.get((stage, place))
+        if digest:
+            lines.append(digest)
+        elif place == "version":
+            lines.append(f"this release makes other results in {stage} (version {was} -> {now_is})")
+        else:
+            lines.append(f"{_key_of(stage, place, names)}: {_say(was)} -> {_say(now_is)}")
+    return lines
+
+
+def _key_of(stage: str, place: str, names: Mapping[str, str]) -> str:
+    if place == "seed":
+        return (
+            "experiments[{experiment}].seed or seed".format_map(names)
+            if stage == "train"
+            else seed_key(stage)
+        )
+    return config_key(stage, place, names)

@@ -1,0 +1,235 @@
+"""Which settings a stage uses: those of the engine, model or method that was chosen, and none of the others.
+
+A stage's results depend on the options of its own engine alone, so a changed default of another one must not plan it.
+:func:`used_options` leaves out of a stage's settings what it does not read; rule files track what is left.
+
+Results of an earlier release were recorded with more in their settings. :func:`same_results` compares by what
+decides, so that they stay valid.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping
+from functools import cache
+from typing import Any
+
+from neurostrata.core.config import load_schema
+
+Values = dict[str, Any]
+
+#: Stages whose seed is `imaging_seed`.
+IMAGING_STAGES = {
+    "prepare_t1w",
+    "template_start",
+    "template_register",
+    "template_update",
+    "template_final",
+    "template_mask",
+    "template_to_mni",
+    "register",
+    "jacobian",
+    "segment_tissue",
+    "fit_tensor",
+    "fit_noddi",
+    "align_diffusion",
+    "dual_regression",
+    "map_to_template",
+    "grid_mask",
+    "grid_regions",
+}
+
+#: Keys of the section `template` that each stage of the template reads; the others reach it through its inputs.
+TEMPLATE_KEYS = {
+    "template_start": ("resolution_mm", "margin_mm"),
+    "template_register": ("coarse_iterations",),
+    "template_update": ("shape_step", "sharpening", "tolerance"),
+    "template_final": ("resolution_mm", "tolerance"),
+    "template_mask": (),
+}
+
+#: What only one engine of NODDI reads.
+NODDI_OPTIONS = {
+    "amico": ("lambda1", "lambda2"),
+    "maximum_likelihood": ("likelihood",),
+}
+
+#: Stages that work with a trained model: how it was trained stands in the model, which is among their inputs.
+AFTER_TRAINING = ("embed", "evaluate", "robustness", "relevance", "explain", "synthesise", "generate")
+
+#: What each baseline of a synthesis reads of the section `synthesis`.
+SYNTHESIS_KEYS = {
+    "mean_image": (),
+    "linear_regression": ("voxels",),
+    "random_forest": ("voxels", "trees"),
+    "position_mlp": ("voxels", "hidden"),
+}
+
+
+def seed_key(stage: str) -> str:
+    """Return the key of the configuration that a stage's seed comes from, unless an experiment has its own."""
+    return "imaging_seed" if stage in IMAGING_STAGES else "seed"
+
+
+@cache
+def _keys(schema: str, key: str = "") -> tuple[str, ...]:
+    """Return the properties of a schema, or the values that one of them can have."""
+    properties = load_schema(schema)["properties"]
+    return tuple(properties[key]["enum"]) if key else tuple(properties)
+
+
+def _without(values: Mapping[str, Any], keys: Collection[str]) -> Values:
+    return {key: value for key, value in values.items() if key not in keys}
+
+
+def _only(values: Mapping[str, Any], keys: Collection[str]) -> Values:
+    return {key: value for key, value in values.items() if key in keys}
+
+
+def training_keys(model: str) -> tuple[str, ...]:
+    """Return the keys of the section `training` that a model reads, as its schema says in `training`."""
+    # a model that says nothing may read all of them
+    return tuple(load_schema(f"models/{model}").get("training", _without(_training_schema(), ["preset"])))
+
+
+@cache
+def _training_schema() -> Values:
+    return load_schema("training")["properties"]
+
+
+def _engine(section: Mapping[str, Any]) -> Values:
+    """The section `registration` with the options of its engine alone."""
+    return _without(section, [name for name in _keys("registration", "engine") if name != section["engine"]])
+
+
+def _registering(values: Values) -> Values:
+    """Settings with the whole section under `registration`."""
+    return {**values, "registration": _engine(values["registration"])}
+
+
+def _template(stage: str) -> Callable[[Values], Values]:
+    def used(values: Values) -> Values:
+        kept = _without(values, set(_keys("template")) - set(TEMPLATE_KEYS[stage]))
+        return _registering(kept) if "registration" in kept else kept
+
+    return used
+
+
+def _regions(values: Values) -> Values:
+    return _registering(values) if "registration" in values else values  # an atlas in MNI152 space alone
+
+
+def _bias(values: Values) -> Values:
+    if values["n4"]["enabled"]:
+        return values
+    return {**values, "n4": {"enabled": False}}
+
+
+def _noddi(values: Values) -> Values:
+    noddi = values["noddi"]
+    unused = [key for engine, keys in NODDI_OPTIONS.items() if engine != noddi["engine"] for key in keys]
+    return {**values, "noddi": _without(noddi, unused)}
+
+
+def _split(values: Values) -> Values:
+    validation = values["experiment"]["validation"]
+    other = "test_fraction" if validation["method"] == "kfold" else "folds"
+    return {**values, "experiment": {**values["experiment"], "validation": _without(validation, [other])}}
+
+
+def _train(values: Values) -> Values:
+    """The keys of `training` that the model reads, each where it is decided: experiment, section, or preset."""
+    experiment, section = values["experiment"], values["training"]
+    keys = training_keys(experiment["model"])
+    # a misspelled key is kept: the stage refuses it
+    own = {k: v for k, v in experiment["training"].items() if k in keys or k not in _training_schema()}
+    shared = _only(_without(section, own), keys)
+    if any({**shared, **own}[key] is None for key in keys):  # null takes the preset's
+        preset = {**section, **experiment["training"]}["preset"]
+        (own if "preset" in experiment["training"] else shared)["preset"] = preset
+    return {**values, "experiment": {**experiment, "training": own}, "training": shared}
+
+
+def _trained(values: Values) -> Values:
+    return {**_without(values, ["training"]), "experiment": _without(values["experiment"], ["training"])}
+
+
+def _synthesise(values: Values) -> Values:
+    section = values["synthesis"]
+    read = {key for name in section["baselines"] for key in SYNTHESIS_KEYS[name]}
+    unread = {key for keys in SYNTHESIS_KEYS.values() for key in keys} - read
+    return {**_trained(values), "synthesis": _without(section, unread)}
+
+
+def _phenotypes(values: Values) -> Values:
+    if values["method"] == "pca_varimax":
+        return values
+    return _without(values, ["n_factors", "rotation", "parallel_draws"])
+
+
+def _halves(values: Values) -> Values:
+    return {**values, "comparisons": _only(values["comparisons"], ["alpha"])}
+
+
+#: Stage -> its settings without those that it does not read. Stages that read all of theirs are not listed.
+_USED: dict[str, Callable[[Values], Values]] = {
+    "prepare_t1w": _bias,
+    **{stage: _template(stage) for stage in TEMPLATE_KEYS},
+    "template_to_mni": _registering,
+    "register": _engine,
+    "grid_regions": _regions,
+    "fit_noddi": _noddi,
+    "split": _split,
+    "train": _train,
+    **dict.fromkeys(AFTER_TRAINING, _trained),
+    "synthesise": _synthesise,
+    "factor_phenotypes": _phenotypes,
+    "split_half": _halves,
+}
+
+
+def used_options(stage: str, values: Mapping[str, Any]) -> Values:
+    """Return a stage's settings without those that it does not read; applied twice it changes nothing more.
+
+    Parameters
+    ----------
+    stage
+        Name of the stage.
+    values
+        Its settings, such as sections of the configuration.
+    """
+    used = _USED.get(stage)  # most stages read all of theirs
+    return used(dict(values)) if used else dict(values)
+
+
+def _deciding(stage: str, values: Values) -> Values:
+    """Settings as far as they decide the results."""
+    used = used_options(stage, values)
+    if stage == "list_people":
+        # The digest is that of the very rows that are written; the declarations only lead there.
+        used["config"] = _without(used["config"], ["modalities"])
+    return used
+
+
+def deciding(stage: str, text: str) -> Values | None:
+    """Return what decides a stage's results, of settings as they were recorded; None when they cannot be read.
+
+    Parameters
+    ----------
+    stage
+        Name of the stage.
+    text
+        Settings (JSON) of any release.
+    """
+    try:
+        return _deciding(stage, json.loads(text))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None  # of a release with other sections
+
+
+def same_results(stage: str, recorded: str, now: str) -> bool:
+    """Tell whether two texts of settings lead to the same results of a stage."""
+    if recorded == now:
+        return True
+    before = deciding(stage, recorded)
+    return before is not None and before == deciding(stage, now)
