@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from neurostrata.core.errors import UserError
-from neurostrata.core.tables import read_table
+from neurostrata.phenotypes.tables import read_phenotypes
 from neurostrata.report.blocks import (
     Section,
     Text,
@@ -52,7 +52,7 @@ def phenotype_tables(page: Page) -> list[pd.DataFrame]:
     for name in page.study.setting("phenotypes", "tables", default=[]):
         id_column = page.study.setting("phenotypes", "id_column")
         try:
-            table = keyed(read_table(Path(name), text=("subject", "participant_id", "Subject")), id_column)
+            table = keyed(read_phenotypes(name, id_column), id_column)
         except UserError as error:
             page.study.note("Demographics from the phenotype tables", str(error))
             continue
