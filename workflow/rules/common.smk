@@ -19,8 +19,7 @@ from neurostrata.core.config import (
     decodes,
     load_schema,
 )
-from neurostrata.core.settings import rows_digest, settings_text
-
+from neurostrata.core.settings import handed_over, rows_digest, settings_text
 
 try:
     CONFIG = check_config(config)
@@ -72,11 +71,15 @@ wildcard_constraints:
     finder="[a-z_]+",
 
 
+#: Settings that are too long for a command line, in files that jobs on other machines see as well.
+LONG_SETTINGS = ".snakemake/neurostrata/settings"
+
+
 def settings(stage, seed=None, **values):
     """Return the one tracked parameter of a rule: exactly the settings that its results depend on."""
     if seed is None:
         seed = CONFIG["imaging_seed" if stage in IMAGING_STAGES else "seed"]
-    return settings_text(stage, seed, values)
+    return handed_over(settings_text(stage, seed, values), LONG_SETTINGS)
 
 
 IMAGING_STAGES = {

@@ -91,7 +91,7 @@ def _person_problems(study: Study, subject: str, columns: list[str], cache: Head
             text = f"{column}: {row[column]}: a 4-D series is wanted, this one has shape {tuple(shape)}"
             yield problem(column, text)
         if column in volumes:
-            count = (shape + [1])[3] if len(shape) < 5 else -1
+            count = [*shape, 1][3] if len(shape) < 5 else -1
             if count != volumes[column]:
                 declared = (
                     "a 3-D image" if volumes[column] == 1 else f"a 4-D image of {volumes[column]} volumes"
@@ -138,7 +138,7 @@ def _component_problems(study: Study, cache: HeaderCache) -> Iterator[Problem]:
         place = f"modalities.{name}.components_image: {path}"
         if "problem" in facts:
             yield Problem("configuration", f"{place}: {facts['problem']}")
-        elif (facts["shape"] + [1])[3] != wanted:
+        elif [*facts["shape"], 1][3] != wanted:
             yield Problem(
                 "configuration",
                 f"{place}: has shape {tuple(facts['shape'])}, {wanted} components are declared; set 'components' to "
@@ -160,15 +160,15 @@ def _gradient_problems(study: Study, subject: str, shape: list[int], cache: Head
         )
         yield Problem("people", text, subject, "dwi")
         return
-    paths = [Path(row[column]) for column in _GRADIENTS]
-    if not all(path.is_file() for path in paths):
+    bval, bvec = Path(row["bval"]), Path(row["bvec"])
+    if not (bval.is_file() and bvec.is_file()):
         return  # said already
     noddi = [m for m in study.used_modalities() if study.modalities[m]["from"] == "noddi"]
     wanted = any(not study.excluded(subject, modality) for modality in noddi)
 
     def look() -> list[list[str]]:
         try:
-            gradients = read_gradients(*paths, subject, shape[3], diffusion["b0_max"])
+            gradients = read_gradients(bval, bvec, subject, shape[3], diffusion["b0_max"])
         except UserError as error:
             return [["bval", str(error)]]
         if wanted:
@@ -178,8 +178,7 @@ def _gradient_problems(study: Study, subject: str, shape: list[int], cache: Head
                 return [["noddi", str(error)]]
         return []
 
-    status = [path.stat() for path in paths]
-    stamps = [f"{path}|{known.st_size}|{known.st_mtime_ns}" for path, known in zip(paths, status)]
+    stamps = [f"{path}|{(known := path.stat()).st_size}|{known.st_mtime_ns}" for path in (bval, bvec)]
     key = "|".join(
         [*stamps, subject, str(shape[3]), str(diffusion["b0_max"]), f"{wanted} {diffusion['shell_gap']}"]
     )
@@ -259,7 +258,7 @@ def _content_problems(
         one_file = len({cache.places[path] for _, _, path in group}) == 1
         people = tuple(subject for subject, _, _ in group)
         constant = any(cache.content(path).get("constant") for _, _, path in group)
-        if (one_file or len(whole) == 1 and None not in whole and not constant) and people not in said:
+        if (one_file or (len(whole) == 1 and None not in whole and not constant)) and people not in said:
             said.add(people)
             what = "is the same file" if one_file else "holds the same image"
             paths = list(dict.fromkeys(path for _, _, path in group))

@@ -43,10 +43,8 @@ def exclusion_rows(study: Study, problems: Iterable[Problem]) -> list[Row]:
             wanted += [("exclude", name) for name in dict.fromkeys(study.declared(m) for m in used)]
         reason = " ".join(problem.text.removeprefix(f"subject {subject}: ").replace('"', "'").split())[:300]
         for decision, modality in wanted:
-            if (
-                (subject, decision, modality) in decided
-                or (subject, "exclude", "") in decided
-                and decision == "exclude"
+            if (subject, decision, modality) in decided or (
+                (subject, "exclude", "") in decided and decision == "exclude"
             ):
                 continue
             decided.add((subject, decision, modality))

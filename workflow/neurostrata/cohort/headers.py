@@ -9,7 +9,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import os
 import zlib
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -78,8 +77,8 @@ class HeaderCache:
         self.used[key] = facts
         return facts
 
-    def remember(self, key: str, find: Any) -> list[str]:
-        """Return the lines that `find` returns, or those it returned for this key before."""
+    def remember(self, key: str, find: Any) -> list[Any]:
+        """Return the list (of plain values) that `find` returns, or what it returned for this key before."""
         return self._kept(key, ("lines",), lambda: {"lines": find()})["lines"]
 
     def contents(self, images: Iterable[str], seconds: float | None = None) -> list[str]:
@@ -259,21 +258,29 @@ def _nifti_facts(raw: bytes) -> Facts:
     """Return what a NIfTI-1 or NIfTI-2 header says; nibabel raises on what it cannot be."""
     if len(raw) < 348:
         raise ValueError(f"{len(raw)} bytes are no header")
-    sizes = {int.from_bytes(raw[:4], order) for order in ("little", "big")}  # type: ignore[arg-type]
-    if 348 not in sizes and 540 not in sizes:
+    order: Any = next((o for o in ("little", "big") if int.from_bytes(raw[:4], o) in (348, 540)), None)
+    if order is None:
         raise ValueError("it does not begin with a NIfTI header")
-    kind: Any = nib.Nifti2Header if 540 in sizes else nib.Nifti1Header
-    with nib.imageglobals.LoggingOutputSuppressor():
+    second = int.from_bytes(raw[:4], order) == 540
+    dimensions = int.from_bytes(raw[16:24] if second else raw[40:42], order, signed=True)
+    if not 1 <= dimensions <= 7:
+        raise ValueError(f"its header gives {dimensions} dimensions")
+    kind: Any = nib.Nifti2Header if second else nib.Nifti1Header
+    # what nibabel writes to its log it raises as well
+    quiet, nib.imageglobals.logger.disabled = nib.imageglobals.logger.disabled, True
+    try:
         header = kind(raw[: kind.template_dtype.itemsize], check=True)
-        if not bytes(header["magic"]).startswith((b"n+", b"ni")):
-            raise ValueError("its header lacks NIfTI's mark")
-        header.get_slope_inter()
-        return {
-            "shape": [int(side) for side in header.get_data_shape()],
-            "type": header.get_data_dtype(),
-            "offset": int(header.get_data_offset()),
-            "affine": header.get_best_affine().tolist(),
-        }
+    finally:
+        nib.imageglobals.logger.disabled = quiet
+    if not bytes(header["magic"]).startswith((b"n+", b"ni")):
+        raise ValueError("its header lacks NIfTI's mark")
+    header.get_slope_inter()
+    return {
+        "shape": [int(side) for side in header.get_data_shape()],
+        "type": header.get_data_dtype(),
+        "offset": int(header.get_data_offset()),
+        "affine": header.get_best_affine().tolist(),
+    }
 
 
 def _general_facts(image: str) -> Facts:
@@ -285,7 +292,7 @@ def _general_facts(image: str) -> Facts:
     except Exception as error:  # nibabel and its formats raise a dozen kinds
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         return {"problem": f"is not a readable image ({reason})"}
-    sizes = [os.path.getsize(part.filename) for part in loaded.file_map.values() if part.filename]
+    sizes = [Path(part.filename).stat().st_size for part in loaded.file_map.values() if part.filename]
     problem = type_problem(dtype) or _shape_problem(shape)
     problem = (
         problem

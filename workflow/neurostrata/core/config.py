@@ -284,7 +284,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         When it is no YAML, or a key stands in it twice: the file and the line.
     """
     try:
-        content = yaml.load(Path(path).read_text(encoding="utf-8"), _StrictLoader)  # noqa: S506 - a safe loader
+        content = yaml.load(Path(path).read_text(encoding="utf-8"), _StrictLoader)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:

@@ -16,7 +16,6 @@ line that is wrong; nothing is guessed, and no cell can swallow the lines behind
 from __future__ import annotations
 
 import csv
-import os
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -85,7 +84,7 @@ def read_text_table(path: str | Path, comments: bool = False) -> TextTable:
     """
     path = Path(path)
     try:
-        status = os.stat(path)
+        status = path.stat()
         return _read(str(path), comments, status.st_size, status.st_mtime_ns)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error

@@ -108,11 +108,12 @@ def load_array(path: Path, label: str) -> tuple[np.ndarray, np.ndarray]:
         source: Any = nib.load(path)
         packed = str(path).endswith("gz")
         dtype = source.get_data_dtype()
-        problem = type_problem(dtype) or implausible(
-            source.shape, dtype.itemsize, Path(path).stat().st_size, packed
-        )
-        if problem:
-            raise UserError(f"{label}: {problem}")
+        kind = type_problem(dtype)
+        if kind:
+            raise UserError(f"{label}: {kind}")
+        size = Path(path).stat().st_size
+        if problem := implausible(source.shape, dtype.itemsize, size, packed):
+            raise ValueError(problem)
         if packed and isinstance(source, nib.Nifti1Image):  # NIfTI-2 is one too
             with gzip.open(path) as stream:
                 whole = type(source).from_file_map({"image": nib.FileHolder(fileobj=stream)})

@@ -69,7 +69,7 @@ def read_phenotypes(
     # Cells have no control characters, so one can separate them: pandas' parser then makes numbers of them, fast.
     lines = (_SEPARATOR.join([line[place] for place in places]) + "\n" for line in table.cells)
     missing: dict[str, Any] = dict.fromkeys(names, sorted(MISSING_VALUES))
-    missing |= dict.fromkeys(ids, [])
+    missing |= {name: [] for name in ids}
     return pd.read_csv(
         io.StringIO("".join(lines)),
         sep=_SEPARATOR,
