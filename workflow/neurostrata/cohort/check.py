@@ -328,9 +328,9 @@ def find_problems(
     needed = needed_columns(study)
     problems = [*name_problems(study), *_component_problems(study, cache)]
     problems += [Problem("sheets", line) for line in study.decision_problems()]
-    for subject, columns in needed.items():
-        problems += _person_problems(study, subject, columns, cache)
-    problems += _content_problems(study, needed, cache, seconds, [] if unread is None else unread)
+    of_people = [p for s, columns in needed.items() for p in _person_problems(study, s, columns, cache)]
+    of_people += _content_problems(study, needed, cache, seconds, [] if unread is None else unread)
+    problems += sorted(of_people, key=lambda problem: problem.subject)
     problems += _member_problems(study)
     return problems
 
