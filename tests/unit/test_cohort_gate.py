@@ -218,7 +218,11 @@ def image(data: np.ndarray) -> Any:
         (image(np.zeros((9, 9, 9), np.float32)), "t1w", "every voxel has the same value"),
         (image(np.full((9, 9, 9, 7), 5, np.float32)), "dwi", "every voxel has the same value"),
         (image(np.repeat(noise((9, 9, 9, 1), 0), 7, axis=3)), "dwi", "all its volumes are the same"),
-        (image(np.where(noise((9, 9, 9), 0) > 120, np.nan, noise((9, 9, 9), 0))), "t1w", "NaN or infinite voxels"),
+        (
+            image(np.where(noise((9, 9, 9), 0) > 120, np.nan, noise((9, 9, 9), 0))),
+            "t1w",
+            "NaN or infinite voxels",
+        ),
         (image(noise((9, 9, 9, 1, 2), 0)), "t1w", "has shape (9, 9, 9, 1, 2)"),
     ],
 )

@@ -258,6 +258,17 @@ def _experiment_problems(study: Study, columns: _Columns) -> Iterator[Problem]:
             else:
                 values = Counter(row.get(label["column"], "") for row in study.rows.values())
                 del values[""]
+                if set(label["classes"]) <= set(values):
+                    members = Counter(
+                        study.rows[s].get(label["column"], "") for s in study.experiment_members(name)
+                    )
+                    rare = [value for value in label["classes"] if members[value] < FEWEST_OF_CLASS]
+                    if rare and sum(members.values()) >= FEWEST_OF_CLASS:
+                        text = (
+                            f"{place}: only {members[rare[0]]} people of class '{rare[0]}' take part in the experiment; at least "
+                            f"{FEWEST_OF_CLASS} are needed"
+                        )
+                        yield Problem("study", text)
                 for value in label["classes"]:
                     if value not in values:
                         there = few([repr(found) for found in values]) or "nothing"
