@@ -5,6 +5,9 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 
+include: "workflow/rules/start.smk"
+
+
 # The paper's values; a study that has its own config/config.yaml, or --configfile, sets over them.
 configfile: f"{workflow.basedir}/config/config.yaml"
 

@@ -63,6 +63,29 @@ class StudyFolder:
         return jobs
 
 
+def another_image(source: Path, target: Path, seed: int = 99) -> None:
+    """Save an image like another one, but not the same: one scan is never two people's."""
+    image = nib.load(source)
+    data = np.asarray(image.dataobj)
+    noise = np.random.default_rng(seed).uniform(0, 0.1, data.shape)
+    nib.save(nib.Nifti1Image((data + noise * (data > 0)).astype(data.dtype), image.affine), target)
+
+
+def approve(study: StudyFolder) -> None:
+    """Have the check before anything is planned pass, though the files are empty or spoiled on purpose."""
+    code = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1] + "/workflow")
+from neurostrata.cohort.gate import gate_key, keep_notes
+from neurostrata.cohort.study import load_study
+from neurostrata.core.config import check_config, read_configuration
+config = check_config(read_configuration([sys.argv[1] + "/config/config.yaml", "config/config.yaml"]))
+keep_notes(Path(config["output"]) / "cohort" / "gate.json", gate_key(load_study(config)), [])
+"""
+    subprocess.run([sys.executable, "-c", code, str(REPOSITORY)], cwd=study.folder, check=True)
+
+
 def blob(shape: tuple[int, int, int], seed: int) -> np.ndarray:
     """A smooth brain-like ellipsoid with some structure of its own."""
     rng = np.random.default_rng(seed)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from cluster_study import ClusterStudy, on_cluster, records
 from local_slurm import LocalSlurm
-from small_study import REPOSITORY, make_study
+from small_study import REPOSITORY, approve, make_study
 
 pytestmark = pytest.mark.slow
 
@@ -60,6 +60,7 @@ def test_a_job_that_failed_by_itself_is_not_done_again(make) -> None:
     broken = cluster_study.study.folder / "images" / "sub-02_T1w.nii.gz"
     image = nib.load(broken)
     nib.save(nib.Nifti1Image(np.full(image.shape, np.nan, np.float32), image.affine), broken)
+    approve(cluster_study.study)  # else the check before the first job refuses it
     run = cluster_study.run("--until", "prepare_t1w")
     said = run.stdout + run.stderr
     assert run.returncode != 0

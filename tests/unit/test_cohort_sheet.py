@@ -56,7 +56,7 @@ def test_every_mistake_of_the_sheet_is_listed(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("", "is empty"),
-        ("t1w\nx\n", "no column 'subject'"),
+        ("t1w\nx\n", "no id column"),
         ("subject\tt1w\n", "lists nobody"),
         ("subject\tsubject\n", "stands twice"),
     ],

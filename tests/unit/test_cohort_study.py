@@ -108,13 +108,17 @@ def test_exactly_one_source_of_people() -> None:
         load_study(config(cohort={"sheet": "a.tsv", "hcp": "b"}))
 
 
+def noise(shape: tuple[int, ...], seed: int = 9) -> np.ndarray:
+    return np.random.default_rng(seed).normal(100, 10, shape).astype(np.float32)
+
+
 @pytest.fixture
 def cohort(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
     monkeypatch.chdir(tmp_path)
     rows = people(4)
-    for row in rows:
-        nib.save(nib.Nifti1Image(np.ones((9, 9, 9), np.float32), np.eye(4)), row["t1w"])
-        nib.save(nib.Nifti1Image(np.ones((9, 9, 9, 7), np.float32), np.eye(4)), row["dwi"])
+    for number, row in enumerate(rows):
+        nib.save(nib.Nifti1Image(noise((9, 9, 9), number), np.eye(4)), row["t1w"])
+        nib.save(nib.Nifti1Image(noise((9, 9, 9, 7), number), np.eye(4)), row["dwi"])
     Path("b").write_text("0 " * 7)
     Path("v").write_text(("0 " * 7 + "\n") * 3)
     return rows
@@ -132,7 +136,10 @@ def test_headers_are_read_once(cohort: list[dict[str, str]], tmp_path: Path, mon
     cache = HeaderCache(tmp_path / "headers.json")
     cohort_problems(Study(config(), cohort), cache)
     cache.save()
-    monkeypatch.setattr("nibabel.load", lambda path: pytest.fail(f"{path} was opened again"))
+    for reader in ("read_facts", "read_content"):
+        monkeypatch.setattr(
+            f"neurostrata.cohort.headers.{reader}", lambda path, _: pytest.fail(f"{path} was opened again")
+        )
     assert cohort_problems(Study(config(), cohort), HeaderCache(tmp_path / "headers.json")) == []
 
 
@@ -247,7 +254,7 @@ def adjusted(tmp_path: Path, **sections: Any) -> Study:
         "analyses": {**analyses, **sections.pop("analyses", {})},
     }
     phenotypes = {"tables": [str(tmp_path / "phenotypes.tsv")], **sections.pop("phenotypes", {})}
-    rows = [{**row, "site": "ab"[n % 2], "diagnosis": "x"} for n, row in enumerate(people(12))]
+    rows = [{**row, "site": "ab"[n % 2], "diagnosis": "xy"[n // 6]} for n, row in enumerate(people(12))]
     return Study(config(experiments=[experiment], phenotypes=phenotypes), rows, [])
 
 

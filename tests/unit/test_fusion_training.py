@@ -1,9 +1,11 @@
 """The training loop, on a network so small that many runs take a second; the autoencoder once."""
 
 import dataclasses
+import json
 import os
 import subprocess
 import sys
+import zipfile
 from itertools import chain
 
 import numpy as np
@@ -21,7 +23,7 @@ from neurostrata.fusion.interface import PRESETS, TrainingSettings
 from neurostrata.fusion.machine import Machine
 from neurostrata.fusion.network import NetworkModel
 from neurostrata.fusion.registry import build_model
-from neurostrata.fusion.training import EpochBatches
+from neurostrata.fusion.training import EpochBatches, _resumable
 
 SCALING = {"jac": {"low": 0.0, "high": 2.0}, "ndi": {"low": 0.0, "high": 4.0}}
 
@@ -295,3 +297,14 @@ def test_the_autoencoder_learns(tmp_path):
     after = cross_entropy(model.reconstruct(volumes), volumes)
     assert after < before - 0.05
     assert after == pytest.approx(losses[-1], abs=0.05)  # evaluation sees what the last steps of training saw
+
+
+def test_a_checkpoint_that_was_written_over_is_not_resumed(tmp_path, capsys):
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    (folder / "run.json").write_text(json.dumps({"digest": "d"}))
+    with zipfile.ZipFile(folder / "last.ckpt", "w") as archive:
+        archive.writestr("archive/data.pkl", "no pickle")
+    assert _resumable(folder, "d", 3) is None
+    assert "last.ckpt cannot be read" in capsys.readouterr().err
+    assert not (folder / "last.ckpt").exists()

@@ -35,6 +35,14 @@ done
 """
 
 
+def save_images(start: Path) -> None:
+    """A person's T1w and diffusion data, of noise, each person's their own."""
+    rng = np.random.default_rng(int(start.name[-2:]))
+    for kind, shape in (("T1w", (9, 9, 9)), ("dwi", (9, 9, 9, 13))):
+        image = nib.Nifti1Image(rng.uniform(1, 2, shape).astype(np.float32), np.eye(4))
+        nib.save(image, start.with_name(f"{start.name}_{kind}.nii"))
+
+
 def make_planned_study(folder: Path) -> StudyFolder:
     """T1w and two-shell diffusion data of eight people, two of them a family; two experiments; finished."""
     (folder / "config").mkdir(parents=True)
@@ -48,8 +56,7 @@ def make_planned_study(folder: Path) -> StudyFolder:
     phenotypes = ["subject\tv1\tv2\tv3\tage"]
     for number in range(1, PEOPLE + 1):
         name = f"images/sub-{number:02d}"
-        nib.save(nib.Nifti1Image(np.ones((9, 9, 9), np.float32), np.eye(4)), folder / f"{name}_T1w.nii")
-        nib.save(nib.Nifti1Image(np.ones((9, 9, 9, 13), np.float32), np.eye(4)), folder / f"{name}_dwi.nii")
+        save_images(folder / name)
         family = "f1" if number < 3 else f"f{number}"
         lines.append(
             f"{number:02d}\t{name}_T1w.nii\t{name}_dwi.nii\timages/dwi.bval\timages/dwi.bvec\tyes\t{family}\t"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 
 def _nothing_ran(folder: Path) -> bool:
@@ -73,3 +74,48 @@ def test_one_person_only(study) -> None:
     run = study.snakemake()
     assert run.returncode == 2, run.stderr
     assert "experiment jac: 1 people have all of jac; at least 4 are needed" in run.stderr
+
+
+def test_a_dry_run_tells_before_anything_is_planned(study) -> None:
+    """What used to be found after the training."""
+    config = yaml.safe_load((study.folder / "config" / "config.yaml").read_text())
+    config["experiments"][0]["analyses"] = {"prediction": ["v11"]}
+    study.configure(experiments=config["experiments"])
+    table = study.folder / "phenotypes.tsv"
+    table.write_text(table.read_text().replace("\n03\t", "\n3\t"))
+    image = study.folder / "images" / "sub-02_T1w.nii.gz"
+    content = bytearray(image.read_bytes())
+    content[len(content) // 2] ^= 4
+    image.write_bytes(bytes(content))
+    run = study.snakemake("-n")
+    assert run.returncode == 2, run.stderr
+    assert "Job stats" not in run.stdout + run.stderr
+    said = [line.strip() for line in run.stderr.splitlines() if "problem" in line or line.startswith("    ")]
+    assert said[0].endswith("3 problems, what to mend first on top:")
+    assert "'v11' is no column" in said[1]
+    assert "'3' for 03" in said[2]
+    assert "subject 02: t1w: images/sub-02_T1w.nii.gz: is damaged" in said[3]
+    # mended, the message is gone: nothing is replayed
+    config["experiments"][0]["analyses"] = {}
+    study.configure(experiments=config["experiments"])
+    table.write_text(table.read_text().replace("\n3\t", "\n03\t"))
+    content[len(content) // 2] ^= 4
+    image.write_bytes(bytes(content))
+    assert study.planned()["check_cohort"] == 1
+    kept = (study.folder / "results" / "cohort" / "headers.json").stat().st_mtime_ns
+    study.planned()  # and the second time nothing is read again
+    assert (study.folder / "results" / "cohort" / "headers.json").stat().st_mtime_ns == kept
+
+
+def test_a_broken_configuration_is_named(study) -> None:
+    path = study.folder / "config" / "config.yaml"
+    path.write_text(path.read_text() + "\nqc: null\n")
+    run = study.snakemake("-n")
+    assert run.returncode == 2, run.stderr
+    assert "config/config.yaml, line" in run.stderr
+    assert "the key 'qc' stands twice" in run.stderr
+
+
+def test_a_study_with_problems_can_be_unlocked(study) -> None:
+    (study.folder / "images" / "sub-03_T1w.nii.gz").unlink()
+    assert study.snakemake("--unlock").returncode == 0

@@ -10,23 +10,27 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from planned_study import make_planned_study
+from planned_study import make_planned_study, save_images
 
 from neurostrata.cli import COMMANDS, command_parser, load_command
 
 #: Not called by a rule: of the user, and of the check before the first job.
-BY_HAND = {"check-cohort", "resume", "progress", "recovery", "summary", "simulate"}
+BY_HAND = {"check", "check-cohort", "resume", "progress", "recovery", "summary", "simulate"}
 
 
 def everything(folder: Path) -> dict[str, object]:
     """Configuration with an experiment of every model and all further analyses, and the files it names."""
     shape = (9, 9, 9)
-    nib.save(nib.Nifti1Image(np.ones((*shape, 2), np.float32), np.eye(4)), folder / "components.nii")
-    nib.save(nib.Nifti1Image(np.ones((*shape, 20), np.float32), np.eye(4)), folder / "bold.nii")
+    rng = np.random.default_rng(0)
+    nib.save(nib.Nifti1Image(rng.normal(size=(*shape, 2)), np.eye(4)), folder / "components.nii")
     lines = [line.split("\t") for line in (folder / "cohort.tsv").read_text().splitlines()]
     lines[0] += ["bold", "diagnosis", "age", "site"]
+    for number in (9, 10):  # five people of each class are the fewest that are predicted
+        save_images(folder / f"images/sub-{number:02d}")
+        lines.append([cell.replace("08", f"{number:02d}").replace("f8", f"f{number}") for cell in lines[8]])
     for number, line in enumerate(lines[1:]):
-        line += ["bold.nii", "ab"[number % 2], str(30 + number), "xy"[number // 4]]
+        nib.save(nib.Nifti1Image(rng.normal(size=(*shape, 20)), np.eye(4)), folder / f"bold{number}.nii")
+        line += [f"bold{number}.nii", "ab"[number % 2], str(30 + number), "xy"[number // 5]]
     (folder / "cohort.tsv").write_text("".join("\t".join(line) + "\n" for line in lines))
     kfold = {"method": "kfold", "folds": 2}
     two = ["jac", "fa"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from small_study import REPOSITORY
+from small_study import REPOSITORY, another_image
 
 REPORT = {"report": 1}
 CLOSING = {"provenance": 1, **REPORT}
@@ -164,7 +164,7 @@ def test_a_person_excluded(rerun) -> None:
 @pytest.mark.parametrize("template", ["no", "yes"])
 def test_a_person_added(rerun, template: str) -> None:
     images = rerun.folder / "images"
-    shutil.copy(images / "sub-01_T1w.nii.gz", images / "sub-07_T1w.nii.gz")
+    another_image(images / "sub-01_T1w.nii.gz", images / "sub-07_T1w.nii.gz")
     rerun.edit_sheet(
         lambda cells: cells.append(["07", "images/sub-07_T1w.nii.gz", template, "a", "f7", "", ""])
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -85,3 +86,15 @@ def test_planning_imports_nothing_heavy(study) -> None:
         check=True,
     )
     assert run.stdout.strip() == "[]"
+
+
+def test_folders_of_results_may_have_blanks(rules) -> None:
+    """`$(dirname ...)` without quotation marks gives several paths, one a line; a blank in one does not divide it."""
+    from snakemake.shell import shell
+
+    commands = [rule.shellcmd for rule in rules if rule.shellcmd]
+    unquoted = [command for command in commands if re.search(r'(?<!")\$\(dirname', command)]
+    assert unquoted  # else this can go
+    snippet = shell._process_prefix + "printf '%s|' $(dirname 'my results/a/x' 'my results/b/y')"
+    done = subprocess.run(["bash", "-c", snippet], capture_output=True, text=True, check=True)
+    assert done.stdout == "my results/a|my results/b|"

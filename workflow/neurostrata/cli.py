@@ -20,6 +20,7 @@ import threading
 import types
 import typing
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from neurostrata import __version__
@@ -29,6 +30,7 @@ from neurostrata.core.failures import failed_before, note_failure
 #: Subcommand -> where its function lives. Modules are imported only when their command runs, since
 #: ants, torch and nilearn each take about a second to load.
 COMMANDS = {
+    "check": "neurostrata.cohort.commands:check",
     "check-cohort": "neurostrata.cohort.commands:check_cohort",
     "list-people": "neurostrata.cohort.commands:list_people",
     "prepare-t1w": "neurostrata.imaging.anatomy_commands:prepare_t1w",
@@ -93,6 +95,10 @@ COMMANDS = {
 
 
 def _settings(text: str) -> dict[str, Any]:
+    if text == "@-":  # of the controller: from standard input
+        text = sys.stdin.read()
+    elif text.startswith("@"):  # longer than a command line can be
+        text = Path(text[1:]).read_text(encoding="utf-8")
     value = json.loads(text)
     if not isinstance(value, dict):
         raise ValueError("settings must be a JSON object")

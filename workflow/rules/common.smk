@@ -1,4 +1,4 @@
-"""The library on the path, the checked configuration, the study, and what rules share."""
+"""The checked configuration, the study, the check before anything is planned, and what rules share."""
 
 import gc
 import inspect
@@ -6,14 +6,9 @@ import json
 import os
 import shlex
 import subprocess
-import sys
-from pathlib import Path
+import tempfile
 
-LIBRARY = str(Path(workflow.basedir) / "workflow")
-sys.path.insert(
-    0, LIBRARY
-)  # for the planning modules: standard library, PyYAML and jsonschema only
-
+from neurostrata.cohort.gate import SECONDS, gate_key, keep_notes, kept_notes
 from neurostrata.cohort.study import load_study
 from neurostrata.controller.reasons import explain_reruns, say_changes
 from neurostrata.controller.scheduling import one_timer_at_a_time
@@ -25,16 +20,8 @@ from neurostrata.core.config import (
     decodes,
     load_schema,
 )
-from neurostrata.core.errors import UserError
-from neurostrata.core.settings import rows_digest, settings_text
+from neurostrata.core.settings import handed_over, rows_digest, settings_text
 from neurostrata.planning.options import seed_key, used_options
-
-
-def stop(error):
-    """End before anything is planned: the user's mistake in plain words, exit status 2."""
-    print(f"neurostrata: {error}", file=sys.stderr)
-    sys.exit(2)
-
 
 try:
     CONFIG = check_config(config)
@@ -70,7 +57,8 @@ exports = exports.replace("{", "{{").replace("}", "}}")  # Snakemake formats the
 # A plan of ten thousand jobs is millions of objects that all stay: looking through them for garbage is in vain.
 gc.set_threshold(200_000, 50, 100)
 shell.executable("bash")
-shell.prefix(f"set -euo pipefail; exec 3>&2; export {exports}; ")
+# Words end with lines, so that a command's output that is not quoted may be a path with blanks.
+shell.prefix(f"set -euo pipefail; IFS=$'\\n\\t'; exec 3>&2; export {exports}; ")
 
 
 pathvars:
@@ -94,11 +82,16 @@ wildcard_constraints:
     finder="[a-z_]+",
 
 
+#: Settings that are too long for a command line, in files that jobs on other machines see as well.
+LONG_SETTINGS = ".snakemake/neurostrata/settings"
+
+
 def settings(stage, seed=None, **values):
     """Return the one tracked parameter of a rule: exactly the settings that its results depend on."""
     if seed is None:
         seed = CONFIG[seed_key(stage)]
-    return settings_text(stage, seed, used_options(stage, values))
+    text = settings_text(stage, seed, used_options(stage, values))
+    return handed_over(text, LONG_SETTINGS)
 
 
 def subject_path(kind, rest):
@@ -158,7 +151,8 @@ def results_state(folder):
     tables = [
         path for kind in ("tsv", "json") for path in Path(folder).rglob(f"*.{kind}")
     ]
-    kept = (p for p in tables if "report" not in p.parts and p.name != "headers.json")
+    aside = ("headers.json", "gate.json", "problems.tsv")  # of the check, not results
+    kept = (p for p in tables if "report" not in p.parts and p.name not in aside)
     made = sorted(str(path) for path in kept)
     return rows_digest(
         [{"path": path, "time": str(os.stat(path).st_mtime_ns)} for path in made],
@@ -166,31 +160,49 @@ def results_state(folder):
     )
 
 
+# Calls that plan nothing: a study that has problems can still be unlocked, listed and reported.
+ASIDE = {
+    "--unlock",
+    "--lint",
+    "--list",
+    "-l",
+    "--list-rules",
+    "--list-target-rules",
+    "--lt",
+    "--report",
+    "--cleanup-metadata",
+    "--cm",
+    "--conda-cleanup-envs",
+    "--conda-create-envs-only",
+    "--list-conda-envs",
+}
+
+
 def gate():
-    """Check every person's files before the first job; a mistake ends the run with exit status 2."""
-    experiments = [
-        chosen | {"analyses": predicting(chosen["name"])}
-        for chosen in SELECTION["experiments"]
-    ]
-    variables = {k: CONFIG["phenotypes"][k] for k in ("variables", "exclude")}
-    whole = SELECTION | {
-        "experiments": experiments,
-        "phenotypes": SELECTION["phenotypes"] | variables,
-        "strata": {"adjust": CONFIG["strata"]["adjust"]},
-    }
-    check = {"config": whole, "version": 1, "seed": 0}
-    command = [
-        sys.executable,
-        "-m",
-        "neurostrata",
-        "check-cohort",
-        "--settings",
-        json.dumps(check),
-    ]
-    command += ["--cache", HEADER_CACHE]
-    environment = {**os.environ, **ENVIRONMENT, "NEUROSTRATA_CONSOLE": ""}
-    if subprocess.run(command, env=environment).returncode:
-        sys.exit(2)
+    """Check everything that configuration, sheets and tables name; a mistake ends the run with exit status 2.
+
+    Before anything is planned, so that a dry run tells as well. The answer is kept until any of it changes.
+    """
+    folder = Path(RESULTS) / "cohort"
+    key = gate_key(STUDY)
+    notes = kept_notes(folder / "gate.json", key)
+    if notes is None:
+        command = [sys.executable, "-m", "neurostrata", "check-cohort"]
+        command += ["--settings", "@-", "--cache", HEADER_CACHE]
+        environment = {**os.environ, **ENVIRONMENT, "NEUROSTRATA_CONSOLE": ""}
+        # the check notes no failure: what it says is said again each time
+        del environment["NEUROSTRATA_FAILURES"]
+        with tempfile.NamedTemporaryFile("r", encoding="utf-8") as said:
+            command += ["--seconds", str(SECONDS), "--notes", said.name]
+            whole = json.dumps({"config": CONFIG, "version": 1, "seed": 0})
+            if subprocess.run(
+                command, env=environment, input=whole, text=True
+            ).returncode:
+                sys.exit(2)
+            notes = said.read().splitlines()
+        keep_notes(folder / "gate.json", key, notes)
+    for note in notes:
+        print(f"neurostrata: {note}", file=sys.stderr)
 
 
 def capability(experiment, key, default=False):
@@ -234,10 +246,9 @@ else:
 
 HEADER_CACHE = f"{RESULTS}/cohort/headers.json"
 
-# Snakemake would end with its own message about a missing input before the gate could speak.
-if workflow.is_main_process and (missing := STUDY.missing_files()):
-    more = [f"... and {len(missing) - 50} more"] if len(missing) > 50 else []
-    stop("files are missing:\n  " + "\n  ".join(missing[:50] + more))
+# In the main process only: jobs parse the Snakefile again.
+if workflow.is_main_process and not ASIDE & set(sys.argv):
+    gate()
 
 
 if workflow.is_main_process:
@@ -245,7 +256,6 @@ if workflow.is_main_process:
 
 
 onstart:
-    gate()
     sign_in(Path())
     say_changes(workflow.dag)
     one_timer_at_a_time(workflow.scheduler)

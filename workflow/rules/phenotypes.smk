@@ -23,7 +23,7 @@ rule factor_phenotypes:
         mem_mb=gigabytes(2),
         runtime=minutes(30),
     params:
-        settings=settings("factor_phenotypes", **CONFIG["phenotypes"]),
+        settings=settings("factor_phenotypes", **phenotype_settings()),
     shell:
         "python -m neurostrata factor-phenotypes --tables {input.tables:q} --subjects {input.people:q}"
         " --eigenvalues {output.eigenvalues:q} --loadings {output.loadings:q} --scores {output.scores:q}"

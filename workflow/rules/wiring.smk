@@ -40,6 +40,11 @@ def selection_of(wildcards):
     return settings("list_people", config=chosen, digest=digest)
 
 
+def phenotype_settings():
+    """What the factors depend on: the section without what only the check before the first job reads."""
+    return {key: v for key, v in CONFIG["phenotypes"].items() if key != "matching"}
+
+
 def region_settings():
     """What the regions on the grid depend on."""
     chosen = CONFIG["regions"]

@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 
 from neurostrata.adjustment.codes import Adjustment
-from neurostrata.cohort.sheet import ID_COLUMNS, USUAL_NAMES
+from neurostrata.cohort.sheet import USUAL_NAMES
 from neurostrata.core.embeddings import PARTS, Embeddings, read_embeddings, read_parts
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import read_json, settings_record, sha256_file, sidecar_path
 from neurostrata.core.tables import read_table, write_table
 from neurostrata.phenotypes.covariates import ALWAYS_WORDS, find_columns
-from neurostrata.phenotypes.tables import join_tables
+from neurostrata.phenotypes.tables import join_tables, read_phenotypes
 
 #: Column -> key in the sidecar of a person's affine, and what it holds.
 MEASURES = {
@@ -93,8 +93,7 @@ def describe_people(
     """
     sheet = read_table(people, text=WORDS).set_index("subject")
     id_column = settings["id_column"]
-    text = (*ID_COLUMNS, *ALWAYS_WORDS, *([id_column] if id_column else []))
-    frames = [(str(path), read_table(path, text=text)) for path in tables]
+    frames = [(str(path), read_phenotypes(path, id_column, ALWAYS_WORDS)) for path in tables]
     adjust = settings["adjust"]
     named = [] if adjust["columns"] == "auto" else [c for c in adjust["columns"] if c not in MEASURES]
     named += [adjust["sites"]] if adjust["sites"] else []

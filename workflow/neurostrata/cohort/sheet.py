@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
+from neurostrata.cohort.ids import ID_COLUMNS, find_id_column, subject_id
+from neurostrata.cohort.values import MISSING
 from neurostrata.core.errors import UserError
+from neurostrata.core.text_tables import TextTable, read_text_table
 
 Row = dict[str, str]
 
-_SUBJECT = re.compile(r"^(sub-)?([A-Za-z0-9]+)$")
 #: Columns of the cohort sheet that are not images; others hold paths, or numbers and words.
 FACTS = ("subject", "template", "session", "site", "family", "diagnosis", "note")
 #: Image and gradient columns with a fixed meaning.
@@ -18,11 +20,8 @@ IMAGES = ("t1w", "t1w_mask", "dwi", "bval", "bvec", "dwi_mask", "grad_dev")
 DECISIONS = ("exclude", "exclude_template")
 #: How file names of images end.
 _IMAGE_NAME = re.compile(r"\.(nii|nii\.gz|img|hdr|mgz)$", re.IGNORECASE)
-_QC_COLUMNS = ("subject", "modality", "decision", "reason")
-_MISSING = {"", "n/a", "N/A", "NA"}
+QC_COLUMNS = ("subject", "modality", "decision", "reason")
 
-#: Names of a phenotype table's column of ids when none is configured: ours, BIDS's, HCP's.
-ID_COLUMNS = ("subject", "participant_id", "Subject")
 #: What the registration to the template says of each person, for adjusting.
 REGISTRATION_MEASURES = ("head_size", "image_quality")
 #: Measure -> column names that it usually has (compared in lower case).
@@ -34,22 +33,15 @@ USUAL_NAMES = {
 }
 
 
-def subject_id(text: str) -> str:
-    """Return a subject id without its ``sub-`` prefix, removed once.
+def read_rows(path: str | Path, comments: bool = False) -> tuple[list[str], list[Row]]:
+    """Read a table of text cells strictly; missing-value words become empty cells, but ids stay what they are.
 
-    Raises
-    ------
-    UserError
-        When the id is not letters and digits only.
-    """
-    match = _SUBJECT.match(text.strip())
-    if not match:
-        raise UserError(f"subject '{text}': an id has letters and digits only (a leading 'sub-' is allowed)")
-    return match.group(2)
-
-
-def read_rows(path: str | Path) -> tuple[list[str], list[Row]]:
-    """Read a TSV (or, by its suffix, CSV) file of text cells; missing-value words become empty cells.
+    Parameters
+    ----------
+    path
+        TSV or CSV file (:mod:`neurostrata.core.text_tables`).
+    comments
+        Pass over lines that begin with ``#``.
 
     Returns
     -------
@@ -57,29 +49,29 @@ def read_rows(path: str | Path) -> tuple[list[str], list[Row]]:
     rows : list of dict
         Each with every column.
     """
-    path = Path(path)
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as stream:
-            reader = csv.reader(stream, delimiter="," if path.suffix.lower() == ".csv" else "\t")
-            lines = [line for line in reader if any(cell.strip() for cell in line)]
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: is not a readable table ({error})") from error
-    if not lines:
-        raise UserError(f"{path}: is empty; it needs a line of column names")
-    columns = [cell.strip() for cell in lines[0]]
-    if len(set(columns)) != len(columns):
-        raise UserError(f"{path}: a column name stands twice in {', '.join(columns)}")
-    rows = []
-    for number, line in enumerate(lines[1:], start=2):
-        if len(line) > len(columns):
-            raise UserError(
-                f"{path}, line {number}: {len(line)} cells for {len(columns)} columns (tabs wanted)"
-            )
-        cells = [cell.strip() for cell in line] + [""] * (len(columns) - len(line))
-        rows.append({c: "" if cell in _MISSING else cell for c, cell in zip(columns, cells, strict=True)})
-    return columns, rows
+    table = read_text_table(path, comments)
+    return table.columns, as_rows(table)
+
+
+def as_rows(table: TextTable, columns: Iterable[str] | None = None) -> list[Row]:
+    """Return the lines of a table as dictionaries, all columns or some."""
+    wanted = table.columns if columns is None else list(columns)
+    places = [(name, table.columns.index(name), name in ID_COLUMNS) for name in wanted]
+    return [
+        {name: "" if not ids and line[place] in MISSING else line[place] for name, place, ids in places}
+        for line in table.cells
+    ]
+
+
+def _sheet_table(path: Path) -> tuple[TextTable, list[Row]]:
+    """Read a sheet of ours, its column of ids (also ``participant_id``) named ``subject``."""
+    table = read_text_table(path, comments=True)
+    column = find_id_column(table.columns, None, str(path))
+    rows = as_rows(table)
+    for row in rows:
+        row["subject"] = row.pop(column)
+    columns = ["subject" if name == column else name for name in table.columns]
+    return TextTable(columns, table.cells, table.lines), rows
 
 
 def _holds_paths(rows: list[Row], column: str) -> bool:
@@ -93,7 +85,7 @@ def read_cohort_sheet(path: str | Path) -> tuple[list[str], list[Row]]:
     Parameters
     ----------
     path
-        TSV with a ``subject`` column. Relative image paths are relative to the sheet's folder.
+        Table with a column ``subject`` (or ``participant_id``); lines that begin with ``#`` are comments. Relative image paths are relative to the sheet's folder.
 
     Returns
     -------
@@ -107,13 +99,12 @@ def read_cohort_sheet(path: str | Path) -> tuple[list[str], list[Row]]:
         All malformed ids, duplicates and template values at once, one line each.
     """
     path = Path(path)
-    columns, rows = read_rows(path)
-    if "subject" not in columns:
-        raise UserError(f"{path}: has no column 'subject' (found: {', '.join(columns)})")
+    table, rows = _sheet_table(path)
+    columns = table.columns
     problems: list[str] = []
     first_line: dict[str, int] = {}
     image_columns = [c for c in columns if c in IMAGES or (c not in FACTS and _holds_paths(rows, c))]
-    for number, row in enumerate(rows, start=2):
+    for number, row in zip(table.lines, rows):
         try:
             row["subject"] = subject_id(row["subject"])
         except UserError as error:
@@ -130,6 +121,11 @@ def read_cohort_sheet(path: str | Path) -> tuple[list[str], list[Row]]:
                 f"{path}, line {number}: subject {row['subject']}: template is '{row['template']}', not yes or no"
             )
         for column in image_columns:
+            if "{" in row[column] or "}" in row[column]:
+                problems.append(
+                    f"{path}, line {number}: subject {row['subject']}: {column}: {row[column]}: a path with braces, "
+                    "which stand for wildcards in a workflow; rename the file or link to it"
+                )
             if row[column] and not Path(row[column]).is_absolute():
                 row[column] = str(path.parent / row[column])
     if problems:
@@ -147,12 +143,13 @@ def read_qc_sheet(path: str | Path) -> list[Row]:
     UserError
         All malformed lines at once.
     """
-    columns, rows = read_rows(path)
-    missing = [column for column in _QC_COLUMNS if column not in columns]
+    table, rows = _sheet_table(Path(path))
+    columns = table.columns
+    missing = [column for column in QC_COLUMNS if column not in columns]
     if missing:
-        raise UserError(f"{path}: column {', '.join(missing)} is missing (wanted: {', '.join(_QC_COLUMNS)})")
+        raise UserError(f"{path}: column {', '.join(missing)} is missing (wanted: {', '.join(QC_COLUMNS)})")
     problems = []
-    for number, row in enumerate(rows, start=2):
+    for number, row in zip(table.lines, rows):
         try:
             row["subject"] = subject_id(row["subject"])
         except UserError as error:

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from neurostrata.cohort.discovery import discover, misplaced_keys, read_discovered, write_rows
-from neurostrata.cohort.sheet import ID_COLUMNS, USUAL_NAMES, Row, read_cohort_sheet, read_qc_sheet, read_rows
+from neurostrata.cohort.ids import ID_COLUMNS
+from neurostrata.cohort.sheet import USUAL_NAMES, Row, as_rows, read_cohort_sheet, read_qc_sheet, read_rows
 from neurostrata.core.config import adjusting_columns, declared_names, expand_modalities
 from neurostrata.core.errors import UserError
+from neurostrata.core.text_tables import read_text_table
 
 #: The sheet columns that each source of a modality needs.
 SOURCE_COLUMNS = {
@@ -248,11 +250,11 @@ class Study:
         found = []
         named = self.config["phenotypes"]["id_column"]
         for path in self.config["phenotypes"]["tables"]:
-            columns, rows = read_rows(path)
-            ids = [column for column in ([named] if named else ID_COLUMNS) if column in columns][:1]
-            used = [c for c in columns if c not in ids and (c.lower() in usual or c in wanted)]
+            table = read_text_table(path)
+            ids = [column for column in ([named] if named else ID_COLUMNS) if column in table.columns][:1]
+            used = [c for c in table.columns if c not in ids and (c.lower() in usual or c in wanted)]
             if used:
-                found.append((path, [*ids, *used], rows))
+                found.append((path, [*ids, *used], as_rows(table, [*ids, *used])))
         return found
 
     def class_columns(self, name: str) -> list[str]:

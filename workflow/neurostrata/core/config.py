@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -158,7 +159,9 @@ RENAMED = {
 
 
 def _renamed_problems(config: Mapping[str, Any]) -> list[str]:
-    section = config.get("strata") or {}
+    section = config.get("strata")
+    if not isinstance(section, Mapping):
+        return []
     return [f"strata.{key}: {what}" for key, what in RENAMED.items() if key in section]
 
 
@@ -170,6 +173,149 @@ def _strata_problems(config: Mapping[str, Any]) -> Iterator[str]:
         yield (
             "strata.adjust.columns: 'diagnosis' is never taken out: what clusters say about it would be lost; remove it"
         )
+
+
+def _nested(place: str, value: Any, schema: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the problems of a part of the configuration that has a schema of its own, with its place."""
+    for line in schema_problems(value, schema):
+        yield place + (
+            line.removeprefix("the configuration") if line.startswith("the config") else f".{line}"
+        )
+
+
+def _grid_problems(
+    place: str, experiment: Mapping[str, Any], shape: list[int], schema: Mapping[str, Any]
+) -> Iterator[str]:
+    """Check the grid's sides against the model's ``grid_multiple``: a number, or the option that lists its halvings."""
+    said = schema.get("grid_multiple", 1)
+    if isinstance(said, str):
+        said = 2 ** len(experiment["options"].get(said, schema["properties"][said]["default"]))
+    wrong = [side for side in shape if side % said]
+    if wrong:
+        near = [max(said, round(side / said) * said) for side in shape]
+        yield (
+            f"volumes.shape: {shape}: {place} ({experiment['model']}) needs sides that are multiples of {said}, such as {near}"
+        )
+
+
+def _value_problems(config: Mapping[str, Any]) -> Iterator[str]:
+    """Check values that the schema's types and limits do not."""
+    low, high = config["volumes"]["percentiles"]
+    if low >= high:
+        yield f"volumes.percentiles: [{low}, {high}]: the first must be below the second"
+    cohort = config["cohort"]
+    bids = cohort["bids"] or []
+    paths = [
+        ("output", config["output"]),
+        ("qc", config["qc"]),
+        *((f"cohort.{key}", cohort[key]) for key in ("sheet", "hcp")),
+        *(("cohort.bids", folder) for folder in ([bids] if isinstance(bids, str) else bids)),
+        *(("phenotypes.tables", path) for path in config["phenotypes"]["tables"]),
+        *((f"regions.{key}", config["regions"][key]) for key in ("image", "names")),
+        *(
+            (f"modalities.{name}.components_image", m.get("components_image"))
+            for name, m in config["modalities"].items()
+        ),
+    ]
+    for key, path in paths:
+        odd = [character for character in "{}<>\n\t\0" if path and character in path]
+        if odd:
+            yield (
+                f"{key}: {path!r}: a path with {odd[0]!r}, which has a meaning of its own in a workflow; rename it or link to it"
+            )
+        if path is not None and not path.strip():
+            yield f"{key}: the path is empty"
+
+
+def _odd_values(value: Any, place: str = "") -> Iterator[str]:
+    """Yield what YAML allows and no setting can be: numbers that are none, keys that are no text."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            if isinstance(key, bool) or key is None:
+                word = "null" if key is None else "yes, no, true, false, on and off"
+                yield f"{place or 'the configuration'}: a key is read as {key}; put {word} in quotes where it is a word"
+            yield from _odd_values(part, f"{place}.{key}" if place else str(key))
+    elif isinstance(value, list):
+        for position, part in enumerate(value):
+            yield from _odd_values(part, f"{place}[{position}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield f"{place}: {value} is no number that can be used"
+
+
+def _text_keys(value: Any) -> Any:
+    """Return a configuration whose keys are text: a questionnaire's codes are numbers in YAML."""
+    if isinstance(value, Mapping):
+        return {str(key): _text_keys(part) for key, part in value.items()}
+    return [_text_keys(part) for part in value] if isinstance(value, list) else value
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """A loader that refuses a key that stands twice, of which the first would be lost in silence."""
+
+
+def _strict_mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        if key_node.tag == "tag:yaml.org,2002:merge":
+            continue
+        key = loader.construct_object(key_node, deep=True)
+        if isinstance(key, (list, dict)):
+            raise yaml.constructor.ConstructorError(
+                None, None, "a key is a list or a mapping", key_node.start_mark
+            )
+        if key in seen:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key '{key}' stands twice", key_node.start_mark
+            )
+        seen.add(key)
+    loader.flatten_mapping(node)
+    return loader.construct_mapping(node, deep=True)
+
+
+_StrictLoader.add_constructor("tag:yaml.org,2002:map", _strict_mapping)
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a configuration file.
+
+    Raises
+    ------
+    UserError
+        When it is no YAML, or a key stands in it twice: the file and the line.
+    """
+    try:
+        content = yaml.load(Path(path).read_text(encoding="utf-8"), _StrictLoader)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not UTF-8 text; save it as UTF-8") from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f", line {mark.line + 1}" if mark else ""
+        tab = " (YAML is indented by blanks, never by tabs)" if "'\\t'" in str(error.problem) else ""
+        raise UserError(f"{path}{line}: is no valid YAML: {error.problem or error.context}{tab}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: is no valid YAML: {' '.join(str(error).split())[:200]}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: has no keys; a configuration is made of lines like 'output: results'")
+    return content
+
+
+def read_configuration(paths: Iterable[str | Path]) -> dict[str, Any]:
+    """Read configuration files, each laid over those before: maps are merged, anything else is replaced."""
+
+    def lay(under: Any, over: Mapping[str, Any]) -> dict[str, Any]:
+        merged = dict(under) if isinstance(under, Mapping) else {}
+        for key, value in over.items():
+            merged[key] = lay(merged.get(key), value) if isinstance(value, Mapping) else value
+        return merged
+
+    config: dict[str, Any] = {}
+    for path in paths:
+        config = lay(config, read_yaml(path))
+    return config
 
 
 def _model_problems(config: Mapping[str, Any]) -> Iterator[str]:
@@ -186,9 +332,10 @@ def _model_problems(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"{place}.model: '{experiment['model']}' is none of {', '.join(model_names())}"
         else:
             schema = load_schema(f"models/{experiment['model']}")
-            for line in schema_problems(experiment["options"], schema):
-                yield f"{place}.options.{line}"
+            wrong = list(_nested(f"{place}.options", experiment["options"], schema))
+            yield from wrong or _grid_problems(place, experiment, config["volumes"]["shape"], schema)
             yield from _capability_problems(place, experiment, schema)
+        yield from _nested(f"{place}.training", experiment["training"], load_schema("training"))
         yield from _adjustment_problems(place, experiment)
         for modality in experiment["modalities"]:
             if modality not in modalities:
@@ -354,11 +501,13 @@ def check_config(config: Mapping[str, Any]) -> dict[str, Any]:
         With all problems, one per line, each naming its key.
     """
     schema = load_schema("config")
-    problems = _renamed_problems(config) or schema_problems(dict(config), schema)
+    problems = list(_odd_values(config))
+    config = _text_keys(config)
+    problems = problems or _renamed_problems(config) or schema_problems(config, schema)
     if problems:
         raise UserError("the configuration has problems:\n  " + "\n  ".join(problems))
     filled = fill_defaults(dict(config), schema)
-    problems = [*_model_problems(filled), *_strata_problems(filled)]
+    problems = [*_value_problems(filled), *_model_problems(filled), *_strata_problems(filled)]
     if problems:
         raise UserError("the configuration has problems:\n  " + "\n  ".join(problems))
     return fill_config(config)

@@ -9,14 +9,34 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from neurostrata.core.files import atomic_path
 from neurostrata.versions import VERSIONS
 
 
 def settings_text(stage: str, seed: int, values: Mapping[str, Any]) -> str:
     """Return the settings of a stage as sorted JSON, with the stage's version and seed."""
     return json.dumps({**values, "version": VERSIONS[stage], "seed": seed}, sort_keys=True)
+
+
+#: Characters; Linux takes 131,072 bytes as one word of a command line, and a job's command is one.
+LONGEST = 30_000
+
+
+def handed_over(text: str, folder: str | Path) -> str:
+    """Return what a command is given for its settings: the text, or, when it is too long for one, ``@FILE``.
+
+    The file is named after its content, so that the parameter still changes with the settings and only then.
+    """
+    if len(text) <= LONGEST:
+        return text
+    path = Path(folder) / f"{hashlib.sha256(text.encode()).hexdigest()}.json"
+    if not path.exists():
+        with atomic_path(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return f"@{path}"
 
 
 def rows_digest(rows: Iterable[Mapping[str, str]], columns: Sequence[str]) -> str:

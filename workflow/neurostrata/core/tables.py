@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pandas._libs.parsers import STR_NA_VALUES
 
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import atomic_path, write_sidecar
+
+#: Cells that are missing values in columns that are not declared as text.
+_MISSING_VALUES = sorted({*STR_NA_VALUES, "n/a", "N/A", "NA", ""})
 
 
 def write_table(
@@ -40,7 +44,10 @@ def write_table(
 
 
 def read_table(path: str | Path, text: tuple[str, ...] = ("subject",)) -> pd.DataFrame:
-    """Read a TSV or CSV table; columns named in `text` stay strings.
+    """Read one of our own TSV or CSV tables; columns named in `text` stay strings.
+
+    In these only empty cells and ``n/a`` are missing, and the ids in `subject` never are: a person may be called NA. Tables
+    that people write are read by :mod:`neurostrata.core.text_tables`.
 
     Raises
     ------
@@ -50,12 +57,15 @@ def read_table(path: str | Path, text: tuple[str, ...] = ("subject",)) -> pd.Dat
     path = Path(path)
     separator = "," if path.suffix.lower() == ".csv" else "\t"
     try:
+        columns = pd.read_csv(path, sep=separator, nrows=0).columns
+        missing = dict.fromkeys(columns, _MISSING_VALUES)
+        missing |= {name: [] if name == "subject" else ["", "n/a"] for name in text if name in missing}
         return pd.read_csv(
             path,
             sep=separator,
             dtype=dict.fromkeys(text, str),
-            na_values=["n/a", "N/A", "NA", ""],
-            keep_default_na=True,
+            na_values=missing,
+            keep_default_na=False,
         )
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error

@@ -273,9 +273,13 @@ def _resumable(folder: Path, digest: str, epochs: int) -> Path | None:
         known = False
     # A checkpoint is a zip file, whose directory comes last: a truncated one is not recognised as one.
     if known and zipfile.is_zipfile(last):
-        state = torch.load(last, map_location="cpu", weights_only=True)
-        if state["epoch"] < epochs:
-            return last
+        try:
+            state = torch.load(last, map_location="cpu", weights_only=True)
+            if state["epoch"] < epochs:
+                return last
+        except Exception as error:  # of whatever kind: a checkpoint that something wrote over
+            reason = " ".join(str(error).split())[:120]
+            print(f"training: {last} cannot be read ({reason}); training begins anew", file=sys.stderr)
     if process_number() == 0:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)

@@ -6,6 +6,9 @@ that ITK's files are LPS.
 
 from __future__ import annotations
 
+import gzip
+import json
+import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +20,7 @@ import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from scipy import ndimage
 
+from neurostrata.cohort.headers import affine_problem, implausible, type_problem
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import atomic_path
 
@@ -102,19 +106,43 @@ def load_array(path: Path, label: str) -> tuple[np.ndarray, np.ndarray]:
         raise UserError(f"{label}: the file does not exist; check the path in the cohort sheet")
     try:
         source: Any = nib.load(path)
-        data = np.asarray(source.dataobj, dtype=np.float32)
+        packed = str(path).endswith("gz")
+        dtype = source.get_data_dtype()
+        kind = type_problem(dtype)
+        if kind:
+            raise UserError(f"{label}: {kind}")
+        size = Path(path).stat().st_size
+        if problem := implausible(source.shape, dtype.itemsize, size, packed):
+            raise ValueError(problem)
+        if packed and isinstance(source, nib.Nifti1Image):  # NIfTI-2 is one too
+            with gzip.open(path) as stream:
+                whole = type(source).from_file_map({"image": nib.FileHolder(fileobj=stream)})
+                data = np.asarray(whole.dataobj, dtype=np.float32)
+                while stream.read(1 << 22):
+                    pass  # only at the end is the checksum compared
+        else:
+            data = np.asarray(source.dataobj, dtype=np.float32)
         affine = np.asarray(source.affine, dtype=float)
     except (
         OSError,
         EOFError,
         ValueError,
+        TypeError,
+        OverflowError,
         zlib.error,
         ImageFileError,
         nib.spatialimages.HeaderDataError,
     ) as e:
         reason = " ".join(str(e).split())[:200]
-        raise UserError(f"{label}: cannot be read, perhaps truncated ({reason}); copy it again") from e
+        raise UserError(f"{label}: cannot be read, perhaps truncated ({reason}); {_remedy(path)}") from e
     return data, affine
+
+
+def _remedy(path: Path) -> str:
+    """Say what to do about a broken file: what the study made is made again, what it was given is copied again."""
+    output = json.loads(os.environ.get("NEUROSTRATA_SHEETS", "{}")).get("output")
+    made = output is not None and Path(path).resolve().is_relative_to(Path(output).resolve())
+    return "delete it and run again" if made else "copy it again"
 
 
 def read_image(path: Path, *, subject: str | None = None, what: str = "image") -> Image:
@@ -155,15 +183,9 @@ def read_image(path: Path, *, subject: str | None = None, what: str = "image") -
 
 def check_affine(affine: np.ndarray, label: str) -> None:
     """Refuse an affine that no engine could use: singular, not finite, sheared, absurd voxel sides."""
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise UserError(f"{label}: its header's affine is singular or not finite; repair the header")
-    spacing = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
-    if spacing.min() < 0.05 or spacing.max() > 25:
-        sides = "x".join(f"{side:.3g}" for side in spacing)
-        raise UserError(f"{label}: its header gives voxels of {sides} mm; repair the header")
-    directions = affine[:3, :3] / spacing
-    if np.abs(directions.T @ directions - np.eye(3)).max() > 1e-2:
-        raise UserError(f"{label}: its header's affine has shears; resample it to a grid with right angles")
+    problem = affine_problem(affine)
+    if problem:
+        raise UserError(f"{label}: {problem}")
 
 
 def check_same_grid(image: Image, other: Image, label: str, other_label: str) -> None:

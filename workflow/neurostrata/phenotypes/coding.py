@@ -7,44 +7,31 @@ Built-in rules, each named in the descriptives beside the variable it was used o
 * ``false``/``true``, ``no``/``yes`` (any case): 0 and 1;
 * age bins such as HCP's ``22-25``: the middle of the bin, an open bin ``36+`` its bound.
 
-Anything else needs ``phenotypes: coding: {COLUMN: {value: number}}``.
+Anything else needs ``phenotypes: coding: {COLUMN: {value: number}}``; a cell among numbers that is none is refused.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
+from neurostrata.cohort.values import PAIRS, bin_value, judge, odd_cells_message
 from neurostrata.core.errors import UserError
-
-_PAIRS: tuple[tuple[str, dict[str, float]], ...] = (
-    ("F=0, M=1", {"f": 0.0, "m": 1.0}),
-    ("female=0, male=1", {"female": 0.0, "male": 1.0}),
-    ("false=0, true=1", {"false": 0.0, "true": 1.0}),
-    ("no=0, yes=1", {"no": 0.0, "yes": 1.0}),
-)
-_BIN = re.compile(r"^(\d+(?:\.\d+)?)\s*-\s*(\d+(?:\.\d+)?)$")
-_OPEN_BIN = re.compile(r"^(\d+(?:\.\d+)?)\s*\+$")
 
 
 @dataclass
 class CodedColumn:
-    """A column as numbers (NaN: missing) and the rule that made them; None: no rule fits."""
+    """A column as numbers (NaN: missing) and the rule that made them; None: no rule fits.
+
+    `odd` has the cells, by subject, that stand among numbers and are none.
+    """
 
     values: pd.Series | None
     rule: str
-
-
-def _bin_value(text: str) -> float:
-    match = _BIN.match(text)
-    if match:
-        return (float(match[1]) + float(match[2])) / 2
-    match = _OPEN_BIN.match(text)
-    return float(match[1]) if match else float("nan")
+    odd: dict[str, str] = field(default_factory=dict)
 
 
 def code_column(column: pd.Series, coding: Mapping[str, float] | None = None) -> CodedColumn:
@@ -79,14 +66,16 @@ def code_column(column: pd.Series, coding: Mapping[str, float] | None = None) ->
     if bool((numbers.notna() == present).all()):
         return CodedColumn(numbers.where(np.isfinite(numbers)), "number")
     text = column[present].astype(str).str.strip().str.lower()
-    for rule, pair in _PAIRS:
+    for rule, pair in PAIRS:
         if set(text) <= set(pair):
             return CodedColumn(text.map(pair).astype(float).reindex(column.index), rule)
-    bins = text.map(_bin_value).astype(float)
+    bins = text.map(bin_value).astype(float)
     if bool(bins.notna().all()):
         return CodedColumn(bins.reindex(column.index), "middle of the bin, an open bin its bound")
     examples = ", ".join(sorted(set(text))[:3])
-    return CodedColumn(None, f"not numeric ({examples})")
+    cells = column[present].astype(str).str.strip()
+    odd = judge(list(cells)).odd
+    return CodedColumn(None, f"not numeric ({examples})", {str(cells.index[n]): cells.iloc[n] for n in odd})
 
 
 @dataclass
@@ -111,12 +100,13 @@ def code_table(
         The user's codings by column.
     strict
         True when the columns were asked for by name: a column that can't be coded is then an error,
-        else it is left out and listed.
+        else a column of words is left out and listed.
 
     Raises
     ------
     UserError
-        See `strict`; also when `coding` names a column that is not there.
+        See `strict`; also when `coding` names a column that is not there, and when cells among numbers are none
+        (one wrong cell would cost the whole variable).
     """
     coding = coding or {}
     for column in coding:
@@ -125,11 +115,14 @@ def code_table(
     numbers: dict[str, pd.Series] = {}
     rules: dict[str, str] = {}
     left_out: dict[str, str] = {}
+    wrong: list[str] = []
     for column in table.columns:
         coded = code_column(table[column], coding.get(column))
         if coded.values is not None:
             numbers[column] = coded.values
             rules[column] = coded.rule
+        elif coded.odd:
+            wrong.append(odd_cells_message(str(column), coded.odd))
         elif strict:
             raise UserError(
                 f"phenotypes: variables: {column} is {coded.rule}; "
@@ -137,4 +130,7 @@ def code_table(
             )
         else:
             left_out[column] = coded.rule
+    if wrong:
+        more = [f"... and {len(wrong) - 10} more columns"] if len(wrong) > 10 else []
+        raise UserError("\n".join(f"phenotypes: {line}" for line in wrong[:10] + more))
     return CodedTable(pd.DataFrame(numbers, index=table.index, dtype=float), rules, left_out)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from neurostrata.cohort.sheet import ID_COLUMNS
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import read_json, settings_record, sha256_file, write_json
 from neurostrata.core.tables import read_table, write_table
@@ -17,7 +16,7 @@ from neurostrata.phenotypes.congruence import COLUMNS as COLUMNS_OF_CONGRUENCE
 from neurostrata.phenotypes.congruence import SPLITS, congruence_table, half_congruence
 from neurostrata.phenotypes.descriptives import COLUMNS
 from neurostrata.phenotypes.model import PhenotypeModel, code_variables
-from neurostrata.phenotypes.tables import join_tables
+from neurostrata.phenotypes.tables import join_tables, read_phenotypes
 
 RESOURCES = Path(__file__).resolve().parents[3] / "resources"
 
@@ -65,8 +64,7 @@ def factor_phenotypes(
     if not tables:
         raise UserError("phenotypes: tables is empty; name at least one TSV or CSV file")
     id_column = settings["id_column"]
-    names = ID_COLUMNS if id_column is None else (id_column,)
-    frames = [(str(path), read_table(path, text=tuple(names))) for path in tables]
+    frames = [(str(path), read_phenotypes(path, id_column, list(settings["coding"]))) for path in tables]
     people = list(read_table(subjects)["subject"])
     variables = settings["variables"]
     presets = {variables: read_preset(variables)} if isinstance(variables, str) and variables != "all" else {}
@@ -126,8 +124,10 @@ def factor_congruence(
         names, found = [], np.zeros((SPLITS, 0))
     else:
         id_column = settings["id_column"]
-        text = ID_COLUMNS if id_column is None else (id_column,)
-        frames = [(str(path), read_table(path, text=tuple(text))) for path in tables]
+        wanted = learned.variables
+        frames = [
+            (str(path), read_phenotypes(path, id_column, list(learned.coding), wanted)) for path in tables
+        ]
         people = read_table(families, text=("subject", "family")).set_index("subject")
         joined = join_tables(frames, list(known), learned.variables, id_column).values
         values = learned.imputation.fill(code_variables(learned, joined).to_numpy(dtype=float))

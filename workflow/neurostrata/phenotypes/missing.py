@@ -60,15 +60,16 @@ def select(
             variables.append(column)
     allowed = 0.0 if policy == "complete" else max_missing_person * len(variables)
     people: list[str] = []
-    for subject, row in present[variables].iterrows():
-        gaps = int(row.isna().sum())
+    counts = present[variables].isna().sum(axis=1)
+    for subject, gaps in zip(counts.index, map(int, counts)):
         if gaps > allowed:
             left_out_people[str(subject)] = f"{gaps} of {len(variables)} variables missing"
         else:
             people.append(str(subject))
     # Without the people just left out a variable may have become constant.
+    kept = present.loc[people]
     for column in list(variables):
-        if people and _constant(table.loc[people, column]):
+        if people and _constant(kept[column]):
             left_out_variables[column] = "constant among the people with enough values"
             variables.remove(column)
     return Selection(variables, people, left_out_variables, left_out_people)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+import io
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from neurostrata.cohort.sheet import ID_COLUMNS
+from neurostrata.cohort.ids import ID_COLUMNS, find_id_column, plain_id
+from neurostrata.cohort.values import MISSING_VALUES
 from neurostrata.core.errors import UserError
+from neurostrata.core.text_tables import read_text_table
+
+_SEPARATOR = "\x1f"
 
 
 @dataclass
@@ -30,16 +38,61 @@ class JoinedTable:
     others: int = 0
 
 
-def normalise_ids(column: pd.Series) -> pd.Series:
-    """Return subject ids as text, the prefix ``sub-`` removed once; whole numbers lose a ``.0``.
+def read_phenotypes(
+    path: str | Path,
+    id_column: str | None = None,
+    text: Sequence[str] = (),
+    columns: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """Read a phenotype table strictly; ids stay text as they stand.
 
-    The ``.0`` comes from spreadsheets that saved HCP's numeric ids as floating-point numbers.
+    Parameters
+    ----------
+    path
+        TSV or CSV file (:mod:`neurostrata.core.text_tables`).
+    id_column
+        Its column of ids; None looks for the usual names.
+    text
+        Further columns that stay text.
+    columns
+        The columns that are wanted beside the ids; None takes all.
+
+    Returns
+    -------
+    DataFrame
+        Numbers, booleans or text; NaN where a cell is one of :data:`neurostrata.cohort.values.MISSING_VALUES`.
     """
-    text = column.astype(str).str.strip()
-    return text.str.removeprefix("sub-").str.replace(r"^(\d+)\.0+$", r"\1", regex=True)
+    table = read_text_table(path)
+    ids = [name for name in ([id_column] if id_column else ID_COLUMNS) if name in table.columns]
+    names = [c for c in table.columns if columns is None or c in columns or c in ids]
+    places = [table.columns.index(name) for name in names]
+    # Cells have no control characters, so one can separate them: pandas' parser then makes numbers of them, fast.
+    lines = (_SEPARATOR.join([line[place] for place in places]) + "\n" for line in table.cells)
+    missing: dict[str, Any] = dict.fromkeys(names, sorted(MISSING_VALUES))
+    missing |= {name: [] for name in ids}
+    return pd.read_csv(
+        io.StringIO("".join(lines)),
+        sep=_SEPARATOR,
+        names=names,
+        header=None,
+        quoting=csv.QUOTE_NONE,
+        dtype=dict.fromkeys([*ids, *(name for name in text if name in names)], str),
+        na_values=missing,
+        keep_default_na=False,
+        skip_blank_lines=False,
+        index_col=False,
+        low_memory=False,
+    )
 
 
-def key_table(frame: pd.DataFrame, name: str, id_column: str | None = None) -> pd.DataFrame:
+def normalise_ids(column: pd.Series) -> pd.Series:
+    """Return ids as they are compared (:func:`neurostrata.cohort.ids.plain_id`)."""
+    return column.astype(str).map(plain_id)
+
+
+def key_table(
+    frame: pd.DataFrame, name: str, id_column: str | None = None, subjects: Iterable[str] | None = None
+) -> pd.DataFrame:
     """Index one table by subject.
 
     Parameters
@@ -49,33 +102,33 @@ def key_table(frame: pd.DataFrame, name: str, id_column: str | None = None) -> p
     name
         Its file name, for messages.
     id_column
-        The column with the ids; None looks for `ID_COLUMNS` in turn.
+        The column with the ids; None looks for the usual names in turn.
+    subjects
+        The people of the study: rows of others may repeat an id, which is then nobody's. None: everybody.
 
     Raises
     ------
     UserError
         When there is no id column, an id is empty, or a subject stands in it twice.
     """
-    names = ID_COLUMNS if id_column is None else (id_column,)
-    found = [column for column in names if column in frame.columns]
-    if not found:
-        raise UserError(
-            f"{name}: no id column {' or '.join(names)} (its first columns: "
-            f"{', '.join(map(str, frame.columns[:5]))}); set phenotypes: id_column"
-        )
-    empty = frame[found[0]].isna()
+    found = find_id_column(list(map(str, frame.columns)), id_column, name, "phenotypes: id_column")
+    empty = frame[found].isna() | (frame[found].astype(str).str.strip() == "")
     if empty.any():
         raise UserError(
-            f"{name}: {int(empty.sum())} rows without an id in column {found[0]}; fill or remove them"
+            f"{name}: {int(empty.sum())} rows without an id in column {found}; fill or remove them"
         )
-    keyed = frame.drop(columns=found[0])
-    keyed.index = pd.Index(normalise_ids(frame[found[0]]), name="subject")
-    doubles = keyed.index[keyed.index.duplicated()].unique()
-    if len(doubles):
-        raise UserError(
-            f"{name}: subject {', '.join(doubles[:5])}{' ...' if len(doubles) > 5 else ''} stands in it more "
-            f"than once ({len(doubles)} such subjects); keep one row per person"
-        )
+    keyed = frame.drop(columns=found)
+    keyed.index = pd.Index(normalise_ids(frame[found]), name="subject")
+    twice = keyed.index.duplicated()
+    if twice.any():
+        doubles = keyed.index[twice].unique()
+        doubles = doubles if subjects is None else doubles.intersection(pd.Index(list(subjects)))
+        if len(doubles):
+            raise UserError(
+                f"{name}: subject {', '.join(doubles[:5])}{' ...' if len(doubles) > 5 else ''} stands in it more "
+                f"than once ({len(doubles)} such subjects); keep one row per person"
+            )
+        keyed = keyed[~twice]
     return keyed
 
 
@@ -136,7 +189,7 @@ def join_tables(
     excluded: set[str] = set()
     everybody: set[str] = set()
     for name, frame in tables:
-        keyed = key_table(frame, name, id_column)
+        keyed = key_table(frame, name, id_column, cohort)
         shared = cohort.intersection(keyed.index)
         if not len(shared):
             raise UserError(

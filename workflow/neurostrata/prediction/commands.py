@@ -9,13 +9,12 @@ from typing import Any
 import pandas as pd
 
 from neurostrata.adjustment.codes import Adjustment
-from neurostrata.cohort.sheet import ID_COLUMNS
 from neurostrata.core.embeddings import Embeddings, read_embeddings
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import settings_record, sha256_file
 from neurostrata.core.tables import read_table, write_table
 from neurostrata.phenotypes.covariates import ALWAYS_WORDS, find_columns
-from neurostrata.phenotypes.tables import join_tables
+from neurostrata.phenotypes.tables import join_tables, read_phenotypes
 
 
 def _fold_codes(folder: Path, baselines: Path | None) -> dict[str, Embeddings]:
@@ -139,10 +138,8 @@ def predict(
     if label and label["column"] not in names:
         names.insert(0, label["column"])
     columns = names if "factors" not in names else [name for name in names if name != "factors"]
-    text = ["subject", *ID_COLUMNS, *([settings["id_column"]] if settings["id_column"] else [])]
-    if settings.get("harmonise"):
-        text.append(settings["harmonise"]["sites"])
-    frames = [(str(path), read_table(path, text=tuple(text))) for path in tables]
+    text = [settings["harmonise"]["sites"]] if settings.get("harmonise") else []
+    frames = [(str(path), read_phenotypes(path, settings["id_column"], text)) for path in tables]
     phenotypes = _variables(columns, sheet, frames, settings["id_column"])
     adjustment = _read_adjustment(covariates, frames, settings)
     factors = None if scores is None else read_table(scores).set_index("subject")

@@ -6,24 +6,20 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from neurostrata.cohort.ids import ID_COLUMNS
 from neurostrata.cohort.sheet import USUAL_NAMES
+from neurostrata.phenotypes.tables import normalise_ids
 from neurostrata.report.blocks import format_number
 
 HEADINGS = {"age": "Age (years)", "handedness": "Handedness (score)", "bmi": "BMI (kg/m²)"}
-_ID_COLUMNS = ("subject", "participant_id", "Subject")
 
 
 def keyed(table: pd.DataFrame, id_column: str | None = None) -> pd.DataFrame | None:
     """Return a phenotype table with the subject (text, without ``sub-``) as index, or None without an id column."""
-    for column in (id_column,) if id_column else _ID_COLUMNS:
+    for column in (id_column,) if id_column else ID_COLUMNS:
         if column in table:
-            ids = (
-                table[column]
-                .astype(str)
-                .str.removeprefix("sub-")
-                .str.replace(r"^(\d+)\.0+$", r"\1", regex=True)
-            )
-            keyed_table = table.drop(columns=column).set_index(ids.rename("subject"))
+            keyed_table = table.drop(columns=column)
+            keyed_table.index = pd.Index(normalise_ids(table[column]), name="subject")
             return keyed_table[~keyed_table.index.duplicated()]
     return None
 

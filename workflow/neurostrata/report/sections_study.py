@@ -11,7 +11,7 @@ import pandas as pd
 
 from neurostrata.core.config import expand_modalities
 from neurostrata.core.errors import UserError
-from neurostrata.core.tables import read_table
+from neurostrata.phenotypes.tables import read_phenotypes
 from neurostrata.report.blocks import (
     Section,
     Text,
@@ -57,9 +57,7 @@ def phenotype_tables(page: Page) -> list[pd.DataFrame]:
     phenotypes = page.study.config["phenotypes"]
     for name in phenotypes["tables"]:
         try:
-            table = keyed(
-                read_table(Path(name), text=("subject", "participant_id", "Subject")), phenotypes["id_column"]
-            )
+            table = keyed(read_phenotypes(name, phenotypes["id_column"]), phenotypes["id_column"])
         except UserError as error:
             page.study.note("Demographics from the phenotype tables", str(error))
             continue

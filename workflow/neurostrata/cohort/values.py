@@ -1,0 +1,129 @@
+"""What the cells of phenotype tables say: missing values, numbers, and words with a built-in meaning.
+
+One place for the gate, which finds cells that make no sense, and for the stage that codes them. Standard library only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+#: Cells of the cohort sheet and of quality decisions that mean "no value" (ids excepted).
+MISSING = frozenset({"", "n/a", "N/A", "NA"})
+#: Cells of phenotype tables that mean "no value" (ids excepted): the words of BIDS, R, pandas, SQL and spreadsheets.
+MISSING_VALUES = MISSING | {
+    "NaN", "nan", "-NaN", "-nan", "None", "null", "NULL", "<NA>", "#N/A", "#N/A N/A", "#NA",
+    "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN",
+}  # fmt: skip
+#: Rule -> the number of each word (in lower case).
+PAIRS: tuple[tuple[str, dict[str, float]], ...] = (
+    ("F=0, M=1", {"f": 0.0, "m": 1.0}),
+    ("female=0, male=1", {"female": 0.0, "male": 1.0}),
+    ("false=0, true=1", {"false": 0.0, "true": 1.0}),
+    ("no=0, yes=1", {"no": 0.0, "yes": 1.0}),
+)
+#: A column with at least this share of numbers is one of numbers: what else stands in it is a mistake.
+LEAST_NUMBERS = 0.5
+#: A column with at least this share of the words of a pair is one of these; yes, no and maybe are words.
+LEAST_WORDS = 0.9
+
+_BIN = re.compile(r"^([0-9]+(?:\.[0-9]+)?)\s*-\s*([0-9]+(?:\.[0-9]+)?)$")
+_OPEN_BIN = re.compile(r"^([0-9]+(?:\.[0-9]+)?)\s*\+$")
+_DECIMAL_COMMA = re.compile(r"^[+-]?[0-9]*,[0-9]+$")
+
+
+def is_number(text: str) -> bool:
+    """Tell whether a cell is a number as tables have them (a decimal point, no grouping)."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return text.isascii() and "_" not in text
+
+
+def _all_numbers(cells: Sequence[str]) -> bool:
+    """Tell fast whether every cell is a number."""
+    try:
+        for cell in cells:
+            float(cell)
+    except ValueError:
+        return False
+    return "_" not in (text := "".join(cells)) and text.isascii()
+
+
+def bin_value(text: str) -> float:
+    """Return the middle of a bin such as ``22-25``, the bound of an open one such as ``36+``; NaN for other words."""
+    match = _BIN.match(text)
+    if match:
+        return (float(match[1]) + float(match[2])) / 2
+    match = _OPEN_BIN.match(text)
+    return float(match[1]) if match else float("nan")
+
+
+@dataclass(frozen=True)
+class Cells:
+    """What a column's cells are.
+
+    Attributes
+    ----------
+    kind
+        ``number`` (or words and bins with a built-in meaning), ``text``, or ``mixed``: numbers, and cells that are none.
+    odd
+        Positions of the cells that make the column ``mixed``.
+    """
+
+    kind: str
+    odd: list[int]
+
+
+def judge(cells: Sequence[str], coding: Mapping[str, float] | None = None) -> Cells:
+    """Tell what the cells of one column are; missing values are passed over.
+
+    Parameters
+    ----------
+    coding
+        The user's own numbers for the words of the column: words without one are odd.
+    """
+    if coding is not None:
+        odd = [n for n, cell in enumerate(cells) if cell not in MISSING_VALUES and cell not in coding]
+        return Cells("mixed" if odd else "number", odd)
+    if _all_numbers(cells):
+        return Cells("number", [])
+    present = [position for position, cell in enumerate(cells) if cell not in MISSING_VALUES]
+    others = [position for position in present if not is_number(cells[position])]
+    if not others:
+        return Cells("number", [])
+    for _, pair in PAIRS:
+        outside = [position for position in present if cells[position].lower() not in pair]
+        if len(outside) <= (1 - LEAST_WORDS) * len(present):
+            return Cells("mixed" if outside else "number", outside)
+    outside = [position for position in others if bin_value(cells[position]) != bin_value(cells[position])]
+    numbers = (
+        [position for position in present if is_number(cells[position])] if len(outside) < len(others) else []
+    )
+    outside = sorted(outside + numbers)
+    if len(outside) <= (1 - LEAST_NUMBERS) * len(present):
+        return Cells("mixed" if outside else "number", outside)
+    commas = sum(bool(_DECIMAL_COMMA.match(cells[position])) for position in others)
+    if len(present) - len(others) + commas >= LEAST_NUMBERS * len(present):
+        return Cells("mixed", others)
+    return Cells("text", [])
+
+
+def odd_cells_message(column: str, odd: Mapping[str, str]) -> str:
+    """Return what is said about cells that are no numbers in a column of numbers.
+
+    Parameters
+    ----------
+    odd
+        Where each is (``line 7``, or a subject) -> its text.
+    """
+    places = [f"'{value[:30]}' ({place})" for place, value in list(odd.items())[:3]]
+    text = ", ".join(places) + (f" and {len(odd) - 3} more" if len(odd) > 3 else "")
+    if all(_DECIMAL_COMMA.match(value) for value in odd.values()):
+        return f"column {column}: decimal commas, {text}; write decimal points"
+    return (
+        f"column {column} has numbers, but also {text}; correct or empty these cells, give the words numbers in "
+        "phenotypes.coding, or name the column in phenotypes.exclude"
+    )
