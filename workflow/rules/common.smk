@@ -15,6 +15,7 @@ sys.path.insert(
 )  # for the planning modules: standard library, PyYAML and jsonschema only
 
 from neurostrata.cohort.study import load_study
+from neurostrata.controller.missing import make_missing_results_again
 from neurostrata.controller.scheduling import one_timer_at_a_time
 from neurostrata.controller.state import FAILURES, sign_in, sign_out
 from neurostrata.core.config import (
@@ -37,6 +38,8 @@ def stop(error):
 try:
     CONFIG = check_config(config)
     STUDY = load_study(CONFIG, rescan=workflow.is_main_process)
+    if workflow.is_main_process:
+        make_missing_results_again(workflow)
 except UserError as error:
     stop(error)
 
