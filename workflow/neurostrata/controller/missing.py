@@ -41,7 +41,9 @@ def make_missing_results_again(workflow: Any, graph: Any = None) -> None:
         When this Snakemake has not what is needed: results that are missing must not go unnoticed.
     """
     if graph is None:
-        from snakemake.dag import DAG as graph
+        from snakemake.dag import DAG
+
+        graph = DAG
     lacking = [name for name in _NEEDED if not callable(getattr(graph, name, None))]
     if lacking:
         raise UserError(

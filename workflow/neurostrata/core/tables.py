@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from neurostrata.core import records
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import atomic_path, write_sidecar
 
@@ -45,9 +46,10 @@ def read_table(path: str | Path, text: tuple[str, ...] = ("subject",)) -> pd.Dat
     Raises
     ------
     UserError
-        When the file is missing, empty or not a table; the message names it.
+        When the file is missing, empty, not a table or not as its stage wrote it; the message names it.
     """
     path = Path(path)
+    records.check(path)
     separator = "," if path.suffix.lower() == ".csv" else "\t"
     try:
         return pd.read_csv(

@@ -6,6 +6,7 @@ that ITK's files are LPS.
 
 from __future__ import annotations
 
+import gzip
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,9 +20,14 @@ from scipy import ndimage
 
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import atomic_path
+from neurostrata.core.records import check, is_expected
 
 #: Slabs of this many voxels are interpolated at a time, so that memory stays flat on large grids.
 _CHUNK_VOXELS = 500_000
+#: What reading a file that is no image, or a damaged one, raises.
+UNREADABLE = (OSError, EOFError, ValueError, zlib.error, ImageFileError, nib.spatialimages.HeaderDataError)
+#: Deflate cannot make more bytes than this of one.
+_MOST_UNPACKED = 1032
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,30 +96,60 @@ def apply_affine(affine: np.ndarray, points: np.ndarray) -> np.ndarray:
     return points @ affine[:3, :3].T + affine[:3, 3]
 
 
+def read_voxels(path: Path) -> tuple[np.ndarray, Any]:
+    """Read the voxels (float32, any shape) of an image, and the image itself for its header.
+
+    A result of the study is compared with its record first. A compressed file is read to its end, where its checksum
+    stands: the image alone ends before that, and a damaged byte would go unnoticed.
+
+    Raises
+    ------
+    DamagedError
+        When it is a result and not as its stage wrote it.
+    OSError, EOFError, ValueError, zlib.error, nibabel.filebasedimages.ImageFileError
+        When it is not a readable image (:data:`UNREADABLE`).
+    """
+    check(path)
+    source: Any = nib.load(path)
+    packed = Path(path).suffix in (".gz", ".mgz")
+    size = Path(path).stat().st_size
+    needed = (
+        int(np.prod([int(side) for side in source.shape], dtype=object)) * source.get_data_dtype().itemsize
+    )
+    if needed > size * (_MOST_UNPACKED if packed else 1) and Path(path).suffix in (
+        ".gz",
+        ".mgz",
+        ".nii",
+        ".mgh",
+    ):
+        raise ValueError(f"its header says {needed} bytes of voxels, its {size} bytes cannot hold them")
+    if not packed:
+        return np.asarray(source.dataobj, dtype=np.float32), source
+    with gzip.open(path) as stream:
+        data = np.asarray(type(source).from_stream(stream).dataobj, dtype=np.float32)
+        while stream.read(1 << 20):
+            pass
+    return data, source
+
+
 def load_array(path: Path, label: str) -> tuple[np.ndarray, np.ndarray]:
     """Read the voxels (float32, any shape) and the (4, 4) affine of a NIfTI file.
 
     Raises
     ------
     UserError
-        When the file is missing, truncated or no image; `label` begins the message.
+        When the file is missing, truncated, damaged or no image; `label` begins the message.
     """
-    if not Path(path).is_file():
+    if not is_expected(path):
         raise UserError(f"{label}: the file does not exist; check the path in the cohort sheet")
     try:
-        source: Any = nib.load(path)
-        data = np.asarray(source.dataobj, dtype=np.float32)
+        data, source = read_voxels(path)
         affine = np.asarray(source.affine, dtype=float)
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        zlib.error,
-        ImageFileError,
-        nib.spatialimages.HeaderDataError,
-    ) as e:
+    except UNREADABLE as e:
         reason = " ".join(str(e).split())[:200]
-        raise UserError(f"{label}: cannot be read, perhaps truncated ({reason}); copy it again") from e
+        raise UserError(
+            f"{label}: cannot be read, perhaps truncated or damaged ({reason}); copy it again, or delete it if it is one of the study's results"
+        ) from e
     return data, affine
 
 
