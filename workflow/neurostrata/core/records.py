@@ -177,7 +177,7 @@ def remember_folder(folder: Path, name: str) -> None:
     if _stage is None:
         return
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and FOLDER not in path.relative_to(folder).parts:
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts):
             known = _read(path)
             digest = known.digests.get(path.name) if known else None
             remember(path, digest, "/".join([".."] * (len(path.relative_to(folder).parts) - 1) + [name]))

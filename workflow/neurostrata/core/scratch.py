@@ -63,7 +63,10 @@ def remove_left_folders(place: str | Path) -> list[str]:
         return removed
     for entry in entries:
         try:
-            mine = entry.is_dir(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_uid == os.getuid()
+            mine = (
+                entry.is_dir(follow_symlinks=False)
+                and entry.stat(follow_symlinks=False).st_uid == os.getuid()
+            )
         except OSError:
             continue  # another stage has just removed it
         descriptor = _lock(entry.path) if mine else None
