@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import shutil
@@ -116,10 +117,8 @@ def test_a_changed_byte_in_a_record_changes_no_result(
     before = record.read_bytes()
     try:
         flip(record, position, bits)
-        try:
+        with contextlib.suppress(DamagedError):
             assert READERS[name](path) == whole
-        except UserError as error:
-            assert "run again" in str(error)
     finally:
         record.write_bytes(before)
 
@@ -133,10 +132,8 @@ def test_a_compressed_image_without_a_record_is_read_to_its_checksum(
     shutil.copy(results / "map.nii.gz", path)
     whole = read_voxels(path)[0].tobytes()
     flip(path, position, bits)
-    try:
+    with contextlib.suppress(*UNREADABLE):
         assert read_voxels(path)[0].tobytes() == whole  # in the header of gzip: its date, its system
-    except UNREADABLE:
-        pass
 
 
 def test_a_small_file_that_claims_to_be_huge_is_refused_before_memory_is_asked_for(tmp_path: Path) -> None:

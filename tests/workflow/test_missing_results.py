@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -93,7 +92,7 @@ def test_a_snakemake_that_cannot_be_asked_is_refused() -> None:
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StudyFolder]:
+def study(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
     """A finished study whose stages only make files; each test leaves it finished."""
     study = make_planned_study(tmp_path_factory.mktemp("missing") / "study")
     programs = study.folder / "bin" / "python"
@@ -102,7 +101,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StudyFolder]:
     )
     run = study.snakemake()
     assert run.returncode == 0, run.stderr[-4000:]
-    yield study
+    return study
 
 
 SCORED = {

@@ -56,7 +56,7 @@ def remove_left_folders(place: str | Path) -> list[str]:
     list of str
         Names of the folders that were removed.
     """
-    removed = []
+    removed: list[str] = []
     try:
         entries = [entry for entry in os.scandir(place) if entry.name.startswith(_names())]
     except OSError:

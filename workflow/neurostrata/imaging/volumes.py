@@ -307,8 +307,8 @@ def apply_limits(array: np.ndarray, low: float, high: float) -> np.ndarray:
 class CheckedArray:
     """The rows of a large array on disk; each is compared with its checksum when it is first read.
 
-    Hashing the whole file of a large cohort before each training would take minutes; a row takes some milliseconds,
-    about as long as scaling it.
+    Hashing the whole file of a large cohort before each training would read it twice; so each row costs some milliseconds
+    when it is needed, once for each process.
 
     Parameters
     ----------
