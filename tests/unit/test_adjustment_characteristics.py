@@ -184,13 +184,18 @@ def test_nothing_goes_with_age_sex_or_head_size_any_more(cohort: Path) -> None:
 def test_who_lacks_a_value_is_left_out_and_listed(cohort: Path) -> None:
     people = read_table(cohort / "people.tsv", text=("subject", "site"))
     people.loc[[3, 5], "age"] = np.nan
-    people = people[people["subject"] != "010"]  # nothing is known of this person
+    people.loc[people["subject"] == "010", people.columns != "subject"] = (
+        np.nan
+    )  # nothing is known of this person
     people.to_csv(cohort / "people.tsv", sep="\t", index=False, na_rep="n/a")
     codes, _, facts = adjusted(cohort, columns=["age"])
     assert {row["subject"]: row["reason"] for row in facts["LeftOut"]} == dict.fromkeys(
         ["003", "005", "010"], "no age"
     )
     assert len(codes) == 87
+    people[people["subject"] != "011"].to_csv(cohort / "people.tsv", sep="\t", index=False, na_rep="n/a")
+    with pytest.raises(UserError, match=r"people\.tsv: lacks 1 of the 90 people .* \(subject 011\)"):
+        adjusted(cohort, columns=["age"])
     assert not {"003", "005", "010"} & set(codes.index)
     people["age"] = [30.0, 40.0, *[np.nan] * (len(people) - 2)]
     people.to_csv(cohort / "people.tsv", sep="\t", index=False, na_rep="n/a")

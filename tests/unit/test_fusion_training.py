@@ -155,7 +155,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(people, tmp_path, m
     assert not (tmp_path / "checkpoints").exists()
 
 
-@pytest.mark.parametrize("change", ["settings", "people", "truncated"])
+@pytest.mark.parametrize("change", ["settings", "people", "truncated", "damaged"])
 def test_a_checkpoint_of_another_run_is_not_resumed(people, tmp_path, monkeypatch, capsys, change):
     heal = kill_before(monkeypatch, 2)
     with pytest.raises(KilledError):
@@ -168,7 +168,9 @@ def test_a_checkpoint_of_another_run_is_not_resumed(people, tmp_path, monkeypatc
         people = VolumeSet(people.volumes, people.subjects[:6], SCALING)
     else:
         checkpoint = tmp_path / "checkpoints" / "last.ckpt"
-        checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
+        content = bytearray(checkpoint.read_bytes())
+        content[len(content) // 2] ^= 1
+        checkpoint.write_bytes(content[:-100] if change == "truncated" else content)
     model, history = train(people, tmp_path / "checkpoints", **given)
     assert "going on from" not in capsys.readouterr().err
     assert same(model, train(people, **given)[0])

@@ -13,19 +13,18 @@ import importlib
 import inspect
 import json
 import os
-import signal
 import sys
-import tempfile
-import threading
 import types
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from neurostrata import __version__
 from neurostrata.core.errors import UserError
 from neurostrata.core.failures import failed_before, note_failure
+from neurostrata.core.records import recording
+from neurostrata.core.scratch import own_folder
 
 #: Subcommand -> where its function lives. Modules are imported only when their command runs, since
 #: ants, torch and nilearn each take about a second to load.
@@ -166,34 +165,6 @@ def _limit_threads(arguments: Sequence[str]) -> None:
     os.environ.setdefault("ANTS_RANDOM_SEED", "1")
 
 
-@contextlib.contextmanager
-def _own_temporary_folder() -> Iterator[None]:
-    """Give the stage a folder of its own for temporary files, which goes with it.
-
-    Libraries leave things in TMPDIR (compiled kernels, sockets, half-written images) on thousands of nodes' local disks.
-    A stage that is asked to end (SIGTERM) cleans up too.
-    """
-
-    def end(number: int, frame: object) -> None:
-        sys.exit(128 + number)
-
-    before, folder = os.environ.get("TMPDIR"), tempfile.tempdir
-    main_thread = threading.current_thread() is threading.main_thread()
-    handler = signal.signal(signal.SIGTERM, end) if main_thread else None
-    try:
-        with tempfile.TemporaryDirectory(prefix="neurostrata-", ignore_cleanup_errors=True) as name:
-            os.environ["TMPDIR"] = tempfile.tempdir = name
-            yield
-    finally:
-        tempfile.tempdir = folder
-        if before is None:
-            os.environ.pop("TMPDIR", None)
-        else:
-            os.environ["TMPDIR"] = before
-        if main_thread:
-            signal.signal(signal.SIGTERM, handler)
-
-
 def _complain(text: str) -> None:
     """Write a message to standard error and, inside a job, past its log file to the user as well."""
     print(text, file=sys.stderr)
@@ -224,7 +195,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         # The controller's commands start Snakemake, whose jobs run on other machines.
         controls = COMMANDS[stage].startswith("neurostrata.controller")
-        with contextlib.nullcontext() if controls else _own_temporary_folder():
+        # What is simulated is raw data, which its owner may edit.
+        makes_results = not controls and not COMMANDS[stage].startswith("neurostrata.simulation")
+        with (
+            contextlib.nullcontext() if controls else own_folder(),
+            recording(stage) if makes_results else contextlib.nullcontext(),
+        ):
             function = load_command(stage)
             if takes_everything(function):
                 function(*arguments[1:])

@@ -10,6 +10,7 @@ import tempfile
 
 from neurostrata.cohort.gate import SECONDS, gate_key, keep_notes, kept_notes
 from neurostrata.cohort.study import load_study
+from neurostrata.controller.missing import make_missing_results_again
 from neurostrata.controller.reasons import explain_reruns, say_changes
 from neurostrata.controller.scheduling import one_timer_at_a_time
 from neurostrata.controller.state import FAILURES, sign_in, sign_out
@@ -26,6 +27,8 @@ from neurostrata.planning.options import seed_key, used_options
 try:
     CONFIG = check_config(config)
     STUDY = load_study(CONFIG, rescan=workflow.is_main_process)
+    if workflow.is_main_process:
+        make_missing_results_again(workflow)
 except UserError as error:
     stop(error)
 

@@ -14,6 +14,7 @@ from neurostrata.cohort.sheet import USUAL_NAMES
 from neurostrata.core.embeddings import PARTS, Embeddings, read_embeddings, read_parts
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import read_json, settings_record, sha256_file, sidecar_path
+from neurostrata.core.people import require_people
 from neurostrata.core.tables import read_table, write_table
 from neurostrata.phenotypes.covariates import ALWAYS_WORDS, find_columns
 from neurostrata.phenotypes.tables import join_tables, read_phenotypes
@@ -208,6 +209,7 @@ def adjust_codes(*, embeddings: Path, people: Path, output: Path, settings: dict
     codes = read_embeddings(embeddings).complete()
     adjust = settings["adjust"]
     described = read_table(people, text=WORDS).set_index("subject")
+    require_people(people, described.index, codes.subjects, embeddings)
     adjusted, left_out = free_of_covariates(codes, described, adjust)
     dimensions = [f"z{number + 1:04d}" for number in range(adjusted.values.shape[1])]
     frame = pd.DataFrame(adjusted.values, columns=dimensions)

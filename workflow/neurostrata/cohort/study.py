@@ -13,7 +13,7 @@ from typing import Any
 
 from neurostrata.cohort.discovery import discover, misplaced_keys, read_discovered, write_rows
 from neurostrata.cohort.ids import ID_COLUMNS
-from neurostrata.cohort.sheet import USUAL_NAMES, Row, as_rows, read_cohort_sheet, read_qc_sheet, read_rows
+from neurostrata.cohort.sheet import USUAL_NAMES, Row, as_rows, read_cohort_sheet, read_qc_sheet
 from neurostrata.core.config import adjusting_columns, declared_names, expand_modalities
 from neurostrata.core.errors import UserError
 from neurostrata.core.text_tables import read_text_table

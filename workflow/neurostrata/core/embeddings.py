@@ -10,6 +10,7 @@ import pandas as pd
 
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import read_json, sidecar_path
+from neurostrata.core.records import is_expected
 from neurostrata.core.tables import read_table
 
 #: Columns of an embedding table that are no dimension of it.
@@ -79,5 +80,5 @@ def read_embeddings(path: Path) -> Embeddings:
 def read_parts(path: Path) -> list[str] | None:
     """Return the modality that each number of the codes belongs to, as the table's sidecar says; None: to all together."""
     sidecar = sidecar_path(path)
-    parts = read_json(sidecar).get(PARTS) if sidecar.exists() else None
+    parts = read_json(sidecar).get(PARTS) if is_expected(sidecar) else None
     return None if parts is None else [str(name) for name in parts]

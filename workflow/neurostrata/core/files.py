@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -13,29 +12,35 @@ from pathlib import Path
 from typing import Any
 
 from neurostrata import __version__
+from neurostrata.core import records
 from neurostrata.core.errors import UserError
+from neurostrata.core.naming import file_suffix, sidecar_path
+from neurostrata.core.records import sha256_file
 
-#: Suffixes of two parts; temporary names must keep them, image writers choose the format by them.
-_DOUBLE_SUFFIXES = (".nii.gz", ".tsv.gz")
-
-
-def file_suffix(path: str | Path) -> str:
-    """Return the suffix of a path, ``.nii.gz`` counting as one."""
-    name = Path(path).name
-    for suffix in _DOUBLE_SUFFIXES:
-        if name.endswith(suffix):
-            return suffix
-    return Path(name).suffix
+__all__ = [
+    "atomic_directory",
+    "atomic_path",
+    "file_suffix",
+    "read_json",
+    "settings_record",
+    "sha256_file",
+    "sidecar_path",
+    "write_json",
+    "write_sidecar",
+]
 
 
 @contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
+def atomic_path(path: str | Path, *, record: bool = True) -> Iterator[Path]:
     """Give a temporary path beside `path`; move it there when the block ends well, else delete it.
 
     Parameters
     ----------
     path
         Where the finished file shall stand. Its folder is made when it is missing.
+    record
+        Whether a stage that runs leaves a record of the file (:mod:`neurostrata.core.records`); not of what no other
+        stage reads.
 
     Yields
     ------
@@ -52,10 +57,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         # mkstemp makes private files; give the mode that a plain open() would have given.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
+        os.chmod(temporary, 0o666 & ~_umask())
+        digest = sha256_file(temporary) if record and records.is_recording() else None
+        records.forget(path)
         os.replace(temporary, path)
+        if digest:
+            records.remember(path, digest)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -68,14 +75,23 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
         yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
+        umask = _umask()
         os.chmod(temporary, 0o777 & ~umask)
+        for part in temporary.rglob("*"):  # writers of other libraries may make files that are private
+            if not part.is_symlink():
+                part.chmod((0o777 if part.is_dir() else 0o666) & ~umask)
+        records.remember_folder(temporary, path.name)
         if path.exists():
             shutil.rmtree(path)
         os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
 
 
 def write_json(path: str | Path, content: Any) -> None:
@@ -86,19 +102,14 @@ def write_json(path: str | Path, content: Any) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file; a :class:`UserError` names the file when it is missing or broken."""
+    """Read a JSON file; a :class:`UserError` names the file when it is missing, broken or not as its stage wrote it."""
+    records.check(path)
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: is not valid JSON ({error})") from error
-
-
-def sidecar_path(path: str | Path) -> Path:
-    """Return the JSON sidecar's path of an image or table: ``x.nii.gz`` -> ``x.json``."""
-    path = Path(path)
-    return path.with_name(path.name[: len(path.name) - len(file_suffix(path))] + ".json")
 
 
 def write_sidecar(path: str | Path, **content: Any) -> None:
@@ -106,12 +117,6 @@ def write_sidecar(path: str | Path, **content: Any) -> None:
     write_json(
         sidecar_path(path), {**content, "GeneratedBy": {"Name": "neurostrata", "Version": __version__}}
     )
-
-
-def sha256_file(path: str | Path) -> str:
-    """Return the SHA-256 digest of a file's bytes."""
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def settings_record(settings: Mapping[str, Any]) -> dict[str, Any]:

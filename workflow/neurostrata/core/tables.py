@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 from pandas._libs.parsers import STR_NA_VALUES
 
+from neurostrata.core import records
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import atomic_path, write_sidecar
 
@@ -52,9 +53,10 @@ def read_table(path: str | Path, text: tuple[str, ...] = ("subject",)) -> pd.Dat
     Raises
     ------
     UserError
-        When the file is missing, empty or not a table; the message names it.
+        When the file is missing, empty, not a table or not as its stage wrote it; the message names it.
     """
     path = Path(path)
+    records.check(path)
     separator = "," if path.suffix.lower() == ".csv" else "\t"
     try:
         columns = pd.read_csv(path, sep=separator, nrows=0).columns

@@ -14,6 +14,7 @@ from neurostrata import __version__
 from neurostrata.core.config import fill_defaults, load_schema
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import atomic_directory, read_json, write_json
+from neurostrata.core.records import check
 from neurostrata.fusion.interface import FusionModel
 from neurostrata.fusion.registry import MODELS, build_model
 
@@ -115,10 +116,11 @@ def load_bundle(folder: str | Path) -> tuple[FusionModel, dict[str, Any]]:
         description["grid"]["shape"],
         description["seed"],
     )
+    check(folder / "weights.safetensors")
     try:
         model.load_weights(load_file(folder / "weights.safetensors"))
     except (OSError, SafetensorError, RuntimeError, KeyError) as error:
         raise UserError(
-            f"{folder}/weights.safetensors: cannot be read ({error}); train the model again"
+            f"{folder}/weights.safetensors: cannot be read ({error}); delete {folder} and run again"
         ) from error
     return model, description

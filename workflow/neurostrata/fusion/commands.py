@@ -20,6 +20,7 @@ from neurostrata.core.files import (
     write_json,
     write_sidecar,
 )
+from neurostrata.core.records import check
 from neurostrata.core.tables import read_table, write_table
 from neurostrata.fusion.data import (
     fold_limits,
@@ -364,10 +365,17 @@ def summarise_experiment(
         Folds=[folder.name for folder in folds],
         Settings=settings_record(settings),
     )
+    copied = [
+        final / "embeddings.tsv",
+        final / "model" / "model.json",
+        final / "model" / "weights.safetensors",
+    ]
+    for path in copied:
+        check(path)  # a copy of a damaged file would have a record of its own
     with atomic_path(embeddings) as temporary:
         shutil.copyfile(final / "embeddings.tsv", temporary)
     facts = read_json(sidecar_path(final / "embeddings.tsv"))
     facts.pop("GeneratedBy", None)
     write_sidecar(embeddings, **facts)
     with atomic_directory(model) as folder:
-        shutil.copytree(final / "model", folder, dirs_exist_ok=True)
+        shutil.copytree(final / "model", folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))

@@ -11,7 +11,7 @@ import numpy as np
 
 from neurostrata.core.errors import UserError
 from neurostrata.imaging.images import read_image
-from neurostrata.imaging.volumes import MASK_LIMITS, apply_limits, limits, load_volumes
+from neurostrata.imaging.volumes import MASK_LIMITS, CheckedArray, apply_limits, limits, load_volumes
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class ModalityVolumes:
     Attributes
     ----------
     name : str
-    array : ndarray, shape (people, x, y, z), float32
+    array : ndarray or CheckedArray, shape (people, x, y, z), float32
         Memory-mapped.
     row : dict
         Subject -> row of `array`.
@@ -32,7 +32,7 @@ class ModalityVolumes:
     """
 
     name: str
-    array: np.ndarray
+    array: np.ndarray | CheckedArray
     row: dict[str, int]
     info: dict[str, Any]
     mask: np.ndarray
@@ -209,7 +209,8 @@ class VolumeSet:
     @property
     def shape(self) -> tuple[int, int, int]:
         """Number of voxels along x, y, z."""
-        return self.volumes[0].array.shape[1:]
+        _, x, y, z = self.volumes[0].array.shape
+        return x, y, z
 
     @property
     def nbytes(self) -> int:

@@ -21,6 +21,7 @@ from torch import nn
 
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import atomic_path, write_json
+from neurostrata.core.records import check
 from neurostrata.fusion.data import VolumeSet
 from neurostrata.fusion.interface import FusionModel, TrainingSettings
 from neurostrata.fusion.machine import Machine
@@ -344,6 +345,7 @@ class SiameseAttention(FusionModel):
     def _finished(path: Path) -> dict[str, Any] | None:
         """Return a region's results when they are there and whole."""
         try:
+            check(path)
             return torch.load(path, map_location="cpu", weights_only=True)
         except FileNotFoundError:
             return None

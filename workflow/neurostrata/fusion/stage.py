@@ -9,14 +9,31 @@ import numpy as np
 import pandas as pd
 
 from neurostrata.core.errors import UserError
+from neurostrata.core.files import read_json, sidecar_path
+from neurostrata.core.people import require_number, require_people
+from neurostrata.core.records import is_expected
 from neurostrata.core.tables import read_table
 from neurostrata.fusion.data import ModalityVolumes, VolumeSet, read_labels
 from neurostrata.fusion.interface import FusionModel, TrainingSettings
 
 
 def read_splits(path: Path) -> pd.DataFrame:
-    """Read who trains and who is tested in which fold."""
-    return read_table(path, text=("subject", "fold", "role"))
+    """Read who trains and who is tested in which fold.
+
+    Raises
+    ------
+    UserError
+        When people are missing in a fold: of another fold, or of as many as the table's sidecar says.
+    """
+    table = read_table(path, text=("subject", "fold", "role"))
+    for fold, people in table.groupby("fold")["subject"]:
+        require_people(path, people, table["subject"], f"its other folds in fold {fold}")
+    if is_expected(sidecar_path(path)):
+        counts = table.groupby(["fold", "role"]).size()
+        for key, number in read_json(sidecar_path(path)).get("People", {}).items():
+            fold, _, role = key.rpartition(" ")
+            require_number(path, int(counts.get((fold, role), 0)), number, sidecar_path(path))
+    return table
 
 
 def training_settings(settings: dict[str, Any]) -> TrainingSettings:

@@ -264,6 +264,20 @@ def run_digest(model: FusionModel, people: VolumeSet, training: TrainingSettings
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
+def _is_whole(checkpoint: Path) -> bool:
+    """Tell whether a checkpoint is there and undamaged: it is a zip file, whose every part has a checksum."""
+    if not checkpoint.is_file():
+        return False
+    try:
+        with zipfile.ZipFile(checkpoint) as parts:
+            if parts.testzip() is None:
+                return True
+    except Exception as error:  # whatever is wrong with it
+        print(f"{checkpoint}: {error}", file=sys.stderr)
+    print(f"{checkpoint}: is damaged; the training begins anew", file=sys.stderr, flush=True)
+    return False
+
+
 def _resumable(folder: Path, digest: str, epochs: int) -> Path | None:
     """Return the checkpoint to go on from; a folder that belongs to another run is emptied."""
     last, label = folder / "last.ckpt", folder / "run.json"
@@ -271,8 +285,7 @@ def _resumable(folder: Path, digest: str, epochs: int) -> Path | None:
         known = json.loads(label.read_text())["digest"] == digest
     except (OSError, ValueError, KeyError):
         known = False
-    # A checkpoint is a zip file, whose directory comes last: a truncated one is not recognised as one.
-    if known and zipfile.is_zipfile(last):
+    if known and _is_whole(last):
         try:
             state = torch.load(last, map_location="cpu", weights_only=True)
             if state["epoch"] < epochs:

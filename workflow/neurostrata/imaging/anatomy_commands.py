@@ -18,6 +18,7 @@ from neurostrata.core.files import (
     write_json,
     write_sidecar,
 )
+from neurostrata.core.records import is_expected
 from neurostrata.core.tables import read_table, write_table
 from neurostrata.imaging.images import (
     Image,
@@ -61,7 +62,7 @@ def _read_subjects(path: Path) -> list[str]:
 def skull_stripped(path: Path) -> bool:
     """Tell from an image's sidecar whether it shows the brain alone; without a sidecar it is taken to."""
     sidecar = sidecar_path(path)
-    return bool(read_json(sidecar).get("SkullStripped", True)) if sidecar.is_file() else True
+    return bool(read_json(sidecar).get("SkullStripped", True)) if is_expected(sidecar) else True
 
 
 def prepare_t1w(

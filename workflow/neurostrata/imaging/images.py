@@ -23,9 +23,25 @@ from scipy import ndimage
 from neurostrata.cohort.headers import affine_problem, implausible, type_problem
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import atomic_path
+from neurostrata.core.records import check, is_expected
 
 #: Slabs of this many voxels are interpolated at a time, so that memory stays flat on large grids.
 _CHUNK_VOXELS = 500_000
+#: What reading a file that is no image, or a damaged one, raises.
+UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    OverflowError,
+    zlib.error,
+    ImageFileError,
+    nib.spatialimages.HeaderDataError,
+)
+
+
+class VoxelTypeError(ValueError):
+    """An image whose values are no numbers that can be used: colours, complex numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,47 +110,57 @@ def apply_affine(affine: np.ndarray, points: np.ndarray) -> np.ndarray:
     return points @ affine[:3, :3].T + affine[:3, 3]
 
 
+def read_voxels(path: Path) -> tuple[np.ndarray, Any]:
+    """Read the voxels (float32, any shape) of an image, and the image itself for its header.
+
+    A result of the study is compared with its record first. A compressed file is read to its end, where its checksum
+    stands: the image alone ends before that, and a damaged byte would go unnoticed.
+
+    Raises
+    ------
+    DamagedError
+        When it is a result and not as its stage wrote it.
+    OSError, EOFError, ValueError, zlib.error, nibabel.filebasedimages.ImageFileError
+        When it is not a readable image (:data:`UNREADABLE`).
+    """
+    check(path)
+    source: Any = nib.load(path)
+    packed = Path(path).suffix in (".gz", ".mgz")
+    dtype = source.get_data_dtype()
+    if kind := type_problem(dtype):
+        raise VoxelTypeError(kind)
+    size = Path(source.file_map["image"].filename or path).stat().st_size  # .img, when .hdr was named
+    if problem := implausible(source.shape, dtype.itemsize, size, packed):
+        raise ValueError(problem)
+    if not packed:
+        return np.asarray(source.dataobj, dtype=np.float32), source
+    with gzip.open(path) as stream:
+        data = np.asarray(type(source).from_stream(stream).dataobj, dtype=np.float32)
+        while stream.read(1 << 20):
+            pass
+    return data, source
+
+
 def load_array(path: Path, label: str) -> tuple[np.ndarray, np.ndarray]:
     """Read the voxels (float32, any shape) and the (4, 4) affine of a NIfTI file.
 
     Raises
     ------
     UserError
-        When the file is missing, truncated or no image; `label` begins the message.
+        When the file is missing, truncated, damaged or no image; `label` begins the message.
     """
-    if not Path(path).is_file():
+    if not is_expected(path):
         raise UserError(f"{label}: the file does not exist; check the path in the cohort sheet")
     try:
-        source: Any = nib.load(path)
-        packed = str(path).endswith("gz")
-        dtype = source.get_data_dtype()
-        kind = type_problem(dtype)
-        if kind:
-            raise UserError(f"{label}: {kind}")
-        size = Path(path).stat().st_size
-        if problem := implausible(source.shape, dtype.itemsize, size, packed):
-            raise ValueError(problem)
-        if packed and isinstance(source, nib.Nifti1Image):  # NIfTI-2 is one too
-            with gzip.open(path) as stream:
-                whole = type(source).from_file_map({"image": nib.FileHolder(fileobj=stream)})
-                data = np.asarray(whole.dataobj, dtype=np.float32)
-                while stream.read(1 << 22):
-                    pass  # only at the end is the checksum compared
-        else:
-            data = np.asarray(source.dataobj, dtype=np.float32)
+        data, source = read_voxels(path)
         affine = np.asarray(source.affine, dtype=float)
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        TypeError,
-        OverflowError,
-        zlib.error,
-        ImageFileError,
-        nib.spatialimages.HeaderDataError,
-    ) as e:
+    except VoxelTypeError as e:
+        raise UserError(f"{label}: {e}") from e
+    except UNREADABLE as e:
         reason = " ".join(str(e).split())[:200]
-        raise UserError(f"{label}: cannot be read, perhaps truncated ({reason}); {_remedy(path)}") from e
+        raise UserError(
+            f"{label}: cannot be read, perhaps truncated or damaged ({reason}); {_remedy(path)}"
+        ) from e
     return data, affine
 
 

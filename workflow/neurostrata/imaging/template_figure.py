@@ -40,6 +40,6 @@ def draw_convergence(table: pd.DataFrame, tolerance: float | None, path: Path) -
             axis.axhline(line, color="#D55E00", linewidth=1, linestyle="--")
         axis.set(xlabel="Iteration", ylabel=label)
         axis.xaxis.get_major_locator().set_params(integer=True)
-    with atomic_path(path) as temporary:
+    with atomic_path(path, record=False) as temporary:
         figure.savefig(temporary, dpi=110, metadata={"Software": None} if path.suffix == ".png" else None)
     plt.close(figure)

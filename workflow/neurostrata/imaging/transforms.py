@@ -20,6 +20,7 @@ from scipy import io, ndimage
 
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import atomic_path
+from neurostrata.core.records import check
 from neurostrata.imaging.images import Grid, Image, apply_affine, load_array, sample
 
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -40,6 +41,7 @@ class Displacement:
 
 def read_affine(path: Path) -> np.ndarray:
     """Read an ITK affine (``.mat``) as a (4, 4) RAS matrix."""
+    check(path)
     try:
         content = io.loadmat(path)
         name = next(key for key in content if "Transform" in key)

@@ -11,6 +11,7 @@ import numpy as np
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import atomic_path, sidecar_path, write_json, write_sidecar
 from neurostrata.core.files import settings_record as record
+from neurostrata.core.records import remember_rows, row_digest
 from neurostrata.core.tables import read_table
 from neurostrata.imaging import volumes
 from neurostrata.imaging.images import Grid, Image, check_same_grid, write_image
@@ -162,7 +163,8 @@ def normalise(
     description = sidecar_path(output)
     description.unlink(missing_ok=True)  # an old one must not stand beside a new array
     try:
-        with atomic_path(output) as temporary:
+        digests = []
+        with atomic_path(output, record=False) as temporary:  # its rows are recorded one by one
             with open(temporary, "wb") as stream:
                 # Plain writes rather than a writable memory map: a full disk then raises instead of a crash.
                 np.lib.format.write_array_header_1_0(
@@ -171,8 +173,12 @@ def normalise(
                 for subject in people:
                     path = Path(pattern.replace("{subject}", subject))
                     data = _read_grid_map(path, subject, modality, brain.grid)
-                    stream.write(np.ascontiguousarray(data, dtype="<f4").tobytes())
+                    content = np.ascontiguousarray(data, dtype="<f4").tobytes()
+                    digests.append(row_digest(content))
+                    stream.write(content)
             array = np.load(temporary, mmap_mode="r")
+            with open(temporary, "rb") as stream:
+                header = row_digest(stream.read(volumes.HEADER_BYTES))
             try:
                 low, high = volumes.MASK_LIMITS
                 if kind != "mask":
@@ -181,6 +187,7 @@ def normalise(
                 raise UserError(f"modality {modality}: {error}") from error
             finally:
                 del array
+        remember_rows(output, header, digests)
     except OSError as error:
         raise UserError(f"{output}: cannot be written ({error.strerror or error})") from error
     write_json(

@@ -18,6 +18,7 @@ from scipy import ndimage
 
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import read_json
+from neurostrata.core.records import DamagedError, row_digest, rows_of
 from neurostrata.imaging.images import Grid, Image, apply_affine
 from neurostrata.imaging.transforms import Displacement, resample
 
@@ -25,6 +26,8 @@ from neurostrata.imaging.transforms import Displacement, resample
 _LEAST_TISSUE = 0.05
 #: Limits of a mask: it is used as it is.
 MASK_LIMITS = (0.0, 1.0)
+#: Length of the header of a ``.npy`` file of four dimensions.
+HEADER_BYTES = 128
 _FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
 
 
@@ -220,7 +223,7 @@ def _unsortable(key: int) -> float:
 
 
 def order_statistics(
-    array: np.ndarray, mask: np.ndarray, rows: Sequence[int], ranks: Sequence[int]
+    array: np.ndarray | CheckedArray, mask: np.ndarray, rows: Sequence[int], ranks: Sequence[int]
 ) -> list[float]:
     """Return the values of given ranks (from 0) among array[rows] inside a mask, exactly.
 
@@ -246,7 +249,7 @@ def order_statistics(
 
 
 def limits(
-    array: np.ndarray,
+    array: np.ndarray | CheckedArray,
     mask: np.ndarray,
     rows: Sequence[int] | None = None,
     percentiles: tuple[float, float] | Sequence[float] = (0.1, 99.9),
@@ -301,7 +304,58 @@ def apply_limits(array: np.ndarray, low: float, high: float) -> np.ndarray:
     return np.clip((np.asarray(array, dtype=np.float32) - low) / (high - low), 0.0, 1.0).astype(np.float32)
 
 
-def load_volumes(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
+class CheckedArray:
+    """The rows of a large array on disk; each is compared with its checksum when it is first read.
+
+    Hashing the whole file of a large cohort before each training would read it twice; so each row costs some milliseconds
+    when it is needed, once for each process.
+
+    Parameters
+    ----------
+    path
+        The ``.npy`` file.
+    array
+        Its memory map.
+    digests
+        The rows' checksums.
+    """
+
+    def __init__(self, path: Path, array: np.ndarray, digests: Sequence[str]) -> None:
+        self.path, self._array, self._digests = path, array, digests
+        self._rows = np.arange(len(array))
+        self._checked = np.zeros(len(array), dtype=bool)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array."""
+        return self._array.shape
+
+    @property
+    def filename(self) -> Any:
+        """Path of the file, as of a memory map."""
+        return getattr(self._array, "filename", None)
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        first = index[0] if isinstance(index, tuple) else index
+        rows = np.atleast_1d(self._rows[first])
+        for row in rows[~self._checked[rows]]:
+            if row_digest(np.ascontiguousarray(self._array[row]).data.cast("B")) != self._digests[row]:
+                raise DamagedError(_array_damaged(self.path))
+            self._checked[row] = True
+        return self._array[index]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self[:], dtype=dtype)
+
+
+def _array_damaged(path: Path) -> str:
+    return f"{path}: is not as normalise wrote it (damaged or edited); delete {path} and run again"
+
+
+def load_volumes(path: Path) -> tuple[np.ndarray | CheckedArray, dict[str, Any]]:
     """Open a modality's cohort array, read-only and without loading it.
 
     Parameters
@@ -312,21 +366,29 @@ def load_volumes(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
     Returns
     -------
     array
-        (people, X, Y, Z) float32 memory map of unscaled values.
+        (people, X, Y, Z) float32 memory map of unscaled values, or its rows, each checked when it is first read.
     description
         The JSON beside it: modality, subjects (in the order of the rows), affine, mask, limits.
 
     Raises
     ------
     UserError
-        When a file is missing or the two do not belong together.
+        When a file is missing, not as its stage wrote it, or the two do not belong together.
     """
     array_path, json_path = Path(path).with_suffix(".npy"), Path(path).with_suffix(".json")
     description = read_json(json_path)
+    known = rows_of(array_path)
+    if known is not None and array_path.is_file():
+        with open(array_path, "rb") as stream:
+            head = stream.read(HEADER_BYTES)
+        if row_digest(head) != known[0] or len(known[1]) != len(description["subjects"]):
+            raise DamagedError(_array_damaged(array_path))
     try:
         array = np.load(array_path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
         raise UserError(f"{array_path}: cannot be read ({error}); run the normalise stage again") from error
     if array.ndim != 4 or len(array) != len(description["subjects"]):
         raise UserError(f"{array_path} and {json_path} do not belong together; run the normalise stage again")
+    if known is not None:
+        array = CheckedArray(array_path, array, known[1])
     return array, description

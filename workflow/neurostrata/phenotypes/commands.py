@@ -10,6 +10,7 @@ import numpy as np
 
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import read_json, settings_record, sha256_file, write_json
+from neurostrata.core.people import require_people
 from neurostrata.core.tables import read_table, write_table
 from neurostrata.phenotypes.analysis import analyse_phenotypes, factor_meanings
 from neurostrata.phenotypes.congruence import COLUMNS as COLUMNS_OF_CONGRUENCE
@@ -129,6 +130,7 @@ def factor_congruence(
             (str(path), read_phenotypes(path, id_column, list(learned.coding), wanted)) for path in tables
         ]
         people = read_table(families, text=("subject", "family")).set_index("subject")
+        require_people(families, people.index, known, scores)
         joined = join_tables(frames, list(known), learned.variables, id_column).values
         values = learned.imputation.fill(code_variables(learned, joined).to_numpy(dtype=float))
         relatives = people["family"].reindex(known).fillna("").astype(str) if "family" in people else None

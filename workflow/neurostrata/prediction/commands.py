@@ -12,6 +12,7 @@ from neurostrata.adjustment.codes import Adjustment
 from neurostrata.core.embeddings import Embeddings, read_embeddings
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import settings_record, sha256_file
+from neurostrata.core.people import require_people
 from neurostrata.core.tables import read_table, write_table
 from neurostrata.phenotypes.covariates import ALWAYS_WORDS, find_columns
 from neurostrata.phenotypes.tables import join_tables, read_phenotypes
@@ -143,6 +144,8 @@ def predict(
     phenotypes = _variables(columns, sheet, frames, settings["id_column"])
     adjustment = _read_adjustment(covariates, frames, settings)
     factors = None if scores is None else read_table(scores).set_index("subject")
+    if factors is not None and scores is not None:
+        require_people(scores, factors.index, sheet.index, people)
     targets = gather_targets(names, sheet.drop(columns="family", errors="ignore"), phenotypes, factors)
     if len(baselines) not in (0, len(embeddings)):
         raise UserError(f"predict: {len(baselines)} folders of baselines for {len(embeddings)} folds")
@@ -150,6 +153,14 @@ def predict(
     for position, path in enumerate(embeddings):
         fold = path.parent.name.removeprefix("fold-")
         found = _fold_codes(path.parent, baselines[position] if baselines else None)
+        require_people(people, sheet.index, found["embedding"].subjects, path)
+        for name, codes in found.items():
+            require_people(
+                path if name == "embedding" else baselines[position] / f"{name}.tsv",
+                codes.subjects,
+                sheet.index,
+                people,
+            )
         if adjustment is not None:
             found, without = _adjusted(adjustment, found, fold)
             left_out.append(without)

@@ -11,7 +11,9 @@ import pandas as pd
 from neurostrata.core.embeddings import Embeddings, read_embeddings
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import settings_record, sha256_file
+from neurostrata.core.people import require_people
 from neurostrata.core.tables import read_table, write_table
+from neurostrata.strata.commands import read_clusters
 
 #: Features -> the table of the rule `baselines` that has them.
 BASELINES = {"pca": "pca_stacked", "regional_means": "regional_means"}
@@ -55,11 +57,15 @@ def continuous(
     found: dict[str, Embeddings] = {"codes": read_embeddings(embeddings).complete()}
     for name, table in BASELINES.items():
         codes = read_embeddings(baselines / f"{table}.tsv")
+        require_people(baselines / f"{table}.tsv", codes.subjects, found["codes"].subjects, embeddings)
         codes = codes.select(np.isin(codes.subjects, found["codes"].subjects))
         if "adjust" in settings:
             codes, _ = free_of_covariates(codes, described, settings["adjust"])
         found[name] = codes
-    factors = read_table(scores).set_index("subject").astype(float).dropna(how="all")
+    scored = read_table(scores).set_index("subject").astype(float)
+    require_people(scores, scored.index, found["codes"].subjects, embeddings)
+    require_people(people, described.index, found["codes"].subjects, embeddings)
+    factors = scored.dropna(how="all")
     everywhere = set(factors.index).intersection(*(codes.subjects for codes in found.values()))
     subjects = [subject for subject in found["codes"].subjects if subject in everywhere]
     if not subjects:
@@ -70,7 +76,8 @@ def continuous(
     }
     partitions = {}
     for path in clusters:
-        table_of = read_table(path).set_index("subject")
+        table_of = read_clusters(path)
+        require_people(path, table_of.index, found["codes"].subjects, embeddings)
         partitions[path.parent.name] = table_of["cluster"].where(table_of["fits"] == "yes").reindex(subjects)
     options = settings["continuous"]
     frame, gains = compare_features(

@@ -13,6 +13,7 @@ import pandas as pd
 from neurostrata.core.embeddings import read_embeddings
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import atomic_directory, read_json, settings_record, sha256_file, write_sidecar
+from neurostrata.core.people import require_people
 from neurostrata.core.tables import read_table, write_table
 from neurostrata.prediction.targets import Target, as_target
 
@@ -117,6 +118,7 @@ def explain(
     }
     there = present_rows(train.table.get("missing"), len(train.subjects), network.modalities)
     family = read_table(people, text=("subject", "family")).set_index("subject")["family"]
+    require_people(people, family.index, known.subjects, embeddings)
     groups = np.array(
         [family.get(s) if isinstance(family.get(s), str) else f"person {s}" for s in train.subjects]
     )

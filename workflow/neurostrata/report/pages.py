@@ -38,5 +38,5 @@ def write_page(path: Path, template: str, content: Mapping[str, Any]) -> None:
         What the template names; the version is added.
     """
     html = _environment().get_template(template).render(**content, version=__version__)
-    with atomic_path(path) as temporary:
+    with atomic_path(path, record=False) as temporary:
         temporary.write_text(html, encoding="utf-8")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from neurostrata.core.records import check
 from neurostrata.report.blocks import (
     Figure,
     Section,
@@ -260,6 +261,7 @@ def _phenotypes(
 
 def read_null(path: Path) -> dict[str, np.ndarray]:
     """Return factor -> H under repartition from ``null.npz`` (arrays ``factors`` and ``null``, draws x factors)."""
+    check(path)
     try:
         with np.load(path, allow_pickle=False) as content:
             factors = [str(factor) for factor in content["factors"]]

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from neurostrata.core.files import sidecar_path
+from neurostrata.core.records import check
 from neurostrata.report.blocks import Cell, Section, Table, Text, anchor, format_number
 from neurostrata.report.layout import Experiment
 from neurostrata.report.page import Page
@@ -151,16 +152,15 @@ def _maps(page: Page, section: Section, experiment: Experiment, target: str, ran
     mask = page.study.tree.volume("mask.nii.gz")
     if not paths or None in paths:
         return
-    import nibabel
-
+    from neurostrata.imaging.images import UNREADABLE, read_voxels
     from neurostrata.report.figures_explain import SUMMED, difference_figure, largest_voxels
 
     facts = page.study.sidecar(paths[0])  # type: ignore[arg-type]
     chosen = [facts["Volumes"].index(name) for name in ranked[:SUMMED]]
     try:
-        brain = np.asarray(nibabel.load(mask).dataobj, np.float32)  # type: ignore[attr-defined]
-        maps = [np.asarray(nibabel.load(path).dataobj, np.float32)[..., chosen] for path in paths]  # type: ignore[attr-defined, arg-type]
-    except (OSError, EOFError, nibabel.filebasedimages.ImageFileError) as error:
+        brain = read_voxels(mask)[0]
+        maps = [read_voxels(path)[0][..., chosen] for path in paths if path is not None]
+    except UNREADABLE as error:
         page.study.note(f"Differences of {target} in {experiment.name}", f"a map cannot be read ({error})")
         return
     titles = ("decoded mean codes", "mean images")
@@ -203,6 +203,7 @@ def _generated(page: Page, section: Section, experiment: Experiment) -> None:
     path = experiment.file("generated.npz")
     if not path.is_file():
         return
+    check(path)
     try:
         with np.load(path, allow_pickle=False) as content:
             arrays = {name: content[name] for name in content.files}

@@ -6,10 +6,11 @@ import zipfile
 from collections.abc import Mapping
 from typing import Any
 
-import nibabel
 import numpy as np
 import pandas as pd
 
+from neurostrata.core.records import check
+from neurostrata.imaging.images import UNREADABLE, read_voxels
 from neurostrata.report.blocks import Cell, Section, Table, Text, format_number, model_name
 from neurostrata.report.layout import Experiment
 from neurostrata.report.page import Page
@@ -92,9 +93,9 @@ def _relevance(page: Page, section: Section, experiment: Experiment, config: Map
     )
     tables = [[page.study.table(path) for path in kind] for kind in paths]
     try:
-        regions = np.asarray(nibabel.load(page.study.tree.volume("regions.nii.gz")).dataobj).astype(int)  # type: ignore[attr-defined]
-        brain = np.asarray(nibabel.load(page.study.tree.volume("mask.nii.gz")).dataobj, np.float32)  # type: ignore[attr-defined]
-    except (OSError, nibabel.filebasedimages.ImageFileError) as error:
+        regions = read_voxels(page.study.tree.volume("regions.nii.gz"))[0].astype(int)
+        brain = read_voxels(page.study.tree.volume("mask.nii.gz"))[0]
+    except UNREADABLE as error:
         page.study.note(
             f"Relevant regions of {experiment.name}", f"volumes/regions.nii.gz cannot be read ({error})"
         )
@@ -199,6 +200,7 @@ def _synthesis(page: Page, section: Section, experiment: Experiment, config: Map
         examples = fold.folder / "synthesis_examples.npz"
         if not examples.is_file():
             continue
+        check(examples)
         try:
             with np.load(examples, allow_pickle=False) as content:
                 arrays = {name: content[name] for name in content.files}

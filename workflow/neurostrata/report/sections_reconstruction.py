@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from neurostrata.core.records import check
 from neurostrata.report.blocks import (
     Cell,
     Section,
@@ -348,6 +349,7 @@ def _examples(
     modalities: list[str] = []
     used = []
     for path in paths:
+        check(path)
         try:
             with np.load(path, allow_pickle=False) as content:
                 arrays = {name: content[name] for name in ("real", "decoded", "subjects", "modalities")}

@@ -172,7 +172,7 @@ def cohort_section(page: Page) -> Section:
 def origins_table(page: Page, subjects: list[str]) -> Any | None:
     """Return how many images come from which dataset and why; None for a study with a sheet."""
     study, tree = page.study, page.study.tree
-    if study.setting("cohort", "sheet") or not tree.sources.is_file():
+    if study.config["cohort"]["sheet"] or not tree.sources.is_file():
         return None  # a table of an earlier search says nothing about a sheet
     columns = ["subject", "column", "dataset", "why"]
     origins = study.table(tree.sources, "Where the images come from", columns)

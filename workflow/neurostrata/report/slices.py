@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from neurostrata.core.errors import UserError
+
 
 @dataclass(frozen=True)
 class Volume:
@@ -30,12 +32,17 @@ def read_volume(path: Path) -> Volume:
 
     Raises
     ------
+    DamagedError
+        When it is not as its stage wrote it.
     OSError, ValueError, EOFError, zlib.error, nibabel.filebasedimages.ImageFileError
         When the file is not a readable image.
     """
     import nibabel
 
-    image = nibabel.as_closest_canonical(nibabel.load(path))
+    from neurostrata.imaging.images import read_voxels
+
+    voxels, source = read_voxels(path)
+    image = nibabel.as_closest_canonical(type(source)(voxels, source.affine, source.header))
     data = np.asarray(image.dataobj, dtype=np.float32)
     while data.ndim > 3:
         data = data[..., 0]
@@ -44,17 +51,15 @@ def read_volume(path: Path) -> Volume:
 
 
 def try_volume(path: Path) -> Volume | None:
-    """Return the image, or None when it is not there or cannot be read."""
-    import zlib
-
-    from nibabel.filebasedimages import ImageFileError
+    """Return the image, or None when it is not there; one that cannot be read is a :class:`UserError`."""
+    from neurostrata.imaging.images import UNREADABLE
 
     if not path.is_file():
         return None
     try:
         return read_volume(path)
-    except (OSError, ValueError, EOFError, zlib.error, ImageFileError):
-        return None
+    except UNREADABLE as error:
+        raise UserError(f"{path}: cannot be read ({error}); delete it and run again") from error
 
 
 def bounding_box(mask: np.ndarray, margin: int = 2) -> tuple[slice, slice, slice]:

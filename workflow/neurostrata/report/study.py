@@ -13,6 +13,7 @@ import pandas as pd
 from neurostrata.core.config import adjusts_codes, fill_config, fill_defaults, load_schema
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import sidecar_path
+from neurostrata.core.records import DamagedError, check
 from neurostrata.core.tables import read_table
 from neurostrata.report.layout import Experiment, ResultsTree
 
@@ -124,6 +125,8 @@ class Study:
             if path.is_file():
                 try:
                     frame = read_table(path, text=TEXT_COLUMNS)
+                except DamagedError:
+                    raise  # a table that its stage wrote otherwise is not to be left out, but to be made again
                 except UserError as error:
                     reason = str(error).removeprefix(f"{path}: ")
                     self.note(
@@ -150,6 +153,7 @@ class Study:
 
     def json(self, path: Path) -> dict[str, Any]:
         """Return a JSON object, empty when the file is absent or is not one."""
+        check(path)
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, json.JSONDecodeError, UnicodeDecodeError):

@@ -109,7 +109,7 @@ def save_figure(figure: Figure, path: Path) -> Path:
 
     PNG files are at most :data:`MAX_WIDTH` pixels wide.
     """
-    with figure_style(), atomic_path(path) as temporary:
+    with figure_style(), atomic_path(path, record=False) as temporary:
         engine = figure.get_layout_engine()
         if isinstance(engine, ConstrainedLayoutEngine):
             # savefig() draws twice and would lay out twice, which is most of its time.

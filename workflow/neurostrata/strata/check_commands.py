@@ -12,8 +12,10 @@ from neurostrata.adjustment.characteristics import WORDS
 from neurostrata.core.embeddings import read_embeddings, read_parts
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import read_json, settings_record, sha256_file, sidecar_path
+from neurostrata.core.people import require_people
+from neurostrata.core.records import check
 from neurostrata.core.tables import read_table, write_table
-from neurostrata.strata.commands import _progress, read_strata
+from neurostrata.strata.commands import _progress, read_clusters, read_strata
 
 
 def read_people(people: Path) -> pd.DataFrame:
@@ -23,7 +25,7 @@ def read_people(people: Path) -> pd.DataFrame:
 
 def read_groups(clusters: Path) -> pd.Series:
     """Return the clusters of those who fit one, by subject."""
-    table = read_table(clusters).set_index("subject")
+    table = read_clusters(clusters)
     return table.loc[table["fits"] == "yes", "cluster"]
 
 
@@ -54,6 +56,7 @@ def composition(*, clusters: Path, people: Path, output: Path, tests: Path, sett
     )
 
     groups, described = read_groups(clusters), read_people(people)
+    require_people(people, described.index, groups.index, clusters)
     known = [c for c in described if described[c].reindex(groups.index).notna().any()]
     facts = {
         "people": len(groups),
@@ -88,10 +91,12 @@ def compare_adjusted(
     from neurostrata.strata.adjusted import compare_adjusted as compare
 
     groups, table, facts = read_strata(clusters, scores)
+    described = read_people(people)
+    require_people(people, described.index, groups.index, clusters)
     frame, further = compare(
         groups,
         table,
-        read_people(people),
+        described,
         settings["draws"],
         settings["confidence"],
         settings["seed"],
@@ -133,14 +138,17 @@ def split_half(
 
     known = read_embeddings(embeddings).complete()
     subjects = pd.Index(known.subjects)
-    table = read_table(scores).set_index("subject").astype(float).reindex(subjects)
+    scored = read_table(scores).set_index("subject").astype(float)
+    require_people(scores, scored.index, subjects, embeddings)
+    table, described = scored.reindex(subjects), read_people(people)
+    require_people(people, described.index, subjects, embeddings)
     parts = read_parts(embeddings)
     finder = build_finder(settings["finder"], settings["options"], settings["seed"], threads, parts)
     splits, tested = split_halves(
         finder,
         known.values,
         table,
-        families_of(subjects, read_people(people)),
+        families_of(subjects, described),
         settings["split_half"]["splits"],
         settings["comparisons"]["alpha"],
         settings["seed"],
@@ -180,10 +188,13 @@ def shuffle_links(
     from neurostrata.strata.shuffles import shuffle_links as shuffle
 
     groups, table, facts = read_strata(clusters, scores)
+    check(null)
     drawn = np.load(null)
     if list(drawn["factors"]) != list(table.columns):
         raise UserError(f"{null}: is not about the factors of {scores}; remove it and run again")
-    families = families_of(groups.index, read_people(people)) if settings["families"] else [""] * len(groups)
+    described = read_people(people)
+    require_people(people, described.index, groups.index, clusters)
+    families = families_of(groups.index, described) if settings["families"] else [""] * len(groups)
     frame = shuffle(
         groups.to_numpy(),
         table.to_numpy(dtype=float),

@@ -13,6 +13,8 @@ import pandas as pd
 from neurostrata.core.embeddings import read_embeddings, read_parts
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import atomic_path, read_json, settings_record, sha256_file, sidecar_path
+from neurostrata.core.people import require_number, require_people
+from neurostrata.core.records import is_expected
 from neurostrata.core.tables import read_table, write_table
 
 
@@ -227,8 +229,9 @@ def _read_finding(embeddings: Path, clusters: Path) -> tuple[Any, Any]:
 
 
 def families_of(people: Path, subjects: Sequence[str]) -> list[str]:
-    """Return each person's family, "" for none, from the table of people's characteristics."""
+    """Return each person's family, "" for none, from the table of people's characteristics; all must be in it."""
     table = read_table(people, text=("subject", "family")).set_index("subject")
+    require_people(people, table.index, subjects, "the codes")
     return table["family"].reindex(list(subjects)).fillna("").astype(str).tolist()
 
 
@@ -269,6 +272,7 @@ def stability(
     subjects = read_embeddings(embeddings).complete().subjects
     place = {subject: row for row, subject in enumerate(subjects)}
     described = read_table(people, text=WORDS).set_index("subject")
+    require_people(people, described.index, subjects, embeddings)
     of_folds = {}
     for path in folds:
         own = read_embeddings(path).complete()
@@ -315,12 +319,26 @@ def project(*, embeddings: Path, output: Path, settings: dict[str, Any]) -> None
     )
 
 
+def read_clusters(path: Path) -> pd.DataFrame:
+    """Read who is in which cluster, indexed by subject; all whom the sidecar counts must be there."""
+    table = read_table(path).set_index("subject")
+    facts = read_json(sidecar_path(path)) if is_expected(sidecar_path(path)) else {}
+    if "people" in facts:
+        require_number(path, len(table), facts["people"], sidecar_path(path))
+    return table
+
+
 def read_strata(clusters: Path, scores: Path) -> tuple[pd.Series, pd.DataFrame, dict[str, Any]]:
     """Return clusters and scores of the people who have both, and the counts of those who don't.
 
     People all of whose scores are missing count as having none; people who fit no cluster are left out.
+
+    Raises
+    ------
+    UserError
+        When `scores`, which has a row for everybody, lacks one of them, or `clusters` has not all of its people.
     """
-    partition = read_table(clusters).set_index("subject")
+    partition = read_clusters(clusters)
     groups = partition.loc[partition["fits"] == "yes", "cluster"]
     table = read_table(scores).set_index("subject").astype(float)
     if not groups.index.intersection(table.index).size:
@@ -328,6 +346,7 @@ def read_strata(clusters: Path, scores: Path) -> tuple[pd.Series, pd.DataFrame, 
             f"{scores}: shares no subject ids with {clusters} (there: {', '.join(table.index[:3])}; "
             f"here: {', '.join(groups.index[:3])})"
         )
+    require_people(scores, table.index, partition.index, clusters)
     scored = table.dropna(how="all").index
     both = groups.index[groups.index.isin(scored)]
     facts = {
@@ -363,6 +382,7 @@ def repartition_strata(
     groups, table, facts = read_strata(clusters, scores)
     options = settings["repartition"]
     cohort = read_table(subjects, text=("subject", "family")).set_index("subject")
+    require_people(subjects, cohort.index, groups.index, clusters)
     families = [""] * len(groups)
     respected = options["families"] and not options["with_replacement"]
     if respected and "family" in cohort.columns:
@@ -437,7 +457,7 @@ def profile_strata(*, clusters: Path, scores: Path, output: Path, settings: dict
     from neurostrata.strata.profiles import cluster_profiles
 
     groups, table, facts = read_strata(clusters, scores)
-    names = sorted(read_table(clusters)["cluster"].unique().tolist())
+    names = sorted(read_clusters(clusters)["cluster"].unique().tolist())
     write_table(
         output,
         cluster_profiles(groups, table, names),
