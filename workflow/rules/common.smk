@@ -7,6 +7,7 @@ import os
 import shlex
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 LIBRARY = str(Path(workflow.basedir) / "workflow")
@@ -15,8 +16,10 @@ sys.path.insert(
 )  # for the planning modules: standard library, PyYAML and jsonschema only
 
 from neurostrata.cohort.study import load_study
+from neurostrata.controller.entry import asked_of_snakemake, refuse_beside, sign_in
+from neurostrata.controller.orphans import MARK
 from neurostrata.controller.scheduling import one_timer_at_a_time
-from neurostrata.controller.state import FAILURES, sign_in, sign_out
+from neurostrata.controller.state import FAILURES
 from neurostrata.core.config import (
     adjusting_columns,
     adjusts_codes,
@@ -34,6 +37,29 @@ def stop(error):
     sys.exit(2)
 
 
+# What the jobs that this process starts itself carry: a run that went on without its controller is found by it.
+RUN = uuid.uuid4().hex if workflow.is_main_process else ""
+
+
+def enter():
+    """Sign in; a study that somebody else runs, or whose orphaned jobs are at work, ends the run with exit status 2."""
+    try:
+        sign_in(Path(), RUN)
+    except UserError as error:
+        stop(error)
+
+
+# Before anything is checked: a run that is still checking must not look like a dead one.
+if workflow.is_main_process:
+    asked = asked_of_snakemake()
+    if asked == "run":
+        enter()
+    elif asked == "unlock":
+        try:
+            refuse_beside(Path())
+        except UserError as error:
+            stop(error)
+
 try:
     CONFIG = check_config(config)
     STUDY = load_study(CONFIG, rescan=workflow.is_main_process)
@@ -45,14 +71,15 @@ except UserError as error:
 SHEETS = json.dumps({key: CONFIG[key] for key in ("output", "cohort", "qc")})
 
 # What every job finds in its environment, whichever that is: the library (Snakemake strips PYTHONPATH from
-# conda jobs), the terminal as descriptor 3 for its one-line message beside its log, the sheets, and the
-# notes of jobs that failed by themselves.
+# conda jobs), the terminal as descriptor 3 for its one-line message beside its log, the sheets, the notes of
+# jobs that failed by a mistake in their input, and the mark of this run.
 ENVIRONMENT = {
     "NEUROSTRATA_CONSOLE": "3",
     "PYTHONNOUSERSITE": "1",
     "PYTHONPATH": LIBRARY,
     "NEUROSTRATA_SHEETS": SHEETS,
     "NEUROSTRATA_FAILURES": str(FAILURES),
+    MARK: RUN,
 }
 exports = " ".join(f"{name}={shlex.quote(text)}" for name, text in ENVIRONMENT.items())
 exports = exports.replace("{", "{{").replace("}", "}}")  # Snakemake formats the prefix
@@ -198,7 +225,9 @@ def gate():
         json.dumps(check),
     ]
     command += ["--cache", HEADER_CACHE]
-    environment = {**os.environ, **ENVIRONMENT, "NEUROSTRATA_CONSOLE": ""}
+    # No job: it has no log, and must say anew each time what is wrong.
+    none = dict.fromkeys(("NEUROSTRATA_CONSOLE", "NEUROSTRATA_FAILURES"), "")
+    environment = {**os.environ, **ENVIRONMENT, **none}
     if subprocess.run(command, env=environment).returncode:
         sys.exit(2)
 
@@ -250,15 +279,18 @@ if workflow.is_main_process and (missing := STUDY.missing_files()):
     stop("files are missing:\n  " + "\n  ".join(missing[:50] + more))
 
 
+def refuse_groups():
+    """End when jobs were to share a Slurm job: what finished members of a group have made would not be safe."""
+    if workflow.group_settings.overwrite_groups and not workflow.local_exec:
+        stop(
+            "groups (of --groups or a profile): when one member of a group fails, Snakemake deletes what the others "
+            "have finished. Leave the groups out; many short jobs can be submitted together by "
+            "--slurm-array-jobs=template_register,register (docs/cluster.md)"
+        )
+
+
 onstart:
+    refuse_groups()
+    enter()
     gate()
-    sign_in(Path())
     one_timer_at_a_time(workflow.scheduler)
-
-
-onsuccess:
-    sign_out(Path())
-
-
-onerror:
-    sign_out(Path())
