@@ -221,7 +221,9 @@ def _begin_log(stage: str) -> None:
         if job := os.environ.get("SLURM_JOB_ID"):
             place += f", Slurm job {job}"
         when = time.strftime("%Y-%m-%d %H:%M:%S %z")
-        print(f"{_ATTEMPT} {stage}: attempt {number} of this log, {when}, {place}", file=sys.stderr, flush=True)
+        print(
+            f"{_ATTEMPT} {stage}: attempt {number} of this log, {when}, {place}", file=sys.stderr, flush=True
+        )
 
 
 def _report(stage: str, arguments: Sequence[str], error: Exception) -> None:

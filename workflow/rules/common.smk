@@ -18,7 +18,7 @@ sys.path.insert(
 from neurostrata.cohort.study import load_study
 from neurostrata.controller.entry import asked_of_snakemake, refuse_beside, sign_in
 from neurostrata.controller.orphans import MARK
-from neurostrata.controller.scheduling import one_timer_at_a_time
+from neurostrata.controller.scheduling import no_attempt_in_vain, one_timer_at_a_time
 from neurostrata.controller.state import FAILURES
 from neurostrata.core.config import (
     adjusting_columns,
@@ -294,3 +294,4 @@ onstart:
     enter()
     gate()
     one_timer_at_a_time(workflow.scheduler)
+    no_attempt_in_vain(workflow.scheduler, FAILURES)

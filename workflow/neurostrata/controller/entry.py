@@ -68,7 +68,9 @@ def _marks_of(facts: dict[str, object] | None) -> list[str]:
     if facts is None:
         return []
     before = facts.get("before")
-    return [str(mark) for mark in [facts.get("mark", ""), *(before if isinstance(before, list) else [])] if mark]
+    return [
+        str(mark) for mark in [facts.get("mark", ""), *(before if isinstance(before, list) else [])] if mark
+    ]
 
 
 def refuse_beside(folder: Path) -> None:

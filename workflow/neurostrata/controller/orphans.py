@@ -132,7 +132,10 @@ def end_local_jobs(runs: Sequence[str], grace: float = GRACE) -> int:
 def _slurm(*command: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise UserError(f"{command[0]}: {done.stderr.strip() or 'failed'}; is this a host of the cluster?")
+        said = (done.stderr.strip().splitlines() or ["failed"])[-1]
+        raise UserError(
+            f"{command[0]} cannot say which jobs are left: {said}; is this a host of the cluster?"
+        )
     return done.stdout
 
 
@@ -181,7 +184,8 @@ def left_behind(folder: Path, runs: Sequence[str]) -> list[str]:
     runs
         The marks of its runs.
     """
-    found = [str(job) for job in local_jobs(runs)]
-    if shutil.which("squeue"):
-        found += [f"Slurm job {number}" for number in slurm_jobs(slurm_run_ids(folder))]
-    return found
+    if found := local_jobs(runs):
+        return [str(job) for job in found]
+    if not shutil.which("squeue"):
+        return []
+    return [f"Slurm job {number}" for number in slurm_jobs(slurm_run_ids(folder))]

@@ -46,7 +46,7 @@ def _start_of_host() -> str:
 def _process_ids() -> str:
     """Return which set of process ids this process sees: a container has its own."""
     try:
-        return os.readlink("/proc/self/ns/pid")
+        return str(Path("/proc/self/ns/pid").readlink())
     except OSError:
         return ""
 

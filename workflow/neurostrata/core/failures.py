@@ -39,7 +39,15 @@ _LASTING = frozenset(
 #: Errors of a disk that has no room left.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 #: How PyTorch's errors about a GPU begin or what they hold; their class is RuntimeError in many versions.
-_GPU = ("out of memory", "CUDA error", "CUDA driver error", "HIP error", "cuDNN error", "CUBLAS", "NCCL error")
+_GPU = (
+    "out of memory",
+    "CUDA error",
+    "CUDA driver error",
+    "HIP error",
+    "cuDNN error",
+    "CUBLAS",
+    "NCCL error",
+)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -113,12 +121,44 @@ def failed_before(arguments: Sequence[str]) -> str | None:
         return None
 
 
+def _log_note(folder: Path, log: str) -> Path:
+    return folder / f"log-{hashlib.sha256(log.encode()).hexdigest()}"
+
+
+def _own_log() -> str | None:
+    """Return which file standard error goes to (Linux)."""
+    try:
+        path = Path("/proc/self/fd/2").readlink()
+    except OSError:
+        return None
+    return str(path) if path.is_file() else None
+
+
 def note_failure(arguments: Sequence[str], message: str) -> None:
-    """Remember that a command failed, and why; without a folder for notes nothing is done."""
+    """Remember that a command failed, and why; without a folder for notes nothing is done.
+
+    The next attempt looks for its command, the controller for the job's log (:func:`is_noted`).
+    """
     note = _note(arguments)
     if note:
+        log = _own_log()
         try:
             note.parent.mkdir(parents=True, exist_ok=True)
             note.write_text(message, encoding="utf-8")
+            if log:
+                _log_note(note.parent, log).touch()
         except OSError:
             pass  # a full disk: the job is then simply tried again
+
+
+def is_noted(folder: Path, log: str | Path) -> bool:
+    """Tell whether the job that writes this log has failed in this run by a mistake in its input.
+
+    Parameters
+    ----------
+    folder
+        Where the notes are.
+    log
+        The job's log file.
+    """
+    return _log_note(folder, os.path.realpath(log)).exists()
