@@ -19,11 +19,13 @@ from types import SimpleNamespace
 import pytest
 from snakemake.cli import get_argument_parser
 
+from neurostrata import cli
 from neurostrata.controller import entry, orphans
 from neurostrata.controller.entry import INSIDE, refuse_beside, sign_in, sign_out
 from neurostrata.controller.orphans import MARK, cancel_slurm_jobs, end_local_jobs, local_jobs
 from neurostrata.controller.progress import duration, job_seconds, progress, read_run, seconds_left
 from neurostrata.controller.resume import resume, study_folder
+from neurostrata.controller.room import full
 from neurostrata.controller.scheduling import no_attempt_in_vain
 from neurostrata.controller.state import (
     CONTROLLER,
@@ -434,3 +436,30 @@ def test_a_second_attempt_repeats_the_message_and_ends(tmp_path: Path, repositor
     assert first.returncode == second.returncode == 2
     assert second.stderr.startswith(first.stderr)
     assert "not tried again" in second.stderr
+
+
+def test_a_disk_without_room_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "results").mkdir()
+    folders = [tmp_path, tmp_path / "results", tmp_path / "not there"]
+    assert full(folders) == []
+
+    def no_room(descriptor: int) -> None:
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    monkeypatch.setattr(os, "fsync", no_room)
+    assert full(folders) == [tmp_path]
+
+
+def test_a_stage_that_meets_a_full_disk_says_so_and_is_no_mistake_in_the_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fill() -> None:
+        raise UserError("x.npy: cannot be written") from OSError(
+            errno.ENOSPC, "No space left on device", "x.npy"
+        )
+
+    monkeypatch.setattr(cli, "load_command", lambda name: fill)
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    assert cli.main(["summary"]) == 2
+    assert "No space left on device (x.npy): make room" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

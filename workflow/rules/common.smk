@@ -1,5 +1,6 @@
 """The library on the path, the checked configuration, the study, and what rules share."""
 
+import atexit
 import gc
 import inspect
 import json
@@ -18,6 +19,7 @@ sys.path.insert(
 from neurostrata.cohort.study import load_study
 from neurostrata.controller.entry import asked_of_snakemake, refuse_beside, sign_in
 from neurostrata.controller.orphans import MARK
+from neurostrata.controller.room import full
 from neurostrata.controller.scheduling import no_attempt_in_vain, one_timer_at_a_time
 from neurostrata.controller.state import FAILURES
 from neurostrata.core.config import (
@@ -47,12 +49,24 @@ def enter():
         sign_in(Path(), RUN)
     except UserError as error:
         stop(error)
+    except OSError as error:
+        stop(f"{Path.cwd()}: cannot be written to ({error.strerror})")
+
+
+def say_if_full():
+    """Say so when a disk is full; at the very end, since Snakemake's own messages and the logs are lost then."""
+    if folders := full([Path(), Path(config.get("output") or "")]):
+        print(
+            f"neurostrata: no room is left in {', '.join(map(str, folders))}: make room, then run again",
+            file=sys.stderr,
+        )
 
 
 # Before anything is checked: a run that is still checking must not look like a dead one.
 if workflow.is_main_process:
     asked = asked_of_snakemake()
     if asked == "run":
+        atexit.register(say_if_full)
         enter()
     elif asked == "unlock":
         try:
@@ -279,18 +293,27 @@ if workflow.is_main_process and (missing := STUDY.missing_files()):
     stop("files are missing:\n  " + "\n  ".join(missing[:50] + more))
 
 
-def refuse_groups():
-    """End when jobs were to share a Slurm job: what finished members of a group have made would not be safe."""
-    if workflow.group_settings.overwrite_groups and not workflow.local_exec:
-        stop(
-            "groups (of --groups or a profile): when one member of a group fails, Snakemake deletes what the others "
-            "have finished. Leave the groups out; many short jobs can be submitted together by "
-            "--slurm-array-jobs=template_register,register (docs/cluster.md)"
-        )
+def refuse_shared_jobs():
+    """End when several jobs were to share one of Slurm's: what the others have finished would not be safe.
+
+    When a member of a group fails, Snakemake (9.27) deletes the outputs of all and runs all again. In an array (of the Slurm
+    plugin 2.8) every task begins by deleting the output of the first, and fails when that one has failed.
+    """
+    shared = {
+        "groups": workflow.group_settings.overwrite_groups,
+        "slurm-array-jobs": getattr(workflow.executor_settings, "array_jobs", None),
+    }
+    if not workflow.local_exec:
+        for option, value in shared.items():
+            if value:
+                stop(
+                    f"{option} (on the command line or in a profile): when one of the jobs fails, the work of others is "
+                    "deleted with it. Leave it out; for many short jobs see docs/cluster.md"
+                )
 
 
 onstart:
-    refuse_groups()
+    refuse_shared_jobs()
     enter()
     gate()
     one_timer_at_a_time(workflow.scheduler)
