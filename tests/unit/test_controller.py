@@ -149,6 +149,28 @@ def test_a_process_id_that_was_given_again_is_no_controller(
     assert born(living.pid) is None  # it has ended, though nobody has asked for its exit status yet
 
 
+def test_a_controller_in_a_slurm_job_lives_as_long_as_the_job(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    squeue = tmp_path / "squeue"
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    facts = signed_in(study, host=f"not-{socket.gethostname()}", slurm_job="7")
+    answers = {
+        "echo '7 main x RUNNING'": True,
+        "true": False,
+        "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1": False,
+        "echo 'Unable to contact slurm controller' >&2; exit 1": None,
+    }
+    for answer, alive in answers.items():
+        squeue.write_text(f'#!/bin/sh\n[ "$2" = --jobs=7 ] || exit 2\n{answer}\n')
+        squeue.chmod(0o755)
+        assert is_alive(facts) is alive, answer
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    assert is_alive(facts) is False  # queued again on another node
+    assert is_alive({**facts, "slurm_job": ""}) is None
+
+
 def test_signing_in_and_out(study: Path) -> None:
     mark = uuid.uuid4().hex
     assert sign_in(study, mark) == []

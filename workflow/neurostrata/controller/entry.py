@@ -80,8 +80,10 @@ def refuse_beside(folder: Path) -> None:
         return
     alive = is_alive(facts)
     if alive:
+        here = facts["host"] == own_facts()["host"]
         raise UserError(
-            f"this study is being run (process {facts['pid']} on this host); end that first: kill {facts['pid']}"
+            f"this study is being run (process {facts['pid']} on {'this host' if here else facts['host']}); end that "
+            f"first: {'kill' if here else 'scancel'} {facts['pid' if here else 'slurm_job']}"
         )
     if alive is None:
         raise UserError(

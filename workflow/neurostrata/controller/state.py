@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
+import subprocess
 from pathlib import Path
 
 #: In a study's folder: who is running it.
@@ -59,6 +61,7 @@ def own_facts() -> dict[str, object]:
         "process_ids": _process_ids(),
         "pid": os.getpid(),
         "born": born(os.getpid()),
+        "slurm_job": os.environ.get("SLURM_JOB_ID", ""),
     }
 
 
@@ -71,10 +74,22 @@ def controller_of(folder: Path) -> dict[str, object] | None:
         return None
 
 
+def _job_is_alive(job: str) -> bool | None:
+    """Tell whether the Slurm job in which a controller runs is there; its processes end with it."""
+    if not job or not shutil.which("squeue"):
+        return None
+    if job == os.environ.get("SLURM_JOB_ID"):
+        return False  # this very job, queued again after its node was lost
+    asked = subprocess.run(["squeue", "--noheader", f"--jobs={job}"], capture_output=True, text=True)
+    if asked.returncode:
+        return False if "Invalid job id" in asked.stderr else None
+    return bool(asked.stdout.strip())
+
+
 def is_alive(facts: dict[str, object]) -> bool | None:
     """Tell whether a controller still runs; None when it is where this process cannot look."""
     if facts["host"] != socket.gethostname():
-        return None
+        return _job_is_alive(str(facts.get("slurm_job", "")))
     if "born" not in facts:  # written by an older version
         try:
             return b"snakemake" in Path(f"/proc/{facts['pid']}/cmdline").read_bytes()
