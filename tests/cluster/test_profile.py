@@ -112,7 +112,14 @@ def test_a_failure_costs_nobody_s_finished_work(literal: ClusterStudy, tmp_path:
     )
     study.configure(
         modalities={"jac": {"from": "jacobian"}, "pet": {"from": "column", "column": "pet"}},
-        experiments=[{"name": "both", "model": "pca", "modalities": ["jac", "pet"]}],
+        experiments=[
+            {
+                "name": "both",
+                "model": "pca",
+                "modalities": ["jac", "pet"],
+                "validation": {"method": "kfold", "folds": 2},
+            }
+        ],
     )
     whole = nib.load(image(study, 2, "pet"))
     broken = study.folder / "broken.nii.gz"
