@@ -130,7 +130,7 @@ def test_a_failure_costs_nobody_s_finished_work(literal: ClusterStudy, tmp_path:
     jacobians = study.folder / "results/derivatives/sub-02/anat"
     before = {path: path.stat().st_mtime_ns for path in jacobians.glob("*_jacobian.nii.gz")}
     process = subprocess.Popen(
-        literal.command("--until", "jacobian", "map_to_template", "--forcerun", "jacobian"),
+        literal.command("--until", "map_to_template", "--forcerun", "jacobian"),
         cwd=REPOSITORY,
         env=literal.environment | faults,
         text=True,

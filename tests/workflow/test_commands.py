@@ -77,7 +77,7 @@ def test_every_command_of_every_rule_is_understood(tmp_path: Path) -> None:
     for line in re.findall(r"(python -m neurostrata [^\n]*)", run.stdout + run.stderr):
         stage = line.split()[3]
         if stage not in commands:
-            commands[stage] = words_of(line.split(" >> ")[0])
+            commands[stage] = words_of(line.split(" > ")[0])
     for stage, words in commands.items():
         parser = command_parser(stage, load_command(stage))
         try:

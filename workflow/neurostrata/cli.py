@@ -27,7 +27,14 @@ from typing import Any
 
 from neurostrata import __version__
 from neurostrata.core.errors import UserError
-from neurostrata.core.failures import failed_before, is_lasting, no_space, note_failure
+from neurostrata.core.failures import (
+    earlier_attempts,
+    failed_before,
+    forget_attempts,
+    is_lasting,
+    no_space,
+    note_failure,
+)
 
 #: Subcommand -> where its function lives. Modules are imported only when their command runs, since
 #: ants, torch and nilearn each take about a second to load.
@@ -208,22 +215,20 @@ _ATTEMPT = "---- neurostrata"
 
 
 def _begin_log(stage: str) -> None:
-    """Begin this attempt's part of a job's log, to which each attempt appends: which attempt, where and when."""
+    """Begin this attempt's part of a job's log, behind what earlier ones have logged: which attempt, where and when."""
     if not os.environ.get("NEUROSTRATA_CONSOLE"):
         return  # no job of the workflow
     with contextlib.suppress(OSError, ValueError):
         if not stat.S_ISREG(os.fstat(2).st_mode):
             return
-        number = 1
-        with contextlib.suppress(OSError), open("/proc/self/fd/2", errors="replace") as earlier:  # Linux
-            number += sum(line.startswith(f"{_ATTEMPT} {stage}: ") for line in earlier)
+        earlier = earlier_attempts()
+        number = 1 + sum(line.startswith(f"{_ATTEMPT} {stage}: ") for line in earlier.splitlines())
         place = socket.gethostname()
         if job := os.environ.get("SLURM_JOB_ID"):
             place += f", Slurm job {job}"
         when = time.strftime("%Y-%m-%d %H:%M:%S %z")
-        print(
-            f"{_ATTEMPT} {stage}: attempt {number} of this log, {when}, {place}", file=sys.stderr, flush=True
-        )
+        line = f"{_ATTEMPT} {stage}: attempt {number}, {when}, {place}"
+        print(f"{earlier}{line}", file=sys.stderr, flush=True)
 
 
 def _report(stage: str, arguments: Sequence[str], error: Exception) -> None:
@@ -281,4 +286,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         _report(stage, arguments, error)
         raise
+    forget_attempts()
     return 0

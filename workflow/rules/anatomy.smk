@@ -35,7 +35,7 @@ rule prepare_t1w:
     shell:
         "python -m neurostrata prepare-t1w --t1w {input.t1w:q} --t1w-mask {input.t1w_mask:q}"
         " --subject {wildcards.subject} --output {output.t1w:q} --mask {output.mask:q}"
-        " --threads {threads} --settings {params.settings:q} >> {log:q} 2>&1"
+        " --threads {threads} --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule template_start:
@@ -61,7 +61,7 @@ rule template_start:
     shell:
         "python -m neurostrata template-start --subjects {input.people:q} --output {output.template:q}"
         ' --pattern "$(dirname {output.template:q})/../../derivatives/sub-{{subject}}/anat/sub-{{subject}}_desc-preproc_T1w.nii.gz"'
-        " --state {output.state:q} --threads {threads} --settings {params.settings:q} >> {log:q} 2>&1"
+        " --state {output.state:q} --threads {threads} --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule template_register:
@@ -91,7 +91,7 @@ rule template_register:
     shell:
         "python -m neurostrata template-register --t1w {input.t1w:q} --template {input.template:q}"
         " --state {input.state:q} --subject {wildcards.subject} --output {output:q}"
-        " --threads {threads} --settings {params.settings:q} >> {log:q} 2>&1"
+        " --threads {threads} --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule template_update:
@@ -127,7 +127,7 @@ rule template_update:
         ' --pattern "$(dirname {output.template:q})/sub-{{subject}}"'
         " --template {input.template:q} --previous-state {input.state:q}"
         " --iteration {wildcards.iteration} --output {output.template:q} --state {output.state:q}"
-        " --settings {params.settings:q} >> {log:q} 2>&1"
+        " --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule template_final:
@@ -162,7 +162,7 @@ rule template_final:
     shell:
         "python -m neurostrata template-final --template {input.template:q} --states {input.states:q}"
         " --output {output.template:q} --convergence {output.convergence:q} --figure {output.figure:q}"
-        " --settings {params.settings:q} >> {log:q} 2>&1"
+        " --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule template_mask:
@@ -191,7 +191,7 @@ rule template_mask:
     shell:
         "python -m neurostrata template-mask --template {input.template:q} --output {output.mask:q}"
         " --gm {output.gm:q} --wm {output.wm:q} --csf {output.csf:q} --threads {threads}"
-        " --settings {params.settings:q} >> {log:q} 2>&1"
+        " --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule template_to_mni:
@@ -217,7 +217,7 @@ rule template_to_mni:
         settings=settings("template_to_mni", registration=CONFIG["registration"]),
     shell:
         "python -m neurostrata template-to-mni --template {input.template:q} --affine {output.affine:q}"
-        " --warp {output.warp:q} --threads {threads} --settings {params.settings:q} >> {log:q} 2>&1"
+        " --warp {output.warp:q} --threads {threads} --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule register:
@@ -250,7 +250,7 @@ rule register:
         " --template {input.template:q} --template-mask {input.template_mask:q}"
         " --subject {wildcards.subject} --affine {output.affine:q} --warp {output.warp:q}"
         " --inverse-warp {output.inverse_warp:q} --warped {output.warped:q} --mask {output.mask:q}"
-        " --threads {threads} --settings {params.settings:q} >> {log:q} 2>&1"
+        " --threads {threads} --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule jacobian:
@@ -276,7 +276,7 @@ rule jacobian:
     shell:
         "python -m neurostrata jacobian --affine {input.affine:q} --warp {input.warp:q}"
         " --subject {wildcards.subject} --nonlinear {output.nonlinear:q}"
-        " --absolute {output.absolute:q} --settings {params.settings:q} >> {log:q} 2>&1"
+        " --absolute {output.absolute:q} --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule segment_tissue:
@@ -310,7 +310,7 @@ rule segment_tissue:
         " --affine {input.affine:q} --inverse-warp {input.inverse_warp:q} --gm-prior {input.gm:q}"
         " --wm-prior {input.wm:q} --csf-prior {input.csf:q} --subject {wildcards.subject}"
         " --gm {output.gm:q} --wm {output.wm:q} --csf {output.csf:q} --threads {threads}"
-        " --settings {params.settings:q} >> {log:q} 2>&1"
+        " --settings {params.settings:q} > {log:q} 2>&1"
 
 
 localrules:

@@ -35,7 +35,7 @@ rule check_cohort:
     shell:
         'python -m neurostrata check-cohort --cache "$(dirname {output.subjects:q})/headers.json"'
         " --subjects {output.subjects:q} --exclusions {output.exclusions:q}"
-        " --settings {params.settings:q} >> {log:q} 2>&1"
+        " --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule list_people:
@@ -56,7 +56,7 @@ rule list_people:
         settings=selection_of,
     shell:
         "python -m neurostrata list-people --group {wildcards.group} --output {output:q}"
-        " --settings {params.settings:q} >> {log:q} 2>&1"
+        " --settings {params.settings:q} > {log:q} 2>&1"
 
 
 localrules:

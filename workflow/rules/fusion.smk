@@ -23,7 +23,7 @@ rule split:
         settings=experiment_settings("split", "validation"),
     shell:
         "python -m neurostrata split --subjects {input.people:q} --output {output:q}"
-        " --settings {params.settings:q} >> {log:q} 2>&1"
+        " --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule train:
@@ -58,7 +58,7 @@ rule train:
         " --history {output.history:q} --limits {output.limits:q}"
         ' --checkpoints "$(dirname {output.history:q})/checkpoints"'
         " --threads {threads} --gpus {resources.gpu}"
-        " --memory-mb {resources.mem_mb} --settings {params.settings:q} >> {log:q} 2>&1"
+        " --memory-mb {resources.mem_mb} --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule embed:
@@ -87,7 +87,7 @@ rule embed:
         "python -m neurostrata embed --model {input.model:q} --volumes {input.volumes:q}"
         " --splits {input.splits:q} --limits {input.limits:q} --fold {wildcards.fold}"
         " --output {output:q} --threads {threads} --gpus {resources.gpu}"
-        " --memory-mb {resources.mem_mb} --settings {params.settings:q} >> {log:q} 2>&1"
+        " --memory-mb {resources.mem_mb} --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule evaluate:
@@ -119,7 +119,7 @@ rule evaluate:
         " --splits {input.splits:q} --limits {input.limits:q} --mask {input.mask:q}"
         " --fold {wildcards.fold} --output {output.table:q} --examples {output.examples:q}"
         " --threads {threads} --gpus {resources.gpu}"
-        " --memory-mb {resources.mem_mb} --settings {params.settings:q} >> {log:q} 2>&1"
+        " --memory-mb {resources.mem_mb} --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule robustness:
@@ -149,7 +149,7 @@ rule robustness:
         "python -m neurostrata robustness --model {input.model:q} --volumes {input.volumes:q}"
         " --splits {input.splits:q} --limits {input.limits:q} --mask {input.mask:q}"
         " --fold {wildcards.fold} --output {output:q} --threads {threads} --gpus {resources.gpu}"
-        " --memory-mb {resources.mem_mb} --settings {params.settings:q} >> {log:q} 2>&1"
+        " --memory-mb {resources.mem_mb} --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule summarise_experiment:
@@ -188,7 +188,7 @@ rule summarise_experiment:
         "python -m neurostrata summarise-experiment --folds $(dirname {input.tables:q})"
         " --final $(dirname {input.embeddings:q}) --reconstruction {output.reconstruction:q}"
         " --embeddings {output.embeddings:q} --model {output.model:q}"
-        " --settings {params.settings:q} >> {log:q} 2>&1"
+        " --settings {params.settings:q} > {log:q} 2>&1"
 
 
 # Seconds even for a thousand people: not worth a job of their own on a cluster.

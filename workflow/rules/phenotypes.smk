@@ -28,4 +28,4 @@ rule factor_phenotypes:
         "python -m neurostrata factor-phenotypes --tables {input.tables:q} --subjects {input.people:q}"
         " --eigenvalues {output.eigenvalues:q} --loadings {output.loadings:q} --scores {output.scores:q}"
         " --descriptives {output.descriptives:q} --model {output.model:q}"
-        " --settings {params.settings:q} >> {log:q} 2>&1"
+        " --settings {params.settings:q} > {log:q} 2>&1"

@@ -27,7 +27,7 @@ rule baselines:
         "python -m neurostrata baselines --volumes {input.volumes:q} --splits {input.splits:q}"
         " --limits {input.limits:q} --mask {input.mask:q} --regions {input.regions:q}"
         " --fold {wildcards.fold} --output {output:q} --threads {threads}"
-        " --settings {params.settings:q} >> {log:q} 2>&1"
+        " --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule predict:
@@ -80,7 +80,7 @@ rule predict:
         " --people {input.people:q} --covariates {input.covariates:q} --tables {input.tables:q} --scores {input.scores:q}"
         " --output {output.predictions:q} --summary {output.summary:q}"
         " --classification {output.classification:q} --roc {output.roc:q}"
-        " --settings {params.settings:q} >> {log:q} 2>&1"
+        " --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule relevance:
@@ -111,7 +111,7 @@ rule relevance:
         " --splits {input.splits:q} --limits {input.limits:q} --fold {wildcards.fold}"
         " --output {output.people:q} --weights {output.weights:q} --threads {threads}"
         " --gpus {resources.gpu} --memory-mb {resources.mem_mb}"
-        " --settings {params.settings:q} >> {log:q} 2>&1"
+        " --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule explain:
@@ -147,7 +147,7 @@ rule explain:
         " --embeddings {input.embeddings:q} --people {input.people:q} --fold {wildcards.fold}"
         " --importance {output.importance:q} --differences {output.differences:q} --maps {output.maps:q}"
         " --threads {threads} --gpus {resources.gpu} --memory-mb {resources.mem_mb}"
-        " --settings {params.settings:q} >> {log:q} 2>&1"
+        " --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule summarise_explanation:
@@ -187,7 +187,7 @@ rule summarise_explanation:
     shell:
         "python -m neurostrata summarise-explanation --importance {input.importance:q}"
         " --differences {input.differences:q} --output {output.importance:q}"
-        " --correlations {output.differences:q} --settings {params.settings:q} >> {log:q} 2>&1"
+        " --correlations {output.differences:q} --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule map_codes:
@@ -211,7 +211,7 @@ rule map_codes:
         settings=explain_settings("map_codes", "modalities"),
     shell:
         "python -m neurostrata map-codes --embeddings {input.embeddings:q} --people {input.people:q}"
-        " --output {output:q} --settings {params.settings:q} >> {log:q} 2>&1"
+        " --output {output:q} --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule generate:
@@ -239,7 +239,7 @@ rule generate:
     shell:
         "python -m neurostrata generate --model {input.model:q} --volumes {input.volumes:q}"
         " --splits {input.splits:q} --limits {input.limits:q} --mask {input.mask:q} --output {output:q}"
-        " --threads {threads} --memory-mb {resources.mem_mb} --settings {params.settings:q} >> {log:q} 2>&1"
+        " --threads {threads} --memory-mb {resources.mem_mb} --settings {params.settings:q} > {log:q} 2>&1"
 
 
 # Seconds: not worth a job of its own on a cluster.

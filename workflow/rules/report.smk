@@ -33,7 +33,7 @@ rule subject_page:
         settings=settings("subject_page"),
     shell:
         'python -m neurostrata subject-page --results "$(dirname {output:q})/../.." --subject {wildcards.subject}'
-        " --output {output:q} --settings {params.settings:q} >> {log:q} 2>&1"
+        " --output {output:q} --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule provenance:
@@ -63,7 +63,7 @@ rule provenance:
         ),
     shell:
         'python -m neurostrata provenance --results "$(dirname {output:q})" --output {output:q}'
-        " --settings {params.settings:q} >> {log:q} 2>&1"
+        " --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule report:
@@ -107,7 +107,7 @@ rule report:
     shell:
         'mkdir -p {output.figures:q}; python -m neurostrata report --results "$(dirname {output.page:q})/.."'
         " --output {output.page:q} --benchmarks benchmarks"
-        " --settings {params.settings:q} >> {log:q} 2>&1"
+        " --settings {params.settings:q} > {log:q} 2>&1"
 
 
 localrules:

@@ -34,7 +34,7 @@ rule describe_people:
         "python -m neurostrata describe-people --people {input.people:q} --tables {input.tables:q}"
         " --registered {input.registered:q}"
         ' --pattern "$(dirname {output:q})/../derivatives/sub-{{subject}}/anat/sub-{{subject}}_from-T1w_to-study_desc-affine_xfm.mat"'
-        " --output {output:q} --settings {params.settings:q} >> {log:q} 2>&1"
+        " --output {output:q} --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule adjust_codes:
@@ -58,7 +58,7 @@ rule adjust_codes:
         settings=settings("adjust_codes", adjust=STRATA["adjust"]),
     shell:
         "python -m neurostrata adjust-codes --embeddings {input.embeddings:q} --people {input.people:q}"
-        " --output {output:q} --settings {params.settings:q} >> {log:q} 2>&1"
+        " --output {output:q} --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule cluster:
@@ -88,7 +88,7 @@ rule cluster:
         settings=finder_settings("cluster", "small_clusters", "outliers"),
     shell:
         "python -m neurostrata cluster --embeddings {input.embeddings:q} --search {output.search:q}"
-        " --clusters {output.clusters:q} --threads {threads} --settings {params.settings:q} >> {log:q} 2>&1"
+        " --clusters {output.clusters:q} --threads {threads} --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule existence:
@@ -122,7 +122,7 @@ rule existence:
         "python -m neurostrata existence --embeddings {input.embeddings:q} --clusters {input.clusters:q}"
         " --people {input.people:q}"
         " --output {output.table:q} --null {output.null:q} --threads {threads}"
-        " --settings {params.settings:q} >> {log:q} 2>&1"
+        " --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule stability:
@@ -153,7 +153,7 @@ rule stability:
     shell:
         "python -m neurostrata stability --embeddings {input.embeddings:q} --clusters {input.clusters:q}"
         " --folds {input.folds:q} --people {input.people:q} --output {output:q} --threads {threads}"
-        " --settings {params.settings:q} >> {log:q} 2>&1"
+        " --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule project:
@@ -176,7 +176,7 @@ rule project:
         settings=settings("project", tsne=STRATA["tsne"]),
     shell:
         "python -m neurostrata project --embeddings {input.embeddings:q} --output {output:q}"
-        " --settings {params.settings:q} >> {log:q} 2>&1"
+        " --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule repartition_strata:
@@ -203,7 +203,7 @@ rule repartition_strata:
     shell:
         "python -m neurostrata repartition-strata --clusters {input.clusters:q} --scores {input.scores:q}"
         " --subjects {input.people:q} --output {output.table:q} --null {output.null:q}"
-        " --settings {params.settings:q} >> {log:q} 2>&1"
+        " --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule compare_strata:
@@ -235,7 +235,7 @@ rule compare_strata:
     shell:
         "python -m neurostrata compare-strata --clusters {input.clusters:q} --scores {input.scores:q}"
         " --repartition {input.repartition:q} --output {output:q}"
-        " --settings {params.settings:q} >> {log:q} 2>&1"
+        " --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule profile_strata:
@@ -259,7 +259,7 @@ rule profile_strata:
         settings=settings("profile_strata"),
     shell:
         "python -m neurostrata profile-strata --clusters {input.clusters:q} --scores {input.scores:q}"
-        " --output {output:q} --settings {params.settings:q} >> {log:q} 2>&1"
+        " --output {output:q} --settings {params.settings:q} > {log:q} 2>&1"
 
 
 # Every finder on every kind of codes, so that the report can show what adjusting changes.

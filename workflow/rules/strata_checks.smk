@@ -29,7 +29,7 @@ rule composition:
     shell:
         "python -m neurostrata composition --clusters {input.clusters:q} --people {input.people:q}"
         " --output {output.table:q} --tests {output.tests:q}"
-        " --settings {params.settings:q} >> {log:q} 2>&1"
+        " --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule compare_adjusted:
@@ -58,7 +58,7 @@ rule compare_adjusted:
         ),
     shell:
         "python -m neurostrata compare-adjusted --clusters {input.clusters:q} --scores {input.scores:q}"
-        " --people {input.people:q} --output {output:q} --settings {params.settings:q} >> {log:q} 2>&1"
+        " --people {input.people:q} --output {output:q} --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule split_half:
@@ -85,7 +85,7 @@ rule split_half:
     shell:
         "python -m neurostrata split-half --embeddings {input.embeddings:q} --scores {input.scores:q}"
         " --people {input.people:q} --output {output.table:q} --factors {output.factors:q}"
-        " --threads {threads} --settings {params.settings:q} >> {log:q} 2>&1"
+        " --threads {threads} --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule shuffle_links:
@@ -117,7 +117,7 @@ rule shuffle_links:
     shell:
         "python -m neurostrata shuffle-links --clusters {input.clusters:q} --scores {input.scores:q}"
         " --people {input.people:q} --null {input.null:q} --output {output:q}"
-        " --settings {params.settings:q} >> {log:q} 2>&1"
+        " --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule continuous:
@@ -157,7 +157,7 @@ rule continuous:
     shell:
         "python -m neurostrata continuous --embeddings {input.embeddings:q} --baselines {input.baselines:q}"
         " --clusters {input.clusters:q} --scores {input.scores:q} --people {input.people:q}"
-        " --output {output.table:q} --added {output.added:q} --settings {params.settings:q} >> {log:q} 2>&1"
+        " --output {output.table:q} --added {output.added:q} --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule agreement:
@@ -186,7 +186,7 @@ rule agreement:
         settings=settings("agreement"),
     shell:
         "python -m neurostrata agreement --clusters {input:q} --output {output.table:q}"
-        " --crosstabs {output.crosstabs:q} --settings {params.settings:q} >> {log:q} 2>&1"
+        " --crosstabs {output.crosstabs:q} --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule factor_congruence:
@@ -217,7 +217,7 @@ rule factor_congruence:
     shell:
         "python -m neurostrata factor-congruence --tables {input.tables:q} --families {input.families:q}"
         " --model {input.model:q} --loadings {input.loadings:q} --scores {input.scores:q}"
-        " --output {output:q} --settings {params.settings:q} >> {log:q} 2>&1"
+        " --output {output:q} --settings {params.settings:q} > {log:q} 2>&1"
 
 
 CHECKED = [*rules.composition.output]

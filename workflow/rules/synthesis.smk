@@ -30,7 +30,7 @@ rule synthesise:
         " --splits {input.splits:q} --limits {input.limits:q} --mask {input.mask:q}"
         " --fold {wildcards.fold} --output {output.table:q} --examples {output.examples:q}"
         " --threads {threads} --gpus {resources.gpu}"
-        " --memory-mb {resources.mem_mb} --settings {params.settings:q} >> {log:q} 2>&1"
+        " --memory-mb {resources.mem_mb} --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule summarise_synthesis:
@@ -58,7 +58,7 @@ rule summarise_synthesis:
         settings=experiment_settings("summarise_synthesis", "model"),
     shell:
         "python -m neurostrata summarise-synthesis --tables {input:q} --output {output.table:q}"
-        " --comparisons {output.comparisons:q} --settings {params.settings:q} >> {log:q} 2>&1"
+        " --comparisons {output.comparisons:q} --settings {params.settings:q} > {log:q} 2>&1"
 
 
 localrules:

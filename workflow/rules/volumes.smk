@@ -29,7 +29,7 @@ rule map_to_template:
         " --subject {wildcards.subject} --modality {wildcards.modality} --output {output:q}"
         " --affine {input.affine:q} --warp {input.warp:q} --alignment {input.alignment:q}"
         " --jacobian {input.jacobian:q} --fwf {input.fwf:q} --threads {threads}"
-        " --settings {params.settings:q} >> {log:q} 2>&1"
+        " --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule grid_mask:
@@ -52,7 +52,7 @@ rule grid_mask:
         settings=settings("grid_mask", **GRID),
     shell:
         "python -m neurostrata grid-mask --mask {input.mask:q} --template {input.mask:q}"
-        " --output {output:q} --settings {params.settings:q} >> {log:q} 2>&1"
+        " --output {output:q} --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule grid_regions:
@@ -80,7 +80,7 @@ rule grid_regions:
     shell:
         "python -m neurostrata grid-regions --mask {input.mask:q} --template {input.template:q}"
         " --atlas {input.atlas:q} --names {input.names:q} --output {output.image:q}"
-        " --table {output.table:q} --threads {threads} --settings {params.settings:q} >> {log:q} 2>&1"
+        " --table {output.table:q} --threads {threads} --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule normalise:
@@ -121,4 +121,4 @@ rule normalise:
         "python -m neurostrata normalise --subjects {input.people:q}"
         ' --pattern "$(dirname {output.array:q})/../derivatives/sub-{{subject}}/fusion/sub-{{subject}}_space-study_desc-{wildcards.modality}_map.nii.gz"'
         " --mask {input.mask:q} --modality {wildcards.modality} --output {output.array:q}"
-        " --settings {params.settings:q} >> {log:q} 2>&1"
+        " --settings {params.settings:q} > {log:q} 2>&1"

@@ -145,5 +145,7 @@ def sign_out(folder: Path) -> None:
     """Write down that this process runs the study no more, unless jobs of it are still at work."""
     facts = controller_of(folder)
     if is_mine(facts) and not local_jobs(_marks_of(facts)):
-        with contextlib.suppress(OSError):  # at the very end: whoever comes next sees that the process is gone
+        with contextlib.suppress(
+            OSError
+        ):  # at the very end: whoever comes next sees that the process is gone
             (folder / CONTROLLER).unlink()

@@ -8,6 +8,7 @@ disk, a file server that did not answer, a bug) gets its next attempt. Standard 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -48,6 +49,10 @@ _GPU = (
     "CUBLAS",
     "NCCL error",
 )
+
+
+#: Bytes of earlier attempts' logs, their ends, that go into the next one.
+_LOGGED = 1 << 20
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -121,8 +126,8 @@ def failed_before(arguments: Sequence[str]) -> str | None:
         return None
 
 
-def _log_note(folder: Path, log: str) -> Path:
-    return folder / f"log-{hashlib.sha256(log.encode()).hexdigest()}"
+def _of_log(folder: Path, kind: str, log: str) -> Path:
+    return folder / f"{kind}-{hashlib.sha256(log.encode()).hexdigest()}"
 
 
 def _own_log() -> str | None:
@@ -146,7 +151,7 @@ def note_failure(arguments: Sequence[str], message: str) -> None:
             note.parent.mkdir(parents=True, exist_ok=True)
             note.write_text(message, encoding="utf-8")
             if log:
-                _log_note(note.parent, log).touch()
+                _of_log(note.parent, "log", log).touch()
         except OSError:
             pass  # a full disk: the job is then simply tried again
 
@@ -161,4 +166,39 @@ def is_noted(folder: Path, log: str | Path) -> bool:
     log
         The job's log file.
     """
-    return _log_note(folder, os.path.realpath(log)).exists()
+    return _of_log(folder, "log", os.path.realpath(log)).exists()
+
+
+def _kept() -> tuple[Path | None, str | None]:
+    """Return the second name of this attempt's log, and its first."""
+    folder, log = os.environ.get(VARIABLE), _own_log()
+    return (_of_log(Path(folder), "attempt", log) if folder and log else None), log
+
+
+def earlier_attempts() -> str:
+    """Return what earlier attempts of this job have logged in this run, and keep this attempt's log for the next.
+
+    Snakemake (9.27) deletes a job's log before each attempt. A second name for the same file (a hard link) keeps what
+    was written until a kill, too.
+    """
+    kept, log = _kept()
+    if kept is None or log is None:
+        return ""
+    text = ""
+    with contextlib.suppress(OSError):
+        with open(kept, "rb") as stream:
+            stream.seek(max(0, os.fstat(stream.fileno()).st_size - _LOGGED))
+            text = stream.read().decode(errors="replace")
+    with contextlib.suppress(OSError):  # a file system without hard links, a full disk
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.unlink(missing_ok=True)
+        os.link(log, kept)
+    return text
+
+
+def forget_attempts() -> None:
+    """Give up the second name of a log whose job ended well."""
+    kept, _ = _kept()
+    if kept is not None:
+        with contextlib.suppress(OSError):
+            kept.unlink()
