@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import signal
 import socket
 import subprocess
+import sys
 import time
+import uuid
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from snakemake.cli import get_argument_parser
 
-from neurostrata.controller import resume as resume_module
+from neurostrata import cli
+from neurostrata.controller import entry, orphans
+from neurostrata.controller.entry import INSIDE, refuse_beside, sign_in, sign_out
+from neurostrata.controller.orphans import MARK, cancel_slurm_jobs, end_local_jobs, local_jobs
 from neurostrata.controller.progress import duration, job_seconds, progress, read_run, seconds_left
-from neurostrata.controller.resume import cancel_orphans, resume, study_folder
-from neurostrata.controller.state import CONTROLLER, FAILURES, sign_in, sign_out, slurm_run_ids
+from neurostrata.controller.resume import resume, study_folder
+from neurostrata.controller.room import full
+from neurostrata.controller.scheduling import no_attempt_in_vain
+from neurostrata.controller.state import (
+    CONTROLLER,
+    FAILURES,
+    born,
+    controller_of,
+    is_alive,
+    own_facts,
+    slurm_run_ids,
+)
 from neurostrata.core.errors import UserError
-from neurostrata.core.failures import VARIABLE, failed_before, note_failure
+from neurostrata.core.failures import VARIABLE, failed_before, is_lasting, is_noted, note_failure
+from neurostrata.core.files import read_json
 
 LOG = """SLURM run ID: 1b2c
 Job stats:
@@ -82,23 +103,191 @@ def test_progress_of_a_dead_and_of_a_living_run(study: Path, capsys: pytest.Capt
         progress(directory=study / "benchmarks")
 
 
-def test_nobody_is_resumed_while_the_controller_lives(study: Path) -> None:
-    living = subprocess.Popen(["bash", "-c", "exec -a snakemake sleep 60"])
-    try:
-        sign_in(study)
-        facts = json.loads((study / CONTROLLER).read_text())
-        time.sleep(0.3)
-        (study / CONTROLLER).write_text(json.dumps({**facts, "pid": living.pid}))
+@pytest.fixture
+def living() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is at work, called anything."""
+    process = subprocess.Popen(["sleep", "60"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def signed_in(study: Path, mark: str = "", **facts: object) -> dict[str, object]:
+    """Write down some controller as this study's."""
+    facts = {**own_facts(), "started": 0.0, "mark": mark, "before": [], **facts}
+    (study / CONTROLLER).parent.mkdir(parents=True, exist_ok=True)
+    (study / CONTROLLER).write_text(json.dumps(facts))
+    return facts
+
+
+def test_nobody_is_resumed_while_the_controller_lives(study: Path, living: subprocess.Popen[bytes]) -> None:
+    facts = signed_in(study, pid=living.pid, born=born(living.pid))
+    for start in (lambda: resume("--directory", str(study)), lambda: sign_in(study, uuid.uuid4().hex)):
         with pytest.raises(UserError, match=f"process {living.pid} on this host"):
-            resume("--directory", str(study))
-    finally:
-        living.kill()
-        living.wait()
-    (study / CONTROLLER).write_text(json.dumps({**facts, "host": f"not-{socket.gethostname()}"}))
-    with pytest.raises(UserError, match="resume there"):
+            start()
+    assert controller_of(study) == facts
+    signed_in(study, pid=living.pid, host=f"not-{socket.gethostname()}")
+    with pytest.raises(UserError, match="go on there"):
         resume(f"--directory={study}")
+
+
+def test_a_process_id_that_was_given_again_is_no_controller(
+    study: Path, living: subprocess.Popen[bytes]
+) -> None:
+    now = born(living.pid)
+    assert now is not None
+    assert is_alive(signed_in(study, pid=living.pid, born=now)) is True
+    assert is_alive(signed_in(study, pid=living.pid, born=now - 1)) is False
+    assert (
+        is_alive(signed_in(study, pid=living.pid, born=now, boot="before the host was started anew")) is False
+    )
+    assert is_alive(signed_in(study, pid=living.pid, born=now, process_ids="of a container")) is None
+    living.kill()
+    deadline = time.monotonic() + 10
+    while born(living.pid) is not None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert born(living.pid) is None  # it has ended, though nobody has asked for its exit status yet
+
+
+def test_a_controller_in_a_slurm_job_lives_as_long_as_the_job(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    squeue = tmp_path / "squeue"
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    facts = signed_in(study, host=f"not-{socket.gethostname()}", slurm_job="7")
+    answers = {
+        "echo '7 main x RUNNING'": True,
+        "true": False,
+        "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1": False,
+        "echo 'Unable to contact slurm controller' >&2; exit 1": None,
+    }
+    for answer, alive in answers.items():
+        squeue.write_text(f'#!/bin/sh\n[ "$2" = --jobs=7 ] || exit 2\n{answer}\n')
+        squeue.chmod(0o755)
+        assert is_alive(facts) is alive, answer
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    assert is_alive(facts) is False  # queued again on another node
+    assert is_alive({**facts, "slurm_job": ""}) is None
+
+
+def test_signing_in_and_out(study: Path) -> None:
+    mark = uuid.uuid4().hex
+    assert sign_in(study, mark) == []
+    assert controller_of(study)["mark"] == mark  # type: ignore[index]
+    refuse_beside(study)  # oneself is nobody else
+    assert sign_in(study, mark) == []
     sign_out(study)
-    assert not (study / CONTROLLER).exists()
+    assert controller_of(study) is None
+
+
+def test_of_many_that_sign_in_at_once_one_wins(study: Path) -> None:
+    code = (
+        "import sys, time, uuid; from pathlib import Path\n"
+        "from neurostrata.controller.entry import sign_in\n"
+        "from neurostrata.core.errors import UserError\n"
+        "while time.time() < float(sys.argv[2]): pass\n"
+        "try: sign_in(Path(sys.argv[1]), uuid.uuid4().hex, resuming=len(sys.argv) > 3); print('in', flush=True)\n"
+        "except UserError: print('out', flush=True)\n"
+        "sys.stdin.read()"
+    )
+    signed_in(study, pid=2**22 + 1, born=1)  # a dead one's place is free
+    at = str(time.time() + 1)
+    several = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(study), at, *(["resuming"] if number % 2 else [])],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(6)
+    ]
+    said = [process.stdout.readline().strip() for process in several]  # type: ignore[union-attr]
+    for process in several:
+        process.communicate("")
+    assert sorted(said) == ["in", *["out"] * 5]
+
+
+def at_work(mark: str) -> subprocess.Popen[bytes]:
+    """A job of a run: a shell that sets the mark for a child."""
+    script = f"set -euo pipefail; exec 3>&2; export {MARK}={mark} A=b; sleep 60; true"
+    shell = subprocess.Popen(["bash", "-c", script], start_new_session=True)
+    deadline = time.monotonic() + 10
+    while len(local_jobs([mark])) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return shell
+
+
+def test_orphans_of_a_dead_controller_are_found_and_ended(study: Path) -> None:
+    mark, other = uuid.uuid4().hex, uuid.uuid4().hex
+    shell, bystander = at_work(mark), at_work(other)
+    named = subprocess.Popen(
+        ["tail", "-f", "/dev/null", f"{MARK}={mark}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        assert {job.pid for job in local_jobs([mark])} > {shell.pid}
+        signed_in(study, mark, pid=2**22 + 1, born=1)
+        with pytest.raises(UserError, match=r"still at work: .*sleep \(process \d+\).*resume"):
+            sign_in(study, uuid.uuid4().hex)
+        assert controller_of(study)["mark"] == mark  # type: ignore[index]
+        assert sign_in(study, uuid.uuid4().hex, resuming=True) == [mark]
+        os.killpg(shell.pid, signal.SIGSTOP)  # it must end all the same
+        assert end_local_jobs([mark], grace=2) == 2
+        assert shell.wait(10) != 0
+        assert local_jobs([mark]) == []
+        assert named.poll() is None  # it names the mark, but does not carry it
+        assert len(local_jobs([other])) == 2
+        sign_out(study)
+        assert controller_of(study) is None
+        assert end_local_jobs([]) == 0
+    finally:
+        for process in (shell, bystander):
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        named.kill()
+        named.wait()
+
+
+def test_who_leaves_jobs_behind_stays_signed_in(study: Path) -> None:
+    mark = uuid.uuid4().hex
+    sign_in(study, mark)
+    shell = at_work(mark)
+    try:
+        sign_out(study)
+        assert controller_of(study)["mark"] == mark  # type: ignore[index]
+    finally:
+        os.killpg(shell.pid, signal.SIGKILL)
+        shell.wait()
+    sign_out(study)
+    assert controller_of(study) is None
+
+
+def test_what_resume_starts_may_unlock(
+    study: Path, living: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed_in(study, "a" * 32, pid=living.pid, born=born(living.pid))
+    with pytest.raises(UserError):
+        refuse_beside(study)
+    monkeypatch.setenv(INSIDE, "a" * 32)
+    refuse_beside(study)
+
+
+def test_the_options_with_which_snakemake_only_looks_are_its_own() -> None:
+    known = {action.dest for action in get_argument_parser()._actions}
+    assert set(entry._LOOKING) | {"report_after_run"} <= known
+
+    def args_to_api(args: object) -> str:
+        return entry.asked_of_snakemake()
+
+    parser = get_argument_parser()
+    asked = {
+        "": "run", "-n": "look", "--unlock": "unlock", "--summary": "look", "--lint": "look", "--touch": "run",
+        "--report": "look", "--report --report-after-run": "run", "--delete-all-output": "run",
+    }  # fmt: skip
+    for words, expected in asked.items():
+        assert args_to_api(parser.parse_args(["--cores", "1", *words.split()])) == expected, words
+    assert entry.asked_of_snakemake() == ""
 
 
 def test_what_is_no_study_is_not_resumed(tmp_path: Path) -> None:
@@ -116,18 +305,18 @@ def test_orphans_are_cancelled_by_the_names_of_their_runs(monkeypatch: pytest.Mo
         asked.append(command)
         return answers.pop(0)
 
-    monkeypatch.setattr(resume_module, "_slurm", slurm)
-    monkeypatch.setattr(resume_module.time, "sleep", lambda seconds: None)
-    assert cancel_orphans(["1b2c", "3d"]) == 2
+    monkeypatch.setattr(orphans, "_slurm", slurm)
+    monkeypatch.setattr(orphans.time, "sleep", lambda seconds: None)
+    assert cancel_slurm_jobs(["1b2c", "3d"]) == 2
     assert asked[0] == ("squeue", "--noheader", "--format=%i", "--name=1b2c,3d")
     assert asked[1] == ("scancel", "7", "9")
-    assert cancel_orphans([]) == 0
+    assert cancel_slurm_jobs([]) == 0
     answers[:] = ["7\n", "", *["7\n"] * 50]
     with pytest.raises(UserError, match="a node does not answer"):
-        cancel_orphans(["1b2c"], patience=0)
+        cancel_slurm_jobs(["1b2c"], patience=0)
 
 
-def test_what_failed_by_itself_is_remembered_for_the_run(
+def test_a_mistake_in_the_input_is_remembered_for_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = ["train", "--fold", "1", "--threads", "2", "--memory-mb", "500"]
@@ -138,8 +327,120 @@ def test_what_failed_by_itself_is_remembered_for_the_run(
     again = ["train", "--fold", "1", "--threads", "4", "--memory-mb", "1000"]
     assert failed_before(again) == "the image is broken"
     assert failed_before(["train", "--fold", "2", "--threads", "2"]) is None
-    sign_in(tmp_path)  # a new run
+    sign_in(tmp_path, uuid.uuid4().hex)  # a new run
     assert failed_before(first) is None
+
+
+class OutOfMemoryError(RuntimeError):
+    """PyTorch's, which this test need not load."""
+
+
+def caused(error: Exception) -> UserError:
+    """The error of a reader that could not read."""
+    try:
+        try:
+            raise error
+        except type(error):
+            raise UserError("x.nii.gz: cannot be read") from None
+    except UserError as reader:
+        return reader
+
+
+LASTING = [
+    UserError("subject 02: has NaN"),
+    caused(FileNotFoundError(errno.ENOENT, "No such file")),
+    caused(PermissionError(errno.EACCES, "Permission denied")),
+    caused(OSError("not a gzip file")),
+    caused(ValueError("no number")),
+]
+PASSING = [
+    OSError(code, os.strerror(code))
+    for code in (
+        errno.ESTALE,
+        errno.EIO,
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EMFILE,
+        errno.ETIMEDOUT,
+        errno.ENOMEM,
+    )
+]
+PASSING += [
+    MemoryError(),
+    OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB"),
+    RuntimeError("CUDA error: uncorrectable ECC error encountered"),
+    RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes. out of memory"),
+]
+
+
+@pytest.mark.parametrize("error", LASTING, ids=lambda error: repr(error.__context__ or error))
+def test_only_a_mistake_in_the_input_is_met_again(error: Exception) -> None:
+    assert is_lasting(error)
+
+
+@pytest.mark.parametrize("error", [*PASSING, *map(caused, PASSING)], ids=lambda e: repr(e.__context__ or e))
+def test_what_the_machine_did_gets_its_next_attempt(error: Exception) -> None:
+    assert not is_lasting(error)
+
+
+def test_a_bug_gets_its_next_attempt_and_a_stale_file_under_a_reader_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not is_lasting(KeyError("x"))
+
+    def stale(*arguments: object, **options: object) -> str:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr(Path, "read_text", stale)
+    with pytest.raises(UserError) as told:
+        read_json(tmp_path / "x.json")
+    assert not is_lasting(told.value)
+
+
+def test_the_controller_gives_up_what_is_noted_and_nothing_else(tmp_path: Path, repository: Path) -> None:
+    notes, log = tmp_path / FAILURES, tmp_path / "job.log"
+    environment = {**os.environ, "PYTHONPATH": str(repository / "workflow"), VARIABLE: str(notes)}
+    command = ["python", str(repository / "workflow/neurostrata"), "summary", "--results", str(tmp_path)]
+    with open(log, "ab") as stream:
+        assert subprocess.run(command, env=environment, stderr=stream).returncode == 2
+    assert is_noted(notes, log)
+    tried: list[int] = []
+    scheduler = SimpleNamespace(_handle_error=lambda job, postprocess_job=True: tried.append(job.attempt))
+    no_attempt_in_vain(scheduler, notes)
+    for path in (log, tmp_path / "other.log"):
+        scheduler._handle_error(SimpleNamespace(log=[str(path)], attempt=1, restart_times=2))
+    assert tried == [3, 1]
+    no_attempt_in_vain(SimpleNamespace(), notes)
+
+
+def run_in_job(repository: Path, redirection: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a stage that fails as a rule does: its output to a log, the terminal as descriptor 3."""
+    line = f"exec 3>&2; python {repository}/workflow/neurostrata summary --results /nowhere {redirection}"
+    variables = {**os.environ, "NEUROSTRATA_CONSOLE": "3", **environment}
+    return subprocess.run(["bash", "-c", line], env=variables, capture_output=True, text=True)
+
+
+def test_a_full_disk_does_not_silence_the_message(repository: Path) -> None:
+    run = run_in_job(repository, "> /dev/full 2>&1")
+    assert run.returncode == 2
+    assert "neurostrata summary: /nowhere/report/index.html: no such file" in run.stderr
+
+
+def test_the_second_attempt_keeps_what_the_first_has_logged(tmp_path: Path, repository: Path) -> None:
+    log, notes = tmp_path / "job.log", tmp_path / "notes"
+    for _ in range(2):
+        log.unlink(missing_ok=True)  # as Snakemake does before each attempt
+        run_in_job(repository, f"> {log} 2>&1", **{"SLURM_JOB_ID": "12", VARIABLE: str(notes)})
+    lines = log.read_text().splitlines()
+    assert [line.split(",")[0] for line in lines if line.startswith("----")] == [
+        "---- neurostrata summary: attempt 1",
+        "---- neurostrata summary: attempt 2",
+    ]
+    assert f"{socket.gethostname()}, Slurm job 12" in lines[2]
+    assert [line.startswith("neurostrata summary: /nowhere") for line in lines[1::2]] == [True, True]
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "index.html").write_text("")
+    assert len(list(notes.glob("attempt-*"))) == 1
 
 
 def test_a_second_attempt_repeats_the_message_and_ends(tmp_path: Path, repository: Path) -> None:
@@ -155,3 +456,30 @@ def test_a_second_attempt_repeats_the_message_and_ends(tmp_path: Path, repositor
     assert first.returncode == second.returncode == 2
     assert second.stderr.startswith(first.stderr)
     assert "not tried again" in second.stderr
+
+
+def test_a_disk_without_room_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "results").mkdir()
+    folders = [tmp_path, tmp_path / "results", tmp_path / "not there"]
+    assert full(folders) == []
+
+    def no_room(descriptor: int) -> None:
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    monkeypatch.setattr(os, "fsync", no_room)
+    assert full(folders) == [tmp_path]
+
+
+def test_a_stage_that_meets_a_full_disk_says_so_and_is_no_mistake_in_the_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fill() -> None:
+        raise UserError("x.npy: cannot be written") from OSError(
+            errno.ENOSPC, "No space left on device", "x.npy"
+        )
+
+    monkeypatch.setattr(cli, "load_command", lambda name: fill)
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    assert cli.main(["summary"]) == 2
+    assert "No space left on device (x.npy): make room" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -13,7 +13,10 @@ import importlib
 import inspect
 import json
 import os
+import socket
+import stat
 import sys
+import time
 import types
 import typing
 from collections.abc import Callable, Sequence
@@ -22,7 +25,14 @@ from typing import Any
 
 from neurostrata import __version__
 from neurostrata.core.errors import UserError
-from neurostrata.core.failures import failed_before, note_failure
+from neurostrata.core.failures import (
+    earlier_attempts,
+    failed_before,
+    forget_attempts,
+    is_lasting,
+    no_space,
+    note_failure,
+)
 from neurostrata.core.records import recording
 from neurostrata.core.scratch import own_folder
 
@@ -166,12 +176,57 @@ def _limit_threads(arguments: Sequence[str]) -> None:
 
 
 def _complain(text: str) -> None:
-    """Write a message to standard error and, inside a job, past its log file to the user as well."""
-    print(text, file=sys.stderr)
+    """Write a message to the user: inside a job past its log file, and to standard error, whichever of the two works.
+
+    The user's own terminal comes first: the log may stand on a disk that is full.
+    """
     console = os.environ.get("NEUROSTRATA_CONSOLE")
     if console:
         with contextlib.suppress(OSError, ValueError):
             os.write(int(console), f"{text}\n".encode())
+    with contextlib.suppress(OSError, ValueError):
+        print(text, file=sys.stderr, flush=True)
+
+
+_ATTEMPT = "---- neurostrata"
+
+
+def _begin_log(stage: str) -> None:
+    """Begin this attempt's part of a job's log, behind what earlier ones have logged: which attempt, where and when."""
+    if not os.environ.get("NEUROSTRATA_CONSOLE"):
+        return  # no job of the workflow
+    with contextlib.suppress(OSError, ValueError):
+        if not stat.S_ISREG(os.fstat(2).st_mode):
+            return
+        earlier = earlier_attempts()
+        number = 1 + sum(line.startswith(f"{_ATTEMPT} {stage}: ") for line in earlier.splitlines())
+        place = socket.gethostname()
+        if job := os.environ.get("SLURM_JOB_ID"):
+            place += f", Slurm job {job}"
+        when = time.strftime("%Y-%m-%d %H:%M:%S %z")
+        line = f"{_ATTEMPT} {stage}: attempt {number}, {when}, {place}"
+        print(f"{earlier}{line}", file=sys.stderr, flush=True)
+
+
+def _report(stage: str, arguments: Sequence[str], error: Exception) -> None:
+    """Say why a stage failed, and note it when another attempt would be in vain."""
+    if is_lasting(error):
+        message = f"neurostrata {stage}: {error}"
+        note_failure(arguments, message)
+        _complain(message)
+        return
+    full = no_space(error)
+    if full is not None:
+        where = f" ({full.filename})" if full.filename else ""
+        _complain(
+            f"neurostrata {stage}: {full.strerror}{where}: make room (results, .snakemake or the temporary folder "
+            "TMPDIR), then run again"
+        )
+    elif isinstance(error, UserError):
+        _complain(f"neurostrata {stage}: {error}")
+    else:
+        kind = "" if isinstance(error, (MemoryError, OSError)) else "unexpected "
+        _complain(f"neurostrata {stage}: {kind}{type(error).__name__}: {error} (details in the job's log)")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -187,6 +242,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     top.add_argument("--version", action="version", version=__version__)
     top.add_argument("stage", choices=sorted(COMMANDS))
     stage = top.parse_args(arguments[:1] or ["--help"]).stage
+    _begin_log(stage)
     earlier = failed_before(arguments)
     if earlier:
         _complain(f"{earlier}\nneurostrata {stage}: not tried again, neither time nor memory was wanting")
@@ -207,15 +263,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             else:
                 function(**vars(command_parser(stage, function).parse_args(arguments[1:])))
     except UserError as error:
-        message = f"neurostrata {stage}: {error}"
-        note_failure(arguments, message)
-        _complain(message)
+        _report(stage, arguments, error)
         return 2
-    except MemoryError:
-        raise  # the next attempt gets more
     except Exception as error:
-        message = f"neurostrata {stage}: unexpected {type(error).__name__}: {error}"
-        note_failure(arguments, message)
-        _complain(f"{message} (details in the job's log)")
+        _report(stage, arguments, error)
         raise
+    forget_attempts()
     return 0

@@ -1,5 +1,6 @@
 """The checked configuration, the study, the check before anything is planned, and what rules share."""
 
+import atexit
 import gc
 import inspect
 import json
@@ -7,13 +8,17 @@ import os
 import shlex
 import subprocess
 import tempfile
+import uuid
 
 from neurostrata.cohort.gate import SECONDS, gate_key, keep_notes, kept_notes
 from neurostrata.cohort.study import load_study
+from neurostrata.controller.entry import asked_of_snakemake, refuse_beside, sign_in
 from neurostrata.controller.missing import make_missing_results_again
+from neurostrata.controller.orphans import MARK
 from neurostrata.controller.reasons import explain_reruns, say_changes
-from neurostrata.controller.scheduling import one_timer_at_a_time
-from neurostrata.controller.state import FAILURES, sign_in, sign_out
+from neurostrata.controller.room import full
+from neurostrata.controller.scheduling import no_attempt_in_vain, one_timer_at_a_time
+from neurostrata.controller.state import FAILURES
 from neurostrata.core.config import (
     adjusting_columns,
     adjusts_codes,
@@ -23,6 +28,41 @@ from neurostrata.core.config import (
 )
 from neurostrata.core.settings import handed_over, rows_digest, settings_text
 from neurostrata.planning.options import seed_key, used_options
+
+# What the jobs that this process starts itself carry: a run that went on without its controller is found by it.
+RUN = uuid.uuid4().hex if workflow.is_main_process else ""
+
+
+def enter():
+    """Sign in; a study that somebody else runs, or whose orphaned jobs are at work, ends the run with exit status 2."""
+    try:
+        sign_in(Path(), RUN)
+    except UserError as error:
+        stop(error)
+    except OSError as error:
+        stop(f"{Path.cwd()}: cannot be written to ({error.strerror})")
+
+
+def say_if_full():
+    """Say so when a disk is full; at the very end, since Snakemake's own messages and the logs are lost then."""
+    if folders := full([Path(), Path(config.get("output") or "")]):
+        print(
+            f"neurostrata: no room is left in {', '.join(map(str, folders))}: make room, then run again",
+            file=sys.stderr,
+        )
+
+
+# Before anything is checked: a run that is still checking must not look like a dead one.
+if workflow.is_main_process:
+    asked = asked_of_snakemake()
+    if asked == "run":
+        atexit.register(say_if_full)
+        enter()
+    elif asked == "unlock":
+        try:
+            refuse_beside(Path())
+        except UserError as error:
+            stop(error)
 
 try:
     CONFIG = check_config(config)
@@ -46,14 +86,15 @@ config.update(CONFIG)
 SHEETS = json.dumps({key: CONFIG[key] for key in ("output", "cohort", "qc")})
 
 # What every job finds in its environment, whichever that is: the library (Snakemake strips PYTHONPATH from
-# conda jobs), the terminal as descriptor 3 for its one-line message beside its log, the sheets, and the
-# notes of jobs that failed by themselves.
+# conda jobs), the terminal as descriptor 3 for its one-line message beside its log, the sheets, the notes of
+# jobs that failed by a mistake in their input, and the mark of this run.
 ENVIRONMENT = {
     "NEUROSTRATA_CONSOLE": "3",
     "PYTHONNOUSERSITE": "1",
     "PYTHONPATH": LIBRARY,
     "NEUROSTRATA_SHEETS": SHEETS,
     "NEUROSTRATA_FAILURES": str(FAILURES),
+    MARK: RUN,
 }
 exports = " ".join(f"{name}={shlex.quote(text)}" for name, text in ENVIRONMENT.items())
 exports = exports.replace("{", "{{").replace("}", "}}")  # Snakemake formats the prefix
@@ -258,15 +299,28 @@ if workflow.is_main_process:
     explain_reruns(STUDY.declared)
 
 
+def refuse_shared_jobs():
+    """End when several jobs were to share one of Slurm's: what the others have finished would not be safe.
+
+    When a member of a group fails, Snakemake (9.27) deletes the outputs of all and runs all again. In an array (of the Slurm
+    plugin 2.8) every task begins by deleting the output of the first, and fails when that one has failed.
+    """
+    shared = {
+        "groups": workflow.group_settings.overwrite_groups,
+        "slurm-array-jobs": getattr(workflow.executor_settings, "array_jobs", None),
+    }
+    if not workflow.local_exec:
+        for option, value in shared.items():
+            if value:
+                stop(
+                    f"{option} (on the command line or in a profile): when one of the jobs fails, the work of others is "
+                    "deleted with it. Leave it out; for many short jobs see docs/cluster.md"
+                )
+
+
 onstart:
-    sign_in(Path())
+    refuse_shared_jobs()
+    enter()
     say_changes(workflow.dag)
     one_timer_at_a_time(workflow.scheduler)
-
-
-onsuccess:
-    sign_out(Path())
-
-
-onerror:
-    sign_out(Path())
+    no_attempt_in_vain(workflow.scheduler, FAILURES)

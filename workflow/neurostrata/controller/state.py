@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
-import time
+import subprocess
 from pathlib import Path
-
-from neurostrata.core.files import atomic_path
 
 #: In a study's folder: who is running it.
 CONTROLLER = Path(".snakemake") / "neurostrata" / "controller.json"
@@ -17,18 +16,53 @@ CONTROLLER = Path(".snakemake") / "neurostrata" / "controller.json"
 FAILURES = Path(".snakemake") / "neurostrata" / "failures"
 
 
-def sign_in(folder: Path) -> None:
-    """Write down that this process runs the study, and forget the failures of the run before."""
-    for note in (folder / FAILURES).glob("*"):
-        note.unlink(missing_ok=True)
-    facts = {"host": socket.gethostname(), "pid": os.getpid(), "started": time.time()}
-    with atomic_path(folder / CONTROLLER) as temporary:
-        temporary.write_text(json.dumps(facts))
+def born(pid: int) -> int | None:
+    """Return when a process of this host began, in clock ticks since the host started; None when it is gone.
+
+    A process id is given again to another process some time after the first has ended; id and beginning together are
+    one process's own. Without /proc (not Linux) the beginning is not known: 0 for a process that is there.
+    """
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        if Path("/proc/self/stat").exists():
+            return None
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return None
+        except OSError:
+            pass  # somebody else's, but there
+        return 0
+    fields = status.rpartition(")")[2].split()  # the name before it may hold spaces and brackets
+    return None if fields[0] in "ZX" else int(fields[19])
 
 
-def sign_out(folder: Path) -> None:
-    """Write down that nobody runs the study any more."""
-    (folder / CONTROLLER).unlink(missing_ok=True)
+def _start_of_host() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _process_ids() -> str:
+    """Return which set of process ids this process sees: a container has its own."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
+def own_facts() -> dict[str, object]:
+    """Return what identifies this process, in words that :func:`is_alive` understands later."""
+    return {
+        "host": socket.gethostname(),
+        "boot": _start_of_host(),
+        "process_ids": _process_ids(),
+        "pid": os.getpid(),
+        "born": born(os.getpid()),
+        "slurm_job": os.environ.get("SLURM_JOB_ID", ""),
+    }
 
 
 def controller_of(folder: Path) -> dict[str, object] | None:
@@ -40,15 +74,37 @@ def controller_of(folder: Path) -> dict[str, object] | None:
         return None
 
 
-def is_alive(facts: dict[str, object]) -> bool | None:
-    """Tell whether a controller still runs; None when it is on another host."""
-    if facts["host"] != socket.gethostname():
+def _job_is_alive(job: str) -> bool | None:
+    """Tell whether the Slurm job in which a controller runs is there; its processes end with it."""
+    if not job or not shutil.which("squeue"):
         return None
-    try:
-        command = Path(f"/proc/{facts['pid']}/cmdline").read_bytes()
-    except OSError:
-        return False
-    return b"snakemake" in command
+    if job == os.environ.get("SLURM_JOB_ID"):
+        return False  # this very job, queued again after its node was lost
+    asked = subprocess.run(["squeue", "--noheader", f"--jobs={job}"], capture_output=True, text=True)
+    if asked.returncode:
+        return False if "Invalid job id" in asked.stderr else None
+    return bool(asked.stdout.strip())
+
+
+def is_alive(facts: dict[str, object]) -> bool | None:
+    """Tell whether a controller still runs; None when it is where this process cannot look."""
+    if facts["host"] != socket.gethostname():
+        return _job_is_alive(str(facts.get("slurm_job", "")))
+    if "born" not in facts:  # written by an older version
+        try:
+            return b"snakemake" in Path(f"/proc/{facts['pid']}/cmdline").read_bytes()
+        except OSError:
+            return False
+    if facts["boot"] != _start_of_host():
+        return False  # the host was started anew
+    if facts["process_ids"] != _process_ids():
+        return None
+    return born(int(str(facts["pid"]))) == facts["born"]
+
+
+def is_mine(facts: dict[str, object] | None) -> bool:
+    """Tell whether this very process is the controller described."""
+    return facts is not None and facts.items() >= own_facts().items()
 
 
 def logs(folder: Path) -> list[Path]:
