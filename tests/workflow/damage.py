@@ -176,7 +176,8 @@ def try_all(study: StudyFolder, without: bool = True) -> list[dict[str, str]]:
     damaged = Damaged(study)
     rows = []
     for kind, name, stage, word in FLIPPED:
-        compressed = name.endswith(".nii.gz")
+        # Pages go on without an image that cannot be read and say so.
+        compressed = name.endswith(".nii.gz") and stage != "subject-page"
         rows.append(
             {
                 "damage": "one byte changed",

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from neurostrata.core.errors import UserError
-
 
 @dataclass(frozen=True)
 class Volume:
@@ -51,15 +49,18 @@ def read_volume(path: Path) -> Volume:
 
 
 def try_volume(path: Path) -> Volume | None:
-    """Return the image, or None when it is not there; one that cannot be read is a :class:`UserError`."""
+    """Return the image, or None when it is not there or cannot be read, which the page then says.
+
+    One that is not as its stage wrote it raises :class:`~neurostrata.core.records.DamagedError`.
+    """
     from neurostrata.imaging.images import UNREADABLE
 
     if not path.is_file():
         return None
     try:
         return read_volume(path)
-    except UNREADABLE as error:
-        raise UserError(f"{path}: cannot be read ({error}); delete it and run again") from error
+    except UNREADABLE:
+        return None
 
 
 def bounding_box(mask: np.ndarray, margin: int = 2) -> tuple[slice, slice, slice]:
