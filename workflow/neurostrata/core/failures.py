@@ -185,10 +185,9 @@ def earlier_attempts() -> str:
     if kept is None or log is None:
         return ""
     text = ""
-    with contextlib.suppress(OSError):
-        with open(kept, "rb") as stream:
-            stream.seek(max(0, os.fstat(stream.fileno()).st_size - _LOGGED))
-            text = stream.read().decode(errors="replace")
+    with contextlib.suppress(OSError), open(kept, "rb") as stream:
+        stream.seek(max(0, os.fstat(stream.fileno()).st_size - _LOGGED))
+        text = stream.read().decode(errors="replace")
     with contextlib.suppress(OSError):  # a file system without hard links, a full disk
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.unlink(missing_ok=True)
