@@ -438,9 +438,16 @@ def test_the_second_attempt_keeps_what_the_first_has_logged(tmp_path: Path, repo
     ]
     assert f"{socket.gethostname()}, Slurm job 12" in lines[2]
     assert [line.startswith("neurostrata summary: /nowhere") for line in lines[1::2]] == [True, True]
-    (tmp_path / "report").mkdir()
-    (tmp_path / "report" / "index.html").write_text("")
     assert len(list(notes.glob("attempt-*"))) == 1
+    code = "from neurostrata import cli; cli.load_command = lambda name: lambda: None; cli.main(['summary'])"
+    variables = {**os.environ, "NEUROSTRATA_CONSOLE": "3", VARIABLE: str(notes)}
+    log.unlink()
+    for note in set(notes.iterdir()) - set(notes.glob("attempt-*")):
+        note.unlink()  # it would be repeated
+    with open(log, "wb") as stream:
+        subprocess.run([sys.executable, "-c", code], env=variables, stderr=stream, check=True)
+    assert log.read_text().count("---- neurostrata summary: attempt ") == 3
+    assert not list(notes.glob("attempt-*"))  # what ended well is not kept
 
 
 def test_a_second_attempt_repeats_the_message_and_ends(tmp_path: Path, repository: Path) -> None:
