@@ -43,6 +43,11 @@ def test_what_is_explained(diagnosed: StudyFolder) -> None:
     vae = {"model": "shared_vae", "options": {"latent_size": 8}}
     assert explaining(diagnosed, **vae, analyses=TARGET) == once | {"map_codes": 1, "generate": 1}
     assert explaining(diagnosed, **vae) == {"map_codes": 1, "generate": 1}
-    # a third class, and too few of a class
+    # a third class, and too few of a class: nothing could be predicted, which the check before anything says
     diagnosed.edit_sheet(lambda cells: cells[1].__setitem__(5, "other"))
-    assert explaining(diagnosed, analyses=TARGET) == {}
+    run = diagnosed.snakemake("-n")
+    assert run.returncode == 0, run.stderr
+    diagnosed.configure(experiments=[PCA | {"analyses": TARGET}])
+    run = diagnosed.snakemake("-n")
+    assert run.returncode == 2
+    assert "analyses.prediction: 'diagnosis' has fewer than two values" in run.stderr

@@ -85,8 +85,8 @@ def test_maps_in_mni_space_wait_for_one_registration_of_the_template(with_bold: 
     path = with_bold.folder / "config" / "config.yaml"
     config = yaml.safe_load(path.read_text())
     config["modalities"]["icn"]["space"] = "mni"
-    config["modalities"]["pet"] = {"from": "column", "column": "bold", "space": "mni", "components": 2}
-    config["experiments"][0]["modalities"] = ["icn1", "icn2", "pet1"]
+    config["modalities"]["pet"] = {"from": "column", "column": "bold", "space": "mni", "components": 20}
+    config["experiments"][0]["modalities"] = ["icn1", "icn2", "pet01"]
     path.write_text(yaml.safe_dump(config, sort_keys=False))
     planned = with_bold.planned("volumes")
     assert planned["template_to_mni"] == 1

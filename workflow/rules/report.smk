@@ -2,10 +2,13 @@
 
 # The seed is in every rule's settings; what the environments come in alters no result.
 UNREPORTED = ("seed", "container")
+RECORDED = {key: value for key, value in CONFIG.items() if key not in UNREPORTED} | {
+    "phenotypes": phenotype_settings()
+}
 PARTIAL = CONFIG["report"]["partial"]
 REPORT_SETTINGS = settings(
     "report",
-    **{key: value for key, value in CONFIG.items() if key not in UNREPORTED},
+    **RECORDED,
     **({"state": results_state(RESULTS)} if PARTIAL else {}),
 )
 
@@ -59,7 +62,7 @@ rule provenance:
     params:
         settings=settings(
             "provenance",
-            **{k: v for k, v in CONFIG.items() if k not in (*UNREPORTED, "report")},
+            **{key: value for key, value in RECORDED.items() if key != "report"},
         ),
     shell:
         'python -m neurostrata provenance --results "$(dirname {output:q})" --output {output:q}'
