@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -528,3 +529,14 @@ def test_methods_say_what_was_taken_out_before_predicting() -> None:
     text = dict(methods_paragraphs(fill_config(config)))
     assert "ComBat" not in text["Experiment e"]
     assert "MNI152" not in text["Maps"]
+
+
+def test_settings_are_never_looked_up_with_a_default() -> None:
+    """The report gets the whole configuration: a default beside the schema's would hide a key that does not exist."""
+    root = Path(__file__).resolve().parents[2] / "workflow"
+    sources = [*(root / "neurostrata" / "report").glob("*.py"), *(root / "report").glob("*.rst")]
+    for path in sources:
+        text = path.read_text()
+        assert not re.search(r"\b(config|settings|experiment|declaration|strata|volumes)\.get\(", text), (
+            path.name
+        )

@@ -47,9 +47,12 @@ def _changes(stage: str, recorded: str, now: str, names: Names) -> tuple[str, ..
     return tuple(changes(stage, recorded, now, dict(names.pairs)))
 
 
+_read = functools.lru_cache(maxsize=10_000)(ast.literal_eval)
+
+
 def _texts(params: Iterable[str]) -> list[str]:
     """Return the settings among params as Snakemake records them, which is by their ``repr``."""
-    return [ast.literal_eval(text) for text in params]
+    return [_read(text) for text in params]
 
 
 def explain_reruns(declared: Callable[[str], str]) -> None:
