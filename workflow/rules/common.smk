@@ -303,7 +303,7 @@ def refuse_shared_jobs():
     """End when several jobs were to share one of Slurm's: what the others have finished would not be safe.
 
     When a member of a group fails, Snakemake (9.27) deletes the outputs of all and runs all again. In an array (of the Slurm
-    plugin 2.8) every task begins by deleting the output of the first, and fails when that one has failed.
+    plugin 2.8) every task waits for the output of the first, and all fail and are run again when that one has failed.
     """
     shared = {
         "groups": workflow.group_settings.overwrite_groups,
