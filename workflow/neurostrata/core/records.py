@@ -197,15 +197,20 @@ def _way_out(record: _Record, path: Path) -> str:
 
 
 def is_expected(path: str | Path) -> bool:
-    """Tell whether a file is there; one that its stage wrote and that is gone raises :class:`DamagedError`."""
+    """Tell whether a file is there.
+
+    Raises
+    ------
+    DamagedError
+        When it is gone, and what it is a part or the sidecar of is not: only a whole result that is gone is made again.
+    """
     path = Path(path)
     if path.is_file():
         return True
     record = _read(path)
     if record is not None and path.name in record.digests:
-        # When what it describes is gone as well, both are made again.
         main = _main_file(record, path)
-        if main == path or main.exists():
+        if main != path and main.exists():
             raise DamagedError(f"{path}: is gone, though {record.stage} wrote it; {_way_out(record, path)}")
     return False
 
@@ -221,7 +226,7 @@ def check(path: str | Path) -> bool:
     Raises
     ------
     DamagedError
-        When it is not as its stage wrote it, or gone.
+        When it is not as its stage wrote it, or is gone from a result that is there.
     """
     path = Path(path)
     record = _read(path)
