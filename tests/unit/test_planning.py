@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from neurostrata.controller import reasons
-from neurostrata.core.config import section_defaults
+from neurostrata.core.config import fill_config, section_defaults
 from neurostrata.core.settings import settings_text
 from neurostrata.planning.changes import changes
 from neurostrata.planning.options import same_results, used_options
@@ -34,6 +35,25 @@ def test_an_option_of_another_engine_is_no_difference() -> None:
 @pytest.mark.parametrize("recorded", ["", "{", "[]", "{}", '{"engine": "ants"}', '{"engine": {}}', "null"])
 def test_settings_that_cannot_be_read_are_different(recorded: str) -> None:
     assert not same_results("register", recorded, text("register", **used_options("register", REGISTRATION)))
+
+
+def test_settings_that_go_by_file_are_compared_by_what_stands_in_it(tmp_path: Path) -> None:
+    whole = text("register", **REGISTRATION)
+    (tmp_path / "whole.json").write_text(whole)
+    assert same_results("register", whole, f"@{tmp_path / 'whole.json'}")
+    (tmp_path / "other.json").write_text(text("register", **{**REGISTRATION, "balance": False}))
+    assert not same_results("register", whole, f"@{tmp_path / 'other.json'}")
+    assert not same_results("register", whole, f"@{tmp_path / 'gone.json'}")
+
+
+def test_a_new_key_at_its_default_is_no_difference() -> None:
+    config = {"cohort": {"sheet": "cohort.tsv"}, "template": {"iterations": 3}}
+    recorded = text("provenance", **config)
+    now = text("provenance", **fill_config(config))
+    assert same_results("provenance", recorded, now)
+    assert changes("provenance", recorded, now, {}) == []
+    other = text("provenance", **fill_config({**config, "template": {"iterations": 4}}))
+    assert changes("provenance", recorded, other, {}) == ["template.iterations: 3 -> 4"]
 
 
 def test_the_record_of_who_takes_part_is_compared_by_the_people() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import yaml
 from small_study import REPOSITORY, StudyFolder
@@ -20,7 +22,9 @@ def tracked(study: StudyFolder, config: dict[str, Any]) -> Settings:
     from snakemake.settings.types import OutputSettings, Quietness, ResourceSettings, WorkflowSettings
 
     (study.folder / "config" / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
+    # as a call that plans nothing, before which nothing is checked
+    listing = mock.patch.object(sys, "argv", ["snakemake", "--list-rules"])
+    with listing, SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
         parsed = api.workflow(
             resource_settings=ResourceSettings(cores=1),
             workflow_settings=WorkflowSettings(),

@@ -12,9 +12,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-from neurostrata.core.config import load_schema
+from neurostrata.core.config import fill_config, load_schema
 
 Values = dict[str, Any]
 
@@ -56,6 +57,9 @@ NODDI_OPTIONS = {
 
 #: Stages that work with a trained model: how it was trained stands in the model, which is among their inputs.
 AFTER_TRAINING = ("embed", "evaluate", "robustness", "relevance", "explain", "synthesise", "generate")
+
+#: Stages that record the whole configuration.
+WHOLE = ("provenance", "report")
 
 #: What each baseline of a synthesis reads of the section `synthesis`.
 SYNTHESIS_KEYS = {
@@ -208,6 +212,9 @@ def _deciding(stage: str, values: Values) -> Values:
     if stage == "list_people":
         # The digest is that of the very rows that are written; the declarations only lead there.
         used["config"] = _without(used["config"], ["modalities"])
+    if stage in WHOLE:
+        # A key that a later release has, at its default, is as it was before there was such a key.
+        used |= fill_config(_only(used, _keys("config")))
     return used
 
 
@@ -219,11 +226,13 @@ def deciding(stage: str, text: str) -> Values | None:
     stage
         Name of the stage.
     text
-        Settings (JSON) of any release.
+        Settings (JSON) of any release, or ``@FILE`` where they are handed over by file.
     """
     try:
+        if text.startswith("@"):
+            text = Path(text[1:]).read_text(encoding="utf-8")
         return _deciding(stage, json.loads(text))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None  # of a release with other sections
 
 
