@@ -86,7 +86,7 @@ sys.exit(cli.main(sys.argv[3:]))
 """
 SHELL = """
 python() {
-    local fault
+    local fault IFS=' '  # jobs divide words at line ends alone
     case "$*" in
         *"--subject 01 --modality jac"*) fault=01 ;;
         *"--subject 03 --modality jac"*) fault=03 ;;
