@@ -275,15 +275,16 @@ def test_what_resume_starts_may_unlock(
 
 def test_the_options_with_which_snakemake_only_looks_are_its_own() -> None:
     known = {action.dest for action in get_argument_parser()._actions}
-    assert set(entry._LOOKING) | {"report_after_run"} <= known
+    assert {*entry._ASIDE, *entry._LOOKING, "unlock", "report_after_run"} <= known
 
     def args_to_api(args: object) -> str:
         return entry.asked_of_snakemake()
 
     parser = get_argument_parser()
     asked = {
-        "": "run", "-n": "look", "--unlock": "unlock", "--summary": "look", "--lint": "look", "--touch": "run",
-        "--report": "look", "--report --report-after-run": "run", "--delete-all-output": "run",
+        "": "run", "-n": "look", "--unlock": "unlock", "--summary": "look", "--lint": "aside", "--touch": "run",
+        "-l": "aside", "--list-target-rules": "aside", "--conda-create-envs-only": "aside", "--dag": "look",
+        "--report": "aside", "--report --report-after-run": "run", "--delete-all-output": "run",
     }  # fmt: skip
     for words, expected in asked.items():
         assert args_to_api(parser.parse_args(["--cores", "1", *words.split()])) == expected, words

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import sys
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -23,7 +22,7 @@ def tracked(study: StudyFolder, config: dict[str, Any]) -> Settings:
 
     (study.folder / "config" / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     # as a call that plans nothing, before which nothing is checked
-    listing = mock.patch.object(sys, "argv", ["snakemake", "--list-rules"])
+    listing = mock.patch("neurostrata.controller.entry.asked_of_snakemake", return_value="aside")
     with listing, SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
         parsed = api.workflow(
             resource_settings=ResourceSettings(cores=1),

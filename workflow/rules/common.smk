@@ -54,11 +54,11 @@ def say_if_full():
 
 # Before anything is checked: a run that is still checking must not look like a dead one.
 if workflow.is_main_process:
-    asked = asked_of_snakemake()
-    if asked == "run":
+    ASKED = asked_of_snakemake()
+    if ASKED == "run":
         atexit.register(say_if_full)
         enter()
-    elif asked == "unlock":
+    elif ASKED == "unlock":
         try:
             refuse_beside(Path())
         except UserError as error:
@@ -204,24 +204,6 @@ def results_state(folder):
     )
 
 
-# Calls that plan nothing: a study that has problems can still be unlocked, listed and reported.
-ASIDE = {
-    "--unlock",
-    "--lint",
-    "--list",
-    "-l",
-    "--list-rules",
-    "--list-target-rules",
-    "--lt",
-    "--report",
-    "--cleanup-metadata",
-    "--cm",
-    "--conda-cleanup-envs",
-    "--conda-create-envs-only",
-    "--list-conda-envs",
-}
-
-
 def gate():
     """Check everything that configuration, sheets and tables name; a mistake ends the run with exit status 2.
 
@@ -267,7 +249,7 @@ def special_keys(experiment):
     return keys + (["label"] if experiment["label"] else [])
 
 
-# What decides who takes part in what; the check and the lists of people get this and no more.
+# What decides who takes part in what: the tables of people depend on this and no more.
 SELECTION = {
     "modalities": CONFIG["modalities"],
     "experiments": [
@@ -291,11 +273,9 @@ else:
 HEADER_CACHE = f"{RESULTS}/cohort/headers.json"
 
 # In the main process only: jobs parse the Snakefile again.
-if workflow.is_main_process and not ASIDE & set(sys.argv):
-    gate()
-
-
 if workflow.is_main_process:
+    if ASKED not in ("aside", "unlock"):
+        gate()
     explain_reruns(STUDY.declared)
 
 

@@ -20,20 +20,31 @@ from neurostrata.core.files import atomic_path
 
 #: In the environment of what a controller starts on the study before it is a run: the mark it signed in with.
 INSIDE = "NEUROSTRATA_CONTROLLER"
-#: Options of Snakemake (as its parser calls them) with which it looks and does no job.
+#: Options of Snakemake (as its parser calls them) with which nothing is planned: a study that has problems can still be
+#: listed and reported.
+_ASIDE = (
+    "lint", "list_rules", "list_target_rules", "report", "cleanup_metadata", "conda_cleanup_envs",
+    "conda_create_envs_only", "list_conda_envs",
+)  # fmt: skip
+#: Further ones with which it looks and does no job.
 _LOOKING = (
-    "dryrun", "containerize", "report", "generate_unit_tests", "dag", "rulegraph", "filegraph", "d3dag", "unlock",
-    "cleanup_metadata", "conda_cleanup_envs", "conda_create_envs_only", "list_conda_envs", "cleanup_shadow",
+    "dryrun", "containerize", "generate_unit_tests", "dag", "rulegraph", "filegraph", "d3dag", "cleanup_shadow",
     "container_cleanup_images", "list_changes", "list_input_changes", "list_params_changes", "list_untracked", "summary",
-    "detailed_summary", "archive", "lint", "list_rules", "list_target_rules", "print_compilation",
+    "detailed_summary", "archive", "print_compilation",
 )  # fmt: skip
 
 
 def asked_of_snakemake() -> str:
-    """Return what Snakemake was asked for: ``run``, ``unlock``, ``look``, or "" when it was not called as a command.
+    """Return what Snakemake was asked for.
 
     While a Snakefile is read, Snakemake (9.27) has not yet told its workflow whether it will run anything. Its command
     line has been parsed by then, profiles included; the result is looked up where the command keeps it.
+
+    Returns
+    -------
+    str
+        ``run``; ``look``: it plans and does no job; ``aside``: it does not even plan; ``unlock``; or "" when it was not
+        called as a command.
     """
     frame = sys._getframe()
     while frame := frame.f_back:  # type: ignore[assignment]
@@ -41,10 +52,10 @@ def asked_of_snakemake() -> str:
             asked = frame.f_locals["args"]
             if getattr(asked, "unlock", False):
                 return "unlock"
-            given = {name for name in _LOOKING if getattr(asked, name, None)}
+            given = {name for name in (*_ASIDE, *_LOOKING) if getattr(asked, name, None)}
             if getattr(asked, "report_after_run", False):
                 given.discard("report")
-            return "look" if given else "run"
+            return "aside" if given.intersection(_ASIDE) else "look" if given else "run"
     return ""
 
 
