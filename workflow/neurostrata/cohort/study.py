@@ -368,8 +368,8 @@ def load_study(config: Mapping[str, Any], rescan: bool = True) -> Study:
     source = config["cohort"]
     chosen = [key for key in SOURCES if source[key]]
     if len(chosen) != 1:
-        given = " and ".join(chosen) or "none"
-        raise UserError(f"cohort: exactly one of sheet, bids, hcp and ukb is wanted, {given} is set")
+        given = f"{' and '.join(chosen)} are set; set the others to null" if chosen else "none is set"
+        raise UserError(f"cohort: exactly one of sheet, bids, hcp and ukb is wanted, {given}")
     misplaced = misplaced_keys(source, chosen[0])
     if misplaced:
         raise UserError("\n  ".join(misplaced))
