@@ -1,6 +1,6 @@
 """docs/reliability.md, made of what the tests of each part record in docs/tables/reliability-*.tsv.
 
-    python tests/reliability_page.py      # writes the page; tests/unit/test_reliability_page.py says when that is due
+    python tests/reliability_page.py      # writes the page; tests/unit/house/test_reliability_page.py says when that is due
 
 Each row is one fault: what was done to a study, what happened before it was mended, what happens now, and the test that does it again.
 """

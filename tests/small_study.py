@@ -77,7 +77,7 @@ def approve(study: StudyFolder) -> None:
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1] + "/workflow")
-from neurostrata.cohort.gate import gate_key, keep_notes
+from neurostrata.gate.notes import gate_key, keep_notes
 from neurostrata.cohort.study import load_study
 from neurostrata.core.config import check_config, read_configuration
 config = check_config(read_configuration([sys.argv[1] + "/config/config.yaml", "config/config.yaml"]))

@@ -18,7 +18,7 @@ def simulate(
     voxels: int, shells: list[float], directions: int, snr: float, seed: int
 ) -> dict[str, np.ndarray]:
     """Return signals, gradients and the planted truth; tissue of all kinds, free water below one half."""
-    from neurostrata.simulation.diffusion_signal import demo_scheme, noddi_signal, rician_noise
+    from neurostrata.simulation.images.diffusion_signal import demo_scheme, noddi_signal, rician_noise
 
     rng = np.random.default_rng(seed)
     bvals, bvecs = demo_scheme(directions, shells, 6)
@@ -32,9 +32,9 @@ def simulate(
 
 def run(engine: str, data: dict[str, np.ndarray], threads: int, results: multiprocessing.Queue) -> None:
     """Fit with one engine; puts times in seconds, memory in MB and errors on the queue."""
-    from neurostrata.cohort.gradients import Gradients
     from neurostrata.core.config import section_defaults
-    from neurostrata.imaging.noddi import fit_noddi
+    from neurostrata.gate.gradients import Gradients
+    from neurostrata.imaging.diffusion.noddi.engines import fit_noddi
 
     settings = section_defaults("diffusion")["noddi"] | {"engine": engine}
     gradients = Gradients(data["bvals"], data["bvecs"], 50.0)

@@ -18,8 +18,8 @@ def training_step(quick: bool) -> list[Row]:
     import torch
 
     from neurostrata.core.config import fill_defaults, load_schema
-    from neurostrata.fusion import blocks
-    from neurostrata.fusion.registry import build_model
+    from neurostrata.fusion.layers import blocks
+    from neurostrata.fusion.models.registry import build_model
 
     torch.set_num_threads(2)
     shape = (32, 32, 32) if quick else (128, 128, 96)
@@ -88,7 +88,7 @@ def _forget(paths: Iterable[Path]) -> None:
 
 def loading(quick: bool) -> list[Row]:
     """Compare reading people from the memory-mapped arrays with reading their NIfTI files, with warm and cold cache."""
-    from neurostrata.fusion.data import ModalityVolumes, VolumeSet
+    from neurostrata.fusion.data.volumes import ModalityVolumes, VolumeSet
 
     people, shape = (8, (32, 32, 32)) if quick else (24, (128, 128, 96))
     modalities = ("jac", "ndi")

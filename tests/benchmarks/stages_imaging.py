@@ -63,10 +63,10 @@ def registration(quick: bool) -> list[Row]:
     from evaluate_ixi import mean_dice
 
     from neurostrata.core.config import section_defaults
-    from neurostrata.imaging.images import foreground, read_image
-    from neurostrata.imaging.jacobian import nonlinear_jacobian
-    from neurostrata.imaging.registration import register_images
-    from neurostrata.imaging.transforms import resample
+    from neurostrata.imaging.anatomy.jacobian import nonlinear_jacobian
+    from neurostrata.imaging.images.io import foreground, read_image
+    from neurostrata.imaging.registration.chain import register_images
+    from neurostrata.imaging.registration.transforms import resample
 
     ixi = _real_data()
     if ixi is None:
@@ -147,7 +147,7 @@ def _half_resolution(image: Any) -> tuple[np.ndarray, np.ndarray]:
 def _update(folder: Path, people: int) -> float:
     """Average `people` registrations (there is one, taken again and again); return the largest memory, MiB."""
     from neurostrata.core.config import section_defaults
-    from neurostrata.imaging.anatomy_commands import template_update
+    from neurostrata.imaging.anatomy.commands import template_update
 
     listed = folder / "again.tsv"
     listed.write_text("subject\n" + "".join(f"{n:04d}\n" for n in range(people)))
@@ -167,7 +167,7 @@ def _update(folder: Path, people: int) -> float:
 def _our_template(folder: Path, people: list[str], iterations: int, engine: str) -> Path:
     """Build a template of the images FOLDER/PERSON.nii.gz and register everybody to it; return its file."""
     from neurostrata.core.config import section_defaults
-    from neurostrata.imaging import anatomy_commands
+    from neurostrata.imaging.anatomy import commands as anatomy_commands
 
     registration = {**section_defaults("registration"), "engine": engine}
     settings = {**section_defaults("template"), "resolution_mm": 4.0, "coarse_iterations": 0, "seed": 1}
@@ -209,8 +209,8 @@ def template(quick: bool) -> list[Row]:
     import ants
     from evaluate_ixi import mean_dice
 
-    from neurostrata.imaging.images import Grid, read_image, write_image
-    from neurostrata.imaging.transforms import read_affine, read_displacement, resample
+    from neurostrata.imaging.images.io import Grid, read_image, write_image
+    from neurostrata.imaging.registration.transforms import read_affine, read_displacement, resample
 
     ixi = _real_data()
     if ixi is None:

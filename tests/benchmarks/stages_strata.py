@@ -117,7 +117,7 @@ def repartition_test(quick: bool) -> list[Row]:
     """Compare the random repartition with scipy's Kruskal-Wallis test in a loop (a part of it, scaled up)."""
     from scipy.stats import kruskal
 
-    from neurostrata.strata.repartition import repartition
+    from neurostrata.strata.comparison.repartition import repartition
 
     draws, looped = (1000, 50) if quick else (10000, 500)
     generator = np.random.default_rng(1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,9 +10,6 @@ import matplotlib.image
 import numpy as np
 import pytest
 from chromium import Browser, find_chromium
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
-
 from report_fixture import make_results
 
 from neurostrata.report.commands import provenance, report, subject_page

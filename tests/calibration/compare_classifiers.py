@@ -49,8 +49,8 @@ def one(task: tuple[int, bool, str, int, list[str]]) -> list[dict[str, Any]]:
     import torch
     from sklearn.model_selection import StratifiedKFold
 
-    from neurostrata.fusion.baselines import baseline_codes
-    from neurostrata.fusion.data import VolumeSet, fold_limits, open_volumes
+    from neurostrata.fusion.data.volumes import VolumeSet, fold_limits, open_volumes
+    from neurostrata.fusion.evaluation.baselines import baseline_codes
     from neurostrata.prediction.estimators import area_under_curve, predict_classes
     from neurostrata.simulation.volume_cohorts import AFFECTED, simulate_volumes
 
@@ -125,7 +125,7 @@ def one(task: tuple[int, bool, str, int, list[str]]) -> list[dict[str, Any]]:
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
     """Return means over cohorts with 95% t intervals, and each model's lead over the cohort's best baseline."""
-    from neurostrata.fusion.baselines import DESCRIPTIONS
+    from neurostrata.fusion.evaluation.baselines import DESCRIPTIONS
 
     rows = []
     for (permuted, affected), part in frame.groupby(["permuted", "affected"]):

@@ -42,7 +42,7 @@ def one(task: tuple[int, str, str]) -> list[dict[str, Any]]:
     import torch
     from scipy.ndimage import gaussian_filter
 
-    from neurostrata.fusion.data import VolumeSet, fold_limits, open_volumes
+    from neurostrata.fusion.data.volumes import VolumeSet, fold_limits, open_volumes
     from neurostrata.prediction.explanation import (
         class_means,
         codes_without,

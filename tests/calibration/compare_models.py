@@ -47,7 +47,7 @@ def one(task: tuple[float, int, str]) -> list[dict[str, Any]]:
     from sklearn.metrics import adjusted_rand_score
 
     from neurostrata.core.config import section_defaults
-    from neurostrata.fusion.data import VolumeSet, fold_limits, open_volumes
+    from neurostrata.fusion.data.volumes import VolumeSet, fold_limits, open_volumes
     from neurostrata.prediction.estimators import (
         area_under_curve,
         explained,

@@ -66,7 +66,7 @@ KEYS = ["cohort", "model"]
 def cohort_of(number: int) -> tuple[Any, Any, np.ndarray]:
     """Return the people to learn from, the people to test, and the mask."""
     from neurostrata.core.config import section_defaults
-    from neurostrata.fusion.data import ModalityVolumes, VolumeSet, fold_limits
+    from neurostrata.fusion.data.volumes import ModalityVolumes, VolumeSet, fold_limits
     from neurostrata.simulation.contrast_cohorts import simulate_contrasts
 
     simulated = simulate_contrasts(LEARNED_FROM + TESTED, number + 1, SHAPE, [*INPUTS, OUTPUT])
@@ -87,10 +87,10 @@ def one(task: tuple[int, str, int]) -> list[dict[str, Any]]:
     import torch
 
     from neurostrata.core.config import fill_defaults, load_schema, section_defaults
-    from neurostrata.fusion.interface import TrainingSettings
-    from neurostrata.fusion.machine import Machine
-    from neurostrata.fusion.registry import build_model
-    from neurostrata.fusion.synthesis import in_units_of_mean, only
+    from neurostrata.fusion.evaluation.synthesis import in_units_of_mean, only
+    from neurostrata.fusion.models.interface import TrainingSettings
+    from neurostrata.fusion.models.registry import build_model
+    from neurostrata.fusion.training.machine import Machine
 
     torch.set_num_threads(1)
     people, tested, mask = cohort_of(cohort)

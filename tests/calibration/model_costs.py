@@ -19,9 +19,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from neurostrata.core.config import fill_defaults, load_schema
-from neurostrata.fusion import blocks
-from neurostrata.fusion.registry import build_model
-from neurostrata.fusion.siamese_regions import RegionNetwork, find_regions, hinge, own_parcels
+from neurostrata.fusion.layers import blocks
+from neurostrata.fusion.models.registry import build_model
+from neurostrata.fusion.models.siamese.regions import RegionNetwork, find_regions, hinge, own_parcels
 
 #: Name in the table -> model, options, modalities, grid, people per step.
 SIZES: dict[str, tuple[str, dict[str, Any], int, tuple[int, int, int], int]] = {

@@ -29,10 +29,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workflow"))
 
 from neurostrata.core.config import section_defaults
 from neurostrata.phenotypes.factors import principal_varimax, standardise
-from neurostrata.strata.comparisons import compare_clusters
+from neurostrata.strata.comparison.kruskal import benjamini_hochberg
+from neurostrata.strata.comparison.repartition import repartition
+from neurostrata.strata.comparison.table import compare_clusters
 from neurostrata.strata.finders.affinity_propagation import AffinityPropagation
-from neurostrata.strata.kruskal import benjamini_hochberg
-from neurostrata.strata.repartition import repartition
 
 
 @dataclass

@@ -65,7 +65,7 @@ def one(task: tuple[int, float, int, str]) -> list[dict[str, Any]]:
 
     from neurostrata.adjustment.codes import LinearAdjustment
     from neurostrata.core.config import section_defaults
-    from neurostrata.fusion.data import VolumeSet, fold_limits, open_volumes
+    from neurostrata.fusion.data.volumes import VolumeSet, fold_limits, open_volumes
     from neurostrata.simulation.volume_cohorts import simulate_volumes
     from neurostrata.strata.finders.mixture import principal_scores
     from neurostrata.strata.finders.registry import build_finder

@@ -23,7 +23,7 @@ from resumable import collected, command_line, read, show
 from volume_models import encode
 from volume_models import train as train_model
 
-from neurostrata.report.verdict import EXPLAINS
+from neurostrata.report.text.verdict import EXPLAINS
 
 CODE = 32
 #: First seed of the cohorts that are reported.
@@ -122,7 +122,7 @@ def verdict(claimed: bool, site_share: float, differ: int) -> str:
 def searched(codes: np.ndarray, draws: int) -> tuple[Any, Any, float]:
     """Look for groups in codes and test whether they exist; return both and the CPU seconds that took."""
     from neurostrata.core.config import section_defaults
-    from neurostrata.strata.existence import compare_with_null
+    from neurostrata.strata.existence.test import compare_with_null
     from neurostrata.strata.finders.registry import build_finder
 
     started = time.process_time()
@@ -139,8 +139,8 @@ def judged(
     """Compare five factors between the clusters and say what the report says."""
     from sklearn.metrics import adjusted_rand_score
 
-    from neurostrata.strata.kruskal import benjamini_hochberg, p_values
-    from neurostrata.strata.repartition import repartition
+    from neurostrata.strata.comparison.kruskal import benjamini_hochberg, p_values
+    from neurostrata.strata.comparison.repartition import repartition
 
     finding, existence, seconds = found
     people = len(finding.clusters)
@@ -171,7 +171,7 @@ def one(task: tuple[str, int]) -> list[dict[str, Any]]:
     from threadpoolctl import threadpool_limits
 
     from neurostrata.adjustment.codes import LinearAdjustment
-    from neurostrata.fusion.data import VolumeSet, fold_limits, open_volumes
+    from neurostrata.fusion.data.volumes import VolumeSet, fold_limits, open_volumes
     from neurostrata.simulation.volume_cohorts import simulate_volumes
 
     scenario = SCENARIOS[name]

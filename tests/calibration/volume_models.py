@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from neurostrata.fusion.data import VolumeSet
+from neurostrata.fusion.data.volumes import VolumeSet
 
 
 def train(
@@ -23,9 +23,9 @@ def train(
 ) -> tuple[Any, pd.DataFrame, float]:
     """Train a model on one thread; return it, its history and the seconds that took."""
     from neurostrata.core.config import fill_defaults, load_schema, section_defaults
-    from neurostrata.fusion.interface import TrainingSettings
-    from neurostrata.fusion.machine import Machine
-    from neurostrata.fusion.registry import build_model
+    from neurostrata.fusion.models.interface import TrainingSettings
+    from neurostrata.fusion.models.registry import build_model
+    from neurostrata.fusion.training.machine import Machine
 
     filled = fill_defaults(dict(options), load_schema(f"models/{name}"))
     model = build_model(name, filled, people.modalities, people.shape, seed)

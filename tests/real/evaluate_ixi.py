@@ -19,9 +19,9 @@ from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workflow"))
 
-from neurostrata.imaging.images import read_image
-from neurostrata.imaging.template import Average
-from neurostrata.imaging.transforms import read_affine, read_displacement, resample
+from neurostrata.imaging.images.io import read_image
+from neurostrata.imaging.registration.transforms import read_affine, read_displacement, resample
+from neurostrata.imaging.template.building import Average
 
 REGIONS = 210
 #: DLMUSE label numbers, both sides.

@@ -18,11 +18,11 @@ import pytest
 from evaluate_ixi import mean_dice
 
 from neurostrata.core.config import section_defaults
-from neurostrata.imaging import anatomy_commands as commands
-from neurostrata.imaging.images import Grid, Image, read_image
-from neurostrata.imaging.registration import register_images, similarity, warp_image
-from neurostrata.imaging.template import Average
-from neurostrata.imaging.transforms import read_affine, read_displacement, resample
+from neurostrata.imaging.anatomy import commands
+from neurostrata.imaging.images.io import Grid, Image, read_image
+from neurostrata.imaging.registration.chain import register_images, similarity, warp_image
+from neurostrata.imaging.registration.transforms import read_affine, read_displacement, resample
+from neurostrata.imaging.template.building import Average
 
 pytestmark = pytest.mark.slow
 

@@ -4,10 +4,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from neurostrata.cohort.gradients import find_shells, read_gradients
 from neurostrata.core.config import section_defaults
 from neurostrata.core.errors import UserError
-from neurostrata.imaging import diffusion_commands
+from neurostrata.gate.gradients import find_shells, read_gradients
+from neurostrata.imaging.diffusion import commands as diffusion_commands
 
 
 @pytest.fixture

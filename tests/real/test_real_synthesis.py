@@ -15,12 +15,12 @@ import pytest
 import torch
 
 from neurostrata.core.config import fill_defaults, load_schema, section_defaults
-from neurostrata.fusion.data import ModalityVolumes, VolumeSet
-from neurostrata.fusion.interface import TrainingSettings
-from neurostrata.fusion.latent_synthesis import LatentSynthesis
-from neurostrata.fusion.machine import Machine
-from neurostrata.fusion.registry import build_model
-from neurostrata.fusion.synthesis import evaluate_synthesis, in_units_of_mean
+from neurostrata.fusion.data.volumes import ModalityVolumes, VolumeSet
+from neurostrata.fusion.evaluation.synthesis import evaluate_synthesis, in_units_of_mean
+from neurostrata.fusion.models.interface import TrainingSettings
+from neurostrata.fusion.models.registry import build_model
+from neurostrata.fusion.models.synthesis.latent_synthesis import LatentSynthesis
+from neurostrata.fusion.training.machine import Machine
 
 pytestmark = pytest.mark.slow
 

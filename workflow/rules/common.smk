@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import uuid
 
-from neurostrata.cohort.gate import SECONDS, gate_key, keep_notes, kept_notes
+from neurostrata.gate.notes import SECONDS, gate_key, keep_notes, kept_notes
 from neurostrata.cohort.study import load_study
 from neurostrata.controller.entry import asked_of_snakemake, refuse_beside, sign_in
 from neurostrata.controller.missing import make_missing_results_again

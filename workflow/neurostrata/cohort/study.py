@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from neurostrata.cohort.discovery import discover, misplaced_keys, read_discovered, write_rows
+from neurostrata.cohort.discovery.search import discover, misplaced_keys, read_discovered, write_rows
 from neurostrata.cohort.ids import ID_COLUMNS
 from neurostrata.cohort.sheet import USUAL_NAMES, Row, as_rows, read_cohort_sheet, read_qc_sheet
 from neurostrata.core.config import adjusting_columns, declared_names, expand_modalities

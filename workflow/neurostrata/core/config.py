@@ -16,8 +16,7 @@ from typing import Any
 import yaml
 
 from neurostrata.core.errors import UserError
-
-SCHEMAS = Path(__file__).resolve().parents[2] / "schemas"
+from neurostrata.core.locations import SCHEMAS
 
 
 def _inline(node: Any, folder: Path) -> Any:

@@ -22,15 +22,21 @@ from neurostrata.core.files import (
 )
 from neurostrata.core.records import check
 from neurostrata.core.tables import read_table, write_table
-from neurostrata.fusion.data import (
+from neurostrata.fusion.data.splits import make_splits, people_of
+from neurostrata.fusion.data.stage import (
+    load_model,
+    no_training,
+    read_splits,
+    study_people,
+    training_settings,
+)
+from neurostrata.fusion.data.volumes import (
     fold_limits,
     open_volumes,
     read_labels,
     read_mask,
 )
-from neurostrata.fusion.machine import Machine
-from neurostrata.fusion.splits import make_splits, people_of
-from neurostrata.fusion.stage import load_model, no_training, read_splits, study_people, training_settings
+from neurostrata.fusion.training.machine import Machine
 
 
 def split(*, subjects: Path, output: Path, settings: dict[str, Any]) -> None:
@@ -79,8 +85,8 @@ def train(
     by (JSON). A job that was killed goes on from its last checkpoint. Supervised models learn from the classes
     in `labels` (subject and the label's column) and look at `regions` (an image of region numbers).
     """
-    from neurostrata.fusion.bundle import save_bundle
-    from neurostrata.fusion.registry import build_model
+    from neurostrata.fusion.models.bundle import save_bundle
+    from neurostrata.fusion.models.registry import build_model
 
     experiment = settings["experiment"]
     opened = open_volumes(volumes, experiment["modalities"])
@@ -152,7 +158,7 @@ def embed(
 
     Where people may lack modalities `missing` names them; a supervised model adds `probability`.
     """
-    from neurostrata.fusion.evaluate import chunks
+    from neurostrata.fusion.evaluation.reconstruction import chunks
 
     opened = open_volumes(volumes, settings["experiment"]["modalities"])
     network = load_model(model, opened)
@@ -217,8 +223,13 @@ def evaluate(
 
     Writes a row per person, modality and method, and slices of a few people for the figure.
     """
-    from neurostrata.fusion.evaluate import COLUMNS, decoders, evaluate_people, example_slices
-    from neurostrata.fusion.metrics import block_pairs
+    from neurostrata.fusion.evaluation.metrics import block_pairs
+    from neurostrata.fusion.evaluation.reconstruction import (
+        COLUMNS,
+        decoders,
+        evaluate_people,
+        example_slices,
+    )
 
     opened = open_volumes(volumes, settings["experiment"]["modalities"])
     brain = read_mask(mask, opened[0].array.shape[1:], opened[0].info["affine"])
@@ -264,8 +275,8 @@ def robustness(
     memory_mb: int = 8000,
 ) -> None:
     """Hide each modality of a fold's test people in turn; measure how much codes and decoded images change."""
-    from neurostrata.fusion.evaluate import ROBUSTNESS_COLUMNS, hide_each
-    from neurostrata.fusion.pca import PrincipalComponents
+    from neurostrata.fusion.evaluation.reconstruction import ROBUSTNESS_COLUMNS, hide_each
+    from neurostrata.fusion.models.pca import PrincipalComponents
 
     opened = open_volumes(volumes, settings["experiment"]["modalities"])
     brain = read_mask(mask, opened[0].array.shape[1:], opened[0].info["affine"])
@@ -310,7 +321,7 @@ def baselines(
     threads: int = 1,
 ) -> None:
     """Write the codes of linear baselines learned from a fold's training people, one table for each, to a folder."""
-    from neurostrata.fusion.baselines import DESCRIPTIONS, MAX_COMPONENTS, baseline_codes
+    from neurostrata.fusion.evaluation.baselines import DESCRIPTIONS, MAX_COMPONENTS, baseline_codes
 
     opened = open_volumes(volumes, settings["experiment"]["modalities"])
     brain = read_mask(mask, opened[0].array.shape[1:], opened[0].info["affine"])
@@ -350,7 +361,7 @@ def summarise_experiment(
 
     Models of different folds have unrelated codes: only the model trained on everybody is passed on.
     """
-    from neurostrata.fusion.evaluate import COLUMNS
+    from neurostrata.fusion.evaluation.reconstruction import COLUMNS
 
     tables = [
         read_table(folder / "reconstruction.tsv", text=("subject", "fold", "method", "modality"))

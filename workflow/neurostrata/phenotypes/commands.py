@@ -10,6 +10,7 @@ import numpy as np
 
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import read_json, settings_record, sha256_file, write_json
+from neurostrata.core.locations import RESOURCES
 from neurostrata.core.people import require_people
 from neurostrata.core.tables import read_table, write_table
 from neurostrata.phenotypes.analysis import analyse_phenotypes, factor_meanings
@@ -18,8 +19,6 @@ from neurostrata.phenotypes.congruence import SPLITS, congruence_table, half_con
 from neurostrata.phenotypes.descriptives import COLUMNS
 from neurostrata.phenotypes.model import PhenotypeModel, code_variables
 from neurostrata.phenotypes.tables import join_tables, read_phenotypes
-
-RESOURCES = Path(__file__).resolve().parents[3] / "resources"
 
 EIGEN_COLUMNS = {
     "component": "number of the principal component",

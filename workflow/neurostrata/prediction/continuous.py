@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from neurostrata.core.families import family_parts, family_weights
 from neurostrata.prediction.estimators import RIDGE_PENALTIES, percentile_interval
-from neurostrata.strata.kruskal import benjamini_hochberg
-from neurostrata.strata.repartition import family_blocks, permuted_labels
+from neurostrata.strata.comparison.kruskal import benjamini_hochberg
+from neurostrata.strata.comparison.repartition import family_blocks, permuted_labels
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.intp]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from neurostrata.core.embeddings import Embeddings
-from neurostrata.fusion.classification import fold_measures, roc_points, summarise_folds
+from neurostrata.fusion.evaluation.classification import fold_measures, roc_points, summarise_folds
 from neurostrata.prediction.estimators import (
     area_under_curve,
     bootstrap_weights,

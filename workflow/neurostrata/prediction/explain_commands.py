@@ -81,11 +81,11 @@ def explain(
     settings
         ``experiment``, ``targets`` (columns of two classes).
     """
-    from neurostrata.fusion.data import open_volumes, read_mask
-    from neurostrata.fusion.machine import Machine
-    from neurostrata.fusion.splits import people_of
-    from neurostrata.fusion.stage import load_model, read_splits, study_people
-    from neurostrata.imaging.images import Grid, write_image
+    from neurostrata.fusion.data.splits import people_of
+    from neurostrata.fusion.data.stage import load_model, read_splits, study_people
+    from neurostrata.fusion.data.volumes import open_volumes, read_mask
+    from neurostrata.fusion.training.machine import Machine
+    from neurostrata.imaging.images.io import Grid, write_image
     from neurostrata.prediction.explanation import (
         DIFFERENCE_COLUMNS,
         IMPORTANCE_COLUMNS,

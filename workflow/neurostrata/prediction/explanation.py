@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from neurostrata.fusion.data import VolumeSet
-from neurostrata.fusion.interface import FusionModel
+from neurostrata.fusion.data.volumes import VolumeSet
+from neurostrata.fusion.models.interface import FusionModel
 from neurostrata.prediction.estimators import area_under_curve, fit_classes
 
 IMPORTANCE_COLUMNS = {
@@ -102,7 +102,7 @@ def codes_without(
         Mean image of the training people, shape (modalities, x, y, z): stands in where a model with a fused code
         cannot do without a modality.
     """
-    from neurostrata.fusion.evaluate import chunks
+    from neurostrata.fusion.evaluation.reconstruction import chunks
 
     owner = np.asarray(model.code_modalities, dtype=object)
     if None not in model.code_modalities:

@@ -8,8 +8,8 @@ from typing import Any
 
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import write_json
-from neurostrata.report.layout import ResultsTree
-from neurostrata.report.study import Study
+from neurostrata.report.data.layout import ResultsTree
+from neurostrata.report.data.study import Study
 
 
 def _results(folder: Path) -> ResultsTree:
@@ -32,9 +32,9 @@ def subject_page(*, results: Path, subject: str, output: Path, settings: dict[st
     settings
         Section ``report``.
     """
-    from neurostrata.report.blocks import number_blocks
-    from neurostrata.report.page import Page
-    from neurostrata.report.pages import write_page
+    from neurostrata.report.html.blocks import number_blocks
+    from neurostrata.report.html.page import Page
+    from neurostrata.report.html.pages import write_page
     from neurostrata.report.subjects import subject_sections
 
     tree = _results(results)
@@ -68,7 +68,7 @@ def provenance(*, results: Path, output: Path, settings: dict[str, Any]) -> None
     settings
         The whole configuration.
     """
-    from neurostrata.report.provenance import collect
+    from neurostrata.report.data.provenance import collect
 
     _results(results)
     config = {key: value for key, value in settings.items() if key != "version"}

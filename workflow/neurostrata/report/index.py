@@ -9,29 +9,29 @@ from pathlib import Path
 from typing import Any
 
 from neurostrata.core.tables import write_table
-from neurostrata.report.blocks import Bullets, Section, Text, anchor, count, model_name, number_blocks
-from neurostrata.report.evidence import Evidence, read_evidence
-from neurostrata.report.finders import COLUMNS, VERDICT_COLUMNS, compare_finders, verdict_rows
-from neurostrata.report.layout import Experiment
-from neurostrata.report.methods import experiment_text
-from neurostrata.report.page import Page
-from neurostrata.report.pages import write_page
-from neurostrata.report.sections_agreement import agreement_section
-from neurostrata.report.sections_closing import (
+from neurostrata.report.data.evidence import Evidence, read_evidence
+from neurostrata.report.data.finders import COLUMNS, VERDICT_COLUMNS, compare_finders, verdict_rows
+from neurostrata.report.data.layout import Experiment
+from neurostrata.report.data.study import Study
+from neurostrata.report.html.blocks import Bullets, Section, Text, anchor, count, model_name, number_blocks
+from neurostrata.report.html.page import Page
+from neurostrata.report.html.pages import write_page
+from neurostrata.report.sections.agreement import agreement_section
+from neurostrata.report.sections.closing import (
     methods_section,
     people_table,
     provenance_section,
     resources_section,
 )
-from neurostrata.report.sections_comparison import comparison_section
-from neurostrata.report.sections_explain import explain_section
-from neurostrata.report.sections_models import models_section
-from neurostrata.report.sections_phenotypes import factor_meanings, phenotypes_section
-from neurostrata.report.sections_reconstruction import decoding_caution, decoding_section, experiment_decoding
-from neurostrata.report.sections_strata import strata_section
-from neurostrata.report.sections_study import cohort_section, template_section, volumes_section
-from neurostrata.report.study import Study
-from neurostrata.report.verdict import EMBEDDING_NOTE, REPARTITION_NOTE, Verdict, judge, overall
+from neurostrata.report.sections.comparison import comparison_section
+from neurostrata.report.sections.explain import explain_section
+from neurostrata.report.sections.models import models_section
+from neurostrata.report.sections.phenotypes import factor_meanings, phenotypes_section
+from neurostrata.report.sections.reconstruction import decoding_caution, decoding_section, experiment_decoding
+from neurostrata.report.sections.strata import strata_section
+from neurostrata.report.sections.study import cohort_section, template_section, volumes_section
+from neurostrata.report.text.methods import experiment_text
+from neurostrata.report.text.verdict import EMBEDDING_NOTE, REPARTITION_NOTE, Verdict, judge, overall
 
 
 def experiment_verdict(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from neurostrata.report.blocks import Section, Text, format_number
-from neurostrata.report.page import Page
-from neurostrata.report.slices import Volume, try_volume
+from neurostrata.report.figures.slices import Volume, try_volume
+from neurostrata.report.html.blocks import Section, Text, format_number
+from neurostrata.report.html.page import Page
 
 #: Map -> title, unit, window in the map's unit.
 DIFFUSION_MAPS = {
@@ -22,7 +22,7 @@ DIFFUSION_MAPS = {
 
 def subject_sections(page: Page, subject: str) -> list[Section]:
     """Return the sections of a person's page; what is not there is named on it."""
-    from neurostrata.report.figures_images import display_range, slice_rows
+    from neurostrata.report.figures.images import display_range, slice_rows
 
     tree = page.study.tree
     folder = f"sub-{subject}"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import read_json
-from neurostrata.report.layout import ResultsTree
-from neurostrata.report.study import Study
+from neurostrata.report.data.layout import ResultsTree
+from neurostrata.report.data.study import Study
 
 
 def summary(*, results: Path) -> None:
@@ -19,7 +19,7 @@ def summary(*, results: Path) -> None:
         The results folder of a finished study.
     """
     from neurostrata.report.index import experiment_verdict
-    from neurostrata.report.sections_phenotypes import factor_meanings
+    from neurostrata.report.sections.phenotypes import factor_meanings
 
     report = results / "report" / "index.html"
     if not report.is_file():

@@ -20,30 +20,32 @@ from neurostrata import __version__
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import atomic_path, read_json, write_json
 from neurostrata.core.tables import write_table
-from neurostrata.simulation import functional, questionnaires, truth
-from neurostrata.simulation.anatomy import Head, make_anatomy
-from neurostrata.simulation.contrasts import (
+from neurostrata.simulation import truth
+from neurostrata.simulation.images import functional
+from neurostrata.simulation.images.anatomy import Head, make_anatomy
+from neurostrata.simulation.images.contrasts import (
     SUFFIXES,
     contrast_scan,
     lesion_mask,
     make_contrast,
     make_lesions,
 )
-from neurostrata.simulation.diffusion import (
+from neurostrata.simulation.images.diffusion import (
     Microstructure,
     density_change,
     make_diffusion,
     make_microstructure,
     ndi_in_mni,
 )
-from neurostrata.simulation.diffusion_signal import demo_scheme, format_fsl
-from neurostrata.simulation.effects import plant, plant_diagnosis
-from neurostrata.simulation.images import write_image
-from neurostrata.simulation.oracle import discriminant_auc, oracle
-from neurostrata.simulation.people import SITES, Person, Settings, make_people, stream
-from neurostrata.simulation.regions import VENTRICLES, make_regions
-from neurostrata.simulation.t1w import make_t1w
-from neurostrata.simulation.templates import load_templates
+from neurostrata.simulation.images.diffusion_signal import demo_scheme, format_fsl
+from neurostrata.simulation.images.files import write_image
+from neurostrata.simulation.images.regions import VENTRICLES, make_regions
+from neurostrata.simulation.images.t1w import make_t1w
+from neurostrata.simulation.images.templates import load_templates
+from neurostrata.simulation.people import questionnaires
+from neurostrata.simulation.people.effects import plant, plant_diagnosis
+from neurostrata.simulation.people.oracle import discriminant_auc, oracle
+from neurostrata.simulation.people.people import SITES, Person, Settings, make_people, stream
 
 #: Raised when the same options give other files than before.
 _RECIPE = 2

@@ -15,9 +15,9 @@ from functools import cache
 import numpy as np
 
 from neurostrata.core.errors import UserError
-from neurostrata.simulation.contrasts import LESION_COUNT, LESION_RADIUS, LESION_SHARE
-from neurostrata.simulation.people import stream
-from neurostrata.simulation.velocity import random_field, sample
+from neurostrata.simulation.images.contrasts import LESION_COUNT, LESION_RADIUS, LESION_SHARE
+from neurostrata.simulation.images.velocity import random_field, sample
+from neurostrata.simulation.people.people import stream
 from neurostrata.simulation.volume_cohorts import coarse_space
 
 #: T1 (ms), T2 (ms), proton density (CSF 1), ADC (mm^2/s) of white matter, grey matter, CSF at 3 T, about.

@@ -13,9 +13,9 @@ from neurostrata.core.config import adjusts_codes, fill_defaults, load_schema, s
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import read_json, write_json
 from neurostrata.core.tables import read_table
-from neurostrata.imaging.images import Image, normalise_intensity, read_image
-from neurostrata.imaging.registration import Registration, register_images
-from neurostrata.imaging.transforms import resample
+from neurostrata.imaging.images.io import Image, normalise_intensity, read_image
+from neurostrata.imaging.registration.chain import Registration, register_images
+from neurostrata.imaging.registration.transforms import resample
 
 #: Where more of the signal is free water than this, the other parameters mean little.
 MOST_FREE_WATER = 0.5

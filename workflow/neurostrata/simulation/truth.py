@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from neurostrata.core.tables import write_table
-from neurostrata.imaging.transforms import write_affine
-from neurostrata.simulation.anatomy import Anatomy, Head
-from neurostrata.simulation.diffusion import DiffusionScan
-from neurostrata.simulation.images import write_image, write_warp
-from neurostrata.simulation.people import SITES, Person
+from neurostrata.imaging.registration.transforms import write_affine
+from neurostrata.simulation.images.anatomy import Anatomy, Head
+from neurostrata.simulation.images.diffusion import DiffusionScan
+from neurostrata.simulation.images.files import write_image, write_warp
+from neurostrata.simulation.people.people import SITES, Person
 
 
 @dataclass(frozen=True)

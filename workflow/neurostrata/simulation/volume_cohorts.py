@@ -20,13 +20,13 @@ from scipy import ndimage
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import atomic_path, write_json
 from neurostrata.core.tables import write_table
-from neurostrata.imaging.images import Grid, write_image
-from neurostrata.imaging.volumes import limits
-from neurostrata.simulation.oracle import discriminant_auc
-from neurostrata.simulation.people import AGE_RANGE, balanced, stratum_sizes, stream
-from neurostrata.simulation.regions import EDGE_MM, VENTRICLES, make_regions
-from neurostrata.simulation.templates import load_templates
-from neurostrata.simulation.velocity import FWHM, random_field, sample
+from neurostrata.imaging.images.io import Grid, write_image
+from neurostrata.imaging.volumes.grid import limits
+from neurostrata.simulation.images.regions import EDGE_MM, VENTRICLES, make_regions
+from neurostrata.simulation.images.templates import load_templates
+from neurostrata.simulation.images.velocity import FWHM, random_field, sample
+from neurostrata.simulation.people.oracle import discriminant_auc
+from neurostrata.simulation.people.people import AGE_RANGE, balanced, stratum_sizes, stream
 
 #: Mean image of a modality: weights of white matter, grey matter, CSF and of the T1w template, and the unit
 #: that everything planted or random is a multiple of.
@@ -443,7 +443,7 @@ def simulate_volumes(
         Standard deviation of each voxel's own noise, units.
     shares
         Sizes of the strata relative to each other, largest first; by default those of
-        :func:`neurostrata.simulation.people.stratum_sizes`.
+        :func:`neurostrata.simulation.people.people.stratum_sizes`.
     gradient
         Plant a continuum instead of strata: people are spread evenly from the first stratum's regional differences to the
         second's, with as much variance as two such strata of equal size would have. `stratum` says which half they are in.

@@ -56,8 +56,8 @@ def cluster(
     threads
         Results don't depend on it.
     """
+    from neurostrata.strata.existence.membership import describe_membership
     from neurostrata.strata.finders.registry import build_finder
-    from neurostrata.strata.membership import describe_membership
 
     known = read_embeddings(embeddings).complete()
     people, values = known.subjects, known.values
@@ -141,9 +141,9 @@ def existence(
     threads
         Results don't depend on it.
     """
-    from neurostrata.strata.existence import compare_with_null
+    from neurostrata.strata.existence.test import compare_with_null
+    from neurostrata.strata.existence.unimodal import KINDS
     from neurostrata.strata.finders.registry import build_finder
-    from neurostrata.strata.unimodal import KINDS
 
     codes, finding = _read_finding(embeddings, clusters)
     options = settings["existence"]
@@ -265,8 +265,8 @@ def stability(
         Results don't depend on it.
     """
     from neurostrata.adjustment.characteristics import WORDS, free_of_covariates
+    from neurostrata.strata.existence.stability import COLUMNS, find_again
     from neurostrata.strata.finders.registry import build_finder
-    from neurostrata.strata.stability import COLUMNS, find_again
 
     codes, finding = _read_finding(embeddings, clusters)
     subjects = read_embeddings(embeddings).complete().subjects
@@ -376,8 +376,8 @@ def repartition_strata(
     settings
         Section `strata` with `seed`.
     """
-    from neurostrata.strata.kruskal import benjamini_hochberg
-    from neurostrata.strata.repartition import family_blocks, fixed_people, repartition
+    from neurostrata.strata.comparison.kruskal import benjamini_hochberg
+    from neurostrata.strata.comparison.repartition import family_blocks, fixed_people, repartition
 
     groups, table, facts = read_strata(clusters, scores)
     options = settings["repartition"]
@@ -441,7 +441,7 @@ def compare_strata(
     *, clusters: Path, scores: Path, repartition: Path, output: Path, settings: dict[str, Any]
 ) -> None:
     """Test every factor between clusters by Kruskal-Wallis, with effect sizes and the repartition's p."""
-    from neurostrata.strata.comparisons import COLUMNS, compare_clusters
+    from neurostrata.strata.comparison.table import COLUMNS, compare_clusters
 
     groups, table, facts = read_strata(clusters, scores)
     frame = compare_clusters(

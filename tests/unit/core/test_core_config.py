@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from neurostrata.core.config import (
+    adjusts_codes,
+    check_config,
+    expand_modalities,
+    fill_defaults,
+    finder_names,
+    load_schema,
+    section_defaults,
+)
+from neurostrata.core.errors import UserError
+from neurostrata.core.locations import SCHEMAS
+from neurostrata.strata.finders.registry import FINDERS
+
+
+def config(**changes: Any) -> dict[str, Any]:
+    return {
+        "cohort": {"sheet": "cohort.tsv"},
+        "modalities": {"jac": {"from": "jacobian"}, "ndi": {"from": "noddi", "measure": "ndi"}},
+        "experiments": [{"name": "a", "modalities": ["jac"]}],
+    } | changes
+
+
+def test_defaults_are_filled_recursively() -> None:
+    filled = check_config(config())
+    assert filled["seed"] == 1
+    assert filled["modalities"]["jac"]["measure"] == "nonlinear"
+    assert filled["registration"]["ants"]["gradient_step"] == 0.12
+    assert filled["experiments"][0]["model"] == "separable_autoencoder"
+    assert filled["experiments"][0]["options"]["dropout"] == 0.1
+    assert filled["strata"]["repartition"]["draws"] == 10000
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"regstration": {}}, r"unknown key 'regstration'; did you mean 'registration'\?"),
+        ({"registration": {"engin": "ants"}}, r"registration: unknown key 'engin'; did you mean 'engine'\?"),
+        ({"registration": {"engine": "elastix"}}, r"registration.engine: 'elastix' is not one of"),
+        ({"template": {"iterations": "five"}}, r"template.iterations: 'five' is not of type 'integer'"),
+        ({"experiments": [{"name": "a", "modalities": ["pet"]}]}, r"'pet' is not declared under modalities"),
+        ({"experiments": [{"name": "a", "model": "vaee", "modalities": ["jac"]}]}, r"'vaee' is none of"),
+        (
+            {"experiments": [{"name": "a", "modalities": ["jac"], "options": {"droput": 0.2}}]},
+            r"unknown key 'droput'; did you mean 'dropout'\?",
+        ),
+        (
+            {"experiments": [{"name": "a", "modalities": ["jac"]}, {"name": "a", "modalities": ["jac"]}]},
+            r"the name 'a' is taken",
+        ),
+        ({"modalities": {"fa": {"from": "tensor", "mesure": "fa"}}}, r"modalities.fa: unknown key 'mesure'"),
+        ({"modalities": {"fa": {"from": "tensr"}}}, r"modalities.fa"),
+        (
+            {"strata": {"finders": ["mixture", "kmeans"]}},
+            r"strata.finders\[1\]: 'kmeans' is none of .*affinity_propagation.*mixture",
+        ),
+        ({"strata": {"finders": []}}, r"strata.finders"),
+        (
+            {"strata": {"adjust": {"columns": ["age", "diagnosis"]}}},
+            r"strata.adjust.columns: 'diagnosis' is never taken out",
+        ),
+        (
+            {"strata": {"mixture": {"start": 5}}},
+            r"strata.mixture: unknown key 'start'; did you mean 'starts'\?",
+        ),
+        (
+            {"strata": {"clustering": {"damping": {"steps": 5}}}},
+            r"strata.clustering: its keys stand under strata.affinity_propagation now, .*strata.small_clusters",
+        ),
+    ],
+)
+def test_mistakes_are_named_with_their_key(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        check_config(config(**changes))
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    with pytest.raises(UserError) as caught:
+        check_config(config(sed=2, template={"iteration": 3}))
+    assert "'sed'" in str(caught.value)
+    assert "'iteration'" in str(caught.value)
+
+
+def test_a_renamed_key_is_told_once_and_without_a_guess() -> None:
+    with pytest.raises(UserError) as error:
+        check_config(config(strata={"clustering": {}}))
+    (line,) = str(error.value).splitlines()[1:]
+    assert "unknown key" not in line
+
+
+def test_whether_codes_are_adjusted() -> None:
+    for adjust, wanted in (({}, True), ({"columns": []}, False), ({"columns": [], "sites": "site"}, True)):
+        assert adjusts_codes(check_config(config(strata={"adjust": adjust}))["strata"]) is wanted
+
+
+def test_every_finder_has_options_and_every_block_of_options_a_finder() -> None:
+    assert finder_names() == sorted(FINDERS)
+    strata = check_config(config())["strata"]
+    assert set(strata["finders"]) <= set(finder_names()) <= set(strata)
+    assert strata["finders"][0] == "mixture"
+
+
+def test_four_dimensional_modalities_expand() -> None:
+    expanded = expand_modalities({"icn": {"from": "column", "column": "icn", "components": 12}})
+    assert list(expanded)[:2] == ["icn01", "icn02"]
+    assert expanded["icn12"]["component"] == 11
+
+
+def _objects(schema: Any, place: str) -> Any:
+    if isinstance(schema, dict):
+        if "properties" in schema:
+            yield place, schema
+        for key, part in schema.items():
+            if key in ("if", "then", "else"):  # conditions between keys, not a place for keys
+                continue
+            yield from _objects(part, f"{place}.{key}")
+    elif isinstance(schema, list):
+        for number, part in enumerate(schema):
+            yield from _objects(part, f"{place}[{number}]")
+
+
+SCHEMA_FILES = sorted(SCHEMAS.rglob("*.schema.yaml"))
+
+
+@pytest.mark.parametrize("path", SCHEMA_FILES, ids=[str(p.relative_to(SCHEMAS)) for p in SCHEMA_FILES])
+def test_schemas_are_closed_and_explain_every_key(path: Any) -> None:
+    for place, node in _objects(yaml.safe_load(path.read_text()), path.name):
+        branches = node.get("anyOf", [node])
+        assert all(b.get("additionalProperties") is not None for b in branches), f"{place} is open"
+        for key, part in node["properties"].items():
+            assert part.get("description") or "$ref" in part or "const" in part, (
+                f"{place}.{key} is not described"
+            )
+
+
+def test_defaults_satisfy_their_own_schema() -> None:
+    from jsonschema import Draft202012Validator
+
+    for path in SCHEMA_FILES:
+        name = str(path.relative_to(SCHEMAS)).removesuffix(".schema.yaml")
+        schema = load_schema(name)
+        Draft202012Validator.check_schema(schema)
+        if not schema.get("required"):
+            assert not list(Draft202012Validator(schema).iter_errors(fill_defaults({}, schema))), name
+
+
+def test_section_defaults_are_fresh_copies() -> None:
+    section_defaults("strata")["affinity_propagation"]["damping"]["steps"] = 99
+    assert section_defaults("strata")["affinity_propagation"]["damping"]["steps"] == 10

@@ -1,0 +1,271 @@
+"""The autoencoder's layers, held against the paper, Keras's conventions and plain torch."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from fusion_toy import toy_mask, toy_volumes
+from torch.nn import functional
+
+from neurostrata.core.config import fill_defaults, load_schema, section_defaults
+from neurostrata.core.errors import UserError
+from neurostrata.fusion.data.volumes import VolumeSet, open_volumes
+from neurostrata.fusion.layers import blocks
+from neurostrata.fusion.layers.blocks import ConvolutionBlock, KerasConvolution, double, halve
+from neurostrata.fusion.layers.direct_convolution import direct_convolution
+from neurostrata.fusion.models.interface import TrainingSettings
+from neurostrata.fusion.models.registry import MODELS, build_model
+from neurostrata.fusion.models.separable_autoencoder import SeparableAutoencoderNetwork
+from neurostrata.fusion.training.machine import Machine
+
+DEFAULTS = section_defaults("models/separable_autoencoder")
+
+
+def options(**given):
+    return fill_defaults(given, load_schema("models/separable_autoencoder"))
+
+
+def count(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+def expected_parameters(modalities, skip):
+    """Count by hand: kernel of 150 voxels, biases, two numbers per channel for batch normalisation."""
+
+    def conv(i, o):
+        return 150 * i * o + o + 2 * o
+
+    def mid(c):
+        return 3 * (150 * c + c * c + c + 2 * c)
+
+    channels = [1, 2, 4, 8, 16, 32]
+    total = conv(32 * modalities, 32)
+    for low, high in itertools.pairwise(channels):
+        encoder = conv(low, low) + mid(low) + conv(low, high)
+        wide = 2 * low if skip and low > 1 else low
+        decoder = conv(high, low) + mid(wide) + conv(wide, low)
+        total += modalities * (encoder + decoder)
+    return total - modalities * 2  # the last convolution has no batch normalisation
+
+
+@pytest.mark.parametrize("skip", [True, False])
+@pytest.mark.parametrize("modalities", [1, 2, 4])
+def test_shapes_and_parameters_at_the_papers_size(modalities, skip):
+    with torch.device("meta"):
+        network = SeparableAutoencoderNetwork(modalities, options(skip_connections=skip))
+        volumes = torch.empty(1, modalities, 128, 128, 96)
+        code, skips = network.features(volumes)
+        decoded = network.decode(code, skips)
+        flat = network.encode(volumes)
+    assert code.shape == (1, 32, 4, 4, 3)
+    assert flat.shape == (1, 1536)
+    assert decoded.shape == volumes.shape
+    sizes = [tuple(feature.shape[1:]) for feature in skips[0]]
+    assert sizes == ([(2, 64, 64, 48), (4, 32, 32, 24), (8, 16, 16, 12), (16, 8, 8, 6)] if skip else [])
+    assert count(network) == expected_parameters(modalities, skip)
+
+
+def test_code_size_of_other_grids():
+    for shape, size in {(32, 32, 32): 32, (64, 32, 96): 192, (128, 128, 96): 1536}.items():
+        assert build_model("separable_autoencoder", DEFAULTS, ["ndi"], shape, seed=1).code_size == size
+    with pytest.raises(UserError, match="multiples of 32"):
+        build_model("separable_autoencoder", DEFAULTS, ["ndi"], (128, 120, 96), seed=1)
+
+
+def test_separable_convolution_saves_what_the_design_says():
+    plain = KerasConvolution(32, 32, (5, 6, 5), bias=False)
+    separable = ConvolutionBlock(32, 32, (5, 6, 5), separable=True)
+    assert count(plain) == 153_600
+    assert count(separable[0]) + separable[1].weight.numel() == 5_824
+    assert 26 < 153_600 / 5_824 < 27
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_padding_is_keras_same(monkeypatch, fast):
+    calls = []
+    monkeypatch.setattr(
+        blocks, "direct_convolution", lambda *given: calls.append(given) or direct_convolution(*given)
+    )
+    if not fast:
+        monkeypatch.setattr(blocks, "DIRECT_LIMIT", 0)
+    torch.manual_seed(0)
+    layer = KerasConvolution(1, 1, (5, 6, 5))
+    image = torch.rand(1, 1, 7, 8, 9)
+    # Keras: k - 1 in all, floor((k - 1) / 2) before, the rest after; torch's pad() takes the last axis first.
+    padded = functional.pad(image, [2, 2, 2, 3, 2, 2])
+    windows = padded.unfold(2, 5, 1).unfold(3, 6, 1).unfold(4, 5, 1)
+    expected = (windows * layer.weight[0, 0]).sum(dim=(-1, -2, -3)) + layer.bias
+    torch.testing.assert_close(layer(image), expected)
+    assert len(calls) == int(fast)
+
+
+@pytest.mark.parametrize("model", ["separable_autoencoder", "residual_autoencoder", "shared_vae"])
+def test_networks_convolve_with_the_compiled_kernel(monkeypatch, tmp_path, model):
+    calls = []
+    monkeypatch.setattr(
+        blocks, "direct_convolution", lambda *given: calls.append(given) or direct_convolution(*given)
+    )
+    opened = open_volumes(toy_volumes(tmp_path, people=6, side=32), ["jac", "ndi"])
+    limits = {"low": 0.0, "high": 4.0}
+    people = VolumeSet(opened, opened[0].info["subjects"], {"jac": limits, "ndi": limits})
+    small = {"residual_autoencoder": {"channels": [8, 16]}, "shared_vae": {"channels": [4, 8]}}.get(model, {})
+    filled = fill_defaults(small, load_schema(f"models/{model}"))
+    built = build_model(model, filled, people.modalities, people.shape, 1)
+    training = TrainingSettings.resolve(
+        {**section_defaults("training"), "epochs": 1, "batch_size": 2}, {}, seed=1
+    )
+    built.fit(people, toy_mask(32), training, Machine(threads=1, gpus=0))
+    assert calls
+
+
+@pytest.mark.parametrize(
+    ("channels", "out", "groups", "kernel", "grid"),
+    [
+        (1, 1, 1, (5, 6, 5), (19, 7, 30)),
+        (3, 2, 1, (5, 6, 5), (6, 7, 8)),
+        (4, 4, 4, (3, 3, 3), (9, 70, 40)),  # more than one block of rows
+        (4, 6, 2, (1, 2, 6), (8, 2, 3)),
+        (2, 1, 1, (2, 1, 1), (4, 4, 1)),
+    ],
+)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_direct_convolution_is_the_convolution(channels, out, groups, kernel, grid, threads):
+    torch.manual_seed(0)
+    image = torch.randn(2, channels, *grid).transpose(2, 3).contiguous().transpose(2, 3)
+    weight = torch.randn(out, channels // groups, *kernel)
+    upstream = torch.randn(2, out, *grid)
+    results = []
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for function, dtype in (
+            (lambda i, w, b: functional.conv3d(i, w, b, padding="same", groups=groups), torch.float64),
+            (lambda i, w, b: direct_convolution(i, w, b, groups), torch.float32),
+        ):
+            inputs = [t.to(dtype).requires_grad_() for t in (image, weight, torch.arange(out) - 0.5)]
+            output = function(*inputs)
+            output.backward(upstream.to(dtype))
+            results.append([output.detach(), *(tensor.grad for tensor in inputs)])
+    finally:
+        torch.set_num_threads(before)
+    for plain, direct in zip(*results, strict=True):
+        torch.testing.assert_close(direct.double(), plain, atol=2e-5 * float(plain.abs().max()), rtol=1e-5)
+
+
+def test_direct_convolution_is_the_same_with_any_threads():
+    torch.manual_seed(0)
+    image, weight = torch.randn(2, 2, 20, 9, 12), torch.randn(2, 1, 5, 6, 5)
+    results = []
+    before = torch.get_num_threads()
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        inputs = [image.clone().requires_grad_(), weight.clone().requires_grad_()]
+        output = direct_convolution(*inputs, None, 2)
+        output.square().sum().backward()
+        results.append([output.detach(), *(t.grad for t in inputs)])
+    torch.set_num_threads(before)
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+def test_direct_convolution_lets_a_number_that_is_none_through():
+    image = torch.ones(1, 1, 4, 4, 4)
+    image[0, 0, 0, 0, 0] = float("nan")
+    result = direct_convolution(image, torch.ones(1, 1, 3, 3, 3), None)
+    assert torch.isnan(result[0, 0, :2, :2, :2]).all()
+    assert torch.isfinite(result[0, 0, 2:, 2:, 2:]).all()
+
+
+def test_pooling_and_upsampling_agree_with_torch():
+    image = torch.randn(2, 3, 8, 6, 4)
+    torch.testing.assert_close(halve(image, 2), functional.max_pool3d(image, 2, 2))
+    torch.testing.assert_close(double(image), functional.interpolate(image, scale_factor=2, mode="nearest"))
+    wide = halve(image, 3)
+    assert wide.shape == (2, 3, 4, 3, 2)
+    torch.testing.assert_close(wide[0, 0, 0, 0, 0], image[0, 0, :3, :3, :3].max())
+    torch.testing.assert_close(wide[0, 0, 3, 2, 1], image[0, 0, 6:, 4:, 2:].max())
+
+
+@pytest.fixture(scope="module")
+def pair():
+    torch.manual_seed(0)
+    return torch.rand(2, 2, 32, 32, 32)
+
+
+def network_for(skip):
+    torch.manual_seed(0)
+    network = SeparableAutoencoderNetwork(2, options(skip_connections=skip))
+    for layer in network.modules():  # running averages as after some training, so that all layers pass signal
+        if isinstance(layer, torch.nn.BatchNorm3d):
+            layer.momentum = None
+    network.train()
+    with torch.no_grad():
+        network(torch.rand(4, 2, 32, 32, 32))
+    return network.eval()
+
+
+def test_without_skip_connections_the_code_is_all_the_decoder_sees(pair):
+    network = network_for(skip=False)
+    with torch.no_grad():
+        code, skips = network.features(pair)
+        assert skips == [[], []]
+        decoded = network.decode(code)
+        torch.testing.assert_close(decoded, network(pair))
+        assert (decoded[0] - decoded[1]).abs().max() > 1e-6
+        swapped = network.decode(code.flip(0))
+        torch.testing.assert_close(swapped, decoded.flip(0))
+        again = network.decode(network.encode(pair).reshape(code.shape))
+        torch.testing.assert_close(again, decoded)
+
+
+def test_with_skip_connections_the_decoder_sees_more_than_the_code(pair):
+    network = network_for(skip=True)
+    with torch.no_grad():
+        code, skips = network.features(pair)
+        with pytest.raises(ValueError, match="code alone"):
+            network.decode(code)
+        same_code = network.decode(code[:1].expand_as(code), skips)
+        assert (same_code[0] - same_code[1]).abs().max() > 1e-6
+        torch.testing.assert_close(network.encode(pair), code.flatten(1))
+
+
+def test_every_modality_reaches_the_code_and_each_decoder(pair):
+    network = network_for(skip=False)
+    changed = pair.clone()
+    changed[:, 1] = 1 - changed[:, 1]
+    with torch.no_grad():
+        assert (network.encode(changed) - network.encode(pair)).abs().max() > 1e-6
+        assert (network(changed) - network(pair))[:, 0].abs().max() > 1e-6
+
+
+def test_loss_is_the_cross_entropy_of_each_modality(pair):
+    network = network_for(skip=True)
+    with torch.no_grad():
+        decoded = network.reconstruct(pair)
+        losses = network.losses(pair)
+    assert decoded.min() >= 0
+    assert decoded.max() <= 1
+    expected = [functional.binary_cross_entropy(decoded[:, m], pair[:, m]) for m in range(2)]
+    torch.testing.assert_close(losses, torch.stack(expected), rtol=1e-4, atol=1e-5)
+
+
+def test_weights_start_as_in_keras_and_follow_the_seed():
+    first, again, other = (
+        build_model("separable_autoencoder", DEFAULTS, ["jac"], (32, 32, 32), seed).weights()
+        for seed in (1, 1, 2)
+    )
+    name = "encoders.0.4.down.0.weight"
+    np.testing.assert_array_equal(first[name], again[name])
+    assert np.abs(first[name] - other[name]).max() > 0
+    limit = np.sqrt(6 / (150 * (16 + 32)))  # Glorot uniform
+    assert 0.99 * limit < np.abs(first[name]).max() <= limit
+    assert not first["encoders.0.4.down.0.bias"].any()
+
+
+def test_every_model_has_a_schema_and_the_other_way_round():
+    from neurostrata.core.config import model_names
+
+    assert set(MODELS) <= set(model_names())
+    with pytest.raises(UserError, match="none of"):
+        build_model("autoencoder", {}, ["jac"], (32, 32, 32), seed=1)

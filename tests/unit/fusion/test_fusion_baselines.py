@@ -1,0 +1,62 @@
+"""The linear baselines are scikit-learn's PCA on the rows they say, learned from the training people."""
+
+import numpy as np
+import pytest
+from fusion_toy import toy_mask, toy_volumes
+from sklearn.decomposition import PCA
+
+from neurostrata.fusion.data.volumes import VolumeSet, open_volumes
+from neurostrata.fusion.evaluation.baselines import baseline_codes
+
+MASK = toy_mask(16)
+SCALING = {"jac": {"low": 0.0, "high": 2.0}, "ndi": {"low": 0.0, "high": 4.0}}
+REGIONS = (MASK * (1 + (np.arange(16) >= 8))[:, None, None]).astype(np.int32)
+
+
+@pytest.fixture
+def sets(tmp_path):
+    opened = open_volumes(toy_volumes(tmp_path, people=14, side=16), ["jac", "ndi"])
+    subjects = opened[0].info["subjects"]
+    return VolumeSet(opened, subjects[:10], SCALING), VolumeSet(opened, subjects, SCALING)
+
+
+def same_up_to_signs(found, wanted):
+    signs = np.sign((found * wanted).sum(axis=0))
+    np.testing.assert_allclose(found, wanted * signs, atol=2e-3)
+
+
+def test_each_is_the_pca_it_says(sets):
+    training, everybody = sets
+    codes = baseline_codes(training, everybody, MASK, REGIONS, 1)
+    volumes = np.stack([everybody[i] for i in range(14)])
+    rows = volumes[:, :, MASK].astype(np.float64)
+    stacked = PCA(9).fit(rows[:10].reshape(10, -1))
+    same_up_to_signs(codes["pca_stacked"], stacked.transform(rows.reshape(14, -1)))
+    apart = [PCA(9).fit(rows[:10, m]).transform(rows[:, m]) for m in range(2)]
+    same_up_to_signs(codes["pca_modalities"], np.concatenate(apart, axis=1))
+    divided = (volumes / volumes.max(axis=(2, 3, 4), keepdims=True))[:, :, MASK].astype(np.float64)
+    pooled = PCA(19).fit(divided[:10].reshape(20, -1))
+    wanted = np.concatenate([pooled.transform(divided[:, m]) for m in range(2)], axis=1)
+    assert codes["pca_pooled"].shape == wanted.shape
+    distances = [np.linalg.norm(c[:, None] - c[None], axis=2) for c in (codes["pca_pooled"], wanted)]
+    np.testing.assert_allclose(*distances, atol=5e-3)
+    means = [volumes[:, m][:, r == REGIONS].mean(axis=1) for m in range(2) for r in (1, 2)]
+    np.testing.assert_allclose(codes["regional_means"], np.stack(means, axis=1), rtol=1e-5)
+
+
+def test_a_missing_modality_counts_for_nothing(sets):
+    training, everybody = sets
+    lacking = VolumeSet(everybody.volumes, everybody.subjects, SCALING, incomplete=True)
+    gone = lacking.subjects[-1]
+    row = dict(lacking.volumes[1].row)
+    row.pop(gone)
+    import dataclasses
+
+    lacking.volumes[1] = dataclasses.replace(lacking.volumes[1], row=row)
+    full = baseline_codes(training, everybody, MASK, REGIONS, 1)
+    codes = baseline_codes(training, lacking, MASK, REGIONS, 1)
+    for name, values in codes.items():
+        assert np.isfinite(values).all()
+        np.testing.assert_allclose(values[:-1], full[name][:-1], atol=1e-5)
+    np.testing.assert_array_equal(codes["pca_modalities"][-1, 9:], 0)
+    np.testing.assert_allclose(codes["pca_modalities"][-1, :9], full["pca_modalities"][-1, :9], atol=1e-5)

@@ -1,0 +1,312 @@
+"""The training loop, on a network so small that many runs take a second; the autoencoder once."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from itertools import chain
+
+import numpy as np
+import pytest
+import torch
+from fusion_toy import toy_mask, toy_settings, toy_volumes
+from torch import nn
+from torch.nn import functional
+
+from neurostrata.core.config import section_defaults
+from neurostrata.core.errors import UserError
+from neurostrata.fusion.data.volumes import VolumeSet, open_volumes
+from neurostrata.fusion.models.interface import PRESETS, TrainingSettings
+from neurostrata.fusion.models.network import NetworkModel
+from neurostrata.fusion.models.registry import build_model
+from neurostrata.fusion.training import loop as training_module
+from neurostrata.fusion.training.loop import EpochBatches, _resumable
+from neurostrata.fusion.training.machine import Machine
+
+SCALING = {"jac": {"low": 0.0, "high": 2.0}, "ndi": {"low": 0.0, "high": 4.0}}
+
+
+class TinyNetwork(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.down = nn.Sequential(
+            nn.Conv3d(2, 4, 4, stride=4), nn.BatchNorm3d(4, momentum=0.01), nn.Dropout(0.2)
+        )
+        self.up = nn.ConvTranspose3d(4, 2, 4, stride=4)
+
+    def forward(self, volumes):
+        return self.up(self.down(volumes))
+
+    def losses(self, volumes):
+        error = functional.binary_cross_entropy_with_logits(self(volumes), volumes, reduction="none")
+        return error.mean(dim=(0, 2, 3, 4))
+
+    def encode(self, volumes):
+        return self.down(volumes).flatten(1)
+
+    def reconstruct(self, volumes):
+        return torch.sigmoid(self(volumes))
+
+
+class TinyModel(NetworkModel):
+    name = "tiny"
+    smallest_batch = 2
+    code_size = 32
+
+    def build_network(self):
+        return TinyNetwork()
+
+
+@pytest.fixture
+def people(tmp_path):
+    opened = open_volumes(toy_volumes(tmp_path / "volumes", people=7, side=8), ["jac", "ndi"])
+    return VolumeSet(opened, opened[0].info["subjects"], SCALING)
+
+
+def settings(**given):
+    section = {**section_defaults("training"), "epochs": 4, "batch_size": 3, **given}
+    return TrainingSettings.resolve(section, {}, seed=5)
+
+
+def train(people, checkpoints=None, seed=5, machine=None, **given):
+    model = TinyModel({"weight_decay": 1e-4}, ["jac", "ndi"], (8, 8, 8), seed)
+    history = model.fit(
+        people, None, dataclasses.replace(settings(**given), seed=seed), machine or Machine(), checkpoints
+    )
+    return model, history
+
+
+def same(first, second):
+    return all(np.array_equal(first.weights()[name], value) for name, value in second.weights().items())
+
+
+def test_presets_are_filled_in_and_overridden():
+    section = section_defaults("training")
+    paper = TrainingSettings.resolve(section, {}, seed=1)
+    assert dataclasses.asdict(paper).items() >= PRESETS["paper"].items()
+    assert (paper.epochs, paper.batch_size, paper.learning_rate, paper.precision) == (200, 1, 1e-3, "fp32")
+    mixed = TrainingSettings.resolve(
+        {**section, "epochs": 7}, {"preset": "fast", "precision": "fp32"}, seed=1
+    )
+    assert (mixed.epochs, mixed.batch_size, mixed.precision, mixed.compile) == (7, 4, "fp32", True)
+    with pytest.raises(UserError, match="unknown key 'epoch'"):
+        TrainingSettings.resolve(section, {"epoch": 3}, seed=1)
+
+
+def test_same_seed_same_weights(people):
+    first, history = train(people)
+    again, _ = train(people)
+    other, _ = train(people, seed=6)
+    assert same(first, again)
+    assert not same(first, other)
+    assert list(history.columns) == ["epoch", "loss", "loss_jac", "loss_ndi", "seconds"]
+    assert list(history["epoch"]) == [1, 2, 3, 4]
+
+
+def test_volumes_read_by_other_processes_give_the_same_weights(people):
+    first, _ = train(people)
+    streamed = VolumeSet(people.volumes, people.subjects, SCALING)
+    second, _ = train(streamed, machine=Machine(memory_mb=0))
+    assert streamed._memory is None
+    assert same(first, second)
+
+
+def test_embedding_is_deterministic_and_does_not_depend_on_the_company(people):
+    model, _ = train(people)
+    volumes = np.stack([people[i] for i in range(5)])
+    codes = model.encode(volumes)
+    assert codes.shape == (5, 32)
+    np.testing.assert_array_equal(codes, model.encode(volumes))
+    np.testing.assert_allclose(model.encode(volumes[3:4])[0], codes[3], rtol=1e-5, atol=1e-6)
+    assert not model.network.training
+
+
+class KilledError(Exception):
+    pass
+
+
+def kill_before(monkeypatch, epoch):
+    start = training_module.TrainingModule.on_train_epoch_start
+
+    def maybe_die(self):
+        if self.current_epoch == epoch:
+            raise KilledError
+        start(self)
+
+    monkeypatch.setattr(training_module.TrainingModule, "on_train_epoch_start", maybe_die)
+    return lambda: monkeypatch.setattr(training_module.TrainingModule, "on_train_epoch_start", start)
+
+
+@pytest.mark.parametrize("given", [{}, {"schedule": "cosine"}])
+def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(people, tmp_path, monkeypatch, capsys, given):
+    unbroken, full = train(people, **given)
+    heal = kill_before(monkeypatch, 2)
+    with pytest.raises(KilledError):
+        train(people, tmp_path / "checkpoints", **given)
+    assert (tmp_path / "checkpoints" / "last.ckpt").exists()
+    heal()
+    resumed, history = train(people, tmp_path / "checkpoints", **given)
+    assert "going on from" in capsys.readouterr().err
+    assert same(unbroken, resumed)
+    np.testing.assert_array_equal(history["loss"], full["loss"])
+    assert history["seconds"].max() < 600
+    assert not (tmp_path / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("change", ["settings", "people", "truncated", "damaged"])
+def test_a_checkpoint_of_another_run_is_not_resumed(people, tmp_path, monkeypatch, capsys, change):
+    heal = kill_before(monkeypatch, 2)
+    with pytest.raises(KilledError):
+        train(people, tmp_path / "checkpoints")
+    heal()
+    given = {}
+    if change == "settings":
+        given["learning_rate"] = 0.01
+    elif change == "people":
+        people = VolumeSet(people.volumes, people.subjects[:6], SCALING)
+    else:
+        checkpoint = tmp_path / "checkpoints" / "last.ckpt"
+        content = bytearray(checkpoint.read_bytes())
+        content[len(content) // 2] ^= 1
+        checkpoint.write_bytes(content[:-100] if change == "truncated" else content)
+    model, history = train(people, tmp_path / "checkpoints", **given)
+    assert "going on from" not in capsys.readouterr().err
+    assert same(model, train(people, **given)[0])
+    assert len(history) == 4
+
+
+def test_batches_cover_everybody_and_never_hold_one_person_alone():
+    batches = EpochBatches(people=7, size=3, smallest=2, seed=1)
+    epochs = []
+    for epoch in range(5):
+        batches.set_epoch(epoch)
+        drawn = list(batches)
+        assert [len(batch) for batch in drawn] == [3, 3]  # the seventh alone would stop batch normalisation
+        assert len(batches) == 2
+        epochs.append(list(chain(*drawn)))
+    assert set(chain(*epochs)) == set(range(7))
+    whole = EpochBatches(people=7, size=3, smallest=1, seed=1)
+    assert sorted(chain(*whole)) == list(range(7))
+
+
+def test_two_processes_learn_what_one_does(tmp_path, repository):
+    toy_volumes(tmp_path, people=8, side=8, modalities=("jac",))
+    here = repository / "tests" / "fixtures"
+    paths = os.pathsep.join([str(repository / "workflow"), str(here)])
+    done = subprocess.run(
+        [sys.executable, str(here / "two_processes.py"), str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.stdout.splitlines()[-1:] == ["equal 3"], done.stderr[-3000:]
+
+
+def test_a_batch_is_divided_evenly_or_refused(people, monkeypatch):
+    monkeypatch.setattr(Machine, "accelerators", 2)
+    with pytest.raises(UserError, match="a batch of 3 cannot be divided evenly between 2 GPUs"):
+        train(people, batch_size=3)
+    parts = [list(EpochBatches(7, 4, 4, seed=1, share=share, shares=2)) for share in (0, 1)]
+    assert [len(batch) for batch in parts[0]] == [2]
+    assert not set(chain(*parts[0])) & set(chain(*parts[1]))
+
+
+def test_one_person_per_step_is_refused_where_batch_norm_would_see_one_value(people):
+    with pytest.raises(UserError, match=r"training\.batch_size: 1 people per step"):
+        train(people, batch_size=1)
+    with pytest.raises(UserError, match="one value per channel"):
+        train(VolumeSet(people.volumes, people.subjects[:1], SCALING))
+
+
+def test_a_diverging_run_says_so(people):
+    with pytest.raises(UserError, match=r"lower training\.learning_rate"):
+        train(people, learning_rate=1e30)
+
+
+def test_batch_norm_statistics_are_those_of_the_training_people(people):
+    settled, _ = train(people, batch_norm_statistics="training", batch_size=7)
+    running, _ = train(people, batch_norm_statistics="running", batch_size=7)
+    np.testing.assert_array_equal(settled.weights()["down.0.weight"], running.weights()["down.0.weight"])
+    volumes = torch.from_numpy(np.stack([people[i] for i in range(7)]))
+    assert training_module.settling_sample(people, seed=1) == list(range(7))
+    some = training_module.settling_sample(people, seed=1, room=4.01 * 12 * people.nbytes / 7)
+    assert len(set(some)) == 4
+    with torch.no_grad():
+        features = settled.network.down[0](volumes)
+    mean = features.mean(dim=(0, 2, 3, 4)).numpy()
+    np.testing.assert_allclose(settled.weights()["down.1.running_mean"], mean, rtol=1e-4, atol=1e-6)
+    assert np.abs(running.weights()["down.1.running_mean"] - mean).max() > 1e-3
+    automatic, _ = train(people, batch_size=7)  # 4 steps: far from settled
+    assert same(automatic, settled)
+
+
+def test_the_learning_rate_stays_or_falls_along_a_cosine(people, monkeypatch):
+    def rates(**given):
+        used = []
+        step = training_module.TrainingModule.training_step
+
+        def noted(self, batch, index):
+            used.append(self.trainer.optimizers[0].param_groups[0]["lr"])
+            return step(self, batch, index)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(training_module.TrainingModule, "training_step", noted)
+            train(people, **given)
+        return np.array(used)
+
+    constant, cosine = rates(), rates(schedule="cosine")
+    assert set(constant) == {1e-3}
+    steps = np.arange(len(constant))
+    np.testing.assert_allclose(cosine, 1e-3 * (1 + np.cos(np.pi * steps / len(steps))) / 2)
+
+
+def test_weight_decay_is_in_the_gradient():
+    """Keras adds l2 * w^2 to the loss: a gradient of 2 * l2 * w, here weight_decay * w with 1e-4 = 2 * 5e-5."""
+    weight = torch.tensor([2.0, -3.0])
+    trained = []
+    for decay, penalty in ((0.1, 0.0), (0.0, 0.05)):
+        network = nn.Linear(2, 1, bias=False)
+        network.weight.data = weight.clone()[None]
+        module = training_module.TrainingModule(network, settings(), decay)
+        optimiser = module.configure_optimizers()
+        for _ in range(5):
+            optimiser.zero_grad()
+            (network(torch.ones(1, 2)).sum() + penalty * (network.weight**2).sum()).backward()
+            optimiser.step()
+        trained.append(network.weight.detach().clone())
+    torch.testing.assert_close(trained[0], trained[1])
+
+
+def cross_entropy(decoded, real):
+    return float(functional.binary_cross_entropy(torch.from_numpy(decoded), torch.from_numpy(real)))
+
+
+def test_the_autoencoder_learns(tmp_path):
+    paths = toy_volumes(tmp_path, people=4, modalities=("jac",))
+    opened = open_volumes(paths, ["jac"])
+    people = VolumeSet(opened, opened[0].info["subjects"], SCALING)
+    options = toy_settings(options={"skip_connections": False, "dropout": 0.0})["experiment"]["options"]
+    model = build_model("separable_autoencoder", options, ["jac"], people.shape, seed=1)
+    volumes = np.stack([people[i] for i in range(4)])
+    before = cross_entropy(model.reconstruct(volumes), volumes)
+    section = {**section_defaults("training"), "epochs": 20, "batch_size": 4, "learning_rate": 0.004}
+    history = model.fit(people, toy_mask(32), TrainingSettings.resolve(section, {}, seed=1), Machine())
+    losses = history["loss"].to_numpy()
+    assert losses[-1] < losses[0] - 0.05
+    after = cross_entropy(model.reconstruct(volumes), volumes)
+    assert after < before - 0.05
+    assert after == pytest.approx(losses[-1], abs=0.05)  # evaluation sees what the last steps of training saw
+
+
+def test_a_checkpoint_that_was_written_over_is_not_resumed(tmp_path, capsys):
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    (folder / "run.json").write_text(json.dumps({"digest": "d"}))
+    with zipfile.ZipFile(folder / "last.ckpt", "w") as archive:
+        archive.writestr("archive/data.pkl", "no pickle")
+    assert _resumable(folder, "d", 3) is None
+    assert "last.ckpt cannot be read" in capsys.readouterr().err
+    assert not (folder / "last.ckpt").exists()

@@ -1,0 +1,522 @@
+"""The check before anything is planned: what it finds, that it says it in one line, and how to go on without some people."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import yaml
+
+from neurostrata.cli import main
+from neurostrata.cohort.sheet import read_qc_sheet
+from neurostrata.cohort.study import Study, load_study
+from neurostrata.core.config import check_config, read_configuration, read_yaml
+from neurostrata.core.errors import UserError
+from neurostrata.core.settings import LONGEST, handed_over
+from neurostrata.gate.exclude import add_decisions, exclusion_rows
+from neurostrata.gate.headers import read_facts
+from neurostrata.gate.images import HeaderCache, find_problems
+from neurostrata.gate.names import unmatched_note
+from neurostrata.gate.notes import gate_key, keep_notes, kept_notes
+from neurostrata.gate.problems import Problem, problem_table
+from neurostrata.imaging.images.io import load_array, read_image
+
+VECTORS = np.vstack([np.zeros(3), np.eye(3), [[0.6, 0.8, 0], [0, 0.6, 0.8], [0.8, 0, 0.6]]])
+
+
+def noise(shape: tuple[int, ...], seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(100, 10, shape).astype(np.float32)
+
+
+def save(path: Path, data: np.ndarray) -> None:
+    nib.save(nib.Nifti1Image(data, np.diag([2.0, 2, 2, 1])), path)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Twelve people with T1w and diffusion data, two groups, a phenotype table; sound."""
+    monkeypatch.chdir(tmp_path)
+    sheet = ["subject\tt1w\tdwi\tbval\tbvec\tdiagnosis"]
+    table = ["subject\tage\tiq\tnote"]
+    np.savetxt("v", VECTORS.T)
+    Path("b").write_text("0 " + "1000 " * 6)
+    for number in range(1, 13):
+        save(Path(f"t{number}.nii.gz"), noise((10, 9, 9), number))
+        save(Path(f"d{number}.nii.gz"), noise((9, 9, 9, 7), number))
+        sheet.append(f"{number:03d}\tt{number}.nii.gz\td{number}.nii.gz\tb\tv\t{'ab'[number % 2]}")
+        table.append(f"{number:03d}\t{20 + number}\t{100 - number}\tw{number % 3}")
+    Path("cohort.tsv").write_text("\n".join(sheet) + "\n")
+    Path("phenotypes.tsv").write_text("\n".join(table) + "\n")
+    Path("qc.tsv").write_text(
+        "# decided by N. N.\nsubject\tmodality\tdecision\treason\n012\tfa\texclude\tmotion"
+    )
+    return tmp_path
+
+
+def study(**changes: Any) -> Study:
+    given: dict[str, Any] = {
+        "cohort": {"sheet": "cohort.tsv"},
+        "qc": "qc.tsv",
+        "phenotypes": {"tables": ["phenotypes.tsv"]},
+        "modalities": {"jac": {"from": "jacobian"}, "fa": {"from": "tensor", "measure": "fa"}},
+        "experiments": [
+            {"name": "a", "model": "pca", "modalities": ["jac", "fa"], "validation": {"folds": 2}}
+        ],
+        "strata": {"adjust": {"columns": []}},
+    }
+    return load_study(check_config(given | changes))
+
+
+def found(**changes: Any) -> list[str]:
+    return [problem.text for problem in find_problems(study(**changes), HeaderCache(Path("headers.json")))]
+
+
+def experiment(**changes: Any) -> list[dict[str, Any]]:
+    return [{"name": "a", "model": "pca", "modalities": ["jac"], "validation": {"folds": 2}} | changes]
+
+
+def replace(path: str, old: str, new: str) -> None:
+    text = Path(path).read_text()
+    assert old in text
+    Path(path).write_text(text.replace(old, new))
+
+
+def test_a_sound_study(folder: Path) -> None:
+    assert found() == []
+    assert unmatched_note(study()) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"experiments": experiment(analyses={"prediction": ["agee"]})},
+            "experiment a: analyses.prediction: 'agee' is no column of the cohort sheet or of the phenotype tables; did you mean 'age'?",
+        ),
+        (
+            {"experiments": experiment(label={"column": "diagnose", "classes": ["a", "b"]})},
+            "label.column: 'diagnose' is no column of the cohort sheet; did you mean 'diagnosis'?",
+        ),
+        (
+            {"experiments": experiment(label={"column": "diagnosis", "classes": ["a", "patient"]})},
+            "label.classes: nobody has 'patient' in column diagnosis (there: 'b', 'a')",
+        ),
+        (
+            {"experiments": experiment(analyses={"prediction": ["factors"]}), "phenotypes": {}},
+            "'factors' needs phenotypes.tables",
+        ),
+        (
+            {"phenotypes": {"tables": ["phenotypes.tsv"], "variables": ["iq", "igq"]}},
+            "phenotypes.variables: igq in none of phenotypes.tsv; did you mean 'iq'?",
+        ),
+        (
+            {"phenotypes": {"tables": ["phenotypes.tsv"], "exclude": ["agee"]}},
+            "phenotypes.exclude: agee is no column of phenotypes.tsv; did you mean 'age'?",
+        ),
+        (
+            {"phenotypes": {"tables": ["phenotypes.tsv"], "coding": {"note": {"w0": 0, "w1": 1}}}},
+            "phenotypes.coding: note: no number given for the value 'w2' (line 3); add it",
+        ),
+        (
+            {"phenotypes": {"tables": ["phenotypes.tsv"], "variables": ["iq", "note"]}},
+            "phenotypes.variables: note has words ('w0', 'w1', 'w2'); set phenotypes.coding",
+        ),
+        ({"regions": {"image": "aal.nii"}}, "regions.image: aal.nii: no such file"),
+        ({"strata": {"adjust": {"columns": ["aeg"]}}}, "strata.adjust.columns: 'aeg' is no column"),
+    ],
+)
+def test_what_the_configuration_names_exists(folder: Path, changes: dict[str, Any], message: str) -> None:
+    lines = found(**changes)
+    assert len(lines) == 1
+    assert message in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "003\t",
+            "3\t",
+            "11 of 12 people have a row; of the others, 1 have one under an id that looks alike: '3' for 003",
+        ),
+        ("003\t23", "003\tabc", "column age has numbers, but also 'abc' (line 4, subject 003)"),
+        ("003\t23", "003\t2,3", "column age: decimal commas, '2,3' (line 4, subject 003)"),
+        ("003\t23", "002\t23", "subject 002 stands in it more than once (subject 002 in lines 3, 4)"),
+        ("003\t23", "\t23", "no id in column subject of line 4"),
+        ("003\t23\t97", '003\t"23\t97', "line 4, column age: a quotation mark opens the cell"),
+    ],
+)
+def test_phenotype_tables(folder: Path, old: str, new: str, message: str) -> None:
+    replace("phenotypes.tsv", old, new)
+    assert message in found()[0]
+
+
+def test_too_few_matching_ids_stop_and_some_are_said(folder: Path) -> None:
+    lines = Path("phenotypes.tsv").read_text().splitlines()
+    Path("phenotypes.tsv").write_text("\n".join(lines[:6]) + "\n")
+    (line,) = found()
+    assert line.startswith(
+        "phenotypes.tables: only 5 of 12 people have a row in phenotypes.tsv (without: 006"
+    )
+    fewer = {"tables": ["phenotypes.tsv"], "matching": {"least": 0.4}}
+    assert found(phenotypes=fewer) == []
+    assert str(unmatched_note(study(phenotypes=fewer))).startswith(
+        "5 of 12 people have a row in the phenotype tables; without: 006"
+    )
+    accepted = {"tables": ["phenotypes.tsv"], "matching": {"near_ids": "accept"}}
+    Path("phenotypes.tsv").write_text("\n".join(lines).replace("003\t", "3\t") + "\n")
+    assert found(phenotypes=accepted) == []
+
+
+def test_two_tables_that_disagree(folder: Path) -> None:
+    Path("second.tsv").write_text(
+        "participant_id\tiq\nsub-001\t99.0\nsub-002\t50\n" + "".join(f"{n:03d}\t\n" for n in range(3, 13))
+    )
+    (line,) = found(phenotypes={"tables": ["phenotypes.tsv", "second.tsv"]})
+    assert "second.tsv: column iq differs from the one in phenotypes.tsv (subject 002: 50 and 98)" in line
+
+
+def patch(path: Path, at: int, value: bytes) -> None:
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    content[at : at + len(value)] = value
+    path.write_bytes(gzip.compress(bytes(content)))
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def image(data: np.ndarray) -> Any:
+    return lambda path: save(path, data)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "column", "message"),
+    [
+        (flip, "t1w", "is damaged"),
+        (flip, "dwi", "is damaged"),
+        (lambda p: patch(p, 70, (9999).to_bytes(2, "little")), "t1w", "data code 9999 not recognized"),
+        (lambda p: patch(p, 40, (9).to_bytes(2, "little")), "t1w", "its header gives 9 dimensions"),
+        (lambda p: patch(p, 108, np.float32(17).tobytes()), "t1w", "vox offset 17 too low"),
+        (lambda p: patch(p, 108, np.float32(1e9).tobytes()), "t1w", "is truncated"),
+        (lambda p: p.write_bytes(b""), "t1w", "is empty (0 bytes)"),
+        (
+            lambda p: p.write_bytes(gzip.decompress(p.read_bytes())),
+            "t1w",
+            "is not compressed (gzip), but its name ends in .gz",
+        ),
+        (image(np.zeros((9, 9, 9), [("R", "u1"), ("G", "u1"), ("B", "u1")])), "t1w", "holds colours (RGB)"),
+        (image(noise((9, 9, 9), 0) + 1j), "t1w", "holds complex numbers"),
+        (image(np.zeros((9, 9, 9), np.float32)), "t1w", "every voxel has the same value"),
+        (image(np.full((9, 9, 9, 7), 5, np.float32)), "dwi", "every voxel has the same value"),
+        (image(np.repeat(noise((9, 9, 9, 1), 0), 7, axis=3)), "dwi", "all its volumes are the same"),
+        (
+            image(np.where(noise((9, 9, 9), 0) > 120, np.nan, noise((9, 9, 9), 0))),
+            "t1w",
+            "NaN or infinite voxels",
+        ),
+        (image(noise((9, 9, 9, 1, 2), 0)), "t1w", "has shape (9, 9, 9, 1, 2)"),
+    ],
+)
+def test_unusable_images(folder: Path, spoil: Any, column: str, message: str) -> None:
+    path = f"{column[0]}3.nii.gz"
+    spoil(folder / path)
+    (problem,) = find_problems(study(), HeaderCache(Path("headers.json")))
+    assert problem.text.startswith(f"subject 003: {column}: {path}: ")
+    assert message in problem.text
+    assert "\n" not in problem.text
+    assert (problem.subject, problem.column) == ("003", column)
+
+
+def bomb(path: Path) -> None:
+    header = nib.Nifti1Header()
+    header.set_data_shape((2048, 2048, 1024))
+    header.set_data_dtype(np.float32)
+    header["magic"], header["vox_offset"] = b"n+1", 352
+    header.set_sform(np.eye(4), 1)
+    path.write_bytes(gzip.compress(header.binaryblock + bytes(4)))
+
+
+def test_a_header_that_claims_gigabytes_is_refused_before_they_are_made(folder: Path) -> None:
+    bomb(folder / "t3.nii.gz")
+    assert "its header claims 2048x2048x1024 voxels, 17.2 GB, which a file of" in found()[0]
+    with pytest.raises(UserError, match=r"subject 003: t1w t3\.nii\.gz: .*17\.2 GB"):
+        read_image(Path("t3.nii.gz"), subject="003", what="t1w")
+
+
+def test_stages_read_an_image_to_its_checksum(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = folder / "t3.nii.gz"
+    whole = load_array(path, "x")[0]
+    np.testing.assert_array_equal(whole, noise((10, 9, 9), 3))
+    content = bytearray(path.read_bytes())
+    content[-8] ^= 1  # the checksum itself: every voxel can be read
+    path.write_bytes(bytes(content))
+    with pytest.raises(UserError, match=r"cannot be read.*CRC.*; copy it again"):
+        load_array(path, "x")
+    monkeypatch.setenv("NEUROSTRATA_SHEETS", json.dumps({"output": str(folder)}))
+    with pytest.raises(UserError, match="delete it and run again"):  # of the study's own making
+        load_array(path, "x")
+
+
+def test_the_same_image_for_two_people(folder: Path) -> None:
+    replace("cohort.tsv", "t3.nii.gz", "t1.nii.gz")
+    assert found() == [
+        "t1w is the same file for subjects 001, 003: t1.nii.gz; give each person their own image"
+    ]
+    replace("cohort.tsv", "003\tt1.nii.gz", "003\tlink.nii.gz")
+    Path("link.nii.gz").symlink_to("t1.nii.gz")
+    assert "t1w is the same file for subjects 001, 003" in found()[0]
+    Path("link.nii.gz").unlink()
+    Path("link.nii.gz").write_bytes(
+        gzip.compress(gzip.decompress(Path("t1.nii.gz").read_bytes()), 1)
+    )  # packed anew
+    assert "t1w holds the same image for subjects 001, 003" in found()[0]
+    # bval and bvec may be shared, and are in this study
+
+
+def test_experiments_that_nobody_can_enter(folder: Path) -> None:
+    replace("cohort.tsv", "\tdwi\t", "\tdwi_later\t")
+    lines = found()
+    assert lines == [
+        "experiment a: 0 people have all of jac, fa; at least 4 are needed; fa is missing for 12 of 12 people (no dwi in the sheet)"
+    ]
+
+
+def test_a_series_is_not_declared_as_one_image(folder: Path) -> None:
+    modalities = {"jac": {"from": "jacobian"}, "dti": {"from": "column", "column": "dwi", "space": "t1w"}}
+    lines = found(modalities=modalities, experiments=experiment(modalities=["dti"]), qc=None)
+    assert (
+        "subject 001: dwi: d1.nii.gz: a 3-D image is declared under modalities, this one has shape (9, 9, 9, 7)"
+        in lines[0]
+    )
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[]",
+        "7",
+        "{",
+        '{"format": 2, "files": []}',
+        '{"format": 2, "files": {"x": 1}}',
+        '{"x": {"shape": [1]}}',
+    ],
+)
+def test_a_broken_cache_is_as_good_as_empty(folder: Path, content: str) -> None:
+    Path("headers.json").write_text(content)
+    assert found() == []
+
+
+def test_contents_are_read_once_and_only_for_some_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = HeaderCache(Path("headers.json"))
+    unread: list[str] = []
+    assert find_problems(study(), cache, 0.0, unread) == []
+    assert len(unread) == 23  # everybody's two images; one person's dwi is excluded
+    find_problems(study(), cache)
+    cache.save()
+    monkeypatch.setattr("neurostrata.gate.headers.read_content", lambda *_: pytest.fail("read again"))
+    unread = []
+    assert find_problems(study(), HeaderCache(Path("headers.json")), 0.0, unread) == []
+    assert unread == []
+
+
+def test_the_answer_is_kept_until_something_changes(folder: Path) -> None:
+    before = gate_key(study())
+    assert gate_key(study()) == before
+    keep_notes(Path("gate.json"), before, ["n"])
+    assert kept_notes(Path("gate.json"), before) == ["n"]
+    os.utime("d5.nii.gz", (1, 1))
+    after = gate_key(study())
+    assert after != before
+    assert kept_notes(Path("gate.json"), after) is None
+    replace("phenotypes.tsv", "003\t23", "003\t24")
+    assert gate_key(study()) != after
+    for broken in ("[]", "", '{"key": 1}'):
+        Path("gate.json").write_text(broken)
+        assert kept_notes(Path("gate.json"), before) is None
+
+
+def test_what_to_mend_first_stands_on_top() -> None:
+    problems = [Problem("people", f"subject {n}: t1w: x", str(n), "t1w") for n in range(60)]
+    problems += [Problem("study", "few people"), Problem("configuration", "agee"), Problem("sheets", "twice")]
+    text = problem_table(problems, where="problems.tsv")
+    places = [text.index(word) for word in ("agee", "twice", "few people", "subject 0")]
+    assert places == sorted(places)
+    assert "... and 10 more (all: problems.tsv)" in text
+    assert "check --exclude" in text
+    assert "60 people" in text
+
+
+def test_problems_of_single_people_become_decisions(folder: Path) -> None:
+    flip(folder / "t3.nii.gz")
+    flip(folder / "d4.nii.gz")
+    (folder / "d5.nii.gz").unlink()
+    flip(folder / "d12.nii.gz")  # left out already, not looked at
+    before = Path("qc.tsv").read_bytes()
+    first = study()
+    problems = find_problems(first, HeaderCache(Path("headers.json")))
+    rows = exclusion_rows(first, problems)
+    assert [(row["subject"], row["modality"], row["decision"]) for row in rows] == [
+        ("003", "", "exclude_template"),
+        ("003", "", "exclude"),
+        ("004", "fa", "exclude"),
+        ("005", "fa", "exclude"),
+    ]
+    add_decisions(Path("qc.tsv"), rows)
+    assert (
+        Path("qc.tsv")
+        .read_bytes()
+        .startswith(before + b"\n003\t\texclude_template\tt1w: t3.nii.gz: is damaged")
+    )
+    assert len(read_qc_sheet("qc.tsv")) == 5
+    again = study()
+    problems = find_problems(again, HeaderCache(Path("headers.json")))
+    assert problems == []
+    assert exclusion_rows(again, problems) == []
+
+
+def test_noddi_alone_is_left_out_of_single_shell_data(folder: Path) -> None:
+    modalities = {"fa": {"from": "tensor", "measure": "fa"}, "ndi": {"from": "noddi", "measure": "ndi"}}
+    chosen = study(modalities=modalities, experiments=experiment(modalities=["fa", "ndi"]))
+    rows = exclusion_rows(chosen, find_problems(chosen, HeaderCache(Path("headers.json"))))
+    assert {(row["modality"], row["decision"]) for row in rows} == {("ndi", "exclude")}
+    assert len(rows) == 12
+
+
+def test_a_person_of_the_template_is_checked_though_excluded(folder: Path) -> None:
+    Path("qc.tsv").write_text("subject\tmodality\tdecision\treason\n003\t\texclude\tage\n")
+    flip(folder / "t3.nii.gz")
+    assert found()[0].startswith("subject 003: t1w: t3.nii.gz: is damaged")
+
+
+def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("config").mkdir()
+    config = {
+        "cohort": {"sheet": "cohort.tsv"},
+        "qc": "qc.tsv",
+        "phenotypes": {"tables": ["phenotypes.tsv"]},
+        "experiments": experiment(modalities=["jac", "fa"]),
+        "strata": {"adjust": {"columns": []}},
+    }
+    Path("config/config.yaml").write_text(yaml.safe_dump(config))
+    assert main(["check"]) == 0
+    assert "no problems (12 people)" in capsys.readouterr().out
+    flip(folder / "d4.nii.gz")
+    assert main(["check"]) == 2
+    told = capsys.readouterr().err
+    assert "neurostrata check: 1 problem" in told
+    assert "subject 004: dwi: d4.nii.gz: is damaged" in told
+    assert (
+        "subject 004" in Path("results/cohort/problems.tsv").read_text().replace("\t", " ") or "004" in told
+    )
+    assert main(["check", "--exclude"]) == 0
+    assert "1 decisions about 1 people written to qc.tsv" in capsys.readouterr().out
+    assert not Path("results/cohort/problems.tsv").exists()
+    decided = Path("qc.tsv").read_bytes()
+    assert main(["check", "--exclude"]) == 0
+    assert Path("qc.tsv").read_bytes() == decided
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"training": {"epoch": 3}}, "experiments[0].training: unknown key 'epoch'; did you mean 'epochs'?"),
+        ({"training": {"epochs": "many"}}, "experiments[0].training.epochs: 'many' is not of type"),
+        (
+            {"model": "separable_autoencoder"},
+            "volumes.shape: [30, 30, 30]: experiments[0] (separable_autoencoder) needs sides that are multiples of 32",
+        ),
+        (
+            {"model": "residual_autoencoder", "options": {"channels": [8, 8]}},
+            "multiples of 4, such as [32, 32, 32]",
+        ),
+    ],
+)
+def test_experiments_are_checked_with_their_models(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        check_config(
+            {
+                "cohort": {},
+                "modalities": {"jac": {"from": "jacobian"}},
+                "volumes": {"shape": [30, 30, 30]},
+                "experiments": experiment(**changes),
+            }
+        )
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"volumes": {"percentiles": [99, 1]}},
+            "volumes.percentiles: [99, 1]: the first must be below the second",
+        ),
+        ({"seed": -1}, "seed: -1 is less than the minimum of 0"),
+        ({"output": "results/{x}"}, "output: 'results/{x}': a path with '{'"),
+        ({"phenotypes": {"tables": ["{a}.tsv"]}}, "phenotypes.tables: '{a}.tsv': a path with '{'"),
+        ({"volumes": {"resolution_mm": float("nan")}}, "volumes.resolution_mm: nan is no number"),
+        (
+            {"phenotypes": {"coding": {"smoker": {True: 1}}}},
+            "phenotypes.coding.smoker: a key is read as True; put yes, no",
+        ),
+    ],
+)
+def test_values_that_no_schema_refuses(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        check_config({"cohort": {}} | changes)
+    assert message in str(caught.value)
+
+
+def test_codes_that_are_numbers_are_keys_too() -> None:
+    config = check_config({"cohort": {}, "phenotypes": {"coding": {"smoking": {1: 0, 2: 5}}}})
+    assert config["phenotypes"]["coding"]["smoking"] == {"1": 0, "2": 5}
+
+
+def test_configuration_files_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    for content, message in (
+        ("a: [1\nb: 2\n", r"study\.yaml, line 2: is no valid YAML"),
+        ("a: 1\na: 2\n", r"study\.yaml, line 2: is no valid YAML: the key 'a' stands twice"),
+        ("a:\n\tb: 1\n", r"study\.yaml, line 2: .*never by tabs"),
+        ("- a\n", r"study\.yaml: has no keys"),
+    ):
+        path.write_text(content)
+        with pytest.raises(UserError, match=message):
+            read_yaml(path)
+    path.write_bytes(b"a: \xff\n")
+    with pytest.raises(UserError, match=r"study\.yaml: is not UTF-8"):
+        read_yaml(path)
+    path.write_text("a: {b: 1, c: 2}\nd: [1, 2]\n")
+    (tmp_path / "more.yaml").write_text("a: {b: 3}\nd: [4]\n")
+    assert read_configuration([path, tmp_path / "more.yaml"]) == {"a": {"b": 3, "c": 2}, "d": [4]}
+
+
+def test_long_settings_go_by_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert handed_over("{}", tmp_path) == "{}"
+    text = json.dumps({"config": {}, "exclude": ["x" * 40] * 4003})
+    assert len(text) > LONGEST
+    given = handed_over(text, tmp_path / "settings")
+    assert given.startswith("@")
+    assert handed_over(text, tmp_path / "settings") == given
+    assert handed_over(text + " ", tmp_path / "settings") != given
+    assert Path(given[1:]).read_text() == text
+    # the command reads it: it gets as far as the configuration's own problems
+    assert main(["check-cohort", "--cache", str(tmp_path / "h.json"), "--settings", given]) == 2
+    assert "'cohort' is missing" in capsys.readouterr().err
+
+
+def test_a_header_of_every_kind_is_read_without_nibabel_loading_the_file(folder: Path) -> None:
+    nib.save(nib.Nifti2Image(noise((9, 9, 9), 1), np.eye(4)), "two.nii")
+    facts = read_facts("two.nii", Path("two.nii").stat().st_size)
+    assert facts["shape"] == [9, 9, 9]
+    nib.save(nib.MGHImage(noise((9, 9, 9), 1), np.eye(4)), "x.mgz")
+    assert read_facts("x.mgz", Path("x.mgz").stat().st_size)["shape"] == [9, 9, 9]

@@ -1,0 +1,206 @@
+"""The models side by side: each number from a table, with its interval."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from neurostrata.core.files import write_json
+from neurostrata.core.tables import read_table, write_table
+from neurostrata.report.data.comparison import compare_experiments, ratio_interval, same_people_and_folds
+from neurostrata.report.data.layout import ResultsTree
+from neurostrata.report.data.study import Study
+from neurostrata.report.html.page import Page
+from neurostrata.report.sections.comparison import comparison_section
+from neurostrata.report.sections.latent import latent_blocks
+
+PEOPLE = [f"{i:02d}" for i in range(30)]
+
+
+def experiment(root, name, model, decoded, auc, shift=0):
+    folder = root / "experiments" / name
+    splits = pd.DataFrame({"subject": PEOPLE, "fold": "0", "role": ["train", "test"] * 15})
+    splits["role"] = np.roll(splits["role"], shift)
+    write_table(folder / "splits.tsv", splits)
+    random = np.random.default_rng(1)
+    rows = []
+    for subject in PEOPLE:
+        mean = random.uniform(0.01, 0.02)
+        for method, share in ((model, decoded), ("mean_image", 0.0), ("pca", 0.3)):
+            rows.append(
+                {
+                    "subject": subject,
+                    "fold": "0",
+                    "method": method,
+                    "modality": "jac",
+                    "mse": mean,
+                    "mse_mask": mean * (1 - share),
+                }
+            )
+    write_table(folder / "reconstruction.tsv", pd.DataFrame(rows))
+    scores = pd.DataFrame(
+        {
+            "features": ["embedding", "pca_stacked"],
+            "target": "diagnosis",
+            "kind": "classes",
+            "measure": "auc",
+            "value": [auc, 0.7],
+            "low": [auc - 0.1, 0.6],
+            "high": [auc + 0.1, 0.8],
+            "people": 30,
+        }
+    )
+    write_table(folder / "prediction_scores.tsv", scores)
+    hidden = pd.DataFrame(
+        {
+            "subject": PEOPLE,
+            "fold": "0",
+            "method": model,
+            "hidden": "jac",
+            "modality": "jac",
+            "mse_mask": 0.02,
+            "mse_mask_all": 0.01,
+        }
+    )
+    write_table(folder / "fold-0" / "robustness.tsv", hidden)
+    write_table(
+        folder / "fold-all" / "history.tsv",
+        pd.DataFrame({"epoch": [1, 2], "loss": [2.0, 1.0], "seconds": [60.0, 60.0]}),
+    )
+    write_json(
+        folder / "model" / "model.json",
+        {"model": model, "code_size": 32, "facts": {"parameters": 1234}, "training_people": 30},
+    )
+
+
+@pytest.fixture
+def study(tmp_path):
+    experiment(tmp_path, "ours", "residual_autoencoder", 0.5, 0.9)
+    experiment(tmp_path, "paper", "separable_autoencoder", 0.2, 0.75)
+    experiments = [
+        {"name": "ours", "model": "residual_autoencoder"},
+        {"name": "paper", "model": "separable_autoencoder"},
+    ]
+    return Study(ResultsTree(tmp_path), {"experiments": experiments})
+
+
+def test_every_number_is_there_with_its_interval(study):
+    frame = compare_experiments(study).set_index(["experiment", "what", "of", "method"])["value"]
+    assert frame[("ours", "decoded", "jac", "residual_autoencoder")] == pytest.approx(0.5)
+    assert frame[("paper", "decoded", "jac", "pca")] == pytest.approx(0.3)
+    assert frame[("ours", "predicted", "diagnosis (AUC)", "embedding")] == 0.9
+    assert frame[("paper", "hidden", "jac", "separable_autoencoder")] == pytest.approx(2)
+    assert frame[("ours", "cost", "parameters", "residual_autoencoder")] == 1234
+    assert frame[("ours", "cost", "training (minutes)", "residual_autoencoder")] == 2
+
+
+def test_the_interval_is_that_of_a_ratio_of_sums():
+    random = np.random.default_rng(0)
+    whole = random.uniform(1, 2, 400)
+    part = whole * random.normal(0.5, 0.2, 400)
+    value, low, high = ratio_interval(part, whole)
+    standard_error = np.std(part - value * whole) / np.sqrt(400) / whole.mean()
+    assert low < value < high
+    assert (high - low) == pytest.approx(2 * 1.96 * standard_error, rel=0.1)
+
+
+def test_the_page_says_what_can_be_compared(study, tmp_path):
+    page = Page(study, tmp_path / "report" / "index.html", tmp_path / "report" / "figures")
+    page.path.parent.mkdir()
+    section = comparison_section(page)
+    text = " ".join(block.text for block in section.blocks if block.block == "text")
+    assert "The same people in the same folds: ours and paper" in text
+    tables = {block.title: block for block in section.blocks if block.block == "table"}
+    assert len(tables) == 4
+    decoded = tables["Share of the differences between people that is decoded"]
+    strong = [row[1].text for row in decoded.rows if row[2].strong]
+    assert strong == ["residual autoencoder"]
+    written = read_table(tmp_path / "report" / "comparison.tsv", text=("experiment",))
+    assert len(written) == len(compare_experiments(study))
+    assert (tmp_path / "report" / "figures" / "comparison" / "prediction.svg").is_file()
+
+
+def test_other_folds_are_not_comparable(tmp_path):
+    experiment(tmp_path, "a", "pca", 0.5, 0.9)
+    experiment(tmp_path, "b", "pca", 0.5, 0.9, shift=1)
+    study = Study(ResultsTree(tmp_path), {})
+    assert same_people_and_folds(study) == {"a": ["a"], "b": ["b"]}
+    page = Page(study, tmp_path / "report" / "index.html", tmp_path / "report" / "figures")
+    page.path.parent.mkdir()
+    assert any("No two experiments" in b.text for b in comparison_section(page).blocks if b.block == "text")
+
+
+def test_what_was_taken_out_of_the_codes_is_said(study, tmp_path):
+    page = Page(study, tmp_path / "report" / "index.html", tmp_path / "report" / "figures")
+    page.path.parent.mkdir()
+    assert not [b for b in comparison_section(page).blocks if "ComBat" in getattr(b, "text", "")]
+    record = {"Sites": "site", "Kept": ["age", "sex"], "Removed": ["age"], "LeftOut": []}
+    out = [
+        {"fold": fold, "subject": subject, "role": role, "reason": reason}
+        for fold, subject, role, reason in (
+            ("0", "01", "test", "no site"),
+            ("1", "01", "train", "no site"),
+            ("0", "02", "train", "site 'x' has fewer than 3 training people"),
+        )
+    ]
+    for name, left_out in (("ours", []), ("paper", out)):
+        write_table(
+            tmp_path / "experiments" / name / "predictions.tsv",
+            pd.DataFrame({"subject": PEOPLE}),
+            {"subject": "who"},
+            Adjustment={**record, "LeftOut": left_out},
+        )
+    section = comparison_section(page)
+    texts = [b.text for b in section.blocks if b.block == "text"]
+    (ours,) = [text for text in texts if text.startswith("ours: before")]
+    assert (
+        "sites (column site) harmonised by ComBat, effects of age and sex kept, then linear effects of age"
+        in ours
+    )
+    assert ours.endswith("Nobody was left out.")
+    (paper,) = [text for text in texts if text.startswith("paper: before")]
+    assert paper.endswith("Left out in some fold: 2 people, 1 of them not predicted.")
+    (table,) = [b for b in section.blocks if b.block == "table" and b.title.startswith("Left out")]
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["no site", "1", "01"],
+        ["site 'x' has fewer than 3 training people", "1", "02"],
+    ]
+    assert not any("not all experiments" in text.lower() for text in texts)
+    (tmp_path / "experiments" / "ours" / "predictions.json").unlink()
+    fresh = Page(Study(study.tree, study.config), page.path, tmp_path / "report" / "figures")
+    texts = [b.text for b in comparison_section(fresh).blocks if b.block == "text"]
+    assert any("Not all experiments were adjusted alike" in text for text in texts)
+
+
+def test_latent_sizes_and_seeds_in_one_table(tmp_path):
+    runs = [("v16", 16, 1, 0.8), ("v32", 32, 1, 0.9), ("v16b", 16, 2, 0.7), ("v16c", 16, 3, 0.75)]
+    configured = []
+    for name, size, seed, auc in runs:
+        experiment(tmp_path, name, "shared_vae", 0.2, auc)
+        path = tmp_path / "experiments" / name / "prediction_scores.tsv"
+        write_table(path, read_table(path).assign(fold_sd=0.05))
+        configured.append(
+            {
+                "name": name,
+                "model": "shared_vae",
+                "seed": seed,
+                "modalities": ["jac"],
+                "options": {"latent_size": size},
+            }
+        )
+    # other folds, or other options: not to be compared
+    experiment(tmp_path, "other", "shared_vae", 0.2, 0.99, shift=1)
+    configured.append(configured[1] | {"name": "other"})
+    study = Study(ResultsTree(tmp_path), {"experiments": configured})
+    page = Page(study, tmp_path / "report" / "index.html", tmp_path / "report" / "figures")
+    groups = same_people_and_folds(study)
+    table, note = latent_blocks(page, groups)
+    assert table.columns == ["", "16", "32"]
+    rows = {row[0].text: [cell.text for cell in row[1:]] for row in table.rows}
+    assert rows["shared VAE"] == ["0.800 ± 0.050", "0.900 ± 0.050"]
+    assert rows["the same, over seeds (how many)"] == ["0.750 ± 0.050 (3)", ""]
+    assert rows["PCA of the modalities side by side"] == ["0.700 ± 0.050", "0.700 ± 0.050"]
+    assert rows["PCA of all volumes pooled"] == ["n/a", "n/a"]
+    assert "other" not in table.caption
+    assert "not the folds" in note.text
+    alone = Study(ResultsTree(tmp_path), {"experiments": configured[:1]})
+    assert latent_blocks(Page(alone, page.path, page.figures), {"v16": ["v16"]}) == []

@@ -1,0 +1,252 @@
+"""Figures and the pictures cut out of volumes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib.image
+import nibabel
+import numpy as np
+import pandas as pd
+import pytest
+
+from neurostrata.report.figures import checks as figures_checks
+from neurostrata.report.figures import images as figures_images
+from neurostrata.report.figures import phenotypes as figures_phenotypes
+from neurostrata.report.figures import reconstruction as figures_reconstruction
+from neurostrata.report.figures import strata as figures_strata
+from neurostrata.report.figures.slices import Volume, bounding_box, cut, positions, read_volume, try_volume
+from neurostrata.report.figures.style import MAX_WIDTH, cluster_style, new_figure, save_figure
+
+
+def test_volumes_are_turned_to_ras(tmp_path: Path) -> None:
+    data = np.zeros((4, 5, 6), np.float32)
+    data[0, 1, 2] = 7
+    # Axes stored as posterior, superior, right: index 0 runs to the back, 1 up, 2 to the right.
+    affine = np.array([[0, 0, 3.0, 0], [-1.0, 0, 0, 0], [0, 2.0, 0, 0], [0, 0, 0, 1]])
+    nibabel.save(nibabel.Nifti1Image(data, affine), tmp_path / "x.nii.gz")
+    volume = read_volume(tmp_path / "x.nii.gz")
+    assert volume.data.shape == (6, 4, 5)
+    assert volume.zooms == (3.0, 1.0, 2.0)
+    assert volume.data[2, 3, 1] == 7
+    assert try_volume(tmp_path / "absent.nii.gz") is None
+
+
+def test_slices_stand_upright_and_keep_their_proportions() -> None:
+    data = np.zeros((10, 20, 30))
+    data[2, 5, 25] = 1
+    volume = Volume(data, (1.0, 1.0, 2.0))
+    box = bounding_box(np.ones_like(data))
+    picture, aspect = cut(volume, 0, 2, box)
+    assert picture.shape == (30, 20)  # rows go up (z), columns to the front (y)
+    assert picture[25, 5] == 1
+    assert aspect == 2.0
+    picture, aspect = cut(volume, 2, 25, box)
+    assert picture[5, 2] == 1
+    assert aspect == 1.0
+
+
+def test_slices_lie_inside_the_brain() -> None:
+    mask = np.zeros((40, 40, 40), bool)
+    mask[10:20, 5:35, 8:30] = True
+    box = bounding_box(mask, margin=0)
+    assert box == (slice(10, 20), slice(5, 35), slice(8, 30))
+    assert all(10 <= index < 20 for index in positions(box, 0, 3))
+    assert len(set(positions(box, 1, 3))) == 3
+    assert bounding_box(np.zeros((3, 4, 5))) == (slice(0, 3), slice(0, 4), slice(0, 5))
+
+
+def test_an_empty_volume_can_be_drawn(tmp_path: Path) -> None:
+    empty = Volume(np.zeros((8, 8, 8), np.float32), (1.0, 1.0, 1.0))
+    path = save_figure(figures_images.slice_rows(empty, outline=empty), tmp_path / "e.png")
+    assert matplotlib.image.imread(path).ndim == 3
+
+
+def test_wide_figures_are_cut_down_to_size(tmp_path: Path) -> None:
+    figure = new_figure(20, 2)
+    figure.subplots().plot([0, 1])
+    assert matplotlib.image.imread(save_figure(figure, tmp_path / "w.png")).shape[1] <= MAX_WIDTH
+    svg = save_figure(figure, tmp_path / "w.svg").read_text()
+    assert "<dc:date>" not in svg
+
+
+def test_more_clusters_than_colours_are_told_apart_by_markers() -> None:
+    assert len({cluster_style(number) for number in range(1, 41)}) == 40
+
+
+def test_decoded_shares_the_scale_of_real() -> None:
+    real = np.zeros((1, 1, 3, 10, 10), np.float32)
+    real[..., 2:8, 3:7] = 0.5
+    figure = figures_reconstruction.example_figure(real, 3 * real, ["01"], ["jac"], 1)
+    images = [axis.get_images()[0] for axis in figure.axes]
+    assert len(images) == 6
+    assert {image.get_clim() for image in images} == {(0.0, 0.5)}
+    # Empty borders are cut off, the same for both rows.
+    assert {image.get_array().shape for image in images} == {(4, 6)}
+
+
+def test_fold_figure_has_median_and_mad_lines() -> None:
+    frame = pd.DataFrame(
+        {
+            "fold": ["0", "0", "1", "1"],
+            "modality": "jac",
+            "mse": [0.01, 0.001, 0.01, 0.1],
+            "normdiff": [0.1, 0.2, 0.3, 0.4],
+            "cnr_normdiff": [np.nan] * 4,
+        }
+    )
+    figure = figures_reconstruction.fold_figure(frame, ["jac"])
+    assert len(figure.axes) == 2  # a measure without any value has no panel
+    dotted = [line for line in figure.axes[0].lines if line.get_linestyle() == ":"]
+    # |log10 MSE| is 2, 3, 2, 1: median 2, median absolute deviation 0.5.
+    assert [line.get_ydata()[0] for line in dotted] == pytest.approx([2.0, 0.5])
+    assert [t.get_text() for t in figure.axes[-1].get_xticklabels()] == ["1", "2"]
+
+
+def test_folds_are_in_number_order() -> None:
+    frame = pd.DataFrame({"fold": [str(i) for i in range(11)], "modality": "m", "mse": 0.1, "normdiff": 0.1})
+    figure = figures_reconstruction.fold_figure(frame, ["m"])
+    assert [t.get_text() for t in figure.axes[-1].get_xticklabels()] == [str(i + 1) for i in range(11)]
+
+
+def test_loadings_below_the_threshold_are_blank() -> None:
+    loadings = pd.DataFrame({"factor_01": [0.9, 0.29], "factor_02": [-0.31, 0.8]}, index=["a", "b"])
+    figure = figures_phenotypes.loadings_figure(loadings, 0.3)
+    shown = np.ma.filled(figure.axes[0].get_images()[0].get_array().astype(float), np.nan)
+    assert np.isnan(shown).sum() == 1
+    assert sorted(text.get_text() for text in figure.axes[0].texts) == [".80", ".90", "−.31"]
+
+
+def test_grid_ring_is_on_the_best_converged_setting() -> None:
+    grid = pd.DataFrame(
+        {
+            "damping": [0.5, 0.5, 0.6, 0.6],
+            "preference": [-2.0, -1.0, -2.0, -1.0],
+            "converged": [True, True, False, True],
+            "n_clusters": [2, 3, 4, 1],
+            "silhouette": [0.1, 0.4, 0.9, np.nan],
+        }
+    )
+    figure = figures_strata.grid_figure(grid)
+    rings = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert {(line.get_xdata()[0], line.get_ydata()[0]) for line in rings} == {(-1.0, 0.5)}
+    mesh = figure.axes[0].collections[0].get_array()
+    assert np.ma.count_masked(mesh) == 2
+
+
+def test_one_setting_makes_a_grid_too() -> None:
+    grid = pd.DataFrame(
+        {
+            "damping": [0.5],
+            "preference": [-2.0],
+            "converged": [False],
+            "n_clusters": [1],
+            "silhouette": [np.nan],
+        }
+    )
+    assert figures_strata.grid_figure(grid).axes
+
+
+def test_profiles_keep_each_value_with_its_factor_and_cluster() -> None:
+    values = np.array([[0.1, 0.9, 0.5], [0.2, 0.8, 0.5], [0.9, 0.1, 0.4], [0.95, 0.05, np.nan]])
+    frame = pd.DataFrame(values, index=list("abcd"), columns=[1, 2, 3])
+    figure = figures_strata.profiles_figure(frame, {1: 5, 2: 4, 3: 3})
+    axis = next(a for a in figure.axes if a.get_images())
+    drawn = axis.get_images()[0].get_array()
+    rows = [t.get_text() for t in axis.get_yticklabels()]
+    columns = [int(t.get_text().split("\n")[0]) for t in axis.get_xticklabels()]
+    assert sorted(rows) == list("abcd")
+    for i, factor in enumerate(rows):
+        for j, cluster in enumerate(columns):
+            value = frame.loc[factor, cluster]
+            assert np.ma.is_masked(drawn[i, j]) if np.isnan(value) else drawn[i, j] == value
+
+
+@pytest.mark.parametrize(("factors", "clusters"), [(1, 1), (1, 4), (2, 2), (5, 1)])
+def test_profiles_of_any_size(factors: int, clusters: int, tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        np.full((factors, clusters), 0.5),
+        index=[f"f{i}" for i in range(factors)],
+        columns=range(1, clusters + 1),
+    )
+    assert save_figure(figures_strata.profiles_figure(frame, {}), tmp_path / "p.svg").stat().st_size > 1000
+
+
+def test_factor_figure_survives_clusters_without_scores(tmp_path: Path) -> None:
+    scores = pd.DataFrame({"subject": list("abcdef"), "factor_01": [1, 2, np.nan, np.nan, 0.5, 1.5]})
+    clusters = pd.DataFrame({"subject": list("abcdef"), "cluster": [1, 1, 2, 2, 3, 3]})
+    figure = figures_strata.factors_figure(scores, clusters, ["factor_01"], {}, ["factor_01"])
+    assert figure.axes[0].get_title().startswith("★ Factor 1")
+    save_figure(figure, tmp_path / "f.svg")
+
+
+def test_convergence_has_no_panel_without_numbers() -> None:
+    table = pd.DataFrame({"iteration": [0], "converged": [False], "change": [np.nan]})
+    assert figures_images.convergence_figure(table, {}, {}) is None
+    table["change"] = 0.2
+    figure = figures_images.convergence_figure(table, {"change": "RMS change in voxels"}, {"change": 0.1})
+    assert figure is not None
+    assert figure.axes[0].get_ylabel() == "voxels"
+
+
+def test_mixture_search_has_a_line_per_number_of_components_and_a_ring() -> None:
+    search = pd.DataFrame(
+        {"components": [4, 4, 8, 8], "n_clusters": [2, 3, 2, 3], "standardised": [1.0, 2.0, 5.0, np.nan]}
+    ).assign(used=["no", "no", "yes", "no"])
+    figure = figures_checks.SEARCH_FIGURES["mixture"][1](search)
+    lines = [line for line in figure.axes[0].lines if line.get_label() in ("4", "8")]
+    assert [next(iter(line.get_ydata())) for line in lines] == [1.0, 5.0]
+    ring = next(line for line in figure.axes[0].lines if line.get_markersize() == 14)
+    assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (2, 5.0)
+    assert figures_checks.SEARCH_FIGURES["affinity_propagation"][1] is figures_strata.grid_figure
+    assert figures_checks.likelihood_figure(search.iloc[:0]).axes
+
+
+def test_existence_figure_leaves_out_what_is_not_finite(tmp_path: Path) -> None:
+    null = pd.DataFrame({"statistic": [-np.inf, 1.0, 2.0, np.nan], "n_clusters": [1, 2, 2, 1]})
+    figure = figures_checks.existence_figure(null, 3.0, "silhouette")
+    left, right = figure.axes
+    assert sum(patch.get_height() for patch in left.patches) == 2
+    assert left.lines[0].get_xdata()[0] == 3.0
+    assert [patch.get_height() for patch in right.patches] == [2, 2]
+    nothing = figures_checks.existence_figure(null.iloc[:1], float("nan"), "silhouette")
+    save_figure(nothing, tmp_path / "n.svg")
+
+
+def test_stability_and_continuous_and_crosstab_are_drawn_from_their_numbers(tmp_path: Path) -> None:
+    stability = pd.DataFrame(
+        {"cluster": [1, 2], "n": [9, 4], "repeated": "bootstrap", "jaccard": [0.9, 0.4], "jaccard_low": 0.2}
+    )
+    figure = figures_checks.stability_figure(stability)
+    dots = next(line for line in figure.axes[0].lines if line.get_marker() == "o")
+    assert list(dots.get_xdata()) == [0.9, 0.4]
+    continuous = pd.DataFrame(
+        {
+            "features": ["codes", "pca", "clusters of mixture"],
+            "factor": "factor_01",
+            "value": [0.3, 0.2, -0.1],
+            "low": -0.2,
+            "high": 0.5,
+        }
+    )
+    figure = figures_checks.continuous_figure(continuous, {"factor_01": "Factor 1: Fear"}, {"pca": "PCA"})
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["Factor 1: Fear"]
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["codes", "PCA", "clusters of mixture"]
+    table = pd.DataFrame([[5, 1], [0, 4]], index=[1, 2], columns=[1, 2])
+    figure = figures_checks.crosstab_figure(table, "a", "b")
+    assert [text.get_text() for text in figure.axes[0].texts] == ["5", "1", "0", "4"]
+    save_figure(figure, tmp_path / "c.svg")
+
+
+def test_effects_stand_beside_their_adjusted_values() -> None:
+    comparisons = pd.DataFrame(
+        {"factor": ["factor_01"], "eta2": [0.3], "eta2_low": [0.1], "eta2_high": [0.5]}
+    )
+    figure = figures_strata.effects_figure(
+        comparisons, [], comparisons.assign(eta2=0.2), {"factor_01": "Factor 1: Fear"}
+    )
+    drawn = {
+        line.get_marker(): line.get_xdata()[0] for line in figure.axes[0].lines if len(line.get_xdata()) == 1
+    }
+    assert drawn == {"o": 0.3, "s": 0.2}
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["Factor 1: Fear"]

@@ -1,0 +1,542 @@
+"""Numbers, demographics, verdict and methods: the parts of the report that are only words."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import report_fixture
+
+from neurostrata.core.config import fill_config, load_schema, section_defaults
+from neurostrata.core.locations import REPOSITORY
+from neurostrata.report.data.demographics import availability, demographics_table, keyed
+from neurostrata.report.data.evidence import Evidence, adjusted_rand
+from neurostrata.report.figures.phenotypes import short_name
+from neurostrata.report.html.blocks import count, format_number, format_p, frame_table, join_words
+from neurostrata.report.sections.reconstruction import better_baselines
+from neurostrata.report.text import verdict as verdict_module
+from neurostrata.report.text.methods import deviations, methods_paragraphs, training_values
+from neurostrata.report.text.verdict import (
+    DOUBTFUL,
+    EXPLAINS,
+    JACCARD_READINGS,
+    OUTCOMES,
+    Verdict,
+    judge,
+    overall,
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (3.0, "3"),
+        (-2.5, "−2.50"),
+        (0.012345, "0.0123"),
+        (1234.6, "1235"),
+        (0.0000123, "1.23×10⁻⁵"),
+        (np.nan, "n/a"),
+        (None, "n/a"),
+        (float("inf"), "∞"),
+        (True, "yes"),
+        (np.bool_(False), "no"),
+    ],
+)
+def test_numbers_have_three_digits(value: Any, text: str) -> None:
+    assert format_number(value) == text
+
+
+def test_p_values_counts_and_lists() -> None:
+    assert [format_p(p) for p in (0.0004, 0.04949, 1.0, np.nan)] == ["< 0.001", "0.049", "1.000", "n/a"]
+    assert count(1, "cluster") == "1 cluster"
+    assert count(2, "person", "people") == "2 people"
+    assert [join_words(w) for w in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == [
+        "",
+        "a",
+        "a and b",
+        "a, b and c",
+    ]
+
+
+def test_table_aligns_numbers_and_says_na() -> None:
+    table = frame_table(pd.DataFrame({"name": ["a", "b"], "x_mm": [1.5, np.nan], "on": [True, False]}), "T")
+    assert table.numeric == [False, True, False]
+    assert table.columns == ["name", "x mm", "on"]
+    assert [[cell.text for cell in row] for row in table.rows] == [["a", "1.50", "yes"], ["b", "n/a", "no"]]
+
+
+def test_demographics_is_the_median_and_sd_by_sex() -> None:
+    people = pd.DataFrame(
+        {
+            "participant_id": ["sub-1", "sub-2", "sub-3", "sub-9"],
+            "Age": [20, 30, 40, 99],
+            "Gender": ["F", "M", "M", "F"],
+        }
+    )
+    usual = dict.fromkeys(("age", "sex", "handedness", "bmi"))
+    table = demographics_table(["1", "2", "3", "4"], [keyed(people)], usual)
+    assert table is not None
+    rows = table.set_index("group")
+    assert rows.loc["Males", "Age (years)"] == "35.00 ± 7.07"
+    assert rows.loc["Males", "n"] == 2
+    assert rows.loc["Females", "Age (years)"] == "20"
+    # Person 9 is not in the cohort, person 4 in no table.
+    assert rows.loc["Everybody", "Age (years)"] == "30.00 ± 10.00 (of 3)"
+    assert rows.loc["sex not known", "n"] == 1
+    assert "BMI (kg/m²)" not in table
+
+
+def test_demographics_keeps_age_bins_and_uses_configured_names() -> None:
+    hcp = pd.DataFrame(
+        {"Subject": [1, 2, 3], "Age": ["22-25", "26-30", "22-25"], "WeightIndex": [20.0, 22.0, 27.0]}
+    )
+    usual = dict.fromkeys(("age", "sex", "handedness", "bmi"))
+    table = demographics_table(["1", "2", "3"], [keyed(hcp)], {**usual, "bmi": "WeightIndex"})
+    assert table is not None
+    assert table["Age (years)"].tolist() == ["22-25: 2; 26-30: 1"]
+    assert table["BMI (kg/m²)"].tolist() == ["22.00 ± 3.61"]
+    assert demographics_table(["1"], [], usual) is None
+
+
+def test_availability_counts_people_of_the_cohort_only() -> None:
+    per_modality, per_person = availability(["a", "b", "c"], {"jac": {"a", "b", "c", "z"}, "ndi": {"a"}})
+    assert per_modality.values.tolist() == [["jac", 3, 0], ["ndi", 1, 2]]
+    assert per_person.values.tolist() == [[2, 1], [1, 2]]
+
+
+def _comparisons(q: list[float], q_repartition: list[float]) -> pd.DataFrame:
+    k = len(q)
+    return pd.DataFrame(
+        {
+            "factor": [f"factor_{i + 1:02d}" for i in range(k)],
+            "h": 9.0,
+            "p": [x / k for x in q],
+            "q": q,
+            "eta2": np.linspace(0.1, 0.3, k),
+            "eta2_low": 0.05,
+            "eta2_high": 0.4,
+            "p_repartition": q_repartition,
+            "q_repartition": q_repartition,
+            "n": 40,
+            "detectable_eta2": 0.11,
+            "detectable_eta2_corrected": 0.17,
+        }
+    )
+
+
+def _adjusted(q: list[float]) -> pd.DataFrame:
+    factors = [f"factor_{i + 1:02d}" for i in range(len(q))]
+    return pd.DataFrame({"factor": factors, "p": q, "q": q, "eta2": 0.08, "adjusted_for": "age, head_size"})
+
+
+def _tests(**effects: float) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "characteristic": ["age", "site", "head_size"],
+            "p": 0.001,
+            "q": [0.002 if name in effects else 0.5 for name in ("age", "site", "head_size")],
+            "effect": [effects.get(name, 0.02) for name in ("age", "site", "head_size")],
+            "effect_name": ["eta2", "cramers_v", "eta2"],
+        }
+    )
+
+
+def _evidence(sizes: list[int], claimed: str | None = "yes", jaccard: float = 0.8, **tables: Any) -> Evidence:
+    numbers = np.repeat(np.arange(len(sizes)) + 1, sizes)
+    row = pd.Series({"n_clusters": len(sizes), "statistic": 5.0, "p": 0.01, "claimed": claimed})
+    if claimed == "no":
+        row["p"] = 0.4
+    stability = pd.DataFrame(
+        {"cluster": np.arange(len(sizes)) + 1, "n": sizes, "repeated": "bootstrap", "jaccard": jaccard}
+    )
+    return Evidence(
+        "mixture",
+        "adjusted",
+        clusters=pd.DataFrame({"subject": [str(i) for i in range(len(numbers))], "cluster": numbers}),
+        existence=None if claimed is None else row,
+        **{"stability": stability, **tables},
+    )
+
+
+DIFFERENT = {"comparisons": _comparisons([0.01, 0.2, 0.03], [0.02, 0.2, 0.001])}
+
+
+def test_green_names_what_differs_with_its_effect() -> None:
+    tables = {**DIFFERENT, "adjusted": _adjusted([0.2, 0.9, 0.004]), "composition_tests": _tests(age=0.05)}
+    verdict = judge("jac-ndi", _evidence([25, 15], **tables), meanings={"factor_03": "Strength"})
+    assert (verdict.kind, verdict.colour, verdict.found) == ("found", "green", ["factor_03"])
+    assert verdict.headline == (
+        "2 clusters exist (p = 0.010) and 1 of 3 phenotypic factors differs between them after adjustment for age and head size."
+    )
+    text = " ".join(verdict.sentences)
+    assert (
+        "Factor 3 (Strength): η² = 0.30 (95% interval 0.050 to 0.40), q = 0.030, q of the repartition = 0.001; "
+        "adjusted η² = 0.080, adjusted q = 0.004." in text
+    )
+    assert "0.80, read as stable" in text
+    assert "η² ≈ 0.17" in text
+    cautions = " ".join(verdict.cautions)
+    assert "Differ before adjustment only, and are not counted: Factor 1." in cautions
+    assert "The clusters differ in age (η² = 0.050, q = 0.002)." in cautions
+    assert (
+        overall([verdict])
+        == "In jac-ndi, clusters exist in the images and differ in phenotype after adjustment."
+    )
+
+
+def test_a_model_that_decodes_badly_is_amber_in_the_first_sentence() -> None:
+    tables = {**DIFFERENT, "adjusted": _adjusted([0.01, 0.9, 0.004])}
+    for claimed, kind in (("yes", "found"), ("no", "nothing")):
+        verdict = judge("x", _evidence([25, 15], claimed, **tables), decoding="The model decodes badly.")
+        assert (verdict.kind, verdict.colour) == (kind, "amber")
+        assert verdict.headline.startswith("The model decodes badly. ")
+        assert verdict.label.endswith("in doubt")
+        assert "(in doubt, see below)" in overall([verdict])
+
+
+@pytest.mark.parametrize(
+    ("jaccard", "colour", "reading"),
+    [
+        (0.49, "amber", "dissolved"),
+        (0.59, "amber", "doubtful"),
+        (0.6, "green", "pattern"),
+        (0.75, "green", "stable"),
+    ],
+)
+def test_clusters_that_resampling_does_not_find_again_are_amber(
+    jaccard: float, colour: str, reading: str
+) -> None:
+    tables = {**DIFFERENT, "adjusted": _adjusted([0.01, 0.9, 0.004])}
+    verdict = judge("x", _evidence([25, 15], jaccard=jaccard, **tables))
+    assert (verdict.kind, verdict.colour) == ("found", colour)
+    assert reading in " ".join(verdict.sentences)
+    assert ("resampling does not find again" in verdict.headline) == (colour == "amber")
+
+
+def test_clusters_without_a_phenotype_say_so() -> None:
+    tables = {"comparisons": _comparisons([0.2, 0.9], [0.3, 0.9]), "adjusted": _adjusted([0.4, 0.8])}
+    verdict = judge("x", _evidence([25, 15], **tables))
+    assert (verdict.kind, verdict.colour) == ("clusters_only", "purple")
+    assert "but none of 2 phenotypic factors tested differs between them" in verdict.headline
+    assert "The nearest was Factor 1" in " ".join(verdict.sentences)
+    none = judge("x", _evidence([25, 15]))
+    assert (none.kind, none.headline) == (
+        "clusters_only",
+        "2 clusters exist (p = 0.010); phenotypes were not compared between them.",
+    )
+
+
+@pytest.mark.parametrize(("effect", "kind"), [(0.5, "explained"), (0.49, "found")])
+def test_clusters_that_follow_the_site_are_explained(effect: float, kind: str) -> None:
+    tables = {**DIFFERENT, "adjusted": _adjusted([0.01, 0.9, 0.004])}
+    verdict = judge("x", _evidence([25, 15], composition_tests=_tests(site=effect), **tables))
+    assert verdict.kind == kind
+    if kind == "explained":
+        assert verdict.colour == "red"
+        assert verdict.label == "clusters explained by site"
+        assert verdict.headline.startswith("The clusters are explained by site")
+        assert "Cramér's V = 0.50" in verdict.headline
+    else:
+        assert "The clusters differ in site" in " ".join(verdict.cautions)
+    # Age takes no part in this rule.
+    assert judge("x", _evidence([25, 15], composition_tests=_tests(age=0.9), **tables)).kind == "found"
+
+
+def test_no_clusters_lead_to_the_continuous_results() -> None:
+    continuous = pd.DataFrame(
+        {
+            "features": ["codes", "codes", "pca"],
+            "method": "ridge",
+            "factor": ["factor_01", "factor_02", "factor_01"],
+            "value": [0.3, -0.1, 0.9],
+            "low": 0.1,
+            "high": 0.4,
+            "q": [0.01, 0.6, 0.01],
+        }
+    )
+    verdict = judge("x", _evidence([25, 15], "no", continuous=continuous, **DIFFERENT))
+    assert (verdict.kind, verdict.colour, verdict.found) == ("nothing", "blue", [])
+    assert verdict.headline.startswith("No clusters were found: the best partition of the 40 people")
+    assert "the codes predict 1 of 2 factors" in verdict.sentences[0]
+    assert "a cut through a continuum" in verdict.sentences[1]
+    assert "2 factors (Factor 3 and Factor 1) nevertheless differ" in " ".join(verdict.cautions)
+    assert overall([verdict]) == "In x, no clusters were found. The continuous results lead."
+    one = judge("x", _evidence([40], "no"))
+    assert (one.kind, one.clusters) == ("nothing", 1)
+    assert "keeps the 40 people in one group" in one.headline
+
+
+def test_existence_not_tested_is_not_known() -> None:
+    verdict = judge("x", _evidence([25, 15], None, **DIFFERENT, adjusted=_adjusted([0.01, 0.9, 0.004])))
+    assert (verdict.kind, verdict.colour, verdict.found) == ("unknown", "grey", [])
+    assert verdict.headline.startswith("Whether clusters exist is not known")
+    assert judge("x", Evidence()).kind == "unknown"
+
+
+def test_differences_that_were_not_adjusted_are_amber() -> None:
+    verdict = judge("x", _evidence([25, 15], **DIFFERENT))
+    assert (verdict.kind, verdict.colour, verdict.found) == ("unadjusted", "amber", [])
+    assert "whether that holds after adjustment" in verdict.headline
+
+
+@pytest.mark.parametrize(("q", "q_repartition"), [(0.01, 0.2), (0.2, 0.01), (0.01, np.nan)])
+def test_one_test_alone_claims_nothing(q: float, q_repartition: float) -> None:
+    tables = {"comparisons": _comparisons([q, 0.9], [q_repartition, 0.9]), "adjusted": _adjusted([0.01, 0.9])}
+    verdict = judge("x", _evidence([25, 15], **tables))
+    assert (verdict.kind, verdict.found) == ("clusters_only", [])
+    assert "Factor 1" in " ".join(verdict.cautions)
+
+
+def test_small_clusters_outliers_and_people_in_none_are_named() -> None:
+    evidence = _evidence([96, 4])
+    evidence.facts = {"small_clusters": [2], "small_cluster_limit": 5}
+    assert evidence.clusters is not None
+    evidence.clusters["fits"] = ["no"] * 2 + ["yes"] * 98
+    verdict = judge("x", evidence)
+    cautions = " ".join(verdict.cautions)
+    assert "Small clusters: 2 (n = 4) is below 5 people." in cautions
+    assert "One cluster holds 96%" in cautions
+    assert "2 people fit into no cluster and are left out of the comparisons: 0, 1." in cautions
+    assert verdict.outside == ["0", "1"]
+
+
+def test_skip_connections_are_cautioned() -> None:
+    skip = judge("x", _evidence([20, 20]), experiment={"model": "a", "options": {"skip_connections": True}})
+    assert "no claim about embeddings rests on it" in " ".join(skip.cautions)
+    plain = judge("x", _evidence([20, 20]), experiment={"model": "a", "options": {"skip_connections": False}})
+    assert "skip" not in " ".join(plain.cautions)
+
+
+def test_every_outcome_has_its_place_in_the_first_sentence() -> None:
+    verdicts = [Verdict(kind, kind) for kind in OUTCOMES]
+    text = overall(verdicts)
+    assert all(f"In {kind}, " in text for kind in OUTCOMES)
+
+
+def test_the_documented_rules_are_those_of_the_code() -> None:
+    text = (REPOSITORY / "docs" / "trust.md").read_text()
+    for kind, (colour, _) in OUTCOMES.items():
+        assert f"| `{kind}` |" in text
+        assert f"| {colour} |" in text
+    for limit, _ in JACCARD_READINGS:
+        assert f"{limit:g}" in text
+    assert f"an effect of at least {EXPLAINS:g}" in text
+    assert f"is below {DOUBTFUL:g}" in text
+    assert verdict_module.__doc__ is not None
+    assert all(kind in verdict_module.__doc__ for kind in OUTCOMES)
+
+
+def test_the_adjusted_rand_index_is_scikit_learns() -> None:
+    from sklearn.metrics import adjusted_rand_score
+
+    random = np.random.default_rng(0)
+    people = [str(i) for i in range(50)]
+    for k in (1, 2, 5, 50):
+        a, b = random.integers(1, k + 1, 50), random.integers(1, 4, 50)
+        first = pd.DataFrame({"subject": people, "cluster": a})
+        second = pd.DataFrame({"subject": people, "cluster": b}).iloc[::-1]
+        assert adjusted_rand(first, second) == pytest.approx(adjusted_rand_score(a, b))
+        assert adjusted_rand(first, first) == 1
+
+
+def test_factors_are_named_by_what_loads_on_them() -> None:
+    assert short_name("factor_02", "NEOFAC_A, −Sadness, Fear") == "Factor 2: NEOFAC A, −Sadness"
+    assert len(short_name("factor_02", "a_very_long_name_of_a_variable_indeed")) <= 32
+    assert short_name("factor_02") == "Factor 2"
+
+
+def test_no_experiment_is_an_answer_too() -> None:
+    assert overall([]).startswith("No experiment was run")
+
+
+def test_a_model_that_is_beaten_by_its_baselines_is_named() -> None:
+    frame = pd.DataFrame(
+        {
+            "method": ["ae", "ae", "mean_image", "mean_image", "pca", "pca"],
+            "modality": ["jac", "ndi"] * 3,
+            "mse": [0.2, 0.1, 0.3, 0.1, 0.1, np.nan],
+        }
+    )
+    assert better_baselines(frame, ["ae", "mean_image", "pca"], ["jac", "ndi"]) == [
+        ("jac", "pca", 0.1, 0.2),
+        ("ndi", "mean_image", 0.1, 0.1),
+    ]
+
+
+def test_methods_follow_the_configuration() -> None:
+    config = fill_config(report_fixture.make_config(["phenotypes.tsv"]))
+    text = dict(methods_paragraphs(config))
+    assert "picsl_greedy" in text["Anatomy"]
+    assert "NODDI was fitted" in text["Maps"]
+    assert "tensor" not in text["Maps"]
+    assert "without skip connections" in text["Experiment jac-ndi"]
+    assert "3-fold" in text["Experiment jac-ndi"]
+    assert "epochs 3, batch size 4, learning rate 0.001" in text["Experiment jac-ndi"]
+    assert "PCA of JAC + NDI" in text["Experiment jac-ndi-pca"]
+    assert "500 permutations" in text["Strata"]
+    assert "7" in text["Seeds"]
+    config["registration"] = section_defaults("registration")
+    assert "SyN" in dict(methods_paragraphs(config))["Anatomy"]
+    assert "drawn at random" not in text["Strata"]
+    assert "Taken out of the codes: age, sex and head size" in text["Strata"]
+    assert "Clusters: Gaussian mixtures" in text["Strata"]
+    assert "40 preferences" in text["Strata"]
+    assert "199 data sets without groups" in text["Strata"]
+    config["strata"] = {
+        "finders": ["affinity_propagation"],
+        "affinity_propagation": {"sample": 500},
+        "adjust": {"columns": []},
+    }
+    config = fill_config(config)
+    strata = dict(methods_paragraphs(config))["Strata"]
+    assert "at most 500 people, drawn at random" in strata
+    assert "Taken out" not in strata
+    assert "mixture" not in strata
+    config["registration"]["engine"] = "torch"
+    assert "own, in torch) after rigid and affine steps" in dict(methods_paragraphs(config))["Anatomy"]
+
+
+def test_methods_say_what_this_run_used() -> None:
+    """Values that differ from every default: none of them may be replaced by one."""
+    experiments = [
+        {
+            "name": "ae",
+            "model": "separable_autoencoder",
+            "modalities": ["fa", "icn2"],
+            "options": {"pooling_size": 3},
+        },
+        {"name": "linear", "model": "pca", "modalities": ["fa"]},
+        {"name": "pairs", "model": "siamese_attention", "modalities": ["fa"], "training": {"epochs": 7}},
+    ]
+    config = fill_config(
+        {
+            "diffusion": {
+                "tensor_b_max": 1600,
+                "noddi": {"engine": "maximum_likelihood", "likelihood": "gaussian"},
+            },
+            "anatomy": {"n4": {"enabled": False}},
+            "modalities": {
+                "fa": {"from": "tensor", "measure": "fa"},
+                "icn": {
+                    "from": "dual_regression",
+                    "column": "b",
+                    "components_image": "c",
+                    "components": 3,
+                    "space": "mni",
+                },
+                "ndi": {"from": "noddi", "measure": "ndi"},
+            },
+            "volumes": {"resolution_mm": 1, "downsample": 3, "shape": [64, 96, 64], "percentiles": [1, 99]},
+            "training": {"preset": "fast", "learning_rate": 0.01},
+            "experiments": experiments,
+        }
+    )
+    text = dict(methods_paragraphs(config))
+    assert "to b ≤ 1600 s/mm²" in text["Maps"]
+    assert "dual regression" in text["Maps"]
+    assert "ICN: images in MNI152 space" in text["Maps"]
+    assert "NODDI" not in text["Maps"]  # declared, and not used
+    assert "1 mm grid in template space, averaged over blocks of 3³ voxels" in text["Maps"]
+    assert "64 × 96 × 64 voxels" in text["Maps"]
+    assert "N4" not in text["Anatomy"]
+    assert "epochs 200, batch size 4, learning rate 0.01" in text["Experiment ae"]
+    assert "Adam" not in text["Experiment linear"]
+    assert "epochs 7, batch size 4, learning rate 0.01" in text["Experiment pairs"]
+    assert training_values(config, config["experiments"][1]) == {}
+    run = {topic: text for topic, _, text in deviations(config)}
+    assert run["Data reduction"].startswith(
+        "64 × 96 × 64 are 393,216 voxels; 384 numbers are a 1024-fold reduction"
+    )
+    assert "to 1 mm, then means over 3×3×3 blocks" in run["Resolution of the maps"]
+    assert run["Bias field"] == "not corrected"
+    assert run["Percentiles of the limits"] == "1 and 99"
+    assert run["Pooling"] == "stride 2, size 3"
+    assert run["Training: learning rate"] == "0.01 in ae"
+    assert "NODDI" not in run
+    assert all("1536" not in line and "128" not in line for line in run.values())
+
+
+def test_deviations_are_those_of_this_run() -> None:
+    config = fill_config(report_fixture.make_config(["p.tsv"]))
+    topics = {topic: run for topic, _, run in deviations(config)}
+    assert topics["Registration"].startswith("greedy")
+    assert topics["Template iterations"] == "3"
+    assert "jac-ndi" in topics["Skip connections"]
+    assert topics["Training: epochs"] == "3 in jac-ndi"
+    assert "Intensity limits" in topics
+    assert "People clustered" not in topics
+    assert topics["Clusters"] == "Gaussian mixture with affinity propagation beside it"
+    assert topics["Codes that are clustered"].startswith("without age, sex and head size")
+    paper_strata = {"finders": ["affinity_propagation"], "adjust": {"columns": []}}
+    same = {topic for topic, _, _ in deviations(fill_config({"strata": paper_strata}))}
+    assert not same & {"Clusters", "Codes that are clustered"}
+    fewer = fill_config({"strata": {"affinity_propagation": {"sample": 500}}})
+    sampled = {topic: run for topic, _, run in deviations(fewer)}
+    assert sampled["People clustered"].startswith("at most 500, drawn at random")
+    paper = {
+        "registration": {"engine": "ants"},
+        "template": {"iterations": 5},
+        "training": {"preset": "paper"},
+        "experiments": [
+            {
+                "name": "a",
+                "model": "separable_autoencoder",
+                "modalities": ["jac"],
+                "limits": "cohort",
+                "options": {"skip_connections": True},
+            }
+        ],
+    }
+    none = {topic for topic, _, _ in deviations(fill_config(paper))}
+    assert not none & {
+        "Registration",
+        "Template iterations",
+        "Skip connections",
+        "Intensity limits",
+        "Training: epochs",
+        "Training: batch size",
+    }
+
+
+def test_schema_defaults_are_complete() -> None:
+    defaults = section_defaults("report")
+    assert set(defaults) == set(load_schema("report")["properties"])
+    assert (defaults["alpha"], defaults["loading_threshold"]) == (0.05, 0.3)
+    assert set(defaults["demographics"]) == {"age", "sex", "handedness", "bmi"}
+
+
+def test_methods_say_what_was_taken_out_before_predicting() -> None:
+    analyses = {
+        "prediction": ["diagnosis"],
+        "harmonise": {"sites": "scanner", "keep": ["age", "sex"]},
+        "covariates": ["age"],
+    }
+    config = {
+        "modalities": {"pet": {"from": "column", "column": "pet", "space": "mni"}, "t1w": {"from": "t1w"}},
+        "experiments": [{"name": "e", "model": "pca", "modalities": ["pet"], "analyses": analyses}],
+    }
+    text = dict(methods_paragraphs(fill_config(config)))
+    assert "sites (column scanner) were harmonised by ComBat" in text["Experiment e"]
+    assert "keeping the effects of age and sex. Linear effects of age" in text["Experiment e"]
+    assert "were removed after that." in text["Experiment e"]
+    assert "PET: images in MNI152 space" in text["Maps"]
+    config["experiments"][0]["analyses"] = {"prediction": ["diagnosis"], "harmonise": None, "covariates": []}
+    config["modalities"]["pet"]["space"] = "t1w"
+    text = dict(methods_paragraphs(fill_config(config)))
+    assert "ComBat" not in text["Experiment e"]
+    assert "MNI152" not in text["Maps"]
+
+
+def test_settings_are_never_looked_up_with_a_default() -> None:
+    """The report gets the whole configuration: a default beside the schema's would hide a key that does not exist."""
+    root = REPOSITORY / "workflow"
+    sources = [*(root / "neurostrata" / "report").glob("*.py"), *(root / "report").glob("*.rst")]
+    for path in sources:
+        text = path.read_text()
+        assert not re.search(r"\b(config|settings|experiment|declaration|strata|volumes)\.get\(", text), (
+            path.name
+        )

@@ -1,0 +1,261 @@
+"""Who the people of clusters are, and comparisons beside covariates."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+from scipy.stats import chi2_contingency, hypergeom, kruskal, ncf, rankdata
+
+from neurostrata.core.families import family_parts
+from neurostrata.strata.comparison import composition
+from neurostrata.strata.comparison.adjusted import (
+    compare_adjusted,
+    freedman_lane,
+    partial_eta_squared,
+    partial_interval,
+)
+from neurostrata.strata.comparison.composition import (
+    chi_square,
+    compare_composition,
+    cramers_v,
+    describe_clusters,
+)
+
+
+def subjects(n):
+    return pd.Index([f"{k:03d}" for k in range(n)])
+
+
+def test_chi_square_is_scipys_and_v_is_bergsmas():
+    counts = np.array([[20.0, 5, 9], [8, 22, 10]])
+    wanted = chi2_contingency(counts, correction=False).statistic
+    assert chi_square(counts) == pytest.approx(wanted)
+    # an absent class changes nothing
+    assert chi_square(np.insert(counts, 1, 0, axis=1)) == pytest.approx(wanted)
+    n, r, c = counts.sum(), 2, 3
+    phi2 = max(0, wanted / n - (r - 1) * (c - 1) / (n - 1))
+    by_hand = np.sqrt(phi2 / min(r - (r - 1) ** 2 / (n - 1) - 1, c - (c - 1) ** 2 / (n - 1) - 1))
+    assert cramers_v(wanted, 2, 3, 74) == pytest.approx(by_hand)
+    assert cramers_v(chi_square(np.eye(3) * 20), 3, 3, 60) == pytest.approx(1.0)
+    assert np.isnan(cramers_v(1.0, 1, 3, 60))
+
+
+def test_table_of_characteristics():
+    index = subjects(6)
+    people = pd.DataFrame(
+        {
+            "family": ["f", "f", "g", "g", "", ""],
+            "sex": ["F", "M", "F", "F", "", "M"],
+            "age": [20.0, 30, 40, 50, np.nan, 60],
+        },
+        index=index,
+    )
+    table = describe_clusters(pd.Series([1, 1, 1, 2, 2, 2], index=index), people)
+    rows = table.set_index(["characteristic", "level", "cluster"])
+    age = rows.loc[("age", "", "1")]
+    assert (age["n"], age["mean"], age["sd"]) == (3, 30, 10)
+    assert rows.loc[("age", "", "2"), "n"] == 2
+    assert rows.loc[("age", "", "all"), "mean"] == 40
+    woman = rows.loc[("sex", "F", "2")]
+    assert (woman["n"], woman["count"], woman["share"]) == (2, 1, 0.5)
+    assert rows.loc[("family", "split over clusters", "all"), "count"] == 1
+    assert rows.loc[("family", "in one cluster", "all"), "share"] == 0.5
+
+
+def test_what_differs_is_found_and_what_does_not_is_not():
+    generator = np.random.default_rng(0)
+    clusters = pd.Series(generator.integers(1, 4, size=240), index=subjects(240))
+    age = generator.normal(40, 10, 240) + 4 * clusters
+    people = pd.DataFrame(
+        {
+            "age": age,
+            "head_size": generator.normal(size=240),
+            "sex": np.where(generator.random(240) < 0.5, "F", "M"),
+            "site": np.where(generator.random(240) < 0.2 + 0.2 * clusters, "x", "y"),
+        }
+    )
+    people.loc[people.index[:7], "site"] = None
+    table = compare_composition(clusters, people, 2000, 0.95, 1).set_index("characteristic")
+    assert list(table["kind"]) == ["number", "number", "classes", "classes"]
+    assert (table.loc[["age", "site"], "q"] < 0.01).all()
+    assert (table.loc[["head_size", "sex"], "q"] > 0.05).all()
+    wanted = kruskal(*[age[clusters == k] for k in (1, 2, 3)])
+    assert table.loc["age", "statistic"] == pytest.approx(wanted.statistic)
+    assert table.loc["age", "effect"] == pytest.approx((wanted.statistic - 2) / 237)
+    assert table.loc["head_size", "p"] == pytest.approx(
+        kruskal(*[people["head_size"][clusters == k] for k in (1, 2, 3)]).pvalue, abs=0.03
+    )
+    assert table.loc["site", "missing"] == 7
+    assert table.loc["site", "n"] == 233
+    site = table.loc["site"]
+    assert 0 < site["effect_low"] < site["effect"] < site["effect_high"] < 1
+    assert table.loc["sex", "effect_low"] == 0
+
+
+def test_p_of_classes_is_the_exact_one():
+    """Two clusters, two classes: the count in one cell is hypergeometric."""
+    clusters = pd.Series([1] * 9 + [2] * 6, index=subjects(15))
+    site = np.array(list("xxxxxxyyy") + list("xyyyyy"))
+    x = np.arange(1, 8)
+    tables = np.stack([np.stack([x, 9 - x], -1), np.stack([7 - x, x - 1], -1)], 1)
+    seen = chi_square(np.array([[6.0, 3], [1, 5]]))
+    chance = hypergeom(15, 7, 9).pmf(x)
+    exact = chance[chi_square(tables.astype(float)) >= seen - 1e-9].sum()
+    found = compare_composition(clusters, pd.DataFrame({"site": site}, index=clusters.index), 20_000, 0.95, 1)
+    assert found["p"][0] == pytest.approx(exact, abs=0.01)
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.25])
+def test_interval_of_v_covers(strength, monkeypatch):
+    monkeypatch.setattr(composition, "BOOTSTRAP", 300)
+    generator = np.random.default_rng(2)
+    share = np.array([[1 + strength, 1 - strength], [1 - strength, 1 + strength]]) / 2
+    true = strength  # of a 2 x 2 table with equal margins
+    inside = 0
+    for _ in range(100):
+        clusters = generator.integers(2, size=200)
+        words = np.where(generator.random(200) < share[clusters, 0], "a", "b")
+        row = compare_composition(
+            pd.Series(clusters, index=subjects(200)),
+            pd.DataFrame({"site": words}, index=subjects(200)),
+            1,
+            0.95,
+            1,
+        ).iloc[0]
+        inside += row["effect_low"] <= true <= row["effect_high"]
+    assert inside / 100 >= 0.9
+
+
+def test_relatives_are_exchanged_whole(monkeypatch):
+    """Pairs alike in cluster and site: plain permutation takes chance for a finding."""
+    monkeypatch.setattr(composition, "BOOTSTRAP", 10)
+    generator = np.random.default_rng(2)
+    plain, ruled = [], []
+    for _ in range(120):
+        clusters = pd.Series(np.repeat(generator.integers(1, 3, size=30), 2), index=subjects(60))
+        site = np.repeat(np.where(generator.random(30) < 0.5, "x", "y"), 2)
+        people = pd.DataFrame({"site": site, "family": np.repeat(np.arange(30).astype(str), 2)})
+        people.index = clusters.index
+        ruled.append(compare_composition(clusters, people, 199, 0.95, 1)["p"][0])
+        plain.append(compare_composition(clusters, people.drop(columns="family"), 199, 0.95, 1)["p"][0])
+    assert np.mean(np.array(plain) <= 0.05) > 0.12
+    assert np.mean(np.array(ruled) <= 0.05) < 0.1
+
+
+def confounded(generator, n=120):
+    """Clusters that differ in age, at two sites."""
+    age = generator.normal(size=n)
+    clusters = 1 + (age + generator.normal(size=n) > 0).astype(int)
+    people = pd.DataFrame(
+        {"age": age, "site": np.where(generator.random(n) < 0.5, "x", "y"), "family": ""}, index=subjects(n)
+    )
+    return pd.Series(clusters, index=people.index), people
+
+
+def test_f_is_that_of_the_linear_model():
+    generator = np.random.default_rng(3)
+    clusters, people = confounded(generator)
+    clusters[:30] = 3
+    score = people["age"] + 0.3 * clusters + generator.normal(size=120)
+    table, _ = compare_adjusted(clusters, score.to_frame("f"), people, 4000, 0.95, 1)
+    design = pd.DataFrame({"age": people["age"], "site": people["site"] == "x"}).astype(float)
+    whole = design.assign(two=clusters == 2, three=clusters == 3).astype(float)
+    ranks = rankdata(score)
+    model = sm.OLS(ranks, sm.add_constant(whole)).fit()
+    f, p, df = model.compare_f_test(sm.OLS(ranks, sm.add_constant(design)).fit())
+    assert df == 2
+    row = table.iloc[0]
+    assert row["f"] == pytest.approx(f)
+    assert row["p"] == pytest.approx(p, abs=0.02)
+    assert row["eta2"] == pytest.approx(partial_eta_squared(f, 2, 115))
+    assert row["eta2_low"] <= row["eta2"] <= row["eta2_high"]
+    assert row["adjusted_for"] == "age, site"
+
+
+def test_age_explains_away_what_it_makes_and_nothing_else():
+    clusters, people = confounded(np.random.default_rng(4), 300)
+    noise = np.random.default_rng(5).normal(size=(300, 2))
+    scores = pd.DataFrame(
+        {"by_age": people["age"] + noise[:, 0], "own": people["age"] + clusters + noise[:, 1]}
+    )
+    raw = kruskal(*[scores["by_age"][clusters == k] for k in (1, 2)])
+    assert raw.pvalue < 1e-4
+    table, _ = compare_adjusted(clusters, scores, people, 2000, 0.95, 1)
+    assert table["p"][0] > 0.05
+    assert table["q"][1] < 0.002
+
+
+@pytest.mark.parametrize("skewed", [False, True])
+def test_no_false_alarms_where_age_is_all(skewed):
+    generator = np.random.default_rng(6)
+    alarms = 0
+    for _ in range(300):
+        clusters, people = confounded(generator, 60)
+        noise = generator.exponential(size=60) if skewed else generator.normal(size=60)
+        values = rankdata(0.7 * people["age"] + noise)[:, None]
+        covariates = people[["age"]].to_numpy()
+        _, p, _, _ = freedman_lane(values, clusters.to_numpy(), covariates, [""] * 60, 99, generator)
+        alarms += p[0] <= 0.05
+    assert 0.02 <= alarms / 300 <= 0.085
+
+
+def test_interval_of_partial_eta_squared_covers():
+    generator = np.random.default_rng(7)
+    shifts, inside, effects = np.array([0, 0.3, 0.6]), 0, []
+    labels = np.repeat(np.arange(3), 40)
+    lam = 40 * ((shifts - shifts.mean()) ** 2).sum()
+    true = lam / (lam + 120)
+    for _ in range(1000):
+        f, _, df1, df2 = freedman_lane(
+            (generator.normal(size=120) + shifts[labels])[:, None],
+            labels,
+            np.zeros((120, 0)),
+            [""] * 120,
+            1,
+            generator,
+        )
+        low, high = partial_interval(f[0], df1, df2, 0.95)
+        inside += low <= true <= high
+        effects.append(partial_eta_squared(f[0], df1, df2))
+    assert (df1, df2) == (2, 117)
+    assert 0.93 <= inside / 1000 <= 0.97
+    assert np.mean(effects) == pytest.approx(true, abs=0.01)
+    low, high = partial_interval(6.0, 2, 100, 0.9)
+    lam = low * 103 / (1 - low)
+    assert ncf.sf(6.0, 2, 100, lam) == pytest.approx(0.05, abs=1e-6)
+
+
+def test_people_without_a_covariate_are_left_out_and_counted():
+    generator = np.random.default_rng(8)
+    clusters, people = confounded(generator, 80)
+    people.loc[people.index[:5], "age"] = np.nan
+    scores = pd.DataFrame(generator.normal(size=(80, 2)), index=people.index, columns=["a", "b"])
+    scores.iloc[4:10, 1] = np.nan
+    table, facts = compare_adjusted(clusters, scores, people, 99, 0.95, 1)
+    assert list(table["factor"]) == ["a", "b"]
+    assert list(table["n"]) == [75, 70]
+    assert list(table["missing"]) == [5, 10]
+    assert facts["people_without_a_covariate"] == list(people.index[:5])
+    one, _ = compare_adjusted(clusters * 0 + 1, scores, people, 99, 0.95, 1)
+    assert one[["f", "p", "q", "eta2"]].isna().to_numpy().all()
+
+
+def test_clusters_that_are_sites_cannot_be_told_from_them():
+    generator = np.random.default_rng(9)
+    clusters, people = confounded(generator, 80)
+    people["site"] = np.where(clusters == 1, "x", "y")
+    scores = (clusters + generator.normal(size=80)).to_frame("f")
+    table, _ = compare_adjusted(clusters, scores, people, 99, 0.95, 1)
+    assert np.isnan(table["p"][0])
+
+
+def test_parts_never_divide_families_and_have_equal_sizes():
+    families = [f"f{k // 3}" for k in range(60)] + [""] * 41
+    seen = set()
+    for seed in range(20):
+        part = family_parts(families, 2, np.random.default_rng(seed))
+        assert sorted(np.bincount(part)) == [50, 51]
+        assert all(len(set(part[3 * k : 3 * k + 3])) == 1 for k in range(20))
+        seen.add(tuple(part))
+    assert len(seen) == 20
+    assert max(np.bincount(family_parts(families, 10, np.random.default_rng(0)))) <= 11

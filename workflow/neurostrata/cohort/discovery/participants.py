@@ -1,0 +1,150 @@
+"""What BIDS datasets say of people: ``participants.tsv`` and ``sessions.tsv``. Standard library only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from neurostrata.cohort.discovery.bids_index import Dataset
+from neurostrata.cohort.sheet import FACTS, IMAGES, USUAL_NAMES, Row, read_rows
+from neurostrata.core.errors import UserError
+
+#: Columns that are taken by their name alone (compared in lower case): what the workflow looks for by these names.
+TAKEN = frozenset(name for names in USUAL_NAMES.values() for name in names) | {"site", "family", "diagnosis"}
+_RESERVED = {"subject", "person", "template", "session", "note", *IMAGES}
+
+
+@dataclass
+class People:
+    """What is known of each person, and of each of their sessions."""
+
+    #: Columns of all tables but the ids, in order.
+    columns: list[str]
+    #: Person -> column -> value, from participants.tsv.
+    persons: Mapping[str, Mapping[str, str]]
+    #: Person -> session -> column -> value, from sessions.tsv.
+    sessions: Mapping[str, Mapping[str, Mapping[str, str]]]
+    notices: list[str]
+
+    def times(self, person: str) -> dict[str, str]:
+        """Return session -> time of acquisition (``acq_time``) of a person."""
+        known = self.sessions.get(person, {})
+        return {session: values.get("acq_time", "") for session, values in known.items()}
+
+    def values(self, person: str, session: str) -> dict[str, str]:
+        """Return what is known of a person in a session: the session's own value goes before the person's."""
+        merged = dict(self.persons.get(person, {}))
+        merged |= {c: v for c, v in self.sessions.get(person, {}).get(session, {}).items() if v}
+        return merged
+
+
+def _merge(into: dict[str, str], values: Mapping[str, str], whom: str, path: Path) -> None:
+    for column, value in values.items():
+        if value and into.get(column, value) != value:
+            raise UserError(
+                f"{path}: {whom}: {column} is {value}, and {into[column]} in another dataset of cohort.bids; "
+                "they must agree: correct one of them"
+            )
+        if value or column not in into:
+            into[column] = value
+
+
+def read_people(datasets: Sequence[Dataset], subjects: Sequence[str]) -> People:
+    """Read the tables of all datasets.
+
+    Raises
+    ------
+    UserError
+        When a table cannot be read, names somebody or a session twice, or two datasets disagree.
+    """
+    columns: dict[str, None] = {}
+    persons: dict[str, dict[str, str]] = {}
+    sessions: dict[str, dict[str, dict[str, str]]] = {}
+    notices = []
+    for dataset in datasets:
+        path = Path(dataset.folder) / "participants.tsv"
+        if path.is_file():
+            names, rows = read_rows(path)
+            if "participant_id" not in names:
+                notices.append(f"{path}: not read, it has no column participant_id")
+            else:
+                columns |= dict.fromkeys(name for name in names if name != "participant_id")
+                seen: set[str] = set()
+                for row in rows:
+                    person = row.pop("participant_id").removeprefix("sub-")
+                    if person in seen:
+                        raise UserError(f"{path}: participant_id sub-{person} stands twice")
+                    seen.add(person)
+                    _merge(persons.setdefault(person, {}), row, f"sub-{person}", path)
+        for person in subjects:
+            place = f"{dataset.folder}/sub-{person}/sub-{person}_sessions.tsv"
+            if not os.path.isfile(place):  # noqa: PTH113 - for each of ten thousands
+                continue
+            path = Path(place)
+            names, rows = read_rows(path)
+            key = next((name for name in ("session_id", "session") if name in names), None)
+            if key is None:
+                raise UserError(f"{path}: has no column session_id")
+            columns |= dict.fromkeys(name for name in names if name != key)
+            seen = set()
+            for row in rows:
+                session = row.pop(key).removeprefix("ses-")
+                if session in seen:
+                    raise UserError(f"{path}: session_id ses-{session} stands twice")
+                seen.add(session)
+                known = sessions.setdefault(person, {}).setdefault(session, {})
+                _merge(known, row, f"sub-{person}, ses-{session}", path)
+    if persons:
+        absent = sorted(set(subjects) - set(persons))
+        if absent:
+            who = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
+            notices.append(f"participants.tsv does not list {len(absent)} of {len(subjects)} people: {who}")
+    return People(list(columns), persons, sessions, notices)
+
+
+def add_facts(rows: Sequence[Row], people: People, named: Mapping[str, str]) -> list[str]:
+    """Write what is known of people into their rows; return the names of the new columns.
+
+    Columns called as the workflow calls them (age, sex, site, family, diagnosis, handedness, ...) are taken; others are
+    taken where `named` (new name -> column) says so.
+
+    Raises
+    ------
+    UserError
+        When a named column does not exist, or its new name is that of an image.
+    """
+    chosen = {
+        name.lower() if name.lower() in FACTS else name: name
+        for name in people.columns
+        if name.lower() in TAKEN
+    }
+    for new, column in named.items():
+        if new in _RESERVED:
+            raise UserError(
+                f"cohort.columns.{new}: is the name of a column with a meaning of its own; choose another"
+            )
+        if column not in people.columns:
+            there = ", ".join(people.columns) or "no such table"
+            raise UserError(
+                f"cohort.columns.{new}: '{column}' is no column of participants.tsv or sessions.tsv ({there})"
+            )
+        chosen = {name: c for name, c in chosen.items() if name.lower() != new.lower()} | {new: column}
+    for row in rows:
+        values = people.values(row["person"], row.get("session", ""))
+        for new, column in chosen.items():
+            value = values.get(column, "")
+            if new == "family":  # a fact about the person: sessions of one person never have different ones
+                value = people.persons.get(row["person"], {}).get(column, "") or row.get("family", "")
+            row[new] = value
+    if chosen:
+        taken = ", ".join(new if new == column else f"{new} ({column})" for new, column in chosen.items())
+        people.notices.append(f"taken from participants.tsv or sessions.tsv: {taken}")
+    left = [column for column in people.columns if column not in chosen.values()]
+    if left:
+        more = f" and {len(left) - 8} more" if len(left) > 8 else ""
+        people.notices.append(
+            f"not taken (cohort.columns: {{NAME: COLUMN}} takes one): {', '.join(left[:8])}{more}"
+        )
+    return list(chosen)

@@ -1,0 +1,13 @@
+"""Where the parts of a checkout are. Standard library only: the workflow reads it while parsing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+#: The folder that has to be on Python's path.
+LIBRARY = Path(__file__).resolve().parents[2]
+REPOSITORY = LIBRARY.parent
+SCHEMAS = LIBRARY / "schemas"
+RESOURCES = REPOSITORY / "resources"
+#: The default configuration; a study's own configuration overrides parts of it.
+DEFAULT_CONFIG = REPOSITORY / "config" / "config.yaml"

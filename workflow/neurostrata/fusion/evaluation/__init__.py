@@ -1,0 +1,1 @@
+"""How well a trained model reconstructs, classifies and generates, beside baselines."""

@@ -1,0 +1,148 @@
+"""Linear baselines that any model must be compared with: three kinds of PCA, and the means of regions.
+
+Geenjaar 2021 calls PCA before and after joining the modalities "early" and "late" and mixes the two up;
+here each is named by what it does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from neurostrata.fusion.data.volumes import ModalityVolumes, VolumeSet
+from neurostrata.fusion.evaluation.reconstruction import chunks
+from neurostrata.fusion.models.pca import PrincipalComponents
+
+#: What each baseline is.
+DESCRIPTIONS = {
+    "pca_modalities": "PCA of each modality by itself, the scores one after the other.",
+    "pca_stacked": "PCA of the modalities side by side, one long row of voxels per person.",
+    "pca_pooled": "PCA of all volumes of all modalities as samples of their own (the shared VAE's linear twin), "
+    "a person's scores one after the other.",
+    "regional_means": "Mean of each modality in each region.",
+}
+#: Components at most, where nothing else is asked for; never more than the samples allow.
+MAX_COMPONENTS = 256
+
+
+class PooledVolumes(VolumeSet):
+    """All modalities of people as samples of one modality: somebody's first, then the next one's.
+
+    Volumes are divided by their maximum, as the shared VAE has them (Geenjaar 2021, III.C).
+    """
+
+    def __init__(self, people: VolumeSet) -> None:
+        self.people = people
+        whole = people.present()
+        self.samples = [tuple(pair) for pair in np.argwhere(whole)]
+        only: ModalityVolumes = people.volumes[0]
+        super().__init__(
+            [only], [people.subjects[0]], {only.name: people.scaling[only.name]}, incomplete=True
+        )
+        self.subjects = [f"{people.subjects[i]} {people.modalities[m]}" for i, m in self.samples]
+        self.largest = np.array([maxima(people[i][None])[0] for i in range(len(people))])
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        """Return a sample, shape (1, x, y, z)."""
+        person, modality = self.samples[index]
+        return self.people[person][modality : modality + 1] / self.largest[person, modality]
+
+    def slab(self, modality: int, start: int, stop: int) -> np.ndarray:
+        """Return all samples' voxels with start <= x < stop."""
+        slabs = [self.people.slab(m, start, stop) for m in range(len(self.people.modalities))]
+        return np.stack([slabs[m][person] / self.largest[person, m] for person, m in self.samples])
+
+    def present(self) -> np.ndarray:
+        """Return that every sample is there."""
+        return np.ones((len(self), 1), bool)
+
+    def subset(self, positions: Sequence[int]) -> VolumeSet:
+        """Return this set: it is never divided."""
+        if list(positions) != list(range(len(self))):
+            raise ValueError("pooled volumes are not divided")
+        return self
+
+
+def maxima(volumes: np.ndarray) -> np.ndarray:
+    """Return the largest absolute value of each volume of (people, modalities, x, y, z)."""
+    return np.maximum(np.abs(volumes).max(axis=(2, 3, 4)), 1e-6)
+
+
+def _principal(
+    modalities: list[str], training: VolumeSet, mask: np.ndarray, seed: int, components: int
+) -> PrincipalComponents:
+    model = PrincipalComponents(
+        {"max_components": components, "balance": False}, modalities, training.shape, seed
+    )
+    model.fit(training, mask, None, None)  # type: ignore[arg-type]
+    return model
+
+
+def _one_modality(people: VolumeSet, position: int) -> VolumeSet:
+    """Return the people of `people` who have one modality, and it alone."""
+    volume = people.volumes[position]
+    having = [subject for subject in people.subjects if subject in volume.row]
+    return VolumeSet([volume], having, {volume.name: people.scaling[volume.name]})
+
+
+def baseline_codes(
+    training: VolumeSet,
+    everybody: VolumeSet,
+    mask: np.ndarray,
+    regions: np.ndarray,
+    seed: int,
+    components: int = MAX_COMPONENTS,
+) -> dict[str, np.ndarray]:
+    """Learn every baseline from the training people and apply it to everybody.
+
+    Where a modality is missing its part of the code is the training people's mean (0 for scores).
+
+    Parameters
+    ----------
+    training, everybody
+        Volumes of the training people, and of whom codes are wanted.
+    mask
+        Brain mask, shape (x, y, z).
+    regions
+        Region numbers, shape (x, y, z), 0 outside.
+    seed
+        Unused by the decompositions, kept with the models.
+    components
+        At most so many in each decomposition.
+
+    Returns
+    -------
+    dict
+        Baseline -> codes, shape (people, numbers); see :data:`DESCRIPTIONS`.
+    """
+    modalities = everybody.modalities
+    single = [
+        _principal([name], _one_modality(training, position), mask, seed, components)
+        for position, name in enumerate(modalities)
+    ]
+    stacked = _principal(modalities, training, mask, seed, components)
+    pooled = _principal(modalities[:1], PooledVolumes(training), mask, seed, components)
+    numbers = np.unique(regions[mask & (regions > 0)])
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in DESCRIPTIONS}
+    for _, volumes in chunks(everybody):
+        samples = np.nan_to_num(volumes)
+        samples /= maxima(samples)[:, :, None, None, None]
+        there = ~np.isnan(volumes[:, :, 0, 0, 0])
+
+        def joined(codes: list[np.ndarray], there: np.ndarray = there) -> np.ndarray:
+            """One modality's codes after the other, 0 where it is missing."""
+            return np.concatenate([c * there[:, [m]] for m, c in enumerate(codes)], axis=1)
+
+        parts["pca_modalities"].append(
+            joined([model.encode(np.nan_to_num(volumes[:, [m]])) for m, model in enumerate(single)])
+        )
+        parts["pca_stacked"].append(stacked.encode(volumes))
+        parts["pca_pooled"].append(joined([pooled.encode(samples[:, [m]]) for m in range(len(modalities))]))
+        means = [volumes[:, :, mask & (regions == number)].mean(axis=2) for number in numbers]
+        parts["regional_means"].append(np.stack(means, axis=2).reshape(len(volumes), -1))
+    codes = {name: np.concatenate(chunk) for name, chunk in parts.items()}
+    known = np.isin(everybody.subjects, training.subjects)
+    usual = np.nanmean(codes["regional_means"][known], axis=0)
+    codes["regional_means"] = np.where(np.isnan(codes["regional_means"]), usual, codes["regional_means"])
+    return codes

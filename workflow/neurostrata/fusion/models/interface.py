@@ -1,0 +1,202 @@
+"""What every fusion model can do, whatever it is made of.
+
+A new model is one module with a subclass of :class:`FusionModel` (of
+:class:`neurostrata.fusion.models.network.NetworkModel` when it is a torch network), one line in
+``registry.py`` and one schema of its options, ``workflow/schemas/models/NAME.schema.yaml``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from neurostrata.core.errors import UserError
+from neurostrata.fusion.data.volumes import VolumeSet
+from neurostrata.fusion.training.machine import Machine
+
+#: What each training preset stands for (Dimitri 2022, 2.1.3); schema: training.
+PRESETS: dict[str, dict[str, Any]] = {
+    "paper": {"epochs": 200, "batch_size": 1, "learning_rate": 1e-3, "precision": "fp32", "compile": False},
+    "fast": {"epochs": 200, "batch_size": 4, "learning_rate": 1e-3, "precision": "bf16", "compile": True},
+}
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How to train: the `training` section with its preset resolved, plus the seed.
+
+    Those of a stage hold what its model reads, as the model's schema says under `training`; asking for another
+    is an error, since a change of it would not train the model anew.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    precision: str
+    compile: bool
+    deterministic: bool
+    batch_norm_statistics: str
+    schedule: str
+    seed: int
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"training.{name} is read but not among `training` of the model's schema, so no change of it would be noticed"
+        )
+
+    @classmethod
+    def resolve(cls, section: Mapping[str, Any], override: Mapping[str, Any], seed: int) -> TrainingSettings:
+        """Build them from the `training` section, an experiment's own keys, and the preset's values.
+
+        Parameters
+        ----------
+        section, override
+            Only keys that are in one of them can be read afterwards; null takes the preset's value.
+        seed
+            Of the training.
+
+        Raises
+        ------
+        UserError
+            When the experiment's `training` has an unknown key.
+        """
+        known = sorted({"preset"} | {field.name for field in fields(cls)} - {"seed"})
+        unknown = sorted(set(override) - set(known))
+        if unknown:
+            raise UserError(
+                f"experiments.training: unknown key '{unknown[0]}'; known keys: {', '.join(known)}"
+            )
+        merged = {**section, **override}
+        preset = PRESETS[merged.pop("preset")] if "preset" in merged else {}
+        resolved = object.__new__(cls)
+        for key, value in merged.items():
+            object.__setattr__(resolved, key, preset[key] if value is None else value)
+        object.__setattr__(resolved, "seed", seed)
+        return resolved
+
+
+class FusionModel(ABC):
+    """A model that turns the volumes of a person into one code and, where it can, back.
+
+    Parameters
+    ----------
+    options
+        The model's options, defaults filled in from its schema.
+    modalities
+        Names of the modalities, in the order in which they come.
+    shape
+        Voxels along x, y, z.
+    seed
+        Seed of initial weights.
+    """
+
+    #: Name in the configuration.
+    name: str
+    #: Whether people may lack modalities: these are NaN throughout, in training and in use.
+    handles_missing = False
+    #: Whether it learns from class labels (``people.labels``) and has :meth:`predict`.
+    supervised = False
+    #: Whether it decodes: :meth:`reconstruct` gives images.
+    reconstructs = True
+    #: Whether a code alone can be decoded: :meth:`decode` gives images.
+    decodes = False
+
+    def __init__(
+        self, options: Mapping[str, Any], modalities: Sequence[str], shape: Sequence[int], seed: int
+    ) -> None:
+        self.options = dict(options)
+        self.modalities = list(modalities)
+        self.shape = (int(shape[0]), int(shape[1]), int(shape[2]))
+        self.seed = seed
+
+    @property
+    @abstractmethod
+    def code_size(self) -> int:
+        """How many numbers the code has."""
+
+    @abstractmethod
+    def fit(
+        self,
+        people: VolumeSet,
+        mask: np.ndarray,
+        training: TrainingSettings,
+        machine: Machine,
+        checkpoints: Path | None = None,
+    ) -> pd.DataFrame:
+        """Learn from these people, and from nobody else.
+
+        Parameters
+        ----------
+        people
+            The training people.
+        mask
+            Brain mask, shape (x, y, z).
+        training
+            How.
+        machine
+            On what.
+        checkpoints
+            Folder for checkpoints; a run that was killed goes on from what is there.
+
+        Returns
+        -------
+        DataFrame
+            The history, one row per epoch (or one row altogether).
+        """
+
+    @abstractmethod
+    def encode(self, volumes: np.ndarray) -> np.ndarray:
+        """Return the codes, shape (people, code_size), of volumes (people, modalities, x, y, z)."""
+
+    @abstractmethod
+    def reconstruct(self, volumes: np.ndarray) -> np.ndarray:
+        """Encode and decode: volumes (people, modalities, x, y, z) in [0, 1], the same shape out."""
+
+    @abstractmethod
+    def weights(self) -> dict[str, np.ndarray]:
+        """Return everything that was learned, as named arrays."""
+
+    @abstractmethod
+    def load_weights(self, weights: Mapping[str, np.ndarray]) -> None:
+        """Take over what :meth:`weights` returned."""
+
+    def decode(self, codes: np.ndarray) -> np.ndarray:
+        """Return the volumes that codes stand for, where a code alone says so (:attr:`decodes`).
+
+        Parameters
+        ----------
+        codes
+            (people, code_size).
+
+        Returns
+        -------
+        ndarray, shape (people, modalities, x, y, z)
+            In units of the volumes over their :meth:`scales`.
+        """
+        raise NotImplementedError(f"{self.name} does not decode codes")
+
+    def scales(self, volumes: np.ndarray) -> np.ndarray:
+        """Return what each volume is divided by before it is encoded, shape (people, modalities); 1 for most models."""
+        return np.ones(volumes.shape[:2])
+
+    @property
+    def code_modalities(self) -> list[str | None]:
+        """The modality that each number of the code belongs to; None: to all of them together."""
+        return [None] * self.code_size
+
+    def predict(self, volumes: np.ndarray) -> np.ndarray:
+        """Return the probability of the second class (of the sorted labels), shape (people,); supervised models only."""
+        raise NotImplementedError(f"{self.name} does not predict classes")
+
+    def prepare(self, machine: Machine) -> None:  # noqa: B027 (optional)
+        """Get ready for encoding on a machine."""
+
+    def facts(self) -> dict[str, Any]:
+        """Return further facts for the model's description (numbers of parameters, explained variance)."""
+        return {}

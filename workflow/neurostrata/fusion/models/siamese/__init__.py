@@ -1,0 +1,1 @@
+"""The siamese attention network of Arco and colleagues (2023)."""

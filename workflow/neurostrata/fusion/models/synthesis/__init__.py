@@ -1,0 +1,1 @@
+"""The synthesis network of Chartsias and colleagues (2018)."""

@@ -1,0 +1,318 @@
+"""Synthesis of modalities from any subset of others through a shared latent image (Chartsias et al. 2018).
+
+Every input modality has an encoder and every output modality a decoder, all of them 2-D networks on slices. What
+lies between them, a latent image of 16 channels as large as the slice, is made to mean the same whichever
+modality it comes from, so that latent images of any subset of inputs can be fused.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from neurostrata.core.errors import UserError
+from neurostrata.fusion.data.volumes import VolumeSet
+from neurostrata.fusion.models.interface import TrainingSettings
+from neurostrata.fusion.models.network import NetworkModel
+from neurostrata.fusion.models.synthesis.network import NewDecoder, SynthesisNetwork
+from neurostrata.fusion.training.loop import hold_out, train_network
+from neurostrata.fusion.training.machine import Machine
+
+
+class LatentSynthesis(NetworkModel):
+    """``latent_synthesis`` as the registry knows it."""
+
+    name = "latent_synthesis"
+    handles_missing = True
+    network: SynthesisNetwork
+
+    @property
+    def inputs(self) -> list[str]:
+        """Modalities that are encoded."""
+        return self._chosen("inputs")
+
+    @property
+    def outputs(self) -> list[str]:
+        """Modalities that are synthesised."""
+        return self._chosen("outputs")
+
+    def _chosen(self, option: str) -> list[str]:
+        wanted = self.options[option]
+        if wanted is None:
+            return [name for name in self.modalities if name != self.options["mask_input"]]
+        return list(wanted)
+
+    def _positions(self, names: Sequence[str]) -> list[int]:
+        return [self.modalities.index(name) for name in names]
+
+    def build_network(self) -> nn.Module:
+        """Return the untrained network.
+
+        Raises
+        ------
+        UserError
+            When an option names no modality of the experiment, or options do not go together.
+        """
+        options, mask = self.options, self.options["mask_input"]
+        given = {
+            "inputs": self.inputs,
+            "outputs": self.outputs,
+            "added_outputs": options["added_outputs"],
+            "mask_input": [] if mask is None else [mask],
+        }
+        for option, names in given.items():
+            for name in names:
+                if name not in self.modalities:
+                    raise UserError(
+                        f"latent_synthesis: options.{option}: '{name}' is none of the experiment's modalities "
+                        f"({', '.join(self.modalities)}); add it to them or leave it out here"
+                    )
+                if name == mask and option != "mask_input":
+                    raise UserError(
+                        f"latent_synthesis: options.{option}: '{name}' is the mask_input; it cannot be both"
+                    )
+        if not self.inputs or not self.outputs:
+            raise UserError("latent_synthesis: there is no modality besides options.mask_input; add one")
+        rest = [name for name in self.outputs if name not in options["added_outputs"]]
+        if not rest or len(rest) + len(options["added_outputs"]) > len(self.outputs):
+            raise UserError(
+                "latent_synthesis: options.added_outputs: these are some of options.outputs, of which one at least is "
+                "trained before; change one of the two lists"
+            )
+        if options["fusion"] == "hemis" and options["latent_channels"] % 2:
+            raise UserError(
+                f"latent_synthesis: options.latent_channels: {options['latent_channels']} is odd, fusion 'hemis' "
+                "divides them into means and variances; set an even number"
+            )
+        if not {"c1", "c3"} & set(options["costs"]):
+            raise UserError("latent_synthesis: options.costs: c2 alone trains no decoder; add c1 or c3")
+        if any(blocks > side for blocks, side in zip(options["code_grid"], self.shape, strict=True)):
+            raise UserError(
+                f"latent_synthesis: options.code_grid: {'x'.join(map(str, options['code_grid']))} blocks are more than "
+                f"the grid {'x'.join(map(str, self.shape))} has voxels; set fewer"
+            )
+        return SynthesisNetwork(
+            len(self.modalities),
+            self._positions(self.inputs),
+            self._positions(self.outputs),
+            None if mask is None else self.modalities.index(mask),
+            options,
+        )
+
+    @property
+    def code_size(self) -> int:
+        """``latent_channels`` for each block of ``code_grid``."""
+        return int(self.options["latent_channels"] * np.prod(self.options["code_grid"]))
+
+    @staticmethod
+    def _useful(people: VolumeSet, inputs: Sequence[int], outputs: Sequence[int]) -> VolumeSet:
+        """Return the people who have an input and an output, and say who has not.
+
+        Raises
+        ------
+        UserError
+            When nobody has a modality that is wanted.
+        """
+        present = people.present()
+        for position in [*inputs, *outputs]:
+            if not present[:, position].any():
+                raise UserError(
+                    f"latent_synthesis: none of the training people has '{people.modalities[position]}'; take it out "
+                    "of the experiment's modalities or of options.inputs and options.outputs"
+                )
+        useful = present[:, list(inputs)].any(axis=1) & present[:, list(outputs)].any(axis=1)
+        if not useful.any():
+            raise UserError("latent_synthesis: no training person has both an input and an output")
+        if useful.all():
+            return people
+        lacking = ", ".join(people.subjects[i] for i in np.flatnonzero(~useful))
+        print(f"training: left out, having no input or no output: {lacking}", file=sys.stderr, flush=True)
+        return people.subset(np.flatnonzero(useful).tolist())
+
+    @staticmethod
+    def _mean_intensity(people: VolumeSet) -> np.ndarray:
+        """Return each modality's mean intensity over people who have it, shape (modalities,)."""
+        means = np.array([people[i].mean(axis=(1, 2, 3)) for i in range(len(people))], np.float64)
+        has = people.present()
+        return np.where(has, means, 0).sum(axis=0) / np.maximum(has.sum(axis=0), 1)
+
+    def fit(
+        self,
+        people: VolumeSet,
+        mask: np.ndarray,
+        training: TrainingSettings,
+        machine: Machine,
+        checkpoints: Path | None = None,
+    ) -> pd.DataFrame:
+        """Train on most of the training people; the others tell when to stop (V).
+
+        Decoders of `added_outputs` are trained after that, one by one; of the history these epochs are the last.
+        Only what comes before them can be resumed.
+
+        Raises
+        ------
+        UserError
+            When nobody has one of the inputs or outputs.
+        """
+        network = self.network
+        everybody, added = people, self._positions(self.options["added_outputs"])
+        first = [position for position in network.outputs if position not in added]
+        people = self._useful(people, network.inputs, first)
+        network.scale.copy_(torch.from_numpy(self._mean_intensity(everybody)))
+        learning, held_out = hold_out(people, self.options["validation_fraction"], self.seed)
+        patience, outputs = self.options["patience"], network.outputs
+        network.outputs = first
+        for position in added:
+            network.decoders[str(position)].requires_grad_(False)
+        history = train_network(
+            self, network, 1, learning, training, machine, checkpoints, held_out, patience
+        )
+        network.outputs = outputs
+        later = [self._train_decoder(position, everybody, training, machine) for position in added]
+        for more in later:
+            more["epoch"] += history["epoch"].iloc[-1]
+            history = pd.concat([history, more], ignore_index=True)
+        return history
+
+    def _train_decoder(
+        self, position: int, people: VolumeSet, training: TrainingSettings, machine: Machine
+    ) -> pd.DataFrame:
+        """Train one decoder by c1 and c3, and nothing else; return the history."""
+        network = self.network
+        people = self._useful(people, network.inputs, [position])
+        network.requires_grad_(False)
+        network.decoders[str(position)].requires_grad_(True)
+        learning, held_out = hold_out(people, self.options["validation_fraction"], self.seed)
+        history = train_network(
+            self,
+            NewDecoder(network, position),
+            1,
+            learning,
+            training,
+            machine,
+            held_out=held_out,
+            patience=self.options["patience"],
+        )
+        network.requires_grad_(True)
+        return history
+
+    def add_decoder(
+        self, output: str, people: VolumeSet, training: TrainingSettings, machine: Machine
+    ) -> pd.DataFrame:
+        """Add an output to a trained model and train its decoder, and nothing else (VI-E).
+
+        Parameters
+        ----------
+        output
+            A modality that is no output yet; one of the model's, or a further one.
+        people
+            Training people. Their modalities are the model's, a further one standing behind them.
+        training, machine
+            As for :meth:`fit`.
+
+        Returns
+        -------
+        DataFrame
+            The history, one row per epoch.
+
+        Raises
+        ------
+        UserError
+            When the model synthesises it already, or the people's modalities are others.
+        """
+        if output in self.outputs or output == self.options["mask_input"]:
+            raise UserError(f"latent_synthesis: '{output}' is no new output of this model")
+        modalities = self.modalities if output in self.modalities else [*self.modalities, output]
+        if people.modalities != modalities:
+            raise UserError(
+                f"latent_synthesis: the volumes are {', '.join(people.modalities)}; to add a decoder of '{output}', "
+                f"give {', '.join(modalities)}"
+            )
+        position, network = modalities.index(output), self.network
+        useful = self._useful(people, network.inputs, [position])
+        # What null stood for so far must not come to include the new modality.
+        self.options.update(inputs=self.inputs, outputs=[*self.outputs, output])
+        self.modalities = modalities
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed + position)
+            network.add_decoder(position, float(self._mean_intensity(useful)[position]))
+        return self._train_decoder(position, people, training, machine)
+
+    def _check(self, volumes: np.ndarray) -> None:
+        lacking = np.isnan(volumes[:, self.network.inputs]).all(axis=(1, 2, 3, 4))
+        if lacking.any():
+            raise UserError(
+                f"latent_synthesis: somebody has none of the inputs ({', '.join(self.inputs)}); exclude who lacks "
+                "all of them, or widen options.inputs"
+            )
+
+    def encode(self, volumes: np.ndarray) -> np.ndarray:
+        """Return the fused latent images, averaged over blocks, shape (people, code_size).
+
+        The numbers of one channel stand together, its blocks in the order x, y, z.
+        """
+        self._check(volumes)
+        return self._apply("encode", volumes)
+
+    def synthesise(self, volumes: np.ndarray, plane: str | None = None) -> np.ndarray:
+        """Return every output in units of its mean intensity; see :meth:`SynthesisNetwork.synthesise`."""
+        self._check(volumes)
+        return self._apply("synthesise", volumes, plane=plane)
+
+    def reconstruct(self, volumes: np.ndarray, plane: str | None = None) -> np.ndarray:
+        """Return every output in [0, 1], from the inputs that are there.
+
+        Parameters
+        ----------
+        volumes
+            (people, modalities, x, y, z) in [0, 1]; NaN throughout for what lacks.
+        plane
+            Plane of the slices. The network has no notion of it, so that it can be another than in training
+            (VI-I).
+
+        Returns
+        -------
+        ndarray, shape of `volumes`
+            NaN for modalities that are no outputs.
+        """
+        self._check(volumes)
+        return self._apply("reconstruct", volumes, plane=plane)
+
+    def transplant_lesions(self, volumes: np.ndarray, lesions: np.ndarray) -> np.ndarray:
+        """Synthesise people as if they had somebody else's lesions (VI-H).
+
+        Parameters
+        ----------
+        volumes
+            (people, modalities, x, y, z) of the people who receive them.
+        lesions
+            The other person's lesion mask on the same grid, shape (x, y, z).
+
+        Returns
+        -------
+        ndarray, shape of `volumes`
+            As from :meth:`reconstruct`.
+
+        Raises
+        ------
+        UserError
+            When the model was trained without lesion masks, or the mask is on another grid.
+        """
+        if self.network.mask is None:
+            raise UserError(
+                "latent_synthesis: this model knows no lesion masks; train one with options.mask_input"
+            )
+        if lesions.shape != volumes.shape[2:]:
+            raise UserError(
+                f"latent_synthesis: the lesion mask's grid {lesions.shape} is not that of the volumes "
+                f"{volumes.shape[2:]}; resample it"
+            )
+        changed = volumes.copy()
+        changed[:, self.network.mask] = lesions
+        return self.reconstruct(changed)

@@ -1,0 +1,1 @@
+"""The training loop and the machine that it runs on."""

@@ -1,0 +1,204 @@
+"""The diffusion stages: tensor maps, NODDI maps and the alignment with the T1-weighted image."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neurostrata.core.errors import UserError
+from neurostrata.core.files import settings_record, write_sidecar
+from neurostrata.gate.gradients import Gradients, find_shells, noddi_shells, read_gradients
+from neurostrata.imaging.images.io import Image, write_image
+from neurostrata.imaging.images.series import (
+    Series,
+    check_finite,
+    read_deviations,
+    read_map,
+    read_mask,
+    read_series,
+)
+
+
+def _load(dwi: Path, bval: Path, bvec: Path, subject: str, b0_max: float) -> tuple[Series, Gradients]:
+    series = read_series(dwi, subject)
+    return series, read_gradients(bval, bvec, subject, series.data.shape[3], b0_max)
+
+
+def _scheme(gradients: Gradients, gap: float) -> dict[str, Any]:
+    shells = find_shells(gradients, gap)
+    return {
+        "b0_volumes": int(gradients.b0.sum()),
+        "shells": [
+            {"b": round(shell.bval, 1), "volumes": len(shell.members), "directions": shell.directions}
+            for shell in shells
+        ],
+    }
+
+
+def _fill(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    image = np.zeros(mask.shape, dtype=np.float32)
+    image[mask] = values
+    return image
+
+
+def fit_tensor(
+    *,
+    dwi: Path,
+    bval: Path,
+    bvec: Path,
+    subject: str,
+    fa: Path,
+    md: Path,
+    b0: Path,
+    mask: Path,
+    settings: dict[str, Any],
+    dwi_mask: Path | None = None,
+    threads: int = 1,
+) -> None:
+    """Fit tensors in native space: FA, MD (mm^2/s), the mean b=0 image and the brain mask.
+
+    The mask is the given one, or one found in the mean b=0 image, where the mean b=0 signal is above zero.
+    Everything is 0 outside it.
+    """
+    from neurostrata.imaging.diffusion.mask import diffusion_mask
+    from neurostrata.imaging.diffusion.tensor import fit_tensor as fit
+    from neurostrata.imaging.diffusion.tensor import tensor_measurements
+
+    b0_max = float(settings["b0_max"])
+    series, gradients = _load(dwi, bval, bvec, subject, b0_max)
+    chosen = tensor_measurements(gradients, float(settings["tensor_b_max"]), subject)
+    mean_b0 = np.nan_to_num(series.data[..., gradients.b0].mean(axis=3), posinf=0, neginf=0)
+    given = None if dwi_mask is None else read_mask(dwi_mask, subject, series.grid, "dwi_mask")
+    brain, source = diffusion_mask(mean_b0, given, f"subject {subject}: dwi {dwi}")
+    signals = series.data[brain][:, chosen]
+    check_finite(signals, f"subject {subject}: dwi {dwi}")
+    maps = fit(signals, gradients.select(chosen))
+    facts = {
+        "Space": "native diffusion",
+        "Sources": [str(dwi), str(bval), str(bvec)],
+        "Mask": source,
+        "Settings": settings_record(settings),
+        "Scheme": _scheme(gradients, float(settings["shell_gap"])),
+    }
+    described = {
+        fa: ("Fractional anisotropy", "1", _fill(maps.fa, brain)),
+        md: ("Mean diffusivity", "mm^2/s", _fill(maps.md, brain)),
+        b0: ("Mean of the volumes without diffusion weighting", "arbitrary", np.where(brain, mean_b0, 0)),
+    }
+    for path, (description, units, data) in described.items():
+        write_image(path, data, series.grid)
+        fitted = {"Fit": f"weighted least squares, {int(chosen.sum())} volumes"} if path != b0 else {}
+        write_sidecar(path, Description=description, Units=units, **fitted, **facts)
+    write_image(mask, brain, series.grid, np.uint8)
+    write_sidecar(mask, Description="Brain mask of the diffusion data", Voxels=int(brain.sum()), **facts)
+
+
+def fit_noddi(
+    *,
+    dwi: Path,
+    bval: Path,
+    bvec: Path,
+    mask: Path,
+    subject: str,
+    ndi: Path,
+    odi: Path,
+    fwf: Path,
+    settings: dict[str, Any],
+    grad_dev: Path | None = None,
+    threads: int = 1,
+) -> None:
+    """Fit NODDI in native space: neurite density, orientation dispersion and free water fraction.
+
+    Single-shell data are refused before anything is fitted. `grad_dev` is an image of nine volumes, the
+    gradient coil's deviation in every voxel (HCP's ``grad_dev.nii.gz``).
+    """
+    from neurostrata.imaging.diffusion.noddi.engines import AMICO_LICENCE
+    from neurostrata.imaging.diffusion.noddi.engines import fit_noddi as fit
+
+    gap = float(settings["shell_gap"])
+    gradients = read_gradients(bval, bvec, subject, b0_max=float(settings["b0_max"]))
+    noddi_shells(gradients, gap, subject)
+    if settings["noddi"]["engine"] == "amico":
+        print(f"Note: {AMICO_LICENCE}", file=sys.stderr)
+    series, gradients = _load(dwi, bval, bvec, subject, float(settings["b0_max"]))
+    brain = read_mask(mask, subject, series.grid)
+    brain &= series.data[..., gradients.b0].mean(axis=3) > 0
+    signals, grid = series.data[brain], series.grid
+    del series
+    check_finite(signals, f"subject {subject}: dwi {dwi}")
+    deviations = None if grad_dev is None else read_deviations(grad_dev, subject, grid, brain)
+    maps = fit(
+        signals,
+        gradients,
+        settings["noddi"],
+        subject=subject,
+        shell_gap=gap,
+        threads=threads,
+        deviations=deviations,
+    )
+    sources = [path for path in (dwi, bval, bvec, mask, grad_dev) if path is not None]
+    described = {
+        ndi: ("Neurite density index (NODDI)", maps.ndi),
+        odi: ("Orientation dispersion index (NODDI)", maps.odi),
+        fwf: ("Free water fraction (NODDI)", maps.fwf),
+    }
+    for path, (description, values) in described.items():
+        write_image(path, _fill(values, brain), grid)
+        write_sidecar(
+            path,
+            Description=description,
+            Units="1",
+            Space="native diffusion",
+            Sources=[str(source) for source in sources],
+            Settings=settings_record(settings),
+            Scheme=_scheme(gradients, gap),
+        )
+
+
+def align_diffusion(
+    *,
+    b0: Path,
+    t1w: Path,
+    mask: Path,
+    t1w_mask: Path,
+    subject: str,
+    output: Path,
+    settings: dict[str, Any],
+    threads: int = 1,
+) -> None:
+    """Align the mean b=0 image with the T1w image: an ITK rigid transform, T1w points to diffusion points."""
+    from neurostrata.imaging.diffusion.alignment import align_rigid, rotation_degrees
+    from neurostrata.imaging.registration.transforms import write_affine
+
+    moving = read_map(b0, subject, "mean b0")
+    fixed = read_map(t1w, subject, "T1w")
+    alignment = align_rigid(
+        fixed,
+        _mask_of(t1w_mask, subject, fixed),
+        moving,
+        _mask_of(mask, subject, moving),
+        settings["alignment"],
+        subject=subject,
+        seed=settings["seed"],
+    )
+    write_affine(output, alignment.matrix)
+    write_sidecar(
+        output,
+        Description="Rigid transform, T1w world points to diffusion world points (ITK, LPS mm)",
+        Sources=[str(b0), str(t1w)],
+        Start=alignment.start,
+        MutualInformationBefore=alignment.information_before,
+        MutualInformationAfter=alignment.information_after,
+        RotationDegrees=rotation_degrees(alignment.matrix),
+        Settings=settings_record(settings["alignment"]),
+    )
+
+
+def _mask_of(path: Path, subject: str, image: Image) -> np.ndarray:
+    inside = read_mask(path, subject, image.grid)
+    if not np.any(image.data[inside] > 0):
+        raise UserError(f"subject {subject}: mask {path} holds only zero voxels of its image")
+    return inside

@@ -1,0 +1,81 @@
+"""The diffusion tensor: fractional anisotropy and mean diffusivity, fitted in native space."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from neurostrata.core.errors import UserError
+from neurostrata.gate.gradients import Gradients, count_directions
+
+#: A tensor has six unknowns.
+_MINIMUM_DIRECTIONS = 6
+
+
+class TensorMaps(NamedTuple):
+    """Fractional anisotropy in [0, 1] and mean diffusivity in mm^2/s, each (voxels,) float32."""
+
+    fa: np.ndarray
+    md: np.ndarray
+
+
+def tensor_measurements(gradients: Gradients, b_max: float, subject: str) -> np.ndarray:
+    """Return which measurements the tensor is fitted to: b = 0 and all up to `b_max`, as (measurements,) bool.
+
+    The tensor's assumption of Gaussian diffusion fails at high b-values, so they are left out.
+
+    Raises
+    ------
+    UserError
+        When fewer than six directions (or only directions in one plane or cone) are left.
+    """
+    chosen = gradients.bvals <= b_max
+    vectors = gradients.bvecs[chosen & ~gradients.b0]
+    directions = count_directions(vectors)
+    if directions < _MINIMUM_DIRECTIONS:
+        raise UserError(
+            f"subject {subject}: {directions} directions with {gradients.b0_max:g} < b <= {b_max:g}; the tensor "
+            f"needs {_MINIMUM_DIRECTIONS} (diffusion.tensor_b_max is {b_max:g})"
+        )
+    x, y, z = vectors.T
+    design = np.stack([x * x, y * y, z * z, 2 * x * y, 2 * x * z, 2 * y * z], axis=1)
+    if np.linalg.cond(design) > 1e3:
+        raise UserError(
+            f"subject {subject}: the {directions} directions with b <= {b_max:g} do not determine a tensor "
+            "(do they lie in one plane?); check the bvec file"
+        )
+    return chosen
+
+
+def fit_tensor(signals: np.ndarray, gradients: Gradients) -> TensorMaps:
+    """Fit tensors by weighted least squares (Chung et al. 2006, as dipy does it).
+
+    Parameters
+    ----------
+    signals
+        (voxels, measurements), unscaled, finite, with a positive mean b = 0 signal. Values below 0.1% of that
+        mean are raised to it (their logarithm is needed).
+    gradients
+        The table of just these measurements (see :func:`tensor_measurements`).
+
+    Returns
+    -------
+    TensorMaps
+        Finite everywhere; negative eigenvalues (noise) count as zero.
+    """
+    from dipy.core.gradients import gradient_table
+    from dipy.reconst.dti import TensorModel
+
+    signals = np.asarray(signals, dtype=np.float64)
+    if not len(signals):
+        return TensorMaps(np.zeros(0, np.float32), np.zeros(0, np.float32))
+    table = gradient_table(bvals=gradients.bvals, bvecs=gradients.bvecs, b0_threshold=gradients.b0_max)
+    floor = 1e-3 * signals[:, gradients.b0].mean(axis=1, keepdims=True)
+    eigenvalues = TensorModel(table, fit_method="WLS").fit(np.maximum(signals / floor, 1.0)).evals
+    eigenvalues = np.clip(np.nan_to_num(eigenvalues.reshape(-1, 3), posinf=0.0, neginf=0.0), 0.0, None)
+    mean = eigenvalues.mean(axis=1)
+    spread = ((eigenvalues - mean[:, None]) ** 2).sum(axis=1)
+    squares = (eigenvalues**2).sum(axis=1)
+    anisotropy = np.sqrt(1.5 * np.divide(spread, squares, out=np.zeros_like(spread), where=squares > 0))
+    return TensorMaps(np.clip(anisotropy, 0, 1).astype(np.float32), mean.astype(np.float32))

@@ -1,0 +1,1 @@
+"""Component maps of single people from BOLD series."""

@@ -1,0 +1,155 @@
+"""Image series (4-D), single maps out of them, and masks: reading with checks a user can act on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from neurostrata.core.errors import UserError
+from neurostrata.imaging.images.io import Grid, Image, check_affine, load_array
+
+#: No gradient coil is this far from linear inside a head.
+_LARGEST_DEVIATION = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """A series of images: `data` of shape (X, Y, Z, measurements), float32, on `grid`."""
+
+    data: np.ndarray
+    grid: Grid
+
+
+def _load(path: Path, label: str) -> tuple[np.ndarray, Grid]:
+    """Read voxels of three or more dimensions, trailing ones of length 1 dropped, and their grid."""
+    data, affine = load_array(path, label)
+    while data.ndim > 3 and data.shape[-1] == 1:
+        data = data[..., 0]
+    if data.ndim < 3:
+        raise UserError(f"{label}: is {data.ndim}-dimensional with shape {data.shape}")
+    check_affine(affine, label)
+    return data, Grid((data.shape[0], data.shape[1], data.shape[2]), affine)
+
+
+def read_series(path: Path, subject: str, what: str = "dwi") -> Series:
+    """Read a 4-D NIfTI image as float32.
+
+    Raises
+    ------
+    UserError
+        When the file is missing, truncated or not 4-D, or its affine is unusable.
+    """
+    label = f"subject {subject}: {what} {path}"
+    data, grid = _load(path, label)
+    if data.ndim != 4:
+        raise UserError(f"{label}: has shape {data.shape}; a 4-D series of volumes is needed")
+    return Series(data, grid)
+
+
+def read_map(
+    path: Path, subject: str, what: str, component: int | None = None, *, gaps: bool = False
+) -> Image:
+    """Read a 3-D map, or one volume of a 4-D file.
+
+    Parameters
+    ----------
+    path
+        A NIfTI file.
+    subject, what
+        Whose image and which one, for the messages.
+    component
+        Position of the volume in a 4-D file, from 0; None for a 3-D file.
+    gaps
+        Take NaN for background and set it to 0, unless nothing else is left.
+
+    Raises
+    ------
+    UserError
+        When the file is missing or truncated, has another number of dimensions, has no such volume, holds
+        NaN or infinite values, or its affine is unusable.
+    """
+    label = f"subject {subject}: {what} {path}"
+    data, grid = _load(path, label)
+    if component is None:
+        if data.ndim != 3:
+            raise UserError(
+                f"{label}: has shape {data.shape}; one 3-D volume is needed (for a 4-D file set the modality's "
+                "'components' to its number of volumes)"
+            )
+    else:
+        volumes = data if data.ndim == 4 else data[..., None]
+        if volumes.ndim != 4 or component >= volumes.shape[3]:
+            raise UserError(f"{label}: has shape {data.shape}, there is no volume {component + 1}")
+        data = np.ascontiguousarray(volumes[..., component])
+    if gaps and not np.isnan(data).all():
+        data = np.nan_to_num(data, copy=True, nan=0.0, posinf=np.inf, neginf=-np.inf)
+    check_finite(data, label, "")
+    return Image(data, grid)
+
+
+def read_mask(path: Path, subject: str, grid: Grid, what: str = "mask") -> np.ndarray:
+    """Read a mask that belongs to an image on `grid`, as (X, Y, Z) bool: above zero is inside.
+
+    Raises
+    ------
+    UserError
+        When it cannot be read, lies on another grid, or is empty.
+    """
+    label = f"subject {subject}: {what} {path}"
+    data, own = _load(path, label)
+    if data.ndim != 3 or not own.same_as(grid, tolerance=0.05):
+        raise UserError(
+            f"{label}: has shape {data.shape} and the image {grid.shape}, or their affines differ; a mask must "
+            "be on its image's grid"
+        )
+    mask = data > 0
+    if not mask.any():
+        raise UserError(f"{label}: is empty")
+    return mask
+
+
+def check_finite(values: np.ndarray, label: str, where: str = " inside the mask") -> None:
+    """Raise a :class:`UserError` that begins with `label` when values are NaN or infinite."""
+    bad = int(values.size - np.isfinite(values).sum())
+    if bad:
+        raise UserError(f"{label}: has {bad} NaN or infinite values{where}; replace them and run again")
+
+
+def read_deviations(path: Path, subject: str, grid: Grid, inside: np.ndarray) -> np.ndarray:
+    """Read how a gradient coil's field deviates from a linear one, in the voxels `inside` a mask.
+
+    Parameters
+    ----------
+    path
+        Nine volumes as FSL's ``calc_grad_perc_dev`` and the HCP (``grad_dev.nii.gz``) write them: the 3x3
+        matrix L of every voxel, column by column, as a fraction of 1.
+    grid, inside
+        Of the diffusion series; (X, Y, Z) bool.
+
+    Returns
+    -------
+    numpy.ndarray
+        (voxels, 3, 3), float32; the gradient g acts as ``(I + L) g``.
+
+    Raises
+    ------
+    UserError
+        When it cannot be read, lies on another grid, has not nine volumes, or its values are impossible.
+    """
+    label = f"subject {subject}: grad_dev {path}"
+    data, own = _load(path, label)
+    if data.ndim != 4 or data.shape[3] != 9 or not own.same_as(grid, tolerance=0.05):
+        raise UserError(
+            f"{label}: has shape {data.shape} and the diffusion image {grid.shape}, or their affines differ; nine "
+            "volumes on its grid are needed"
+        )
+    values = data[inside]
+    check_finite(values, label)
+    largest = float(np.abs(values).max(initial=0.0))
+    if largest > _LARGEST_DEVIATION:
+        raise UserError(
+            f"{label}: deviates by up to {largest:.3g}; fractions of 1 are expected (divide per cent by 100)"
+        )
+    return values.reshape(-1, 3, 3).transpose(0, 2, 1).astype(np.float32)

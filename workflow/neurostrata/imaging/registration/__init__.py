@@ -1,0 +1,1 @@
+"""Transforms, and the engines that find them."""

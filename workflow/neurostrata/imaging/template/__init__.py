@@ -1,0 +1,1 @@
+"""The study template, and how it relates to MNI152 space."""

@@ -1,0 +1,186 @@
+"""The study template: its first average, and the shape update that keeps it in the middle of the people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy import linalg, ndimage
+
+from neurostrata.imaging.anatomy.jacobian import log_jacobian, nonlinear_jacobian
+from neurostrata.imaging.images.io import (
+    Grid,
+    Image,
+    apply_affine,
+    axis_aligned_grid,
+    bounding_box,
+    centre_of_mass,
+    foreground,
+    normalise_intensity,
+)
+from neurostrata.imaging.registration.chain import similarity
+from neurostrata.imaging.registration.transforms import (
+    Displacement,
+    displace,
+    invert_displacement,
+    rigid_and_stretch,
+    sample,
+)
+
+
+def start_grid(
+    boxes: Sequence[tuple[np.ndarray, np.ndarray]], resolution_mm: float, margin_mm: float
+) -> Grid:
+    """Grid that covers everybody.
+
+    Parameters
+    ----------
+    boxes
+        Per person the lowest and highest world coordinates of the brain, relative to its centre of mass.
+    resolution_mm, margin_mm
+        Voxel side; space added on every side.
+    """
+    low = np.min([box[0] for box in boxes], axis=0) - margin_mm
+    high = np.max([box[1] for box in boxes], axis=0) + margin_mm
+    return axis_aligned_grid(low, high, resolution_mm)
+
+
+def centred_box(image: Image) -> tuple[np.ndarray, np.ndarray]:
+    """Bounding box of an image's foreground, relative to its centre of mass (mm)."""
+    low, high = bounding_box(foreground(image.data), image.grid.affine)
+    centre = centre_of_mass(image)
+    return low - centre, high - centre
+
+
+def centred_on(image: Image, grid: Grid) -> np.ndarray:
+    """Normalised image on `grid`, its centre of mass at the world's origin."""
+    centre = centre_of_mass(image)
+    normalised = Image(normalise_intensity(image.data), image.grid)
+    result = np.zeros(grid.shape, dtype=np.float32)
+    for start, stop in grid.slabs():
+        result[start:stop] = sample(normalised, grid.points(start, stop) + centre)
+    return result
+
+
+def brain_of(template: np.ndarray) -> np.ndarray:
+    """Support of a template: its foreground, largest piece, closed and filled."""
+    mask = ndimage.binary_closing(foreground(template), iterations=2)
+    pieces, count = ndimage.label(mask)
+    if count > 1:
+        mask = pieces == 1 + np.argmax(ndimage.sum_labels(mask, pieces, np.arange(1, count + 1)))
+    return ndimage.binary_fill_holes(mask)
+
+
+@dataclass
+class Average:
+    """Streaming means over people; memory does not grow with their number.
+
+    Attributes
+    ----------
+    template
+        The template everybody was registered to; its support is the mask of all measures.
+    """
+
+    template: Image
+    people: int = 0
+    similarities: list[float] = field(default_factory=list)
+    mean_log_jacobians: list[float] = field(default_factory=list)
+    log_scales: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        shape = self.template.grid.shape
+        self.mask = brain_of(self.template.data)
+        self._image = np.zeros(shape, dtype=np.float64)
+        self._warp = np.zeros((*shape, 3), dtype=np.float64)
+        self._log_stretch = np.zeros((3, 3))
+
+    def add(self, warped: np.ndarray, warp: Displacement, affine: np.ndarray) -> None:
+        """Take one person in: the image on the template's grid (normalised), the warp and the affine."""
+        self.people += 1
+        self._image += warped
+        self._warp += warp.vectors
+        stretch = rigid_and_stretch(affine)[1]
+        # Logarithms of symmetric positive matrices average without swelling (Arsigny et al. 2006).
+        self._log_stretch += linalg.logm(stretch).real
+        self.similarities.append(similarity(warped, self.template.data, self.mask))
+        self.mean_log_jacobians.append(float(log_jacobian(nonlinear_jacobian(warp))[self.mask].mean()))
+        self.log_scales.append(float(np.log(np.linalg.det(stretch))))
+
+    @property
+    def image(self) -> np.ndarray:
+        """Mean of the warped images."""
+        return (self._image / self.people).astype(np.float32)
+
+    @property
+    def warp(self) -> Displacement:
+        """Mean displacement u, template points to people's points before their affines."""
+        return Displacement((self._warp / self.people).astype(np.float32), self.template.grid)
+
+    @property
+    def stretch(self) -> np.ndarray:
+        """(3, 3) log-Euclidean mean of the affines' symmetric parts: scale and shear, no rotation."""
+        return linalg.expm(self._log_stretch / self.people).real
+
+    def measures(self) -> dict[str, float]:
+        """Numbers of this registration round, all inside the template's support."""
+        vectors = self.warp.vectors[self.mask] / self.template.grid.spacing.mean()
+        return {
+            "people": self.people,
+            "similarity": float(np.mean(self.similarities)),
+            "similarity_worst": float(np.min(self.similarities)),
+            "rms_mean_warp_vox": float(np.sqrt((vectors.astype(float) ** 2).sum(axis=1).mean())),
+            "mean_log_jacobian": float(np.mean(self.mean_log_jacobians)),
+            "mean_log_scale": float(np.mean(self.log_scales)),
+        }
+
+
+def updated_template(average: Average, settings: Mapping[str, Any]) -> np.ndarray:
+    """Average image, moved into the average shape.
+
+    A template point x stands for the people's points A_i(x + u_i(x)). With the mean warp u and the mean
+    stretch S about the brain's centre c, its place in the average shape is y = c + S(x + s u(x) - c), s
+    being ``shape_step``. The new template is therefore the average at the inverse of that map, in one
+    interpolation. Rotations and translations of the affines stay out, so the pose does not drift.
+
+    Parameters
+    ----------
+    average
+        Filled with everybody.
+    settings
+        ``shape_step`` and ``sharpening`` of section ``template``.
+    """
+    grid = average.template.grid
+    step = float(settings["shape_step"])
+    mean_warp = Displacement((average.warp.vectors * step).astype(np.float32), grid)
+    inverse = invert_displacement(mean_warp)
+    stretch = linalg.expm(step * linalg.logm(average.stretch).real).real
+    back = np.eye(4)
+    back[:3, :3] = np.linalg.inv(stretch)
+    centre = apply_affine(grid.affine, np.array(ndimage.center_of_mass(average.mask.astype(float))))
+    back[:3, 3] = centre - back[:3, :3] @ centre
+    mean = Image(ndimage.spline_filter(average.image, 3, output=np.float32), grid)
+    to_voxel = np.linalg.inv(grid.affine)
+    result = np.zeros(grid.shape, dtype=np.float32)
+    for start, stop in grid.slabs():
+        points = displace(inverse, apply_affine(back, grid.points(start, stop)))
+        index = np.moveaxis(apply_affine(to_voxel, points), -1, 0)
+        result[start:stop] = ndimage.map_coordinates(mean.data, index, order=3, prefilter=False)
+    if settings["sharpening"]:
+        result += float(settings["sharpening"]) * (result - ndimage.gaussian_filter(result, 1.0))
+    return np.clip(result, 0, None)
+
+
+def relative_change(old: np.ndarray, new: np.ndarray) -> float:
+    """Root mean square difference inside the old template's support, as a share of its mean there."""
+    mask = brain_of(old)
+    inside = old[mask].astype(float)
+    return float(np.sqrt(((new[mask] - inside) ** 2).mean()) / inside.mean())
+
+
+def has_converged(measures: Mapping[str, float], tolerance: float | None) -> bool:
+    """Whether the template stopped changing and is in the middle of its people."""
+    return (
+        tolerance is not None and measures["rms_change"] <= tolerance and measures["rms_mean_warp_vox"] <= 0.5
+    )

@@ -1,0 +1,1 @@
+"""What the report reads from a study's results."""

@@ -1,0 +1,187 @@
+"""Reading a finished or half-finished study: every table once, every absent piece noted, never a crash."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from neurostrata.core.config import adjusts_codes, fill_config, fill_defaults, load_schema
+from neurostrata.core.errors import UserError
+from neurostrata.core.files import sidecar_path
+from neurostrata.core.records import DamagedError, check
+from neurostrata.core.tables import read_table
+from neurostrata.report.data.layout import Experiment, ResultsTree
+
+#: Columns that stay strings in every table.
+TEXT_COLUMNS = (
+    "subject",
+    "fold",
+    "role",
+    "modality",
+    "method",
+    "factor",
+    "variable",
+    "exemplar",
+    "family",
+    "site",
+    "session",
+    "finder",
+    "characteristic",
+    "level",
+)
+
+#: What is known of an experiment that the configuration does not have (any longer): nothing but what is on disk.
+UNKNOWN: dict[str, Any] = {
+    "model": None,
+    "modalities": [],
+    "options": {},
+    "analyses": fill_defaults({}, load_schema("experiments")["properties"]["analyses"]),
+}
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A piece of the report that could not be made, and why."""
+
+    what: str
+    why: str
+
+
+@dataclass
+class Study:
+    """The results tree together with the configuration that made it.
+
+    Attributes
+    ----------
+    tree
+        Paths.
+    config
+        The whole configuration. What an earlier release did not have in it yet is filled in with its default.
+    missing
+        Filled while the report is made: what is not there, and why.
+    """
+
+    tree: ResultsTree
+    config: Mapping[str, Any]
+    missing: list[Missing] = field(default_factory=list)
+    _tables: dict[Path, pd.DataFrame | None] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        self.config = fill_config(self.config)
+        adjusted = adjusts_codes(self.strata_settings)
+        codes = ("adjusted", "raw") if adjusted else ("raw",)
+        self.tree = replace(self.tree, codes=codes, finders=tuple(self.strata_settings["finders"]))
+
+    @property
+    def strata_settings(self) -> dict[str, Any]:
+        """Section ``strata``."""
+        return self.config["strata"]
+
+    @property
+    def alpha(self) -> float:
+        """Limit of the false-discovery rates."""
+        return float(self.config["report"]["alpha"])
+
+    def note(self, what: str, why: str) -> None:
+        """Add a line to the list of missing pieces, once."""
+        line = Missing(what, why)
+        if line not in self.missing:
+            self.missing.append(line)
+
+    def relative(self, path: Path) -> str:
+        """Return a path relative to the results folder, for messages."""
+        return (
+            path.relative_to(self.tree.root).as_posix() if path.is_relative_to(self.tree.root) else str(path)
+        )
+
+    def table(
+        self, path: Path, what: str = "", columns: Iterable[str] = (), why_absent: str = ""
+    ) -> pd.DataFrame | None:
+        """Read a table once.
+
+        Parameters
+        ----------
+        path
+            TSV file.
+        what
+            What the report would have shown; empty when its absence is nothing to report.
+        columns
+            Columns without which the table is of no use.
+        why_absent
+            What to say when the file is not there; by default that it was not made.
+
+        Returns
+        -------
+        DataFrame or None
+            None when the file is absent, unreadable, without rows or lacks one of `columns`.
+        """
+        if path not in self._tables:
+            self._tables[path] = None
+            if path.is_file():
+                try:
+                    frame = read_table(path, text=TEXT_COLUMNS)
+                except DamagedError:
+                    raise  # a table that its stage wrote otherwise is not to be left out, but to be made again
+                except UserError as error:
+                    reason = str(error).removeprefix(f"{path}: ")
+                    self.note(
+                        what or self.relative(path), f"{self.relative(path)} {reason}" if what else reason
+                    )
+                else:
+                    self._tables[path] = frame
+        frame_or_none = self._tables[path]
+        if frame_or_none is None:
+            if what and not path.is_file():
+                self.note(what, why_absent or f"{self.relative(path)} was not made")
+            return None
+        lacking = [column for column in columns if column not in frame_or_none.columns]
+        if lacking:
+            self.note(
+                what or self.relative(path), f"{self.relative(path)} has no column {', '.join(lacking)}"
+            )
+            return None
+        if frame_or_none.empty:
+            if what:
+                self.note(what, f"{self.relative(path)} has no rows")
+            return None
+        return frame_or_none
+
+    def json(self, path: Path) -> dict[str, Any]:
+        """Return a JSON object, empty when the file is absent or is not one."""
+        check(path)
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, json.JSONDecodeError, UnicodeDecodeError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    def sidecar(self, path: Path) -> dict[str, Any]:
+        """Return the JSON sidecar of a table or image, empty without one."""
+        return self.json(sidecar_path(path))
+
+    def column_meanings(self, path: Path) -> dict[str, str]:
+        """Return column -> meaning from a table's sidecar."""
+        columns = self.sidecar(path).get("Columns", {})
+        return {str(key): str(value) for key, value in columns.items()} if isinstance(columns, dict) else {}
+
+    def subjects(self) -> list[str]:
+        """Return the people of the cohort in order (empty when there is no cohort table)."""
+        frame = self.table(self.tree.subjects, columns=["subject"])
+        return [] if frame is None else [str(subject) for subject in frame["subject"]]
+
+    def experiments(self) -> list[tuple[Experiment, dict[str, Any]]]:
+        """Return each experiment, configured or found on disk, with its configuration.
+
+        Configured ones come first and in the order of the configuration. How one was made that is only on disk is not
+        known (any longer): see :data:`UNKNOWN`.
+        """
+        configured = [dict(item) for item in self.config["experiments"]]
+        pairs = [(self.tree.experiment(str(item["name"])), item) for item in configured]
+        names = {experiment.name for experiment, _ in pairs}
+        found = [experiment for experiment in self.tree.experiments() if experiment.name not in names]
+        return pairs + [(experiment, UNKNOWN | {"name": experiment.name}) for experiment in found]

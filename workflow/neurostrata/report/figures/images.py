@@ -1,0 +1,182 @@
+"""Figures of images: the template, and a person's scans, registration and maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from neurostrata.report.figures.slices import Volume, bounding_box, cut, positions
+from neurostrata.report.figures.style import BLUE, RED, figure_style, new_figure, tighten, whole_ticks
+
+PLANES = ("sagittal", "coronal", "axial")
+#: Column of convergence.tsv -> title and unit.
+MEASURES = {
+    "similarity": ("Likeness to the template, mean", "correlation"),
+    "similarity_worst": ("Likeness to the template, worst", "correlation"),
+    "rms_change": ("Change of the template", "RMS / mean brightness"),
+    "rms_mean_warp_vox": ("Mean warp, RMS", "voxels"),
+    "mean_log_jacobian": ("Mean log Jacobian", "log volume ratio"),
+    "mean_log_scale": ("Mean log scale of the affines", "log volume ratio"),
+}
+#: Outline of a mask: bright on grey-scale images, and told apart by lightness alone too.
+OUTLINE = "#FF5A1F"
+
+
+def display_range(volume: Volume, mask: np.ndarray | None = None) -> tuple[float, float]:
+    """Return the grey window: the 1st to the 99.5th percentile inside the mask (or of non-zero voxels)."""
+    values = volume.data[mask > 0] if mask is not None and mask.shape == volume.data.shape else volume.data
+    values = values[np.isfinite(values) & (values != 0)]
+    if not values.size:
+        return 0.0, 1.0
+    low, high = (float(value) for value in np.percentile(values, [1, 99.5]))
+    return (low, high) if high > low else (low, low + 1.0)
+
+
+def slice_rows(
+    volume: Volume,
+    *,
+    outline: Volume | None = None,
+    beside: Volume | None = None,
+    names: Sequence[str] = (),
+    per_plane: int = 3,
+    colours: str = "gray",
+    window: tuple[float, float] | None = None,
+    label: str = "",
+    logarithmic: bool = False,
+    inside_only: bool = False,
+    width: float = 10.0,
+) -> Figure:
+    """Draw slices of a volume in three planes, one row; a second row for a volume to compare with.
+
+    Parameters
+    ----------
+    volume
+        What to draw.
+    outline
+        Mask on the same grid, drawn as a line.
+    beside
+        Second row: another volume on the same grid, in its own grey window.
+    names
+        Row labels.
+    per_plane
+        Slices per plane.
+    colours, window
+        Colour map and its range; the window defaults to :func:`display_range`.
+    label
+        Of the colour bar; without one there is no bar.
+    logarithmic
+        Draw log2 of the values: for Jacobians, where 2 and 1/2 are equally far from 1.
+    inside_only
+        Leave what is outside the mask black.
+    width
+        In inches.
+    """
+    mask = outline.data if outline is not None and outline.data.shape == volume.data.shape else None
+    box = bounding_box(mask if mask is not None else volume.data)
+    rows = [volume] + ([beside] if beside is not None and beside.data.shape == volume.data.shape else [])
+    cuts = [(axis, index) for axis in range(3) for index in positions(box, axis, per_plane)]
+    sizes = [part.stop - part.start for part in box]
+    extent = [size * zoom for size, zoom in zip(sizes, volume.zooms)]
+    widths = [extent[1] if axis == 0 else extent[0] for axis, _ in cuts]
+    heights = [extent[1] if axis == 2 else extent[2] for axis, _ in cuts]
+    with figure_style():
+        usable = width - (0.9 if label else 0.1) - (0.35 if names else 0)
+        height = max(heights) * usable / sum(widths)
+        figure = new_figure(width, len(rows) * (height + 0.06) + 0.3)
+        axes = figure.subplots(len(rows), len(cuts), squeeze=False, width_ratios=widths)
+        picture = None
+        for r, source in enumerate(rows):
+            low, high = window if window is not None else display_range(source, mask)
+            for c, (axis, index) in enumerate(cuts):
+                panel = axes[r, c]
+                values, aspect = cut(source, axis, index, box)
+                inside = (
+                    cut(Volume(mask, volume.zooms), axis, index, box)[0] > 0 if mask is not None else None
+                )
+                if logarithmic:
+                    with np.errstate(divide="ignore", invalid="ignore"):
+                        values = np.log2(np.where(values > 0, values, np.nan))
+                if inside is not None and (logarithmic or colours != "gray"):
+                    values = np.where(inside, values, np.nan)
+                elif inside is not None and inside_only:
+                    values = np.where(inside, values, low)
+                picture = panel.imshow(
+                    values, cmap=colours, vmin=low, vmax=high, origin="lower", aspect=aspect
+                )
+                if inside is not None and inside.any() and not inside.all() and colours == "gray":
+                    panel.contour(inside, levels=[0.5], colors=OUTLINE, linewidths=1.1)
+                panel.set(xticks=[], yticks=[])
+                for spine in panel.spines.values():
+                    spine.set_visible(False)
+                if r == 0 and c % per_plane == per_plane // 2:
+                    panel.set_title(PLANES[axis], fontsize=9, fontweight="normal")
+            if names:
+                axes[r, 0].set_ylabel(names[r], fontsize=9)
+        if label and picture is not None:
+            figure.colorbar(picture, ax=axes, label=label, shrink=0.95, pad=0.012, aspect=14)
+        tighten(figure)
+    return figure
+
+
+def convergence_figure(
+    table: pd.DataFrame, meanings: dict[str, str], limits: dict[str, float]
+) -> Figure | None:
+    """Draw every numeric measure of the template building over its iterations.
+
+    Parameters
+    ----------
+    table
+        ``convergence.tsv``: iteration and measures.
+    meanings
+        Column -> meaning, for the panels' titles.
+    limits
+        Column -> the value it should not exceed in size, drawn as a dashed line.
+
+    Returns
+    -------
+    Figure or None
+        None when there is nothing numeric.
+    """
+    columns = [
+        column
+        for column in table.columns
+        if column not in ("iteration", "converged")
+        and pd.api.types.is_numeric_dtype(table[column])
+        and not pd.api.types.is_bool_dtype(table[column])
+        and table[column].notna().any()
+    ]
+    if not columns or "iteration" not in table:
+        return None
+    per_row = min(3, len(columns))
+    n_rows = -(-len(columns) // per_row)
+    with figure_style():
+        figure = new_figure(3.7 * per_row if per_row > 1 else 5.5, 2.5 * n_rows)
+        axes = figure.subplots(n_rows, per_row, squeeze=False)
+        for axis, column in zip(axes.flat, columns):
+            axis.plot(table["iteration"], table[column], marker="o", color=BLUE, markersize=5)
+            if column in limits:
+                largest = float(table[column].abs().max())
+                axis.axhline(limits[column], color=RED, linestyle="--", linewidth=1.2)
+                if float(table[column].min()) < 0:
+                    axis.axhline(-limits[column], color=RED, linestyle="--", linewidth=1.2)
+                axis.margins(y=0.15 if largest else 0.05)
+            whole_ticks(axis.xaxis)
+            title, unit = MEASURES.get(column, (column.replace("_", " "), _unit(meanings.get(column, ""))))
+            axis.set_title(title, fontsize=9)
+            axis.set_xlabel("iteration")
+            axis.set_ylabel(unit, fontsize=9)
+            axis.yaxis.grid(True)
+        for axis in axes.flat[len(columns) :]:
+            axis.set_visible(False)
+    return figure
+
+
+def _unit(meaning: str) -> str:
+    """Guess the unit from a column's meaning: what it says after "in" or in brackets."""
+    for word in ("voxels", "voxel", "mm"):
+        if word in meaning.replace("(", " ").replace(")", " ").replace(",", " ").split():
+            return "voxels" if word == "voxel" else word
+    return "no unit"

@@ -1,0 +1,97 @@
+"""Cutting pictures out of volumes, in radiologists' orientation and with square millimetres."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A 3-D image turned to RAS axes.
+
+    Attributes
+    ----------
+    data : array, shape (x, y, z)
+        First axis to the right, second to the front, third up.
+    zooms : tuple of three floats
+        Voxel sizes in mm along these axes.
+    """
+
+    data: np.ndarray
+    zooms: tuple[float, float, float]
+
+
+def read_volume(path: Path) -> Volume:
+    """Read a NIfTI image, closest RAS axes; a fourth dimension is cut to its first volume.
+
+    Raises
+    ------
+    DamagedError
+        When it is not as its stage wrote it.
+    OSError, ValueError, EOFError, zlib.error, nibabel.filebasedimages.ImageFileError
+        When the file is not a readable image.
+    """
+    import nibabel
+
+    from neurostrata.imaging.images.io import read_voxels
+
+    voxels, source = read_voxels(path)
+    image = nibabel.as_closest_canonical(type(source)(voxels, source.affine, source.header))
+    data = np.asarray(image.dataobj, dtype=np.float32)
+    while data.ndim > 3:
+        data = data[..., 0]
+    zooms = tuple(float(zoom) for zoom in image.header.get_zooms()[:3])
+    return Volume(data, (zooms[0], zooms[1], zooms[2]))
+
+
+def try_volume(path: Path) -> Volume | None:
+    """Return the image, or None when it is not there or cannot be read, which the page then says.
+
+    One that is not as its stage wrote it raises :class:`~neurostrata.core.records.DamagedError`.
+    """
+    from neurostrata.imaging.images.io import UNREADABLE
+
+    if not path.is_file():
+        return None
+    try:
+        return read_volume(path)
+    except UNREADABLE:
+        return None
+
+
+def bounding_box(mask: np.ndarray, margin: int = 2) -> tuple[slice, slice, slice]:
+    """Return the box round the non-zero voxels of a 3-D array, with a margin in voxels; all of an empty one."""
+    filled = np.nan_to_num(mask) != 0
+    if not filled.any():
+        return (slice(0, mask.shape[0]), slice(0, mask.shape[1]), slice(0, mask.shape[2]))
+    box = []
+    for axis, length in enumerate(mask.shape):
+        along = np.flatnonzero(filled.any(axis=tuple(other for other in range(3) if other != axis)))
+        box.append(slice(max(along[0] - margin, 0), min(along[-1] + margin + 1, length)))
+    return (box[0], box[1], box[2])
+
+
+def positions(box: tuple[slice, slice, slice], axis: int, count: int) -> list[int]:
+    """Return `count` slice indices spread evenly inside a box along one axis, ends left out."""
+    start, stop = box[axis].start, box[axis].stop
+    return [round(start + (stop - start - 1) * (i + 1) / (count + 1)) for i in range(count)]
+
+
+def cut(volume: Volume, axis: int, index: int, box: tuple[slice, slice, slice]) -> tuple[np.ndarray, float]:
+    """Return one slice ready for ``imshow(origin="lower")`` and its pixel aspect (height / width).
+
+    Sagittal slices (axis 0) look to the left, coronal and axial ones have the person's left on the picture's left.
+    """
+    others = [other for other in range(3) if other != axis]
+    index = min(max(index, 0), volume.data.shape[axis] - 1)
+    picture = np.take(volume.data, index, axis=axis)[box[others[0]], box[others[1]]].T
+    return picture, volume.zooms[others[1]] / volume.zooms[others[0]]
+
+
+def same_grid(volumes: Sequence[Volume | None]) -> bool:
+    """Return whether all volumes that are there have the same shape."""
+    return len({volume.data.shape for volume in volumes if volume is not None}) <= 1

@@ -1,0 +1,272 @@
+"""What a page is made of: sections holding paragraphs, figures and tables, free of any HTML layout."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from neurostrata.report.data.layout import relative_link
+
+
+@dataclass(frozen=True)
+class Link:
+    """A relative link."""
+
+    text: str
+    href: str
+
+
+@dataclass
+class Text:
+    """A paragraph; ``kind`` is plain, note, warning or good."""
+
+    text: str
+    kind: str = "plain"
+    sources: list[Link] = field(default_factory=list)
+    lead: str = "from"
+    block: str = "text"
+
+
+@dataclass
+class Bullets:
+    """A list of short lines (or paragraphs), each with an optional bold lead."""
+
+    items: list[tuple[str, str]]
+    sources: list[Link] = field(default_factory=list)
+    paragraphs: bool = False
+    block: str = "bullets"
+
+
+@dataclass
+class Figure:
+    """An image file beside the page."""
+
+    href: str
+    title: str
+    caption: str
+    alt: str
+    sources: list[Link] = field(default_factory=list)
+    wide: bool = True
+    number: int = 0
+    block: str = "figure"
+
+
+@dataclass
+class Code:
+    """A folded listing."""
+
+    title: str
+    text: str
+    sources: list[Link] = field(default_factory=list)
+    block: str = "code"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a table."""
+
+    text: str
+    href: str = ""
+    strong: bool = False
+
+
+@dataclass
+class Table:
+    """A table of ready-made texts.
+
+    ``numeric`` says per column whether it is right-aligned, ``marked`` per row whether it stands out, ``groups`` per
+    row whether a line above it parts it from the rows before.
+    """
+
+    title: str
+    columns: list[str]
+    rows: list[list[Cell]]
+    numeric: list[bool]
+    caption: str = ""
+    marked: list[bool] = field(default_factory=list)
+    groups: list[bool] = field(default_factory=list)
+    sources: list[Link] = field(default_factory=list)
+    folded: bool = False
+    number: int = 0
+    block: str = "table"
+
+
+@dataclass
+class Section:
+    """A heading with its blocks and the sections under it."""
+
+    key: str
+    title: str
+    blocks: list[Any] = field(default_factory=list)
+    sections: list[Section] = field(default_factory=list)
+
+    def add(self, *blocks: Any) -> None:
+        """Add blocks, leaving out None."""
+        self.blocks.extend(block for block in blocks if block is not None)
+
+
+def anchor(text: str) -> str:
+    """Return an id for an HTML heading."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "part"
+
+
+def number_blocks(sections: Sequence[Section]) -> None:
+    """Number figures and tables through the whole page, in reading order."""
+    counts = {"figure": 0, "table": 0}
+
+    def visit(section: Section) -> None:
+        for block in section.blocks:
+            if block.block in counts:
+                counts[block.block] += 1
+                block.number = counts[block.block]
+        for part in section.sections:
+            visit(part)
+
+    for section in sections:
+        visit(section)
+
+
+def links(page: Path, root: Path, *targets: Path) -> list[Link]:
+    """Return links from `page` to those of `targets` that exist, named by their path under `root`."""
+    return [
+        Link(
+            target.relative_to(root).as_posix() if target.is_relative_to(root) else target.name,
+            relative_link(target, page),
+        )
+        for target in targets
+        if target.exists()
+    ]
+
+
+def format_number(value: Any, digits: int = 3) -> str:
+    """Return a number with `digits` significant digits as people write it; n/a for a missing value.
+
+    Whole numbers and values from 1000 up are written in full, tiny ones as powers of ten.
+    """
+    if value is None or value is pd.NA:
+        return "n/a"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    number = float(value)
+    if math.isnan(number):
+        return "n/a"
+    if math.isinf(number):
+        return "∞" if number > 0 else "−∞"
+    if number == int(number) and abs(number) < 1e15:
+        return f"{int(number)}".replace("-", "−")
+    if abs(number) >= 10**digits:
+        return f"{number:.0f}".replace("-", "−")
+    exponent = math.floor(math.log10(abs(number)))
+    if exponent < -4:
+        mantissa = f"{number / 10**exponent:.{digits - 1}f}"
+        return f"{mantissa}×10{_superscript(exponent)}".replace("-", "−")
+    return f"{number:.{max(digits - 1 - exponent, 0)}f}".replace("-", "−")
+
+
+def format_setting(value: Any) -> str:
+    """Return a number of the configuration as it was written: no digits added."""
+    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+
+
+def fixed(digits: int) -> Callable[[Any], str]:
+    """Return a function that writes numbers with so many decimals, so that a column lines up."""
+    return lambda value: f"{float(value):.{digits}f}".replace("-", "−")
+
+
+def model_name(model: str) -> str:
+    """Return a model's name for people."""
+    known = {"pca": "PCA", "shared_vae": "shared VAE", "mean_image": "mean training image"}
+    return known.get(model, str(model).replace("_", " "))
+
+
+def _superscript(number: int) -> str:
+    return str(number).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def format_p(value: Any) -> str:
+    """Return a p or q value: three decimals, "< 0.001" below that."""
+    if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
+        return "n/a"
+    number = float(value)
+    return "< 0.001" if number < 0.001 else f"{number:.3f}"
+
+
+def count(number: int, singular: str, plural: str = "") -> str:
+    """Return "1 cluster", "3 clusters"."""
+    return f"{number} {singular if number == 1 else plural or singular + 's'}"
+
+
+def join_words(words: Sequence[str]) -> str:
+    """Return "a, b and c"."""
+    words = [str(word) for word in words]
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
+
+
+def human_name(column: str) -> str:
+    """Return a column's name for people: underscores gone, the usual abbreviations in capitals."""
+    known = {"mse": "MSE", "ssim": "SSIM", "psnr": "PSNR", "cnr": "CNR", "rms": "RMS", "id": "id"}
+    return " ".join(known.get(word, word) for word in str(column).split("_"))
+
+
+def frame_table(
+    frame: pd.DataFrame,
+    title: str,
+    *,
+    names: Mapping[str, str] | None = None,
+    formats: Mapping[str, Any] | None = None,
+    caption: str = "",
+    marked: Sequence[bool] | None = None,
+    sources: Sequence[Link] = (),
+    folded: bool = False,
+    hrefs: Mapping[str, Sequence[str]] | None = None,
+) -> Table:
+    """Make a :class:`Table` of a data frame.
+
+    Parameters
+    ----------
+    frame
+        One row per row.
+    title, caption, sources, folded
+        As in :class:`Table`.
+    names
+        Column -> heading; others get :func:`human_name`.
+    formats
+        Column -> function from value to text; numbers default to :func:`format_number`.
+    marked
+        Rows to stand out.
+    hrefs
+        Column -> one link per row (empty for none).
+    """
+    names, formats, hrefs = names or {}, formats or {}, hrefs or {}
+    numeric = [
+        pd.api.types.is_numeric_dtype(frame[c]) and not pd.api.types.is_bool_dtype(frame[c]) for c in frame
+    ]
+    rows = []
+    for position in range(len(frame)):
+        row = []
+        for column in frame:
+            value = frame[column].iloc[position]
+            missing = not isinstance(value, str) and bool(pd.isna(value))
+            text = "n/a" if missing else formats.get(column, format_number)(value)
+            href = hrefs[column][position] if column in hrefs else ""
+            row.append(Cell(text, href))
+        rows.append(row)
+    return Table(
+        title=title,
+        columns=[names.get(column, human_name(column)) for column in frame],
+        rows=rows,
+        numeric=numeric,
+        caption=caption,
+        marked=list(marked) if marked is not None else [False] * len(rows),
+        sources=list(sources),
+        folded=folded,
+    )

@@ -1,0 +1,78 @@
+"""A page under construction: where it stands, where its figures go, and how it links to the tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from neurostrata.report.data.layout import relative_link
+from neurostrata.report.data.study import Study
+from neurostrata.report.html.blocks import Figure, Link, links
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Drawing
+
+
+@dataclass
+class Page:
+    """One HTML file being made from a study.
+
+    Attributes
+    ----------
+    study
+        What the page tells of.
+    path
+        The HTML file.
+    figures
+        Folder of its figures.
+    """
+
+    study: Study
+    path: Path
+    figures: Path
+
+    def sources(self, *paths: Path) -> list[Link]:
+        """Return links to those of the given files that exist."""
+        return links(self.path, self.study.tree.root, *paths)
+
+    def href(self, path: Path) -> str:
+        """Return the relative link to a file."""
+        return relative_link(path, self.path)
+
+    def figure(
+        self,
+        drawing: Drawing,
+        name: str,
+        title: str,
+        caption: str,
+        *sources: Path,
+        alt: str = "",
+        wide: bool = True,
+    ) -> Figure:
+        """Save a drawing under the page's figures and return the block that shows it.
+
+        Parameters
+        ----------
+        drawing
+            matplotlib figure.
+        name
+            File name with folders and suffix, such as ``jac-ndi/clusters.svg``.
+        title, caption, alt
+            Texts; `alt` defaults to the title.
+        *sources
+            Files that the figure was drawn from.
+        wide
+            Whether it may take the whole width.
+        """
+        from neurostrata.report.figures.style import save_figure
+
+        path = save_figure(drawing, self.figures / name)
+        return Figure(
+            href=self.href(path),
+            title=title,
+            caption=caption,
+            alt=alt or title,
+            sources=self.sources(*sources),
+            wide=wide,
+        )

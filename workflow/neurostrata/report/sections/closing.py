@@ -1,0 +1,221 @@
+"""The last sections: people, what is missing, methods, deviations, provenance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from neurostrata.core.tables import write_table
+from neurostrata.report.data.evidence import read_evidence
+from neurostrata.report.data.resources import COLUMNS, resource_table
+from neurostrata.report.html.blocks import (
+    Bullets,
+    Code,
+    Section,
+    Table,
+    Text,
+    count,
+    format_number,
+    frame_table,
+)
+from neurostrata.report.html.page import Page
+from neurostrata.report.text.methods import deviations, methods_paragraphs
+
+
+def people_table(page: Page) -> Table | None:
+    """Return the table of people with links to their pages and their clusters."""
+    study = page.study
+    subjects = study.subjects()
+    if not subjects:
+        return None
+    cohort = study.table(study.tree.subjects)
+    assert cohort is not None
+    shown = [c for c in ("site", "diagnosis", "family") if c in cohort and cohort[c].notna().any()]
+    frame = cohort[["subject", *shown]].astype(object).copy()
+    sources = [study.tree.subjects]
+    for experiment, _ in study.experiments():
+        evidence = read_evidence(study, experiment)
+        clusters = evidence.clusters
+        if clusters is not None:
+            numbers = dict(zip(clusters["subject"].astype(str), clusters["cluster"].astype(str)))
+            numbers |= {subject: f"none (nearest {numbers[subject]})" for subject in evidence.outside()}
+            frame[f"cluster in {experiment.name}"] = [numbers.get(str(s)) for s in frame["subject"]]
+            sources.append(experiment.strata("clusters.tsv"))
+    pages = [study.tree.subject_page(subject) for subject in subjects]
+    hrefs = [page.href(path) if path.is_file() else "" for path in pages]
+    lacking = sum(not href for href in hrefs)
+    if lacking:
+        study.note("Pages of single people", f"{count(lacking, 'person has', 'people have')} no page")
+    table = frame_table(
+        frame,
+        "People",
+        hrefs={"subject": hrefs},
+        caption="The links lead to each person's images, mask and maps.",
+        sources=page.sources(*sources),
+    )
+    table.numeric = [False] + [name.startswith("cluster in") for name in list(frame.columns)[1:]]
+    return table
+
+
+def methods_section(page: Page) -> Section:
+    """What was done, from the configuration that ran."""
+    section = Section("methods", "Methods")
+    paragraphs = methods_paragraphs(page.study.config)
+    if paragraphs:
+        section.add(Bullets(paragraphs, page.sources(page.study.tree.provenance), paragraphs=True))
+    else:
+        section.add(Text("The configuration holds no section to describe.", kind="note"))
+    rows = deviations(page.study.config)
+    if rows:
+        frame = pd.DataFrame(rows, columns=["Topic", "Dimitri et al. 2022", "This run"])
+        section.add(
+            frame_table(
+                frame,
+                "Where this run departs from the paper",
+                names={c: c for c in frame},
+                caption="Dimitri et al. 2022, Multimodal and multicontrast image fusion via deep generative models. With what each "
+                "departure changes: the page on differences from the paper in docs/.",
+            )
+        )
+    return section
+
+
+def resources_section(page: Page, benchmarks: Path | None) -> Section:
+    """What each rule used, beside what was asked for."""
+    section = Section("resources", "Time and memory")
+    table = resource_table(benchmarks) if benchmarks is not None else None
+    if table is None:
+        page.study.note("Time and memory", "there are no benchmark files")
+        return section
+    path = page.path.parent / "resources.tsv"
+    write_table(path, table, columns=COLUMNS, Description="What the jobs of each rule used and asked for.")
+
+    def short(value: float) -> str:
+        return f"{value:,.1f}" if value < 10 else f"{value:,.0f}"
+
+    few = table["memory_max"] > 0.8 * table["memory_asked"]
+    late = table["minutes_max"] > 0.5 * table["minutes_asked"]
+    section.add(
+        frame_table(
+            table,
+            "What each rule used and asked for",
+            names={
+                "rule": "Rule",
+                "jobs": "Jobs",
+                "minutes_median": "Minutes, median",
+                "minutes_max": "Minutes, longest",
+                "minutes_asked": "Minutes asked",
+                "memory_max": "MB, largest",
+                "memory_asked": "MB asked",
+                "threads": "Threads",
+                "busy": "Threads at work",
+                "cpu_hours": "CPU hours",
+                "memory_suggested": "Ask for MB",
+                "minutes_suggested": "Ask for minutes",
+            },
+            formats=dict.fromkeys(table.columns[2:], short),
+            marked=list(few | late),
+            caption="From Snakemake's benchmark files, most CPU time first. Marked: a job came within 20% of the memory or "
+            "took more than half of the time that was asked for. The last two columns are what the next run could ask for "
+            "(set-resources in a profile): 1.5 times the memory and twice the time of the largest job.",
+            sources=page.sources(path),
+            folded=len(table) > 6,
+        )
+    )
+    return section
+
+
+def provenance_section(page: Page) -> Section:
+    """Versions, seeds, digests, settings."""
+    study = page.study
+    section = Section("provenance", "Provenance")
+    record = study.json(study.tree.provenance)
+    if not record:
+        study.note("Provenance", "provenance.json was not made or cannot be read")
+    items: list[tuple[str, str]] = []
+    if record:
+        code = record["code"]
+        state = ""
+        if code:  # null without git
+            state = f", commit {code['commit'][:12]}" + (" with local changes" if code["changed"] else "")
+        items.append(("neurostrata", f"{record['neurostrata']}{state}"))
+        items.append(("Python", f"{record['python']} on {record['platform']}"))
+        named = [
+            f"{key}: {', '.join(value) if isinstance(value, list) else value}"
+            for key, value in record["engines"].items()
+            if value
+        ]
+        if named:
+            items.append(("Engines", "; ".join(named)))
+        for name in ("seeds", "packages"):
+            items.append(
+                (name.capitalize(), ", ".join(f"{key} {value}" for key, value in record[name].items()))
+            )
+        section.add(Bullets(items, sources=page.sources(study.tree.provenance)))
+        inputs = _input_rows(record["inputs"])
+        if inputs:
+            section.add(
+                frame_table(
+                    pd.DataFrame(inputs),
+                    "Inputs",
+                    names={
+                        "input": "Input",
+                        "files": "Files",
+                        "bytes": "Size",
+                        "sha256": "SHA-256, first 16 digits",
+                    },
+                    caption="Tables: digest of all bytes. Images: one digest per column of the cohort sheet over every file's size "
+                    "and first 4 KiB, in the order of people.",
+                    sources=page.sources(study.tree.provenance),
+                    folded=True,
+                )
+            )
+    section.add(
+        Code(
+            "The whole configuration, defaults filled in",
+            yaml.safe_dump(
+                _plain(study.config), sort_keys=False, allow_unicode=True, width=110, default_flow_style=None
+            ),
+        )
+    )
+    return section
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return value
+
+
+def _input_rows(inputs: dict[str, Any]) -> list[dict[str, Any]]:
+    rows = []
+    for name, digest in inputs.items():
+        if name == "images":
+            for column, group in digest.items():
+                # of a cohort that could not be read there is a sentence in place of the groups
+                if isinstance(group, dict) and (group["files"] or group["unreadable"]):
+                    rows.append(
+                        {
+                            "input": f"images: {column}",
+                            "files": int(group["files"]),
+                            "bytes": _size(group["bytes"]),
+                            "sha256": group["sha256"][:16],
+                        }
+                    )
+        else:
+            sha = digest["sha256"] or "not readable"
+            rows.append({"input": name, "files": 1, "bytes": "", "sha256": sha[:16]})
+    return rows
+
+
+def _size(number: float) -> str:
+    for unit in ("bytes", "KB", "MB", "GB"):
+        if number < 1000:
+            return f"{format_number(number)} {unit}"
+        number /= 1000
+    return f"{format_number(number)} TB"

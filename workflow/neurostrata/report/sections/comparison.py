@@ -1,0 +1,266 @@
+"""All experiments beside each other and beside linear baselines: what each is worth and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from neurostrata.core.tables import write_table
+from neurostrata.report.data.comparison import COLUMNS, compare_experiments, same_people_and_folds
+from neurostrata.report.html.blocks import (
+    Cell,
+    Section,
+    Table,
+    Text,
+    count,
+    fixed,
+    format_number,
+    join_words,
+    model_name,
+)
+from neurostrata.report.html.page import Page
+from neurostrata.report.sections.latent import latent_blocks
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: What the linear baselines are called on the page.
+BASELINES = {
+    "embedding": "the model's embedding",
+    "classifier": "the model's own classifier",
+    "pca_modalities": "PCA of each modality",
+    "pca_stacked": "PCA of the modalities side by side",
+    "pca_pooled": "PCA of all volumes pooled",
+    "regional_means": "regional means",
+    "pca": "PCA",
+}
+
+
+def _with_interval(row: pd.Series) -> str:
+    if row["what"] == "cost":
+        return format_number(row["value"], 3)
+    decimals = fixed(2)
+    text = decimals(row["value"]) if np.isfinite(row["value"]) else "n/a"
+    if np.isfinite(row["low"]) and np.isfinite(row["high"]):
+        text += f" [{decimals(row['low'])}, {decimals(row['high'])}]"
+    return text
+
+
+def baselines_once(frame: pd.DataFrame, groups: Mapping[str, list[str]]) -> pd.DataFrame:
+    """Leave out baselines that an earlier experiment of the same people, folds and value has shown already."""
+    first = {name: leader for leader, names in groups.items() for name in names}
+    own = (frame["method"] == frame["model"]) | frame["method"].isin(["embedding", "classifier"])
+    # an experiment without splits is in no group
+    leader = frame["experiment"].map(lambda name: first.get(name, name))
+    keys = frame.assign(leader=leader)[["leader", "what", "of", "method", "value"]]
+    return frame[own | ~keys.duplicated()]
+
+
+def _table(frame: pd.DataFrame, title: str, caption: str, page: Page, best: str | None) -> Table | None:
+    """Rows: experiment and method; columns: what is measured. The best of each column is set in bold."""
+    if frame.empty:
+        return None
+    columns = list(dict.fromkeys(frame["of"]))
+    rows, groups = [], []
+    order = list(dict.fromkeys(zip(frame["experiment"], frame["method"])))
+    for position, (experiment, method) in enumerate(order):
+        own = frame[(frame["experiment"] == experiment) & (frame["method"] == method)].set_index("of")
+        first = position == 0 or order[position - 1][0] != experiment
+        name = (
+            model_name(method)
+            if method == own["model"].iloc[0]
+            else BASELINES.get(method, model_name(method))
+        )
+        cells = [Cell(experiment if first else "", f"#experiment-{experiment}" if first else ""), Cell(name)]
+        for column in columns:
+            if column not in own.index:
+                cells.append(Cell(""))
+                continue
+            values = frame.loc[frame["of"] == column, "value"]
+            strong = best is not None and own.loc[column, "value"] == (
+                values.max() if best == "largest" else values.min()
+            )
+            cells.append(Cell(_with_interval(own.loc[column]), strong=bool(strong) and len(values) > 1))
+        rows.append(cells)
+        groups.append(first)
+    return Table(
+        title=title,
+        columns=["Experiment", "Method", *columns],
+        rows=rows,
+        numeric=[False, False, *[True] * len(columns)],
+        caption=caption,
+        groups=groups,
+        sources=page.sources(page.path.parent / "comparison.tsv"),
+    )
+
+
+def prediction_figure(frame: pd.DataFrame) -> Figure:
+    """Draw a panel per target: a dot and its interval for each experiment and baseline."""
+    from matplotlib.figure import Figure
+
+    from neurostrata.report.figures.style import BLUE, GREY, figure_style
+
+    targets = list(dict.fromkeys(frame["of"]))[:12]
+    across = min(2, len(targets))
+    down = -(-len(targets) // across)
+    longest = max((frame["of"] == target).sum() for target in targets)
+    with figure_style():
+        drawing = Figure(figsize=(11, max(2.2, 0.26 * longest + 0.9) * down), layout="constrained")
+        panels = drawing.subplots(down, across, squeeze=False).ravel()
+        for panel, target in zip(panels, targets):
+            part = frame[frame["of"] == target].reset_index(drop=True)
+            places = -np.arange(len(part))
+            own = part["method"].isin(["embedding", "classifier"]).to_numpy()
+            for mine, colour in ((True, BLUE), (False, GREY)):
+                chosen = own == mine
+                panel.hlines(places[chosen], part["low"][chosen], part["high"][chosen], color=colour, lw=1.6)
+                panel.plot(part["value"][chosen], places[chosen], "o", color=colour, ms=5)
+            panel.axvline(0.5 if target.endswith("(AUC)") else 0.0, color="#555555", lw=0.8, ls=":")
+            labels = [
+                f"{e}: {BASELINES.get(m, m) if m != 'embedding' else 'embedding'}"
+                for e, m in zip(part["experiment"], part["method"])
+            ]
+            panel.set_yticks(places, labels)
+            panel.set_title(target)
+        for panel in panels[len(targets) :]:
+            panel.set_visible(False)
+    return drawing
+
+
+def adjustment_notes(page: Page) -> list[Text | Table]:
+    """Say for each experiment what was taken out of the codes, and list whom that left out."""
+    blocks: list[Text | Table] = []
+    ways = set()
+    for experiment, _ in page.study.experiments():
+        path = experiment.file("predictions.tsv")
+        if not path.is_file():
+            continue
+        record = page.study.sidecar(path).get("Adjustment")  # only where something was taken out
+        ways.add(str([record[key] for key in ("Sites", "Kept", "Removed")]) if record else "")
+        if not record:
+            continue
+        done = []
+        if record["Sites"]:
+            kept = f", effects of {join_words(record['Kept'])} kept" if record["Kept"] else ""
+            done.append(f"sites (column {record['Sites']}) harmonised by ComBat{kept}")
+        if record["Removed"]:
+            done.append(f"linear effects of {join_words(record['Removed'])} removed")
+        text = (
+            f"{experiment.name}: before anything was predicted, in the embedding and in the baselines alike, {', then '.join(done)}; "
+            "learned from each fold's training people. A model's own classifier is as it came."
+        )
+        left_out = pd.DataFrame(record["LeftOut"], columns=["fold", "subject", "role", "reason"])
+        tested = left_out.loc[left_out["role"] == "test", "subject"].nunique()
+        if left_out.empty:
+            blocks.append(Text(f"{text} Nobody was left out.", sources=page.sources(path)))
+            continue
+        blocks.append(
+            Text(
+                f"{text} Left out in some fold: {count(left_out['subject'].nunique(), 'person', 'people')}, {tested} of "
+                "them not predicted.",
+                sources=page.sources(path),
+            )
+        )
+        rows = [
+            [reason, str(part["subject"].nunique()), join_words(sorted(set(part["subject"]))[:20])]
+            for reason, part in left_out.groupby("reason", sort=False)
+        ]
+        blocks.append(
+            Table(
+                title=f"Left out of the predictions of {experiment.name}",
+                columns=["Reason", "People", "Who (the first 20)"],
+                rows=[[Cell(cell) for cell in row] for row in rows],
+                numeric=[False, True, False],
+                caption="The same for the embedding and the baselines.",
+                sources=page.sources(path),
+                folded=len(rows) > 25,
+            )
+        )
+    if len(ways) > 1:
+        text = (
+            "Not all experiments were adjusted alike, so their predictions cannot be compared as they stand."
+        )
+        blocks.insert(0, Text(text, kind="warning"))
+    return blocks
+
+
+def comparison_section(page: Page) -> Section:
+    """Return the section; empty when there is nothing to put side by side."""
+    section = Section("comparison", "The models side by side")
+    frame = compare_experiments(page.study)
+    if (frame["what"] == "cost").all():
+        return section
+    path = page.path.parent / "comparison.tsv"
+    write_table(
+        path, frame, COLUMNS, Description="What compares the experiments, each number from their tables."
+    )
+    groups = same_people_and_folds(page.study)
+    frame = baselines_once(frame, groups)
+    together = [names for names in groups.values() if len(names) > 1]
+    if together:
+        words = "; ".join(join_words(names) for names in together)
+        section.add(
+            Text(f"The same people in the same folds: {words}. Only these can be compared as they stand.")
+        )
+    elif len(groups) > 1:
+        section.add(
+            Text(
+                "No two experiments had the same people in the same folds: differences between them are partly "
+                "differences between people.",
+                kind="warning",
+            )
+        )
+    section.add(
+        _table(
+            frame[frame["what"] == "decoded"],
+            "Share of the differences between people that is decoded",
+            "1 - squared error inside the mask over that of the mean training image, people whom the models have not seen; "
+            "0: no better than the mean image. 95% bootstrap intervals over people. Baselines stand with the first experiment of "
+            "the same people and folds.",
+            page,
+            "largest",
+        ),
+        _table(
+            frame[frame["what"] == "predicted"],
+            "What is predicted from the codes",
+            "For people whom neither the fold's model nor the predictor has seen. AUC: area under the ROC curve, 0.5 is "
+            "chance; R2: share of variance, 0 is no better than the training mean. 95% bootstrap intervals, families "
+            "drawn as a whole.",
+            page,
+            "largest",
+        ),
+    )
+    section.add(*adjustment_notes(page))
+    predicted = frame[frame["what"] == "predicted"]
+    if not predicted.empty:
+        section.add(
+            page.figure(
+                prediction_figure(predicted),
+                "comparison/prediction.svg",
+                "What is predicted from the codes",
+                "Dots with 95% intervals; blue: the models, grey: linear baselines of the same folds; dotted: chance.",
+                path,
+            )
+        )
+    section.add(*latent_blocks(page, groups))
+    section.add(
+        _table(
+            frame[frame["what"] == "hidden"],
+            "Doing without a modality",
+            "Decoding error of all modalities with one hidden, over the error with nothing hidden (1: as good as with all). "
+            "95% bootstrap intervals over people.",
+            page,
+            "smallest",
+        ),
+        _table(
+            frame[frame["what"] == "cost"].assign(low=np.nan, high=np.nan),
+            "What the models cost",
+            "Of the final model, trained on everybody; times depend on the machine.",
+            page,
+            None,
+        ),
+    )
+    return section

@@ -1,0 +1,152 @@
+"""Who is in which cluster: age, sex, site, diagnosis, head size, image quality, with tests; and who is in none."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from neurostrata.report.data.evidence import Evidence
+from neurostrata.report.data.layout import Experiment
+from neurostrata.report.html.blocks import (
+    Cell,
+    Section,
+    Table,
+    Text,
+    count,
+    format_number,
+    format_p,
+    frame_table,
+    human_name,
+)
+from neurostrata.report.html.page import Page
+from neurostrata.report.text.verdict import EXPLAINS, NUISANCES
+
+#: More levels of one characteristic (families, many sites) are left to the folded table.
+LEVELS = 8
+#: More clusters are left to the folded table.
+CLUSTERS = 10
+EFFECTS = {"eta2": "η²", "cramers_v": "Cramér's V"}
+
+
+def composition_section(page: Page, experiment: Experiment, evidence: Evidence, why: str) -> Section:
+    """Return the table of who is in which cluster, its tests, and the people who belong nowhere."""
+    study, name = page.study, experiment.name
+    section = Section("composition", "Who is in which cluster")
+    path, tests_path = experiment.strata("composition.tsv"), experiment.strata("composition_tests.tsv")
+    composition = study.table(
+        path, f"Composition of the clusters in {name}", ("characteristic", "cluster", "n"), why
+    )
+    tests = study.table(
+        tests_path,
+        f"Tests of the clusters' composition in {name}",
+        ("characteristic", "p", "q", "effect", "effect_name"),
+        why,
+    )
+    if composition is not None:
+        table = composition_table(composition, tests, study.alpha)
+        table.sources = page.sources(path, tests_path)
+        explained = (
+            [
+                str(c) in NUISANCES and q < study.alpha and effect >= EXPLAINS
+                for c, q, effect in zip(tests["characteristic"], tests["q"], tests["effect"])
+            ]
+            if tests is not None
+            else []
+        )
+        if any(explained):
+            table.caption += (
+                " A cluster that follows site, image quality or head size says nothing about the brain."
+            )
+        section.add(table)
+        section.add(
+            frame_table(composition, "The same, every level", sources=page.sources(path), folded=True)
+        )
+    if tests is not None:
+        section.add(
+            frame_table(
+                tests,
+                "Tests of the composition",
+                formats={
+                    "characteristic": human_name,
+                    "effect_name": lambda text: EFFECTS.get(text, text),
+                    "p": format_p,
+                    "q": format_p,
+                },
+                names={"p": "p", "q": "q", "n": "n"},
+                sources=page.sources(tests_path),
+                folded=True,
+            )
+        )
+    outside = evidence.outside()
+    if outside:
+        section.add(
+            Text(
+                f"{count(len(outside), 'person fits', 'people fit')} into no cluster, lying too far from every centre: {', '.join(outside)}. "
+                "They are counted in the cluster they are nearest to and left out of every comparison.",
+                sources=page.sources(experiment.strata("clusters.tsv")),
+            )
+        )
+    elif evidence.clusters is not None and "fits" in evidence.clusters:
+        section.add(
+            Text("Everybody fits into a cluster.", sources=page.sources(experiment.strata("clusters.tsv")))
+        )
+    return section
+
+
+def composition_table(composition: pd.DataFrame, tests: pd.DataFrame | None, alpha: float = 0.05) -> Table:
+    """Return characteristics x clusters: mean ± standard deviation, or number and share; effect and q at the end."""
+    frame = composition.assign(
+        cluster=composition["cluster"].astype(str),
+        level=composition["level"].fillna("").astype(str) if "level" in composition else "",
+    )
+    clusters = list(dict.fromkeys(frame["cluster"]))
+    clusters.sort(key=lambda text: (text != "all", int(text) if text.isdigit() else 0))
+    clusters = clusters[: CLUSTERS + 1]
+    by_name = None if tests is None else tests.drop_duplicates("characteristic").set_index("characteristic")
+    rows, groups, marked = [], [], []
+    for characteristic, part in frame.groupby("characteristic", sort=False):
+        levels = list(dict.fromkeys(part["level"]))
+        hidden = len(levels) - LEVELS
+        for position, level in enumerate(levels[:LEVELS]):
+            own = part[part["level"] == level].drop_duplicates("cluster").set_index("cluster")
+            label = human_name(str(characteristic)) if position == 0 else ""
+            shown = f"{level} (and {hidden} more)" if hidden > 0 and position == LEVELS - 1 else level
+            cells = [Cell(label), Cell(shown)]
+            cells += [Cell(_entry(own.loc[c]) if c in own.index else "") for c in clusters]
+            test = (
+                by_name.loc[characteristic]
+                if by_name is not None and characteristic in by_name.index
+                else None
+            )
+            if test is not None and position == 0:
+                effect = EFFECTS.get(str(test["effect_name"]), str(test["effect_name"]))
+                known = pd.notna(test["effect"])
+                cells += [
+                    Cell(f"{effect} = {format_number(test['effect'], 2)}" if known else "n/a"),
+                    Cell(format_p(test["q"])),
+                ]
+            else:
+                cells += [Cell(""), Cell("")]
+            rows.append(cells)
+            groups.append(position == 0)
+            marked.append(test is not None and bool(test["q"] < alpha) and position == 0)
+    heads = ["All" if c == "all" else f"Cluster {c}" for c in clusters]
+    return Table(
+        title="Age, sex, site, head size, image quality and the like of each cluster",
+        columns=["", "", *heads, "Effect", "q"],
+        rows=rows,
+        numeric=[False, False, *[True] * len(heads), False, True],
+        groups=groups,
+        marked=marked,
+        caption=f"Mean ± standard deviation, or people (share of the cluster). Marked: q below {alpha:g}. Tests and their names are in "
+        "the folded table.",
+    )
+
+
+def _entry(row: pd.Series) -> str:
+    if pd.notna(row["mean"]):
+        text = format_number(row["mean"])
+        return f"{text} ± {format_number(row['sd'], 2)}" if pd.notna(row["sd"]) else text
+    if pd.isna(row["count"]):
+        return "n/a"
+    share = f" ({100 * float(row['share']):.0f}%)" if pd.notna(row["share"]) else ""
+    return f"{int(row['count'])}{share}"

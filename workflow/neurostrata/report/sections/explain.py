@@ -1,0 +1,231 @@
+"""What a model's codes say about two classes, how its modalities' codes lie, and what it makes up (Geenjaar 2021)."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from neurostrata.core.files import sidecar_path
+from neurostrata.core.records import check
+from neurostrata.report.data.layout import Experiment
+from neurostrata.report.html.blocks import Cell, Section, Table, Text, anchor, format_number
+from neurostrata.report.html.page import Page
+
+#: Modalities in the tables at most.
+ROWS = 10
+#: Below this correlation with the same people's mean images a decoded difference shows something else.
+ALIKE = 0.5
+
+
+def explain_section(page: Page, experiment: Experiment, config: Mapping[str, Any]) -> Section:
+    """Return the experiment's section on importance, decoded differences and codes; empty without any of them."""
+    section = Section(f"explain-{experiment.name}", "What the codes say")
+    _importance(page, section, experiment)
+    _code_map(page, section, experiment)
+    _generated(page, section, experiment)
+    return section
+
+
+def _with_sd(row: pd.Series, measure: str, decimals: int = 2) -> str:
+    value, sd = row[measure], row[f"{measure}_sd"]
+    if pd.isna(value):
+        return "n/a"
+    text = f"{value:.{decimals}f}"
+    return text if pd.isna(sd) else f"{text} ± {sd:.{decimals}f}"
+
+
+def _importance(page: Page, section: Section, experiment: Experiment) -> None:
+    path, other = experiment.file("importance.tsv"), experiment.file("group_differences.tsv")
+    if not path.is_file():
+        return
+    frame = page.study.table(path, columns=("target", "modality", "rank", "weight_share", "separation_drop"))
+    correlations = page.study.table(other, columns=("target", "modality", "decoded_train"))
+    if frame is None:
+        return
+    from neurostrata.report.figures.explain import importance_figure
+
+    for target, part in frame.groupby("target", sort=False):
+        ordered = part.sort_values("rank")
+        weighed = bool(ordered["weight_share"].notna().any())
+        measure = "weight_share" if weighed else "separation_drop"
+        own = (
+            None
+            if correlations is None
+            else correlations[correlations["target"] == target].set_index("modality")
+        )
+        rows = []
+        for _, row in ordered.head(ROWS).iterrows():
+            cells = [Cell(str(row["modality"]).upper())]
+            cells.append(Cell(_with_sd(row, measure, 3)))
+            cells.append(Cell(_with_sd(row, "auc_drop", 3)))
+            for likeness in ("decoded_train", "decoded_test", "train_test"):
+                known = own is not None and row["modality"] in own.index
+                cells.append(
+                    Cell(_with_sd(own.loc[row["modality"]], likeness) if own is not None and known else "")
+                )
+            rows.append(cells)
+        columns = [
+            "Modality",
+            "Share of the weights" if weighed else "Separation lost without it",
+            "AUC lost without it",
+            "Decoded ~ training",
+            "Decoded ~ test",
+            "Training ~ test",
+        ]
+        more = f" The {ROWS} of {len(ordered)} modalities that count most." if len(ordered) > ROWS else ""
+        share = (
+            f"Share of the weights: of a linear support vector machine's absolute weights (an even share is "
+            f"{1 / len(ordered):.3f}). "
+            if weighed
+            else "The code belongs to all modalities together, so its weights have no modality. Separation lost: of the classes' "
+            "mean decision values, in standard deviations. "
+        )
+        section.add(
+            Table(
+                title=f"What tells {target} apart",
+                columns=columns,
+                rows=rows,
+                numeric=[False, *[True] * (len(columns) - 1)],
+                caption=(
+                    f"{share}AUC lost: of test people, with the modality taken from them (all: "
+                    f"{format_number(ordered['auc'].iloc[0], 2)}). The last three: correlation over voxels of the difference "
+                    "between the classes' decoded mean codes with the voxelwise difference of the same (training) and of "
+                    "other (test) people, and of these two with each other; decoding keeps what other people show too where "
+                    f"the second is no less than the third. Mean ± standard deviation over folds.{more}"
+                ),
+                sources=page.sources(path, other),
+            )
+        )
+        if len(ordered) > 1:
+            section.add(
+                page.figure(
+                    importance_figure(
+                        ordered,
+                        measure,
+                        "share of the weights" if weighed else "separation lost without it (sd)",
+                        1 / len(ordered) if weighed else 0.0,
+                    ),
+                    f"{experiment.name}/importance-{anchor(str(target))}.svg",
+                    f"Importance of modalities for {target}",
+                    "Lines: standard deviation over folds; dotted: "
+                    + ("an even share" if weighed else "nothing lost")
+                    + " (Geenjaar 2021, Fig. 2).",
+                    path,
+                    wide=False,
+                )
+            )
+        if own is not None and own["decoded_train"][ordered["modality"].iloc[0]] < ALIKE:
+            section.add(
+                Text(
+                    f"The decoded difference does not resemble the difference of the same people's images in "
+                    f"{str(ordered['modality'].iloc[0]).upper()}, the modality that counts most: whatever the codes hold of "
+                    f"{target}, decoding them does not show where it is.",
+                    kind="warning",
+                )
+            )
+        _maps(page, section, experiment, str(target), list(ordered["modality"]))
+
+
+def _map_of(folder: Path, target: str, kind: str) -> Path | None:
+    """Return the image of a kind of map of a target."""
+    from neurostrata.core.files import read_json
+
+    for image in sorted(folder.glob(f"*_desc-{kind}_difference.nii.gz")):
+        if sidecar_path(image).is_file() and read_json(sidecar_path(image))["Target"] == target:
+            return image
+    return None
+
+
+def _maps(page: Page, section: Section, experiment: Experiment, target: str, ranked: list[str]) -> None:
+    """Add the figure of the first fold's maps."""
+    folds = [fold for fold in experiment.folds() if (fold.folder / "group_maps").is_dir()]
+    paths = (
+        [_map_of(folds[0].folder / "group_maps", target, kind) for kind in ("decoded", "train")]
+        if folds
+        else []
+    )
+    mask = page.study.tree.volume("mask.nii.gz")
+    if not paths or None in paths:
+        return
+    from neurostrata.imaging.images.io import UNREADABLE, read_voxels
+    from neurostrata.report.figures.explain import SUMMED, difference_figure, largest_voxels
+
+    facts = page.study.sidecar(paths[0])  # type: ignore[arg-type]
+    chosen = [facts["Volumes"].index(name) for name in ranked[:SUMMED]]
+    try:
+        brain = read_voxels(mask)[0]
+        maps = [read_voxels(path)[0][..., chosen] for path in paths if path is not None]
+    except UNREADABLE as error:
+        page.study.note(f"Differences of {target} in {experiment.name}", f"a map cannot be read ({error})")
+        return
+    titles = ("decoded mean codes", "mean images")
+    shown = {t: largest_voxels(np.moveaxis(m, -1, 0), brain > 0) for t, m in zip(titles, maps)}
+    first, second = facts["Classes"]
+    section.add(
+        page.figure(
+            difference_figure(shown, brain, "difference (scaled)"),
+            f"{experiment.name}/difference-{anchor(target)}.png",
+            f"Where {second} differs from {first}",
+            f"{second} minus {first}, training people of fold {folds[0].name}: mean codes decoded, and mean images. Of each "
+            f"modality the 1% of voxels that differ most, summed over {', '.join(str(m).upper() for m in ranked[:SUMMED])} "
+            "(Geenjaar 2021, Fig. 3). Both come from the same people: their likeness says that the code keeps the "
+            "difference, not that other people have it.",
+            *(path for path in paths if path is not None),
+        )
+    )
+
+
+def _code_map(page: Page, section: Section, experiment: Experiment) -> None:
+    path = experiment.file("code_map.tsv")
+    frame = page.study.table(path, columns=("modality", "x", "y")) if path.is_file() else None
+    if frame is None:
+        return
+    from neurostrata.report.figures.explain import code_map_figure
+
+    section.add(
+        page.figure(
+            code_map_figure(frame),
+            f"{experiment.name}/codes.png",
+            "Codes of all modalities (t-SNE)",
+            "Each point is one modality of one person, final model (Geenjaar 2021, Fig. 1). For the eye only: distances between "
+            "groups of points and their sizes mean little.",
+            path,
+        )
+    )
+
+
+def _generated(page: Page, section: Section, experiment: Experiment) -> None:
+    path = experiment.file("generated.npz")
+    if not path.is_file():
+        return
+    check(path)
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            arrays = {name: content[name] for name in content.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        page.study.note(f"Generated images of {experiment.name}", f"{page.study.relative(path)}: {error}")
+        return
+    from neurostrata.report.figures.explain import generated_figure
+
+    section.add(
+        page.figure(
+            generated_figure(
+                arrays["draws"],
+                arrays.get("real"),
+                arrays.get("steps"),
+                [str(name) for name in arrays.get("modalities", [])],
+                [str(name) for name in arrays.get("subjects", [])],
+            ),
+            f"{experiment.name}/generated.png",
+            "Images made from codes",
+            "First row: draws from the prior, which belong to no modality in particular, over the volume's maximum. Below, "
+            "between two people's images, their codes decoded and steps on the straight line from one to the other. Axial mid "
+            "slices, final model, which was trained on both people.",
+            path,
+        ),
+    )

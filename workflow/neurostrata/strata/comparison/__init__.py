@@ -1,0 +1,1 @@
+"""How clusters differ in phenotype, and checks of that comparison."""

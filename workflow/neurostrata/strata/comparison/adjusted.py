@@ -1,0 +1,235 @@
+"""Differences between clusters beyond what age, sex, head size, site and image quality account for.
+
+Each factor is ranked and explained by the covariates and by cluster in one linear model. The p-value of the clusters
+comes from permuted residuals of the model without clusters (Freedman and Lane 1983; Winkler et al. 2014, "Permutation
+inference for the general linear model", algorithm 1), so that it needs no normal errors and can exchange whole families.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from neurostrata.phenotypes.covariates import CovariateDesign, code_covariates
+from neurostrata.strata.comparison.kruskal import benjamini_hochberg
+from neurostrata.strata.comparison.repartition import family_blocks, permuted_labels
+
+Array = NDArray[np.float64]
+Labels = NDArray[np.intp]
+
+#: What comparisons are adjusted for, as far as it is known and differs.
+COVARIATES = ("age", "sex", "head_size", "site", "image_quality")
+
+COLUMNS = {
+    "factor": "name of the factor",
+    "f": "F of the clusters in a linear model of the factor's ranks, beside the covariates",
+    "p": "(permutations of the residuals with at least this F + 1) / (draws + 1); whole families exchanged",
+    "q": "Benjamini-Hochberg false-discovery rate of p over the factors",
+    "eta2": "partial effect size, corrected: share of the rank variance left by the covariates that is between clusters",
+    "eta2_low": "lower end of its interval (inverted non-central F); takes people as independent",
+    "eta2_high": "upper end",
+    "n": "people with a cluster, a value and every covariate",
+    "missing": "people with a cluster and scores who lack the value or a covariate",
+    "adjusted_for": "covariates",
+    "draws": "permutations",
+}
+
+
+def known_covariates(people: pd.DataFrame) -> list[str]:
+    """Return those of :data:`COVARIATES` that are known and differ among these people."""
+    return [name for name in COVARIATES if name in people and people[name].nunique() > 1]
+
+
+def partial_eta_squared(f: float, df1: int, df2: int) -> float:
+    """Return (SS_clusters - df1 MSE) / (SS_clusters + SS_error), at least 0: corrected for chance as eta squared is."""
+    return max(0.0, (f - 1) * df1 / (f * df1 + df2))
+
+
+def partial_interval(f: float, df1: int, df2: int, confidence: float) -> tuple[float, float]:
+    """Return an interval for partial eta squared by inverting the non-central F.
+
+    Its ends are lambda / (lambda + df1 + df2 + 1) for the lambdas under which an F as large (as small) as the one seen
+    has probability (1 - confidence) / 2 (Smithson 2001).
+    """
+    tail = (1 - confidence) / 2
+    ends = [f_noncentrality(f, df1, df2, probability) for probability in (tail, 1 - tail)]
+    return ends[0] / (ends[0] + df1 + df2 + 1), ends[1] / (ends[1] + df1 + df2 + 1)
+
+
+def f_noncentrality(f: float, df1: int, df2: int, probability: float) -> float:
+    """Return the lambda for which a non-central F exceeds `f` with this probability; 0 when even the central one does."""
+    from scipy.optimize import brentq
+    from scipy.stats import f as central
+    from scipy.stats import ncf
+
+    if central.sf(f, df1, df2) >= probability:
+        return 0.0
+    upper = max(10.0, 2 * f * df1)
+    while ncf.sf(f, df1, df2, upper) < probability:
+        upper *= 2
+    return float(brentq(lambda value: ncf.sf(f, df1, df2, value) - probability, 1e-12, upper, xtol=1e-8))
+
+
+def orthonormal(columns: Array) -> Array:
+    """Return an orthonormal basis of the columns' span."""
+    left, scale, _ = np.linalg.svd(columns, full_matrices=False)
+    return left[:, scale > 1e-9 * max(float(scale[0]) if len(scale) else 0.0, 1e-300)]
+
+
+def freedman_lane(
+    values: Array,
+    labels: Labels,
+    covariates: Array,
+    families: Sequence[str],
+    draws: int,
+    generator: np.random.Generator,
+) -> tuple[Array, Array, int, int]:
+    """Test clusters beside covariates.
+
+    Parameters
+    ----------
+    values
+        People x factors, complete.
+    labels
+        Cluster of each person.
+    covariates
+        People x columns, without the constant.
+    families
+        One per person.
+    draws
+        Permutations; the same ones for every factor.
+    generator
+        Of the permutations.
+
+    Returns
+    -------
+    f, p
+        Per factor; NaN where nothing is left to test.
+    df1, df2
+        Degrees of freedom of the clusters beside the covariates, and of the error.
+    """
+    n = len(values)
+    known = orthonormal(np.column_stack([np.ones(n), covariates]))
+    member = (labels[:, None] == np.unique(labels)).astype(float)
+    apart = member - known @ (known.T @ member)
+    # Clusters that the covariates determine leave rounding errors only.
+    left, scale, _ = np.linalg.svd(apart, full_matrices=False)
+    clusters = left[:, scale > 1e-7 * np.sqrt(n)]
+    df1, df2 = clusters.shape[1], n - known.shape[1] - clusters.shape[1]
+    nothing = np.full(values.shape[1], np.nan)
+    if df1 < 1 or df2 < 1:
+        return nothing, nothing.copy(), df1, df2
+    residual = values - known @ (known.T @ values)
+
+    def statistic(drawn: Array) -> Array:
+        between = ((clusters.T @ drawn) ** 2).sum(axis=0)
+        total = (drawn**2).sum(axis=0) - ((known.T @ drawn) ** 2).sum(axis=0)
+        error = np.maximum(total - between, 0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return (between / df1) / (error / df2)
+
+    varies = (residual**2).sum(axis=0) > 1e-9 * np.maximum((values**2).sum(axis=0), 1e-300)
+    f = np.where(varies, statistic(residual), np.nan)
+    reached = np.zeros(values.shape[1])
+    for order in permuted_labels(np.arange(n, dtype=np.intp), family_blocks(families), draws, generator):
+        for factor in np.flatnonzero(varies):
+            null = statistic(residual[order.T, factor])
+            reached[factor] += (null >= f[factor] * (1 - 1e-9)).sum()
+    return f, np.where(varies, (reached + 1) / (draws + 1), np.nan), df1, df2
+
+
+def compare_adjusted(
+    clusters: pd.Series,
+    scores: pd.DataFrame,
+    people: pd.DataFrame,
+    draws: int,
+    confidence: float,
+    seed: int,
+    respect_families: bool = True,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Test every factor between clusters beside the covariates.
+
+    Parameters
+    ----------
+    clusters
+        Index: subjects; cluster numbers.
+    scores
+        Index: the same subjects; one column per factor, NaN: missing.
+    people
+        Index: subjects; what is known of them (characteristics.tsv).
+    draws
+        Permutations.
+    confidence
+        Level of the intervals.
+    seed
+        Of the permutations.
+    respect_families
+        Exchange whole families.
+
+    Returns
+    -------
+    table
+        Columns :data:`COLUMNS`.
+    facts
+        For the sidecar: covariates, and who lacks one.
+    """
+    from scipy.stats import rankdata
+
+    described = people.reindex(clusters.index)
+    names = known_covariates(described)
+    coded = code_covariates(described[names].replace("", np.nan))
+    complete = coded.notna().all(axis=1).to_numpy()
+    matrix = CovariateDesign().fit(coded[complete]).transform(coded)
+    family = _families(described) if respect_families else [""] * len(clusters)
+    labels = clusters.to_numpy(dtype=np.intp)
+    values = scores.to_numpy(dtype=float)
+    usable = ~np.isnan(values) & complete[:, None]
+    rows: dict[int, dict[str, Any]] = {}
+    # Factors that the same people have share their permutations.
+    patterns, of_factor = np.unique(usable, axis=1, return_inverse=True)
+    for pattern in range(patterns.shape[1]):
+        here = np.flatnonzero(patterns[:, pattern])
+        columns = np.flatnonzero(of_factor.ravel() == pattern)
+        f, p, df1, df2 = np.full(len(columns), np.nan), np.full(len(columns), np.nan), 0, 0
+        if len(here) > 2:
+            f, p, df1, df2 = freedman_lane(
+                rankdata(values[np.ix_(here, columns)], axis=0),
+                labels[here],
+                matrix[here],
+                [family[row] for row in here],
+                draws,
+                np.random.default_rng(seed),
+            )
+        for position, column in enumerate(columns):
+            tested = np.isfinite(f[position])
+            low, high = partial_interval(f[position], df1, df2, confidence) if tested else (float("nan"),) * 2
+            rows[int(column)] = {
+                "factor": scores.columns[column],
+                "f": f[position],
+                "p": p[position],
+                "eta2": partial_eta_squared(f[position], df1, df2) if tested else np.nan,
+                "eta2_low": low,
+                "eta2_high": high,
+                "n": len(here),
+                "missing": len(values) - len(here),
+                "adjusted_for": ", ".join(names) or "nothing",
+                "draws": draws,
+            }
+    table = pd.DataFrame([rows[column] for column in sorted(rows)])
+    table["q"] = benjamini_hochberg(table["p"].to_numpy())
+    facts = {
+        "adjusted_for": names,
+        "people_without_a_covariate": [str(s) for s in clusters.index[~complete]],
+    }
+    return table[list(COLUMNS)], facts
+
+
+def _families(people: pd.DataFrame) -> list[str]:
+    """Return each person's family, "" for none."""
+    if "family" not in people:
+        return [""] * len(people)
+    return people["family"].fillna("").astype(str).tolist()

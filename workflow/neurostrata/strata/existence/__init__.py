@@ -1,0 +1,1 @@
+"""Whether clusters exist: comparison with data without groups, stability, membership."""
