@@ -53,7 +53,7 @@ def planning(quick: bool) -> list[Row]:
         )
         for command, (seconds, memory, _), note in (
             ("snakemake -n", table, ""),
-            ("snakemake -n --quiet", alone, "; the plan without its printed messages, for which every run waits"),
+            ("snakemake -n --quiet", alone, "; without printing the plan, as before a run"),
         )
     ]
 
