@@ -1,6 +1,6 @@
 # make demo   environment, simulated cohort, the whole workflow, report, in demo/
-# make test   everything that is checked before a change lands (about 20 minutes on 2 cores)
-# Both do all of their own set-up in .venv; nothing is installed system-wide.
+# make test   the full test suite (about 20 minutes on 2 cores)
+# Both install what they need into .venv. Nothing is installed system-wide.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -16,7 +16,7 @@ export PYTHONPATH := $(CURDIR)/workflow
 export PYTHONNOUSERSITE := 1
 
 .PHONY: help env env-dev demo check-demo test test-full lint unit workflow-tests cluster browser calibrate noise-free bench clean
-# One suite after the other: each has the cores to itself, and its time is printed.
+# The suites run one after the other, so that each has all cores. The time of each is printed.
 .NOTPARALLEL:
 
 help:
@@ -56,7 +56,7 @@ demo: env
 	@python -m neurostrata recovery --cohort $(DEMO)/cohort --results $(DEMO)/results --output $(DEMO)/recovery.json | sed -n '/^How much/,$$p'
 	@python -m neurostrata summary --results $(DEMO)/results
 
-# The planted truth, found again within bounds; after make demo.
+# After make demo: check that the planted truth is recovered within bounds.
 check-demo: env-dev
 	@NEUROSTRATA_DEMO=$(abspath $(DEMO)) python -m pytest -q tests/demo
 
@@ -81,7 +81,7 @@ cluster: env-dev
 browser: env-dev
 	$(call timed,browser,python -m pytest -q -m "not slow" tests/browser)
 
-# By hand, before a larger change is called done: real brains, null cohorts, kills (about 40 minutes).
+# By hand, before a larger change is finished: real brains, null cohorts, killed runs (about 40 minutes).
 test-full: test
 	$(call timed,slow tests,python -m pytest -q -m slow --ignore tests/demo tests)
 
@@ -89,13 +89,13 @@ test-full: test
 calibrate: env-dev
 	python tests/calibration/null_cohorts.py 2000
 
-# By hand: the demo's deformations found again in images without noise and bias, to put beside check-demo's figure.
+# By hand: recovery of the demo's deformations from images without noise and bias, to compare with check-demo's value.
 noise-free: env
 	python -m neurostrata simulate --output noise-free/cohort --noise 0 --no-diffusion --threads $(CORES)
 	snakemake --directory noise-free --configfile config/demo.yaml tests/calibration/noise_free.yaml --cores $(CORES) --quiet rules reason -- maps
 	@python -m neurostrata recovery --cohort noise-free/cohort --results noise-free/results --output noise-free/recovery.json | sed -n '/^How much/,$$p'
 
-# By hand, on an idle machine: each stage beside its peer, into docs/benchmarks.md (about an hour).
+# By hand, on an idle machine: compare each stage with its peer and write docs/benchmarks.md (about an hour).
 bench: env-dev
 	python tests/benchmarks/run.py
 

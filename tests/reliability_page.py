@@ -1,8 +1,8 @@
-"""docs/reliability.md, made of what the tests of each part record in docs/tables/reliability-*.tsv.
+"""Write docs/reliability.md from docs/tables/reliability-*.tsv, the tables in which the tests of each part record faults.
 
-    python tests/reliability_page.py      # writes the page; tests/unit/house/test_reliability_page.py says when that is due
+    python tests/reliability_page.py      # writes the page; tests/unit/house/test_reliability_page.py fails when it is out of date
 
-Each row is one fault: what was done to a study, what happened before it was mended, what happens now, and the test that does it again.
+Each row is one fault: what was done to a study, what happened before it was fixed, what happens now, and the test that repeats it.
 """
 
 from __future__ import annotations
@@ -15,18 +15,21 @@ PAGE = ROOT / "docs" / "reliability.md"
 #: Part of the page -> its table. The numbers under `item` are those of the faults as they were reported.
 PARTS = {
     "Tables, sheets, images and configuration": "reliability-inputs.tsv",
-    "Which images are taken": "reliability-bids.tsv",
-    "Jobs that fail, and going on": "reliability-failing.tsv",
+    "Which images are used": "reliability-bids.tsv",
+    "Jobs that fail, and how to continue": "reliability-failing.tsv",
     "What is run again": "reliability-reruns.tsv",
     "Results that are missing, damaged or edited": "reliability-damage.tsv",
 }
 HEAD = """# Reliability
 
-What happens when something is wrong. Each row was done to a study, and a test does it again. A fault ends in one clear line and exit
-status 2 before anything is computed, or the result is made again. What is noticed of changed results: [reruns.md](reruns.md); what the
-check before every plan looks at: [inputs.md](inputs.md).
+This page says what happens when something is wrong. A fault either ends in one clear line and exit status 2 before anything is
+computed, or the result is made again. Each row is one fault that was introduced into a study, and a test repeats it unless the
+last column says *by hand*. *Before* is what happened before the fault was fixed, *now* is what happens since. *Item* is the number
+under which it was reported.
 
-This page is written by `python tests/reliability_page.py` from [tables/](tables).
+[reruns.md](reruns.md) says which changes to results are noticed. [inputs.md](inputs.md) lists what is checked before every plan.
+
+`python tests/reliability_page.py` writes this page from [tables/](tables).
 """
 
 

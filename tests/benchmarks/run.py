@@ -1,4 +1,4 @@
-"""Every stage beside its peer, in one run: writes docs/benchmarks.json and, from it, docs/benchmarks.md.
+"""Every stage compared with its peer, in one run: writes docs/benchmarks.json and, from it, docs/benchmarks.md.
 
     python tests/benchmarks/run.py [--stages affinity repartition ...] [--quick] [--output docs/benchmarks.md]
 
@@ -60,10 +60,10 @@ def page(rows: list[dict[str, object]]) -> str:
     lines = [
         "# Benchmarks",
         "",
-        "Each stage beside what people run today: the same data, the same run, one after the other in turn. Made by "
-        "`make bench`",
-        "(tests/benchmarks/); the numbers behind it stand in benchmarks.json. Ratios travel from machine to machine, "
-        "seconds do not.",
+        "Each stage is compared with the software that people use today. Both get the same data and take turns in the "
+        "same run. `make bench`",
+        "(tests/benchmarks/) makes this page; the numbers are in benchmarks.json. Ratios can be compared between "
+        "machines, seconds cannot.",
         "",
         "| Stage | Peer | Ratio | Goal | Reached | Agreement |",
         "|---|---|---|---|---|---|",
@@ -75,7 +75,7 @@ def page(rows: list[dict[str, object]]) -> str:
         lines.append(f"| {r.stage} | {r.peer} | {ratio} | {r.goal} | {reached} | {r.agreement} |")
     lines += [
         "",
-        "Seconds, and what else there is to know:",
+        "Seconds and notes:",
         "",
         "| Stage | Ours | Peer | Machine, day | |",
         "|---|---|---|---|---|",

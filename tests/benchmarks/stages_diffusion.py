@@ -97,7 +97,7 @@ def noddi(quick: bool) -> list[Row]:
             "20 times faster",
             None,
             "the same code on the CPU: see above",
-            "not yet measured: no GPU at hand",
+            "not yet measured: no GPU was available",
         ),
     ]
 

@@ -72,7 +72,7 @@ def training_step(quick: bool) -> list[Row]:
             "100 times the paper's throughput",
             None,
             "on the CPU: see above",
-            "not yet measured: no GPU at hand",
+            "not yet measured: no GPU was available",
         ),
     ]
 

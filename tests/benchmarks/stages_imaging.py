@@ -127,7 +127,7 @@ def registration(quick: bool) -> list[Row]:
             "300 times",
             None,
             "the same code on the CPU: see above",
-            "not yet measured: no GPU at hand",
+            "not yet measured: no GPU was available",
         )
     )
     return rows

@@ -53,7 +53,7 @@ def planning(quick: bool) -> list[Row]:
         )
         for command, (seconds, memory, _), note in (
             ("snakemake -n", table, ""),
-            ("snakemake -n --quiet", alone, "; the plan without a word about it: what a run waits for, too"),
+            ("snakemake -n --quiet", alone, "; without printing the plan, as before a run"),
         )
     ]
 
