@@ -74,8 +74,8 @@ def test_memory_and_time_suffice_for_a_cluster_and_double_at_each_attempt(rules)
 def test_planning_imports_nothing_heavy(study) -> None:
     """Global code runs twice per job: pandas, ants or torch there would cost every job seconds."""
     code = (
-        "import sys; sys.path.insert(0, 'workflow'); import neurostrata.cohort.study, neurostrata.core.config, "
-        "neurostrata.core.settings, neurostrata.versions; "
+        "import sys; sys.path.insert(0, 'workflow'); import neurostrata.controller.session, neurostrata.core.config, "
+        "neurostrata.planning.gate, neurostrata.planning.inputs, neurostrata.planning.targets; "
         "print([m for m in ('numpy', 'pandas', 'ants', 'torch', 'nibabel') if m in sys.modules])"
     )
     run = subprocess.run(

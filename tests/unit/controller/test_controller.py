@@ -26,7 +26,7 @@ from neurostrata.controller.orphans import MARK, cancel_slurm_jobs, end_local_jo
 from neurostrata.controller.progress import duration, job_seconds, progress, read_run, seconds_left
 from neurostrata.controller.resume import resume, study_folder
 from neurostrata.controller.room import full
-from neurostrata.controller.scheduling import no_attempt_in_vain
+from neurostrata.controller.scheduling import no_hopeless_attempts
 from neurostrata.controller.state import (
     CONTROLLER,
     FAILURES,
@@ -407,11 +407,11 @@ def test_the_controller_gives_up_what_is_noted_and_nothing_else(tmp_path: Path, 
     assert is_noted(notes, log)
     tried: list[int] = []
     scheduler = SimpleNamespace(_handle_error=lambda job, postprocess_job=True: tried.append(job.attempt))
-    no_attempt_in_vain(scheduler, notes)
+    no_hopeless_attempts(scheduler, notes)
     for path in (log, tmp_path / "other.log"):
         scheduler._handle_error(SimpleNamespace(log=[str(path)], attempt=1, restart_times=2))
     assert tried == [3, 1]
-    no_attempt_in_vain(SimpleNamespace(), notes)
+    no_hopeless_attempts(SimpleNamespace(), notes)
 
 
 def run_in_job(repository: Path, redirection: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -35,7 +35,7 @@ def one_timer_at_a_time(scheduler: Any) -> None:
     scheduler._schedule_reevalutation = set_one
 
 
-def no_attempt_in_vain(scheduler: Any, notes: Path) -> None:
+def no_hopeless_attempts(scheduler: Any, notes: Path) -> None:
     """Let Snakemake's scheduler give up a job that met a mistake in its input; all others keep their attempts.
 
     Snakemake (9.27) tries every failed job again, which on a cluster may wait in the queue for hours to say the same.

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from neurostrata.core.files import atomic_path
-from neurostrata.versions import VERSIONS
+from neurostrata.stages import STAGES
 
 
 def settings_text(stage: str, seed: int, values: Mapping[str, Any]) -> str:
     """Return the settings of a stage as sorted JSON, with the stage's version and seed."""
-    return json.dumps({**values, "version": VERSIONS[stage], "seed": seed}, sort_keys=True)
+    return json.dumps({**values, "version": STAGES[stage].version, "seed": seed}, sort_keys=True)
 
 
 #: Characters; Linux takes 131,072 bytes as one word of a command line, and a job's command is one.

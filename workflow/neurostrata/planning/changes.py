@@ -10,7 +10,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from neurostrata.planning.options import TEMPLATE_KEYS, deciding, seed_key
+from neurostrata.planning.options import TEMPLATE_KEYS, deciding
+from neurostrata.stages import STAGES
 
 #: Stage -> key of its settings -> where that stands in the configuration; "" stands for all other keys. A stage
 #: that is not listed has keys as the configuration has them.
@@ -155,9 +156,6 @@ def changes(stage: str, recorded: str, now: str, names: Mapping[str, str]) -> li
 
 def _key_of(stage: str, place: str, names: Mapping[str, str]) -> str:
     if place == "seed":
-        return (
-            "experiments[{experiment}].seed or seed".format_map(names)
-            if stage == "train"
-            else seed_key(stage)
-        )
+        key = STAGES[stage].seed
+        return key if key != "experiment" else f"experiments[{names['experiment']}].seed or seed"
     return config_key(stage, place, names)

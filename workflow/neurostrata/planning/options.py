@@ -16,29 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from neurostrata.core.config import fill_config, load_schema
+from neurostrata.stages import STAGES
 
 Values = dict[str, Any]
-
-#: Stages whose seed is `imaging_seed`.
-IMAGING_STAGES = {
-    "prepare_t1w",
-    "template_start",
-    "template_register",
-    "template_update",
-    "template_final",
-    "template_mask",
-    "template_to_mni",
-    "register",
-    "jacobian",
-    "segment_tissue",
-    "fit_tensor",
-    "fit_noddi",
-    "align_diffusion",
-    "dual_regression",
-    "map_to_template",
-    "grid_mask",
-    "grid_regions",
-}
 
 #: Keys of the section `template` that each stage of the template reads; the others reach it through its inputs.
 TEMPLATE_KEYS = {
@@ -59,7 +39,7 @@ NODDI_OPTIONS = {
 AFTER_TRAINING = ("embed", "evaluate", "robustness", "relevance", "explain", "synthesise", "generate")
 
 #: Stages that record the whole configuration.
-WHOLE = ("provenance", "report")
+WHOLE = [name for name, stage in STAGES.items() if stage.sections == ("*",)]
 
 #: What each baseline of a synthesis reads of the section `synthesis`.
 SYNTHESIS_KEYS = {
@@ -68,11 +48,6 @@ SYNTHESIS_KEYS = {
     "random_forest": ("voxels", "trees"),
     "position_mlp": ("voxels", "hidden"),
 }
-
-
-def seed_key(stage: str) -> str:
-    """Return the key of the configuration that a stage's seed comes from, unless an experiment has its own."""
-    return "imaging_seed" if stage in IMAGING_STAGES else "seed"
 
 
 @cache
