@@ -8,7 +8,9 @@ from neurostrata.controller.reasons import explain_reruns
 from neurostrata.controller.session import (
     Session,
     collect_garbage_rarely,
+    complete_config,
     job_environment,
+    refuse_other_paths,
     shell_prefix,
 )
 from neurostrata.core.config import check_config
@@ -31,6 +33,7 @@ from neurostrata.planning.targets import (
     stratified,
 )
 
+complete_config(workflow, config)
 SESSION = Session(workflow)
 SESSION.begin(config)
 try:
@@ -60,6 +63,9 @@ if SESSION.main:
 
 pathvars:
     results=CONFIG["output"],
+
+
+refuse_other_paths(workflow, CONFIG)
 
 
 wildcard_constraints:

@@ -21,8 +21,9 @@ from neurostrata.controller.reasons import say_changes
 from neurostrata.controller.room import full
 from neurostrata.controller.scheduling import no_hopeless_attempts, one_timer_at_a_time
 from neurostrata.controller.state import FAILURES
-from neurostrata.core.config import read_yaml
+from neurostrata.core.config import overlaid, read_yaml
 from neurostrata.core.errors import UserError
+from neurostrata.core.locations import DEFAULT_CONFIG
 
 
 def end_with(error: object) -> None:
@@ -46,6 +47,24 @@ def check_files(own: str, named: Iterable[str | Path]) -> None:
             read_yaml(path)
     except UserError as error:
         end_with(error)
+
+
+def complete_config(workflow: Any, config: dict[str, Any]) -> None:
+    """Put the default configuration under the one that another workflow gives to this one, its module.
+
+    Of a module that is given a configuration Snakemake reads no configuration files.
+    """
+    if not workflow.modifier.is_main_snakefile():
+        config.update(overlaid(read_yaml(DEFAULT_CONFIG), config))
+
+
+def refuse_other_paths(workflow: Any, config: Mapping[str, Any]) -> None:
+    """End when a workflow that uses this one as a module moves its results past the configuration."""
+    moved = workflow.pathvars.apply("<results>") != config["output"]
+    if moved or workflow.modifier.modify_path("logs") != "logs":
+        end_with(
+            "the results are where `output` of the configuration says: set that instead of pathvars or prefix"
+        )
 
 
 class Session:

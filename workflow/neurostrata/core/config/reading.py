@@ -65,16 +65,17 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     return content
 
 
+def overlaid(under: Any, over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration with the values of another one over it: maps are merged, anything else is replaced."""
+    merged = dict(under) if isinstance(under, Mapping) else {}
+    for key, value in over.items():
+        merged[key] = overlaid(merged.get(key), value) if isinstance(value, Mapping) else value
+    return merged
+
+
 def read_configuration(paths: Iterable[str | Path]) -> dict[str, Any]:
-    """Read configuration files, each laid over those before: maps are merged, anything else is replaced."""
-
-    def lay(under: Any, over: Mapping[str, Any]) -> dict[str, Any]:
-        merged = dict(under) if isinstance(under, Mapping) else {}
-        for key, value in over.items():
-            merged[key] = lay(merged.get(key), value) if isinstance(value, Mapping) else value
-        return merged
-
+    """Read configuration files, each over those before it."""
     config: dict[str, Any] = {}
     for path in paths:
-        config = lay(config, read_yaml(path))
+        config = overlaid(config, read_yaml(path))
     return config
