@@ -1,4 +1,4 @@
-"""The command line: one subcommand per stage, its options read off the function that does the work.
+"""The command line: one subcommand per stage, with options that are read off the signature of its function.
 
 A command is a plain function with typed, keyword-only parameters. ``Path`` gives ``--name FILE``,
 ``list[Path]`` and ``list[str]`` take several values, ``int``, ``float`` and ``str`` are what they
@@ -69,7 +69,7 @@ def _add_option(parser: argparse.ArgumentParser, parameter: inspect.Parameter, k
         options["default"] = parameter.default
     if typing.get_origin(kind) in (typing.Union, types.UnionType):  # X | None
         kind = next(part for part in typing.get_args(kind) if part is not type(None))
-        options["nargs"] = "?"  # "--mask" with nothing behind it: a person without that file
+        options["nargs"] = "?"  # "--mask" without a value: a person without that file
     if typing.get_origin(kind) is list:
         options["nargs"] = "*"
         kind = typing.get_args(kind)[0]
@@ -123,9 +123,9 @@ def _limit_threads(arguments: Sequence[str]) -> None:
 
 
 def _complain(text: str) -> None:
-    """Write a message to the user: inside a job past its log file, and to standard error, whichever of the two works.
+    """Write a message to the user's terminal, past the log of a job, and to standard error, as far as these can be written.
 
-    The user's own terminal comes first: the log may stand on a disk that is full.
+    The terminal comes first: the log may be on a full disk.
     """
     console = os.environ.get("NEUROSTRATA_CONSOLE")
     if console:
@@ -139,9 +139,9 @@ _ATTEMPT = "---- neurostrata"
 
 
 def _begin_log(stage: str) -> None:
-    """Begin this attempt's part of a job's log, behind what earlier ones have logged: which attempt, where and when."""
+    """Begin this attempt's part of a job's log, after what earlier attempts logged: which attempt, where and when."""
     if not os.environ.get("NEUROSTRATA_CONSOLE"):
-        return  # no job of the workflow
+        return  # not a job of the workflow
     with contextlib.suppress(OSError, ValueError):
         if not stat.S_ISREG(os.fstat(2).st_mode):
             return
@@ -156,7 +156,7 @@ def _begin_log(stage: str) -> None:
 
 
 def _report(stage: str, arguments: Sequence[str], error: Exception) -> None:
-    """Say why a stage failed, and note it when another attempt would be in vain."""
+    """Report why a stage failed, and note it when another attempt would fail for the same reason."""
     if is_lasting(error):
         message = f"neurostrata {stage}: {error}"
         note_failure(arguments, message)
@@ -182,7 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 when it went well, 2 after a :class:`UserError` (its one line goes to standard error).
+        0 on success, 2 after a :class:`UserError` (its one line goes to standard error).
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     top = argparse.ArgumentParser(prog="neurostrata", description=__doc__)
@@ -192,7 +192,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _begin_log(stage)
     earlier = failed_before(arguments)
     if earlier:
-        _complain(f"{earlier}\nneurostrata {stage}: not tried again, neither time nor memory was wanting")
+        _complain(f"{earlier}\nneurostrata {stage}: not retried: not a time or memory failure")
         return 2
     _limit_threads(arguments)
     try:

@@ -2,7 +2,7 @@
 
 
 rule prepare_t1w:
-    """Correct the bias field of a T1w image and find (or take over) its brain mask."""
+    """Correct the bias field of a T1w image and find its brain mask or use the one given."""
     input:
         t1w=sheet("t1w"),
         t1w_mask=sheet("t1w_mask"),
@@ -54,7 +54,7 @@ rule template_start:
 
 
 rule template_register:
-    """Register one person to the template of the iteration before; a marker once that has converged."""
+    """Register one person to the template of the previous iteration; after convergence only write a marker."""
     input:
         t1w=rules.prepare_t1w.output.t1w,
         template=previous(tree.ITERATION_TEMPLATE),
@@ -82,7 +82,7 @@ rule template_register:
 
 
 rule template_update:
-    """Average the registered images and bring the average to the mean shape."""
+    """Average the registered images and move the average to the mean shape."""
     input:
         people=tree.group_table("template"),
         template=previous(tree.ITERATION_TEMPLATE),
@@ -120,7 +120,7 @@ rule template_update:
 
 
 rule template_final:
-    """Take over the last iteration's template; table and figure of how the building converged."""
+    """Copy the last iteration's template, and show how the iterations converged in a table and a figure."""
     input:
         template=tree.fill(tree.ITERATION_TEMPLATE, iteration=ITERATIONS),
         states=expand(
@@ -182,7 +182,7 @@ rule template_mask:
 
 
 rule template_to_mni:
-    """Find the transform that brings images in MNI152 space to the template; only where there are such images."""
+    """Find the transform that brings images in MNI152 space to the template; only planned when there are such images."""
 
     # not an output of template_mask: the first modality in MNI space would then redo all that follows from the mask
     input:
@@ -241,7 +241,7 @@ rule register:
 
 
 rule jacobian:
-    """Map how much larger (> 1) or smaller each place of a person is than in the template."""
+    """Map how much larger (> 1) or smaller each region of a person is than in the template."""
     input:
         affine=rules.register.output.affine,
         warp=rules.register.output.warp,

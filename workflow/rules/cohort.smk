@@ -1,6 +1,6 @@
 """Who takes part in what."""
 
-# The sheets are not inputs: the first appearance of one would plan everything again. Digests are tracked.
+# The sheets are not inputs, since a touched sheet would plan everything again; digests of their cells are tracked.
 
 
 rule check_cohort:

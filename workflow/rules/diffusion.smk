@@ -1,4 +1,4 @@
-"""Diffusion maps, fitted in the space the data come in."""
+"""Diffusion maps, fitted in the native space of the data."""
 
 
 rule fit_tensor:
@@ -64,7 +64,7 @@ rule fit_noddi:
 
 
 rule align_diffusion:
-    """Align a person's diffusion data rigidly with the T1w image; only for data not already there."""
+    """Align a person's diffusion data rigidly with the T1w image; only for data that are not in its space yet."""
     input:
         b0=rules.fit_tensor.output.b0,
         mask=rules.fit_tensor.output.mask,

@@ -89,7 +89,7 @@ rule embed:
 
 
 rule evaluate:
-    """Measure how well a fold's test people are decoded, beside the mean image and PCA."""
+    """Measure how well a fold's test people are decoded, compared with the mean image and PCA."""
     input:
         model=rules.train.output.model,
         volumes=by_wildcards(INPUTS.arrays),
@@ -121,7 +121,7 @@ rule evaluate:
 
 
 rule robustness:
-    """Hide each modality of a fold's test people in turn: how much do code and decoded images change?"""
+    """Hide each modality of a fold's test people in turn, and measure how codes and decoded images change."""
     input:
         model=rules.train.output.model,
         volumes=by_wildcards(INPUTS.arrays),
@@ -151,7 +151,7 @@ rule robustness:
 
 
 rule summarise_experiment:
-    """Gather the folds' tables, and take over the final model and its embeddings."""
+    """Gather the folds' tables, and copy the final model and its embeddings."""
     input:
         tables=by_wildcards(partial(INPUTS.decoded_folds, tree.FOLD_RECONSTRUCTION)),
         model=tree.fill(tree.FOLD_MODEL, fold="all"),

@@ -1,4 +1,4 @@
-"""What the embeddings say about people, beside linear baselines, for people whom no model has seen."""
+"""Predictions and explanations from the embeddings of people whom no model has seen, compared with linear baselines."""
 
 
 rule baselines:
@@ -71,7 +71,7 @@ rule predict:
 
 
 rule relevance:
-    """Say which regions and modalities count for each test person of a fold, and for the classifier."""
+    """Measure which regions and modalities matter for each test person of a fold, and for the classifier."""
     input:
         model=rules.train.output.model,
         volumes=by_wildcards(INPUTS.arrays),
@@ -102,7 +102,7 @@ rule relevance:
 
 
 rule explain:
-    """Say which modalities tell two classes apart, and decode the difference of the classes' mean codes."""
+    """Measure which modalities distinguish two classes, and decode the difference of the classes' mean codes."""
     input:
         model=rules.train.output.model,
         volumes=by_wildcards(INPUTS.arrays),
@@ -170,7 +170,7 @@ rule summarise_explanation:
 
 
 rule map_codes:
-    """Lay the final model's codes of all modalities out in two dimensions (t-SNE), for the eye only."""
+    """Project the final model's codes of all modalities to two dimensions (t-SNE), for a figure only."""
     input:
         embeddings=rules.summarise_experiment.output.embeddings,
         people=by_wildcards(INPUTS.classes),
@@ -194,7 +194,7 @@ rule map_codes:
 
 
 rule generate:
-    """Draw images from the final model's prior, and go from one person's codes to another's."""
+    """Draw images from the final model's prior, and interpolate between the codes of two people."""
     input:
         model=tree.fill(tree.FOLD_MODEL, fold="all"),
         volumes=by_wildcards(INPUTS.arrays),

@@ -1,4 +1,4 @@
-"""The report: a page for each person, what was run and with what, and the one page for all."""
+"""The report: a page for each person, the record of what was run, and the main page."""
 
 
 rule subject_page:
@@ -57,9 +57,9 @@ rule provenance:
 
 
 rule report:
-    """Write the report: what was found, or that nothing was, with every table and figure behind it."""
+    """Write the report: the findings, or that there are none, with all their tables and figures."""
     input:
-        # In a partial study: whatever is there, without making (or being kept from it by) anything.
+        # In a partial study: what is there, without making anything or waiting for it.
         []
         if CONFIG["report"]["partial"]
         else [

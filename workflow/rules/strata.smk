@@ -1,13 +1,13 @@
-"""Groups of people in their codes: whether there are any, who belongs to them, and how they differ in phenotype."""
+"""Groups of people in their codes: whether they exist, who belongs to them, and how they differ in phenotype."""
 
 
 rule describe_people:
-    """Gather what is known of everybody: age, sex, site, diagnosis, family, head size, image quality."""
+    """Gather the characteristics of everybody: age, sex, site, diagnosis, family, head size, image quality."""
     input:
         people=tree.group_table("characteristics"),
         registered=tree.group_table("registered"),
         affines=expand(rules.register.output.affine, subject=STUDY.registered()),
-        # only some columns are used: their digest is tracked, and another score does not repeat the clustering
+        # only some columns are used, and their digest is tracked: a changed score does not repeat the clustering
         tables=[ancient(path) for path in TABLES],
     output:
         tree.CHARACTERISTICS,
@@ -31,7 +31,7 @@ rule describe_people:
 
 
 rule adjust_codes:
-    """Take age, sex, head size or sites out of everybody's codes, so that clusters are not clusters of these."""
+    """Adjust everybody's codes for age, sex, head size or sites, so that these do not form the clusters."""
     input:
         embeddings=rules.summarise_experiment.output.embeddings,
         people=rules.describe_people.output[0],
@@ -55,7 +55,7 @@ rule adjust_codes:
 
 
 rule cluster:
-    """Look for groups of people in their codes by one finder."""
+    """Search for groups of people in their codes with one finder."""
     input:
         embeddings=by_wildcards(INPUTS.codes),
     output:
@@ -85,7 +85,7 @@ rule cluster:
 
 
 rule existence:
-    """Compare what the finder found with what it finds in codes without groups."""
+    """Compare the clusters with those that the finder finds in codes without groups."""
     input:
         embeddings=by_wildcards(INPUTS.codes),
         clusters=rules.cluster.output.clusters,
@@ -146,7 +146,7 @@ rule stability:
 
 
 rule project:
-    """Lay the embeddings out in two dimensions (t-SNE), for the eye only."""
+    """Project the embeddings to two dimensions (t-SNE), for a figure only."""
     input:
         embeddings=by_wildcards(partial(INPUTS.codes, codes=LEADING_CODES)),
     output:

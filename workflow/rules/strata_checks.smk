@@ -1,8 +1,8 @@
-"""What a careful reader asks next: who is in the clusters, do they hold in other people, what would no clusters say?"""
+"""Checks of the clusters: who is in them, whether they replicate in other people, and what is found without clusters."""
 
 
 rule composition:
-    """Say who the people of each cluster are (age, sex, site, diagnosis, ...), with tests."""
+    """Describe the people of each cluster (age, sex, site, diagnosis, ...), with tests."""
     input:
         clusters=rules.cluster.output.clusters,
         people=rules.describe_people.output[0],
@@ -28,7 +28,7 @@ rule composition:
 
 
 rule compare_adjusted:
-    """Test each phenotype factor between clusters beside age, sex, head size, site and image quality."""
+    """Test each phenotype factor between clusters, adjusted for age, sex, head size, site and image quality."""
     input:
         clusters=rules.cluster.output.clusters,
         scores=rules.factor_phenotypes.output.scores,
@@ -80,7 +80,7 @@ rule split_half:
 
 
 rule shuffle_links:
-    """Join clusters with other people's phenotypes: how often is anything found where there is nothing?"""
+    """Link clusters with other people's phenotypes, and count how often anything is found though there is nothing."""
     input:
         clusters=rules.cluster.output.clusters,
         scores=rules.factor_phenotypes.output.scores,
@@ -141,7 +141,7 @@ rule continuous:
 
 
 rule agreement:
-    """Compare the clusters of every two experiments and finders."""
+    """Compare the clusters of every pair of experiments and finders."""
     input:
         expand(
             rules.cluster.output.clusters,
@@ -170,7 +170,7 @@ rule agreement:
 
 
 rule factor_congruence:
-    """Measure whether the phenotype factors come back in halves of the people."""
+    """Measure whether the phenotype factors replicate in halves of the people."""
     input:
         tables=TABLES,
         families=tree.group_table("families"),

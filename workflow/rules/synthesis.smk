@@ -1,4 +1,4 @@
-"""Synthesis of modalities from others: every subset of inputs, beside simpler methods."""
+"""Synthesis of modalities from every subset of the others, compared with simpler methods."""
 
 
 rule synthesise:

@@ -1,4 +1,4 @@
-"""Every modality on one grid, one memory-mapped array each."""
+"""Every modality on one grid, as one memory-mapped array each."""
 
 
 rule map_to_template:

@@ -227,7 +227,7 @@ def test_orphans_of_a_dead_controller_are_found_and_ended(study: Path) -> None:
     try:
         assert {job.pid for job in local_jobs([mark])} > {shell.pid}
         signed_in(study, mark, pid=2**22 + 1, born=1)
-        with pytest.raises(UserError, match=r"still at work: .*sleep \(process \d+\).*resume"):
+        with pytest.raises(UserError, match=r"still running: .*sleep \(process \d+\).*resume"):
             sign_in(study, uuid.uuid4().hex)
         assert controller_of(study)["mark"] == mark  # type: ignore[index]
         assert sign_in(study, uuid.uuid4().hex, resuming=True) == [mark]
@@ -463,7 +463,7 @@ def test_a_second_attempt_repeats_the_message_and_ends(tmp_path: Path, repositor
     )
     assert first.returncode == second.returncode == 2
     assert second.stderr.startswith(first.stderr)
-    assert "not tried again" in second.stderr
+    assert "not retried" in second.stderr
 
 
 def test_a_disk_without_room_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

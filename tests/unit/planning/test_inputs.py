@@ -139,7 +139,7 @@ def test_results_of_the_strata() -> None:
 
 
 def test_paths_of_the_results_tree() -> None:
-    paths = [value for name, value in vars(tree).items() if name[0].isupper() and isinstance(value, str)]
+    paths = [p for p in vars(tree).values() if isinstance(p, str) and p.startswith("<results>/")]
     assert len(paths) == len(set(paths)) > 100
     assert tree.path_in("out", tree.MAP, subject="01") == (
         "out/derivatives/sub-01/fusion/sub-01_space-study_desc-{modality}_map.nii.gz"

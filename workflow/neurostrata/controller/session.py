@@ -75,8 +75,8 @@ class Session:
     main : bool
         Whether this is the process that plans; jobs parse the workflow again.
     mark : str
-        What the jobs that this process starts carry in their environment: a run that went on without its controller is found
-        by it.
+        What the jobs that this process starts carry in their environment: the jobs of a run whose controller died are
+        found by it.
     asked : str
         What Snakemake was asked for; see :func:`neurostrata.controller.entry.asked_of_snakemake`.
     """
@@ -131,10 +131,10 @@ class Session:
 
 
 def _say_if_full(config: Mapping[str, Any]) -> None:
-    """Say so when a disk is full; at the very end, since Snakemake's own messages and the logs are lost then."""
+    """Report a full disk; at the very end, since Snakemake's own messages and the logs are lost then."""
     if folders := full([Path(), Path(config.get("output") or "")]):
         print(
-            f"neurostrata: no room is left in {', '.join(map(str, folders))}: make room, then run again",
+            f"neurostrata: no space left in {', '.join(map(str, folders))}: free some space, then run again",
             file=sys.stderr,
         )
 
@@ -153,7 +153,7 @@ def _refuse_shared_jobs(workflow: Any) -> None:
         for option, value in shared.items():
             if value:
                 end_with(
-                    f"{option} (on the command line or in a profile): when one of the jobs fails, the work of others is "
+                    f"{option} (on the command line or in a profile): when one of the jobs fails, the finished work of the others is "
                     "deleted with it. Leave it out; for many short jobs see docs/cluster.md"
                 )
 

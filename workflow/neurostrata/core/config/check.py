@@ -17,9 +17,9 @@ from neurostrata.core.config.schemas import (
 )
 from neurostrata.core.errors import UserError
 
-#: Keys of the section `strata` that have other names now -> what to write.
+#: Former keys of the section `strata` -> what to write instead.
 RENAMED = {
-    "clustering": "its keys stand under strata.affinity_propagation now, and small_cluster_people and small_cluster_share "
+    "clustering": "its keys are now under strata.affinity_propagation, and small_cluster_people and small_cluster_share "
     "are strata.small_clusters: {people: 5, share: 0.01}",
 }
 
@@ -32,17 +32,17 @@ def _renamed_problems(config: Mapping[str, Any]) -> list[str]:
 
 
 def adjusts_codes(strata: Mapping[str, Any]) -> bool:
-    """Tell whether anything is taken out of the codes before they are clustered."""
+    """Tell whether codes are adjusted before they are clustered."""
     return bool(strata["adjust"]["columns"] or strata["adjust"]["sites"])
 
 
 def _strata_problems(config: Mapping[str, Any]) -> Iterator[str]:
     for position, name in enumerate(config["strata"]["finders"]):
         if name not in finder_names():
-            yield f"strata.finders[{position}]: '{name}' is none of {', '.join(finder_names())}"
+            yield f"strata.finders[{position}]: '{name}' is not one of {', '.join(finder_names())}"
     if "diagnosis" in config["strata"]["adjust"]["columns"]:
         yield (
-            "strata.adjust.columns: 'diagnosis' is never taken out: what clusters say about it would be lost; remove it"
+            "strata.adjust.columns: 'diagnosis' is never adjusted for, which would hide how clusters relate to it; remove it"
         )
 
 
@@ -69,25 +69,25 @@ def _value_problems(config: Mapping[str, Any]) -> Iterator[str]:
         odd = [character for character in "{}<>\n\t\0" if path and character in path]
         if odd:
             yield (
-                f"{key}: {path!r}: a path with {odd[0]!r}, which has a meaning of its own in a workflow; rename it or link to it"
+                f"{key}: {path!r}: a path with {odd[0]!r}, which has a special meaning in a workflow; rename the file or folder, or use a link"
             )
         if path is not None and not path.strip():
             yield f"{key}: the path is empty"
 
 
 def _odd_values(value: Any, place: str = "") -> Iterator[str]:
-    """Yield what YAML allows and no setting can be: numbers that are none, keys that are no text."""
+    """Yield what YAML allows but no setting can be: infinite numbers and NaN, keys that are not text."""
     if isinstance(value, dict):
         for key, part in value.items():
             if isinstance(key, bool) or key is None:
                 word = "null" if key is None else "yes, no, true, false, on and off"
-                yield f"{place or 'the configuration'}: a key is read as {key}; put {word} in quotes where it is a word"
+                yield f"{place or 'the configuration'}: YAML reads a key as {key}; put {word} in quotes where it is meant as a word"
             yield from _odd_values(part, f"{place}.{key}" if place else str(key))
     elif isinstance(value, list):
         for position, part in enumerate(value):
             yield from _odd_values(part, f"{place}[{position}]")
     elif isinstance(value, float) and not math.isfinite(value):
-        yield f"{place}: {value} is no number that can be used"
+        yield f"{place}: {value} is not a finite number"
 
 
 def _text_keys(value: Any) -> Any:

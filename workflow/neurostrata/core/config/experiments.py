@@ -52,13 +52,13 @@ def adjusting_columns(experiment: Mapping[str, Any]) -> dict[str, list[str]]:
 def _capability_problems(
     place: str, experiment: Mapping[str, Any], schema: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Check that the experiment asks its model for nothing that it cannot do."""
+    """Check that the model can do what the experiment asks for."""
     able = capability(schema, "handles_missing", experiment["options"])
-    remedy = "take another model"
+    remedy = "choose another model"
     if isinstance(schema.get("handles_missing"), str):
-        remedy = f"set options.{schema['handles_missing']} above 0, or take another model"
+        remedy = f"set options.{schema['handles_missing']} above 0, or choose another model"
     if experiment["missing"] == "include" and not able:
-        yield f"{place}.missing: {experiment['model']} needs every modality of everybody; {remedy}"
+        yield f"{place}.missing: {experiment['model']} needs every modality of every person; {remedy}"
     if experiment["analyses"]["robustness"]:
         if not able:
             yield f"{place}.analyses.robustness: {experiment['model']} needs every modality; {remedy}"
@@ -72,23 +72,23 @@ def _capability_problems(
 
 
 def _adjustment_problems(place: str, experiment: Mapping[str, Any]) -> Iterator[str]:
-    """Check that nothing that is predicted finds its way into the codes of test people."""
+    """Check that no predicted variable leaks into the codes of test people."""
     adjusting = adjusting_columns(experiment)
     label, predicted = experiment["label"], experiment["analyses"]["prediction"]
     if adjusting and not (predicted or label):
         yield (
-            f"{place}.analyses.{next(iter(adjusting)).split('.')[0]}: is about predictions and nothing is predicted; "
+            f"{place}.analyses.{next(iter(adjusting)).split('.')[0]}: applies to predictions, but nothing is predicted; "
             "set analyses.prediction, or remove it"
         )
     for key, columns in adjusting.items():
         for column in columns:
             where = f"{place}.analyses.{key}: '{column}'"
             if column in predicted or (label and column == label["column"]):
-                yield f"{where} is what the experiment predicts, which would leak into the test people's codes; remove it"
+                yield f"{where} is predicted by this experiment, and would leak into the test people's codes; remove it"
             elif column == "diagnosis" and key != "harmonise.sites":
                 yield f"{where} is never kept or removed: codes would carry the test people's diagnoses; remove it"
             elif key != "harmonise.sites" and column in adjusting.get("harmonise.sites", ()):
-                yield f"{where} is what is harmonised; remove it here"
+                yield f"{where} is the variable that is harmonised; remove it here"
 
 
 def _grid_problems(
@@ -107,7 +107,7 @@ def _grid_problems(
 
 
 def experiment_problems(config: Mapping[str, Any]) -> Iterator[str]:
-    """Check what one schema cannot say: model options, references between sections, unique names."""
+    """Check what a single schema cannot express: model options, references between sections, unique names."""
     names: set[str] = set()
     modalities = expand_modalities(config["modalities"])
     for position, experiment in enumerate(config["experiments"]):
@@ -116,7 +116,7 @@ def experiment_problems(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"{place}: the name '{experiment['name']}' is taken by an earlier experiment"
         names.add(experiment["name"])
         if experiment["model"] not in model_names():
-            yield f"{place}.model: '{experiment['model']}' is none of {', '.join(model_names())}"
+            yield f"{place}.model: '{experiment['model']}' is not one of {', '.join(model_names())}"
         else:
             schema = load_schema(f"models/{experiment['model']}")
             wrong = list(nested_problems(f"{place}.options", experiment["options"], schema))

@@ -9,8 +9,8 @@ from typing import Any
 def component_names(name: str, declaration: Mapping[str, Any]) -> list[str]:
     """Return the modalities that one declaration stands for: its own name, or ``icn01`` .. ``icn53`` of a 4-D image.
 
-    The only place that knows how components are called: which declaration a name belongs to is looked up
-    (:func:`declared_names`), never guessed from its letters or digits.
+    Only this function knows how components are named: the declaration of a name is looked up (:func:`declared_names`),
+    never guessed from its letters or digits.
     """
     count = declaration.get("components")
     if not count:
@@ -32,7 +32,7 @@ def expand_modalities(modalities: Mapping[str, Mapping[str, Any]]) -> dict[str, 
     """Return modality name -> its declaration, a 4-D one of n components as n modalities.
 
     ``icn: {components: 53}`` becomes ``icn01`` .. ``icn53``, each with its ``component`` (from 0). An ``intensity``
-    or ``kind`` that does nothing is left out: maps made before there was such a key stay valid.
+    or ``kind`` that has no effect is left out, so that maps made before these keys existed stay valid.
     """
     idle = {("intensity", "none"), ("kind", "image")}
     expanded: dict[str, dict[str, Any]] = {}
@@ -45,7 +45,7 @@ def expand_modalities(modalities: Mapping[str, Mapping[str, Any]]) -> dict[str, 
 
 
 def modality_problems(modalities: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Check that no two declarations stand for the same modality: ``pet: {components: 2}`` beside ``pet2``."""
+    """Check that no two declarations stand for the same modality: ``pet: {components: 2}`` and ``pet2``."""
     first: dict[str, str] = {}
     for name, declaration in modalities.items():
         for modality in component_names(name, declaration):

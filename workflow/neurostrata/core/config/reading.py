@@ -1,4 +1,4 @@
-"""Reading configuration files: YAML in which no key stands twice, merged in their order."""
+"""Reading configuration files: YAML without duplicate keys, files merged in order."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from neurostrata.core.errors import UserError
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """A loader that refuses a key that stands twice, of which the first would be lost in silence."""
+    """A loader that refuses duplicate keys, of which YAML silently keeps the last."""
 
 
 def _strict_mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
@@ -27,7 +27,7 @@ def _strict_mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, 
             )
         if key in seen:
             raise yaml.constructor.ConstructorError(
-                None, None, f"the key '{key}' stands twice", key_node.start_mark
+                None, None, f"the key '{key}' is given twice", key_node.start_mark
             )
         seen.add(key)
     loader.flatten_mapping(node)
@@ -43,7 +43,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     Raises
     ------
     UserError
-        When it is no YAML, or a key stands in it twice: the file and the line.
+        When it is not valid YAML, or a key is given twice: with the file and the line.
     """
     try:
         content = yaml.load(Path(path).read_text(encoding="utf-8"), _StrictLoader)
@@ -54,14 +54,14 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f", line {mark.line + 1}" if mark else ""
-        tab = " (YAML is indented by blanks, never by tabs)" if "'\\t'" in str(error.problem) else ""
-        raise UserError(f"{path}{line}: is no valid YAML: {error.problem or error.context}{tab}") from error
+        tab = " (indent YAML with spaces, never with tabs)" if "'\\t'" in str(error.problem) else ""
+        raise UserError(f"{path}{line}: is not valid YAML: {error.problem or error.context}{tab}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: is no valid YAML: {' '.join(str(error).split())[:200]}") from error
+        raise UserError(f"{path}: is not valid YAML: {' '.join(str(error).split())[:200]}") from error
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise UserError(f"{path}: has no keys; a configuration is made of lines like 'output: results'")
+        raise UserError(f"{path}: has no keys; a configuration consists of lines like 'output: results'")
     return content
 
 

@@ -15,7 +15,7 @@ from neurostrata.core.locations import SCHEMAS
 
 
 def _inline(node: Any, folder: Path) -> Any:
-    """Replace every ``$ref`` to a file beside the schema by that file's content."""
+    """Replace every ``$ref`` to a file next to the schema by the content of that file."""
     if isinstance(node, dict):
         if isinstance(node.get("$ref"), str) and not node["$ref"].startswith("#"):
             referenced = _read(folder / node["$ref"])
@@ -70,7 +70,7 @@ def _matching_branch(value: Mapping[str, Any], schema: Mapping[str, Any]) -> Map
 
 
 def section_defaults(name: str) -> dict[str, Any]:
-    """Return a section of the configuration as it is when the user sets nothing."""
+    """Return a section of the configuration with all values at their defaults."""
     return fill_defaults({}, load_schema(name))
 
 
@@ -97,7 +97,7 @@ def _explain(error: Any) -> Iterator[str]:
             hint = f"did you mean '{close[0]}'?" if close else f"known keys: {', '.join(known)}"
             yield f"{place}: unknown key '{key}'; {hint}"
     elif error.validator in ("oneOf", "anyOf") and error.context:
-        # Report the branch that was meant: the one whose constants agree, else the shortest complaint.
+        # Report the branch that was meant: the one whose constants agree, else the one with the fewest errors.
         def off(branch: int) -> tuple[bool, int]:
             complaints = [e for e in error.context if e.schema_path[0] == branch]
             return any(e.validator == "const" for e in complaints), len(complaints)
