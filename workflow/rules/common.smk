@@ -43,10 +43,10 @@ try:
         make_missing_results_again(workflow)
 except UserError as error:
     end_with(error)
-# Which images were taken, in numbers; each choice is in OUTPUT/cohort/sources.tsv.
+# How many images were found where; each choice is in OUTPUT/cohort/sources.tsv.
 if STUDY.notices:
     SESSION.say(f"{'; '.join(STUDY.notices)} ({CONFIG['output']}/cohort/sources.tsv)")
-# The captions of Snakemake's own report read it: with every default, as the rules do.
+# The captions of Snakemake's own report read the configuration, which needs every default for them.
 config.update(CONFIG)
 
 ENVIRONMENT = job_environment(CONFIG, LIBRARY, SESSION.mark)

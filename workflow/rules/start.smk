@@ -1,4 +1,4 @@
-"""The library on the path, and the configuration files as YAML that means what it says."""
+"""The library on Python's path, and a strict check of the configuration files as YAML."""
 
 import os
 import sys
@@ -14,5 +14,5 @@ sys.path.insert(
 from neurostrata.controller.session import check_files, end_with
 from neurostrata.core.errors import UserError
 
-# Snakemake's own message would name the Snakefile, and of a key that stands twice it keeps the last in silence.
+# Snakemake's own message would name the Snakefile, and it silently keeps the last of duplicate keys.
 check_files("config/config.yaml", workflow.overwrite_configfiles)

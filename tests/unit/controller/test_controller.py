@@ -127,7 +127,7 @@ def test_nobody_is_resumed_while_the_controller_lives(study: Path, living: subpr
             start()
     assert controller_of(study) == facts
     signed_in(study, pid=living.pid, host=f"not-{socket.gethostname()}")
-    with pytest.raises(UserError, match="go on there"):
+    with pytest.raises(UserError, match="continue there"):
         resume(f"--directory={study}")
 
 

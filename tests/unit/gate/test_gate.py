@@ -463,7 +463,7 @@ def test_experiments_are_checked_with_their_models(changes: dict[str, Any], mess
         ({"seed": -1}, "seed: -1 is less than the minimum of 0"),
         ({"output": "results/{x}"}, "output: 'results/{x}': a path with '{'"),
         ({"phenotypes": {"tables": ["{a}.tsv"]}}, "phenotypes.tables: '{a}.tsv': a path with '{'"),
-        ({"volumes": {"resolution_mm": float("nan")}}, "volumes.resolution_mm: nan is no number"),
+        ({"volumes": {"resolution_mm": float("nan")}}, "volumes.resolution_mm: nan is not a finite number"),
         (
             {"phenotypes": {"coding": {"smoker": {True: 1}}}},
             "phenotypes.coding.smoker: a key is read as True; put yes, no",

@@ -52,7 +52,7 @@ def check_files(own: str, named: Iterable[str | Path]) -> None:
 def complete_config(workflow: Any, config: dict[str, Any]) -> None:
     """Put the default configuration under the one that another workflow gives to this one, its module.
 
-    Of a module that is given a configuration Snakemake reads no configuration files.
+    Snakemake reads no configuration files of a module that is given a configuration.
     """
     if not workflow.modifier.is_main_snakefile():
         config.update(overlaid(read_yaml(DEFAULT_CONFIG), config))
@@ -60,6 +60,8 @@ def complete_config(workflow: Any, config: dict[str, Any]) -> None:
 
 def refuse_other_paths(workflow: Any, config: Mapping[str, Any]) -> None:
     """End when a workflow that uses this one as a module moves its results past the configuration."""
+    if workflow.modifier.is_main_snakefile():
+        return
     moved = workflow.pathvars.apply("<results>") != config["output"]
     if moved or workflow.modifier.modify_path("logs") != "logs":
         end_with(
