@@ -9,7 +9,7 @@ include: "workflow/rules/start.smk"
 
 
 # The paper's values; a study that has its own config/config.yaml, or --configfile, sets over them.
-configfile: f"{workflow.basedir}/config/config.yaml"
+configfile: f"{CHECKOUT}/config/config.yaml"
 
 
 if os.path.exists("config/config.yaml"):
@@ -28,7 +28,6 @@ if CONFIG["container"]:
     containerized: CONFIG["container"]
 
 
-include: "workflow/rules/wiring.smk"
 include: "workflow/rules/cohort.smk"
 include: "workflow/rules/anatomy.smk"
 include: "workflow/rules/diffusion.smk"

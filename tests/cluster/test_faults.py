@@ -123,7 +123,7 @@ def test_a_killed_controller_is_resumed_with_the_same_results(make) -> None:
     controller.wait()
     plain = broken.run()
     assert plain.returncode == 2
-    assert "are still at work: Slurm job" in plain.stderr
+    assert "are still running: Slurm job" in plain.stderr
     resumed = resume(broken)
     assert resumed.returncode == 0, (resumed.stdout + resumed.stderr)[-6000:]
     assert "orphaned jobs cancelled" in resumed.stderr

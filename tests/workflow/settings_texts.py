@@ -22,7 +22,7 @@ def tracked(study: StudyFolder, config: dict[str, Any]) -> Settings:
 
     (study.folder / "config" / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     # as a call that plans nothing, before which nothing is checked
-    listing = mock.patch("neurostrata.controller.entry.asked_of_snakemake", return_value="aside")
+    listing = mock.patch("neurostrata.controller.session.asked_of_snakemake", return_value="aside")
     with listing, SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
         parsed = api.workflow(
             resource_settings=ResourceSettings(cores=1),

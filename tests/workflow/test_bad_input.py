@@ -113,7 +113,7 @@ def test_a_broken_configuration_is_named(study) -> None:
     run = study.snakemake("-n")
     assert run.returncode == 2, run.stderr
     assert "config/config.yaml, line" in run.stderr
-    assert "the key 'qc' stands twice" in run.stderr
+    assert "the key 'qc' is given twice" in run.stderr
 
 
 def test_a_study_with_problems_can_be_unlocked(study) -> None:

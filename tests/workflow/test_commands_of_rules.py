@@ -1,6 +1,6 @@
 """A changed shell command plans nothing by itself: whoever changes one says whether results change with it.
 
-When a test here fails: raise the stage's version in `versions.py` if its results change, then run
+When a test here fails: raise the stage's version in `stages.py` if its results change, then run
 ``python tests/workflow/test_commands_of_rules.py``, which writes down the commands as they are.
 """
 
@@ -22,7 +22,7 @@ def commands(study: StudyFolder) -> dict[str, str]:
     from snakemake.api import SnakemakeApi
     from snakemake.settings.types import OutputSettings, Quietness, ResourceSettings, WorkflowSettings
 
-    from neurostrata.versions import VERSIONS
+    from neurostrata.stages import STAGES
 
     with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
         parsed = api.workflow(
@@ -32,7 +32,7 @@ def commands(study: StudyFolder) -> dict[str, str]:
             workdir=study.folder,
         )
         return {
-            rule.name: f"version {VERSIONS[rule.name]}: {hashlib.sha256(rule.shellcmd.encode()).hexdigest()[:16]}"
+            rule.name: f"version {STAGES[rule.name].version}: {hashlib.sha256(rule.shellcmd.encode()).hexdigest()[:16]}"
             for rule in parsed._workflow.rules
             if rule.shellcmd
         }

@@ -205,8 +205,8 @@ def test_new_code_plans_nothing_without_a_new_version(study: StudyFolder, other_
     rules.write_text(quoted)
     snakefile = str(other_clone / "Snakefile")
     assert study.planned("--snakefile", snakefile) == {}
-    versions = other_clone / "workflow" / "neurostrata" / "versions.py"
-    changed = re.sub(r'"profile_strata": \d+', '"profile_strata": 99', versions.read_text())
+    versions = other_clone / "workflow" / "neurostrata" / "stages.py"
+    changed = re.sub(r'("profile_strata": .*version=)\d+', r"\g<1>99", versions.read_text())
     assert changed != versions.read_text()
     versions.write_text(changed)
     assert study.planned("--snakefile", snakefile) == {"profile_strata": 4, "provenance": 1, "report": 1}

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from small_study import REPOSITORY
 from snakemake.api import (
     ConfigSettings,
     OutputSettings,
@@ -17,6 +18,9 @@ from snakemake.api import (
     SnakemakeApi,
     StorageSettings,
 )
+
+from neurostrata.planning import results as tree
+from neurostrata.stages import STAGES, command_of
 
 #: Targets: they gather files and do nothing.
 TARGETS = {"all", "maps", "volumes", "models", "strata"}
@@ -55,6 +59,31 @@ def test_every_rule_is_documented_logged_measured_and_bounded(rules) -> None:
     assert gpu == {"train", "embed", "evaluate", "robustness", "relevance", "explain", "synthesise"}
 
 
+def test_each_rule_has_its_stage_and_each_stage_its_rule(rules) -> None:
+    assert {rule.name for rule in rules} - TARGETS == set(STAGES)
+    for rule in rules:
+        if rule.name not in TARGETS:
+            assert f"python -m neurostrata {command_of(rule.name)} " in rule.shellcmd, rule.name
+
+
+def test_outputs_are_paths_of_the_results_tree(rules) -> None:
+    patterns = {p for p in vars(tree).values() if isinstance(p, str) and p.startswith("<results>/")}
+    by_the_check = {tree.GATE, tree.HEADERS}  # before the first job
+    paths = {tree.path_in("results", pattern) for pattern in patterns - by_the_check}
+    constraint = re.compile(r"\{(\w+),[^{}]*\}")
+    made = {constraint.sub(r"{\1}", str(output)) for rule in rules for output in rule.output}
+    first = {tree.fill(path, iteration=0) for path in paths if path.startswith("results/template/iter-")}
+    assert paths <= made <= paths | first
+
+
+def test_rule_files_only_wire() -> None:
+    """Functions, loops and branches belong into the library, where they are tested as Python."""
+    logic = re.compile(r"^\s*(def|return|for|if|elif|else|try|except|with|while|raise)\b")
+    files = [REPOSITORY / "Snakefile", *(REPOSITORY / "workflow" / "rules").glob("*.smk")]
+    lines = [line for path in files for line in path.read_text().splitlines() if logic.match(line)]
+    assert len(lines) <= 25, lines
+
+
 def test_memory_and_time_suffice_for_a_cluster_and_double_at_each_attempt(rules) -> None:
     size = SimpleNamespace(size_mb=100)
     for rule in rules:
@@ -74,8 +103,8 @@ def test_memory_and_time_suffice_for_a_cluster_and_double_at_each_attempt(rules)
 def test_planning_imports_nothing_heavy(study) -> None:
     """Global code runs twice per job: pandas, ants or torch there would cost every job seconds."""
     code = (
-        "import sys; sys.path.insert(0, 'workflow'); import neurostrata.cohort.study, neurostrata.core.config, "
-        "neurostrata.core.settings, neurostrata.versions; "
+        "import sys; sys.path.insert(0, 'workflow'); import neurostrata.controller.session, neurostrata.core.config, "
+        "neurostrata.planning.gate, neurostrata.planning.inputs, neurostrata.planning.targets; "
         "print([m for m in ('numpy', 'pandas', 'ants', 'torch', 'nibabel') if m in sys.modules])"
     )
     run = subprocess.run(

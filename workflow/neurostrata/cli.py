@@ -1,4 +1,4 @@
-"""The command line: one subcommand per stage, its options read off the function that does the work.
+"""The command line: one subcommand per stage, with options that are read off the signature of its function.
 
 A command is a plain function with typed, keyword-only parameters. ``Path`` gives ``--name FILE``,
 ``list[Path]`` and ``list[str]`` take several values, ``int``, ``float`` and ``str`` are what they
@@ -35,66 +35,13 @@ from neurostrata.core.failures import (
 )
 from neurostrata.core.records import recording
 from neurostrata.core.scratch import own_folder
+from neurostrata.stages import STAGES, command_of
 
 #: Subcommand -> where its function lives. Modules are imported only when their command runs, since
 #: ants, torch and nilearn each take about a second to load.
 COMMANDS = {
+    **{command_of(name): f"neurostrata.{stage.function}" for name, stage in STAGES.items()},
     "check": "neurostrata.gate.commands:check",
-    "check-cohort": "neurostrata.gate.commands:check_cohort",
-    "list-people": "neurostrata.cohort.commands:list_people",
-    "prepare-t1w": "neurostrata.imaging.anatomy.commands:prepare_t1w",
-    "template-start": "neurostrata.imaging.anatomy.commands:template_start",
-    "template-register": "neurostrata.imaging.anatomy.commands:template_register",
-    "template-update": "neurostrata.imaging.anatomy.commands:template_update",
-    "template-final": "neurostrata.imaging.anatomy.commands:template_final",
-    "template-to-mni": "neurostrata.imaging.template.standard_space:template_to_mni",
-    "template-mask": "neurostrata.imaging.anatomy.commands:template_mask",
-    "register": "neurostrata.imaging.anatomy.commands:register",
-    "jacobian": "neurostrata.imaging.anatomy.commands:jacobian",
-    "segment-tissue": "neurostrata.imaging.anatomy.commands:segment_tissue",
-    "fit-tensor": "neurostrata.imaging.diffusion.commands:fit_tensor",
-    "fit-noddi": "neurostrata.imaging.diffusion.commands:fit_noddi",
-    "align-diffusion": "neurostrata.imaging.diffusion.commands:align_diffusion",
-    "dual-regression": "neurostrata.imaging.functional.dual_regression:dual_regression",
-    "map-to-template": "neurostrata.imaging.volumes.commands:map_to_template",
-    "grid-mask": "neurostrata.imaging.volumes.commands:grid_mask",
-    "grid-regions": "neurostrata.imaging.volumes.region_commands:grid_regions",
-    "normalise": "neurostrata.imaging.volumes.commands:normalise",
-    "split": "neurostrata.fusion.commands:split",
-    "train": "neurostrata.fusion.commands:train",
-    "embed": "neurostrata.fusion.commands:embed",
-    "evaluate": "neurostrata.fusion.commands:evaluate",
-    "robustness": "neurostrata.fusion.commands:robustness",
-    "relevance": "neurostrata.fusion.models.siamese.commands:relevance",
-    "baselines": "neurostrata.fusion.commands:baselines",
-    "predict": "neurostrata.prediction.commands:predict",
-    "explain": "neurostrata.prediction.explain_commands:explain",
-    "summarise-explanation": "neurostrata.prediction.explain_commands:summarise_explanation",
-    "map-codes": "neurostrata.prediction.explain_commands:map_codes",
-    "generate": "neurostrata.fusion.evaluation.generation:generate",
-    "summarise-experiment": "neurostrata.fusion.commands:summarise_experiment",
-    "synthesise": "neurostrata.fusion.models.synthesis.commands:synthesise",
-    "summarise-synthesis": "neurostrata.fusion.models.synthesis.commands:summarise_synthesis",
-    "factor-phenotypes": "neurostrata.phenotypes.commands:factor_phenotypes",
-    "factor-congruence": "neurostrata.phenotypes.commands:factor_congruence",
-    "describe-people": "neurostrata.adjustment.characteristics:describe_people",
-    "adjust-codes": "neurostrata.adjustment.characteristics:adjust_codes",
-    "cluster": "neurostrata.strata.commands:cluster",
-    "existence": "neurostrata.strata.commands:existence",
-    "stability": "neurostrata.strata.commands:stability",
-    "project": "neurostrata.strata.commands:project",
-    "repartition-strata": "neurostrata.strata.commands:repartition_strata",
-    "compare-strata": "neurostrata.strata.commands:compare_strata",
-    "profile-strata": "neurostrata.strata.commands:profile_strata",
-    "composition": "neurostrata.strata.comparison.commands:composition",
-    "compare-adjusted": "neurostrata.strata.comparison.commands:compare_adjusted",
-    "split-half": "neurostrata.strata.comparison.commands:split_half",
-    "shuffle-links": "neurostrata.strata.comparison.commands:shuffle_links",
-    "agreement": "neurostrata.strata.comparison.commands:agreement",
-    "continuous": "neurostrata.prediction.continuous_commands:continuous",
-    "subject-page": "neurostrata.report.commands:subject_page",
-    "provenance": "neurostrata.report.commands:provenance",
-    "report": "neurostrata.report.commands:report",
     "resume": "neurostrata.controller.resume:resume",
     "progress": "neurostrata.controller.progress:progress",
     "recovery": "neurostrata.simulation.recovery:recovery",
@@ -122,7 +69,7 @@ def _add_option(parser: argparse.ArgumentParser, parameter: inspect.Parameter, k
         options["default"] = parameter.default
     if typing.get_origin(kind) in (typing.Union, types.UnionType):  # X | None
         kind = next(part for part in typing.get_args(kind) if part is not type(None))
-        options["nargs"] = "?"  # "--mask" with nothing behind it: a person without that file
+        options["nargs"] = "?"  # "--mask" without a value: a person without that file
     if typing.get_origin(kind) is list:
         options["nargs"] = "*"
         kind = typing.get_args(kind)[0]
@@ -176,9 +123,9 @@ def _limit_threads(arguments: Sequence[str]) -> None:
 
 
 def _complain(text: str) -> None:
-    """Write a message to the user: inside a job past its log file, and to standard error, whichever of the two works.
+    """Write a message to the user's terminal, past the log of a job, and to standard error, as far as these can be written.
 
-    The user's own terminal comes first: the log may stand on a disk that is full.
+    The terminal comes first: the log may be on a full disk.
     """
     console = os.environ.get("NEUROSTRATA_CONSOLE")
     if console:
@@ -192,9 +139,9 @@ _ATTEMPT = "---- neurostrata"
 
 
 def _begin_log(stage: str) -> None:
-    """Begin this attempt's part of a job's log, behind what earlier ones have logged: which attempt, where and when."""
+    """Begin this attempt's part of a job's log, after what earlier attempts logged: which attempt, where and when."""
     if not os.environ.get("NEUROSTRATA_CONSOLE"):
-        return  # no job of the workflow
+        return  # not a job of the workflow
     with contextlib.suppress(OSError, ValueError):
         if not stat.S_ISREG(os.fstat(2).st_mode):
             return
@@ -209,7 +156,7 @@ def _begin_log(stage: str) -> None:
 
 
 def _report(stage: str, arguments: Sequence[str], error: Exception) -> None:
-    """Say why a stage failed, and note it when another attempt would be in vain."""
+    """Report why a stage failed, and note it when another attempt would fail for the same reason."""
     if is_lasting(error):
         message = f"neurostrata {stage}: {error}"
         note_failure(arguments, message)
@@ -235,7 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 when it went well, 2 after a :class:`UserError` (its one line goes to standard error).
+        0 on success, 2 after a :class:`UserError` (its one line goes to standard error).
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     top = argparse.ArgumentParser(prog="neurostrata", description=__doc__)
@@ -245,7 +192,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _begin_log(stage)
     earlier = failed_before(arguments)
     if earlier:
-        _complain(f"{earlier}\nneurostrata {stage}: not tried again, neither time nor memory was wanting")
+        _complain(f"{earlier}\nneurostrata {stage}: not retried: not a time or memory failure")
         return 2
     _limit_threads(arguments)
     try:

@@ -1,24 +1,14 @@
 """From T1-weighted images to the study template, deformations, Jacobians and tissue maps."""
 
-ITERATIONS = CONFIG["template"]["iterations"]
-# SyN gains nothing beyond 4 threads, greedy is quick on one: many small jobs beat few wide ones.
-REGISTRATION_THREADS = 4 if CONFIG["registration"]["engine"] == "ants" else 1
-# What counts is the template's grid, not the person's file: SyN at 1.25 mm stays below 6 GB.
-REGISTRATION_MEMORY = gigabytes(1 + 10 / CONFIG["template"]["resolution_mm"] ** 3)
-# The number of iterations is in the file names; as a setting it would redo those already there.
-TEMPLATE = {
-    key: value for key, value in CONFIG["template"].items() if key != "iterations"
-}
-
 
 rule prepare_t1w:
-    """Correct the bias field of a T1w image and find (or take over) its brain mask."""
+    """Correct the bias field of a T1w image and find its brain mask or use the one given."""
     input:
         t1w=sheet("t1w"),
         t1w_mask=sheet("t1w_mask"),
     output:
-        t1w=subject_path("anat", "desc-preproc_T1w.nii.gz"),
-        mask=subject_path("anat", "desc-initial_mask.nii.gz"),
+        t1w=tree.T1W,
+        mask=tree.INITIAL_MASK,
     log:
         "<logs>/prepare_t1w/{subject}.log",
     benchmark:
@@ -27,10 +17,10 @@ rule prepare_t1w:
         "../../envs/anatomy.yaml"
     threads: 1
     resources:
-        mem_mb=gigabytes(1.5, per_input=0.1),
+        mem_mb=memory(1.5, per_input=0.1),
         runtime=minutes(60),
     params:
-        settings=settings("prepare_t1w", **CONFIG["anatomy"]),
+        settings=settings("prepare_t1w"),
     shell:
         "python -m neurostrata prepare-t1w --t1w {input.t1w:q} --t1w-mask {input.t1w_mask:q}"
         " --subject {wildcards.subject} --output {output.t1w:q} --mask {output.mask:q}"
@@ -40,11 +30,11 @@ rule prepare_t1w:
 rule template_start:
     """Average the images, aligned by their centres of mass."""
     input:
-        people="<results>/cohort/groups/template.tsv",
+        people=tree.group_table("template"),
         t1w=expand(rules.prepare_t1w.output.t1w, subject=STUDY.template_members()),
     output:
-        template="<results>/template/iter-0/template.nii.gz",
-        state="<results>/template/iter-0/state.json",
+        template=tree.fill(tree.ITERATION_TEMPLATE, iteration=0),
+        state=tree.fill(tree.ITERATION_STATE, iteration=0),
     log:
         "<logs>/template_start.log",
     benchmark:
@@ -53,24 +43,24 @@ rule template_start:
         "../../envs/anatomy.yaml"
     threads: 1
     resources:
-        mem_mb=gigabytes(4),
+        mem_mb=memory(4),
         runtime=minutes(240),
     params:
-        settings=settings("template_start", **TEMPLATE),
+        settings=settings("template_start"),
     shell:
         "python -m neurostrata template-start --subjects {input.people:q} --output {output.template:q}"
-        ' --pattern "$(dirname {output.template:q})/../../derivatives/sub-{{subject}}/anat/sub-{{subject}}_desc-preproc_T1w.nii.gz"'
+        f" --pattern {in_command(tree.T1W)}"
         " --state {output.state:q} --threads {threads} --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule template_register:
-    """Register one person to the template of the iteration before; a marker once that has converged."""
+    """Register one person to the template of the previous iteration; after convergence only write a marker."""
     input:
         t1w=rules.prepare_t1w.output.t1w,
-        template=previous("template.nii.gz"),
-        state=previous("state.json"),
+        template=previous(tree.ITERATION_TEMPLATE),
+        state=previous(tree.ITERATION_STATE),
     output:
-        temp(directory("<results>/template/iter-{iteration}/sub-{subject}")),
+        temp(directory(tree.ITERATION_REGISTRATION)),
     log:
         "<logs>/template_register/{iteration}/{subject}.log",
     benchmark:
@@ -84,9 +74,7 @@ rule template_register:
         mem_mb=REGISTRATION_MEMORY,
         runtime=minutes(600),  # the paper: 4.5 CPU hours a registration
     params:
-        settings=settings(
-            "template_register", registration=CONFIG["registration"], **TEMPLATE
-        ),
+        settings=settings("template_register"),
     shell:
         "python -m neurostrata template-register --t1w {input.t1w:q} --template {input.template:q}"
         " --state {input.state:q} --subject {wildcards.subject} --output {output:q}"
@@ -94,19 +82,19 @@ rule template_register:
 
 
 rule template_update:
-    """Average the registered images and bring the average to the mean shape."""
+    """Average the registered images and move the average to the mean shape."""
     input:
-        people="<results>/cohort/groups/template.tsv",
-        template=previous("template.nii.gz"),
-        state=previous("state.json"),
+        people=tree.group_table("template"),
+        template=previous(tree.ITERATION_TEMPLATE),
+        state=previous(tree.ITERATION_STATE),
         registrations=expand(
             rules.template_register.output,
             subject=STUDY.template_members(),
             allow_missing=True,
         ),
     output:
-        template="<results>/template/iter-{iteration}/template.nii.gz",
-        state="<results>/template/iter-{iteration}/state.json",
+        template=tree.ITERATION_TEMPLATE,
+        state=tree.ITERATION_STATE,
     log:
         "<logs>/template_update/{iteration}.log",
     benchmark:
@@ -117,31 +105,33 @@ rule template_update:
         "../../envs/anatomy.yaml"
     threads: 1
     resources:
-        mem_mb=gigabytes(4),
+        mem_mb=memory(4),
         runtime=minutes(240),
     params:
-        settings=settings("template_update", **TEMPLATE),
+        settings=settings("template_update"),
     shell:
         "python -m neurostrata template-update --subjects {input.people:q}"
-        ' --pattern "$(dirname {output.template:q})/sub-{{subject}}"'
+        " --pattern "
+        + in_command(tree.ITERATION_REGISTRATION, iteration="{wildcards.iteration}")
+        + ""
         " --template {input.template:q} --previous-state {input.state:q}"
         " --iteration {wildcards.iteration} --output {output.template:q} --state {output.state:q}"
         " --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule template_final:
-    """Take over the last iteration's template; table and figure of how the building converged."""
+    """Copy the last iteration's template, and show how the iterations converged in a table and a figure."""
     input:
-        template=f"<results>/template/iter-{ITERATIONS}/template.nii.gz",
+        template=tree.fill(tree.ITERATION_TEMPLATE, iteration=ITERATIONS),
         states=expand(
-            "<results>/template/iter-{iteration}/state.json",
+            tree.ITERATION_STATE,
             iteration=range(ITERATIONS + 1),
         ),
     output:
-        template="<results>/template/template.nii.gz",
-        convergence="<results>/template/convergence.tsv",
+        template=tree.TEMPLATE,
+        convergence=tree.CONVERGENCE,
         figure=report(
-            "<results>/template/convergence.png",
+            tree.CONVERGENCE_FIGURE,
             caption="../report/template_convergence.rst",
             category="Template",
             labels={"figure": "Convergence"},
@@ -154,10 +144,10 @@ rule template_final:
         "../../envs/anatomy.yaml"
     threads: 1
     resources:
-        mem_mb=gigabytes(2),
+        mem_mb=memory(2),
         runtime=minutes(30),
     params:
-        settings=settings("template_final", **TEMPLATE),
+        settings=settings("template_final"),
     shell:
         "python -m neurostrata template-final --template {input.template:q} --states {input.states:q}"
         " --output {output.template:q} --convergence {output.convergence:q} --figure {output.figure:q}"
@@ -169,10 +159,10 @@ rule template_mask:
     input:
         template=rules.template_final.output.template,
     output:
-        mask="<results>/template/mask.nii.gz",
-        gm="<results>/template/label-GM_probseg.nii.gz",
-        wm="<results>/template/label-WM_probseg.nii.gz",
-        csf="<results>/template/label-CSF_probseg.nii.gz",
+        mask=tree.TEMPLATE_MASK,
+        gm=tree.TEMPLATE_GM,
+        wm=tree.TEMPLATE_WM,
+        csf=tree.TEMPLATE_CSF,
     log:
         "<logs>/template_mask.log",
     benchmark:
@@ -181,12 +171,10 @@ rule template_mask:
         "../../envs/anatomy.yaml"
     threads: REGISTRATION_THREADS
     resources:
-        mem_mb=gigabytes(4),
+        mem_mb=memory(4),
         runtime=minutes(600),
     params:
-        settings=settings(
-            "template_mask", registration=CONFIG["registration"], **TEMPLATE
-        ),
+        settings=settings("template_mask"),
     shell:
         "python -m neurostrata template-mask --template {input.template:q} --output {output.mask:q}"
         " --gm {output.gm:q} --wm {output.wm:q} --csf {output.csf:q} --threads {threads}"
@@ -194,14 +182,14 @@ rule template_mask:
 
 
 rule template_to_mni:
-    """Find the transform that brings images in MNI152 space to the template; only where there are such images."""
+    """Find the transform that brings images in MNI152 space to the template; only planned when there are such images."""
 
     # not an output of template_mask: the first modality in MNI space would then redo all that follows from the mask
     input:
         template=rules.template_final.output.template,
     output:
-        affine="<results>/template/from-MNI152_to-study_desc-affine_xfm.mat",
-        warp="<results>/template/from-MNI152_to-study_desc-warp_xfm.nii.gz",
+        affine=tree.MNI_AFFINE,
+        warp=tree.MNI_WARP,
     log:
         "<logs>/template_to_mni.log",
     benchmark:
@@ -210,10 +198,10 @@ rule template_to_mni:
         "../../envs/anatomy.yaml"
     threads: REGISTRATION_THREADS
     resources:
-        mem_mb=gigabytes(4),
+        mem_mb=memory(4),
         runtime=minutes(600),
     params:
-        settings=settings("template_to_mni", registration=CONFIG["registration"]),
+        settings=settings("template_to_mni"),
     shell:
         "python -m neurostrata template-to-mni --template {input.template:q} --affine {output.affine:q}"
         " --warp {output.warp:q} --threads {threads} --settings {params.settings:q} > {log:q} 2>&1"
@@ -227,11 +215,11 @@ rule register:
         template=rules.template_final.output.template,
         template_mask=rules.template_mask.output.mask,
     output:
-        affine=subject_path("anat", "from-T1w_to-study_desc-affine_xfm.mat"),
-        warp=subject_path("anat", "from-T1w_to-study_desc-warp_xfm.nii.gz"),
-        inverse_warp=subject_path("anat", "from-study_to-T1w_desc-warp_xfm.nii.gz"),
-        warped=subject_path("anat", "space-study_desc-preproc_T1w.nii.gz"),
-        mask=subject_path("anat", "desc-brain_mask.nii.gz"),
+        affine=tree.T1W_AFFINE,
+        warp=tree.T1W_WARP,
+        inverse_warp=tree.T1W_INVERSE_WARP,
+        warped=tree.WARPED_T1W,
+        mask=tree.BRAIN_MASK,
     log:
         "<logs>/register/{subject}.log",
     benchmark:
@@ -243,7 +231,7 @@ rule register:
         mem_mb=REGISTRATION_MEMORY,
         runtime=minutes(600),
     params:
-        settings=settings("register", **CONFIG["registration"]),
+        settings=settings("register"),
     shell:
         "python -m neurostrata register --t1w {input.t1w:q} --initial-mask {input.initial_mask:q}"
         " --template {input.template:q} --template-mask {input.template_mask:q}"
@@ -253,13 +241,13 @@ rule register:
 
 
 rule jacobian:
-    """Map how much larger (> 1) or smaller each place of a person is than in the template."""
+    """Map how much larger (> 1) or smaller each region of a person is than in the template."""
     input:
         affine=rules.register.output.affine,
         warp=rules.register.output.warp,
     output:
-        nonlinear=subject_path("anat", "space-study_desc-nonlinear_jacobian.nii.gz"),
-        absolute=subject_path("anat", "space-study_desc-absolute_jacobian.nii.gz"),
+        nonlinear=tree.NONLINEAR_JACOBIAN,
+        absolute=tree.ABSOLUTE_JACOBIAN,
     log:
         "<logs>/jacobian/{subject}.log",
     benchmark:
@@ -268,7 +256,7 @@ rule jacobian:
         "../../envs/anatomy.yaml"
     threads: 1
     resources:
-        mem_mb=gigabytes(2),
+        mem_mb=memory(2),
         runtime=minutes(20),
     params:
         settings=settings("jacobian"),
@@ -289,9 +277,9 @@ rule segment_tissue:
         wm=rules.template_mask.output.wm,
         csf=rules.template_mask.output.csf,
     output:
-        gm=subject_path("anat", "label-GM_probseg.nii.gz"),
-        wm=subject_path("anat", "label-WM_probseg.nii.gz"),
-        csf=subject_path("anat", "label-CSF_probseg.nii.gz"),
+        gm=tree.GM,
+        wm=tree.WM,
+        csf=tree.CSF,
     log:
         "<logs>/segment_tissue/{subject}.log",
     benchmark:
@@ -300,10 +288,10 @@ rule segment_tissue:
         "../../envs/anatomy.yaml"
     threads: 1
     resources:
-        mem_mb=gigabytes(3, per_input=0.1),
+        mem_mb=memory(3, per_input=0.1),
         runtime=minutes(120),
     params:
-        settings=settings("segment_tissue", **CONFIG["tissue"]),
+        settings=settings("segment_tissue"),
     shell:
         "python -m neurostrata segment-tissue --t1w {input.t1w:q} --mask {input.mask:q}"
         " --affine {input.affine:q} --inverse-warp {input.inverse_warp:q} --gm-prior {input.gm:q}"

@@ -1,13 +1,13 @@
 """Who takes part in what."""
 
-# The sheets are not inputs: the first appearance of one would plan everything again. Digests are tracked.
+# The sheets are not inputs, since a touched sheet would plan everything again; digests of their cells are tracked.
 
 
 rule check_cohort:
     """Check everybody's files and write the tables of who takes part and who does not, and why."""
     output:
-        subjects="<results>/cohort/subjects.tsv",
-        exclusions="<results>/cohort/exclusions.tsv",
+        subjects=tree.SUBJECTS,
+        exclusions=tree.EXCLUSIONS,
     log:
         "<logs>/check_cohort.log",
     benchmark:
@@ -19,21 +19,9 @@ rule check_cohort:
         mem_mb=1000,
         runtime=30,
     params:
-        settings=lambda wildcards: settings(
-            "check_cohort",
-            config=SELECTION,
-            digest=rows_digest(
-                [*STUDY.rows.values(), *STUDY.decisions],
-                sorted(
-                    {column for row in STUDY.rows.values() for column in row}
-                    - {"note"}
-                    - UNUSED_COLUMNS
-                )
-                + ["modality", "decision", "reason"],
-            ),
-        ),
+        settings=settings("check_cohort"),
     shell:
-        'python -m neurostrata check-cohort --cache "$(dirname {output.subjects:q})/headers.json"'
+        f"python -m neurostrata check-cohort --cache {in_command(tree.HEADERS)}"
         " --subjects {output.subjects:q} --exclusions {output.exclusions:q}"
         " --settings {params.settings:q} > {log:q} 2>&1"
 
@@ -41,7 +29,7 @@ rule check_cohort:
 rule list_people:
     """Write the people of a group, in order, for the stages that work on many of them."""
     output:
-        "<results>/cohort/groups/{group}.tsv",
+        tree.GROUP,
     log:
         "<logs>/list_people/{group}.log",
     benchmark:
@@ -53,7 +41,7 @@ rule list_people:
         mem_mb=500,
         runtime=10,
     params:
-        settings=selection_of,
+        settings=settings("list_people"),
     shell:
         "python -m neurostrata list-people --group {wildcards.group} --output {output:q}"
         " --settings {params.settings:q} > {log:q} 2>&1"

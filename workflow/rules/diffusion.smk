@@ -1,8 +1,4 @@
-"""Diffusion maps, fitted in the space the data come in."""
-
-DIFFUSION = CONFIG["diffusion"]
-TENSOR = {key: DIFFUSION[key] for key in ("b0_max", "tensor_b_max", "shell_gap")}
-NODDI = {key: DIFFUSION[key] for key in ("b0_max", "shell_gap", "noddi")}
+"""Diffusion maps, fitted in the native space of the data."""
 
 
 rule fit_tensor:
@@ -13,10 +9,10 @@ rule fit_tensor:
         bvec=sheet("bvec"),
         dwi_mask=sheet("dwi_mask"),
     output:
-        fa=subject_path("dwi", "model-tensor_param-fa_dwimap.nii.gz"),
-        md=subject_path("dwi", "model-tensor_param-md_dwimap.nii.gz"),
-        b0=subject_path("dwi", "desc-mean_b0.nii.gz"),
-        mask=subject_path("dwi", "desc-brain_mask.nii.gz"),
+        fa=tree.FA,
+        md=tree.MD,
+        b0=tree.B0,
+        mask=tree.DWI_MASK,
     log:
         "<logs>/fit_tensor/{subject}.log",
     benchmark:
@@ -25,10 +21,10 @@ rule fit_tensor:
         "../../envs/diffusion.yaml"
     threads: 1
     resources:
-        mem_mb=gigabytes(2, per_input=0.008),
+        mem_mb=memory(2, per_input=0.008),
         runtime=minutes(60),
     params:
-        settings=settings("fit_tensor", **TENSOR),
+        settings=settings("fit_tensor"),
     shell:
         "python -m neurostrata fit-tensor --dwi {input.dwi:q} --bval {input.bval:q} --bvec {input.bvec:q}"
         " --dwi-mask {input.dwi_mask:q} --subject {wildcards.subject} --fa {output.fa:q}"
@@ -43,23 +39,23 @@ rule fit_noddi:
         bval=sheet("bval"),
         bvec=sheet("bvec"),
         mask=rules.fit_tensor.output.mask,
-        grad_dev=deviations_of,
+        grad_dev=by_wildcards(INPUTS.gradient_deviations),
     output:
-        ndi=subject_path("dwi", "model-noddi_param-ndi_dwimap.nii.gz"),
-        odi=subject_path("dwi", "model-noddi_param-odi_dwimap.nii.gz"),
-        fwf=subject_path("dwi", "model-noddi_param-fwf_dwimap.nii.gz"),
+        ndi=tree.NDI,
+        odi=tree.ODI,
+        fwf=tree.FWF,
     log:
         "<logs>/fit_noddi/{subject}.log",
     benchmark:
         "<benchmarks>/fit_noddi/{subject}.tsv"
     conda:
-        NODDI_ENVIRONMENT
+        f"../../envs/{noddi_environment(CONFIG)}.yaml"
     threads: 1
     resources:
-        mem_mb=gigabytes(3, per_input=0.008),
+        mem_mb=memory(3, per_input=0.008),
         runtime=minutes(120),
     params:
-        settings=settings("fit_noddi", **NODDI),
+        settings=settings("fit_noddi"),
     shell:
         "python -m neurostrata fit-noddi --dwi {input.dwi:q} --bval {input.bval:q} --bvec {input.bvec:q}"
         " --mask {input.mask:q} --grad-dev {input.grad_dev:q} --subject {wildcards.subject} --ndi {output.ndi:q}"
@@ -68,14 +64,14 @@ rule fit_noddi:
 
 
 rule align_diffusion:
-    """Align a person's diffusion data rigidly with the T1w image; only for data not already there."""
+    """Align a person's diffusion data rigidly with the T1w image; only for data that are not in its space yet."""
     input:
         b0=rules.fit_tensor.output.b0,
         mask=rules.fit_tensor.output.mask,
         t1w=rules.prepare_t1w.output.t1w,
         t1w_mask=rules.register.output.mask,
     output:
-        subject_path("dwi", "from-dwi_to-T1w_xfm.mat"),
+        tree.DWI_ALIGNMENT,
     log:
         "<logs>/align_diffusion/{subject}.log",
     benchmark:
@@ -84,10 +80,10 @@ rule align_diffusion:
         "../../envs/anatomy.yaml"
     threads: 1
     resources:
-        mem_mb=gigabytes(3),
+        mem_mb=memory(3),
         runtime=minutes(60),
     params:
-        settings=settings("align_diffusion", alignment=DIFFUSION["alignment"]),
+        settings=settings("align_diffusion"),
     shell:
         "python -m neurostrata align-diffusion --b0 {input.b0:q} --t1w {input.t1w:q} --mask {input.mask:q}"
         " --t1w-mask {input.t1w_mask:q} --subject {wildcards.subject} --output {output:q}"

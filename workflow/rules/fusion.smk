@@ -1,14 +1,12 @@
 """Fusion models: splits, training, embeddings, reconstruction."""
 
-MODEL_KEYS = ("model", "modalities", "limits", "options")
-
 
 rule split:
     """Divide the people of an experiment into training and test sets; families stay together."""
     input:
-        people="<results>/cohort/groups/experiment-{experiment}.tsv",
+        people=tree.group_table("experiment-{experiment}"),
     output:
-        "<results>/experiments/{experiment}/splits.tsv",
+        tree.SPLITS,
     log:
         "<logs>/split/{experiment}.log",
     benchmark:
@@ -20,7 +18,7 @@ rule split:
         mem_mb=1000,
         runtime=10,
     params:
-        settings=experiment_settings("split", "validation"),
+        settings=settings("split"),
     shell:
         "python -m neurostrata split --subjects {input.people:q} --output {output:q}"
         " --settings {params.settings:q} > {log:q} 2>&1"
@@ -29,15 +27,15 @@ rule split:
 rule train:
     """Train a model on the training people of a fold (`all`: everybody)."""
     input:
-        volumes=arrays,
+        volumes=by_wildcards(INPUTS.arrays),
         splits=rules.split.output,
         mask=rules.grid_mask.output,
-        labels=targets_of,
-        regions=regions_of,
+        labels=by_wildcards(INPUTS.training_labels),
+        regions=by_wildcards(INPUTS.regions),
     output:
-        model=directory("<results>/experiments/{experiment}/fold-{fold}/model"),
-        history="<results>/experiments/{experiment}/fold-{fold}/history.tsv",
-        limits="<results>/experiments/{experiment}/fold-{fold}/limits.json",
+        model=directory(tree.FOLD_MODEL),
+        history=tree.HISTORY,
+        limits=tree.LIMITS,
     log:
         "<logs>/train/{experiment}/{fold}.log",
     benchmark:
@@ -46,11 +44,11 @@ rule train:
         "../../envs/fusion.yaml"
     threads: 8
     resources:
-        mem_mb=gigabytes(16),
+        mem_mb=memory(16),
         runtime=minutes(2880),  # the paper: 10 folds in about two weeks on a Titan V
         gpu=1,
     params:
-        settings=experiment_settings("train", *MODEL_KEYS, "training", training=True),
+        settings=settings("train"),
     shell:
         "python -m neurostrata train --volumes {input.volumes:q} --splits {input.splits:q}"
         " --mask {input.mask:q} --labels {input.labels:q} --regions {input.regions:q}"
@@ -65,11 +63,11 @@ rule embed:
     """Compute everybody's embedding with the model of a fold."""
     input:
         model=rules.train.output.model,
-        volumes=arrays,
+        volumes=by_wildcards(INPUTS.arrays),
         splits=rules.split.output,
         limits=rules.train.output.limits,
     output:
-        "<results>/experiments/{experiment}/fold-{fold}/embeddings.tsv",
+        tree.FOLD_EMBEDDINGS,
     log:
         "<logs>/embed/{experiment}/{fold}.log",
     benchmark:
@@ -78,11 +76,11 @@ rule embed:
         "../../envs/fusion.yaml"
     threads: 4
     resources:
-        mem_mb=gigabytes(8),
+        mem_mb=memory(8),
         runtime=minutes(120),
         gpu=1,
     params:
-        settings=experiment_settings("embed", *MODEL_KEYS),
+        settings=settings("embed"),
     shell:
         "python -m neurostrata embed --model {input.model:q} --volumes {input.volumes:q}"
         " --splits {input.splits:q} --limits {input.limits:q} --fold {wildcards.fold}"
@@ -91,16 +89,16 @@ rule embed:
 
 
 rule evaluate:
-    """Measure how well a fold's test people are decoded, beside the mean image and PCA."""
+    """Measure how well a fold's test people are decoded, compared with the mean image and PCA."""
     input:
         model=rules.train.output.model,
-        volumes=arrays,
+        volumes=by_wildcards(INPUTS.arrays),
         splits=rules.split.output,
         limits=rules.train.output.limits,
         mask=rules.grid_mask.output,
     output:
-        table="<results>/experiments/{experiment}/fold-{fold}/reconstruction.tsv",
-        examples="<results>/experiments/{experiment}/fold-{fold}/examples.npz",
+        table=tree.FOLD_RECONSTRUCTION,
+        examples=tree.EXAMPLES,
     log:
         "<logs>/evaluate/{experiment}/{fold}.log",
     benchmark:
@@ -109,11 +107,11 @@ rule evaluate:
         "../../envs/fusion.yaml"
     threads: 4
     resources:
-        mem_mb=gigabytes(16),
+        mem_mb=memory(16),
         runtime=minutes(240),
         gpu=1,
     params:
-        settings=experiment_settings("evaluate", *MODEL_KEYS),
+        settings=settings("evaluate"),
     shell:
         "python -m neurostrata evaluate --model {input.model:q} --volumes {input.volumes:q}"
         " --splits {input.splits:q} --limits {input.limits:q} --mask {input.mask:q}"
@@ -123,15 +121,15 @@ rule evaluate:
 
 
 rule robustness:
-    """Hide each modality of a fold's test people in turn: how much do code and decoded images change?"""
+    """Hide each modality of a fold's test people in turn, and measure how codes and decoded images change."""
     input:
         model=rules.train.output.model,
-        volumes=arrays,
+        volumes=by_wildcards(INPUTS.arrays),
         splits=rules.split.output,
         limits=rules.train.output.limits,
         mask=rules.grid_mask.output,
     output:
-        "<results>/experiments/{experiment}/fold-{fold}/robustness.tsv",
+        tree.ROBUSTNESS,
     log:
         "<logs>/robustness/{experiment}/{fold}.log",
     benchmark:
@@ -140,11 +138,11 @@ rule robustness:
         "../../envs/fusion.yaml"
     threads: 4
     resources:
-        mem_mb=gigabytes(16),
+        mem_mb=memory(16),
         runtime=minutes(240),
         gpu=1,
     params:
-        settings=experiment_settings("robustness", *MODEL_KEYS),
+        settings=settings("robustness"),
     shell:
         "python -m neurostrata robustness --model {input.model:q} --volumes {input.volumes:q}"
         " --splits {input.splits:q} --limits {input.limits:q} --mask {input.mask:q}"
@@ -153,25 +151,21 @@ rule robustness:
 
 
 rule summarise_experiment:
-    """Gather the folds' tables, and take over the final model and its embeddings."""
+    """Gather the folds' tables, and copy the final model and its embeddings."""
     input:
-        tables=lambda wildcards: expand(
-            rules.evaluate.output.table,
-            experiment=wildcards.experiment,
-            fold=reconstruction_folds(wildcards.experiment),
-        ),
-        model="<results>/experiments/{experiment}/fold-all/model",
-        embeddings="<results>/experiments/{experiment}/fold-all/embeddings.tsv",
+        tables=by_wildcards(partial(INPUTS.decoded_folds, tree.FOLD_RECONSTRUCTION)),
+        model=tree.fill(tree.FOLD_MODEL, fold="all"),
+        embeddings=tree.fill(tree.FOLD_EMBEDDINGS, fold="all"),
     output:
         reconstruction=report(
-            "<results>/experiments/{experiment}/reconstruction.tsv",
+            tree.RECONSTRUCTION,
             caption="../report/reconstruction.rst",
             category="Experiments",
             subcategory="{experiment}",
             labels={"table": "Reconstruction"},
         ),
-        embeddings="<results>/experiments/{experiment}/embeddings.tsv",
-        model=directory("<results>/experiments/{experiment}/model"),
+        embeddings=tree.EMBEDDINGS,
+        model=directory(tree.MODEL),
     log:
         "<logs>/summarise_experiment/{experiment}.log",
     benchmark:
@@ -180,10 +174,10 @@ rule summarise_experiment:
         "../../envs/fusion.yaml"
     threads: 1
     resources:
-        mem_mb=gigabytes(1),
+        mem_mb=memory(1),
         runtime=minutes(10),
     params:
-        settings=experiment_settings("summarise_experiment", "model"),
+        settings=settings("summarise_experiment"),
     shell:
         "python -m neurostrata summarise-experiment --folds $(dirname {input.tables:q})"
         " --final $(dirname {input.embeddings:q}) --reconstruction {output.reconstruction:q}"

@@ -4,14 +4,14 @@
 rule factor_phenotypes:
     """Reduce the questionnaires and tests to factors: principal components, varimax, regression scores."""
     input:
-        people="<results>/cohort/groups/people.tsv",
-        tables=CONFIG["phenotypes"]["tables"],
+        people=tree.group_table("people"),
+        tables=TABLES,
     output:
-        eigenvalues="<results>/phenotypes/eigenvalues.tsv",
-        loadings="<results>/phenotypes/loadings.tsv",
-        scores="<results>/phenotypes/scores.tsv",
-        descriptives="<results>/phenotypes/descriptives.tsv",
-        model="<results>/phenotypes/model.json",
+        eigenvalues=tree.EIGENVALUES,
+        loadings=tree.LOADINGS,
+        scores=tree.FACTOR_SCORES,
+        descriptives=tree.DESCRIPTIVES,
+        model=tree.FACTOR_MODEL,
     log:
         "<logs>/factor_phenotypes.log",
     benchmark:
@@ -20,10 +20,10 @@ rule factor_phenotypes:
         "../../envs/phenotypes.yaml"
     threads: 1
     resources:
-        mem_mb=gigabytes(2),
+        mem_mb=memory(2),
         runtime=minutes(30),
     params:
-        settings=settings("factor_phenotypes", **phenotype_settings()),
+        settings=settings("factor_phenotypes"),
     shell:
         "python -m neurostrata factor-phenotypes --tables {input.tables:q} --subjects {input.people:q}"
         " --eigenvalues {output.eigenvalues:q} --loadings {output.loadings:q} --scores {output.scores:q}"

@@ -1,16 +1,16 @@
-"""What the embeddings say about people, beside linear baselines, for people whom no model has seen."""
+"""Predictions and explanations from the embeddings of people whom no model has seen, compared with linear baselines."""
 
 
 rule baselines:
     """Learn linear baselines from a fold's training people: three kinds of PCA, and the means of regions."""
     input:
-        volumes=arrays,
+        volumes=by_wildcards(INPUTS.arrays),
         splits=rules.split.output,
         limits=rules.train.output.limits,
         mask=rules.grid_mask.output,
         regions=rules.grid_regions.output.image,
     output:
-        directory("<results>/experiments/{experiment}/fold-{fold}/baselines"),
+        directory(tree.BASELINES),
     log:
         "<logs>/baselines/{experiment}/{fold}.log",
     benchmark:
@@ -19,10 +19,10 @@ rule baselines:
         "../../envs/fusion.yaml"
     threads: 2
     resources:
-        mem_mb=gigabytes(8),
+        mem_mb=memory(8),
         runtime=minutes(240),
     params:
-        settings=baseline_settings,
+        settings=settings("baselines"),
     shell:
         "python -m neurostrata baselines --volumes {input.volumes:q} --splits {input.splits:q}"
         " --limits {input.limits:q} --mask {input.mask:q} --regions {input.regions:q}"
@@ -33,36 +33,23 @@ rule baselines:
 rule predict:
     """Predict diagnosis, age or phenotypes of each fold's test people from their codes."""
     input:
-        embeddings=lambda wildcards: expand(
-            rules.embed.output,
-            experiment=wildcards.experiment,
-            fold=folds(wildcards.experiment),
-        ),
-        baselines=lambda wildcards: expand(
-            rules.baselines.output,
-            experiment=wildcards.experiment,
-            fold=folds(wildcards.experiment),
-        ),
-        people="<results>/cohort/groups/targets-{experiment}.tsv",
-        covariates=covariates_of,
-        tables=CONFIG["phenotypes"]["tables"],
-        scores=lambda wildcards: (
-            rules.factor_phenotypes.output.scores
-            if "factors"
-            in STUDY.experiments[wildcards.experiment]["analyses"]["prediction"]
-            else []
-        ),
+        embeddings=of_folds(tree.FOLD_EMBEDDINGS),
+        baselines=of_folds(tree.BASELINES),
+        people=tree.group_table("targets-{experiment}"),
+        covariates=by_wildcards(INPUTS.covariates),
+        tables=TABLES,
+        scores=by_wildcards(INPUTS.factor_scores),
     output:
-        predictions="<results>/experiments/{experiment}/predictions.tsv",
+        predictions=tree.PREDICTIONS,
         summary=report(
-            "<results>/experiments/{experiment}/prediction_scores.tsv",
+            tree.PREDICTION_SCORES,
             caption="../report/prediction.rst",
             category="Experiments",
             subcategory="{experiment}",
             labels={"table": "Prediction"},
         ),
-        classification="<results>/experiments/{experiment}/classification.tsv",
-        roc="<results>/experiments/{experiment}/roc.tsv",
+        classification=tree.CLASSIFICATION,
+        roc=tree.ROC,
     log:
         "<logs>/predict/{experiment}.log",
     benchmark:
@@ -71,10 +58,10 @@ rule predict:
         "../../envs/strata.yaml"
     threads: 1
     resources:
-        mem_mb=gigabytes(2),
+        mem_mb=memory(2),
         runtime=minutes(120),
     params:
-        settings=prediction_settings,
+        settings=settings("predict"),
     shell:
         "python -m neurostrata predict --embeddings {input.embeddings:q} --baselines {input.baselines:q}"
         " --people {input.people:q} --covariates {input.covariates:q} --tables {input.tables:q} --scores {input.scores:q}"
@@ -84,15 +71,15 @@ rule predict:
 
 
 rule relevance:
-    """Say which regions and modalities count for each test person of a fold, and for the classifier."""
+    """Measure which regions and modalities matter for each test person of a fold, and for the classifier."""
     input:
         model=rules.train.output.model,
-        volumes=arrays,
+        volumes=by_wildcards(INPUTS.arrays),
         splits=rules.split.output,
         limits=rules.train.output.limits,
     output:
-        people="<results>/experiments/{experiment}/fold-{fold}/relevance.tsv",
-        weights="<results>/experiments/{experiment}/fold-{fold}/attention_weights.tsv",
+        people=tree.RELEVANCE,
+        weights=tree.ATTENTION_WEIGHTS,
     log:
         "<logs>/relevance/{experiment}/{fold}.log",
     benchmark:
@@ -101,11 +88,11 @@ rule relevance:
         "../../envs/fusion.yaml"
     threads: 4
     resources:
-        mem_mb=gigabytes(8),
+        mem_mb=memory(8),
         runtime=minutes(120),
         gpu=1,
     params:
-        settings=experiment_settings("relevance", *MODEL_KEYS),
+        settings=settings("relevance"),
     shell:
         "python -m neurostrata relevance --model {input.model:q} --volumes {input.volumes:q}"
         " --splits {input.splits:q} --limits {input.limits:q} --fold {wildcards.fold}"
@@ -115,19 +102,19 @@ rule relevance:
 
 
 rule explain:
-    """Say which modalities tell two classes apart, and decode the difference of the classes' mean codes."""
+    """Measure which modalities distinguish two classes, and decode the difference of the classes' mean codes."""
     input:
         model=rules.train.output.model,
-        volumes=arrays,
+        volumes=by_wildcards(INPUTS.arrays),
         splits=rules.split.output,
         limits=rules.train.output.limits,
         mask=rules.grid_mask.output,
         embeddings=rules.embed.output,
-        people="<results>/cohort/groups/targets-{experiment}.tsv",
+        people=tree.group_table("targets-{experiment}"),
     output:
-        importance="<results>/experiments/{experiment}/fold-{fold}/importance.tsv",
-        differences="<results>/experiments/{experiment}/fold-{fold}/group_differences.tsv",
-        maps=directory("<results>/experiments/{experiment}/fold-{fold}/group_maps"),
+        importance=tree.FOLD_IMPORTANCE,
+        differences=tree.FOLD_DIFFERENCES,
+        maps=directory(tree.GROUP_MAPS),
     log:
         "<logs>/explain/{experiment}/{fold}.log",
     benchmark:
@@ -136,11 +123,11 @@ rule explain:
         "../../envs/fusion.yaml"
     threads: 4
     resources:
-        mem_mb=gigabytes(8),
+        mem_mb=memory(8),
         runtime=minutes(120),
         gpu=1,
     params:
-        settings=explain_settings("explain", *MODEL_KEYS),
+        settings=settings("explain"),
     shell:
         "python -m neurostrata explain --model {input.model:q} --volumes {input.volumes:q}"
         " --splits {input.splits:q} --limits {input.limits:q} --mask {input.mask:q}"
@@ -153,25 +140,17 @@ rule explain:
 rule summarise_explanation:
     """Rank an experiment's modalities by their importance over the folds, and gather the maps' correlations."""
     input:
-        importance=lambda wildcards: expand(
-            rules.explain.output.importance,
-            experiment=wildcards.experiment,
-            fold=folds(wildcards.experiment),
-        ),
-        differences=lambda wildcards: expand(
-            rules.explain.output.differences,
-            experiment=wildcards.experiment,
-            fold=folds(wildcards.experiment),
-        ),
+        importance=of_folds(tree.FOLD_IMPORTANCE),
+        differences=of_folds(tree.FOLD_DIFFERENCES),
     output:
         importance=report(
-            "<results>/experiments/{experiment}/importance.tsv",
+            tree.IMPORTANCE,
             caption="../report/importance.rst",
             category="Experiments",
             subcategory="{experiment}",
             labels={"table": "Importance of modalities"},
         ),
-        differences="<results>/experiments/{experiment}/group_differences.tsv",
+        differences=tree.DIFFERENCES,
     log:
         "<logs>/summarise_explanation/{experiment}.log",
     benchmark:
@@ -183,7 +162,7 @@ rule summarise_explanation:
         mem_mb=1000,
         runtime=10,
     params:
-        settings=explain_settings("summarise_explanation"),
+        settings=settings("summarise_explanation"),
     shell:
         "python -m neurostrata summarise-explanation --importance {input.importance:q}"
         " --differences {input.differences:q} --output {output.importance:q}"
@@ -191,12 +170,12 @@ rule summarise_explanation:
 
 
 rule map_codes:
-    """Lay the final model's codes of all modalities out in two dimensions (t-SNE), for the eye only."""
+    """Project the final model's codes of all modalities to two dimensions (t-SNE), for a figure only."""
     input:
         embeddings=rules.summarise_experiment.output.embeddings,
-        people=classes_of,
+        people=by_wildcards(INPUTS.classes),
     output:
-        "<results>/experiments/{experiment}/code_map.tsv",
+        tree.CODE_MAP,
     log:
         "<logs>/map_codes/{experiment}.log",
     benchmark:
@@ -205,25 +184,25 @@ rule map_codes:
         "../../envs/strata.yaml"
     threads: 1
     resources:
-        mem_mb=gigabytes(2),
+        mem_mb=memory(2),
         runtime=minutes(60),
     params:
-        settings=explain_settings("map_codes", "modalities"),
+        settings=settings("map_codes"),
     shell:
         "python -m neurostrata map-codes --embeddings {input.embeddings:q} --people {input.people:q}"
         " --output {output:q} --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule generate:
-    """Draw images from the final model's prior, and go from one person's codes to another's."""
+    """Draw images from the final model's prior, and interpolate between the codes of two people."""
     input:
-        model="<results>/experiments/{experiment}/fold-all/model",
-        volumes=arrays,
+        model=tree.fill(tree.FOLD_MODEL, fold="all"),
+        volumes=by_wildcards(INPUTS.arrays),
         splits=rules.split.output,
-        limits="<results>/experiments/{experiment}/fold-all/limits.json",
+        limits=tree.fill(tree.LIMITS, fold="all"),
         mask=rules.grid_mask.output,
     output:
-        "<results>/experiments/{experiment}/generated.npz",
+        tree.GENERATED,
     log:
         "<logs>/generate/{experiment}.log",
     benchmark:
@@ -232,10 +211,10 @@ rule generate:
         "../../envs/fusion.yaml"
     threads: 4
     resources:
-        mem_mb=gigabytes(8),
+        mem_mb=memory(8),
         runtime=minutes(30),
     params:
-        settings=experiment_settings("generate", *MODEL_KEYS),
+        settings=settings("generate"),
     shell:
         "python -m neurostrata generate --model {input.model:q} --volumes {input.volumes:q}"
         " --splits {input.splits:q} --limits {input.limits:q} --mask {input.mask:q} --output {output:q}"
@@ -245,27 +224,3 @@ rule generate:
 # Seconds: not worth a job of its own on a cluster.
 localrules:
     summarise_explanation,
-
-
-PREDICTED = [
-    e["name"]
-    for e in CONFIG["experiments"]
-    if e["analyses"]["prediction"] or e["label"]
-]
-HIDDEN = [e["name"] for e in CONFIG["experiments"] if e["analyses"]["robustness"]]
-REGIONAL = [name for name in EXPERIMENTS if capability(name, "regions")]
-EXPLAINED = [e for e in EXPERIMENTS if can_decode(e) and STUDY.class_columns(e)]
-MAPPED = [name for name in EXPERIMENTS if capability(name, "modality_codes")]
-GENERATED = [name for name in EXPERIMENTS if capability(name, "generates")]
-SYNTHETIC = [name for name in EXPERIMENTS if capability(name, "synthesises")]
-
-
-PREDICTION_OUTPUTS = (
-    expand(rules.predict.output, experiment=PREDICTED)
-    + expand(rules.summarise_synthesis.output, experiment=SYNTHETIC)
-    + expand(rules.summarise_explanation.output, experiment=EXPLAINED)
-    + expand(rules.map_codes.output, experiment=MAPPED)
-    + expand(rules.generate.output, experiment=GENERATED)
-    + of_folds(rules.robustness.output, HIDDEN)
-    + of_folds(rules.relevance.output, REGIONAL)
-)

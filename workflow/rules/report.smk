@@ -1,27 +1,15 @@
-"""The report: a page for each person, what was run and with what, and the one page for all."""
-
-# The seed is in every rule's settings; what the environments come in alters no result.
-UNREPORTED = ("seed", "container")
-RECORDED = {key: value for key, value in CONFIG.items() if key not in UNREPORTED} | {
-    "phenotypes": phenotype_settings()
-}
-PARTIAL = CONFIG["report"]["partial"]
-REPORT_SETTINGS = settings(
-    "report",
-    **RECORDED,
-    **({"state": results_state(RESULTS)} if PARTIAL else {}),
-)
+"""The report: a page for each person, the record of what was run, and the main page."""
 
 
 rule subject_page:
     """Show one person's images, mask and maps on a page."""
     input:
-        maps_of_person,
+        by_wildcards(INPUTS.maps_of_person),
         rules.template_final.output.template,
         rules.template_mask.output.mask,
         rules.grid_mask.output,
     output:
-        "<results>/report/subjects/sub-{subject}.html",
+        tree.SUBJECT_PAGE,
     log:
         "<logs>/subject_page/{subject}.log",
     benchmark:
@@ -30,12 +18,13 @@ rule subject_page:
         "../../envs/report.yaml"
     threads: 1
     resources:
-        mem_mb=gigabytes(2),
+        mem_mb=memory(2),
         runtime=minutes(15),
     params:
         settings=settings("subject_page"),
     shell:
-        'python -m neurostrata subject-page --results "$(dirname {output:q})/../.." --subject {wildcards.subject}'
+        f"python -m neurostrata subject-page --results {in_command(tree.ROOT)}"
+        " --subject {wildcards.subject}"
         " --output {output:q} --settings {params.settings:q} > {log:q} 2>&1"
 
 
@@ -48,7 +37,7 @@ rule provenance:
         expand(rules.summarise_experiment.output, experiment=EXPERIMENTS),
         rules.template_final.output,
     output:
-        "<results>/provenance.json",
+        tree.PROVENANCE,
     log:
         "<logs>/provenance.log",
     benchmark:
@@ -60,21 +49,19 @@ rule provenance:
         mem_mb=1000,
         runtime=10,
     params:
-        settings=settings(
-            "provenance",
-            **{key: value for key, value in RECORDED.items() if key != "report"},
-        ),
+        settings=settings("provenance"),
     shell:
-        'python -m neurostrata provenance --results "$(dirname {output:q})" --output {output:q}'
+        f"python -m neurostrata provenance --results {in_command(tree.ROOT)}"
+        " --output {output:q}"
         " --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule report:
-    """Write the report: what was found, or that nothing was, with every table and figure behind it."""
+    """Write the report: the findings, or that there are none, with all their tables and figures."""
     input:
-        # In a partial study: whatever is there, without making (or being kept from it by) anything.
+        # In a partial study: what is there, without making anything or waiting for it.
         []
-        if PARTIAL
+        if CONFIG["report"]["partial"]
         else [
             rules.check_cohort.output,
             rules.template_final.output,
@@ -86,9 +73,9 @@ rule report:
             rules.provenance.output,
         ],
     output:
-        page="<results>/report/index.html",
+        page=tree.REPORT,
         figures=report(
-            directory("<results>/report/figures"),
+            directory(tree.REPORT_FIGURES),
             patterns=["{part}/{figure}.svg", "{part}/{figure}.png"],
             caption="../report/figure.rst",
             category="Figures",
@@ -103,12 +90,13 @@ rule report:
         "../../envs/report.yaml"
     threads: 1
     resources:
-        mem_mb=gigabytes(2),
+        mem_mb=memory(2),
         runtime=minutes(60),
     params:
-        settings=REPORT_SETTINGS,
+        settings=settings("report"),
     shell:
-        'mkdir -p {output.figures:q}; python -m neurostrata report --results "$(dirname {output.page:q})/.."'
+        "mkdir -p {output.figures:q};"
+        f" python -m neurostrata report --results {in_command(tree.ROOT)}"
         " --output {output.page:q} --benchmarks benchmarks"
         " --settings {params.settings:q} > {log:q} 2>&1"
 

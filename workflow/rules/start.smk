@@ -1,28 +1,18 @@
-"""The library on the path, how a mistake ends a run, and the configuration files as YAML that means what it says."""
+"""The library on Python's path, and a strict check of the configuration files as YAML."""
 
 import os
 import sys
 from pathlib import Path
 
-LIBRARY = str(Path(workflow.basedir) / "workflow")
+# The folder of the Snakefile, also where another workflow uses this one as a module.
+CHECKOUT = Path(str(workflow.current_basedir)).parents[1]
+LIBRARY = str(CHECKOUT / "workflow")
 sys.path.insert(
     0, LIBRARY
 )  # for the planning modules: standard library, PyYAML and jsonschema only
 
-from neurostrata.core.config import read_yaml
+from neurostrata.controller.session import check_files, end_with
 from neurostrata.core.errors import UserError
 
-
-def stop(error):
-    """End before anything is planned: the user's mistake in plain words, exit status 2."""
-    print(f"neurostrata: {error}", file=sys.stderr)
-    sys.exit(2)
-
-
-# Snakemake's own message would name the Snakefile, and of a key that stands twice it keeps the last in silence.
-try:
-    own = [path for path in ("config/config.yaml",) if os.path.exists(path)]
-    for path in [*own, *workflow.overwrite_configfiles]:
-        read_yaml(path)
-except UserError as error:
-    stop(error)
+# Snakemake's own message would name the Snakefile, and it silently keeps the last of duplicate keys.
+check_files("config/config.yaml", workflow.overwrite_configfiles)

@@ -1,23 +1,16 @@
-"""Groups of people in their codes: whether there are any, who belongs to them, and how they differ in phenotype."""
-
-STRATA = CONFIG["strata"]
-STRATIFIED = [e["name"] for e in CONFIG["experiments"] if e["analyses"]["strata"]]
-#: The codes that lead the report, and all that are clustered.
-LEADING_CODES = "adjusted" if adjusts_codes(STRATA) else "raw"
-CODES = list(dict.fromkeys([LEADING_CODES, "raw"]))
-FINDERS = STRATA["finders"]
+"""Groups of people in their codes: whether they exist, who belongs to them, and how they differ in phenotype."""
 
 
 rule describe_people:
-    """Gather what is known of everybody: age, sex, site, diagnosis, family, head size, image quality."""
+    """Gather the characteristics of everybody: age, sex, site, diagnosis, family, head size, image quality."""
     input:
-        people="<results>/cohort/groups/characteristics.tsv",
-        registered="<results>/cohort/groups/registered.tsv",
+        people=tree.group_table("characteristics"),
+        registered=tree.group_table("registered"),
         affines=expand(rules.register.output.affine, subject=STUDY.registered()),
-        # only some columns are used: their digest is tracked, and another score does not repeat the clustering
-        tables=[ancient(path) for path in CONFIG["phenotypes"]["tables"]],
+        # only some columns are used, and their digest is tracked: a changed score does not repeat the clustering
+        tables=[ancient(path) for path in TABLES],
     output:
-        "<results>/cohort/characteristics.tsv",
+        tree.CHARACTERISTICS,
     log:
         "<logs>/describe_people.log",
     benchmark:
@@ -26,24 +19,24 @@ rule describe_people:
         "../../envs/phenotypes.yaml"
     threads: 1
     resources:
-        mem_mb=gigabytes(1),
+        mem_mb=memory(1),
         runtime=minutes(30),
     params:
-        settings=characteristics_settings,
+        settings=settings("describe_people"),
     shell:
         "python -m neurostrata describe-people --people {input.people:q} --tables {input.tables:q}"
         " --registered {input.registered:q}"
-        ' --pattern "$(dirname {output:q})/../derivatives/sub-{{subject}}/anat/sub-{{subject}}_from-T1w_to-study_desc-affine_xfm.mat"'
+        f" --pattern {in_command(tree.T1W_AFFINE)}"
         " --output {output:q} --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule adjust_codes:
-    """Take age, sex, head size or sites out of everybody's codes, so that clusters are not clusters of these."""
+    """Adjust everybody's codes for age, sex, head size or sites, so that these do not form the clusters."""
     input:
         embeddings=rules.summarise_experiment.output.embeddings,
         people=rules.describe_people.output[0],
     output:
-        "<results>/experiments/{experiment}/strata/codes-adjusted.tsv",
+        tree.ADJUSTED_CODES,
     log:
         "<logs>/adjust_codes/{experiment}.log",
     benchmark:
@@ -52,23 +45,23 @@ rule adjust_codes:
         "../../envs/strata.yaml"
     threads: 1
     resources:
-        mem_mb=gigabytes(2),
+        mem_mb=memory(2),
         runtime=minutes(30),
     params:
-        settings=settings("adjust_codes", adjust=STRATA["adjust"]),
+        settings=settings("adjust_codes"),
     shell:
         "python -m neurostrata adjust-codes --embeddings {input.embeddings:q} --people {input.people:q}"
         " --output {output:q} --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule cluster:
-    """Look for groups of people in their codes by one finder."""
+    """Search for groups of people in their codes with one finder."""
     input:
-        embeddings=codes_of,
+        embeddings=by_wildcards(INPUTS.codes),
     output:
-        search="<results>/experiments/{experiment}/strata/{codes}/{finder}/search.tsv",
+        search=tree.SEARCH,
         clusters=report(
-            "<results>/experiments/{experiment}/strata/{codes}/{finder}/clusters.tsv",
+            tree.CLUSTERS,
             caption="../report/clusters.rst",
             category="Strata",
             subcategory="{experiment}",
@@ -82,30 +75,30 @@ rule cluster:
         "../../envs/strata.yaml"
     threads: 8
     resources:
-        mem_mb=gigabytes(4),
+        mem_mb=memory(4),
         runtime=minutes(480),
     params:
-        settings=finder_settings("cluster", "small_clusters", "outliers"),
+        settings=settings("cluster"),
     shell:
         "python -m neurostrata cluster --embeddings {input.embeddings:q} --search {output.search:q}"
         " --clusters {output.clusters:q} --threads {threads} --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule existence:
-    """Compare what the finder found with what it finds in codes without groups."""
+    """Compare the clusters with those that the finder finds in codes without groups."""
     input:
-        embeddings=codes_of,
+        embeddings=by_wildcards(INPUTS.codes),
         clusters=rules.cluster.output.clusters,
-        people="<results>/cohort/groups/families.tsv",
+        people=tree.group_table("families"),
     output:
         table=report(
-            "<results>/experiments/{experiment}/strata/{codes}/{finder}/existence.tsv",
+            tree.EXISTENCE,
             caption="../report/existence.rst",
             category="Strata",
             subcategory="{experiment}",
             labels={"table": "Existence", "codes": "{codes}", "finder": "{finder}"},
         ),
-        null="<results>/experiments/{experiment}/strata/{codes}/{finder}/existence_null.tsv",
+        null=tree.EXISTENCE_NULL,
     log:
         "<logs>/existence/{experiment}-{codes}-{finder}.log",
     benchmark:
@@ -114,10 +107,10 @@ rule existence:
         "../../envs/strata.yaml"
     threads: 8
     resources:
-        mem_mb=gigabytes(4),
+        mem_mb=memory(4),
         runtime=minutes(480),
     params:
-        settings=finder_settings("existence", "existence"),
+        settings=settings("existence"),
     shell:
         "python -m neurostrata existence --embeddings {input.embeddings:q} --clusters {input.clusters:q}"
         " --people {input.people:q}"
@@ -128,16 +121,12 @@ rule existence:
 rule stability:
     """Measure how well each cluster is found again in resampled people, with other seeds, in the folds' codes."""
     input:
-        embeddings=codes_of,
+        embeddings=by_wildcards(INPUTS.codes),
         clusters=rules.cluster.output.clusters,
-        folds=lambda wildcards: expand(
-            rules.embed.output,
-            experiment=wildcards.experiment,
-            fold=reconstruction_folds(wildcards.experiment),
-        ),
+        folds=by_wildcards(partial(INPUTS.decoded_folds, tree.FOLD_EMBEDDINGS)),
         people=rules.describe_people.output[0],
     output:
-        "<results>/experiments/{experiment}/strata/{codes}/{finder}/stability.tsv",
+        tree.STABILITY,
     log:
         "<logs>/stability/{experiment}-{codes}-{finder}.log",
     benchmark:
@@ -146,10 +135,10 @@ rule stability:
         "../../envs/strata.yaml"
     threads: 8
     resources:
-        mem_mb=gigabytes(4),
+        mem_mb=memory(4),
         runtime=minutes(480),
     params:
-        settings=finder_settings("stability", "stability", adjust=True),
+        settings=settings("stability"),
     shell:
         "python -m neurostrata stability --embeddings {input.embeddings:q} --clusters {input.clusters:q}"
         " --folds {input.folds:q} --people {input.people:q} --output {output:q} --threads {threads}"
@@ -157,11 +146,11 @@ rule stability:
 
 
 rule project:
-    """Lay the embeddings out in two dimensions (t-SNE), for the eye only."""
+    """Project the embeddings to two dimensions (t-SNE), for a figure only."""
     input:
-        embeddings=lambda wildcards: codes_path(wildcards.experiment, LEADING_CODES),
+        embeddings=by_wildcards(partial(INPUTS.codes, codes=LEADING_CODES)),
     output:
-        "<results>/experiments/{experiment}/strata/tsne.tsv",
+        tree.TSNE,
     log:
         "<logs>/project/{experiment}.log",
     benchmark:
@@ -170,10 +159,10 @@ rule project:
         "../../envs/strata.yaml"
     threads: 1
     resources:
-        mem_mb=gigabytes(2),
+        mem_mb=memory(2),
         runtime=minutes(60),
     params:
-        settings=settings("project", tsne=STRATA["tsne"]),
+        settings=settings("project"),
     shell:
         "python -m neurostrata project --embeddings {input.embeddings:q} --output {output:q}"
         " --settings {params.settings:q} > {log:q} 2>&1"
@@ -184,10 +173,10 @@ rule repartition_strata:
     input:
         clusters=rules.cluster.output.clusters,
         scores=rules.factor_phenotypes.output.scores,
-        people="<results>/cohort/groups/families.tsv",
+        people=tree.group_table("families"),
     output:
-        table="<results>/experiments/{experiment}/strata/{codes}/{finder}/repartition.tsv",
-        null="<results>/experiments/{experiment}/strata/{codes}/{finder}/null.npz",
+        table=tree.REPARTITION,
+        null=tree.REPARTITION_NULL,
     log:
         "<logs>/repartition_strata/{experiment}-{codes}-{finder}.log",
     benchmark:
@@ -196,10 +185,10 @@ rule repartition_strata:
         "../../envs/strata.yaml"
     threads: 1
     resources:
-        mem_mb=gigabytes(4),
+        mem_mb=memory(4),
         runtime=minutes(60),
     params:
-        settings=settings("repartition_strata", repartition=STRATA["repartition"]),
+        settings=settings("repartition_strata"),
     shell:
         "python -m neurostrata repartition-strata --clusters {input.clusters:q} --scores {input.scores:q}"
         " --subjects {input.people:q} --output {output.table:q} --null {output.null:q}"
@@ -214,7 +203,7 @@ rule compare_strata:
         repartition=rules.repartition_strata.output.table,
     output:
         report(
-            "<results>/experiments/{experiment}/strata/{codes}/{finder}/comparisons.tsv",
+            tree.COMPARISONS,
             caption="../report/comparisons.rst",
             category="Strata",
             subcategory="{experiment}",
@@ -228,10 +217,10 @@ rule compare_strata:
         "../../envs/strata.yaml"
     threads: 1
     resources:
-        mem_mb=gigabytes(1),
+        mem_mb=memory(1),
         runtime=minutes(30),
     params:
-        settings=settings("compare_strata", comparisons=STRATA["comparisons"]),
+        settings=settings("compare_strata"),
     shell:
         "python -m neurostrata compare-strata --clusters {input.clusters:q} --scores {input.scores:q}"
         " --repartition {input.repartition:q} --output {output:q}"
@@ -244,7 +233,7 @@ rule profile_strata:
         clusters=rules.cluster.output.clusters,
         scores=rules.factor_phenotypes.output.scores,
     output:
-        "<results>/experiments/{experiment}/strata/{codes}/{finder}/profiles.tsv",
+        tree.PROFILES,
     log:
         "<logs>/profile_strata/{experiment}-{codes}-{finder}.log",
     benchmark:
@@ -253,31 +242,13 @@ rule profile_strata:
         "../../envs/strata.yaml"
     threads: 1
     resources:
-        mem_mb=gigabytes(1),
+        mem_mb=memory(1),
         runtime=minutes(10),
     params:
         settings=settings("profile_strata"),
     shell:
         "python -m neurostrata profile-strata --clusters {input.clusters:q} --scores {input.scores:q}"
         " --output {output:q} --settings {params.settings:q} > {log:q} 2>&1"
-
-
-# Every finder on every kind of codes, so that the report can show what adjusting changes.
-STRATA_OUTPUTS = expand(
-    [*rules.cluster.output, *rules.existence.output],
-    experiment=STRATIFIED,
-    codes=CODES,
-    finder=FINDERS,
-)
-STRATA_OUTPUTS += expand(rules.project.output, experiment=STRATIFIED)
-OF_LEADING_CODES = [rules.stability.output[0]]
-# Without phenotype tables there are clusters and nothing to compare them by.
-if CONFIG["phenotypes"]["tables"]:
-    STRATA_OUTPUTS += [*rules.factor_phenotypes.output]
-    OF_LEADING_CODES += [rules.compare_strata.output[0], rules.profile_strata.output[0]]
-STRATA_OUTPUTS += expand(
-    OF_LEADING_CODES, experiment=STRATIFIED, codes=LEADING_CODES, finder=FINDERS
-)
 
 
 localrules:

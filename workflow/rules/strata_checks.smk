@@ -1,19 +1,14 @@
-"""What a careful reader asks next: who is in the clusters, do they hold in other people, what would no clusters say?"""
-
-PERMUTING = {
-    "draws": STRATA["repartition"]["draws"],
-    "confidence": STRATA["comparisons"]["confidence"],
-}
+"""Checks of the clusters: who is in them, whether they replicate in other people, and what is found without clusters."""
 
 
 rule composition:
-    """Say who the people of each cluster are (age, sex, site, diagnosis, ...), with tests."""
+    """Describe the people of each cluster (age, sex, site, diagnosis, ...), with tests."""
     input:
         clusters=rules.cluster.output.clusters,
         people=rules.describe_people.output[0],
     output:
-        table="<results>/experiments/{experiment}/strata/{codes}/{finder}/composition.tsv",
-        tests="<results>/experiments/{experiment}/strata/{codes}/{finder}/composition_tests.tsv",
+        table=tree.COMPOSITION,
+        tests=tree.COMPOSITION_TESTS,
     log:
         "<logs>/composition/{experiment}-{codes}-{finder}.log",
     benchmark:
@@ -22,10 +17,10 @@ rule composition:
         "../../envs/strata.yaml"
     threads: 1
     resources:
-        mem_mb=gigabytes(2),
+        mem_mb=memory(2),
         runtime=minutes(30),
     params:
-        settings=settings("composition", **PERMUTING),
+        settings=settings("composition"),
     shell:
         "python -m neurostrata composition --clusters {input.clusters:q} --people {input.people:q}"
         " --output {output.table:q} --tests {output.tests:q}"
@@ -33,13 +28,13 @@ rule composition:
 
 
 rule compare_adjusted:
-    """Test each phenotype factor between clusters beside age, sex, head size, site and image quality."""
+    """Test each phenotype factor between clusters, adjusted for age, sex, head size, site and image quality."""
     input:
         clusters=rules.cluster.output.clusters,
         scores=rules.factor_phenotypes.output.scores,
         people=rules.describe_people.output[0],
     output:
-        "<results>/experiments/{experiment}/strata/{codes}/{finder}/comparisons_adjusted.tsv",
+        tree.ADJUSTED_COMPARISONS,
     log:
         "<logs>/compare_adjusted/{experiment}-{codes}-{finder}.log",
     benchmark:
@@ -48,14 +43,10 @@ rule compare_adjusted:
         "../../envs/strata.yaml"
     threads: 1
     resources:
-        mem_mb=gigabytes(2),
+        mem_mb=memory(2),
         runtime=minutes(60),
     params:
-        settings=settings(
-            "compare_adjusted",
-            families=STRATA["repartition"]["families"],
-            **PERMUTING,
-        ),
+        settings=settings("compare_adjusted"),
     shell:
         "python -m neurostrata compare-adjusted --clusters {input.clusters:q} --scores {input.scores:q}"
         " --people {input.people:q} --output {output:q} --settings {params.settings:q} > {log:q} 2>&1"
@@ -64,12 +55,12 @@ rule compare_adjusted:
 rule split_half:
     """Find clusters in half of the people, assign the other half to them, and compare its phenotypes."""
     input:
-        embeddings=codes_of,
+        embeddings=by_wildcards(INPUTS.codes),
         scores=rules.factor_phenotypes.output.scores,
         people=rules.describe_people.output[0],
     output:
-        table="<results>/experiments/{experiment}/strata/{codes}/{finder}/split_half.tsv",
-        factors="<results>/experiments/{experiment}/strata/{codes}/{finder}/split_half_factors.tsv",
+        table=tree.SPLIT_HALF,
+        factors=tree.SPLIT_HALF_FACTORS,
     log:
         "<logs>/split_half/{experiment}-{codes}-{finder}.log",
     benchmark:
@@ -78,10 +69,10 @@ rule split_half:
         "../../envs/strata.yaml"
     threads: 8
     resources:
-        mem_mb=gigabytes(4),
+        mem_mb=memory(4),
         runtime=minutes(240),
     params:
-        settings=finder_settings("split_half", "split_half", "comparisons"),
+        settings=settings("split_half"),
     shell:
         "python -m neurostrata split-half --embeddings {input.embeddings:q} --scores {input.scores:q}"
         " --people {input.people:q} --output {output.table:q} --factors {output.factors:q}"
@@ -89,14 +80,14 @@ rule split_half:
 
 
 rule shuffle_links:
-    """Join clusters with other people's phenotypes: how often is anything found where there is nothing?"""
+    """Link clusters with other people's phenotypes, and count how often anything is found though there is nothing."""
     input:
         clusters=rules.cluster.output.clusters,
         scores=rules.factor_phenotypes.output.scores,
         people=rules.describe_people.output[0],
         null=rules.repartition_strata.output.null,
     output:
-        "<results>/experiments/{experiment}/strata/{codes}/{finder}/shuffles.tsv",
+        tree.SHUFFLES,
     log:
         "<logs>/shuffle_links/{experiment}-{codes}-{finder}.log",
     benchmark:
@@ -105,15 +96,10 @@ rule shuffle_links:
         "../../envs/strata.yaml"
     threads: 1
     resources:
-        mem_mb=gigabytes(1),
+        mem_mb=memory(1),
         runtime=minutes(30),
     params:
-        settings=settings(
-            "shuffle_links",
-            shuffles=STRATA["shuffles"],
-            alpha=STRATA["comparisons"]["alpha"],
-            families=STRATA["repartition"]["families"],
-        ),
+        settings=settings("shuffle_links"),
     shell:
         "python -m neurostrata shuffle-links --clusters {input.clusters:q} --scores {input.scores:q}"
         " --people {input.people:q} --null {input.null:q} --output {output:q}"
@@ -123,10 +109,8 @@ rule shuffle_links:
 rule continuous:
     """Predict each factor from codes without clusters, from linear baselines, and from clusters (ridge, CCA)."""
     input:
-        embeddings=lambda wildcards: codes_path(wildcards.experiment, LEADING_CODES),
-        baselines=lambda wildcards: expand(
-            rules.baselines.output, experiment=wildcards.experiment, fold="all"
-        ),
+        embeddings=by_wildcards(partial(INPUTS.codes, codes=LEADING_CODES)),
+        baselines=tree.fill(tree.BASELINES, fold="all"),
         clusters=expand(
             rules.cluster.output.clusters,
             codes=LEADING_CODES,
@@ -136,8 +120,8 @@ rule continuous:
         scores=rules.factor_phenotypes.output.scores,
         people=rules.describe_people.output[0],
     output:
-        table="<results>/experiments/{experiment}/strata/continuous.tsv",
-        added="<results>/experiments/{experiment}/strata/continuous_added.tsv",
+        table=tree.CONTINUOUS,
+        added=tree.CONTINUOUS_ADDED,
     log:
         "<logs>/continuous/{experiment}.log",
     benchmark:
@@ -146,14 +130,10 @@ rule continuous:
         "../../envs/strata.yaml"
     threads: 2
     resources:
-        mem_mb=gigabytes(4),
+        mem_mb=memory(4),
         runtime=minutes(60),
     params:
-        settings=settings(
-            "continuous",
-            continuous=STRATA["continuous"],
-            **({"adjust": STRATA["adjust"]} if LEADING_CODES == "adjusted" else {}),
-        ),
+        settings=settings("continuous"),
     shell:
         "python -m neurostrata continuous --embeddings {input.embeddings:q} --baselines {input.baselines:q}"
         " --clusters {input.clusters:q} --scores {input.scores:q} --people {input.people:q}"
@@ -161,7 +141,7 @@ rule continuous:
 
 
 rule agreement:
-    """Compare the clusters of every two experiments and finders."""
+    """Compare the clusters of every pair of experiments and finders."""
     input:
         expand(
             rules.cluster.output.clusters,
@@ -170,8 +150,8 @@ rule agreement:
             finder=FINDERS,
         ),
     output:
-        table="<results>/strata/agreement.tsv",
-        crosstabs="<results>/strata/agreement_crosstabs.tsv",
+        table=tree.AGREEMENT,
+        crosstabs=tree.AGREEMENT_CROSSTABS,
     log:
         "<logs>/agreement.log",
     benchmark:
@@ -180,7 +160,7 @@ rule agreement:
         "../../envs/strata.yaml"
     threads: 1
     resources:
-        mem_mb=gigabytes(1),
+        mem_mb=memory(1),
         runtime=minutes(10),
     params:
         settings=settings("agreement"),
@@ -190,15 +170,15 @@ rule agreement:
 
 
 rule factor_congruence:
-    """Measure whether the phenotype factors come back in halves of the people."""
+    """Measure whether the phenotype factors replicate in halves of the people."""
     input:
-        tables=CONFIG["phenotypes"]["tables"],
-        families="<results>/cohort/groups/families.tsv",
+        tables=TABLES,
+        families=tree.group_table("families"),
         model=rules.factor_phenotypes.output.model,
         loadings=rules.factor_phenotypes.output.loadings,
         scores=rules.factor_phenotypes.output.scores,
     output:
-        "<results>/phenotypes/congruence.tsv",
+        tree.CONGRUENCE,
     log:
         "<logs>/factor_congruence.log",
     benchmark:
@@ -207,33 +187,14 @@ rule factor_congruence:
         "../../envs/phenotypes.yaml"
     threads: 1
     resources:
-        mem_mb=gigabytes(2),
+        mem_mb=memory(2),
         runtime=minutes(30),
     params:
-        settings=settings(
-            "factor_congruence",
-            **{key: CONFIG["phenotypes"][key] for key in ("id_column", "rotation")},
-        ),
+        settings=settings("factor_congruence"),
     shell:
         "python -m neurostrata factor-congruence --tables {input.tables:q} --families {input.families:q}"
         " --model {input.model:q} --loadings {input.loadings:q} --scores {input.scores:q}"
         " --output {output:q} --settings {params.settings:q} > {log:q} 2>&1"
-
-
-CHECKED = [*rules.composition.output]
-if STRATIFIED:
-    STRATA_OUTPUTS += [*rules.agreement.output]
-if CONFIG["phenotypes"]["tables"]:
-    CHECKED += [
-        *rules.compare_adjusted.output,
-        *rules.split_half.output,
-        *rules.shuffle_links.output,
-    ]
-    STRATA_OUTPUTS += expand(rules.continuous.output, experiment=STRATIFIED)
-    STRATA_OUTPUTS += [*rules.factor_congruence.output]
-STRATA_OUTPUTS += expand(
-    CHECKED, experiment=STRATIFIED, codes=LEADING_CODES, finder=FINDERS
-)
 
 
 # Seconds: not worth a job of its own on a cluster.

@@ -1,17 +1,17 @@
-"""Synthesis of modalities from others: every subset of inputs, beside simpler methods."""
+"""Synthesis of modalities from every subset of the others, compared with simpler methods."""
 
 
 rule synthesise:
     """Measure how well a fold's test people's modalities are synthesised from every subset of inputs."""
     input:
         model=rules.train.output.model,
-        volumes=arrays,
+        volumes=by_wildcards(INPUTS.arrays),
         splits=rules.split.output,
         limits=rules.train.output.limits,
         mask=rules.grid_mask.output,
     output:
-        table="<results>/experiments/{experiment}/fold-{fold}/synthesis.tsv",
-        examples="<results>/experiments/{experiment}/fold-{fold}/synthesis_examples.npz",
+        table=tree.FOLD_SYNTHESIS,
+        examples=tree.SYNTHESIS_EXAMPLES,
     log:
         "<logs>/synthesise/{experiment}/{fold}.log",
     benchmark:
@@ -20,11 +20,11 @@ rule synthesise:
         "../../envs/fusion.yaml"
     threads: 4
     resources:
-        mem_mb=gigabytes(16),
+        mem_mb=memory(16),
         runtime=minutes(480),
         gpu=1,
     params:
-        settings=synthesis_settings("synthesise", *MODEL_KEYS),
+        settings=settings("synthesise"),
     shell:
         "python -m neurostrata synthesise --model {input.model:q} --volumes {input.volumes:q}"
         " --splits {input.splits:q} --limits {input.limits:q} --mask {input.mask:q}"
@@ -36,14 +36,10 @@ rule synthesise:
 rule summarise_synthesis:
     """Gather the folds' tables of synthesised modalities and compare the model with each baseline."""
     input:
-        lambda wildcards: expand(
-            rules.synthesise.output.table,
-            experiment=wildcards.experiment,
-            fold=folds(wildcards.experiment),
-        ),
+        of_folds(tree.FOLD_SYNTHESIS),
     output:
-        table="<results>/experiments/{experiment}/synthesis.tsv",
-        comparisons="<results>/experiments/{experiment}/synthesis_comparisons.tsv",
+        table=tree.SYNTHESIS,
+        comparisons=tree.SYNTHESIS_COMPARISONS,
     log:
         "<logs>/summarise_synthesis/{experiment}.log",
     benchmark:
@@ -52,10 +48,10 @@ rule summarise_synthesis:
         "../../envs/fusion.yaml"
     threads: 1
     resources:
-        mem_mb=gigabytes(1),
+        mem_mb=memory(1),
         runtime=minutes(10),
     params:
-        settings=experiment_settings("summarise_synthesis", "model"),
+        settings=settings("summarise_synthesis"),
     shell:
         "python -m neurostrata summarise-synthesis --tables {input:q} --output {output.table:q}"
         " --comparisons {output.comparisons:q} --settings {params.settings:q} > {log:q} 2>&1"

@@ -1,15 +1,13 @@
-"""Every modality on one grid, one memory-mapped array each."""
-
-GRID = {key: CONFIG["volumes"][key] for key in ("resolution_mm", "downsample", "shape")}
+"""Every modality on one grid, as one memory-mapped array each."""
 
 
 rule map_to_template:
     """Bring one map of one person to the fusion grid, with one interpolation."""
     input:
-        unpack(map_inputs),
+        unpack(by_wildcards(INPUTS.map_to_template)),
         template=rules.template_mask.output.mask,  # the grid is the template's, centred on its brain
     output:
-        subject_path("fusion", "space-study_desc-{modality}_map.nii.gz"),
+        tree.MAP,
     log:
         "<logs>/map_to_template/{modality}/{subject}.log",
     benchmark:
@@ -18,12 +16,10 @@ rule map_to_template:
         "../../envs/anatomy.yaml"
     threads: 1
     resources:
-        mem_mb=gigabytes(3),
+        mem_mb=memory(3),
         runtime=minutes(20),
     params:
-        settings=lambda wildcards: settings(
-            "map_to_template", **GRID, modality=STUDY.modalities[wildcards.modality]
-        ),
+        settings=settings("map_to_template"),
     shell:
         "python -m neurostrata map-to-template --image {input.image:q} --template {input.template:q}"
         " --subject {wildcards.subject} --modality {wildcards.modality} --output {output:q}"
@@ -37,7 +33,7 @@ rule grid_mask:
     input:
         mask=rules.template_mask.output.mask,
     output:
-        "<results>/volumes/mask.nii.gz",
+        tree.GRID_MASK,
     log:
         "<logs>/grid_mask.log",
     benchmark:
@@ -46,10 +42,10 @@ rule grid_mask:
         "../../envs/anatomy.yaml"
     threads: 1
     resources:
-        mem_mb=gigabytes(1),
+        mem_mb=memory(1),
         runtime=minutes(10),
     params:
-        settings=settings("grid_mask", **GRID),
+        settings=settings("grid_mask"),
     shell:
         "python -m neurostrata grid-mask --mask {input.mask:q} --template {input.mask:q}"
         " --output {output:q} --settings {params.settings:q} > {log:q} 2>&1"
@@ -63,8 +59,8 @@ rule grid_regions:
         atlas=CONFIG["regions"]["image"] or [],
         names=CONFIG["regions"]["names"] or [],
     output:
-        image="<results>/volumes/regions.nii.gz",
-        table="<results>/volumes/regions.tsv",
+        image=tree.REGIONS,
+        table=tree.REGION_NAMES,
     log:
         "<logs>/grid_regions.log",
     benchmark:
@@ -73,10 +69,10 @@ rule grid_regions:
         "../../envs/anatomy.yaml"
     threads: 4
     resources:
-        mem_mb=gigabytes(4),
+        mem_mb=memory(4),
         runtime=minutes(120),
     params:
-        settings=settings("grid_regions", **region_settings()),
+        settings=settings("grid_regions"),
     shell:
         "python -m neurostrata grid-regions --mask {input.mask:q} --template {input.template:q}"
         " --atlas {input.atlas:q} --names {input.names:q} --output {output.image:q}"
@@ -86,16 +82,12 @@ rule grid_regions:
 rule normalise:
     """Gather one modality of everybody in one array and find its intensity limits."""
     input:
-        people="<results>/cohort/groups/modality-{modality}.tsv",
+        people=tree.group_table("modality-{modality}"),
         mask=rules.grid_mask.output,
-        maps=lambda wildcards: expand(
-            rules.map_to_template.output,
-            subject=STUDY.with_modality(wildcards.modality),
-            modality=wildcards.modality,
-        ),
+        maps=by_wildcards(INPUTS.maps),
     output:
-        array="<results>/volumes/{modality}.npy",
-        facts="<results>/volumes/{modality}.json",
+        array=tree.ARRAY,
+        facts=tree.ARRAY_FACTS,
     log:
         "<logs>/normalise/{modality}.log",
     benchmark:
@@ -104,21 +96,12 @@ rule normalise:
         "../../envs/anatomy.yaml"
     threads: 1
     resources:
-        mem_mb=gigabytes(4),
+        mem_mb=memory(4),
         runtime=minutes(120),
     params:
-        settings=lambda wildcards: settings(
-            "normalise",
-            percentiles=CONFIG["volumes"]["percentiles"],
-            **GRID,
-            **{
-                key: value
-                for key, value in STUDY.modalities[wildcards.modality].items()
-                if key == "kind"
-            },
-        ),
+        settings=settings("normalise"),
     shell:
         "python -m neurostrata normalise --subjects {input.people:q}"
-        ' --pattern "$(dirname {output.array:q})/../derivatives/sub-{{subject}}/fusion/sub-{{subject}}_space-study_desc-{wildcards.modality}_map.nii.gz"'
+        f" --pattern {in_command(tree.MAP, modality='{wildcards.modality}')}"
         " --mask {input.mask:q} --modality {wildcards.modality} --output {output.array:q}"
         " --settings {params.settings:q} > {log:q} 2>&1"

@@ -26,7 +26,7 @@ from neurostrata.controller.orphans import MARK, cancel_slurm_jobs, end_local_jo
 from neurostrata.controller.progress import duration, job_seconds, progress, read_run, seconds_left
 from neurostrata.controller.resume import resume, study_folder
 from neurostrata.controller.room import full
-from neurostrata.controller.scheduling import no_attempt_in_vain
+from neurostrata.controller.scheduling import no_hopeless_attempts
 from neurostrata.controller.state import (
     CONTROLLER,
     FAILURES,
@@ -127,7 +127,7 @@ def test_nobody_is_resumed_while_the_controller_lives(study: Path, living: subpr
             start()
     assert controller_of(study) == facts
     signed_in(study, pid=living.pid, host=f"not-{socket.gethostname()}")
-    with pytest.raises(UserError, match="go on there"):
+    with pytest.raises(UserError, match="continue there"):
         resume(f"--directory={study}")
 
 
@@ -227,7 +227,7 @@ def test_orphans_of_a_dead_controller_are_found_and_ended(study: Path) -> None:
     try:
         assert {job.pid for job in local_jobs([mark])} > {shell.pid}
         signed_in(study, mark, pid=2**22 + 1, born=1)
-        with pytest.raises(UserError, match=r"still at work: .*sleep \(process \d+\).*resume"):
+        with pytest.raises(UserError, match=r"still running: .*sleep \(process \d+\).*resume"):
             sign_in(study, uuid.uuid4().hex)
         assert controller_of(study)["mark"] == mark  # type: ignore[index]
         assert sign_in(study, uuid.uuid4().hex, resuming=True) == [mark]
@@ -407,11 +407,11 @@ def test_the_controller_gives_up_what_is_noted_and_nothing_else(tmp_path: Path, 
     assert is_noted(notes, log)
     tried: list[int] = []
     scheduler = SimpleNamespace(_handle_error=lambda job, postprocess_job=True: tried.append(job.attempt))
-    no_attempt_in_vain(scheduler, notes)
+    no_hopeless_attempts(scheduler, notes)
     for path in (log, tmp_path / "other.log"):
         scheduler._handle_error(SimpleNamespace(log=[str(path)], attempt=1, restart_times=2))
     assert tried == [3, 1]
-    no_attempt_in_vain(SimpleNamespace(), notes)
+    no_hopeless_attempts(SimpleNamespace(), notes)
 
 
 def run_in_job(repository: Path, redirection: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -463,7 +463,7 @@ def test_a_second_attempt_repeats_the_message_and_ends(tmp_path: Path, repositor
     )
     assert first.returncode == second.returncode == 2
     assert second.stderr.startswith(first.stderr)
-    assert "not tried again" in second.stderr
+    assert "not retried" in second.stderr
 
 
 def test_a_disk_without_room_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

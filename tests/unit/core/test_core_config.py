@@ -45,7 +45,7 @@ def test_defaults_are_filled_recursively() -> None:
         ({"registration": {"engine": "elastix"}}, r"registration.engine: 'elastix' is not one of"),
         ({"template": {"iterations": "five"}}, r"template.iterations: 'five' is not of type 'integer'"),
         ({"experiments": [{"name": "a", "modalities": ["pet"]}]}, r"'pet' is not declared under modalities"),
-        ({"experiments": [{"name": "a", "model": "vaee", "modalities": ["jac"]}]}, r"'vaee' is none of"),
+        ({"experiments": [{"name": "a", "model": "vaee", "modalities": ["jac"]}]}, r"'vaee' is not one of"),
         (
             {"experiments": [{"name": "a", "modalities": ["jac"], "options": {"droput": 0.2}}]},
             r"unknown key 'droput'; did you mean 'dropout'\?",
@@ -58,12 +58,12 @@ def test_defaults_are_filled_recursively() -> None:
         ({"modalities": {"fa": {"from": "tensr"}}}, r"modalities.fa"),
         (
             {"strata": {"finders": ["mixture", "kmeans"]}},
-            r"strata.finders\[1\]: 'kmeans' is none of .*affinity_propagation.*mixture",
+            r"strata.finders\[1\]: 'kmeans' is not one of .*affinity_propagation.*mixture",
         ),
         ({"strata": {"finders": []}}, r"strata.finders"),
         (
             {"strata": {"adjust": {"columns": ["age", "diagnosis"]}}},
-            r"strata.adjust.columns: 'diagnosis' is never taken out",
+            r"strata.adjust.columns: 'diagnosis' is never adjusted for",
         ),
         (
             {"strata": {"mixture": {"start": 5}}},
@@ -71,7 +71,7 @@ def test_defaults_are_filled_recursively() -> None:
         ),
         (
             {"strata": {"clustering": {"damping": {"steps": 5}}}},
-            r"strata.clustering: its keys stand under strata.affinity_propagation now, .*strata.small_clusters",
+            r"strata.clustering: its keys are now under strata.affinity_propagation, .*strata.small_clusters",
         ),
     ],
 )

@@ -37,5 +37,5 @@ def test_what_cannot_be_used_is_named(tmp_path):
         read_embeddings(written(tmp_path, subject=["01"]))
     with pytest.raises(UserError, match="subject 02 has missing"):
         read_embeddings(written(tmp_path, subject=["01", "02"], z=[1.0, np.nan]))
-    with pytest.raises(UserError, match="subject 01 stands in it more than once"):
+    with pytest.raises(UserError, match="subject 01 is listed more than once"):
         read_embeddings(written(tmp_path, subject=["01", "01"], z=[1.0, 2.0]))

@@ -54,7 +54,7 @@ def test_pairs_of_quotation_marks_of_a_spreadsheet(tmp_path: Path) -> None:
     [
         ("subject\tiq\n01\t1\n02\n", r"line 3: 1 cells for 2 columns \(tabs separate them\)"),
         ("subject\tiq\n01\t1\t\n", "line 2: 3 cells for 2 columns"),
-        ("subject\tiq\tiq\n01\t1\t2\n", "a column name stands twice: iq"),
+        ("subject\tiq\tiq\n01\t1\t2\n", "a column name is given twice: iq"),
         ("subject\t\n01\t7\n", "column 2 has no name, and '7' in line 2"),
         (b"subject\tiq\n01\t\xe9\n", "line 2: is not UTF-8 text"),
         (b"subject\tiq\n01\t1\x00\n", "line 2: holds a null character"),

@@ -463,7 +463,7 @@ def test_experiments_are_checked_with_their_models(changes: dict[str, Any], mess
         ({"seed": -1}, "seed: -1 is less than the minimum of 0"),
         ({"output": "results/{x}"}, "output: 'results/{x}': a path with '{'"),
         ({"phenotypes": {"tables": ["{a}.tsv"]}}, "phenotypes.tables: '{a}.tsv': a path with '{'"),
-        ({"volumes": {"resolution_mm": float("nan")}}, "volumes.resolution_mm: nan is no number"),
+        ({"volumes": {"resolution_mm": float("nan")}}, "volumes.resolution_mm: nan is not a finite number"),
         (
             {"phenotypes": {"coding": {"smoker": {True: 1}}}},
             "phenotypes.coding.smoker: a key is read as True; put yes, no",
@@ -484,9 +484,9 @@ def test_codes_that_are_numbers_are_keys_too() -> None:
 def test_configuration_files_are_named(tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     for content, message in (
-        ("a: [1\nb: 2\n", r"study\.yaml, line 2: is no valid YAML"),
-        ("a: 1\na: 2\n", r"study\.yaml, line 2: is no valid YAML: the key 'a' stands twice"),
-        ("a:\n\tb: 1\n", r"study\.yaml, line 2: .*never by tabs"),
+        ("a: [1\nb: 2\n", r"study\.yaml, line 2: is not valid YAML"),
+        ("a: 1\na: 2\n", r"study\.yaml, line 2: is not valid YAML: the key 'a' is given twice"),
+        ("a:\n\tb: 1\n", r"study\.yaml, line 2: .*never with tabs"),
         ("- a\n", r"study\.yaml: has no keys"),
     ):
         path.write_text(content)

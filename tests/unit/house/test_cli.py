@@ -16,7 +16,6 @@ from neurostrata.cli import COMMANDS, command_parser, load_command, main
 from neurostrata.core.config import section_defaults
 from neurostrata.core.locations import SCHEMAS
 from neurostrata.imaging.images.io import write_image
-from neurostrata.versions import VERSIONS
 
 WORKFLOW = SCHEMAS.parent
 
@@ -31,18 +30,6 @@ def test_every_command_can_be_loaded_and_explains_itself(
         command_parser(name, function).parse_args(["--help"])
     assert caught.value.code == 0
     assert (inspect.getdoc(function) or "").splitlines()[0][:40] in capsys.readouterr().out
-
-
-def test_every_stage_has_a_version() -> None:
-    stages = {name.replace("-", "_") for name in COMMANDS} - {
-        "check",
-        "simulate",
-        "recovery",
-        "summary",
-        "resume",
-        "progress",
-    }
-    assert stages == set(VERSIONS)
 
 
 def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:

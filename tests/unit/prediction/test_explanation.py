@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from fusion_toy import toy_settings
 
-from neurostrata.core.config import decodes, fill_defaults, load_schema
+from neurostrata.core.config import capability, fill_defaults, load_schema
 from neurostrata.core.files import read_json, sidecar_path
 from neurostrata.core.tables import read_table, write_table
 from neurostrata.fusion.commands import embed, split, train
@@ -61,10 +61,10 @@ def test_with_skip_connections_a_code_is_not_decoded():
     with pytest.raises(NotImplementedError, match="does not decode"):
         model.decode(np.zeros((1, model.code_size)))
     schema = load_schema("models/separable_autoencoder")
-    assert decodes(schema, {"skip_connections": False})
-    assert not decodes(schema, {})
-    assert decodes(load_schema("models/pca"), {})
-    assert not decodes(load_schema("models/siamese_attention"), {})
+    assert capability(schema, "decodes", {"skip_connections": False})
+    assert not capability(schema, "decodes", {})
+    assert capability(load_schema("models/pca"), "decodes", {})
+    assert not capability(load_schema("models/siamese_attention"), "decodes", {})
 
 
 def test_shares_of_weights_by_hand():

@@ -224,7 +224,7 @@ def experiment(**analyses):
         ({"harmonise": {}, "covariates": ["site"]}, r"covariates: 'site' is what is harmonised"),
         (
             {"covariates": ["age"], "prediction": []},
-            r"covariates: is about predictions and nothing is predicted",
+            r"covariates: applies to predictions, but nothing is predicted",
         ),
     ],
 )

@@ -326,7 +326,7 @@ def test_bad_embeddings_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"a\.tsv: the embedding of subject 005 has missing"):
         cluster(embeddings=tmp_path / "a.tsv", **out)
     write_embeddings(tmp_path / "b.tsv", values[:4], ["1", "2", "2", "3"])
-    with pytest.raises(UserError, match="subject 2 stands in it more than once"):
+    with pytest.raises(UserError, match="subject 2 is listed more than once"):
         cluster(embeddings=tmp_path / "b.tsv", **out)
     assert not (tmp_path / "c.tsv").exists()
 

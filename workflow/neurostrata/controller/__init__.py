@@ -1,1 +1,1 @@
-"""Around a running study: going on after a crash, and watching it."""
+"""Running a study: one controller at a time, resuming after a crash, and watching its progress."""

@@ -1,4 +1,4 @@
-"""One controller at a time: signing in before anything is checked or planned, and out at the end. Standard library only."""
+"""One controller at a time: it signs in before anything is checked or planned, and out at the end. Standard library only."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from neurostrata.controller.state import CONTROLLER, FAILURES, controller_of, is
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import atomic_path
 
-#: In the environment of what a controller starts on the study before it is a run: the mark it signed in with.
+#: Environment variable with the mark of the controller, for what it starts on the study before the run itself.
 INSIDE = "NEUROSTRATA_CONTROLLER"
-#: Options of Snakemake (as its parser calls them) with which nothing is planned: a study that has problems can still be
+#: Options of Snakemake (as its parser calls them) with which nothing is planned, so that a study with problems can still be
 #: listed and reported.
 _ASIDE = (
     "lint", "list_rules", "list_target_rules", "report", "cleanup_metadata", "conda_cleanup_envs",
     "conda_create_envs_only", "list_conda_envs",
 )  # fmt: skip
-#: Further ones with which it looks and does no job.
+#: Options with which it plans but runs no job.
 _LOOKING = (
     "dryrun", "containerize", "generate_unit_tests", "dag", "rulegraph", "filegraph", "d3dag", "cleanup_shadow",
     "container_cleanup_images", "list_changes", "list_input_changes", "list_params_changes", "list_untracked", "summary",
@@ -43,7 +43,7 @@ def asked_of_snakemake() -> str:
     Returns
     -------
     str
-        ``run``; ``look``: it plans and does no job; ``aside``: it does not even plan; ``unlock``; or "" when it was not
+        ``run``; ``look``: it plans but runs no job; ``aside``: it does not even plan; ``unlock``; or "" when it was not
         called as a command.
     """
     frame = sys._getframe()
@@ -61,7 +61,7 @@ def asked_of_snakemake() -> str:
 
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Let one process at a time look who is there and sign in."""
+    """Let only one process at a time look for others and sign in."""
     path = folder / CONTROLLER.with_name("lock")
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w") as lock:
@@ -98,13 +98,13 @@ def refuse_beside(folder: Path) -> None:
         )
     if alive is None:
         raise UserError(
-            f"this study was last run by process {facts['pid']} on {facts['host']}, which cannot be looked at "
-            f"from here: go on there, or, when that process is surely dead, remove {folder / CONTROLLER} and go on here"
+            f"this study was last run by process {facts['pid']} on {facts['host']}, which cannot be checked "
+            f"from here: continue there, or, if that process is certainly dead, remove {folder / CONTROLLER} and continue here"
         )
 
 
 def sign_in(folder: Path, mark: str, *, resuming: bool = False) -> list[str]:
-    """Write down that this process runs the study, and forget the failures of the run before.
+    """Record that this process runs the study, and forget the failures of the previous run.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def sign_in(folder: Path, mark: str, *, resuming: bool = False) -> list[str]:
     mark
         What this run's jobs carry in their environment (:data:`neurostrata.controller.orphans.MARK`).
     resuming
-        Go on although jobs of the run before are at work; the caller ends them.
+        Continue although jobs of the previous run are still running; the caller ends them.
 
     Returns
     -------
@@ -123,19 +123,19 @@ def sign_in(folder: Path, mark: str, *, resuming: bool = False) -> list[str]:
     Raises
     ------
     UserError
-        When the study is being run, or when a dead controller's jobs are still at work.
+        When the study is being run, or when jobs of a dead controller are still running.
     """
     folder = folder.resolve()
     with _alone(folder):
         refuse_beside(folder)
         facts = controller_of(folder)
         again = is_mine(facts)
-        dead = [] if again else _marks_of(facts)  # what this process signed in with before is no dead run
+        dead = [] if again else _marks_of(facts)  # what this process signed in with earlier is not a dead run
         if facts is not None and not resuming and not again and (left := left_behind(folder, dead)):
             more = f" and {len(left) - 5} more" if len(left) > 5 else ""
             raise UserError(
-                f"jobs of a run whose controller has died are still at work: {', '.join(left[:5])}{more}. "
-                "`python workflow/neurostrata resume`, with the arguments of that run, ends them and goes on"
+                f"jobs of a run whose controller has died are still running: {', '.join(left[:5])}{more}. "
+                "`python workflow/neurostrata resume`, with the arguments of that run, ends them and continues"
             )
         before = dead if resuming else []
         _write(folder, {**own_facts(), "started": time.time(), "mark": mark, "before": before})
@@ -146,17 +146,15 @@ def sign_in(folder: Path, mark: str, *, resuming: bool = False) -> list[str]:
 
 
 def settle(folder: Path) -> None:
-    """Write down that nothing is left of the runs before."""
+    """Record that no job of earlier runs is left."""
     facts = controller_of(folder)
     if facts is not None and is_mine(facts):
         _write(folder, {**facts, "before": []})
 
 
 def sign_out(folder: Path) -> None:
-    """Write down that this process runs the study no more, unless jobs of it are still at work."""
+    """Record that this process no longer runs the study, unless some of its jobs are still running."""
     facts = controller_of(folder)
     if is_mine(facts) and not local_jobs(_marks_of(facts)):
-        with contextlib.suppress(
-            OSError
-        ):  # at the very end: whoever comes next sees that the process is gone
+        with contextlib.suppress(OSError):  # at the very end: the next process sees that this one is gone
             (folder / CONTROLLER).unlink()

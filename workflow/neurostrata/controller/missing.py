@@ -1,9 +1,9 @@
-"""Results that are gone are made again. Standard library only.
+"""Making results again that are gone. Standard library only.
 
-Snakemake (9.27) looks whether a job's result is there only where a job that has to be run wants it. When everything
-made of it is there, a result that is gone counts as done: somebody deleted it, or Snakemake itself did, because the job
-that was to make it anew failed or was killed. The next run then says that nothing is to be done, and what was made of
-the result before stands there as if it were of the present inputs.
+Snakemake (9.27) looks for a job's result only where a job that has to run needs it. When everything that was made of it
+exists, a result that is gone counts as done: somebody deleted it, or Snakemake did, because the job that was making it
+again failed or was killed. The next run then finds nothing to do, and what was made of the earlier result looks as if it
+were made of the present inputs.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any
 
 from neurostrata.core.errors import UserError
 
-#: What is needed of Snakemake's graph of jobs, which is not part of its public interface.
+#: Methods of Snakemake's graph of jobs that are used here; they are not part of its public interface.
 _NEEDED = ("init", "update_needrun", "needrun", "finished", "reason", "bfs")
-#: Outputs that are no longer there once they were used, or that are no files.
+#: Flags of outputs that are deleted after use, or that are not files.
 _PASSING = ("temp", "pipe", "service")
-#: So many paths are named; the plan itself lists every job.
+#: How many paths are named; the plan itself lists every job.
 _NAMED = 3
 
 
@@ -38,7 +38,7 @@ def make_missing_results_again(workflow: Any, graph: Any = None) -> None:
     Raises
     ------
     UserError
-        When this Snakemake has not what is needed: results that are missing must not go unnoticed.
+        When this release of Snakemake lacks what is needed: missing results must not go unnoticed.
     """
     if graph is None:
         from snakemake.dag import DAG
@@ -62,7 +62,7 @@ def make_missing_results_again(workflow: Any, graph: Any = None) -> None:
 
 
 async def _missing_of(job: Any) -> list[Any]:
-    """Return the outputs of a job that should be there and are not."""
+    """Return the outputs of a job that should exist and do not."""
     return [
         path
         for path in job.output

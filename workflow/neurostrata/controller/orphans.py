@@ -1,8 +1,8 @@
 """Jobs that a dead controller left behind: processes of this host, and jobs of Slurm. Standard library only.
 
 Every job that a controller starts itself carries the run's mark in its environment (:data:`MARK`, 32 random hexadecimal
-digits). A process is taken for a job of that run by this mark alone, and signals go to a handle of the process
-that was looked at, so that nothing else is ever ended.
+digits). Only this mark identifies a process as a job of that run, and signals go to a handle of the very process that was
+checked, so that nothing else is ever ended.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from neurostrata.core.errors import UserError
 
 #: The environment variable of jobs that says which run started them.
 MARK = "NEUROSTRATA_RUN"
-#: Seconds that cancelled Slurm jobs are given to end; Slurm itself kills them 30 s (KillWait) after the first signal.
+#: Seconds that cancelled Slurm jobs have to end; Slurm itself kills them 30 s (KillWait) after the first signal.
 PATIENCE = 180
-#: Seconds that processes are given to clean up, and, once killed, to be gone.
+#: Seconds that processes have to clean up, and to disappear once they are killed.
 GRACE = 15
 
 
 @dataclass(frozen=True)
 class Job:
-    """A process of a run: its id, when it began, and which stage it does."""
+    """A process of a run: its id, its start time, and its stage."""
 
     pid: int
     born: int
@@ -52,7 +52,7 @@ def _stage(command: Sequence[bytes]) -> str:
 def _is_marked(folder: Path, command: Sequence[bytes], marks: Sequence[bytes]) -> bool:
     if any(variable in marks for variable in (folder / "environ").read_bytes().split(b"\0")):
         return True
-    # The shell of a job sets the mark for what it starts; its own environment is older.
+    # The shell of a job sets the mark for the programs it starts, not in its own environment.
     shell = len(command) > 2 and Path(os.fsdecode(command[0])).name in ("bash", "sh") and command[1] == b"-c"
     return shell and any(b"; export " in command[2] and mark in command[2] for mark in marks)
 
@@ -85,7 +85,7 @@ def local_jobs(runs: Sequence[str]) -> list[Job]:
 
 @contextlib.contextmanager
 def _handle(job: Job, marks: Sequence[bytes]) -> Iterator[int | None]:
-    """Give a handle of this very process, or None when it is gone or no job of ours any more."""
+    """Yield a handle of this very process, or None when it is gone or no longer one of our jobs."""
     try:
         handle = os.pidfd_open(job.pid)  # Linux; a process id alone may belong to another process by now
     except OSError:
@@ -99,7 +99,7 @@ def _handle(job: Job, marks: Sequence[bytes]) -> Iterator[int | None]:
 
 
 def end_local_jobs(runs: Sequence[str], grace: float = GRACE) -> int:
-    """End the processes of these runs: asked first (SIGTERM), killed after `grace` seconds.
+    """End the processes of these runs: by SIGTERM first, and by SIGKILL after `grace` seconds.
 
     Returns
     -------
@@ -118,7 +118,7 @@ def end_local_jobs(runs: Sequence[str], grace: float = GRACE) -> int:
             with _handle(job, marks) as handle, contextlib.suppress(ProcessLookupError):
                 if handle is not None:
                     signal.pidfd_send_signal(handle, number)
-                    # A stopped process takes the signal once it goes on.
+                    # A stopped process handles the signal once it continues.
                     signal.pidfd_send_signal(handle, signal.SIGCONT)
         deadline = time.monotonic() + grace
         while (left := local_jobs(runs)) and time.monotonic() < deadline:
@@ -126,7 +126,9 @@ def end_local_jobs(runs: Sequence[str], grace: float = GRACE) -> int:
         if not left:
             return len(ended)
     names = ", ".join(map(str, left[:5]))
-    raise UserError(f"{len(left)} processes of the run before do not end: {names}. Try again when they have")
+    raise UserError(
+        f"{len(left)} processes of the previous run do not end: {names}. Try again when they have ended"
+    )
 
 
 def _slurm(*command: str) -> str:
@@ -175,7 +177,7 @@ def cancel_slurm_jobs(runs: Sequence[str], patience: float = PATIENCE) -> int:
 
 
 def left_behind(folder: Path, runs: Sequence[str]) -> list[str]:
-    """Return what is still at work of a study whose controller has died, each in words.
+    """Describe the jobs that are still running of a study whose controller has died.
 
     Parameters
     ----------

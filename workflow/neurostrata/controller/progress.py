@@ -1,4 +1,4 @@
-"""How far a study is, how fast it goes, and how long it will take."""
+"""The progress of a study: jobs done, jobs per hour, and the time left."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _TABLE = re.compile(r"^job +count\n[- ]+\n(.*?)^total +\d+", re.M | re.S)
 
 @dataclass
 class Run:
-    """What a log of Snakemake tells of a run.
+    """What a log of Snakemake says about a run.
 
     Attributes
     ----------
     planned : dict
         Rule -> number of jobs.
     finished : list of (float, str)
-        When (seconds since the epoch) a job of which rule was finished.
+        When (seconds since the epoch) a job was finished, and its rule.
     begun : float
         When the run began.
     """
@@ -68,7 +68,7 @@ def job_seconds(benchmarks: Path) -> dict[str, list[float]]:
                     float(row["s"]) for row in csv.DictReader(stream, delimiter="\t")
                 )
         except (OSError, ValueError, KeyError):
-            continue  # being written
+            continue  # is just being written
     return found
 
 
@@ -77,15 +77,15 @@ def seconds_left(
 ) -> float | None:
     """Return how long the jobs that are left will take at this run's pace.
 
-    The work left, in seconds of jobs, is divided by how many jobs ran side by side so far: a thousand
-    short jobs that are done say little about the long ones that are not.
+    The work left, in seconds of jobs, is divided by how many jobs ran in parallel so far: a thousand short jobs
+    that are done say little about long jobs that are not.
 
     Parameters
     ----------
     left
-        Rule -> jobs to do.
+        Rule -> jobs that are left.
     seconds
-        Rule -> wall seconds of finished jobs. A rule without any is taken for an average one.
+        Rule -> wall seconds of finished jobs. A rule without finished jobs counts as average.
     finished
         Rule -> jobs that this run has finished.
     elapsed
@@ -94,7 +94,7 @@ def seconds_left(
     Returns
     -------
     float or None
-        None while nothing is known.
+        None before anything is known.
     """
     each = {rule: mean(values) for rule, values in seconds.items() if values}
     done = sum(number * each.get(rule, 0.0) for rule, number in finished.items())
@@ -106,7 +106,7 @@ def seconds_left(
 
 
 def duration(seconds: float) -> str:
-    """Return a duration as people say it: "3 h 20 min"."""
+    """Return a duration for people: "3 h 20 min"."""
     minutes = round(seconds / 60)
     if minutes < 1:
         return "less than a minute"
@@ -118,14 +118,14 @@ def duration(seconds: float) -> str:
 
 
 def progress(*, directory: Path = Path(), window_minutes: int = 60) -> None:
-    """Say how far a running study is, how many jobs it does in an hour, and how long it will take.
+    """Print how many jobs of a running study are done, how many it does in an hour, and the time left.
 
     Parameters
     ----------
     directory
         The study's folder.
     window_minutes
-        The rate is that of the last so many minutes.
+        The rate is measured over these last minutes.
     """
     known = logs(directory)
     runs = [run for log in reversed(known) if (run := read_run(log)).planned]

@@ -1,9 +1,8 @@
-"""Why jobs are planned again: settings compared by what decides results, and changes said in one line each.
+"""Why jobs are planned again: settings are compared by what decides results, and each change is explained in one line.
 
-Snakemake compares the text of a job's settings with the text it recorded. Here both are read: a text that says the
-same in another form is no change, and one that says something else is explained by the configuration's keys.
-Standard library only; what is used of Snakemake (9.27) is looked up when it runs, and where that is not as
-it was the run goes on without.
+Snakemake compares the text of a job's settings with the text it recorded. Here both are read: the
+same settings in another form are no change, and others are explained by the configuration's keys. Standard library only;
+what is used of Snakemake (9.27) is looked up at run time, and a run continues without it where it has changed.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from typing import Any
 from neurostrata.planning.changes import changes
 from neurostrata.planning.options import same_results
 
-#: Changes that are listed; more are counted.
+#: How many changes are listed; further ones are counted.
 MOST_LINES = 40
 
 _same_results = functools.lru_cache(maxsize=10_000)(same_results)  # thousands of jobs share their settings
@@ -33,7 +32,7 @@ class Names:
 
     @classmethod
     def of(cls, wildcards: Mapping[str, str], declared: Callable[[str], str]) -> Names:
-        """Read them off a job's wildcards, without the person: all people share their settings."""
+        """Take them from a job's wildcards, without the person: all people share their settings."""
         named = {
             key: str(value) for key, value in wildcards.items() if key not in ("subject", "fold", "iteration")
         }
@@ -56,7 +55,7 @@ def _texts(params: Iterable[str]) -> list[str]:
 
 
 def explain_reruns(declared: Callable[[str], str]) -> None:
-    """Let Snakemake compare settings by what decides results, and say what has changed.
+    """Make Snakemake compare settings by what decides results, and print what has changed.
 
     In the main process, before anything is planned.
 
@@ -70,7 +69,7 @@ def explain_reruns(declared: Callable[[str], str]) -> None:
         _explain_plans()
     except (ImportError, AttributeError) as error:
         print(
-            f"neurostrata: this Snakemake is not known ({error}): results of earlier releases may be planned again, and "
+            f"neurostrata: this release of Snakemake is unknown ({error}): results of earlier releases may be planned again, and "
             "changed settings are not explained",
             file=sys.stderr,
         )
@@ -80,7 +79,7 @@ def _compare_settings(declared: Callable[[str], str]) -> None:
     from snakemake.persistence import NO_PARAMS_CHANGE, ParamsChange, PersistenceBase
 
     class SettingsChange(ParamsChange):
-        """Snakemake's record of a change, which says what has changed rather than both texts."""
+        """Snakemake's record of a change, which names what has changed instead of both texts."""
 
         lines: tuple[str, ...] = ()
 
@@ -102,7 +101,7 @@ def _compare_settings(declared: Callable[[str], str]) -> None:
             names = Names.of(job.wildcards_dict, declared)
             found = [line for text in before for line in _changes(stage, text, now, names)]
         except (AttributeError, ValueError, SyntaxError, KeyError, TypeError):
-            return change  # not of this workflow: Snakemake says it in its own words
+            return change  # not of this workflow: Snakemake explains it in its own words
         said = SettingsChange(only_old=change.only_old, only_new=change.only_new, files=change.files)
         said.lines = tuple(dict.fromkeys(found))
         return said
@@ -111,7 +110,7 @@ def _compare_settings(declared: Callable[[str], str]) -> None:
 
 
 def _explain_plans() -> None:
-    """Say after a dry run what has changed; before a real one :func:`say_changes` is called."""
+    """Print after a dry run what has changed; before a real run, :func:`say_changes` is called."""
     from snakemake.dag import DAG
 
     plain = getattr(DAG.print_reasons, "__wrapped__", DAG.print_reasons)
@@ -148,18 +147,18 @@ def changes_of(dag: Any) -> list[str]:
 
 
 def _sources(dag: Any, job: Any, reason: Any) -> list[str]:
-    """The changed inputs of a job that no other job makes: images, tables, sheets."""
+    """Return the changed inputs of a job that no other job makes: images, tables, sheets."""
     made = {str(file) for files in dag.dependencies[job].values() for file in files}
     return sorted({str(path) for path in reason.updated_input} - made)
 
 
 def say_changes(dag: Any) -> None:
-    """Say in a few lines for which changes jobs are planned again; nothing when there are none."""
+    """Print in a few lines for which changes jobs are planned again, if there are any."""
     from snakemake.logging import logger
 
     try:
         lines = changes_of(dag)
-    except Exception as error:  # whatever has become of Snakemake's plan: the explanation is not worth a run
+    except Exception as error:  # an explanation must never end a run
         logger.info(f"neurostrata: what has changed cannot be said ({type(error).__name__}: {error})")
         return
     if lines:

@@ -1,4 +1,4 @@
-"""Going on with a study whose controller was killed: orphaned jobs, the lock, and the run itself."""
+"""Resuming a study whose controller was killed: its orphaned jobs, its lock, and the run itself."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def study_folder(arguments: Sequence[str]) -> Path:
 
 
 def resume(*arguments: str) -> None:
-    """Go on with a study after its controller, a node or the connection died.
+    """Resume a study after its controller, a node or the connection died.
 
-    ``resume [all arguments of snakemake]``, for example ``resume --profile slurm``. Ends what the dead run left behind on
-    this host, cancels its Slurm jobs, removes its lock, and runs Snakemake with the same arguments. Nothing is
-    done while that controller is still alive, or while another ``resume`` is at it.
+    ``resume [all arguments of snakemake]``, for example ``resume --profile slurm``. Ends the processes that the dead run
+    left on this host, cancels its Slurm jobs, removes its lock, and runs Snakemake with the same arguments. Does
+    nothing while that controller is alive, or while another ``resume`` is running.
     """
     folder = study_folder(arguments)
     if not (folder / ".snakemake").is_dir():

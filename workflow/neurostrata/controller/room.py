@@ -1,4 +1,4 @@
-"""Whether a study's disk has room: without it neither logs nor records say what happened. Standard library only."""
+"""Finding full disks, on which neither logs nor records can say what happened. Standard library only."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from neurostrata.core.failures import no_space
 
-#: Bytes that can be written where there is room: more than a log or a record takes, less than any image.
+#: Bytes that are written to find out: more than a log or a record takes, less than any image.
 LITTLE = 1 << 18
 
 
@@ -19,7 +19,7 @@ def full(folders: Iterable[Path]) -> list[Path]:
     Parameters
     ----------
     folders
-        Those that do not exist are left out, and those on the disk of an earlier one.
+        Folders that do not exist, and folders on the disk of an earlier one, are left out.
     """
     found: list[Path] = []
     disks: set[int] = set()

@@ -1,4 +1,8 @@
-"""How often Snakemake looks at the jobs that are ready, and which failed ones it tries again. Standard library only."""
+"""Two changes to Snakemake's scheduler: how often it looks at the jobs that are ready, and which failed jobs it retries.
+
+The methods that are wrapped are private to Snakemake (9.27). A scheduler without them is left alone, and
+`tests/workflow/test_scheduling.py` fails once Snakemake does by itself what is changed here. Standard library only.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +16,16 @@ from neurostrata.core.failures import is_noted
 def one_timer_at_a_time(scheduler: Any) -> None:
     """Let Snakemake's scheduler wait for one timer, not for one more with every job that ends.
 
-    Snakemake (9.27) sets a timer at each look at the ready jobs, since it limits submissions per second. Each timer
-    brings another look and with it another timer, and so does each job that ends: after some hundred of a
-    large cohort's jobs the controller does nothing but look. One timer is enough for the limit.
+    Snakemake sets a timer at each look at the ready jobs, since it limits submissions per second. Each timer leads to another
+    look, which sets another timer, and so does each job that ends: after some hundred jobs of a large cohort the controller
+    does nothing else. One timer is enough for the limit.
 
     Parameters
     ----------
     scheduler : snakemake.scheduling.job_scheduler.JobScheduler
-        Of a workflow that starts. A scheduler without such timers is left alone.
+        Of a workflow that starts.
     """
-    set_timer = getattr(scheduler, "_schedule_reevalutation", None)
+    set_timer = getattr(scheduler, "_schedule_reevalutation", None)  # spelt so in Snakemake
     if set_timer is None:
         return
     due = 0.0
@@ -35,18 +39,18 @@ def one_timer_at_a_time(scheduler: Any) -> None:
     scheduler._schedule_reevalutation = set_one
 
 
-def no_attempt_in_vain(scheduler: Any, notes: Path) -> None:
+def no_hopeless_attempts(scheduler: Any, notes: Path) -> None:
     """Let Snakemake's scheduler give up a job that met a mistake in its input; all others keep their attempts.
 
-    Snakemake (9.27) tries every failed job again, which on a cluster may wait in the queue for hours to say the same.
+    Snakemake retries every failed job, which on a cluster may wait in the queue for hours to report the same mistake. Where
+    the scheduler handles errors in another way, the next attempt ends at once (:mod:`neurostrata.core.failures`).
 
     Parameters
     ----------
     scheduler : snakemake.scheduling.job_scheduler.JobScheduler
-        Of a workflow that starts. A scheduler that handles errors elsewhere is left alone; the next attempt then ends at
-        once (:mod:`neurostrata.core.failures`).
+        Of a workflow that starts.
     notes
-        Where the notes of failed jobs are.
+        Folder of the notes that failed jobs leave.
     """
     handle = getattr(scheduler, "_handle_error", None)
     if handle is None:

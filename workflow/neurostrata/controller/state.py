@@ -1,4 +1,4 @@
-"""Which controller works on a study, and what it has written about it. Standard library only."""
+"""Which controller runs a study, and the files in which it says so. Standard library only."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ FAILURES = Path(".snakemake") / "neurostrata" / "failures"
 def born(pid: int) -> int | None:
     """Return when a process of this host began, in clock ticks since the host started; None when it is gone.
 
-    A process id is given again to another process some time after the first has ended; id and beginning together are
-    one process's own. Without /proc (not Linux) the beginning is not known: 0 for a process that is there.
+    Process ids are reused; id and start time together identify one process. Without /proc (not Linux) the start time is
+    not known: 0 for a process that exists.
     """
     try:
         status = Path(f"/proc/{pid}/stat").read_text(errors="replace")
@@ -32,7 +32,7 @@ def born(pid: int) -> int | None:
         except ProcessLookupError:
             return None
         except OSError:
-            pass  # somebody else's, but there
+            pass  # another user's, but it exists
         return 0
     fields = status.rpartition(")")[2].split()  # the name before it may hold spaces and brackets
     return None if fields[0] in "ZX" else int(fields[19])
@@ -46,7 +46,7 @@ def _start_of_host() -> str:
 
 
 def _process_ids() -> str:
-    """Return which set of process ids this process sees: a container has its own."""
+    """Return the namespace of the process ids that this process sees: a container has its own."""
     try:
         return str(Path("/proc/self/ns/pid").readlink())
     except OSError:
@@ -54,7 +54,7 @@ def _process_ids() -> str:
 
 
 def own_facts() -> dict[str, object]:
-    """Return what identifies this process, in words that :func:`is_alive` understands later."""
+    """Return what identifies this process, for :func:`is_alive`."""
     return {
         "host": socket.gethostname(),
         "boot": _start_of_host(),
@@ -66,7 +66,7 @@ def own_facts() -> dict[str, object]:
 
 
 def controller_of(folder: Path) -> dict[str, object] | None:
-    """Return who was last seen running the study: ``host``, ``pid``, ``started``; None when nobody was."""
+    """Return who last ran the study: ``host``, ``pid``, ``started``; None when nobody did."""
     try:
         facts = json.loads((folder / CONTROLLER).read_text())
         return facts if {"host", "pid"} <= set(facts) else None
@@ -75,7 +75,7 @@ def controller_of(folder: Path) -> dict[str, object] | None:
 
 
 def _job_is_alive(job: str) -> bool | None:
-    """Tell whether the Slurm job in which a controller runs is there; its processes end with it."""
+    """Tell whether the Slurm job in which a controller runs still exists; the controller ends with it."""
     if not job or not shutil.which("squeue"):
         return None
     if job == os.environ.get("SLURM_JOB_ID"):
@@ -87,7 +87,7 @@ def _job_is_alive(job: str) -> bool | None:
 
 
 def is_alive(facts: dict[str, object]) -> bool | None:
-    """Tell whether a controller still runs; None when it is where this process cannot look."""
+    """Tell whether a controller still runs; None when this process cannot find out."""
     if facts["host"] != socket.gethostname():
         return _job_is_alive(str(facts.get("slurm_job", "")))
     if "born" not in facts:  # written by an older version
@@ -96,7 +96,7 @@ def is_alive(facts: dict[str, object]) -> bool | None:
         except OSError:
             return False
     if facts["boot"] != _start_of_host():
-        return False  # the host was started anew
+        return False  # the host was restarted
     if facts["process_ids"] != _process_ids():
         return None
     return born(int(str(facts["pid"]))) == facts["born"]
@@ -113,7 +113,7 @@ def logs(folder: Path) -> list[Path]:
 
 
 def slurm_run_ids(folder: Path) -> list[str]:
-    """Return the run ids, which are the names of the Slurm jobs, of all runs that a study's logs tell of."""
+    """Return the run ids, which are the names of the Slurm jobs, of all runs in a study's logs."""
     found: list[str] = []
     for log in logs(folder):
         text = log.read_text(encoding="utf-8", errors="replace")

@@ -1,1 +1,1 @@
-"""Paths, tables, files and settings: what every other part may use, and what uses none of them."""
+"""Paths, tables, files and settings, which every other package may use and which use none of them."""

@@ -1,4 +1,4 @@
-"""Embedding tables: who, in which role, what was missing, and the numbers."""
+"""Embedding tables: the codes of people, their roles in training, and which modalities they lacked."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from neurostrata.core.files import read_json, sidecar_path
 from neurostrata.core.records import is_expected
 from neurostrata.core.tables import read_table
 
-#: Columns of an embedding table that are no dimension of it.
+#: Columns of an embedding table that are not dimensions of the code.
 NOT_EMBEDDING = ("subject", "role", "fold", "experiment", "missing", "probability")
-#: Key of the sidecar: the modality that each number of the code belongs to; absent where they belong to all together.
+#: Key of the sidecar: the modality that each number of the code belongs to; absent where each number belongs to all of them.
 PARTS = "CodeModalities"
 
 
@@ -28,7 +28,7 @@ class Embeddings:
     subjects : list of str
     values : ndarray, shape (people, dimensions), float64
     table : DataFrame
-        The columns that are no dimension: subject and, where they are known, role, missing, probability.
+        The other columns: subject and, where they are known, role, missing, probability.
     """
 
     subjects: list[str]
@@ -53,32 +53,32 @@ def read_embeddings(path: Path) -> Embeddings:
     Raises
     ------
     UserError
-        When it has no subjects or no numbers, a number is missing, or somebody stands in it twice.
+        When it has no subjects or no numbers, a number is missing, or a person is listed twice.
     """
     frame = read_table(path, text=("subject", "role", "fold", "experiment", "missing"))
     if "subject" not in frame.columns:
         raise UserError(f"{path}: has no column subject")
     columns = [column for column in frame.columns if column not in NOT_EMBEDDING]
     if not columns:
-        raise UserError(f"{path}: has no column with numbers beside the subjects")
+        raise UserError(f"{path}: has no column with numbers")
     try:
         values = frame[columns].to_numpy(dtype=np.float64)
     except ValueError as error:
-        raise UserError(f"{path}: the embedding has a value that is no number ({error})") from error
+        raise UserError(f"{path}: the embedding has a value that is not a number ({error})") from error
     bad = ~np.isfinite(values).all(axis=1)
     if bad.any():
         raise UserError(
             f"{path}: the embedding of subject {frame['subject'][bad].iloc[0]} has missing or infinite "
-            f"values ({int(bad.sum())} such people); the model did not train well, or the table was cut"
+            f"values ({int(bad.sum())} such people); the model did not train well, or the table was truncated"
         )
     doubles = frame["subject"][frame["subject"].duplicated()]
     if len(doubles):
-        raise UserError(f"{path}: subject {doubles.iloc[0]} stands in it more than once")
+        raise UserError(f"{path}: subject {doubles.iloc[0]} is listed more than once")
     return Embeddings(list(frame["subject"]), values, frame.drop(columns=columns))
 
 
 def read_parts(path: Path) -> list[str] | None:
-    """Return the modality that each number of the codes belongs to, as the table's sidecar says; None: to all together."""
+    """Return the modality that each number of the codes belongs to, from the table's sidecar; None when it belongs to all of them."""
     sidecar = sidecar_path(path)
     parts = read_json(sidecar).get(PARTS) if is_expected(sidecar) else None
     return None if parts is None else [str(name) for name in parts]

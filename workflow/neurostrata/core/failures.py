@@ -1,7 +1,7 @@
-"""Notes about jobs that failed by a mistake in their input, so that they are not done again in vain.
+"""Notes about jobs that failed because of a mistake in their input, so that they are not retried.
 
-A workflow manager tries a failed job again, and cannot tell a job that ran out of time or memory, which the next
-attempt gets more of, from one that met a broken file, which it meets again. Only a :class:`UserError` leaves a note: the
+A workflow manager retries every failed job. It cannot tell a job that ran out of time or memory, of which the next
+attempt gets more, from one that read a broken file, which the next attempt reads again. Only a :class:`UserError` leaves a note: the
 next attempt in the same run repeats its message and ends. Everything else (memory of the machine or of the GPU, a full
 disk, a file server that did not answer, a bug) gets its next attempt. Standard library only.
 """
@@ -21,7 +21,7 @@ from neurostrata.core.errors import UserError
 VARIABLE = "NEUROSTRATA_FAILURES"
 #: Options that differ from one attempt to the next.
 _GROWING = ("--threads", "--memory-mb", "--gpus")
-#: Errors of the operating system that the same call meets again: what was named is not there, or not what it should be.
+#: Errors of the operating system that occur again at the same call: a file is missing or is not what it should be.
 _LASTING = frozenset(
     {
         errno.ENOENT,
@@ -37,9 +37,9 @@ _LASTING = frozenset(
         errno.EINVAL,
     }
 )
-#: Errors of a disk that has no room left.
+#: Errors of a full disk.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-#: How PyTorch's errors about a GPU begin or what they hold; their class is RuntimeError in many versions.
+#: Beginnings of PyTorch's errors about a GPU, or text within them; their class is RuntimeError in many versions.
 _GPU = (
     "out of memory",
     "CUDA error",
@@ -51,12 +51,12 @@ _GPU = (
 )
 
 
-#: Bytes of earlier attempts' logs, their ends, that go into the next one.
+#: Bytes from the end of earlier attempts' logs that are copied into the next one.
 _LOGGED = 1 << 20
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Give an error and all that it was raised from or while handling, each once."""
+    """Yield an error and all errors that it was raised from or while handling, each once."""
     left: list[BaseException | None] = [error]
     seen: set[int] = set()
     while left:
@@ -91,8 +91,8 @@ def is_lasting(error: BaseException) -> bool:
     Returns
     -------
     bool
-        True for a :class:`UserError`, unless something of the machine is behind it: a reader that met a stale file
-        handle, a full disk or a lack of memory, and said that the file cannot be read.
+        True for a :class:`UserError`, unless the machine is its cause: a file could not be read because of a stale file
+        handle, a full disk or a lack of memory.
     """
     return isinstance(error, UserError) and not any(_of_the_machine(one) for one in _chain(error))
 
@@ -118,7 +118,7 @@ def _note(arguments: Sequence[str]) -> Path | None:
 
 
 def failed_before(arguments: Sequence[str]) -> str | None:
-    """Return the message with which this very command failed earlier in this run, if it did."""
+    """Return the message with which the same command failed earlier in this run, if it did."""
     note = _note(arguments)
     try:
         return note.read_text(encoding="utf-8") if note else None
@@ -153,11 +153,11 @@ def note_failure(arguments: Sequence[str], message: str) -> None:
             if log:
                 _of_log(note.parent, "log", log).touch()
         except OSError:
-            pass  # a full disk: the job is then simply tried again
+            pass  # a full disk: the job is then retried
 
 
 def is_noted(folder: Path, log: str | Path) -> bool:
-    """Tell whether the job that writes this log has failed in this run by a mistake in its input.
+    """Tell whether the job that writes this log has failed in this run because of a mistake in its input.
 
     Parameters
     ----------
@@ -178,8 +178,8 @@ def _kept() -> tuple[Path | None, str | None]:
 def earlier_attempts() -> str:
     """Return what earlier attempts of this job have logged in this run, and keep this attempt's log for the next.
 
-    Snakemake (9.27) deletes a job's log before each attempt. A second name for the same file (a hard link) keeps what
-    was written until a kill, too.
+    Snakemake (9.27) deletes a job's log before each attempt. A second name for the same file (a hard link) keeps it,
+    even after a kill.
     """
     kept, log = _kept()
     if kept is None or log is None:
@@ -196,7 +196,7 @@ def earlier_attempts() -> str:
 
 
 def forget_attempts() -> None:
-    """Give up the second name of a log whose job ended well."""
+    """Remove the second name of the log of a job that succeeded."""
     kept, _ = _kept()
     if kept is not None:
         with contextlib.suppress(OSError):

@@ -11,7 +11,7 @@ Labels = NDArray[np.intp]
 
 
 def family_numbers(families: Sequence[str]) -> Labels:
-    """Return a number per person, equal for members of a family; without a family ("") a person has their own."""
+    """Return a number per person, equal for members of a family; a person without a family ("") has a number of their own."""
     names = [f"family {f}" if f else f"person {row}" for row, f in enumerate(families)]
     return np.unique(np.array(names, dtype=str), return_inverse=True)[1].astype(np.intp).ravel()
 
@@ -19,8 +19,8 @@ def family_numbers(families: Sequence[str]) -> Labels:
 def family_parts(families: Sequence[str], parts: int, generator: np.random.Generator) -> Labels:
     """Divide people at random into parts of about equal size; return each person's part, from 0.
 
-    The largest families go first, each to the smallest part so far. The sizes of the parts then depend on the sizes of
-    the families alone: they are the same in every division of the same people, but for their order.
+    The largest families are placed first, each in the smallest part so far. The sizes of the parts then depend only on the
+    sizes of the families: up to their order, they are the same in every division of the same people.
 
     Parameters
     ----------

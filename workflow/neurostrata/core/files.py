@@ -1,4 +1,4 @@
-"""Writing files so that a killed job never leaves a half file that looks whole."""
+"""Writing files atomically, so that a killed job never leaves a partial file that looks complete."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ __all__ = [
 
 @contextmanager
 def atomic_path(path: str | Path, *, record: bool = True) -> Iterator[Path]:
-    """Give a temporary path beside `path`; move it there when the block ends well, else delete it.
+    """Yield a temporary path in the folder of `path`; move it there when the block succeeds, else delete it.
 
     Parameters
     ----------
     path
-        Where the finished file shall stand. Its folder is made when it is missing.
+        Of the finished file. Its folder is made when it is missing.
     record
-        Whether a stage that runs leaves a record of the file (:mod:`neurostrata.core.records`); not of what no other
-        stage reads.
+        Whether a running stage leaves a record of the file (:mod:`neurostrata.core.records`), as it should of files that
+        other stages read.
 
     Yields
     ------
@@ -69,7 +69,7 @@ def atomic_path(path: str | Path, *, record: bool = True) -> Iterator[Path]:
 
 @contextmanager
 def atomic_directory(path: str | Path) -> Iterator[Path]:
-    """Give a temporary folder beside `path`; it takes the place of `path` when the block ends well."""
+    """Yield a temporary folder next to `path`, which replaces `path` when the block succeeds."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
@@ -77,7 +77,7 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
         yield temporary
         umask = _umask()
         os.chmod(temporary, 0o777 & ~umask)
-        for part in temporary.rglob("*"):  # writers of other libraries may make files that are private
+        for part in temporary.rglob("*"):  # other libraries may write private files
             if not part.is_symlink():
                 part.chmod((0o777 if part.is_dir() else 0o666) & ~umask)
         records.remember_folder(temporary, path.name)
@@ -113,12 +113,12 @@ def read_json(path: str | Path) -> Any:
 
 
 def write_sidecar(path: str | Path, **content: Any) -> None:
-    """Write the JSON sidecar of `path`; the version that made it is added."""
+    """Write the JSON sidecar of `path`; the version of this package is added."""
     write_json(
         sidecar_path(path), {**content, "GeneratedBy": {"Name": "neurostrata", "Version": __version__}}
     )
 
 
 def settings_record(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings as they go into a sidecar: plain, sorted."""
+    """Return settings in the form that sidecars hold: plain values, sorted keys."""
     return json.loads(json.dumps(settings, sort_keys=True))

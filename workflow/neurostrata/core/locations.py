@@ -1,10 +1,10 @@
-"""Where the parts of a checkout are. Standard library only: the workflow reads it while parsing."""
+"""Paths of the parts of a checkout. Standard library only: the workflow reads it while parsing."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-#: The folder that has to be on Python's path.
+#: The folder to be put on Python's path.
 LIBRARY = Path(__file__).resolve().parents[2]
 REPOSITORY = LIBRARY.parent
 SCHEMAS = LIBRARY / "schemas"

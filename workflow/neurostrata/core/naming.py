@@ -1,10 +1,10 @@
-"""Names of files: suffixes of two parts, and the sidecar that belongs to an image or table. Standard library only."""
+"""File names: suffixes of two parts, and the sidecar of an image or table. Standard library only."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-#: Suffixes of two parts; temporary names must keep them, image writers choose the format by them.
+#: Suffixes of two parts; temporary names must keep them, since image writers choose the format by suffix.
 _DOUBLE_SUFFIXES = (".nii.gz", ".tsv.gz")
 
 

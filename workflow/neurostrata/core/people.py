@@ -1,4 +1,4 @@
-"""Tables of people against each other: nobody is left out because a line of a table is gone."""
+"""Comparing tables of people, so that nobody is left out because a line of a table was lost."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def require_people(
     wanted
         The people who must be in it.
     source
-        Where they stand, for the message.
+        Which file lists them, for the message.
     """
     known = set(have)
     people = list(dict.fromkeys(wanted))
@@ -40,7 +40,7 @@ def require_people(
 
 
 def require_number(path: str | Path, have: int, wanted: int, source: str | Path) -> None:
-    """Raise a :class:`UserError` when a table has not as many people as its stage wrote."""
+    """Raise a :class:`UserError` when a table has another number of people than its stage wrote."""
     if have != wanted:
         raise UserError(
             f"{path}: has {have} people and {source} says {wanted}, perhaps it was cut; delete {path} and run again"

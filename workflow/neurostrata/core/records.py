@@ -1,12 +1,12 @@
-"""Records of results: the checksum of each file as its stage wrote it, and the check of it before it is used.
+"""Records of results: the checksum of each file as its stage wrote it, checked before the file is used.
 
-A result is trusted only if it is as its stage wrote it. Beside every file that a later stage reads stands a record in
-the hidden folder ``.sha256``, one for a file and its sidecar, in the format of ``sha256sum`` (``cd FOLDER; sha256sum -c
+A result is trusted only if it is as its stage wrote it. Every file that a later stage reads has a record in the hidden
+folder ``.sha256`` next to it, one for a file and its sidecar, in the format of ``sha256sum`` (``cd FOLDER; sha256sum -c
 .sha256/*.sha256`` checks a folder without this library). Names in it are relative, so a results folder can be moved or
 copied. A file without a record (raw data, results of a release before there were records) is read as it is.
 
-A record and its file never disagree because a job was killed: a file's line is taken out before another file takes its
-place, and written after that. Killed in between, the file has no record, and Snakemake makes it again anyway.
+A record and its file never disagree because a job was killed: a file's line is removed before the file is
+replaced, and written afterwards. Killed in between, the file has no record, and Snakemake makes it again anyway.
 
 Standard library only.
 """
@@ -34,7 +34,7 @@ _stage: str | None = None
 
 
 class DamagedError(UserError):
-    """A result is not as its stage wrote it, or is gone while what belongs to it is there."""
+    """A result is not as its stage wrote it, or a part of it is gone."""
 
 
 @dataclass
@@ -58,7 +58,7 @@ class _Record:
 
 @contextlib.contextmanager
 def recording(stage: str) -> Iterator[None]:
-    """Leave records of the files that are written inside the block, in this stage's name."""
+    """Record the files that are written inside the block, under the name of a stage."""
     global _stage
     before, _stage = _stage, stage
     try:
@@ -68,7 +68,7 @@ def recording(stage: str) -> Iterator[None]:
 
 
 def is_recording() -> bool:
-    """Tell whether a stage is running whose results get records."""
+    """Tell whether a stage is running whose results are recorded."""
     return _stage is not None
 
 
@@ -143,7 +143,7 @@ def forget(path: str | Path) -> None:
 
 
 def remember(path: str | Path, digest: str | None = None, whole: str = "") -> None:
-    """Write down what a file is like; without a stage that runs nothing is done.
+    """Record the checksum of a file; does nothing while no stage is running.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def remember(path: str | Path, digest: str | None = None, whole: str = "") -> No
 
 
 def remember_folder(folder: Path, name: str) -> None:
-    """Write down what the files of a folder that is one result are like.
+    """Record the checksums of the files of a folder that is one result.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ def remember_folder(folder: Path, name: str) -> None:
 
 
 def _main_file(record: _Record, path: Path) -> Path:
-    """Return what has to be deleted so that a file is made again: itself, what it describes, or the whole folder."""
+    """Return what to delete so that a file is made again: itself, the file that it describes, or the whole folder."""
     if record.whole:
         up = record.whole.count("../")
         return path.parents[up]
@@ -202,7 +202,7 @@ def is_expected(path: str | Path) -> bool:
     Raises
     ------
     DamagedError
-        When it is gone, and what it is a part or the sidecar of is not: only a whole result that is gone is made again.
+        When it is gone but the rest of its result is not: only a result that is gone altogether is made again.
     """
     path = Path(path)
     if path.is_file():
@@ -244,12 +244,12 @@ def check(path: str | Path) -> bool:
 
 
 def row_digest(content: bytes | memoryview) -> str:
-    """Return the checksum of a row of a large array, or of the bytes before the first."""
+    """Return the checksum of a row of a large array, or of the header before the first row."""
     return hashlib.sha256(content).hexdigest()[:_ROW_DIGITS]
 
 
 def remember_rows(path: str | Path, header: str, rows: Sequence[str]) -> None:
-    """Write down what the header and each row of a large array are like, so that rows can be checked as they are read."""
+    """Record the checksums of a large array's header and rows, so that rows can be checked as they are read."""
     if _stage is None:
         return
     path = Path(path)
@@ -259,7 +259,7 @@ def remember_rows(path: str | Path, header: str, rows: Sequence[str]) -> None:
 
 
 def rows_of(path: str | Path) -> tuple[str, list[str]] | None:
-    """Return the checksums of a large array's header and rows; None when they were not written down."""
+    """Return the checksums of a large array's header and rows; None when there is no record."""
     try:
         lines = _rows_path(Path(path)).read_text(encoding="utf-8", errors="replace").splitlines()
     except (FileNotFoundError, NotADirectoryError):

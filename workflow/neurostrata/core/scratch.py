@@ -1,9 +1,9 @@
-"""A stage's own folder for temporary files, which goes with it, and those that killed stages left. Standard library only.
+"""The temporary folder of a stage, removed when the stage ends, and the folders of stages that were killed. Standard library only.
 
 Libraries leave things in TMPDIR (compiled kernels, sockets, half-written images) on thousands of nodes' local disks. A
 stage that ends, or is asked to end, removes its folder itself; one that is killed cannot, so the next stage on that
-machine does. Whose folder it is, is told by a lock on it, which the kernel takes off when the process and all that it
-started are dead: process numbers come back, and containers that share a folder each count their own.
+machine does. A lock tells whether a folder is in use; the kernel releases it when the process and all that it
+started are dead. Process numbers would not do: they are reused, and containers that share a folder count their own.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _PREFIX = "neurostrata-"
 
 
 def _names() -> str:
-    """Return how the folders of this host begin: in a folder shared between hosts, a lock may be seen on one alone."""
+    """Return the prefix of this host's folders: where hosts share a folder, a lock may be visible on one host only."""
     return f"{_PREFIX}{re.sub(r'[^A-Za-z0-9.]', '_', socket.gethostname())}-"
 
 
 def _lock(folder: str | Path) -> int | None:
-    """Lock a folder and return the descriptor that holds the lock; None when another process has it, or none can be had."""
+    """Lock a folder and return the descriptor that holds the lock; None when another process has it, or the file system has no locks."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:
@@ -78,10 +78,10 @@ def remove_left_folders(place: str | Path) -> list[str]:
 
 
 def _make_locked(place: str) -> tuple[Path, int | None]:
-    """Make a folder that has its lock from the moment it has a name by which others look for it."""
+    """Make a folder that is locked before it gets the name by which others find it."""
     hidden = Path(tempfile.mkdtemp(prefix=".neurostrata-", dir=place))
     descriptor = _lock(hidden)
-    # Without locks (some network folders) it must not look like a dead stage's.
+    # Without locks (some network file systems) it must not look like the folder of a dead stage.
     name = _names() if descriptor is not None else f"{_PREFIX}unlocked-"
     folder = hidden.with_name(name + hidden.name.rpartition("-")[2])
     hidden.rename(folder)
@@ -90,7 +90,7 @@ def _make_locked(place: str) -> tuple[Path, int | None]:
 
 @contextlib.contextmanager
 def own_folder() -> Iterator[None]:
-    """Let temporary files inside the block go to a folder of this process, which goes with it.
+    """Put temporary files of the block into a folder of this process, and remove it in the end.
 
     A stage that is asked to end (SIGTERM) cleans up too.
     """

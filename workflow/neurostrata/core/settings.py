@@ -1,7 +1,7 @@
 """The one tracked parameter of a rule: a JSON text of exactly the settings that its results depend on.
 
-Snakemake compares params as an unordered set of values, so two of them that swap values would plan
-nothing; one sorted JSON string cannot. Standard library only: used while the workflow is parsed.
+Snakemake compares params as an unordered set of values: two that swap their values would plan nothing. One sorted JSON
+text avoids that. Standard library only: used while the workflow is parsed.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from pathlib import Path
 from typing import Any
 
 from neurostrata.core.files import atomic_path
-from neurostrata.versions import VERSIONS
+from neurostrata.stages import STAGES
 
 
 def settings_text(stage: str, seed: int, values: Mapping[str, Any]) -> str:
     """Return the settings of a stage as sorted JSON, with the stage's version and seed."""
-    return json.dumps({**values, "version": VERSIONS[stage], "seed": seed}, sort_keys=True)
+    return json.dumps({**values, "version": STAGES[stage].version, "seed": seed}, sort_keys=True)
 
 
-#: Characters; Linux takes 131,072 bytes as one word of a command line, and a job's command is one.
+#: In characters. Linux limits one word of a command line to 131,072 bytes, and a job's whole command is one word.
 LONGEST = 30_000
 
 
 def handed_over(text: str, folder: str | Path) -> str:
-    """Return what a command is given for its settings: the text, or, when it is too long for one, ``@FILE``.
+    """Return what a command gets for its settings: the text, or ``@FILE`` when the text is too long for a command line.
 
     The file is named after its content, so that the parameter still changes with the settings and only then.
     """

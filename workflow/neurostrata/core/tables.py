@@ -47,8 +47,8 @@ def write_table(
 def read_table(path: str | Path, text: tuple[str, ...] = ("subject",)) -> pd.DataFrame:
     """Read one of our own TSV or CSV tables; columns named in `text` stay strings.
 
-    In these only empty cells and ``n/a`` are missing, and the ids in `subject` never are: a person may be called NA. Tables
-    that people write are read by :mod:`neurostrata.core.text_tables`.
+    Only empty cells and ``n/a`` are missing values, and never in `subject`: a person's id may be NA. Tables that people
+    write are read by :mod:`neurostrata.core.text_tables`.
 
     Raises
     ------

@@ -1,14 +1,14 @@
-"""The one reader of the tables that people write: tab-separated or comma-separated text, taken strictly.
+"""The strict reader of tables that people write, as tab-separated or comma-separated text.
 
-Used while the workflow is parsed: standard library only. A table either is what its lines say, or is refused with the
-line that is wrong; nothing is guessed, and no cell can swallow the lines behind it.
+Used while the workflow is parsed: standard library only. A table is either read exactly as
+written or refused, with the number of the wrong line; nothing is guessed, and no cell can swallow the lines after it.
 
-* Lines end with a line feed, a carriage return, or both. Empty lines are passed over.
+* Lines end with a line feed, a carriage return, or both. Empty lines are skipped.
 * Cells are separated as the suffix says (``.csv``: commas, any other: tabs). A file whose line of column names has no
   such separator, but one other kind (tabs, commas or semicolons), is separated by that.
-* Every line has as many cells as there are column names; blanks around a cell do not belong to it.
-* Quotation marks mean nothing in tab-separated files, but that a cell in a pair of them is taken without the pair (as
-  spreadsheets write them). In comma- and semicolon-separated files the usual rules hold (RFC 4180). A mark that opens a
+* Every line has as many cells as there are column names; blanks around a cell are removed.
+* Quotation marks have no meaning in tab-separated files, except that a pair around a cell is removed (spreadsheets write
+  such pairs). In comma- and semicolon-separated files RFC 4180 holds. A mark that opens a
   cell and does not close it, and a line break inside a cell, are refused.
 * The encoding is UTF-8, with or without a byte order mark, or UTF-16 with one.
 """
@@ -75,12 +75,12 @@ def read_text_table(path: str | Path, comments: bool = False) -> TextTable:
     path
         TSV or CSV file.
     comments
-        Pass over lines that begin with ``#``.
+        Skip lines that begin with ``#``.
 
     Raises
     ------
     UserError
-        When it is no text, or lines are not what the column names ask for: each with its number, ten at most.
+        When it is not text, or lines do not match the column names: each with its number, ten at most.
     """
     path = Path(path)
     try:
@@ -89,12 +89,12 @@ def read_text_table(path: str | Path, comments: bool = False) -> TextTable:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:  # a null character in the path
-        raise UserError(f"{str(path)!r}: is no path of a file") from error
+        raise UserError(f"{str(path)!r}: is not the path of a file") from error
 
 
 @lru_cache(maxsize=8)
 def _read(path: str, comments: bool, size: int, time: int) -> TextTable:
-    """Read a file; who asks again for one that has not changed gets the same table."""
+    """Read a file; as long as it does not change, further calls return the same table."""
     content = Path(path).read_bytes()
     for magic, kind, remedy in _BINARY:
         if content.startswith(magic):
@@ -173,7 +173,7 @@ def _cells(
     place = f"{path}, line {number}"
     if '"' not in line:
         cells = line.split(separator)
-        if _BLANK.search(line):  # most lines of a wide table of numbers have none
+        if _BLANK.search(line):  # most lines of a wide table of numbers have no quotation marks
             cells = [cell.strip() for cell in cells]
     elif separator == "\t":
         cells = [cell.strip() for cell in line.split(separator)]
@@ -200,7 +200,7 @@ def _cells(
         cells = [cell.strip() for cell in cells]
     if columns and len(cells) != len(columns):
         if not any(cells):
-            return []  # only separators: what a spreadsheet leaves of an empty line
+            return []  # only separators: an empty line of a spreadsheet
         problems.append(
             f"{place}: {len(cells)} cells for {len(columns)} columns ({_NAMES[separator]} separate them); "
             "every line must have a cell, if an empty one, for each column"
@@ -225,7 +225,7 @@ def _named(path: str, table: TextTable) -> TextTable:
     double = [name for name in columns if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
     if double:
         raise UserError(
-            f"{path}: a column name stands twice: {', '.join(dict.fromkeys(double))}; rename or remove one of them"
+            f"{path}: a column name is given twice: {', '.join(dict.fromkeys(double))}; rename or remove one of them"
         )
     if not columns:
         raise UserError(f"{path}: is empty; it needs a line of column names")

@@ -1,1 +1,4 @@
-"""What the rule files need to plan. Standard library, PyYAML and jsonschema only: used while the workflow is parsed."""
+"""What the rule files need to plan jobs: settings, inputs, resources and results.
+
+Standard library, PyYAML and jsonschema only: used while the workflow is parsed.
+"""

@@ -1,7 +1,7 @@
-"""What differs between two settings of a stage, in the words of the configuration.
+"""Differences between two settings of a stage, named by the keys of the configuration.
 
-``strata.affinity_propagation.damping.steps: 10 -> 5`` rather than two JSON texts. Standard library only, beside the
-schemas.
+``strata.affinity_propagation.damping.steps: 10 -> 5`` rather than two JSON texts. Standard library
+only, and the schemas.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from neurostrata.planning.options import TEMPLATE_KEYS, deciding, seed_key
+from neurostrata.planning.options import TEMPLATE_KEYS, deciding
+from neurostrata.stages import STAGES
 
-#: Stage -> key of its settings -> where that stands in the configuration; "" stands for all other keys. A stage
+#: Stage -> key of its settings -> its place in the configuration; "" means all other keys. A stage
 #: that is not listed has keys as the configuration has them.
 _PLACES: dict[str, dict[str, str]] = {
     "prepare_t1w": {"": "anatomy."},
@@ -52,7 +53,7 @@ _PLACES: dict[str, dict[str, str]] = {
     },
 }
 
-#: Stage, digest in its settings -> what the digest is of.
+#: Stage and digest in its settings -> what has changed when the digest differs.
 _DIGESTS = {
     ("check_cohort", "digest"): "the cohort sheet or the quality decisions have changed",
     ("list_people", "digest"): "who takes part in what, or what the cohort sheet says of people, has changed",
@@ -65,18 +66,18 @@ _DIGESTS = {
 
 _ABSENT = object()
 
-#: Keys that choose whose options are read: these come and go with it, and the choice alone is said.
+#: Keys that choose whose options are read: the options come and go with the choice, and only the choice is reported.
 _CHOICES = ("engine", "method", "model", "enabled")
 
 
 def _goes_with(place: str, choice: str) -> bool:
-    """Tell whether a value stands in the section in which the choice is made."""
+    """Tell whether a value is in the section in which the choice is made."""
     section = choice.rpartition(".")[0]
     return not section or place.startswith(f"{section}.")
 
 
 def _leaves(value: Any, place: str = "") -> dict[str, Any]:
-    """Return place -> value of every value that is not itself a mapping; experiments go by their names."""
+    """Return place -> value of every value that is not itself a mapping; experiments are named, not numbered."""
     if isinstance(value, Mapping) and value:
         found: dict[str, Any] = {}
         for key, part in value.items():
@@ -98,7 +99,7 @@ def _say(value: Any) -> str:
 
 
 def config_key(stage: str, place: str, names: Mapping[str, str]) -> str:
-    """Return where a value of a stage's settings stands in the configuration.
+    """Return the place of a value of a stage's settings in the configuration.
 
     Parameters
     ----------
@@ -155,9 +156,6 @@ def changes(stage: str, recorded: str, now: str, names: Mapping[str, str]) -> li
 
 def _key_of(stage: str, place: str, names: Mapping[str, str]) -> str:
     if place == "seed":
-        return (
-            "experiments[{experiment}].seed or seed".format_map(names)
-            if stage == "train"
-            else seed_key(stage)
-        )
+        key = STAGES[stage].seed
+        return key if key != "experiment" else f"experiments[{names['experiment']}].seed or seed"
     return config_key(stage, place, names)

@@ -1,10 +1,10 @@
-"""Which settings a stage uses: those of the engine, model or method that was chosen, and none of the others.
+"""Which settings a stage uses: those of the chosen engine, model or method, and none of the others.
 
-A stage's results depend on the options of its own engine alone, so a changed default of another one must not plan it.
-:func:`used_options` leaves out of a stage's settings what it does not read; rule files track what is left.
+A stage's results depend on the options of its own engine alone: a changed option of another engine must not plan it.
+:func:`used_options` removes from a stage's settings what it does not read; rules track what is left.
 
-Results of an earlier release were recorded with more in their settings. :func:`same_results` compares by what
-decides, so that they stay valid.
+Results of an earlier release were recorded with more settings. :func:`same_results` compares only those that decide
+results, so that they stay valid.
 """
 
 from __future__ import annotations
@@ -16,29 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from neurostrata.core.config import fill_config, load_schema
+from neurostrata.stages import STAGES
 
 Values = dict[str, Any]
-
-#: Stages whose seed is `imaging_seed`.
-IMAGING_STAGES = {
-    "prepare_t1w",
-    "template_start",
-    "template_register",
-    "template_update",
-    "template_final",
-    "template_mask",
-    "template_to_mni",
-    "register",
-    "jacobian",
-    "segment_tissue",
-    "fit_tensor",
-    "fit_noddi",
-    "align_diffusion",
-    "dual_regression",
-    "map_to_template",
-    "grid_mask",
-    "grid_regions",
-}
 
 #: Keys of the section `template` that each stage of the template reads; the others reach it through its inputs.
 TEMPLATE_KEYS = {
@@ -55,11 +35,11 @@ NODDI_OPTIONS = {
     "maximum_likelihood": ("likelihood",),
 }
 
-#: Stages that work with a trained model: how it was trained stands in the model, which is among their inputs.
+#: Stages that work with a trained model: the model, which is among their inputs, says how it was trained.
 AFTER_TRAINING = ("embed", "evaluate", "robustness", "relevance", "explain", "synthesise", "generate")
 
 #: Stages that record the whole configuration.
-WHOLE = ("provenance", "report")
+WHOLE = [name for name, stage in STAGES.items() if stage.sections == ("*",)]
 
 #: What each baseline of a synthesis reads of the section `synthesis`.
 SYNTHESIS_KEYS = {
@@ -68,11 +48,6 @@ SYNTHESIS_KEYS = {
     "random_forest": ("voxels", "trees"),
     "position_mlp": ("voxels", "hidden"),
 }
-
-
-def seed_key(stage: str) -> str:
-    """Return the key of the configuration that a stage's seed comes from, unless an experiment has its own."""
-    return "imaging_seed" if stage in IMAGING_STAGES else "seed"
 
 
 @cache
@@ -92,7 +67,7 @@ def _only(values: Mapping[str, Any], keys: Collection[str]) -> Values:
 
 def training_keys(model: str) -> tuple[str, ...]:
     """Return the keys of the section `training` that a model reads, as its schema says in `training`."""
-    # a model that says nothing may read all of them
+    # a model whose schema says nothing may read all of them
     return tuple(load_schema(f"models/{model}").get("training", _without(_training_schema(), ["preset"])))
 
 
@@ -142,7 +117,7 @@ def _split(values: Values) -> Values:
 
 
 def _train(values: Values) -> Values:
-    """The keys of `training` that the model reads, each where it is decided: experiment, section, or preset."""
+    """Keep the keys of `training` that the model reads, each where its value comes from: experiment, section or preset."""
     experiment, section = values["experiment"], values["training"]
     keys = training_keys(experiment["model"])
     # a misspelled key is kept: the stage refuses it
@@ -207,19 +182,19 @@ def used_options(stage: str, values: Mapping[str, Any]) -> Values:
 
 
 def _deciding(stage: str, values: Values) -> Values:
-    """Settings as far as they decide the results."""
+    """Settings that decide the results."""
     used = used_options(stage, values)
     if stage == "list_people":
-        # The digest is that of the very rows that are written; the declarations only lead there.
+        # The digest is that of the rows that are written; the declarations only select them.
         used["config"] = _without(used["config"], ["modalities"])
     if stage in WHOLE:
-        # A key that a later release has, at its default, is as it was before there was such a key.
+        # A key that a later release added, at its default, is no change.
         used |= fill_config(_only(used, _keys("config")))
     return used
 
 
 def deciding(stage: str, text: str) -> Values | None:
-    """Return what decides a stage's results, of settings as they were recorded; None when they cannot be read.
+    """Return the part of recorded settings that decides a stage's results; None when they cannot be read.
 
     Parameters
     ----------
@@ -237,7 +212,7 @@ def deciding(stage: str, text: str) -> Values | None:
 
 
 def same_results(stage: str, recorded: str, now: str) -> bool:
-    """Tell whether two texts of settings lead to the same results of a stage."""
+    """Tell whether two settings texts give the same results of a stage."""
     if recorded == now:
         return True
     before = deciding(stage, recorded)

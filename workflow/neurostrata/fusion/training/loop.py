@@ -28,7 +28,7 @@ from neurostrata.core.errors import UserError
 from neurostrata.fusion.data.volumes import VolumeSet
 from neurostrata.fusion.models.interface import FusionModel, TrainingSettings
 from neurostrata.fusion.training.machine import Machine
-from neurostrata.versions import VERSIONS
+from neurostrata.stages import STAGES
 
 #: Running averages of momentum 0.01 have forgotten 99% of their start after so many steps.
 SETTLED_STEPS = 500
@@ -246,7 +246,7 @@ def run_digest(model: FusionModel, people: VolumeSet, training: TrainingSettings
     schedule = getattr(training, "schedule", "constant")
     facts = {
         "model": model.name,
-        "version": VERSIONS["train"],
+        "version": STAGES["train"].version,
         "options": model.options,
         "shape": model.shape,
         "seed": [model.seed, training.seed],

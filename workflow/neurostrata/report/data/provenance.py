@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from neurostrata import __version__
-from neurostrata.versions import VERSIONS
+from neurostrata.stages import STAGES
 
 #: Distributions whose versions are recorded where they are installed.
 PACKAGES = (
@@ -170,7 +170,7 @@ def collect(config: Mapping[str, Any]) -> dict[str, Any]:
         "platform": f"{platform.system()} {platform.machine()}",
         "executable": Path(sys.executable).name,
         "packages": package_versions(),
-        "stage_versions": dict(VERSIONS),
+        "stage_versions": {name: stage.version for name, stage in STAGES.items()},
         "engines": engines(config),
         "seeds": {key: config[key] for key in ("seed", "imaging_seed")},
         "inputs": input_digests(config),

@@ -151,4 +151,4 @@ def test_a_snakemake_that_is_not_known_is_gone_on_with(
 
     monkeypatch.delattr(snakemake.persistence.PersistenceBase, "params_changed")
     reasons.explain_reruns(str)
-    assert "this Snakemake is not known" in capsys.readouterr().err
+    assert "this release of Snakemake is unknown" in capsys.readouterr().err

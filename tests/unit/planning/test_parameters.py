@@ -1,0 +1,161 @@
+"""Every stage tracks the sections that its record says, and exactly what decides its results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from planned import LABEL, experiment, planned
+
+from neurostrata.cohort.study import Study
+from neurostrata.planning import parameters
+from neurostrata.planning.parameters import parameter, stage_settings
+from neurostrata.planning.selection import group_selection
+from neurostrata.stages import STAGES
+
+JOB = SimpleNamespace(
+    experiment="classes", modality="ndi", declared="rsn", group="people", finder="mixture", codes="adjusted"
+)
+
+
+class Looked(dict[str, Any]):
+    """A configuration that knows which of its sections were looked at."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.at: set[str] = set()
+
+    def __getitem__(self, key: str) -> Any:
+        self.at.add(key)
+        return super().__getitem__(key)
+
+
+def settings(study: Study, stage: str, **names: str) -> dict[str, Any]:
+    return json.loads(stage_settings(study, stage, **names))
+
+
+def sections_read(study: Study, stage: str) -> set[str]:
+    """The sections of the configuration that a stage's settings are taken from."""
+    looked = Looked(study.config)
+    study.config = looked
+    made = parameter(study, stage)
+    if callable(made):
+        for group in ("modality-ndi", "targets-classes", "covariates-classes", "characteristics"):
+            made(SimpleNamespace(**{**vars(JOB), "group": group}))
+    return looked.at
+
+
+@pytest.mark.parametrize("stage", sorted(STAGES))
+def test_a_stage_reads_the_sections_of_its_record(stage: str, tmp_path: Path) -> None:
+    atlas = {"image": "atlas.nii", "space": "MNI152"}
+    of_all = {"output": str(tmp_path), "strata": {"adjust": {"columns": ["age"]}}}
+    read = sections_read(planned(**of_all), stage) | sections_read(planned(**of_all, regions=atlas), stage)
+    recorded = set(STAGES[stage].sections)
+    if recorded == {"*"}:
+        study = planned(**of_all)
+        assert settings(study, stage).keys() > set(study.config) - {"container", "report"}
+        return
+    # experiments and modalities are looked up by name in the study itself
+    by_name = {"experiments", "modalities"}
+    assert read - by_name - {"seed", "imaging_seed", "output"} == recorded - by_name
+
+
+def test_text_or_function_of_the_wildcards() -> None:
+    study = planned()
+    assert json.loads(parameter(study, "register"))["engine"] == "ants"
+    assert json.loads(parameter(study, "dual_regression")(JOB))["components"] == 2
+    assert json.loads(parameter(study, "stability")(JOB))["finder"] == "mixture"
+
+
+def test_long_settings_go_by_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("neurostrata.core.settings.LONGEST", 10)
+    text = parameter(planned(), "register")
+    assert text.startswith(f"@{parameters.LONG_SETTINGS}/")
+    assert json.loads((tmp_path / text[1:]).read_text())["engine"] == "ants"
+
+
+def test_seeds() -> None:
+    own = [experiment("a", "jac", seed=7), experiment("b", "jac")]
+    study = planned(seed=1, imaging_seed=2, experiments=own)
+    assert settings(study, "train", experiment="a")["seed"] == 7
+    assert settings(study, "train", experiment="b")["seed"] == 1
+    assert settings(study, "embed", experiment="a")["seed"] == 1
+    assert settings(study, "register")["seed"] == 2
+
+
+def test_keys_that_decide_who_takes_part_are_tracked_where_they_are_unusual() -> None:
+    study = planned()
+    assert settings(study, "split", experiment="codes")["experiment"].keys() == {"name", "validation"}
+    assert settings(study, "split", experiment="classes")["experiment"]["label"] == LABEL["label"]
+    assert settings(study, "split", experiment="linear")["experiment"]["missing"] == "include"
+    assert "options" not in settings(study, "split", experiment="linear")["experiment"]
+    assert "options" in settings(study, "embed", experiment="linear")["experiment"]
+
+
+def test_baselines_have_as_many_components_as_a_part_of_the_codes() -> None:
+    study = planned()
+    size = study.experiments["codes"]["options"]["latent_size"]
+    assert settings(study, "baselines", experiment="codes")["components"] == size
+    assert "components" not in settings(study, "baselines", experiment="classes")
+
+
+def test_what_the_codes_are_adjusted_by_is_tracked_where_they_are_adjusted() -> None:
+    study = planned(strata={"adjust": {"columns": ["age"]}})
+    adjusted = settings(study, "stability", finder="mixture", codes="adjusted")
+    assert adjusted["adjust"] == study.config["strata"]["adjust"]
+    assert "adjust" not in settings(study, "stability", finder="mixture", codes="raw")
+    assert "adjust" in settings(study, "continuous")
+    assert "adjust" not in settings(planned(strata={"adjust": {"columns": []}}), "continuous")
+
+
+@pytest.mark.parametrize(
+    ("regions", "keys"),
+    [
+        ({}, {"parcels", "volumes"}),
+        ({"image": "a.nii", "space": "template"}, {"space"}),
+        ({"image": "a.nii", "space": "MNI152"}, {"space", "registration"}),
+    ],
+)
+def test_regions_depend_on_where_they_come_from(regions: dict[str, str], keys: set[str]) -> None:
+    assert settings(planned(regions=regions), "grid_regions").keys() - {"seed", "version"} == keys
+
+
+def test_a_partial_report_is_written_again_when_results_come(tmp_path: Path) -> None:
+    study = planned(output=str(tmp_path), report={"partial": True})
+    before = stage_settings(study, "report")
+    assert stage_settings(study, "report") == before
+    (tmp_path / "cohort").mkdir()
+    (tmp_path / "cohort" / "headers.json").touch()  # of the check, no result
+    assert stage_settings(study, "report") == before
+    (tmp_path / "cohort" / "subjects.tsv").touch()
+    assert stage_settings(study, "report") != before
+
+
+def test_a_group_depends_on_what_selects_its_people() -> None:
+    study = planned()
+    scaled = planned(modalities=study.config["modalities"] | {"done": {
+        "from": "column", "column": "pet", "space": "template", "intensity": "pet"}})  # fmt: skip
+    assert group_selection(study, "modality-done") == group_selection(scaled, "modality-done")
+    assert group_selection(study, "modality-rsn2")["modalities"].keys() == {"rsn"}
+    found = group_selection(study, "targets-classes")
+    assert found["modalities"].keys() == {"jac", "ndi"}
+    assert found["experiments"][0]["analyses"] == {"prediction": []}
+    assert "validation" not in found["experiments"][0]
+    assert group_selection(study, "characteristics")["strata"]["adjust"].keys() == {"columns", "sites"}
+    assert group_selection(study, "people") == {"modalities": {}}
+
+
+def test_deviations_of_the_gradients_count_for_the_engine_that_reads_them() -> None:
+    for engine, differs in (("amico", False), ("maximum_likelihood", True)):
+        study = planned(diffusion={"noddi": {"engine": engine}})
+        before = stage_settings(study, "check_cohort")
+        study.rows["01"]["grad_dev"] = "deviations.nii"
+        assert (stage_settings(study, "check_cohort") != before) == differs
+        study.rows["01"]["note"] = "whatever stands in a note changes nothing"
+        same = stage_settings(study, "check_cohort")
+        study.rows["01"]["note"] = "another"
+        assert stage_settings(study, "check_cohort") == same

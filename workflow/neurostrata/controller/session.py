@@ -1,0 +1,190 @@
+"""What the process that runs a study does before it plans and before it starts jobs.
+
+Everything here is called by the workflow while it is parsed, or by its `onstart`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import json
+import shlex
+import sys
+import uuid
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from neurostrata.controller.entry import asked_of_snakemake, refuse_beside, sign_in
+from neurostrata.controller.orphans import MARK
+from neurostrata.controller.reasons import say_changes
+from neurostrata.controller.room import full
+from neurostrata.controller.scheduling import no_hopeless_attempts, one_timer_at_a_time
+from neurostrata.controller.state import FAILURES
+from neurostrata.core.config import overlaid, read_yaml
+from neurostrata.core.errors import UserError
+from neurostrata.core.locations import DEFAULT_CONFIG
+
+
+def end_with(error: object) -> None:
+    """End before anything is planned: the user's mistake in plain words, exit status 2."""
+    print(f"neurostrata: {error}", file=sys.stderr)
+    sys.exit(2)
+
+
+def check_files(own: str, named: Iterable[str | Path]) -> None:
+    """End when a configuration file cannot be used.
+
+    Parameters
+    ----------
+    own
+        The study's own file, which need not be there.
+    named
+        The files of ``--configfile``.
+    """
+    try:
+        for path in [*([own] if Path(own).exists() else []), *named]:
+            read_yaml(path)
+    except UserError as error:
+        end_with(error)
+
+
+def complete_config(workflow: Any, config: dict[str, Any]) -> None:
+    """Put the default configuration under the one that another workflow gives to this one, its module.
+
+    Snakemake reads no configuration files of a module that is given a configuration.
+    """
+    if not workflow.modifier.is_main_snakefile():
+        config.update(overlaid(read_yaml(DEFAULT_CONFIG), config))
+
+
+def refuse_other_paths(workflow: Any, config: Mapping[str, Any]) -> None:
+    """End when a workflow that uses this one as a module moves its results past the configuration."""
+    if workflow.modifier.is_main_snakefile():
+        return
+    moved = workflow.pathvars.apply("<results>") != config["output"]
+    if moved or workflow.modifier.modify_path("logs") != "logs":
+        end_with(
+            "the results are where `output` of the configuration says: set that instead of pathvars or prefix"
+        )
+
+
+class Session:
+    """One call of Snakemake on the study in the current folder.
+
+    Attributes
+    ----------
+    main : bool
+        Whether this is the process that plans; jobs parse the workflow again.
+    mark : str
+        What the jobs that this process starts carry in their environment: the jobs of a run whose controller died are
+        found by it.
+    asked : str
+        What Snakemake was asked for; see :func:`neurostrata.controller.entry.asked_of_snakemake`.
+    """
+
+    def __init__(self, workflow: Any) -> None:
+        self.main: bool = workflow.is_main_process
+        self.mark = uuid.uuid4().hex if self.main else ""
+        self.asked = asked_of_snakemake() if self.main else ""
+
+    @property
+    def checks(self) -> bool:
+        """Whether the study is checked before anything is planned."""
+        return self.main and self.asked not in ("aside", "unlock")
+
+    def begin(self, config: Mapping[str, Any]) -> None:
+        """Sign in before anything is checked: a run that is still checking must not look like a dead one.
+
+        Parameters
+        ----------
+        config
+            The configuration as it is read so far; it is looked up again at the end.
+        """
+        if self.asked == "run":
+            atexit.register(_say_if_full, config)
+            self.sign_in()
+        elif self.asked == "unlock":
+            try:
+                refuse_beside(Path())
+            except UserError as error:
+                end_with(error)
+
+    def say(self, text: str) -> None:
+        """Print a line for the user, past Snakemake's own messages."""
+        print(f"neurostrata: {text}", file=sys.stderr)
+
+    def sign_in(self) -> None:
+        """Sign in; a study that somebody else runs, or whose orphaned jobs are at work, ends the run."""
+        try:
+            sign_in(Path(), self.mark)
+        except UserError as error:
+            end_with(error)
+        except OSError as error:
+            end_with(f"{Path.cwd()}: cannot be written to ({error.strerror})")
+
+    def start(self, workflow: Any) -> None:
+        """Do what has to be done after planning and before the first job."""
+        _refuse_shared_jobs(workflow)
+        self.sign_in()
+        say_changes(workflow.dag)
+        one_timer_at_a_time(workflow.scheduler)
+        no_hopeless_attempts(workflow.scheduler, FAILURES)
+
+
+def _say_if_full(config: Mapping[str, Any]) -> None:
+    """Report a full disk; at the very end, since Snakemake's own messages and the logs are lost then."""
+    if folders := full([Path(), Path(config.get("output") or "")]):
+        print(
+            f"neurostrata: no space left in {', '.join(map(str, folders))}: free some space, then run again",
+            file=sys.stderr,
+        )
+
+
+def _refuse_shared_jobs(workflow: Any) -> None:
+    """End when several jobs were to share one of Slurm's: what the others have finished would not be safe.
+
+    When a member of a group fails, Snakemake (9.27) deletes the outputs of all and runs all again. In an array (of the Slurm
+    plugin 2.8) every task waits for the output of the first, and all fail and are run again when that one has failed.
+    """
+    shared = {
+        "groups": workflow.group_settings.overwrite_groups,
+        "slurm-array-jobs": getattr(workflow.executor_settings, "array_jobs", None),
+    }
+    if not workflow.local_exec:
+        for option, value in shared.items():
+            if value:
+                end_with(
+                    f"{option} (on the command line or in a profile): when one of the jobs fails, the finished work of the others is "
+                    "deleted with it. Leave it out; for many short jobs see docs/cluster.md"
+                )
+
+
+def job_environment(config: Mapping[str, Any], library: str, mark: str) -> dict[str, str]:
+    """Return what every job finds in its environment, whichever conda environment that is.
+
+    The library (Snakemake strips PYTHONPATH from conda jobs), the terminal as descriptor 3 for its one-line message besides
+    its log, where the people are listed (results depend on what stands there, by each rule's digest, not on where), the notes
+    of jobs that failed by a mistake in their input, and the mark of this run.
+    """
+    return {
+        "NEUROSTRATA_CONSOLE": "3",
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONPATH": library,
+        "NEUROSTRATA_SHEETS": json.dumps({key: config[key] for key in ("output", "cohort", "qc")}),
+        "NEUROSTRATA_FAILURES": str(FAILURES),
+        MARK: mark,
+    }
+
+
+def shell_prefix(environment: Mapping[str, str]) -> str:
+    """Return what stands before the shell command of every job, to be formatted by Snakemake."""
+    exports = " ".join(f"{name}={shlex.quote(text)}" for name, text in environment.items())
+    exports = exports.replace("{", "{{").replace("}", "}}")
+    # Words end with lines, so that a command's output that is not quoted may be a path with blanks.
+    return f"set -euo pipefail; IFS=$'\\n\\t'; exec 3>&2; export {exports}; "
+
+
+def collect_garbage_rarely() -> None:
+    """Keep Python from searching a plan for garbage: ten thousand jobs are millions of objects that all stay."""
+    gc.set_threshold(200_000, 50, 100)

@@ -1,0 +1,37 @@
+"""The configuration: reading, checking and filling it by its closed schemas.
+
+Imported while the workflow is parsed, so: standard library, PyYAML and jsonschema only.
+"""
+
+from neurostrata.core.config.check import adjusts_codes, check_config, fill_config
+from neurostrata.core.config.experiments import adjusting_columns, capability
+from neurostrata.core.config.modalities import component_names, declared_names, expand_modalities
+from neurostrata.core.config.reading import overlaid, read_configuration, read_yaml
+from neurostrata.core.config.schemas import (
+    fill_defaults,
+    finder_names,
+    load_schema,
+    model_names,
+    schema_problems,
+    section_defaults,
+)
+
+__all__ = [
+    "adjusting_columns",
+    "adjusts_codes",
+    "capability",
+    "check_config",
+    "component_names",
+    "declared_names",
+    "expand_modalities",
+    "fill_config",
+    "fill_defaults",
+    "finder_names",
+    "load_schema",
+    "model_names",
+    "overlaid",
+    "read_configuration",
+    "read_yaml",
+    "schema_problems",
+    "section_defaults",
+]

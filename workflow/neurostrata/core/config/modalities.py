@@ -1,0 +1,57 @@
+"""The modalities that the declarations of a configuration stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+def component_names(name: str, declaration: Mapping[str, Any]) -> list[str]:
+    """Return the modalities that one declaration stands for: its own name, or ``icn01`` .. ``icn53`` of a 4-D image.
+
+    Only this function knows how components are named: the declaration of a name is looked up (:func:`declared_names`),
+    never guessed from its letters or digits.
+    """
+    count = declaration.get("components")
+    if not count:
+        return [name]
+    width = len(str(count))
+    return [f"{name}{component + 1:0{width}d}" for component in range(count)]
+
+
+def declared_names(modalities: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return modality name -> the name under which it is declared, which differs for components of a 4-D image."""
+    return {
+        modality: name
+        for name, declaration in modalities.items()
+        for modality in component_names(name, declaration)
+    }
+
+
+def expand_modalities(modalities: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return modality name -> its declaration, a 4-D one of n components as n modalities.
+
+    ``icn: {components: 53}`` becomes ``icn01`` .. ``icn53``, each with its ``component`` (from 0). An ``intensity``
+    or ``kind`` that has no effect is left out, so that maps made before these keys existed stay valid.
+    """
+    idle = {("intensity", "none"), ("kind", "image")}
+    expanded: dict[str, dict[str, Any]] = {}
+    for name, declared in modalities.items():
+        declaration = {k: v for k, v in declared.items() if (k, v) not in idle}
+        for component, modality in enumerate(component_names(name, declared)):
+            part = {"component": component} if declaration.get("components") else {}
+            expanded[modality] = {**declaration, **part}
+    return expanded
+
+
+def modality_problems(modalities: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Check that no two declarations stand for the same modality: ``pet: {components: 2}`` and ``pet2``."""
+    first: dict[str, str] = {}
+    for name, declaration in modalities.items():
+        for modality in component_names(name, declaration):
+            if modality in first:
+                yield (
+                    f"modalities.{name}: '{modality}' is a component of modalities.{first[modality]} too; "
+                    "give one of the two another name"
+                )
+            first.setdefault(modality, name)

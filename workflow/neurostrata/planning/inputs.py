@@ -1,0 +1,195 @@
+"""What a job reads, where that depends on the person, the modality or the experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from neurostrata.cohort.study import Study
+from neurostrata.core.config import adjusting_columns
+from neurostrata.planning import results as tree
+from neurostrata.planning.experiments import can, folds, reconstruction_folds
+
+#: What an input function gives: a path, several, or none.
+Paths = str | list[str]
+
+#: Name -> pattern of each file that a map may be made of or brought to the template by.
+MAP_FILES = {
+    "t1w": tree.T1W,
+    "affine": tree.T1W_AFFINE,
+    "warp": tree.T1W_WARP,
+    "alignment": tree.DWI_ALIGNMENT,
+    "mni_affine": tree.MNI_AFFINE,
+    "mni_warp": tree.MNI_WARP,
+    "jacobian_nonlinear": tree.NONLINEAR_JACOBIAN,
+    "jacobian_absolute": tree.ABSOLUTE_JACOBIAN,
+    "tissue_gm": tree.GM,
+    "tissue_wm": tree.WM,
+    "tissue_csf": tree.CSF,
+    "tensor_fa": tree.FA,
+    "tensor_md": tree.MD,
+    "noddi_ndi": tree.NDI,
+    "noddi_odi": tree.ODI,
+    "noddi_fwf": tree.FWF,
+    "components": tree.COMPONENT_MAPS,
+}
+
+#: Space of an image -> the input of `map_to_template` -> the file that brings it to the template.
+_TRANSFORMS: dict[str, dict[str, str]] = {
+    "t1w": {"affine": "affine", "warp": "warp"},
+    "dwi": {"affine": "affine", "warp": "warp", "alignment": "alignment"},
+    "mni": {"affine": "mni_affine", "warp": "mni_warp"},
+    "template": {},
+}
+
+
+def map_inputs(modality: Mapping[str, Any], diffusion_aligned: bool) -> dict[str, str]:
+    """Return the image of a modality and what brings it to the template.
+
+    Parameters
+    ----------
+    modality
+        Its declaration.
+    diffusion_aligned
+        Whether the diffusion data are in the space of the T1w image already.
+
+    Returns
+    -------
+    dict
+        Input of `map_to_template` -> name of a file (:data:`MAP_FILES`). There is no ``image`` for a modality whose image
+        the cohort sheet names.
+    """
+    source = modality["from"]
+    if source == "t1w":
+        files, space = {"image": "t1w"}, "t1w"
+    elif source == "jacobian":
+        files, space = {"image": f"jacobian_{modality['measure']}"}, "template"
+    elif source == "tensor":
+        files, space = {"image": f"tensor_{modality['measure']}"}, "dwi"
+    elif source == "noddi":
+        files, space = {"image": f"noddi_{modality['measure']}"}, "dwi"
+        if modality["tissue_weighted"]:
+            files["fwf"] = "noddi_fwf"
+    elif source == "tissue":
+        files, space = {"image": f"tissue_{modality['tissue']}"}, "t1w"
+        if modality["modulate"]:
+            files["jacobian"] = "jacobian_absolute"
+    elif source == "dual_regression":
+        files, space = {"image": "components"}, modality.get("space", "template")
+    else:
+        files, space = {}, modality["space"]
+    files |= _TRANSFORMS[space]
+    if diffusion_aligned:
+        files.pop("alignment", None)
+    return files
+
+
+class Inputs:
+    """Paths of a study's jobs.
+
+    Parameters
+    ----------
+    study
+        People and configuration.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self.config = study.config
+        self.results = study.config["output"]
+        self._diffusion_aligned = self.config["diffusion"]["space"] == "T1w"
+
+    def sheet(self, subject: str, column: str) -> Paths:
+        """Return a person's cell of the cohort sheet, [] when it is empty."""
+        return self.study.source(subject, column) or []
+
+    def previous(self, pattern: str, iteration: str) -> str:
+        """Return a file of the template's previous iteration."""
+        return tree.path_in(self.results, pattern, iteration=int(iteration) - 1)
+
+    def gradient_deviations(self, subject: str) -> Paths:
+        """Return a person's deviations of the gradients, for the engine of NODDI that can use them."""
+        used = self.config["diffusion"]["noddi"]["engine"] == "maximum_likelihood"
+        return self.sheet(subject, "grad_dev") if used else []
+
+    def dual_regression(self, subject: str, declared: str) -> dict[str, str]:
+        """Return a person's BOLD series and the group's components."""
+        declaration = self.config["modalities"][declared]
+        return {
+            "bold": self.study.source(subject, declaration["column"]),
+            "components": declaration["components_image"],
+        }
+
+    def map_to_template(self, subject: str, modality: str) -> dict[str, Paths]:
+        """Return the image of a person's modality and what brings it to the template; [] for what is not needed."""
+        declaration = self.study.modalities[modality]
+        names = {"subject": subject, "declared": self.study.declared(modality)}
+        inputs: dict[str, Paths] = {key: [] for key in ("affine", "warp", "alignment", "jacobian", "fwf")}
+        for key, file in map_inputs(declaration, self._diffusion_aligned).items():
+            inputs[key] = tree.path_in(self.results, MAP_FILES[file], **names)
+        if "image" not in inputs:
+            inputs["image"] = self.study.source(subject, declaration["column"])
+        return inputs
+
+    def maps_of_person(self, subject: str) -> list[str]:
+        """Return what there is of a person: images, transforms, Jacobians, maps on the template."""
+        patterns = [
+            *(tree.T1W_AFFINE, tree.T1W_WARP, tree.T1W_INVERSE_WARP, tree.WARPED_T1W, tree.BRAIN_MASK),
+            *(tree.NONLINEAR_JACOBIAN, tree.ABSOLUTE_JACOBIAN),
+            *(tree.T1W, tree.INITIAL_MASK),
+            *(tree.fill(tree.MAP, modality=modality) for modality in self.study.modalities_of(subject)),
+        ]
+        return [tree.path_in(self.results, pattern, subject=subject) for pattern in patterns]
+
+    def arrays(self, experiment: str) -> list[str]:
+        """Return the arrays of an experiment's modalities, in its order."""
+        modalities = self.study.experiments[experiment]["modalities"]
+        return [tree.path_in(self.results, tree.ARRAY, modality=modality) for modality in modalities]
+
+    def maps(self, modality: str) -> list[str]:
+        """Return everybody's map of a modality on the fusion grid."""
+        pattern = tree.path_in(self.results, tree.MAP, modality=modality)
+        return [tree.fill(pattern, subject=subject) for subject in self.study.with_modality(modality)]
+
+    def folds(self, pattern: str, experiment: str) -> list[str]:
+        """Return a file of every fold of an experiment."""
+        return self._of_folds(pattern, experiment, folds(self.study.experiments[experiment]))
+
+    def decoded_folds(self, pattern: str, experiment: str) -> list[str]:
+        """Return a file of every fold whose test people are decoded."""
+        return self._of_folds(pattern, experiment, reconstruction_folds(self.study.experiments[experiment]))
+
+    def _of_folds(self, pattern: str, experiment: str, chosen: list[int]) -> list[str]:
+        return [tree.path_in(self.results, pattern, experiment=experiment, fold=fold) for fold in chosen]
+
+    def _group(self, kind: str, experiment: str, needed: bool) -> Paths:
+        return tree.path_in(self.results, tree.group_table(f"{kind}-{experiment}")) if needed else []
+
+    def training_labels(self, experiment: str) -> Paths:
+        """Return the sheet's columns that a supervised model learns from; [] for all other models."""
+        return self._group("targets", experiment, can(self.study.experiments[experiment], "supervised"))
+
+    def classes(self, experiment: str) -> Paths:
+        """Return the sheet's columns with an experiment's targets of two classes; [] without any."""
+        return self._group("targets", experiment, bool(self.study.class_columns(experiment)))
+
+    def covariates(self, experiment: str) -> Paths:
+        """Return the sheet's columns that an experiment's predictions are adjusted by; [] without any."""
+        return self._group(
+            "covariates", experiment, bool(adjusting_columns(self.study.experiments[experiment]))
+        )
+
+    def regions(self, experiment: str) -> Paths:
+        """Return the image of regions for a model that needs regions; [] for all other models."""
+        needed = can(self.study.experiments[experiment], "regions")
+        return tree.path_in(self.results, tree.REGIONS) if needed else []
+
+    def factor_scores(self, experiment: str) -> Paths:
+        """Return the phenotype factors where an experiment predicts them; [] elsewhere."""
+        predicted = "factors" in self.study.experiments[experiment]["analyses"]["prediction"]
+        return tree.path_in(self.results, tree.FACTOR_SCORES) if predicted else []
+
+    def codes(self, experiment: str, codes: str) -> str:
+        """Return the table of codes that are clustered: as the model gives them, or adjusted."""
+        pattern = tree.EMBEDDINGS if codes == "raw" else tree.ADJUSTED_CODES
+        return tree.path_in(self.results, pattern, experiment=experiment)

@@ -1,0 +1,294 @@
+"""The one tracked parameter of each rule: exactly the settings that the results of its stage depend on."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from neurostrata.cohort.study import Study
+from neurostrata.core.config import adjusts_codes
+from neurostrata.core.settings import handed_over, rows_digest, settings_text
+from neurostrata.planning import selection
+from neurostrata.planning.experiments import can, prediction_analyses, special_keys
+from neurostrata.planning.jobs import by_wildcards
+from neurostrata.planning.options import used_options
+from neurostrata.planning.results import results_state
+from neurostrata.stages import STAGES
+
+Values = dict[str, Any]
+
+#: Settings that are too long for a command line, in files that jobs on other machines see as well.
+LONG_SETTINGS = ".snakemake/neurostrata/settings"
+#: Keys of an experiment that every stage with its trained model gets.
+MODEL_KEYS = ("model", "modalities", "limits", "options")
+
+
+def leading_codes(study: Study) -> str:
+    """Return the codes that lead the report: adjusted ones, or raw where nothing is taken out of them."""
+    return "adjusted" if adjusts_codes(study.config["strata"]) else "raw"
+
+
+def _section(study: Study, name: str, *keys: str) -> Values:
+    section = study.config[name]
+    return {key: section[key] for key in keys} if keys else dict(section)
+
+
+def _template(study: Study) -> Values:
+    # The number of iterations is in the file names; as a setting it would redo those that are there.
+    return {key: value for key, value in study.config["template"].items() if key != "iterations"}
+
+
+def _template_and_registration(study: Study) -> Values:
+    return {"registration": study.config["registration"], **_template(study)}
+
+
+def _map(study: Study, modality: str) -> Values:
+    return {**_grid(study), "modality": study.modalities[modality]}
+
+
+def _grid(study: Study) -> Values:
+    return _section(study, "volumes", "resolution_mm", "downsample", "shape")
+
+
+def _regions(study: Study) -> Values:
+    regions = study.config["regions"]
+    if regions["image"] is None:
+        return {"parcels": regions["parcels"], "volumes": study.config["volumes"]["shape"]}
+    if regions["space"] == "template":
+        return {"space": "template"}
+    return {"space": regions["space"], "registration": study.config["registration"]}
+
+
+def _normalise(study: Study, modality: str) -> Values:
+    kind = {key: value for key, value in study.modalities[modality].items() if key == "kind"}
+    return {"percentiles": study.config["volumes"]["percentiles"], **_grid(study), **kind}
+
+
+def _dual_regression(study: Study, declared: str) -> Values:
+    declaration = study.config["modalities"][declared]
+    return {key: declaration[key] for key in ("components", "statistic", "normalise")}
+
+
+def _of_experiment(
+    *keys: str, options: bool = False, **more: Callable[[Study, str], Any]
+) -> Callable[..., Values]:
+    """Return a function that takes keys of an experiment, and what decides who takes part in it.
+
+    Parameters
+    ----------
+    keys
+        Of the experiment, besides its name.
+    options
+        Whether its options are taken where people may lack modalities, though they are not among `keys`.
+    more
+        Further settings as functions of the study and the name of the experiment.
+    """
+
+    def values(study: Study, experiment: str) -> Values:
+        declared = study.experiments[experiment]
+        special = [key for key in special_keys(declared) if options or key != "options"]
+        chosen = {key: declared[key] for key in ("name", *keys, *special)}
+        return {"experiment": chosen} | {key: take(study, experiment) for key, take in more.items()}
+
+    return values
+
+
+def _targets(study: Study, experiment: str) -> list[str]:
+    return study.class_columns(experiment)
+
+
+def _baselines(study: Study, experiment: str) -> Values:
+    """Beside codes of equal parts the baselines have as many components as a part has numbers."""
+    values = _of_experiment("modalities")(study, experiment)
+    declared = study.experiments[experiment]
+    if can(declared, "modality_codes"):
+        values["components"] = declared["options"]["latent_size"]
+    return values
+
+
+def _predict(study: Study, experiment: str) -> Values:
+    declared = study.experiments[experiment]
+    return {
+        **prediction_analyses(declared),
+        "label": declared["label"],
+        "id_column": study.config["phenotypes"]["id_column"],
+    }
+
+
+def _of_finder(*keys: str, adjust: bool = False) -> Callable[..., Values]:
+    """Return a function that takes a finder, its options and keys of the section `strata`."""
+
+    def values(study: Study, finder: str) -> Values:
+        strata = study.config["strata"]
+        return {"finder": finder, "options": strata[finder]} | {key: strata[key] for key in keys}
+
+    def adjusted(study: Study, finder: str, codes: str) -> Values:
+        more = {"adjust": study.config["strata"]["adjust"]} if codes == "adjusted" else {}
+        return values(study, finder) | more
+
+    return adjusted if adjust else values
+
+
+def _phenotypes(study: Study) -> Values:
+    """What the factors depend on: the section without what only the check before the first job reads."""
+    return {key: value for key, value in study.config["phenotypes"].items() if key != "matching"}
+
+
+def _characteristics(study: Study) -> Values:
+    """The columns that are looked for, and their cells in the phenotype tables."""
+    return {
+        "adjust": selection.characteristics_adjusted(study),
+        "id_column": study.config["phenotypes"]["id_column"],
+        "tables": [rows_digest(rows, columns) for _, columns, rows in study.characteristics_in_tables()],
+    }
+
+
+def _permutations(study: Study) -> Values:
+    strata = study.config["strata"]
+    return {
+        "draws": strata["repartition"]["draws"],
+        "confidence": strata["comparisons"]["confidence"],
+    }
+
+
+def _compare_adjusted(study: Study) -> Values:
+    return {"families": study.config["strata"]["repartition"]["families"], **_permutations(study)}
+
+
+def _shuffles(study: Study) -> Values:
+    strata = study.config["strata"]
+    return {
+        "shuffles": strata["shuffles"],
+        "alpha": strata["comparisons"]["alpha"],
+        "families": strata["repartition"]["families"],
+    }
+
+
+def _continuous(study: Study) -> Values:
+    adjusts = leading_codes(study) == "adjusted"
+    return _section(study, "strata", "continuous", *(["adjust"] if adjusts else []))
+
+
+def _recorded(study: Study) -> Values:
+    """The whole configuration: without the seed, which is in all settings, and the container, which alters no result."""
+    kept = {key: value for key, value in study.config.items() if key not in ("seed", "container")}
+    return kept | {"phenotypes": _phenotypes(study)}
+
+
+def _provenance(study: Study) -> Values:
+    return {key: value for key, value in _recorded(study).items() if key != "report"}
+
+
+def _report(study: Study) -> Values:
+    partial = study.config["report"]["partial"]
+    state = {"state": results_state(study.config["output"])} if partial else {}
+    return _recorded(study) | state
+
+
+#: Stage -> its settings as a function of the study and of the rule's wildcards with the names of its parameters.
+_SETTINGS: dict[str, Callable[..., Values]] = {
+    "check_cohort": lambda study: {
+        "config": selection.selection(study),
+        "digest": selection.sheets_digest(study),
+    },
+    "list_people": lambda study, group: {
+        "config": selection.group_selection(study, group),
+        "digest": selection.group_digest(study, group),
+    },
+    "prepare_t1w": lambda study: _section(study, "anatomy"),
+    "template_start": _template,
+    "template_register": _template_and_registration,
+    "template_update": _template,
+    "template_final": _template,
+    "template_mask": _template_and_registration,
+    "template_to_mni": lambda study: {"registration": study.config["registration"]},
+    "register": lambda study: _section(study, "registration"),
+    "segment_tissue": lambda study: _section(study, "tissue"),
+    "fit_tensor": lambda study: _section(study, "diffusion", "b0_max", "tensor_b_max", "shell_gap"),
+    "fit_noddi": lambda study: _section(study, "diffusion", "b0_max", "shell_gap", "noddi"),
+    "align_diffusion": lambda study: _section(study, "diffusion", "alignment"),
+    "dual_regression": _dual_regression,
+    "map_to_template": _map,
+    "grid_mask": _grid,
+    "grid_regions": _regions,
+    "normalise": _normalise,
+    "split": _of_experiment("validation"),
+    "train": _of_experiment(*MODEL_KEYS, "training", training=lambda study, _: study.config["training"]),
+    **dict.fromkeys(("embed", "evaluate", "robustness", "relevance", "generate"), _of_experiment(*MODEL_KEYS)),
+    **dict.fromkeys(("summarise_experiment", "summarise_synthesis"), _of_experiment("model")),
+    "explain": _of_experiment(*MODEL_KEYS, targets=_targets),
+    "summarise_explanation": _of_experiment(targets=_targets),
+    "map_codes": _of_experiment("modalities", targets=_targets),
+    "synthesise": _of_experiment(
+        *MODEL_KEYS, options=True, synthesis=lambda study, _: study.config["synthesis"]
+    ),
+    "baselines": _baselines,
+    "predict": _predict,
+    "factor_phenotypes": _phenotypes,
+    "factor_congruence": lambda study: _section(study, "phenotypes", "id_column", "rotation"),
+    "describe_people": _characteristics,
+    "adjust_codes": lambda study: _section(study, "strata", "adjust"),
+    "cluster": _of_finder("small_clusters", "outliers"),
+    "existence": _of_finder("existence"),
+    "stability": _of_finder("stability", adjust=True),
+    "split_half": _of_finder("split_half", "comparisons"),
+    "project": lambda study: _section(study, "strata", "tsne"),
+    "repartition_strata": lambda study: _section(study, "strata", "repartition"),
+    "compare_strata": lambda study: _section(study, "strata", "comparisons"),
+    "composition": _permutations,
+    "compare_adjusted": _compare_adjusted,
+    "shuffle_links": _shuffles,
+    "continuous": _continuous,
+    "provenance": _provenance,
+    "report": _report,
+}  # fmt: skip
+
+
+def _nothing(study: Study) -> Values:
+    """The settings of stages that have none: version and seed alone."""
+    return {}
+
+
+def stage_seed(study: Study, stage: str, experiment: str | None = None) -> int:
+    """Return the seed of a stage; an experiment may have its own for its training."""
+    key = STAGES[stage].seed
+    if key != "experiment":
+        return study.config[key]
+    assert experiment is not None
+    # folds, baselines and statistics keep the study's seed
+    own = study.experiments[experiment]["seed"]
+    return study.config["seed"] if own is None else own
+
+
+def stage_settings(study: Study, stage: str, **names: str) -> str:
+    """Return the settings text of a job.
+
+    Parameters
+    ----------
+    study
+        People and configuration.
+    stage
+        Name of the stage.
+    names
+        Those of the job's wildcards that its settings depend on.
+    """
+    values = used_options(stage, _SETTINGS.get(stage, _nothing)(study, **names))
+    return settings_text(stage, stage_seed(study, stage, names.get("experiment")), values)
+
+
+def parameter(study: Study, stage: str) -> Any:
+    """Return what a rule has for its parameter: the text, or a function of the wildcards where it depends on them."""
+
+    def text(**names: str) -> str:
+        return handed_over(stage_settings(study, stage, **names), LONG_SETTINGS)
+
+    parameters = list(inspect.signature(_SETTINGS.get(stage, _nothing)).parameters.values())[1:]
+    if not parameters:
+        return text()
+    shared = cache(text)  # the people of a study share them
+    shared.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+    )
+    return by_wildcards(shared)

@@ -1,0 +1,215 @@
+"""The results tree: the path of every file that a stage writes for others to read.
+
+A path is a pattern below ``<results>``, which Snakemake replaces by the results folder, with wildcards such as
+``{subject}``. Rules take their outputs from here, and :func:`path_in` gives the path of one file.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+
+from neurostrata.core.settings import rows_digest
+
+ROOT = "<results>"
+
+
+def _derivative(folder: str, name: str) -> str:
+    return f"{ROOT}/derivatives/sub-{{subject}}/{folder}/sub-{{subject}}_{name}"
+
+
+def _experiment(name: str) -> str:
+    return f"{ROOT}/experiments/{{experiment}}/{name}"
+
+
+def _fold(name: str) -> str:
+    return _experiment(f"fold-{{fold}}/{name}")
+
+
+def _clusters(name: str) -> str:
+    return _experiment(f"strata/{{codes}}/{{finder}}/{name}")
+
+
+# Who takes part
+SUBJECTS = f"{ROOT}/cohort/subjects.tsv"
+EXCLUSIONS = f"{ROOT}/cohort/exclusions.tsv"
+HEADERS = f"{ROOT}/cohort/headers.json"
+GATE = f"{ROOT}/cohort/gate.json"
+GROUP = f"{ROOT}/cohort/groups/{{group}}.tsv"
+CHARACTERISTICS = f"{ROOT}/cohort/characteristics.tsv"
+
+# The template
+ITERATION_TEMPLATE = f"{ROOT}/template/iter-{{iteration}}/template.nii.gz"
+ITERATION_STATE = f"{ROOT}/template/iter-{{iteration}}/state.json"
+ITERATION_REGISTRATION = f"{ROOT}/template/iter-{{iteration}}/sub-{{subject}}"
+TEMPLATE = f"{ROOT}/template/template.nii.gz"
+CONVERGENCE = f"{ROOT}/template/convergence.tsv"
+CONVERGENCE_FIGURE = f"{ROOT}/template/convergence.png"
+TEMPLATE_MASK = f"{ROOT}/template/mask.nii.gz"
+TEMPLATE_GM = f"{ROOT}/template/label-GM_probseg.nii.gz"
+TEMPLATE_WM = f"{ROOT}/template/label-WM_probseg.nii.gz"
+TEMPLATE_CSF = f"{ROOT}/template/label-CSF_probseg.nii.gz"
+MNI_AFFINE = f"{ROOT}/template/from-MNI152_to-study_desc-affine_xfm.mat"
+MNI_WARP = f"{ROOT}/template/from-MNI152_to-study_desc-warp_xfm.nii.gz"
+
+# A person's anatomy
+T1W = _derivative("anat", "desc-preproc_T1w.nii.gz")
+INITIAL_MASK = _derivative("anat", "desc-initial_mask.nii.gz")
+T1W_AFFINE = _derivative("anat", "from-T1w_to-study_desc-affine_xfm.mat")
+T1W_WARP = _derivative("anat", "from-T1w_to-study_desc-warp_xfm.nii.gz")
+T1W_INVERSE_WARP = _derivative("anat", "from-study_to-T1w_desc-warp_xfm.nii.gz")
+WARPED_T1W = _derivative("anat", "space-study_desc-preproc_T1w.nii.gz")
+BRAIN_MASK = _derivative("anat", "desc-brain_mask.nii.gz")
+NONLINEAR_JACOBIAN = _derivative("anat", "space-study_desc-nonlinear_jacobian.nii.gz")
+ABSOLUTE_JACOBIAN = _derivative("anat", "space-study_desc-absolute_jacobian.nii.gz")
+GM = _derivative("anat", "label-GM_probseg.nii.gz")
+WM = _derivative("anat", "label-WM_probseg.nii.gz")
+CSF = _derivative("anat", "label-CSF_probseg.nii.gz")
+
+# A person's diffusion and functional maps
+FA = _derivative("dwi", "model-tensor_param-fa_dwimap.nii.gz")
+MD = _derivative("dwi", "model-tensor_param-md_dwimap.nii.gz")
+B0 = _derivative("dwi", "desc-mean_b0.nii.gz")
+DWI_MASK = _derivative("dwi", "desc-brain_mask.nii.gz")
+NDI = _derivative("dwi", "model-noddi_param-ndi_dwimap.nii.gz")
+ODI = _derivative("dwi", "model-noddi_param-odi_dwimap.nii.gz")
+FWF = _derivative("dwi", "model-noddi_param-fwf_dwimap.nii.gz")
+DWI_ALIGNMENT = _derivative("dwi", "from-dwi_to-T1w_xfm.mat")
+COMPONENT_MAPS = _derivative("func", "space-template_desc-{declared}_components.nii.gz")
+COMPONENT_TIMESERIES = _derivative("func", "desc-{declared}_timeseries.tsv")
+
+# The fusion grid
+MAP = _derivative("fusion", "space-study_desc-{modality}_map.nii.gz")
+GRID_MASK = f"{ROOT}/volumes/mask.nii.gz"
+REGIONS = f"{ROOT}/volumes/regions.nii.gz"
+REGION_NAMES = f"{ROOT}/volumes/regions.tsv"
+ARRAY = f"{ROOT}/volumes/{{modality}}.npy"
+ARRAY_FACTS = f"{ROOT}/volumes/{{modality}}.json"
+
+# Phenotypes
+EIGENVALUES = f"{ROOT}/phenotypes/eigenvalues.tsv"
+LOADINGS = f"{ROOT}/phenotypes/loadings.tsv"
+FACTOR_SCORES = f"{ROOT}/phenotypes/scores.tsv"
+DESCRIPTIVES = f"{ROOT}/phenotypes/descriptives.tsv"
+FACTOR_MODEL = f"{ROOT}/phenotypes/model.json"
+CONGRUENCE = f"{ROOT}/phenotypes/congruence.tsv"
+
+# A fold of an experiment
+FOLD_MODEL = _fold("model")
+HISTORY = _fold("history.tsv")
+LIMITS = _fold("limits.json")
+FOLD_EMBEDDINGS = _fold("embeddings.tsv")
+FOLD_RECONSTRUCTION = _fold("reconstruction.tsv")
+EXAMPLES = _fold("examples.npz")
+ROBUSTNESS = _fold("robustness.tsv")
+BASELINES = _fold("baselines")
+FOLD_SYNTHESIS = _fold("synthesis.tsv")
+SYNTHESIS_EXAMPLES = _fold("synthesis_examples.npz")
+RELEVANCE = _fold("relevance.tsv")
+ATTENTION_WEIGHTS = _fold("attention_weights.tsv")
+FOLD_IMPORTANCE = _fold("importance.tsv")
+FOLD_DIFFERENCES = _fold("group_differences.tsv")
+GROUP_MAPS = _fold("group_maps")
+
+# An experiment
+SPLITS = _experiment("splits.tsv")
+RECONSTRUCTION = _experiment("reconstruction.tsv")
+EMBEDDINGS = _experiment("embeddings.tsv")
+MODEL = _experiment("model")
+SYNTHESIS = _experiment("synthesis.tsv")
+SYNTHESIS_COMPARISONS = _experiment("synthesis_comparisons.tsv")
+PREDICTIONS = _experiment("predictions.tsv")
+PREDICTION_SCORES = _experiment("prediction_scores.tsv")
+CLASSIFICATION = _experiment("classification.tsv")
+ROC = _experiment("roc.tsv")
+IMPORTANCE = _experiment("importance.tsv")
+DIFFERENCES = _experiment("group_differences.tsv")
+CODE_MAP = _experiment("code_map.tsv")
+GENERATED = _experiment("generated.npz")
+
+# The strata
+ADJUSTED_CODES = _experiment("strata/codes-adjusted.tsv")
+TSNE = _experiment("strata/tsne.tsv")
+CONTINUOUS = _experiment("strata/continuous.tsv")
+CONTINUOUS_ADDED = _experiment("strata/continuous_added.tsv")
+SEARCH = _clusters("search.tsv")
+CLUSTERS = _clusters("clusters.tsv")
+EXISTENCE = _clusters("existence.tsv")
+EXISTENCE_NULL = _clusters("existence_null.tsv")
+STABILITY = _clusters("stability.tsv")
+REPARTITION = _clusters("repartition.tsv")
+REPARTITION_NULL = _clusters("null.npz")
+COMPARISONS = _clusters("comparisons.tsv")
+PROFILES = _clusters("profiles.tsv")
+COMPOSITION = _clusters("composition.tsv")
+COMPOSITION_TESTS = _clusters("composition_tests.tsv")
+ADJUSTED_COMPARISONS = _clusters("comparisons_adjusted.tsv")
+SPLIT_HALF = _clusters("split_half.tsv")
+SPLIT_HALF_FACTORS = _clusters("split_half_factors.tsv")
+SHUFFLES = _clusters("shuffles.tsv")
+AGREEMENT = f"{ROOT}/strata/agreement.tsv"
+AGREEMENT_CROSSTABS = f"{ROOT}/strata/agreement_crosstabs.tsv"
+
+# The report
+SUBJECT_PAGE = f"{ROOT}/report/subjects/sub-{{subject}}.html"
+PROVENANCE = f"{ROOT}/provenance.json"
+REPORT = f"{ROOT}/report/index.html"
+REPORT_FIGURES = f"{ROOT}/report/figures"
+
+
+def fill(pattern: str, **names: object) -> str:
+    """Return a pattern with some of its wildcards filled in; all others stay."""
+    for name, value in names.items():
+        pattern = pattern.replace(f"{{{name}}}", str(value))
+    return pattern
+
+
+def path_in(results: str | Path, pattern: str, **names: object) -> str:
+    """Return the path of a file (or a pattern of paths) in a results folder.
+
+    Parameters
+    ----------
+    results
+        The results folder.
+    pattern
+        One of this module's.
+    names
+        Wildcards to fill in.
+    """
+    return fill(pattern, **names).replace(ROOT, str(results), 1)
+
+
+def in_command(results: str | Path, pattern: str, **names: str) -> str:
+    """Return a pattern as a quoted word of a rule's shell command, which Snakemake formats.
+
+    Parameters
+    ----------
+    results
+        The results folder.
+    pattern
+        One of this module's. Its wildcards stay in braces for the command itself: ``--pattern 'a/sub-{subject}'``.
+    names
+        Wildcards that are filled in by Snakemake: ``modality="{wildcards.modality}"``.
+    """
+    word = shlex.quote(path_in(results, pattern).replace("{", "{{").replace("}", "}}"))
+    for name, value in names.items():
+        word = word.replace(f"{{{{{name}}}}}", value)
+    return word
+
+
+def group_table(group: str) -> str:
+    """Return the table of the people of a group; see :meth:`neurostrata.cohort.study.Study.group`."""
+    return fill(GROUP, group=group)
+
+
+#: Tables of the check before the first job, which are no results.
+_OF_THE_CHECK = ("headers.json", "gate.json", "problems.tsv")
+
+
+def results_state(results: str | Path) -> str:
+    """Return a digest of which tables and descriptions there are and when they were written, the report's aside."""
+    tables: Iterable[Path] = (path for kind in ("tsv", "json") for path in Path(results).rglob(f"*.{kind}"))
+    kept = (path for path in tables if "report" not in path.parts and path.name not in _OF_THE_CHECK)
+    stamps = [{"path": path, "time": str(Path(path).stat().st_mtime_ns)} for path in sorted(map(str, kept))]
+    return rows_digest(stamps, ["path", "time"])

@@ -1,0 +1,112 @@
+"""The stages of the workflow: one record each, which everything that has to know the stages reads.
+
+A stage is one rule of the workflow and one subcommand, under the same name (``fit_noddi``, ``fit-noddi``). Standard
+library only: the workflow reads this while parsing, and no function is imported before its command runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What has to be known of a stage.
+
+    Attributes
+    ----------
+    function
+        ``module:function`` that does the work, within this package.
+    words
+        What the stage is doing, for people.
+    sections
+        Keys of the configuration that its settings are taken from; ``*`` stands for all of them.
+    seed
+        Key of the configuration with its seed: ``seed``, ``imaging_seed``, or ``experiment`` (that of the experiment, or
+        ``seed`` where it has none).
+    version
+        Version of its results. The number goes up when, and only when, the results of the stage change: the stage and what
+        follows from it are then planned again in every study. A release that changes no number plans nothing, nor does a
+        changed shell command of a rule (`tests/workflow/test_commands_of_rules.py` asks about it).
+    """
+
+    function: str
+    words: str
+    sections: tuple[str, ...] = ()
+    seed: str = "seed"
+    version: int = 1
+
+
+def _imaging(function: str, words: str, *sections: str, version: int = 1) -> Stage:
+    return Stage(f"imaging.{function}", words, sections, "imaging_seed", version)
+
+
+def _analysis(function: str, words: str, *sections: str, version: int = 1) -> Stage:
+    return Stage(function, words, sections, "seed", version)
+
+
+#: Name of the stage -> its record, in the order of the work.
+# fmt: off
+STAGES = {
+    "check_cohort": _analysis("gate.commands:check_cohort", "checking everybody's files", "modalities", "experiments", "diffusion", "phenotypes"),
+    "list_people": _analysis("cohort.commands:list_people", "listing people", "modalities", "experiments", "strata"),
+    "prepare_t1w": _imaging("anatomy.commands:prepare_t1w", "preparing T1w images", "anatomy"),
+    "template_start": _imaging("anatomy.commands:template_start", "averaging images for the first template", "template"),
+    "template_register": _imaging("anatomy.commands:template_register", "registering to the template of the previous iteration", "template", "registration"),
+    "template_update": _imaging("anatomy.commands:template_update", "updating the template", "template"),
+    "template_final": _imaging("anatomy.commands:template_final", "finishing the template", "template"),
+    "template_mask": _imaging("anatomy.commands:template_mask", "bringing the brain mask and tissue priors to the template", "template", "registration"),
+    "template_to_mni": _imaging("template.standard_space:template_to_mni", "registering MNI152 to the template", "registration"),
+    "register": _imaging("anatomy.commands:register", "registering to the template", "registration"),
+    "jacobian": _imaging("anatomy.commands:jacobian", "computing Jacobians"),
+    "segment_tissue": _imaging("anatomy.commands:segment_tissue", "segmenting tissue", "tissue"),
+    "fit_tensor": _imaging("diffusion.commands:fit_tensor", "fitting the diffusion tensor", "diffusion"),
+    "fit_noddi": _imaging("diffusion.commands:fit_noddi", "fitting NODDI", "diffusion"),
+    "align_diffusion": _imaging("diffusion.commands:align_diffusion", "aligning diffusion data with T1w images", "diffusion"),
+    "dual_regression": _imaging("functional.dual_regression:dual_regression", "dual regression", "modalities"),
+    "map_to_template": _imaging("volumes.commands:map_to_template", "bringing maps to the fusion grid", "modalities", "volumes"),
+    "grid_mask": _imaging("volumes.commands:grid_mask", "bringing the brain mask to the fusion grid", "volumes"),
+    "grid_regions": _imaging("volumes.region_commands:grid_regions", "bringing regions to the fusion grid", "regions", "volumes", "registration"),
+    "normalise": _analysis("imaging.volumes.commands:normalise", "gathering each modality in one array", "modalities", "volumes"),
+    "split": _analysis("fusion.commands:split", "dividing people into folds", "experiments"),
+    "train": Stage("fusion.commands:train", "training models", ("experiments", "training"), seed="experiment"),
+    "embed": _analysis("fusion.commands:embed", "computing embeddings", "experiments"),
+    "evaluate": _analysis("fusion.commands:evaluate", "measuring reconstruction", "experiments"),
+    "robustness": _analysis("fusion.commands:robustness", "hiding each modality in turn", "experiments"),
+    "relevance": _analysis("fusion.models.siamese.commands:relevance", "computing attention to regions and modalities", "experiments"),
+    "explain": _analysis("prediction.explain_commands:explain", "explaining differences between classes", "experiments"),
+    "summarise_explanation": _analysis("prediction.explain_commands:summarise_explanation", "ranking modalities by importance", "experiments"),
+    "map_codes": _analysis("prediction.explain_commands:map_codes", "laying out modality codes (t-SNE)", "experiments"),
+    "generate": _analysis("fusion.evaluation.generation:generate", "generating images", "experiments"),
+    "baselines": _analysis("fusion.commands:baselines", "learning linear baselines", "experiments"),
+    "predict": _analysis("prediction.commands:predict", "predicting targets", "experiments", "phenotypes"),
+    "summarise_experiment": _analysis("fusion.commands:summarise_experiment", "summarising experiments", "experiments"),
+    "synthesise": _analysis("fusion.models.synthesis.commands:synthesise", "synthesising modalities", "experiments", "synthesis"),
+    "summarise_synthesis": _analysis("fusion.models.synthesis.commands:summarise_synthesis", "summarising synthesis", "experiments"),
+    "factor_phenotypes": _analysis("phenotypes.commands:factor_phenotypes", "reducing phenotypes to factors", "phenotypes"),
+    "describe_people": _analysis("adjustment.characteristics:describe_people", "gathering what is known of people", "phenotypes", "strata"),
+    "adjust_codes": _analysis("adjustment.characteristics:adjust_codes", "adjusting codes", "strata"),
+    "cluster": _analysis("strata.commands:cluster", "searching for clusters", "strata", version=2),
+    "existence": _analysis("strata.commands:existence", "testing whether clusters exist", "strata"),
+    "stability": _analysis("strata.commands:stability", "measuring stability of clusters", "strata"),
+    "project": _analysis("strata.commands:project", "laying out embeddings (t-SNE)", "strata", version=2),
+    "compare_strata": _analysis("strata.commands:compare_strata", "comparing phenotypes between clusters", "strata", version=2),
+    "repartition_strata": _analysis("strata.commands:repartition_strata", "comparing with random partitions", "strata", version=2),
+    "profile_strata": _analysis("strata.commands:profile_strata", "profiling clusters", version=2),
+    "composition": _analysis("strata.comparison.commands:composition", "describing who is in each cluster", "strata"),
+    "compare_adjusted": _analysis("strata.comparison.commands:compare_adjusted", "comparing phenotypes with covariates", "strata"),
+    "split_half": _analysis("strata.comparison.commands:split_half", "clustering halves of the people", "strata"),
+    "shuffle_links": _analysis("strata.comparison.commands:shuffle_links", "linking clusters with shuffled phenotypes", "strata"),
+    "agreement": _analysis("strata.comparison.commands:agreement", "comparing clusters of experiments and finders"),
+    "continuous": _analysis("prediction.continuous_commands:continuous", "predicting factors without clusters", "strata"),
+    "factor_congruence": _analysis("phenotypes.commands:factor_congruence", "measuring congruence of factors", "phenotypes"),
+    "subject_page": _analysis("report.commands:subject_page", "writing pages of people"),
+    "provenance": _analysis("report.commands:provenance", "recording provenance", "*"),
+    "report": _analysis("report.commands:report", "writing the report", "*", version=2),
+}
+# fmt: on
+
+
+def command_of(stage: str) -> str:
+    """Return the subcommand of a stage."""
+    return stage.replace("_", "-")
