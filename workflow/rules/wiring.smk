@@ -92,73 +92,32 @@ def dual_regression_inputs(wildcards):
     }
 
 
-NODDI_ENGINE = CONFIG["diffusion"]["noddi"]["engine"]
-NODDI_ENVIRONMENT = {
-    "amico": "../../envs/noddi.yaml",
-    "maximum_likelihood": "../../envs/fusion.yaml",
-}[NODDI_ENGINE]
+NODDI_ENVIRONMENT = f"../../envs/{SOURCES['noddi'].environment(CONFIG)}.yaml"
 
 
 @per_job
 def deviations_of(wildcards):
     """A person's deviations of the gradients, for the engine that can use them."""
-    used = NODDI_ENGINE == "maximum_likelihood"
+    used = "grad_dev" in SOURCES["noddi"].further_columns(CONFIG)
     return (used and STUDY.source(wildcards.subject, "grad_dev")) or []
 
 
 @per_job
 def map_inputs(wildcards):
     """The image of a modality and what brings it to the template; [] for what it does not need."""
-    modality = STUDY.modalities[wildcards.modality]
+    declaration = STUDY.modalities[wildcards.modality]
 
-    def of(path):
-        return str(path).replace("{subject}", wildcards.subject)
-
-    to_template = {
-        "affine": of(rules.register.output.affine),
-        "warp": of(rules.register.output.warp),
-    }
-    from_dwi = to_template.copy()
-    if not DIFFUSION_ALIGNED:
-        from_dwi["alignment"] = of(rules.align_diffusion.output[0])
-    from_mni = {
-        key: getattr(rules.template_to_mni.output, key) for key in ("affine", "warp")
-    }
-    inputs = dict.fromkeys(("affine", "warp", "alignment", "jacobian", "fwf"), [])
-    origin = modality["from"]
-    if origin == "t1w":
-        inputs |= to_template | {"image": of(rules.prepare_t1w.output.t1w)}
-    elif origin == "jacobian":
-        inputs["image"] = of(getattr(rules.jacobian.output, modality["measure"]))
-    elif origin == "tensor":
-        inputs |= from_dwi | {
-            "image": of(getattr(rules.fit_tensor.output, modality["measure"]))
-        }
-    elif origin == "noddi":
-        inputs |= from_dwi | {
-            "image": of(getattr(rules.fit_noddi.output, modality["measure"]))
-        }
-        if modality["tissue_weighted"]:
-            inputs["fwf"] = of(rules.fit_noddi.output.fwf)
-    elif origin == "tissue":
-        inputs |= to_template | {
-            "image": of(getattr(rules.segment_tissue.output, modality["tissue"]))
-        }
-        if modality["modulate"]:
-            inputs["jacobian"] = of(rules.jacobian.output.absolute)
-    elif origin == "dual_regression":
-        inputs["image"] = of(rules.dual_regression.output.maps).replace(
+    def path(made):
+        output = getattr(rules, made.rule).output
+        pattern = str(getattr(output, made.output) if made.output else output[0])
+        return pattern.replace("{subject}", wildcards.subject).replace(
             "{declared}", STUDY.declared(wildcards.modality)
         )
-        inputs |= {"mni": from_mni}.get(modality.get("space"), {})
-    else:
-        inputs |= {
-            "t1w": to_template,
-            "dwi": from_dwi,
-            "mni": from_mni,
-            "template": {},
-        }[modality["space"]]
-        inputs["image"] = STUDY.source(wildcards.subject, modality["column"])
+
+    files = map_files(declaration, DIFFUSION_ALIGNED)
+    inputs = {key: path(made) if made else [] for key, made in files.items()}
+    if files["image"] is None:
+        inputs["image"] = STUDY.source(wildcards.subject, declaration["column"])
     return inputs
 
 
