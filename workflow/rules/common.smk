@@ -11,6 +11,8 @@ import tempfile
 import uuid
 
 from neurostrata.gate.notes import SECONDS, gate_key, keep_notes, kept_notes
+from neurostrata.cohort.columns import characteristics_in_tables, class_columns
+from neurostrata.cohort.groups import group_rows, named_group
 from neurostrata.cohort.sources.registry import SOURCES, map_files
 from neurostrata.cohort.study import load_study
 from neurostrata.controller.entry import asked_of_snakemake, refuse_beside, sign_in

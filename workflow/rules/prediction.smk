@@ -254,7 +254,7 @@ PREDICTED = [
 ]
 HIDDEN = [e["name"] for e in CONFIG["experiments"] if e["analyses"]["robustness"]]
 REGIONAL = [name for name in EXPERIMENTS if capability(name, "regions")]
-EXPLAINED = [e for e in EXPERIMENTS if can_decode(e) and STUDY.class_columns(e)]
+EXPLAINED = [e for e in EXPERIMENTS if can_decode(e) and class_columns(STUDY, e)]
 MAPPED = [name for name in EXPERIMENTS if capability(name, "modality_codes")]
 GENERATED = [name for name in EXPERIMENTS if capability(name, "generates")]
 SYNTHETIC = [name for name in EXPERIMENTS if capability(name, "synthesises")]

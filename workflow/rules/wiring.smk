@@ -35,7 +35,7 @@ def selection_of(wildcards):
         if modality in declared
     }
     digest = rows_digest(
-        STUDY.group_rows(wildcards.group), STUDY.group(wildcards.group)[0]
+        group_rows(STUDY, wildcards.group), named_group(STUDY, wildcards.group)[0]
     )
     return settings("list_people", config=chosen, digest=digest)
 
@@ -206,7 +206,7 @@ def explain_settings(stage, *keys):
         experiment = STUDY.experiments[wildcards.experiment]
         values = {key: experiment[key] for key in ("name", *keys)}
         values |= {k: experiment[k] for k in special_keys(experiment) if k != "options"}
-        targets = STUDY.class_columns(wildcards.experiment)
+        targets = class_columns(STUDY, wildcards.experiment)
         return settings(stage, experiment=values, targets=targets)
 
     return chosen
@@ -214,7 +214,7 @@ def explain_settings(stage, *keys):
 
 def classes_of(wildcards):
     """The sheet's columns with an experiment's targets of two classes; [] without any."""
-    if not STUDY.class_columns(wildcards.experiment):
+    if not class_columns(STUDY, wildcards.experiment):
         return []
     return f"{RESULTS}/cohort/groups/targets-{wildcards.experiment}.tsv"
 
@@ -302,6 +302,6 @@ def characteristics_settings(wildcards):
         id_column=CONFIG["phenotypes"]["id_column"],
         tables=[
             rows_digest(rows, columns)
-            for _, columns, rows in STUDY.characteristics_in_tables()
+            for _, columns, rows in characteristics_in_tables(STUDY)
         ],
     )

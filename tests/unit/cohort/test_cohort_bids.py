@@ -17,10 +17,13 @@ from bids_trees import fmriprep_person, listed, plant, qsiprep_person, raw_perso
 
 from neurostrata.cohort.discovery.bids_index import write_index
 from neurostrata.cohort.discovery.sessions import chosen_session
+from neurostrata.cohort.groups import group_rows
 from neurostrata.cohort.study import Study, load_study
 from neurostrata.core.config import check_config
 from neurostrata.core.errors import UserError
 from neurostrata.core.locations import LIBRARY
+from neurostrata.gate.cache import FileCache
+from neurostrata.gate.check import find_problems
 
 TWELVE = [f"{number:02d}" for number in range(1, 13)]
 PET = {"pet": {"from": "column", "column": "pet"}}
@@ -152,7 +155,7 @@ def test_all_sessions_are_rows_of_one_family(tmp_path: Path, raw: Path) -> None:
     assert found.rows["12xpre"]["family"] == "sub-12"
     # the template weighs people, not scans
     assert len(found.template_members()) == 12
-    families = [row["family"] for row in found.group_rows("experiment-a")]
+    families = [row["family"] for row in group_rows(found, "experiment-a")]
     assert len(families) == 16
     assert len(set(families)) == 12
     # jobs read the same rows
@@ -580,7 +583,8 @@ def test_images_that_are_not_fetched_are_named(tmp_path: Path) -> None:
     (root / "sub-01/anat").mkdir()
     (root / "sub-01/anat/sub-01_T1w.nii.gz").symlink_to("../../.git/annex/objects/x")
     found = study(tmp_path, root, dwi=False)
-    assert found.missing_files() == [f"subject 01: t1w: {root}/sub-01/anat/sub-01_T1w.nii.gz: no such file"]
+    lines = [problem.text for problem in find_problems(found, FileCache(tmp_path / "headers.json"))]
+    assert f"subject 01: t1w: {root}/sub-01/anat/sub-01_T1w.nii.gz: no such file" in lines
 
 
 def test_the_index_is_kept_until_a_folder_changes(

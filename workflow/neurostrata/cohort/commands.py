@@ -7,7 +7,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from neurostrata.cohort.study import Study, load_study, write_group
+from neurostrata.cohort.groups import group_rows, named_group
+from neurostrata.cohort.sheet import write_rows
+from neurostrata.cohort.study import Study, load_study
 from neurostrata.core.config import check_config
 
 
@@ -31,5 +33,5 @@ def list_people(*, settings: dict[str, Any], group: str, output: Path) -> None:
     Cohort-wide stages read this list rather than a thousand paths on their command line.
     """
     study = study_of(settings)
-    columns, _ = study.group(group)
-    write_group(output, columns, study.group_rows(group))
+    columns, _ = named_group(study, group)
+    write_rows(output, columns, group_rows(study, group))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from neurostrata.cohort.ids import ID_COLUMNS, find_id_column, subject_id
 from neurostrata.cohort.values import MISSING
 from neurostrata.core.errors import UserError
+from neurostrata.core.files import atomic_path
 from neurostrata.core.text_tables import TextTable, read_text_table
 
 Row = dict[str, str]
@@ -61,6 +63,16 @@ def as_rows(table: TextTable, columns: Iterable[str] | None = None) -> list[Row]
         {name: "" if not ids and line[place] in MISSING else line[place] for name, place, ids in places}
         for line in table.cells
     ]
+
+
+def write_rows(path: str | Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
+    """Write rows of text cells as a TSV file, only the named columns."""
+    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(
+            stream, columns, delimiter="\t", lineterminator="\n", extrasaction="ignore", restval=""
+        )
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _sheet_table(path: Path) -> tuple[TextTable, list[Row]]:

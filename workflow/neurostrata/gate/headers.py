@@ -1,133 +1,28 @@
-"""What image files say of themselves: headers judged before anything is allocated, contents read to their end.
+"""Image headers, read and checked before memory of the size that they claim is allocated.
 
-A header is some hundred bytes that may claim anything, so its claims are compared with the size of the file first. A
-gzip file carries a checksum of its content behind it, which only who reads to the end compares.
+A header may claim anything, so its claims are compared with the size of the file first.
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
-import json
 import zlib
-from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from pathlib import Path
-from time import monotonic
-from typing import Any, BinaryIO
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 
-from neurostrata.core.files import atomic_path
-
 #: Bytes; nothing that these stages read is larger (an hour of 7 T BOLD has 6 GiB as floating-point numbers).
 LARGEST = 2**36
-#: Deflate packs at most 1032 bytes into one.
+#: Deflate compresses at most 1032 bytes into one.
 _DENSEST = 1040
-_CHUNK = 1 << 22
-#: Raised when what is kept of a file changes.
-_FORMAT = 2
-#: Files read to their end at the same time.
-_READERS = 4
+#: Bytes read at a time.
+CHUNK = 1 << 22
 
 Facts = dict[str, Any]
-
-
-class HeaderCache:
-    """What is known of image files, kept by path, size and modification time.
-
-    Parameters
-    ----------
-    path
-        A JSON file; a missing or broken one is as good as empty.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.known: dict[str, Facts] = {}
-        try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
-            if kept["format"] == _FORMAT:
-                self.known = {k: v for k, v in kept["files"].items() if isinstance(v, dict)}
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
-            pass
-        self.used: dict[str, Facts] = {}
-        self.files: dict[str, tuple[str, int]] = {}
-        #: Image -> which file it is, whatever the names of links to it.
-        self.places: dict[str, str] = {}
-
-    def facts(self, image: str) -> Facts:
-        """Return what an image's header says, or ``{"problem": text}``."""
-        if image in self.files:  # asked for some times in one check
-            return self.used[self.files[image][0]]
-        try:
-            status = Path(image).stat()
-        except FileNotFoundError:
-            return {"problem": "no such file"}
-        except OSError as error:
-            return {"problem": f"cannot be read ({error.strerror})"}
-        key = f"{image}|{status.st_size}|{status.st_mtime_ns}"
-        self.files[image] = key, status.st_size
-        self.places[image] = f"{status.st_dev}:{status.st_ino}"
-        return self._kept(key, ("shape",), lambda: read_facts(image, status.st_size))
-
-    def _kept(self, key: str, wanted: tuple[str, ...], find: Any) -> Facts:
-        facts = self.known.get(key)
-        if facts is None or not ("problem" in facts or all(name in facts for name in wanted)):
-            facts = self.known[key] = find()
-        self.used[key] = facts
-        return facts
-
-    def remember(self, key: str, find: Any) -> list[Any]:
-        """Return the list (of plain values) that `find` returns, or what it returned for this key before."""
-        return self._kept(key, ("lines",), lambda: {"lines": find()})["lines"]
-
-    def contents(self, images: Iterable[str], seconds: float | None = None) -> list[str]:
-        """Read images to their end that have not been read, small ones first.
-
-        Parameters
-        ----------
-        images
-            Paths whose headers are sound.
-        seconds
-            Begin no further image after this time; None reads all.
-
-        Returns
-        -------
-        list of str
-            The images that are still unread.
-        """
-        left = [path for path in images if "content" not in self.facts(path)]
-        left = sorted(dict.fromkeys(left), key=lambda path: self.files[path][1])
-        if not left or (seconds is not None and seconds <= 0):
-            return left
-        end = None if seconds is None else monotonic() + seconds
-
-        def read(path: str) -> bool:
-            if end is not None and monotonic() > end:
-                return False
-            key, _ = self.files[path]
-            self.used[key] = self.known[key] = {
-                **self.known[key],
-                "content": read_content(path, self.known[key]),
-            }
-            return True
-
-        with ThreadPoolExecutor(_READERS) as pool:
-            done = list(pool.map(read, left))
-        return [path for path, finished in zip(left, done) if not finished]
-
-    def content(self, image: str) -> Facts:
-        """Return what is known of an image's content; empty when it has not been read."""
-        return self.facts(image).get("content", {})
-
-    def save(self) -> None:
-        """Keep what was used this time."""
-        # without indents: the encoder in C is ten times faster, and nobody reads ten thousand headers
-        text = json.dumps({"format": _FORMAT, "files": self.used}, allow_nan=False)
-        with atomic_path(self.path) as temporary:
-            temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def implausible(shape: Iterable[int], itemsize: int, size: int, packed: bool) -> str | None:
@@ -317,80 +212,8 @@ def _unpacked_size(image: str, enough: int) -> int:
     total = 0
     try:
         with gzip.open(image) as stream:
-            while total < enough and (chunk := stream.read(_CHUNK)):
+            while total < enough and (chunk := stream.read(CHUNK)):
                 total += len(chunk)
     except (OSError, EOFError, zlib.error):
         return -1
     return total
-
-
-def read_content(image: str, facts: Mapping[str, Any]) -> Facts:
-    """Read an image to its end, and so let its checksum count.
-
-    Returns
-    -------
-    dict
-        ``digest`` of the voxels as stored, ``constant``, ``empty`` (all 0), ``same`` (every volume of a series is the first) and
-        ``gaps`` (voxels that are NaN or infinite); or ``problem``.
-    """
-    try:
-        with gzip.open(image) if image.endswith(("gz", ".mgz")) else open(image, "rb") as stream:
-            found = _voxels(stream, facts) if "dtype" in facts else {}
-            while stream.read(_CHUNK):
-                pass
-    except gzip.BadGzipFile as error:
-        return {"problem": f"is damaged: its content is not what its checksum says ({error}); copy it again"}
-    except (OSError, EOFError, zlib.error, ValueError) as error:
-        return {"problem": f"is damaged ({' '.join(str(error).split())[:120]}); copy it again"}
-    return found
-
-
-def _voxels(stream: Any, facts: Mapping[str, Any]) -> Facts:
-    dtype, shape = np.dtype(facts["dtype"]), facts["shape"]
-    digest = hashlib.blake2b(f"{dtype.str} {shape}".encode(), digest_size=16)
-    _skip(stream, facts["offset"])
-    volume = int(np.prod(shape[:3])) * dtype.itemsize
-    low = high = first = None
-    same, gaps = len(shape) > 3 and shape[3] > 1, 0
-    for _ in range(int(np.prod(shape[3:]))):
-        own, left = hashlib.blake2b(digest_size=16), volume
-        while left:
-            part = _exactly(stream, min(left, _CHUNK))
-            left -= len(part)
-            own.update(part)
-            values = np.frombuffer(part, dtype)
-            if dtype.kind == "f":
-                finite = np.isfinite(values)
-                gaps += int(values.size - finite.sum())
-                values = values[finite]
-            if values.size:
-                least, most = values.min(), values.max()
-                low = least if low is None else min(low, least)
-                high = most if high is None else max(high, most)
-        digest.update(own.digest())
-        first = first or own.digest()
-        same = same and own.digest() == first
-    return {
-        "digest": digest.hexdigest(),
-        "constant": bool(low is None or low == high),
-        "empty": bool(low is None or (low == 0 and high == 0)),
-        "same": bool(same),
-        "gaps": gaps,
-    }
-
-
-def _skip(stream: BinaryIO, count: int) -> None:
-    while count:
-        count -= len(_exactly(stream, min(count, _CHUNK)))
-
-
-def _exactly(stream: BinaryIO, count: int) -> bytes:
-    """Read so many bytes."""
-    parts = []
-    while count:
-        part = stream.read(min(count, _CHUNK))
-        if not part:
-            raise EOFError("it ends before its data do")
-        parts.append(part)
-        count -= len(part)
-    return b"".join(parts)

@@ -5,7 +5,6 @@ The main process searches, and writes what it found below OUTPUT/cohort; every j
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -16,9 +15,9 @@ from neurostrata.cohort.discovery.bids import Wanted, choose
 from neurostrata.cohort.discovery.bids_index import load_index
 from neurostrata.cohort.discovery.layouts import choose_scans, hcp_scans, ukb_scans
 from neurostrata.cohort.discovery.participants import add_facts, read_people
-from neurostrata.cohort.sheet import IMAGES, Row, read_rows
+from neurostrata.cohort.sheet import IMAGES, Row, read_rows, write_rows
 from neurostrata.core.errors import UserError
-from neurostrata.core.files import atomic_path, read_json, sha256_file, write_json
+from neurostrata.core.files import read_json, sha256_file, write_json
 
 #: Columns that every table of discovered people has; others follow when somebody has a value.
 COLUMNS = ["subject", *IMAGES, "session"]
@@ -43,16 +42,6 @@ def misplaced_keys(section: Mapping[str, Any], source: str) -> list[str]:
         for key, sources in _KEYS.items()
         if section[key] not in (None, {}, False) and source not in sources
     ]
-
-
-def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
-    """Write text cells as TSV."""
-    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(
-            stream, columns, delimiter="\t", lineterminator="\n", extrasaction="ignore", restval=""
-        )
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def read_discovered(output: str | Path) -> list[Row]:
