@@ -397,4 +397,4 @@ def test_what_codes_are_adjusted_by_exists(
     if message:
         assert message in about[0]
     if "columns" in adjust and "scaner" in adjust["columns"]:
-        assert "none of head_size, image_quality" in about[0]
+        assert "nor one of head_size, image_quality" in about[0]
