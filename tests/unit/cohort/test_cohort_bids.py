@@ -171,7 +171,7 @@ def test_sessions_with_one_t1w_image_are_no_scans_of_their_own(tmp_path: Path, q
 def test_a_row_never_stands_for_two(tmp_path: Path) -> None:
     names = [*raw_person("01", "pre"), *raw_person("01xpre")]
     root = plant(tmp_path / "raw", names)
-    assert "the id 01xpre stands for two rows" in refused(tmp_path, root, dwi=False, sessions="all")
+    assert "two rows have the id 01xpre" in refused(tmp_path, root, dwi=False, sessions="all")
 
 
 def test_a_session_that_nobody_has(tmp_path: Path, raw: Path) -> None:
@@ -224,7 +224,7 @@ def test_filters_that_nothing_passes(tmp_path: Path, raw: Path) -> None:
     def text(**filters: Any) -> str:
         return refused(tmp_path, raw, dwi=False, sessions="pre", filters=filters)
 
-    assert "'acquistion' is no BIDS entity; did you mean 'acquisition'?" in text(t1w={"acquistion": "x"})
+    assert "'acquistion' is not a BIDS entity; did you mean 'acquisition'?" in text(t1w={"acquistion": "x"})
     assert "no file passes; there are acquisition: null" in text(t1w={"acquisition": "mprage"})
     assert "cohort.participants, not by 'subject'" in text(t1w={"subject": "01"})
     assert "cohort.filters.ptw: no modality reads" in text(ptw={"suffix": "T1w"})
@@ -702,7 +702,7 @@ def test_hcp_lifespan_visits(tmp_path: Path) -> None:
     names = [f"{p}_MR/T1w/{f}" for p in ("HCA6000001_V1", "HCA6000001_V2", "HCD0000002_V1") for f in files]
     root = layout(tmp_path / "fmriresults01", *names)
     with pytest.raises(
-        UserError, match=r"1 people have several visits; choose with cohort.sessions: V1"
+        UserError, match=r"1 person with several visits; choose with cohort.sessions: V1"
     ) as caught:
         load_study(config(tmp_path, dwi=False, hcp=str(root)))
     assert "HCA6000001: V1, V2" in str(caught.value)
@@ -726,7 +726,7 @@ def test_uk_biobanks_folders(tmp_path: Path) -> None:
     names += [f"1000002/20252_2_0/{n}" for n in t1] + ["1000002/20253_2_0/T2_FLAIR/T2_FLAIR.nii.gz"]
     names += [f"1000003/{n}" for n in (*t1, *dwi)]
     root = layout(tmp_path / "bulk", *names)
-    with pytest.raises(UserError, match=r"1 people have several visits; choose with cohort.sessions: 2"):
+    with pytest.raises(UserError, match=r"1 person with several visits; choose with cohort.sessions: 2"):
         load_study(config(tmp_path, ukb=str(root)))
     rows = load_study(config(tmp_path, ukb=str(root), sessions="first")).rows
     assert [rows[s]["session"] for s in rows] == ["2", "2", ""]

@@ -114,7 +114,7 @@ def test_decisions_about_nobody_are_problems() -> None:
 def test_exactly_one_source_of_people() -> None:
     with pytest.raises(
         UserError,
-        match="exactly one of sheet, bids, hcp and ukb is wanted, sheet and hcp are set; set the others to null",
+        match=r"set exactly one of sheet, bids, hcp and ukb \(sheet and hcp are set; set the others to null\)",
     ):
         load_study(config(cohort={"sheet": "a.tsv", "hcp": "b"}))
 

@@ -168,7 +168,7 @@ def load_study(config: Mapping[str, Any], rescan: bool = True) -> Study:
     chosen = [key for key in PEOPLE_KEYS if section[key]]
     if len(chosen) != 1:
         given = f"{' and '.join(chosen)} are set; set the others to null" if chosen else "none is set"
-        raise UserError(f"cohort: exactly one of sheet, bids, hcp and ukb is wanted, {given}")
+        raise UserError(f"cohort: set exactly one of sheet, bids, hcp and ukb ({given})")
     misplaced = misplaced_keys(section, chosen[0])
     if misplaced:
         raise UserError("\n  ".join(misplaced))

@@ -65,22 +65,29 @@ def affine_problem(affine: np.ndarray) -> str | None:
 def type_problem(dtype: np.dtype) -> str | None:
     """Tell why voxels of a type cannot be used; None if they can."""
     if dtype.fields or dtype.kind == "V":
-        return "holds colours (RGB); convert it to one value per voxel"
+        return "has colours (RGB); convert it to one value per voxel"
     if dtype.kind == "c":
-        return "holds complex numbers, of which half would be lost; take the magnitude"
+        return "has complex numbers, and their imaginary parts would be lost; take the magnitude"
     if dtype.kind not in "iufb":
-        return f"holds values of type {dtype}; convert it to numbers"
+        return f"has values of type {dtype}; convert it to numbers"
     return None
 
 
 def read_facts(image: str, size: int) -> Facts:
     """Read the header of an image.
 
+    Parameters
+    ----------
+    image
+        Path of the file.
+    size
+        Its size in bytes.
+
     Returns
     -------
     dict
-        ``shape``, ``affine``, ``dtype``, ``offset``, and ``print``, which two files have in common when they may hold
-        the same image (of a gzip file: the checksum and length of its content; of others: a digest of the middle);
+        ``shape``, ``affine``, ``dtype``, ``offset``, and ``print``, a fingerprint that two files with the same image
+        have in common (of a gzip file: the checksum and length of its content; of others: a digest of the middle);
         or ``problem``.
     """
     if image.endswith((".mgz", ".mgh", ".img", ".hdr")):
@@ -88,73 +95,83 @@ def read_facts(image: str, size: int) -> Facts:
     try:
         with open(image, "rb") as stream:
             start = stream.read(1 << 16)
-            packed = start[:2] == b"\x1f\x8b"
-            if packed:
-                stream.seek(max(0, size - 8))
-                trailer = stream.read(8)
+            stream.seek(max(0, size - 8))
+            trailer = stream.read(8)
     except OSError as error:
         return {"problem": f"cannot be read ({error.strerror})"}
     if not start:
         return {"problem": "is empty (0 bytes); copy it again"}
-    if packed != image.endswith(".gz"):
-        said = (
+    compressed = start[:2] == b"\x1f\x8b"
+    if compressed != image.endswith(".gz"):
+        reason = (
             "is compressed (gzip), but its name does not end in .gz"
-            if packed
+            if compressed
             else "is not compressed (gzip), but its name ends in .gz"
         )
-        return {"problem": f"is not a readable NIfTI image: it {said}; rename it"}
+        return {"problem": f"is not a readable NIfTI image: it {reason}; rename it"}
     try:
-        raw = zlib.decompressobj(31).decompress(start, 1024) if packed else start
+        facts = _nifti_facts(zlib.decompressobj(31).decompress(start, 1024) if compressed else start)
     except zlib.error as error:
         return {"problem": f"is not a readable NIfTI image ({error}); copy it again"}
-    try:
-        facts = _nifti_facts(raw)
-    except Exception as error:  # nibabel and numpy raise a dozen kinds on bytes that are no header
+    except Exception as error:  # nibabel and numpy raise a dozen kinds on bytes that are not a header
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         return {"problem": f"is not a readable NIfTI image ({reason})"}
     dtype = np.dtype(facts.pop("type"))
     problem = type_problem(dtype) or _shape_problem(facts["shape"])
-    problem = problem or implausible(facts["shape"], dtype.itemsize, size, packed)
+    problem = problem or implausible(facts["shape"], dtype.itemsize, size, compressed)
+    end = facts["offset"] + int(np.prod(facts["shape"], dtype=object)) * dtype.itemsize
+    if not problem and not 0 <= facts["offset"] <= LARGEST:
+        problem = f"its header says that the data begin at byte {facts['offset']}; repair the header"
+    problem = problem or _truncation_problem(image, size, end, trailer if compressed else None)
+    affine = np.asarray(facts["affine"], float)
+    if not problem and (not np.all(np.isfinite(affine)) or abs(np.linalg.det(affine[:3, :3])) < 1e-9):
+        problem = "has an affine that cannot be inverted; repair the header"
     if problem:
         return {"problem": problem}
-    facts["dtype"] = dtype.str
-    wanted = facts["offset"] + int(np.prod(facts["shape"], dtype=object)) * dtype.itemsize
-    if not 0 <= facts["offset"] <= LARGEST:
-        return {
-            "problem": f"its header says that the data begin at byte {facts['offset']}; repair the header"
-        }
-    held = size
-    if packed:
+    fingerprint = trailer.hex() if compressed else _middle(image, (facts["offset"] + end) // 2, size)
+    return {
+        **facts,
+        "dtype": dtype.str,
+        "print": fingerprint,
+        "affine": affine.round(6).tolist(),
+    }
+
+
+def _truncation_problem(image: str, size: int, end: int, trailer: bytes | None) -> str | None:
+    """Tell whether a file ends before the data that its header claims.
+
+    Parameters
+    ----------
+    size, end
+        The file's size, and where its data must end, in bytes.
+    trailer
+        The last eight bytes of a gzip file.
+    """
+    present = size
+    if trailer is not None:
         # The last four bytes of a gzip member are the length of its content modulo 2**32: a truncated
-        # file is found without unpacking it. Several members (pigz, bgzip) are unpacked when they disagree.
-        facts["print"] = trailer.hex()
-        held = wanted
-        if int.from_bytes(trailer[4:], "little") != wanted % 2**32:
-            held = _unpacked_size(image, wanted)
-    if held < 0:
-        return {"problem": "is truncated or damaged (its compressed data break off); copy it again"}
-    if held < wanted:
-        return {"problem": f"is truncated ({held} of {wanted} bytes of data); copy it again"}
-    if not packed:
-        facts["print"] = _middle(image, (facts["offset"] + wanted) // 2, size)
-    affine = np.asarray(facts["affine"], float)
-    if not np.all(np.isfinite(affine)) or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        return {"problem": "has an affine that cannot be inverted; repair the header"}
-    facts["affine"] = affine.round(6).tolist()
-    return facts
+        # file is found without decompressing it. Several members (pigz, bgzip) are decompressed when they disagree.
+        present = end
+        if int.from_bytes(trailer[4:], "little") != end % 2**32:
+            present = _decompressed_size(image, end)
+    if present < 0:
+        return "is truncated or damaged (its compressed data break off); copy it again"
+    if present < end:
+        return f"is truncated ({present} of {end} bytes of data); copy it again"
+    return None
 
 
 def _middle(image: str, place: int, size: int) -> str:
-    """Return a digest of what stands in the middle of a file, and its size."""
+    """Return a digest of the middle of a file, and its size."""
     with open(image, "rb") as stream:
         stream.seek(place)
         return f"{hashlib.blake2b(stream.read(1 << 16), digest_size=8).hexdigest()}:{size}"
 
 
 def _nifti_facts(raw: bytes) -> Facts:
-    """Return what a NIfTI-1 or NIfTI-2 header says; nibabel raises on what it cannot be."""
+    """Return what a NIfTI-1 or NIfTI-2 header says; nibabel raises on impossible values."""
     if len(raw) < 348:
-        raise ValueError(f"{len(raw)} bytes are no header")
+        raise ValueError(f"{len(raw)} bytes are not a header")
     order: Any = next((o for o in ("little", "big") if int.from_bytes(raw[:4], o) in (348, 540)), None)
     if order is None:
         raise ValueError("it does not begin with a NIfTI header")
@@ -163,14 +180,14 @@ def _nifti_facts(raw: bytes) -> Facts:
     if not 1 <= dimensions <= 7:
         raise ValueError(f"its header gives {dimensions} dimensions")
     kind: Any = nib.Nifti2Header if second else nib.Nifti1Header
-    # what nibabel writes to its log it raises as well
+    # nibabel raises what it also writes to its log
     quiet, nib.imageglobals.logger.disabled = nib.imageglobals.logger.disabled, True
     try:
         header = kind(raw[: kind.template_dtype.itemsize], check=True)
     finally:
         nib.imageglobals.logger.disabled = quiet
     if not bytes(header["magic"]).startswith((b"n+", b"ni")):
-        raise ValueError("its header lacks NIfTI's mark")
+        raise ValueError("its header lacks the magic number of NIfTI")
     header.get_slope_inter()
     return {
         "shape": [int(side) for side in header.get_data_shape()],
@@ -203,12 +220,12 @@ def _shape_problem(shape: list[int]) -> str | None:
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     if not 3 <= len(shape) <= 4 or min(shape) < 1:
-        return f"has shape {tuple(shape)}; an image of three dimensions, or a series of them, is wanted"
+        return f"has shape {tuple(shape)}; expected an image of three dimensions, or a series of such images"
     return None
 
 
-def _unpacked_size(image: str, enough: int) -> int:
-    """Return the length of a gzip file's content, at least as far as `enough`; -1 when it breaks off."""
+def _decompressed_size(image: str, enough: int) -> int:
+    """Return the length of a gzip file's content, at least up to `enough` bytes; -1 when it breaks off."""
     total = 0
     try:
         with gzip.open(image) as stream:

@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from neurostrata.cohort.discovery.sessions import chosen_session, natural_order, row_id
+from neurostrata.cohort.discovery.messages import listed, ordered, people
+from neurostrata.cohort.discovery.sessions import chosen_session, row_id
 from neurostrata.cohort.sheet import Row, subject_id
 from neurostrata.core.errors import UserError
 
@@ -116,23 +117,22 @@ def choose_scans(
     UserError
         When people have several visits and `sessions` does not say which, or somebody asked for is not there.
     """
-    wanted = sorted(scans)
+    asked = set(scans)
     if participants is not None:
-        asked = [str(name).strip().removeprefix("sub-") for name in participants]
-        absent = sorted(set(asked) - set(scans))
+        asked = {str(name).strip().removeprefix("sub-") for name in participants}
+        absent = sorted(asked - set(scans))
         if absent:
             raise UserError(f"cohort.participants: not found by cohort.{key}: {', '.join(absent[:10])}")
-        wanted = sorted(set(asked))
     several: list[str] = []
     rows: list[Row] = []
     sources: list[Row] = []
     named = None if sessions in (None, "first", "last", "all") else str(sessions).removeprefix("ses-")
-    labels = {label for person in wanted for label in scans[person]}
+    labels = {label for person in asked for label in scans[person]}
     if named is not None and named not in labels:
-        there = ", ".join(sorted(labels - {""}, key=natural_order)) or "no visits"
-        raise UserError(f"cohort.sessions: there is no {named}; there are {there}")
-    for person in wanted:
-        known = sorted(scans[person], key=natural_order)
+        known_labels = ", ".join(ordered(labels - {""})) or "no visits"
+        raise UserError(f"cohort.sessions: there is no {named}; there are {known_labels}")
+    for person in sorted(asked):
+        known = ordered(scans[person])
         chosen: list[str] = known
         if named is not None:
             chosen = [named] if named in known else []
@@ -146,19 +146,18 @@ def choose_scans(
         for position, label in enumerate(chosen):
             rows.append(_row(person, label, scans[person][label], sessions == "all", position, key, sources))
     if several:
-        more = [f"... and {len(several) - 3} more"] if len(several) > 3 else []
+        example = several[0].split(": ")[1].split(",")[0]
         raise UserError(
-            f"cohort.{key}: {len(several)} people have several visits; choose with cohort.sessions: "
-            f"{several[0].split(': ')[1].split(',')[0]} (or first, last, all):"
-            + "".join(f"\n  {line}" for line in [*several[:3], *more])
+            f"cohort.{key}: {people(len(several))} with several visits; choose with cohort.sessions: {example} (or first, last, "
+            f"all):{listed(several)}"
         )
     counts = {c: sum(bool(row.get(c)) for row in rows) for c in ("t1w", "dwi", "flair")}
     chosen_by = f", cohort.sessions: {sessions}" if sessions is not None else ""
-    people = len({row["person"] for row in rows})
-    said = ", ".join(f"{column} {count}" for column, count in counts.items() if count or column != "flair")
-    notices = [f"{people} {'person' if people == 1 else 'people'}{chosen_by}: {said}"]
-    left = len(wanted) - people
-    return rows, sources, notices + ([f"{left} people have no such visit"] if left else [])
+    persons = len({row["person"] for row in rows})
+    found = ", ".join(f"{column} {count}" for column, count in counts.items() if count or column != "flair")
+    notices = [f"{people(persons)}{chosen_by}: {found}"]
+    without = len(asked) - persons
+    return rows, sources, notices + ([f"{people(without)} without such a visit"] if without else [])
 
 
 def _row(

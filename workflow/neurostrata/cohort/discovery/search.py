@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from neurostrata.cohort.discovery.bids import Wanted, choose
+from neurostrata.cohort.discovery.bids import choose
+from neurostrata.cohort.discovery.bids_candidates import Request
 from neurostrata.cohort.discovery.bids_index import load_index
 from neurostrata.cohort.discovery.layouts import choose_scans, hcp_scans, ukb_scans
 from neurostrata.cohort.discovery.participants import add_facts, read_people
@@ -122,7 +123,7 @@ def _discover_bids(
     people = _people_wanted(section)
     index = load_index(roots, folder)
     told = read_people(index.datasets, index.subjects)
-    wanted = Wanted(
+    request = Request(
         columns=[c for c in columns if c not in ("bval", "bvec", "grad_dev")],
         spaces=spaces,
         sessions=_text(section["sessions"]),
@@ -133,7 +134,7 @@ def _discover_bids(
         dwi_space=config["diffusion"]["space"],
     )
     facts = json.dumps([told.persons, told.sessions, told.notices, section["columns"]], sort_keys=True)
-    text = json.dumps([_RULES, index.digest, vars(wanted), facts], sort_keys=True, default=dict)
+    text = json.dumps([_RULES, index.digest, vars(request), facts], sort_keys=True, default=dict)
     key = hashlib.sha256(text.encode()).hexdigest()
     try:
         known = json.loads((folder / "discovered.json").read_text(encoding="utf-8"))
@@ -141,7 +142,7 @@ def _discover_bids(
             return read_rows(folder / "discovered.tsv")[1], known["notices"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass
-    found = choose(index, wanted, told.times)
+    found = choose(index, request, told.times)
     add_facts(found.rows, told, section["columns"])
     notices = [*found.notices, *told.notices]
     every = [{"subject": r["subject"], **told.values(r["person"], r["session"])} for r in found.rows]
