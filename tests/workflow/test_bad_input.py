@@ -45,7 +45,7 @@ def test_duplicated_subject(study) -> None:
     study.edit_sheet(lambda cells: cells.append(["sub-01", *cells[1][1:]]))
     run = study.snakemake()
     assert run.returncode == 2, run.stderr
-    assert "cohort.tsv, line 8: subject 01 stands already in line 2" in run.stderr
+    assert "cohort.tsv, line 8: subject 01 has a row already, line 2" in run.stderr
     assert "Traceback" not in run.stderr
 
 

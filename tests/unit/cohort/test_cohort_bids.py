@@ -225,7 +225,7 @@ def test_filters_that_nothing_passes(tmp_path: Path, raw: Path) -> None:
         return refused(tmp_path, raw, dwi=False, sessions="pre", filters=filters)
 
     assert "'acquistion' is not a BIDS entity; did you mean 'acquisition'?" in text(t1w={"acquistion": "x"})
-    assert "no file passes; there are acquisition: null" in text(t1w={"acquisition": "mprage"})
+    assert "no file passes; the files have acquisition: null" in text(t1w={"acquisition": "mprage"})
     assert "cohort.participants, not by 'subject'" in text(t1w={"subject": "01"})
     assert "cohort.filters.ptw: no modality reads" in text(ptw={"suffix": "T1w"})
 
@@ -407,10 +407,10 @@ def test_columns_of_participants(tmp_path: Path, raw: Path) -> None:
     assert "diagnosis" not in found.rows["02"]  # never guessed from a column called group
     said = "; ".join(found.notices)
     assert "participants.tsv does not list 1 of 12 people: 12" in said
-    assert "not taken (cohort.columns: {NAME: COLUMN} takes one): group, scanner, iq" in said
+    assert "not taken (take one with cohort.columns: {NAME: COLUMN}): group, scanner, iq" in said
     named = study(tmp_path, raw, columns={"diagnosis": "group", "site": "scanner"}, **given)
     assert (named.rows["02"]["diagnosis"], named.rows["02"]["site"]) == ("patient", "A")
-    assert "'Group' is no column" in refused(tmp_path, raw, columns={"diagnosis": "Group"}, **given)
+    assert "'Group' is not a column" in refused(tmp_path, raw, columns={"diagnosis": "Group"}, **given)
     assert "choose another" in refused(tmp_path, raw, columns={"t1w": "group"}, **given)
     # every column, by the rows' ids, for phenotypes.tables
     with open(tmp_path / "results/cohort/participants.tsv") as stream:
@@ -436,7 +436,7 @@ def test_datasets_that_disagree_about_somebody(tmp_path: Path, raw: Path, fmripr
     (fmriprep / "participants.tsv").write_text("participant_id\tage\nsub-01\t31\n")
     assert "sub-01: age is 31, and 30 in another dataset" in refused(tmp_path, raw, fmriprep, dwi=False)
     (fmriprep / "participants.tsv").write_text("participant_id\tage\nsub-01\t30\nsub-01\t30\n")
-    assert "participant_id sub-01 stands twice" in refused(tmp_path, raw, fmriprep, dwi=False)
+    assert "participant_id sub-01 has two rows" in refused(tmp_path, raw, fmriprep, dwi=False)
 
 
 # ------------------------------------------------------------------------- public trees
@@ -554,7 +554,7 @@ def test_odd_names_do_no_harm(tmp_path: Path) -> None:
 
 def test_files_in_the_folder_of_another_person(tmp_path: Path) -> None:
     root = plant(tmp_path / "raw", ["sub-01/anat/sub-02_T1w.nii.gz"])
-    assert "a file of sub-02 lies in sub-01" in refused(tmp_path, root, dwi=False)
+    assert "a file of sub-02 is in sub-01" in refused(tmp_path, root, dwi=False)
     other = plant(tmp_path / "other", ["sub-01/ses-a/anat/sub-01_ses-b_T1w.nii.gz"])
     assert "a file of ses-b lies in ses-a" in refused(tmp_path, other, dwi=False)
 
@@ -571,7 +571,7 @@ def test_links_that_lead_in_a_circle(tmp_path: Path) -> None:
     root = plant(tmp_path / "raw", raw_person("01"))
     (root / "sub-01" / "again").symlink_to(root / "sub-01")
     (root / "sub-02").symlink_to(root / "sub-01")
-    with pytest.raises(UserError, match="a file of sub-01 lies in sub-02"):
+    with pytest.raises(UserError, match="a file of sub-01 is in sub-02"):
         study(tmp_path, root, dwi=False)
     (root / "sub-02").unlink()
     assert list(study(tmp_path, root, dwi=False).rows) == ["01"]

@@ -172,8 +172,8 @@ def test_headers_are_read_once(cohort: list[dict[str, str]], tmp_path: Path, mon
             "03: dwi: d3.nii: expected a 4-D image",
         ),
         (lambda: Path("b").write_text("0 0 0"), "01: b has 3 b-values, the image has 7 volumes"),
-        (lambda: Path("b").write_text("0 zero"), "01: bval file b holds something that is no number"),
-        (lambda: Path("v").write_text("0 0\n1 1\n"), "01: bvec file v must have three lines"),
+        (lambda: Path("b").write_text("0 zero"), "01: bval file b has something that is not a number"),
+        (lambda: Path("v").write_text("0 0\n1 1\n"), "01: bvec file v: expected three lines"),
     ],
 )
 def test_spoiled_files(cohort: list[dict[str, str]], tmp_path: Path, spoil: Any, message: str) -> None:

@@ -70,7 +70,7 @@ def test_counts_that_do_not_match_name_subject_and_files(write):
     [
         (lambda b, v: (b + 100, v), "no volume with b <= 50"),
         (lambda b, v: (-b, v), "negative"),
-        (lambda b, v: (b, v * 0.5), "has length 0.5, unit vectors are expected"),
+        (lambda b, v: (b, v * 0.5), "has length 0.5, expected unit vectors"),
         (
             lambda b, v: (b, np.where(np.arange(len(b))[:, None] == 4, 0, v)),
             r"vector 5 \(b = 1000\) has length 0",

@@ -24,11 +24,11 @@ class Study:
     Parameters
     ----------
     config
-        Checked and filled (:func:`neurostrata.core.config.check_config`).
+        Checked, with every default filled in (:func:`neurostrata.core.config.check_config`).
     rows
         The cohort sheet's rows, sorted by subject.
     decisions
-        The rows of the quality sheet.
+        The rows of the sheet of quality decisions.
 
     Attributes
     ----------
@@ -47,9 +47,9 @@ class Study:
         for decision in self.decisions:
             if decision["decision"] == "exclude":
                 self._exclusions.setdefault(decision["subject"], []).append(decision)
-        #: What was found where, in numbers, when the people were searched for.
+        #: How many images were found where, when the people were found without a sheet.
         self.notices: list[str] = []
-        # Asked for once per job of thousands.
+        # computed once, since it is used for each of thousands of jobs
         self._with_modality: dict[str, dict[str, None]] = {}
 
     def used_columns(self) -> list[str]:
@@ -69,7 +69,7 @@ class Study:
         return spaces
 
     def declared(self, modality: str) -> str:
-        """Return the name under which a modality is declared: of a component, that of its 4-D image."""
+        """Return the name under which a modality is declared: for a component, that of its 4-D image."""
         return self._declared[modality]
 
     def component_images(self) -> dict[str, str]:
@@ -97,12 +97,12 @@ class Study:
         return None
 
     def template_members(self) -> list[str]:
-        """Return whom the template is built from."""
-        barred = {d["subject"] for d in self.decisions if d["decision"] == "exclude_template"}
+        """Return the people from whom the template is built."""
+        excluded = {d["subject"] for d in self.decisions if d["decision"] == "exclude_template"}
         return [
             subject
             for subject, row in self.rows.items()
-            if row.get("t1w") and row.get("template", "").lower() != "no" and subject not in barred
+            if row.get("t1w") and row.get("template", "").lower() != "no" and subject not in excluded
         ]
 
     def people(self) -> list[str]:
@@ -134,7 +134,7 @@ class Study:
     def experiment_members(self, name: str) -> list[str]:
         """Return who takes part in an experiment.
 
-        Who has every modality of it (with `missing: include` any) and, when it has a label, one of its classes.
+        People who have every modality of it (any with `missing: include`) and, when it has a label, one of its classes.
         """
         experiment = self.experiments[name]
         groups = [self._members(modality) for modality in experiment["modalities"]]
@@ -159,10 +159,10 @@ def load_study(config: Mapping[str, Any], rescan: bool = True) -> Study:
     Parameters
     ----------
     config
-        Checked and filled.
+        Checked, with every default filled in.
     rescan
-        Without a sheet (``cohort.bids``, ``cohort.hcp``, ``cohort.ukb``): look into the folders and write what
-        was found to ``OUTPUT/cohort/discovered.tsv``; False reads that file (jobs do, searching is slow).
+        Without a sheet (``cohort.bids``, ``cohort.hcp``, ``cohort.ukb``): search the folders and write what was
+        found to ``OUTPUT/cohort/discovered.tsv``; False reads that file, as jobs do, since searching is slow.
     """
     section = config["cohort"]
     chosen = [key for key in PEOPLE_KEYS if section[key]]

@@ -20,12 +20,12 @@ _READERS = 4
 
 
 class FileCache:
-    """What is known of image files, kept by path, size and modification time.
+    """What is known of files, by path, size and modification time.
 
     Parameters
     ----------
     path
-        A JSON file; a missing or broken one is as good as empty.
+        A JSON file; a missing or broken one counts as empty.
     """
 
     def __init__(self, path: Path) -> None:
@@ -39,12 +39,12 @@ class FileCache:
             pass
         self.used: dict[str, Facts] = {}
         self.files: dict[str, tuple[str, int]] = {}
-        #: Image -> which file it is, whatever the names of links to it.
+        #: Image -> device and inode, which links to one file have in common.
         self.places: dict[str, str] = {}
 
     def facts(self, image: str) -> Facts:
         """Return what an image's header says, or ``{"problem": text}``."""
-        if image in self.files:  # asked for some times in one check
+        if image in self.files:  # asked for several times in one check
             return self.used[self.files[image][0]]
         try:
             status = Path(image).stat()
@@ -57,26 +57,26 @@ class FileCache:
         self.places[image] = f"{status.st_dev}:{status.st_ino}"
         return self._kept(key, ("shape",), lambda: read_facts(image, status.st_size))
 
-    def _kept(self, key: str, wanted: tuple[str, ...], find: Callable[[], Any]) -> Facts:
+    def _kept(self, key: str, names: tuple[str, ...], find: Callable[[], Any]) -> Facts:
         facts = self.known.get(key)
-        if facts is None or not ("problem" in facts or all(name in facts for name in wanted)):
+        if facts is None or not ("problem" in facts or all(name in facts for name in names)):
             facts = self.known[key] = find()
         self.used[key] = facts
         return facts
 
     def remember(self, key: str, find: Callable[[], Any]) -> list[Any]:
-        """Return the list (of plain values) that `find` returns, or what it returned for this key before."""
+        """Return the list (of JSON values) that `find` returns, or that it returned for this key in an earlier check."""
         return self._kept(key, ("lines",), lambda: {"lines": find()})["lines"]
 
     def contents(self, images: Iterable[str], seconds: float | None = None) -> list[str]:
-        """Read images to their end that have not been read, small ones first.
+        """Read those images to their end that have not been read, small ones first.
 
         Parameters
         ----------
         images
             Paths whose headers are sound.
         seconds
-            Begin no further image after this time; None reads all.
+            Time after which no further image is begun; None reads all.
 
         Returns
         -------
@@ -108,7 +108,7 @@ class FileCache:
         return self.facts(image).get("content", {})
 
     def save(self) -> None:
-        """Keep what was used this time."""
+        """Write what was used in this check."""
         # without indents: the encoder in C is ten times faster, and nobody reads ten thousand headers
         text = json.dumps({"format": _FORMAT, "files": self.used}, allow_nan=False)
         with atomic_path(self.path) as temporary:

@@ -45,8 +45,8 @@ def find_problems(
     cache
         What is known of files.
     seconds
-        Time for reading images to their end that have not been read; None takes what it takes. The stages that use
-        them read them to their end in any case.
+        Time for reading images to their end that have not been read; None reads all. The stages that use them read
+        them to their end in any case.
     unread
         Filled with the images that are still unread.
     """

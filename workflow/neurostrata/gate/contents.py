@@ -17,12 +17,19 @@ from neurostrata.gate.headers import CHUNK, Facts
 
 
 def read_content(image: str, facts: Mapping[str, Any]) -> Facts:
-    """Read an image to its end, and so let its checksum count.
+    """Read an image to its end, which compares its checksum, and summarise its voxels.
+
+    Parameters
+    ----------
+    image
+        Path of the file.
+    facts
+        Its header (:func:`neurostrata.gate.headers.read_facts`).
 
     Returns
     -------
     dict
-        ``digest`` of the voxels as stored, ``constant``, ``empty`` (all 0), ``same`` (every volume of a series is the first) and
+        ``digest`` of the voxels as stored, ``constant``, ``empty`` (all 0), ``same`` (all volumes of a series are equal) and
         ``gaps`` (voxels that are NaN or infinite); or ``problem``.
     """
     try:
@@ -31,13 +38,14 @@ def read_content(image: str, facts: Mapping[str, Any]) -> Facts:
             while stream.read(CHUNK):
                 pass
     except gzip.BadGzipFile as error:
-        return {"problem": f"is damaged: its content is not what its checksum says ({error}); copy it again"}
+        return {"problem": f"is damaged: its content does not match its checksum ({error}); copy it again"}
     except (OSError, EOFError, zlib.error, ValueError) as error:
         return {"problem": f"is damaged ({' '.join(str(error).split())[:120]}); copy it again"}
     return found
 
 
 def _voxels(stream: Any, facts: Mapping[str, Any]) -> Facts:
+    """Read the voxels chunk by chunk and summarise them."""
     dtype, shape = np.dtype(facts["dtype"]), facts["shape"]
     digest = hashlib.blake2b(f"{dtype.str} {shape}".encode(), digest_size=16)
     _skip(stream, facts["offset"])
@@ -45,11 +53,11 @@ def _voxels(stream: Any, facts: Mapping[str, Any]) -> Facts:
     low = high = first = None
     same, gaps = len(shape) > 3 and shape[3] > 1, 0
     for _ in range(int(np.prod(shape[3:]))):
-        own, left = hashlib.blake2b(digest_size=16), volume
+        volume_digest, left = hashlib.blake2b(digest_size=16), volume
         while left:
             part = _exactly(stream, min(left, CHUNK))
             left -= len(part)
-            own.update(part)
+            volume_digest.update(part)
             values = np.frombuffer(part, dtype)
             if dtype.kind == "f":
                 finite = np.isfinite(values)
@@ -59,9 +67,9 @@ def _voxels(stream: Any, facts: Mapping[str, Any]) -> Facts:
                 least, most = values.min(), values.max()
                 low = least if low is None else min(low, least)
                 high = most if high is None else max(high, most)
-        digest.update(own.digest())
-        first = first or own.digest()
-        same = same and own.digest() == first
+        digest.update(volume_digest.digest())
+        first = first or volume_digest.digest()
+        same = same and volume_digest.digest() == first
     return {
         "digest": digest.hexdigest(),
         "constant": bool(low is None or low == high),
@@ -77,12 +85,18 @@ def _skip(stream: BinaryIO, count: int) -> None:
 
 
 def _exactly(stream: BinaryIO, count: int) -> bytes:
-    """Read so many bytes."""
+    """Read `count` bytes.
+
+    Raises
+    ------
+    EOFError
+        When the stream ends before.
+    """
     parts = []
     while count:
         part = stream.read(min(count, CHUNK))
         if not part:
-            raise EOFError("it ends before its data do")
+            raise EOFError("the file ends before its data do")
         parts.append(part)
         count -= len(part)
     return b"".join(parts)

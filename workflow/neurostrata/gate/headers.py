@@ -15,7 +15,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-#: Bytes; nothing that these stages read is larger (an hour of 7 T BOLD has 6 GiB as floating-point numbers).
+#: Largest image in bytes (an hour of 7 T BOLD has 6 GiB as floating-point numbers).
 LARGEST = 2**36
 #: Deflate compresses at most 1032 bytes into one.
 _DENSEST = 1040
@@ -26,14 +26,14 @@ Facts = dict[str, Any]
 
 
 def implausible(shape: Iterable[int], itemsize: int, size: int, packed: bool) -> str | None:
-    """Tell what is wrong with the size that a header claims, before anything of that size is made.
+    """Return what is wrong with the size that a header claims, None if it is plausible.
 
     Parameters
     ----------
     shape, itemsize
-        What the header says.
+        Sides in voxels and bytes per voxel, as the header says.
     size
-        The file's, in bytes.
+        Size of the file in bytes.
     packed
         Whether it is compressed.
     """
@@ -49,7 +49,7 @@ def implausible(shape: Iterable[int], itemsize: int, size: int, packed: bool) ->
 
 
 def affine_problem(affine: np.ndarray) -> str | None:
-    """Tell why no engine could use an affine: singular, not finite, sheared, absurd voxel sides; None if one could."""
+    """Return why no engine can use an affine (singular, not finite, sheared, absurd voxel sides), None if they can."""
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         return "its header's affine is singular or not finite; repair the header"
     spacing = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
@@ -63,7 +63,7 @@ def affine_problem(affine: np.ndarray) -> str | None:
 
 
 def type_problem(dtype: np.dtype) -> str | None:
-    """Tell why voxels of a type cannot be used; None if they can."""
+    """Return why voxels of a type cannot be used, None if they can."""
     if dtype.fields or dtype.kind == "V":
         return "has colours (RGB); convert it to one value per voxel"
     if dtype.kind == "c":
@@ -138,7 +138,7 @@ def read_facts(image: str, size: int) -> Facts:
 
 
 def _truncation_problem(image: str, size: int, end: int, trailer: bytes | None) -> str | None:
-    """Tell whether a file ends before the data that its header claims.
+    """Return what is wrong when a file ends before the data that its header claims, None if it does not.
 
     Parameters
     ----------

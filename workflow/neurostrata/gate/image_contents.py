@@ -1,4 +1,4 @@
-"""Problems of each person's images that only their contents show: damage, nothing in them, two people with one image."""
+"""Problems of each person's images that only the contents show: damage, constant images, two people with one image."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def content_problems(
     sheet_images
         What is expected of the images in columns that modalities name.
     seconds
-        Time for reading; None takes what it takes. Images that may be those of two people are always read.
+        Time for reading; None reads all. Images that two people may have in common are always read.
     unread
         Filled with the images that are still unread.
     """
