@@ -434,7 +434,7 @@ def test_a_sessions_own_value_goes_before_the_persons(tmp_path: Path, raw: Path)
 def test_datasets_that_disagree_about_somebody(tmp_path: Path, raw: Path, fmriprep: Path) -> None:
     (raw / "participants.tsv").write_text("participant_id\tage\nsub-01\t30\n")
     (fmriprep / "participants.tsv").write_text("participant_id\tage\nsub-01\t31\n")
-    assert "sub-01: age is 31, and 30 in another dataset" in refused(tmp_path, raw, fmriprep, dwi=False)
+    assert "sub-01: age is 31, but 30 in another dataset" in refused(tmp_path, raw, fmriprep, dwi=False)
     (fmriprep / "participants.tsv").write_text("participant_id\tage\nsub-01\t30\nsub-01\t30\n")
     assert "participant_id sub-01 has two rows" in refused(tmp_path, raw, fmriprep, dwi=False)
 
@@ -556,12 +556,12 @@ def test_files_in_the_folder_of_another_person(tmp_path: Path) -> None:
     root = plant(tmp_path / "raw", ["sub-01/anat/sub-02_T1w.nii.gz"])
     assert "a file of sub-02 is in sub-01" in refused(tmp_path, root, dwi=False)
     other = plant(tmp_path / "other", ["sub-01/ses-a/anat/sub-01_ses-b_T1w.nii.gz"])
-    assert "a file of ses-b lies in ses-a" in refused(tmp_path, other, dwi=False)
+    assert "a file of ses-b is in ses-a" in refused(tmp_path, other, dwi=False)
 
 
 def test_unusable_roots(tmp_path: Path, raw: Path) -> None:
     assert "is not a folder" in refused(tmp_path, tmp_path / "nowhere")
-    assert f"datasets below it, to be named themselves: {raw}" in refused(tmp_path, tmp_path)
+    assert f"name the datasets below it instead: {raw}" in refused(tmp_path, tmp_path)
     assert "is the same folder as" in refused(tmp_path, raw, tmp_path / "raw" / ".." / "raw")
     (raw / "dataset_description.json").write_text("{")
     assert "dataset_description.json: cannot be read as JSON" in refused(tmp_path, raw)
@@ -626,7 +626,7 @@ def test_a_spoiled_cache_is_made_again(tmp_path: Path, raw: Path) -> None:
 
 def test_jobs_read_what_was_written(tmp_path: Path, raw: Path) -> None:
     settings = config(tmp_path, dwi=False, bids=str(raw), sessions="pre")
-    with pytest.raises(UserError, match="is missing; snakemake writes it when it plans"):
+    with pytest.raises(UserError, match="is missing; snakemake -n writes it"):
         load_study(settings, rescan=False)
     wanted = load_study(settings).rows
     for path in raw.rglob("*.nii.gz"):
@@ -634,7 +634,7 @@ def test_jobs_read_what_was_written(tmp_path: Path, raw: Path) -> None:
     assert load_study(settings, rescan=False).rows == wanted
     table = tmp_path / "results" / "cohort" / "discovered.tsv"
     table.write_text("\n".join(table.read_text().splitlines()[:5]) + "\n")
-    with pytest.raises(UserError, match="is not as it was written"):
+    with pytest.raises(UserError, match="was changed after it was written"):
         load_study(settings, rescan=False)
 
 

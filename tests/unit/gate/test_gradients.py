@@ -91,7 +91,7 @@ def test_files_that_are_no_tables(tmp_path):
     missing, empty, words = tmp_path / "missing", tmp_path / "empty", tmp_path / "words"
     empty.write_text("\n")
     words.write_text("0 1000 b\n")
-    for path, message in ((missing, "cannot be read"), (empty, "is empty"), (words, "no number")):
+    for path, message in ((missing, "cannot be read"), (empty, "is empty"), (words, "not a number")):
         with pytest.raises(UserError, match=message):
             read_gradients(path, good, "01")
 
