@@ -45,7 +45,7 @@ def test_duplicated_subject(study) -> None:
     study.edit_sheet(lambda cells: cells.append(["sub-01", *cells[1][1:]]))
     run = study.snakemake()
     assert run.returncode == 2, run.stderr
-    assert "cohort.tsv, line 8: subject 01 stands already in line 2" in run.stderr
+    assert "cohort.tsv, line 8: subject 01 has a row already, line 2" in run.stderr
     assert "Traceback" not in run.stderr
 
 
@@ -54,7 +54,7 @@ def test_phenotypes_that_share_no_ids(study) -> None:
     table.write_text(table.read_text().replace("\n0", "\nX0"))
     run = study.snakemake()
     assert run.returncode == 2, run.stderr
-    assert "phenotypes.tsv: shares no ids with the cohort (there: X01" in run.stderr
+    assert "phenotypes.tsv: shares no ids with the cohort (table: X01" in run.stderr
     assert "Traceback" not in run.stderr
     assert _nothing_ran(study.folder)
 
@@ -91,8 +91,8 @@ def test_a_dry_run_tells_before_anything_is_planned(study) -> None:
     assert run.returncode == 2, run.stderr
     assert "Job stats" not in run.stdout + run.stderr
     said = [line.strip() for line in run.stderr.splitlines() if "problem" in line or line.startswith("    ")]
-    assert said[0].endswith("3 problems, what to mend first on top:")
-    assert "'v11' is no column" in said[1]
+    assert said[0].endswith("3 problems, the ones to solve first on top:")
+    assert "'v11' is not a column" in said[1]
     assert "'3' for 03" in said[2]
     assert "subject 02: t1w: images/sub-02_T1w.nii.gz: is damaged" in said[3]
     # mended, the message is gone: nothing is replayed

@@ -17,10 +17,13 @@ from bids_trees import fmriprep_person, listed, plant, qsiprep_person, raw_perso
 
 from neurostrata.cohort.discovery.bids_index import write_index
 from neurostrata.cohort.discovery.sessions import chosen_session
+from neurostrata.cohort.groups import group_rows
 from neurostrata.cohort.study import Study, load_study
 from neurostrata.core.config import check_config
 from neurostrata.core.errors import UserError
 from neurostrata.core.locations import LIBRARY
+from neurostrata.gate.cache import FileCache
+from neurostrata.gate.check import find_problems
 
 TWELVE = [f"{number:02d}" for number in range(1, 13)]
 PET = {"pet": {"from": "column", "column": "pet"}}
@@ -152,7 +155,7 @@ def test_all_sessions_are_rows_of_one_family(tmp_path: Path, raw: Path) -> None:
     assert found.rows["12xpre"]["family"] == "sub-12"
     # the template weighs people, not scans
     assert len(found.template_members()) == 12
-    families = [row["family"] for row in found.group_rows("experiment-a")]
+    families = [row["family"] for row in group_rows(found, "experiment-a")]
     assert len(families) == 16
     assert len(set(families)) == 12
     # jobs read the same rows
@@ -168,7 +171,7 @@ def test_sessions_with_one_t1w_image_are_no_scans_of_their_own(tmp_path: Path, q
 def test_a_row_never_stands_for_two(tmp_path: Path) -> None:
     names = [*raw_person("01", "pre"), *raw_person("01xpre")]
     root = plant(tmp_path / "raw", names)
-    assert "the id 01xpre stands for two rows" in refused(tmp_path, root, dwi=False, sessions="all")
+    assert "two rows have the id 01xpre" in refused(tmp_path, root, dwi=False, sessions="all")
 
 
 def test_a_session_that_nobody_has(tmp_path: Path, raw: Path) -> None:
@@ -221,8 +224,8 @@ def test_filters_that_nothing_passes(tmp_path: Path, raw: Path) -> None:
     def text(**filters: Any) -> str:
         return refused(tmp_path, raw, dwi=False, sessions="pre", filters=filters)
 
-    assert "'acquistion' is no BIDS entity; did you mean 'acquisition'?" in text(t1w={"acquistion": "x"})
-    assert "no file passes; there are acquisition: null" in text(t1w={"acquisition": "mprage"})
+    assert "'acquistion' is not a BIDS entity; did you mean 'acquisition'?" in text(t1w={"acquistion": "x"})
+    assert "no file passes; the files have acquisition: null" in text(t1w={"acquisition": "mprage"})
     assert "cohort.participants, not by 'subject'" in text(t1w={"subject": "01"})
     assert "cohort.filters.ptw: no modality reads" in text(ptw={"suffix": "T1w"})
 
@@ -404,10 +407,10 @@ def test_columns_of_participants(tmp_path: Path, raw: Path) -> None:
     assert "diagnosis" not in found.rows["02"]  # never guessed from a column called group
     said = "; ".join(found.notices)
     assert "participants.tsv does not list 1 of 12 people: 12" in said
-    assert "not taken (cohort.columns: {NAME: COLUMN} takes one): group, scanner, iq" in said
+    assert "not taken (take one with cohort.columns: {NAME: COLUMN}): group, scanner, iq" in said
     named = study(tmp_path, raw, columns={"diagnosis": "group", "site": "scanner"}, **given)
     assert (named.rows["02"]["diagnosis"], named.rows["02"]["site"]) == ("patient", "A")
-    assert "'Group' is no column" in refused(tmp_path, raw, columns={"diagnosis": "Group"}, **given)
+    assert "'Group' is not a column" in refused(tmp_path, raw, columns={"diagnosis": "Group"}, **given)
     assert "choose another" in refused(tmp_path, raw, columns={"t1w": "group"}, **given)
     # every column, by the rows' ids, for phenotypes.tables
     with open(tmp_path / "results/cohort/participants.tsv") as stream:
@@ -431,9 +434,9 @@ def test_a_sessions_own_value_goes_before_the_persons(tmp_path: Path, raw: Path)
 def test_datasets_that_disagree_about_somebody(tmp_path: Path, raw: Path, fmriprep: Path) -> None:
     (raw / "participants.tsv").write_text("participant_id\tage\nsub-01\t30\n")
     (fmriprep / "participants.tsv").write_text("participant_id\tage\nsub-01\t31\n")
-    assert "sub-01: age is 31, and 30 in another dataset" in refused(tmp_path, raw, fmriprep, dwi=False)
+    assert "sub-01: age is 31, but 30 in another dataset" in refused(tmp_path, raw, fmriprep, dwi=False)
     (fmriprep / "participants.tsv").write_text("participant_id\tage\nsub-01\t30\nsub-01\t30\n")
-    assert "participant_id sub-01 stands twice" in refused(tmp_path, raw, fmriprep, dwi=False)
+    assert "participant_id sub-01 has two rows" in refused(tmp_path, raw, fmriprep, dwi=False)
 
 
 # ------------------------------------------------------------------------- public trees
@@ -551,14 +554,14 @@ def test_odd_names_do_no_harm(tmp_path: Path) -> None:
 
 def test_files_in_the_folder_of_another_person(tmp_path: Path) -> None:
     root = plant(tmp_path / "raw", ["sub-01/anat/sub-02_T1w.nii.gz"])
-    assert "a file of sub-02 lies in sub-01" in refused(tmp_path, root, dwi=False)
+    assert "a file of sub-02 is in sub-01" in refused(tmp_path, root, dwi=False)
     other = plant(tmp_path / "other", ["sub-01/ses-a/anat/sub-01_ses-b_T1w.nii.gz"])
-    assert "a file of ses-b lies in ses-a" in refused(tmp_path, other, dwi=False)
+    assert "a file of ses-b is in ses-a" in refused(tmp_path, other, dwi=False)
 
 
 def test_unusable_roots(tmp_path: Path, raw: Path) -> None:
     assert "is not a folder" in refused(tmp_path, tmp_path / "nowhere")
-    assert f"datasets below it, to be named themselves: {raw}" in refused(tmp_path, tmp_path)
+    assert f"name the datasets below it instead: {raw}" in refused(tmp_path, tmp_path)
     assert "is the same folder as" in refused(tmp_path, raw, tmp_path / "raw" / ".." / "raw")
     (raw / "dataset_description.json").write_text("{")
     assert "dataset_description.json: cannot be read as JSON" in refused(tmp_path, raw)
@@ -568,7 +571,7 @@ def test_links_that_lead_in_a_circle(tmp_path: Path) -> None:
     root = plant(tmp_path / "raw", raw_person("01"))
     (root / "sub-01" / "again").symlink_to(root / "sub-01")
     (root / "sub-02").symlink_to(root / "sub-01")
-    with pytest.raises(UserError, match="a file of sub-01 lies in sub-02"):
+    with pytest.raises(UserError, match="a file of sub-01 is in sub-02"):
         study(tmp_path, root, dwi=False)
     (root / "sub-02").unlink()
     assert list(study(tmp_path, root, dwi=False).rows) == ["01"]
@@ -580,7 +583,8 @@ def test_images_that_are_not_fetched_are_named(tmp_path: Path) -> None:
     (root / "sub-01/anat").mkdir()
     (root / "sub-01/anat/sub-01_T1w.nii.gz").symlink_to("../../.git/annex/objects/x")
     found = study(tmp_path, root, dwi=False)
-    assert found.missing_files() == [f"subject 01: t1w: {root}/sub-01/anat/sub-01_T1w.nii.gz: no such file"]
+    lines = [problem.text for problem in find_problems(found, FileCache(tmp_path / "headers.json"))]
+    assert f"subject 01: t1w: {root}/sub-01/anat/sub-01_T1w.nii.gz: no such file" in lines
 
 
 def test_the_index_is_kept_until_a_folder_changes(
@@ -622,7 +626,7 @@ def test_a_spoiled_cache_is_made_again(tmp_path: Path, raw: Path) -> None:
 
 def test_jobs_read_what_was_written(tmp_path: Path, raw: Path) -> None:
     settings = config(tmp_path, dwi=False, bids=str(raw), sessions="pre")
-    with pytest.raises(UserError, match="is missing; snakemake writes it when it plans"):
+    with pytest.raises(UserError, match="is missing; snakemake -n writes it"):
         load_study(settings, rescan=False)
     wanted = load_study(settings).rows
     for path in raw.rglob("*.nii.gz"):
@@ -630,7 +634,7 @@ def test_jobs_read_what_was_written(tmp_path: Path, raw: Path) -> None:
     assert load_study(settings, rescan=False).rows == wanted
     table = tmp_path / "results" / "cohort" / "discovered.tsv"
     table.write_text("\n".join(table.read_text().splitlines()[:5]) + "\n")
-    with pytest.raises(UserError, match="is not as it was written"):
+    with pytest.raises(UserError, match="was changed after it was written"):
         load_study(settings, rescan=False)
 
 
@@ -698,7 +702,7 @@ def test_hcp_lifespan_visits(tmp_path: Path) -> None:
     names = [f"{p}_MR/T1w/{f}" for p in ("HCA6000001_V1", "HCA6000001_V2", "HCD0000002_V1") for f in files]
     root = layout(tmp_path / "fmriresults01", *names)
     with pytest.raises(
-        UserError, match=r"1 people have several visits; choose with cohort.sessions: V1"
+        UserError, match=r"1 person with several visits; choose with cohort.sessions: V1"
     ) as caught:
         load_study(config(tmp_path, dwi=False, hcp=str(root)))
     assert "HCA6000001: V1, V2" in str(caught.value)
@@ -722,7 +726,7 @@ def test_uk_biobanks_folders(tmp_path: Path) -> None:
     names += [f"1000002/20252_2_0/{n}" for n in t1] + ["1000002/20253_2_0/T2_FLAIR/T2_FLAIR.nii.gz"]
     names += [f"1000003/{n}" for n in (*t1, *dwi)]
     root = layout(tmp_path / "bulk", *names)
-    with pytest.raises(UserError, match=r"1 people have several visits; choose with cohort.sessions: 2"):
+    with pytest.raises(UserError, match=r"1 person with several visits; choose with cohort.sessions: 2"):
         load_study(config(tmp_path, ukb=str(root)))
     rows = load_study(config(tmp_path, ukb=str(root), sessions="first")).rows
     assert [rows[s]["session"] for s in rows] == ["2", "2", ""]

@@ -47,7 +47,7 @@ def test_every_mistake_of_the_sheet_is_listed(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         read_cohort_sheet(sheet)
     text = str(caught.value)
-    assert "line 3: subject 01 stands already in line 2" in text
+    assert "line 3: subject 01 has a row already, line 2" in text
     assert "line 4: subject 'x y'" in text
     assert "line 5: subject 03: template is 'maybe'" in text
 
@@ -57,7 +57,7 @@ def test_every_mistake_of_the_sheet_is_listed(tmp_path: Path) -> None:
     [
         ("", "is empty"),
         ("t1w\nx\n", "no id column"),
-        ("subject\tt1w\n", "lists nobody"),
+        ("subject\tt1w\n", "has no rows"),
         ("subject\tsubject\n", "stands twice"),
     ],
 )
@@ -73,7 +73,7 @@ def test_qc_decisions_need_a_reason_and_a_known_decision(tmp_path: Path) -> None
     with pytest.raises(UserError) as caught:
         read_qc_sheet(sheet)
     assert "decision is 'drop'" in str(caught.value)
-    assert "02: a reason is missing" in str(caught.value)
+    assert "02: the reason is missing" in str(caught.value)
 
 
 def test_hcp_discovery(tmp_path: Path) -> None:

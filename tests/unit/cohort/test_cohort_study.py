@@ -7,11 +7,21 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from neurostrata.cohort.columns import (
+    characteristic_columns,
+    characteristics_in_tables,
+    class_columns,
+    covariate_columns,
+)
+from neurostrata.cohort.groups import group_rows, named_group
+from neurostrata.cohort.participation import exclusions_table
 from neurostrata.cohort.sheet import read_cohort_sheet
 from neurostrata.cohort.study import Study, load_study
 from neurostrata.core.config import check_config
 from neurostrata.core.errors import UserError
-from neurostrata.gate.images import HeaderCache, cohort_problems
+from neurostrata.gate.cache import FileCache
+from neurostrata.gate.check import find_problems
+from neurostrata.gate.membership import decision_problems
 
 
 def config(**changes: Any) -> dict[str, Any]:
@@ -58,7 +68,7 @@ def test_who_takes_part_in_what() -> None:
 def test_everybody_left_out_is_listed_with_a_reason() -> None:
     rows = people()
     rows[1]["dwi"] = ""
-    table = Study(config(), rows, [decision("03")]).exclusions()
+    table = exclusions_table(Study(config(), rows, [decision("03")]))
     assert {"subject": "03", "modality": "all", "stage": "volumes", "reason": "motion"} in table
     lacking = [row for row in table if row["subject"] == "02"]
     assert [row["stage"] for row in lacking] == ["volumes", "experiment a"]
@@ -96,7 +106,7 @@ def test_two_declarations_of_one_name_are_refused() -> None:
 
 def test_decisions_about_nobody_are_problems() -> None:
     study = Study(config(qc="qc.tsv"), people(), [decision("99"), decision("01", modality="pet")])
-    text = "\n".join(study.decision_problems())
+    text = "\n".join(problem.text for problem in decision_problems(study))
     assert "subject 99 is not in the cohort" in text
     assert "no such modality: 'pet'" in text
 
@@ -104,7 +114,7 @@ def test_decisions_about_nobody_are_problems() -> None:
 def test_exactly_one_source_of_people() -> None:
     with pytest.raises(
         UserError,
-        match="exactly one of sheet, bids, hcp and ukb is wanted, sheet and hcp are set; set the others to null",
+        match=r"set exactly one of sheet, bids, hcp and ukb \(sheet and hcp are set; set the others to null\)",
     ):
         load_study(config(cohort={"sheet": "a.tsv", "hcp": "b"}))
 
@@ -125,8 +135,12 @@ def cohort(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, st
     return rows
 
 
+def problem_lines(study: Study, cache: FileCache) -> list[str]:
+    return [problem.text for problem in find_problems(study, cache)]
+
+
 def problems(rows: list[dict[str, str]], tmp_path: Path) -> list[str]:
-    return cohort_problems(Study(config(), rows), HeaderCache(tmp_path / "headers.json"))
+    return problem_lines(Study(config(), rows), FileCache(tmp_path / "headers.json"))
 
 
 def test_a_sound_cohort_has_no_problems(cohort: list[dict[str, str]], tmp_path: Path) -> None:
@@ -134,14 +148,14 @@ def test_a_sound_cohort_has_no_problems(cohort: list[dict[str, str]], tmp_path: 
 
 
 def test_headers_are_read_once(cohort: list[dict[str, str]], tmp_path: Path, monkeypatch: Any) -> None:
-    cache = HeaderCache(tmp_path / "headers.json")
-    cohort_problems(Study(config(), cohort), cache)
+    cache = FileCache(tmp_path / "headers.json")
+    problem_lines(Study(config(), cohort), cache)
     cache.save()
     for reader in ("read_facts", "read_content"):
         monkeypatch.setattr(
-            f"neurostrata.gate.headers.{reader}", lambda path, _: pytest.fail(f"{path} was opened again")
+            f"neurostrata.gate.cache.{reader}", lambda path, _: pytest.fail(f"{path} was opened again")
         )
-    assert cohort_problems(Study(config(), cohort), HeaderCache(tmp_path / "headers.json")) == []
+    assert problem_lines(Study(config(), cohort), FileCache(tmp_path / "headers.json")) == []
 
 
 @pytest.mark.parametrize(
@@ -151,15 +165,15 @@ def test_headers_are_read_once(cohort: list[dict[str, str]], tmp_path: Path, mon
         (lambda: Path("1.nii").write_bytes(b"no image"), "01: t1w: 1.nii: is not a readable NIfTI image"),
         (
             lambda: nib.save(nib.Nifti1Image(np.ones((9, 9, 9, 2)), np.eye(4)), "2.nii"),
-            "02: t1w: 2.nii: a 3-D image",
+            "02: t1w: 2.nii: expected a 3-D image",
         ),
         (
             lambda: nib.save(nib.Nifti1Image(np.ones((9, 9, 9)), np.eye(4)), "d3.nii"),
-            "03: dwi: d3.nii: a 4-D image",
+            "03: dwi: d3.nii: expected a 4-D image",
         ),
         (lambda: Path("b").write_text("0 0 0"), "01: b has 3 b-values, the image has 7 volumes"),
-        (lambda: Path("b").write_text("0 zero"), "01: bval file b holds something that is no number"),
-        (lambda: Path("v").write_text("0 0\n1 1\n"), "01: bvec file v must have three lines"),
+        (lambda: Path("b").write_text("0 zero"), "01: bval file b has something that is not a number"),
+        (lambda: Path("v").write_text("0 0\n1 1\n"), "01: bvec file v: expected three lines"),
     ],
 )
 def test_spoiled_files(cohort: list[dict[str, str]], tmp_path: Path, spoil: Any, message: str) -> None:
@@ -176,11 +190,11 @@ def test_single_shell_data_are_refused_for_noddi_before_anything_runs(
     assert problems(cohort, tmp_path) == []
     experiment = {"name": "a", "model": "pca", "modalities": ["ndi"], "validation": {"folds": 2}}
     noddi = config(modalities={"ndi": {"from": "noddi", "measure": "ndi"}}, experiments=[experiment])
-    found = cohort_problems(Study(noddi, cohort), HeaderCache(tmp_path / "headers.json"))
+    found = problem_lines(Study(noddi, cohort), FileCache(tmp_path / "headers.json"))
     assert len(found) == 4
     assert found[0].startswith("subject 01: NODDI needs at least two shells of 6 directions")
     decided = Study(noddi, cohort, [decision("01", modality="ndi")])
-    assert "subject 01" not in "\n".join(cohort_problems(decided, HeaderCache(tmp_path / "headers.json")))
+    assert "subject 01" not in "\n".join(problem_lines(decided, FileCache(tmp_path / "headers.json")))
 
 
 def test_deviations_of_the_gradients_are_checked_for_the_engine_that_reads_them(
@@ -200,9 +214,9 @@ def test_deviations_of_the_gradients_are_checked_for_the_engine_that_reads_them(
             experiments=[experiment],
             diffusion={"noddi": {"engine": engine}},
         )
-        return "\n".join(cohort_problems(Study(chosen, cohort), HeaderCache(tmp_path / "headers.json")))
+        return "\n".join(problem_lines(Study(chosen, cohort), FileCache(tmp_path / "headers.json")))
 
-    assert "01: grad_dev: g.nii: nine volumes are wanted" in found("maximum_likelihood")
+    assert "01: grad_dev: g.nii: expected nine volumes, got shape" in found("maximum_likelihood")
     assert "grad_dev" not in found("amico")
 
 
@@ -225,7 +239,7 @@ def test_too_few_people_for_the_folds(cohort: list[dict[str, str]], tmp_path: Pa
     few = config(
         experiments=[{"name": "a", "model": "pca", "modalities": ["jac"], "validation": {"folds": 3}}]
     )
-    lines = cohort_problems(Study(few, cohort), HeaderCache(tmp_path / "h.json"))
+    lines = problem_lines(Study(few, cohort), FileCache(tmp_path / "h.json"))
     assert lines == ["experiment a: 4 people are too few for 3 folds; set validation.folds to 2 or less"]
 
 
@@ -260,7 +274,7 @@ def adjusted(tmp_path: Path, **sections: Any) -> Study:
 
 
 def about_adjustment(study: Study, tmp_path: Path) -> list[str]:
-    lines = cohort_problems(study, HeaderCache(tmp_path / "headers.json"))
+    lines = problem_lines(study, FileCache(tmp_path / "headers.json"))
     return [line for line in lines if "analyses." in line]
 
 
@@ -279,14 +293,14 @@ def test_phenotypes_are_not_kept_in_harmonised_codes(tmp_path: Path) -> None:
         adjusted(tmp_path, phenotypes=hcp, analyses={"covariates": ["Gender"]}), tmp_path
     )
     assert found == [
-        "experiment a: analyses.covariates: 'Gender' is no column of the cohort sheet or of the phenotype tables"
+        "experiment a: analyses.covariates: 'Gender' is not a column of the cohort sheet or of the phenotype tables"
     ]
 
 
 def test_sites_are_counted_before_any_job(tmp_path: Path) -> None:
     study = adjusted(tmp_path, phenotypes={"variables": ["iq"]})
-    assert study.covariate_columns("a") == ["site"]
-    columns, subjects = study.group("covariates-a")
+    assert covariate_columns(study, "a") == ["site"]
+    columns, subjects = named_group(study, "covariates-a")
     assert columns == ["subject", "site"]
     assert subjects == study.experiment_members("a")
     for row in list(study.rows.values())[3:]:
@@ -295,7 +309,7 @@ def test_sites_are_counted_before_any_job(tmp_path: Path) -> None:
     assert "fewer than two sites of column 'site' have more than 3 people" in found
     study = adjusted(tmp_path, phenotypes={"variables": ["iq"]}, analyses={"harmonise": {"sites": "scanner"}})
     (found,) = about_adjustment(study, tmp_path)
-    assert "'scanner' is no column" in found
+    assert "'scanner' is not a column" in found
 
 
 def test_columns_of_two_classes() -> None:
@@ -309,12 +323,12 @@ def test_columns_of_two_classes() -> None:
     given = {"name": "a", "model": "pca", "modalities": ["jac"], "analyses": {"prediction": listed}}
     study = Study(config(experiments=[given]), rows)
     # one person of a third class does not count, three numbers are no classes
-    assert study.class_columns("a") == ["sex", "scanner", "diagnosis"]
+    assert class_columns(study, "a") == ["sex", "scanner", "diagnosis"]
     for number in (2, 4):
         rows[number]["diagnosis"] = ""
-    assert Study(config(experiments=[given]), rows).class_columns("a") == ["sex", "scanner"]
+    assert class_columns(Study(config(experiments=[given]), rows), "a") == ["sex", "scanner"]
     label = {"column": "diagnosis", "classes": ["control", "patient"]}
-    assert Study(config(experiments=[given | {"label": label}]), rows).class_columns("a")[0] == "diagnosis"
+    assert class_columns(Study(config(experiments=[given | {"label": label}]), rows), "a")[0] == "diagnosis"
 
 
 def describing(tmp_path: Path, tables: list[str] | None = None, **adjust: Any) -> Study:
@@ -327,16 +341,16 @@ def describing(tmp_path: Path, tables: list[str] | None = None, **adjust: Any) -
 
 def test_what_describes_people(tmp_path: Path) -> None:
     study = describing(tmp_path)
-    assert study.characteristic_columns() == ["Age"]
-    columns, subjects = study.group("characteristics")
+    assert characteristic_columns(study) == ["Age"]
+    columns, subjects = named_group(study, "characteristics")
     assert columns == ["subject", "family", "site", "diagnosis", "Age"]
     assert subjects == ["01", "02", "03", "05", "06"]
-    assert study.group("registered") == (["subject"], ["01", "03", "05", "06"])
-    assert study.group_rows("characteristics")[0]["Age"] == "30"
+    assert named_group(study, "registered") == (["subject"], ["01", "03", "05", "06"])
+    assert group_rows(study, "characteristics")[0]["Age"] == "30"
     adjusting = describing(tmp_path, columns=["sex_at_birth", "head_size"], sites="scanner")
-    assert adjusting.characteristic_columns() == ["Age", "sex_at_birth", "scanner"]
+    assert characteristic_columns(adjusting) == ["Age", "sex_at_birth", "scanner"]
     # sites that stand in the column of sites anyway are listed once
-    assert describing(tmp_path, columns=[], sites="site").group("characteristics")[0] == columns
+    assert named_group(describing(tmp_path, columns=[], sites="site"), "characteristics")[0] == columns
 
 
 def test_what_describes_people_in_the_phenotype_tables(tmp_path: Path) -> None:
@@ -344,15 +358,15 @@ def test_what_describes_people_in_the_phenotype_tables(tmp_path: Path) -> None:
     Path(first).write_text("iq\tsubject\tGender\tmotion\n100\t01\tF\t0.1\n")
     Path(second).write_text("subject\tiq2\n01\t90\n")
     study = describing(tmp_path, [first, second])
-    ((path, columns, rows),) = study.characteristics_in_tables()
+    ((path, columns, rows),) = characteristics_in_tables(study)
     assert (path, columns) == (first, ["subject", "Gender"])  # ids, wherever they stand, and no other score
     assert rows[0]["Gender"] == "F"
     study = describing(tmp_path, [first, second], columns=["motion", "iq2"])
-    found = [columns for _, columns, _ in study.characteristics_in_tables()]
+    found = [columns for _, columns, _ in characteristics_in_tables(study)]
     assert found == [["subject", "Gender", "motion"], ["subject", "iq2"]]
     study.config["phenotypes"]["id_column"] = "iq"
-    assert study.characteristics_in_tables()[0][1] == ["iq", "Gender", "motion"]
-    assert describing(tmp_path).characteristics_in_tables() == []
+    assert characteristics_in_tables(study)[0][1] == ["iq", "Gender", "motion"]
+    assert characteristics_in_tables(describing(tmp_path)) == []
 
 
 @pytest.mark.parametrize(
@@ -366,9 +380,9 @@ def test_what_describes_people_in_the_phenotype_tables(tmp_path: Path) -> None:
         ),
         (
             {"columns": ["scaner"]},
-            "strata.adjust.columns: 'scaner' is no column of the cohort sheet or of the",
+            "strata.adjust.columns: 'scaner' is not a column of the cohort sheet or of the",
         ),
-        ({"sites": "centre"}, "strata.adjust.sites: 'centre' is no column"),
+        ({"sites": "centre"}, "strata.adjust.sites: 'centre' is not a column"),
     ],
 )
 def test_what_codes_are_adjusted_by_exists(
@@ -377,10 +391,10 @@ def test_what_codes_are_adjusted_by_exists(
     table = tmp_path / "phenotypes.tsv"
     table.write_text("subject\tGender\tmotion\n01\tF\t0.1\n")
     study = describing(tmp_path, [str(table)], **adjust)
-    found = cohort_problems(study, HeaderCache(tmp_path / "headers.json"))
+    found = problem_lines(study, FileCache(tmp_path / "headers.json"))
     about = [line for line in found if line.startswith("strata.")]
     assert len(about) == (message is not None)
     if message:
         assert message in about[0]
     if "columns" in adjust and "scaner" in adjust["columns"]:
-        assert "none of head_size, image_quality" in about[0]
+        assert "nor one of head_size, image_quality" in about[0]

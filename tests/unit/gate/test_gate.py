@@ -19,11 +19,12 @@ from neurostrata.cohort.study import Study, load_study
 from neurostrata.core.config import check_config, read_configuration, read_yaml
 from neurostrata.core.errors import UserError
 from neurostrata.core.settings import LONGEST, handed_over
+from neurostrata.gate.cache import FileCache
+from neurostrata.gate.check import find_problems
 from neurostrata.gate.exclude import add_decisions, exclusion_rows
 from neurostrata.gate.headers import read_facts
-from neurostrata.gate.images import HeaderCache, find_problems
-from neurostrata.gate.names import unmatched_note
 from neurostrata.gate.notes import gate_key, keep_notes, kept_notes
+from neurostrata.gate.phenotype_tables import unmatched_note
 from neurostrata.gate.problems import Problem, problem_table
 from neurostrata.imaging.images.io import load_array, read_image
 
@@ -74,7 +75,7 @@ def study(**changes: Any) -> Study:
 
 
 def found(**changes: Any) -> list[str]:
-    return [problem.text for problem in find_problems(study(**changes), HeaderCache(Path("headers.json")))]
+    return [problem.text for problem in find_problems(study(**changes), FileCache(Path("headers.json")))]
 
 
 def experiment(**changes: Any) -> list[dict[str, Any]]:
@@ -97,15 +98,15 @@ def test_a_sound_study(folder: Path) -> None:
     [
         (
             {"experiments": experiment(analyses={"prediction": ["agee"]})},
-            "experiment a: analyses.prediction: 'agee' is no column of the cohort sheet or of the phenotype tables; did you mean 'age'?",
+            "experiment a: analyses.prediction: 'agee' is not a column of the cohort sheet or of the phenotype tables; did you mean 'age'?",
         ),
         (
             {"experiments": experiment(label={"column": "diagnose", "classes": ["a", "b"]})},
-            "label.column: 'diagnose' is no column of the cohort sheet; did you mean 'diagnosis'?",
+            "label.column: 'diagnose' is not a column of the cohort sheet; did you mean 'diagnosis'?",
         ),
         (
             {"experiments": experiment(label={"column": "diagnosis", "classes": ["a", "patient"]})},
-            "label.classes: nobody has 'patient' in column diagnosis (there: 'b', 'a')",
+            "label.classes: nobody has 'patient' in column diagnosis (values: 'b', 'a')",
         ),
         (
             {"experiments": experiment(analyses={"prediction": ["factors"]}), "phenotypes": {}},
@@ -117,7 +118,7 @@ def test_a_sound_study(folder: Path) -> None:
         ),
         (
             {"phenotypes": {"tables": ["phenotypes.tsv"], "exclude": ["agee"]}},
-            "phenotypes.exclude: agee is no column of phenotypes.tsv; did you mean 'age'?",
+            "phenotypes.exclude: agee is not a column of phenotypes.tsv; did you mean 'age'?",
         ),
         (
             {"phenotypes": {"tables": ["phenotypes.tsv"], "coding": {"note": {"w0": 0, "w1": 1}}}},
@@ -128,7 +129,7 @@ def test_a_sound_study(folder: Path) -> None:
             "phenotypes.variables: note has words ('w0', 'w1', 'w2'); set phenotypes.coding",
         ),
         ({"regions": {"image": "aal.nii"}}, "regions.image: aal.nii: no such file"),
-        ({"strata": {"adjust": {"columns": ["aeg"]}}}, "strata.adjust.columns: 'aeg' is no column"),
+        ({"strata": {"adjust": {"columns": ["aeg"]}}}, "strata.adjust.columns: 'aeg' is not a column"),
     ],
 )
 def test_what_the_configuration_names_exists(folder: Path, changes: dict[str, Any], message: str) -> None:
@@ -143,11 +144,11 @@ def test_what_the_configuration_names_exists(folder: Path, changes: dict[str, An
         (
             "003\t",
             "3\t",
-            "11 of 12 people have a row; of the others, 1 have one under an id that looks alike: '3' for 003",
+            "11 of 12 people have a row; 1 of the others have one under an id that looks alike: '3' for 003",
         ),
         ("003\t23", "003\tabc", "column age has numbers, but also 'abc' (line 4, subject 003)"),
         ("003\t23", "003\t2,3", "column age: decimal commas, '2,3' (line 4, subject 003)"),
-        ("003\t23", "002\t23", "subject 002 stands in it more than once (subject 002 in lines 3, 4)"),
+        ("003\t23", "002\t23", "subject 002 has more than one row (subject 002 in lines 3, 4)"),
         ("003\t23", "\t23", "no id in column subject of line 4"),
         ("003\t23\t97", '003\t"23\t97', "line 4, column age: a quotation mark opens the cell"),
     ],
@@ -213,8 +214,8 @@ def image(data: np.ndarray) -> Any:
             "t1w",
             "is not compressed (gzip), but its name ends in .gz",
         ),
-        (image(np.zeros((9, 9, 9), [("R", "u1"), ("G", "u1"), ("B", "u1")])), "t1w", "holds colours (RGB)"),
-        (image(noise((9, 9, 9), 0) + 1j), "t1w", "holds complex numbers"),
+        (image(np.zeros((9, 9, 9), [("R", "u1"), ("G", "u1"), ("B", "u1")])), "t1w", "has colours (RGB)"),
+        (image(noise((9, 9, 9), 0) + 1j), "t1w", "has complex numbers"),
         (image(np.zeros((9, 9, 9), np.float32)), "t1w", "every voxel has the same value"),
         (image(np.full((9, 9, 9, 7), 5, np.float32)), "dwi", "every voxel has the same value"),
         (image(np.repeat(noise((9, 9, 9, 1), 0), 7, axis=3)), "dwi", "all its volumes are the same"),
@@ -229,7 +230,7 @@ def image(data: np.ndarray) -> Any:
 def test_unusable_images(folder: Path, spoil: Any, column: str, message: str) -> None:
     path = f"{column[0]}3.nii.gz"
     spoil(folder / path)
-    (problem,) = find_problems(study(), HeaderCache(Path("headers.json")))
+    (problem,) = find_problems(study(), FileCache(Path("headers.json")))
     assert problem.text.startswith(f"subject 003: {column}: {path}: ")
     assert message in problem.text
     assert "\n" not in problem.text
@@ -294,7 +295,7 @@ def test_a_series_is_not_declared_as_one_image(folder: Path) -> None:
     modalities = {"jac": {"from": "jacobian"}, "dti": {"from": "column", "column": "dwi", "space": "t1w"}}
     lines = found(modalities=modalities, experiments=experiment(modalities=["dti"]), qc=None)
     assert (
-        "subject 001: dwi: d1.nii.gz: a 3-D image is declared under modalities, this one has shape (9, 9, 9, 7)"
+        "subject 001: dwi: d1.nii.gz: expected a 3-D image, as declared under modalities, got shape (9, 9, 9, 7)"
         in lines[0]
     )
 
@@ -316,15 +317,15 @@ def test_a_broken_cache_is_as_good_as_empty(folder: Path, content: str) -> None:
 
 
 def test_contents_are_read_once_and_only_for_some_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cache = HeaderCache(Path("headers.json"))
+    cache = FileCache(Path("headers.json"))
     unread: list[str] = []
     assert find_problems(study(), cache, 0.0, unread) == []
     assert len(unread) == 23  # everybody's two images; one person's dwi is excluded
     find_problems(study(), cache)
     cache.save()
-    monkeypatch.setattr("neurostrata.gate.headers.read_content", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr("neurostrata.gate.cache.read_content", lambda *_: pytest.fail("read again"))
     unread = []
-    assert find_problems(study(), HeaderCache(Path("headers.json")), 0.0, unread) == []
+    assert find_problems(study(), FileCache(Path("headers.json")), 0.0, unread) == []
     assert unread == []
 
 
@@ -362,7 +363,7 @@ def test_problems_of_single_people_become_decisions(folder: Path) -> None:
     flip(folder / "d12.nii.gz")  # left out already, not looked at
     before = Path("qc.tsv").read_bytes()
     first = study()
-    problems = find_problems(first, HeaderCache(Path("headers.json")))
+    problems = find_problems(first, FileCache(Path("headers.json")))
     rows = exclusion_rows(first, problems)
     assert [(row["subject"], row["modality"], row["decision"]) for row in rows] == [
         ("003", "", "exclude_template"),
@@ -378,7 +379,7 @@ def test_problems_of_single_people_become_decisions(folder: Path) -> None:
     )
     assert len(read_qc_sheet("qc.tsv")) == 5
     again = study()
-    problems = find_problems(again, HeaderCache(Path("headers.json")))
+    problems = find_problems(again, FileCache(Path("headers.json")))
     assert problems == []
     assert exclusion_rows(again, problems) == []
 
@@ -386,7 +387,7 @@ def test_problems_of_single_people_become_decisions(folder: Path) -> None:
 def test_noddi_alone_is_left_out_of_single_shell_data(folder: Path) -> None:
     modalities = {"fa": {"from": "tensor", "measure": "fa"}, "ndi": {"from": "noddi", "measure": "ndi"}}
     chosen = study(modalities=modalities, experiments=experiment(modalities=["fa", "ndi"]))
-    rows = exclusion_rows(chosen, find_problems(chosen, HeaderCache(Path("headers.json"))))
+    rows = exclusion_rows(chosen, find_problems(chosen, FileCache(Path("headers.json"))))
     assert {(row["modality"], row["decision"]) for row in rows} == {("ndi", "exclude")}
     assert len(rows) == 12
 

@@ -70,7 +70,7 @@ def test_counts_that_do_not_match_name_subject_and_files(write):
     [
         (lambda b, v: (b + 100, v), "no volume with b <= 50"),
         (lambda b, v: (-b, v), "negative"),
-        (lambda b, v: (b, v * 0.5), "has length 0.5, unit vectors are expected"),
+        (lambda b, v: (b, v * 0.5), "has length 0.5, expected unit vectors"),
         (
             lambda b, v: (b, np.where(np.arange(len(b))[:, None] == 4, 0, v)),
             r"vector 5 \(b = 1000\) has length 0",
@@ -91,7 +91,7 @@ def test_files_that_are_no_tables(tmp_path):
     missing, empty, words = tmp_path / "missing", tmp_path / "empty", tmp_path / "words"
     empty.write_text("\n")
     words.write_text("0 1000 b\n")
-    for path, message in ((missing, "cannot be read"), (empty, "is empty"), (words, "no number")):
+    for path, message in ((missing, "cannot be read"), (empty, "is empty"), (words, "not a number")):
         with pytest.raises(UserError, match=message):
             read_gradients(path, good, "01")
 

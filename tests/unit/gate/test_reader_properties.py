@@ -27,9 +27,11 @@ from neurostrata.cohort.study import Study
 from neurostrata.core.config import check_config, load_schema, read_yaml
 from neurostrata.core.errors import UserError
 from neurostrata.core.text_tables import read_text_table
+from neurostrata.gate.cache import FileCache
+from neurostrata.gate.check import find_problems
+from neurostrata.gate.contents import read_content
 from neurostrata.gate.gradients import read_gradients
-from neurostrata.gate.headers import read_content, read_facts
-from neurostrata.gate.images import HeaderCache, find_problems
+from neurostrata.gate.headers import read_facts
 from neurostrata.imaging.images.io import load_array
 from neurostrata.phenotypes.coding import code_table
 from neurostrata.phenotypes.tables import join_tables, read_phenotypes
@@ -162,7 +164,7 @@ def test_phenotype_tables(content: bytes, folder: Path) -> None:
     path.write_bytes(content)
     people = ["01", "02", "2", "nan", "NA"]
     study = make_study_of(people, str(path))
-    problems = [p for p in find_problems(study, HeaderCache(folder / "h.json")) if p.kind == "phenotypes"]
+    problems = [p for p in find_problems(study, FileCache(folder / "h.json")) if p.kind == "phenotypes"]
     for problem in problems:
         clear(UserError(problem.text), "phenotypes", "strata.adjust")
     try:

@@ -8,8 +8,9 @@ from types import SimpleNamespace
 import pytest
 from planned import MODALITIES, experiment, planned
 
+from neurostrata.cohort.sources.registry import map_files
 from neurostrata.planning import results as tree
-from neurostrata.planning.inputs import MAP_FILES, Inputs, map_inputs
+from neurostrata.planning.inputs import MAP_FILES, Inputs
 from neurostrata.planning.jobs import by_wildcards, memory, minutes, registration_memory, registration_threads
 from neurostrata.planning.targets import prediction_results, strata_results
 
@@ -56,13 +57,13 @@ def test_an_image_and_what_brings_it_to_the_template(modality: str, image: str, 
 
 def test_aligned_diffusion_data_need_no_alignment() -> None:
     declaration = planned().modalities["fa"]
-    assert map_inputs(declaration, diffusion_aligned=False)["alignment"] == "alignment"
-    assert "alignment" not in map_inputs(declaration, diffusion_aligned=True)
+    assert map_files(declaration, aligned=False)["alignment"] is not None
+    assert map_files(declaration, aligned=True)["alignment"] is None
 
 
 def test_every_file_of_every_declaration_has_a_path() -> None:
     study = planned()
-    files = {file for m in study.modalities.values() for file in map_inputs(m, False).values()}
+    files = {file for m in study.modalities.values() for file in map_files(m, False).values() if file}
     assert files <= MAP_FILES.keys()
     assert len(MODALITIES) + 2 <= len(files)
 

@@ -1,4 +1,4 @@
-"""Lists of people for the stages that work on many of them."""
+"""The command that writes lists of people for the stages that work on many of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from neurostrata.cohort.study import Study, load_study, write_group
+from neurostrata.cohort.groups import group_rows, named_group
+from neurostrata.cohort.sheet import write_rows
+from neurostrata.cohort.study import Study, load_study
 from neurostrata.core.config import check_config
 
 
@@ -17,9 +19,9 @@ def study_of(settings: dict[str, Any]) -> Study:
     Parameters
     ----------
     settings
-        ``config``: the sections of the configuration that say who has what. Where the sheets are, which results do not
-        depend on, may come from the environment instead (NEUROSTRATA_SHEETS, JSON with the configuration's ``output``,
-        ``cohort`` and ``qc``).
+        ``config``: the sections of the configuration that decide who has what. The paths of the sheets, on which results
+        do not depend, may come from the environment instead (NEUROSTRATA_SHEETS, JSON with the configuration's
+        ``output``, ``cohort`` and ``qc``).
     """
     sheets = json.loads(os.environ.get("NEUROSTRATA_SHEETS", "{}"))
     return load_study(check_config({**sheets, **settings["config"]}), rescan=False)
@@ -28,8 +30,8 @@ def study_of(settings: dict[str, Any]) -> Study:
 def list_people(*, settings: dict[str, Any], group: str, output: Path) -> None:
     """Write the people of a group (``template``, ``modality-fa``, ``experiment-jac-ndi``, ...) in order.
 
-    Cohort-wide stages read this list rather than a thousand paths on their command line.
+    Stages on the whole cohort read this list rather than a thousand paths on their command line.
     """
     study = study_of(settings)
-    columns, _ = study.group(group)
-    write_group(output, columns, study.group_rows(group))
+    columns, _ = named_group(study, group)
+    write_rows(output, columns, group_rows(study, group))

@@ -1,19 +1,21 @@
-"""Reading the cohort sheet and the sheet of quality decisions. Standard library only."""
+"""The cohort sheet and the sheet of quality decisions. Standard library only."""
 
 from __future__ import annotations
 
+import csv
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from neurostrata.cohort.ids import ID_COLUMNS, find_id_column, subject_id
 from neurostrata.cohort.values import MISSING
 from neurostrata.core.errors import UserError
+from neurostrata.core.files import atomic_path
 from neurostrata.core.text_tables import TextTable, read_text_table
 
 Row = dict[str, str]
 
-#: Columns of the cohort sheet that are not images; others hold paths, or numbers and words.
+#: Columns of the cohort sheet with facts about a person; others have paths of images, or numbers and words.
 FACTS = ("subject", "template", "session", "site", "family", "diagnosis", "note")
 #: Image and gradient columns with a fixed meaning.
 IMAGES = ("t1w", "t1w_mask", "dwi", "bval", "bvec", "dwi_mask", "grad_dev")
@@ -22,7 +24,7 @@ DECISIONS = ("exclude", "exclude_template")
 _IMAGE_NAME = re.compile(r"\.(nii|nii\.gz|img|hdr|mgz)$", re.IGNORECASE)
 QC_COLUMNS = ("subject", "modality", "decision", "reason")
 
-#: What the registration to the template says of each person, for adjusting.
+#: Measures of each person from the registration to the template, for adjusting.
 REGISTRATION_MEASURES = ("head_size", "image_quality")
 #: Measure -> column names that it usually has (compared in lower case).
 USUAL_NAMES = {
@@ -34,14 +36,14 @@ USUAL_NAMES = {
 
 
 def read_rows(path: str | Path, comments: bool = False) -> tuple[list[str], list[Row]]:
-    """Read a table of text cells strictly; missing-value words become empty cells, but ids stay what they are.
+    """Read a table of text cells strictly; words for missing values become empty cells, except in ids.
 
     Parameters
     ----------
     path
         TSV or CSV file (:mod:`neurostrata.core.text_tables`).
     comments
-        Pass over lines that begin with ``#``.
+        Ignore lines that begin with ``#``.
 
     Returns
     -------
@@ -55,16 +57,26 @@ def read_rows(path: str | Path, comments: bool = False) -> tuple[list[str], list
 
 def as_rows(table: TextTable, columns: Iterable[str] | None = None) -> list[Row]:
     """Return the lines of a table as dictionaries, all columns or some."""
-    wanted = table.columns if columns is None else list(columns)
-    places = [(name, table.columns.index(name), name in ID_COLUMNS) for name in wanted]
+    names = table.columns if columns is None else list(columns)
+    places = [(name, table.columns.index(name), name in ID_COLUMNS) for name in names]
     return [
         {name: "" if not ids and line[place] in MISSING else line[place] for name, place, ids in places}
         for line in table.cells
     ]
 
 
+def write_rows(path: str | Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
+    """Write rows of text cells as a TSV file, only the named columns."""
+    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(
+            stream, columns, delimiter="\t", lineterminator="\n", extrasaction="ignore", restval=""
+        )
+        writer.writeheader()
+        writer.writerows(rows)
+
+
 def _sheet_table(path: Path) -> tuple[TextTable, list[Row]]:
-    """Read a sheet of ours, its column of ids (also ``participant_id``) named ``subject``."""
+    """Read a sheet with its column of ids renamed to ``subject``."""
     table = read_text_table(path, comments=True)
     column = find_id_column(table.columns, None, str(path))
     rows = as_rows(table)
@@ -75,7 +87,7 @@ def _sheet_table(path: Path) -> tuple[TextTable, list[Row]]:
 
 
 def _holds_paths(rows: list[Row], column: str) -> bool:
-    """Tell whether a column of the user's own has images rather than ages or the like."""
+    """Tell whether a column has paths of images rather than ages or the like."""
     return any("/" in row[column] or _IMAGE_NAME.search(row[column]) for row in rows)
 
 
@@ -112,26 +124,26 @@ def read_cohort_sheet(path: str | Path) -> tuple[list[str], list[Row]]:
             continue
         if row["subject"] in first_line:
             problems.append(
-                f"{path}, line {number}: subject {row['subject']} stands already in line "
-                f"{first_line[row['subject']]}; one row per person (name the session used in 'session')"
+                f"{path}, line {number}: subject {row['subject']} has a row already, line "
+                f"{first_line[row['subject']]}; keep one row per person (name the session used in 'session')"
             )
         first_line.setdefault(row["subject"], number)
         if row.get("template", "").lower() not in ("", "yes", "no"):
             problems.append(
-                f"{path}, line {number}: subject {row['subject']}: template is '{row['template']}', not yes or no"
+                f"{path}, line {number}: subject {row['subject']}: template is '{row['template']}', expected yes or no"
             )
         for column in image_columns:
             if "{" in row[column] or "}" in row[column]:
                 problems.append(
-                    f"{path}, line {number}: subject {row['subject']}: {column}: {row[column]}: a path with braces, "
-                    "which stand for wildcards in a workflow; rename the file or link to it"
+                    f"{path}, line {number}: subject {row['subject']}: {column}: {row[column]}: this path has braces, "
+                    "which mean wildcards in a workflow; rename the file or link to it"
                 )
             if row[column] and not Path(row[column]).is_absolute():
                 row[column] = str(path.parent / row[column])
     if problems:
         raise UserError("\n".join(problems))
     if not rows:
-        raise UserError(f"{path}: lists nobody")
+        raise UserError(f"{path}: has no rows")
     return columns, sorted(rows, key=lambda row: row["subject"])
 
 
@@ -147,7 +159,7 @@ def read_qc_sheet(path: str | Path) -> list[Row]:
     columns = table.columns
     missing = [column for column in QC_COLUMNS if column not in columns]
     if missing:
-        raise UserError(f"{path}: column {', '.join(missing)} is missing (wanted: {', '.join(QC_COLUMNS)})")
+        raise UserError(f"{path}: column {', '.join(missing)} is missing (expected: {', '.join(QC_COLUMNS)})")
     problems = []
     for number, row in zip(table.lines, rows):
         try:
@@ -157,10 +169,10 @@ def read_qc_sheet(path: str | Path) -> list[Row]:
         if row["decision"] not in DECISIONS:
             problems.append(
                 f"{path}, line {number}: subject {row['subject']}: decision is '{row['decision']}', "
-                f"not one of {', '.join(DECISIONS)}"
+                f"expected one of {', '.join(DECISIONS)}"
             )
         if not row["reason"]:
-            problems.append(f"{path}, line {number}: subject {row['subject']}: a reason is missing")
+            problems.append(f"{path}, line {number}: subject {row['subject']}: the reason is missing")
     if problems:
         raise UserError("\n".join(problems))
     return rows

@@ -1,6 +1,6 @@
-"""What the cells of phenotype tables say: missing values, numbers, and words with a built-in meaning.
+"""The cells of phenotype tables: missing values, numbers, and words with a built-in meaning.
 
-One place for the gate, which finds cells that make no sense, and for the stage that codes them. Standard library only.
+Used by the gate, which finds cells that make no sense, and by the stage that codes them. Standard library only.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ PAIRS: tuple[tuple[str, dict[str, float]], ...] = (
     ("false=0, true=1", {"false": 0.0, "true": 1.0}),
     ("no=0, yes=1", {"no": 0.0, "yes": 1.0}),
 )
-#: A column with at least this share of numbers is one of numbers: what else stands in it is a mistake.
+#: A column with at least this share of numbers is a column of numbers: its other cells are mistakes.
 LEAST_NUMBERS = 0.5
-#: A column with at least this share of the words of a pair is one of these; yes, no and maybe are words.
+#: A column with at least this share of the words of a pair is coded by the pair; yes, no and maybe are just words.
 LEAST_WORDS = 0.9
 
 _BIN = re.compile(r"^([0-9]+(?:\.[0-9]+)?)\s*-\s*([0-9]+(?:\.[0-9]+)?)$")
@@ -34,7 +34,7 @@ _DECIMAL_COMMA = re.compile(r"^[+-]?[0-9]*,[0-9]+$")
 
 
 def is_number(text: str) -> bool:
-    """Tell whether a cell is a number as tables have them (a decimal point, no grouping)."""
+    """Tell whether a cell is a number in the notation of tables (a decimal point, no grouping)."""
     try:
         float(text)
     except ValueError:
@@ -43,7 +43,7 @@ def is_number(text: str) -> bool:
 
 
 def _all_numbers(cells: Sequence[str]) -> bool:
-    """Tell fast whether every cell is a number."""
+    """Tell quickly whether every cell is a number."""
     try:
         for cell in cells:
             float(cell)
@@ -63,12 +63,12 @@ def bin_value(text: str) -> float:
 
 @dataclass(frozen=True)
 class Cells:
-    """What a column's cells are.
+    """The kind of a column's cells.
 
     Attributes
     ----------
     kind
-        ``number`` (or words and bins with a built-in meaning), ``text``, or ``mixed``: numbers, and cells that are none.
+        ``number`` (also words and bins with a built-in meaning), ``text``, or ``mixed``: numbers, and cells that are not.
     odd
         Positions of the cells that make the column ``mixed``.
     """
@@ -78,12 +78,12 @@ class Cells:
 
 
 def judge(cells: Sequence[str], coding: Mapping[str, float] | None = None) -> Cells:
-    """Tell what the cells of one column are; missing values are passed over.
+    """Return the kind of the cells of one column; missing values are ignored.
 
     Parameters
     ----------
     coding
-        The user's own numbers for the words of the column: words without one are odd.
+        The configured numbers for the words of the column; words without one are odd.
     """
     if coding is not None:
         odd = [n for n, cell in enumerate(cells) if cell not in MISSING_VALUES and cell not in coding]
@@ -112,12 +112,12 @@ def judge(cells: Sequence[str], coding: Mapping[str, float] | None = None) -> Ce
 
 
 def odd_cells_message(column: str, odd: Mapping[str, str]) -> str:
-    """Return what is said about cells that are no numbers in a column of numbers.
+    """Return the message on cells that are not numbers in a column of numbers.
 
     Parameters
     ----------
     odd
-        Where each is (``line 7``, or a subject) -> its text.
+        Place of each cell (``line 7``, or a subject) -> its text.
     """
     places = [f"'{value[:30]}' ({place})" for place, value in list(odd.items())[:3]]
     text = ", ".join(places) + (f" and {len(odd) - 3} more" if len(odd) > 3 else "")

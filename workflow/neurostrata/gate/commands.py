@@ -1,4 +1,4 @@
-"""The check that precedes every run, and the tables that it leaves."""
+"""The check that precedes every run, and the tables that it writes."""
 
 from __future__ import annotations
 
@@ -8,15 +8,28 @@ from pathlib import Path
 from typing import Any
 
 from neurostrata.cohort.commands import study_of
-from neurostrata.cohort.study import Study, load_study, write_group
+from neurostrata.cohort.participation import EXCLUSION_COLUMNS, exclusions_table, subjects_table
+from neurostrata.cohort.sheet import write_rows
+from neurostrata.cohort.study import Study, load_study
 from neurostrata.core.config import check_config, read_configuration
 from neurostrata.core.errors import UserError
 from neurostrata.core.locations import DEFAULT_CONFIG
 from neurostrata.gate.problems import Problem, problem_table
 
 
+def _find_problems(study: Study, cache: Path, **options: Any) -> list[Problem]:
+    """Return all problems, and keep in `cache` what was learned of the files."""
+    from neurostrata.gate.cache import FileCache
+    from neurostrata.gate.check import find_problems
+
+    files = FileCache(cache)
+    problems = find_problems(study, files, **options)
+    files.save()
+    return problems
+
+
 def _refuse(study: Study, problems: list[Problem]) -> None:
-    """Raise all problems as one table; a file has them all when they are many."""
+    """Raise all problems as one table, and write all of them to a file."""
     path = Path(study.config["output"]) / "cohort" / "problems.tsv"
     if not problems:
         path.unlink(missing_ok=True)
@@ -25,7 +38,7 @@ def _refuse(study: Study, problems: list[Problem]) -> None:
         {"kind": p.kind, "subject": p.subject, "column": p.column, "problem": " ".join(p.text.split())}
         for p in problems
     ]
-    write_group(path, ["kind", "subject", "column", "problem"], rows)
+    write_rows(path, ["kind", "subject", "column", "problem"], rows)
     raise UserError(problem_table(problems, where=str(path)))
 
 
@@ -45,80 +58,66 @@ def check_cohort(
     settings
         See :func:`neurostrata.cohort.commands.study_of`.
     cache
-        JSON file with what is known of image headers.
+        JSON file with what is known of files from earlier checks.
     subjects, exclusions
         Where to write the tables; without them only the check is made.
     seconds
-        How long images may be read to their end.
+        Time for reading images to their end.
     notes
-        Where to write what is worth knowing though it is no problem, one line each.
+        Where to write remarks that are not problems, one per line.
     """
-    from neurostrata.gate.images import HeaderCache, find_problems
-    from neurostrata.gate.names import unmatched_note
+    from neurostrata.gate.phenotype_tables import unmatched_note
 
     study = study_of(settings)
-    headers = HeaderCache(cache)
     unread: list[str] = []
-    problems = find_problems(study, headers, seconds, unread)
-    headers.save()
-    _refuse(study, problems)
+    _refuse(study, _find_problems(study, cache, seconds=seconds, unread=unread))
     if notes is not None:
         lines = [note for note in [unmatched_note(study)] if note]
         if unread:
             lines.append(
-                f"{len(unread)} images have not been read to their end yet; the stages that use them do, and "
+                f"{len(unread)} images have not been read to their end yet; the stages that use them do so, and "
                 "`neurostrata check` does it now"
             )
         notes.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     if subjects is not None:
-        facts = ["site", "family", "diagnosis", "session"]
-        modalities = study.used_modalities()
-        template = set(study.template_members())
-        have = {modality: set(study.with_modality(modality)) for modality in modalities}
-        rows = [
-            {"subject": subject}
-            | {fact: study.rows[subject].get(fact, "") or "n/a" for fact in facts}
-            | {"template": "yes" if subject in template else "no"}
-            | {modality: "yes" if subject in have[modality] else "no" for modality in modalities}
-            for subject in study.people()
-        ]
-        write_group(subjects, ["subject", *facts, "template", *modalities], rows)
+        write_rows(subjects, *subjects_table(study))
     if exclusions is not None:
-        write_group(exclusions, ["subject", "modality", "stage", "reason"], study.exclusions())
+        write_rows(exclusions, EXCLUSION_COLUMNS, exclusions_table(study))
+
+
+def _read_config(further: list[Path] | None) -> dict[str, Any]:
+    """Return the checked configuration of the study in the working directory."""
+    studys_own = Path("config/config.yaml")
+    files = [DEFAULT_CONFIG]
+    if studys_own.exists() and studys_own.resolve() != DEFAULT_CONFIG:
+        files.append(studys_own)
+    return check_config(read_configuration([*files, *(further or [])]))
 
 
 def check(*, directory: Path = Path(), configfile: list[Path] | None = None, exclude: bool = False) -> None:
     """Check a study as every run does before its first job, and read all images to their end.
 
-    Every problem of configuration, sheets, tables and images is listed, what to mend first on top. What is learned of
-    the images is kept, so that the next run starts at once.
+    Every problem of configuration, sheets, tables and images is listed, the ones to solve first on top. What is
+    learned of the images is kept, so that the next run starts at once.
 
     Parameters
     ----------
     directory
         The study's folder.
     configfile
-        Further configurations, laid over the study's own as with snakemake's ``--configfile``.
+        Further configurations that override the study's own, as with snakemake's ``--configfile``.
     exclude
-        Write problems of single people into the sheet of quality decisions (``qc``), so that the others go on: who has
-        an unusable T1w image is left out of everything, who has another unusable image of what is made of it.
+        Write problems of single people into the sheet of quality decisions (``qc``), so that the others go on: a person
+        with an unusable T1w image is excluded from everything, one with another unusable image from what is made of it.
     """
     from neurostrata.gate.exclude import add_decisions, exclusion_rows
-    from neurostrata.gate.images import HeaderCache, find_problems
-    from neurostrata.gate.names import unmatched_note
+    from neurostrata.gate.phenotype_tables import unmatched_note
 
     os.chdir(directory)
-    own = Path("config/config.yaml")
-    files = [
-        DEFAULT_CONFIG,
-        *([own] if own.exists() and own.resolve() != DEFAULT_CONFIG else []),
-        *(configfile or []),
-    ]
-    config = check_config(read_configuration(files))
+    config = _read_config(configfile)
+    cache = Path(config["output"]) / "cohort" / "headers.json"
     study = load_study(config)
-    headers = HeaderCache(Path(config["output"]) / "cohort" / "headers.json")
-    problems = find_problems(study, headers)
-    headers.save()
+    problems = _find_problems(study, cache)
     if exclude:
         rows = exclusion_rows(study, problems)
         if rows and not config["qc"]:
@@ -126,8 +125,7 @@ def check(*, directory: Path = Path(), configfile: list[Path] | None = None, exc
         if rows:
             add_decisions(Path(config["qc"]), rows)
             study = load_study(config)
-            problems = find_problems(study, headers)
-            headers.save()
+            problems = _find_problems(study, cache)
         people = len({row["subject"] for row in rows})
         print(f"neurostrata check: {len(rows)} decisions about {people} people written to {config['qc']}")
     _refuse(study, problems)

@@ -1,26 +1,28 @@
-"""Problems of single people as quality decisions, so that the others go on. Standard library only."""
+"""Turning problems of single people into quality decisions, so that the others go on. Standard library only."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
 
+from neurostrata.cohort.ids import ID_COLUMNS
 from neurostrata.cohort.sheet import QC_COLUMNS, Row
-from neurostrata.cohort.study import Study, required_columns
+from neurostrata.cohort.sources.registry import columns_read
+from neurostrata.cohort.study import Study
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import atomic_path
 from neurostrata.core.text_tables import read_text_table
 from neurostrata.gate.problems import Problem
 
-#: What goes with an image, for each column of the sheet.
-_WITH = {"dwi_mask": "dwi", "grad_dev": "dwi", "bval": "dwi", "bvec": "dwi"}
+#: Columns of files that belong to the image in another column.
+_BELONGS_TO = {"dwi_mask": "dwi", "bval": "dwi", "bvec": "dwi"}
 
 
 def exclusion_rows(study: Study, problems: Iterable[Problem]) -> list[Row]:
-    """Return the decisions that leave people out of what their problems concern, those already made left out.
+    """Return the decisions, not made yet, that exclude people from what their problems concern.
 
-    A T1w image that cannot be used takes its person out of everything, the template included; any other image out of
-    the modalities that are made of it.
+    A person with an unusable T1w image is excluded from everything, the template included; a person with another
+    unusable image from the modalities that are made of it.
     """
     decided = {(d["subject"], d["decision"], d["modality"]) for d in study.decisions}
     template, people = set(study.template_members()), set(study.people())
@@ -29,20 +31,22 @@ def exclusion_rows(study: Study, problems: Iterable[Problem]) -> list[Row]:
         if problem.kind != "people" or not problem.subject:
             continue
         subject = problem.subject
-        wanted: list[tuple[str, str]] = []
+        new: list[tuple[str, str]] = []
         if problem.column in ("t1w", "t1w_mask"):
-            wanted += [("exclude_template", "")] if subject in template else []
-            wanted += [("exclude", "")] if subject in people else []
+            new += [("exclude_template", "")] if subject in template else []
+            new += [("exclude", "")] if subject in people else []
         elif problem.modality:
-            wanted += [("exclude", problem.modality)]
+            new += [("exclude", problem.modality)]
         else:
-            column = _WITH.get(problem.column, problem.column)
-            used = [m for m in study.used_modalities() if column in required_columns(study.modalities[m])]
-            if problem.column == "grad_dev":
-                used = [m for m in used if study.modalities[m]["from"] == "noddi"]
-            wanted += [("exclude", name) for name in dict.fromkeys(study.declared(m) for m in used)]
+            column = _BELONGS_TO.get(problem.column, problem.column)
+            made = [
+                m
+                for m in study.used_modalities()
+                if column in columns_read(study.modalities[m], study.config)
+            ]
+            new += [("exclude", name) for name in dict.fromkeys(study.declared(m) for m in made)]
         reason = " ".join(problem.text.removeprefix(f"subject {subject}: ").replace('"', "'").split())[:300]
-        for decision, modality in wanted:
+        for decision, modality in new:
             if (subject, decision, modality) in decided or (
                 (subject, "exclude", "") in decided and decision == "exclude"
             ):
@@ -53,12 +57,12 @@ def exclusion_rows(study: Study, problems: Iterable[Problem]) -> list[Row]:
 
 
 def add_decisions(path: Path, rows: list[Row]) -> None:
-    """Append rows to a sheet of quality decisions; what stands in it stays as it is, byte for byte."""
+    """Append rows to a sheet of quality decisions without changing a byte of what is there."""
     if path.exists():
         content = path.read_bytes()
         columns = read_text_table(path, comments=True).columns
         if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise UserError(f"{path}: is UTF-16 text; save it as UTF-8 first")
+            raise UserError(f"{path}: this is UTF-16 text; save it as UTF-8 first")
     else:
         columns = list(QC_COLUMNS)
         content = ("\t".join(columns) + "\n").encode()
@@ -71,7 +75,7 @@ def add_decisions(path: Path, rows: list[Row]) -> None:
     end = b"\r\n" if b"\r\n" in content else b"\n"
     if content and not content.endswith((b"\n", b"\r")):
         content += end
-    ids = next(name for name in ("subject", "participant_id", "Subject") if name in columns)
+    ids = next(name for name in ID_COLUMNS if name in columns)
     for row in rows:
         cells = {**row, ids: row["subject"]}
         line = separator.join(cells.get(column, "").replace(separator, " ") for column in columns)

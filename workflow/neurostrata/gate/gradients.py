@@ -11,7 +11,7 @@ from neurostrata.core.errors import UserError
 
 #: Vectors whose length differs more than this from 1 are not unit vectors written with few digits.
 _LENGTH_TOLERANCE = 0.05
-#: Two b-values with so many directions each are the least that tells density from free water.
+#: Fewest shells, and directions of each, that can separate neurite density from free water.
 _MINIMUM_SHELLS = 2
 _MINIMUM_DIRECTIONS = 6
 
@@ -69,7 +69,7 @@ def _read_numbers(path: Path, subject: str, kind: str) -> np.ndarray:
         return np.array([[float(value) for value in row] for row in rows])
     except ValueError as error:
         raise UserError(
-            f"subject {subject}: {kind} file {path} holds something that is no number ({error})"
+            f"subject {subject}: {kind} file {path} has something that is not a number ({error})"
         ) from error
 
 
@@ -83,8 +83,8 @@ def read_gradients(
     bval
         b-values in s/mm^2, in one line or one column.
     bvec
-        Three lines (x, y, z; FSL) or three columns, separated by blanks or commas. Anything may stand
-        where the b-value is at most `b0_max`, NaN included.
+        Three lines (x, y, z; FSL) or three columns, separated by blanks or commas. Where the b-value is at most
+        `b0_max`, any value is allowed, NaN included.
     subject
         Named in messages.
     measurements
@@ -101,18 +101,18 @@ def read_gradients(
     who = f"subject {subject}: "
     values = _read_numbers(bval, subject, "bval")
     if min(values.shape) != 1:
-        raise UserError(f"{who}bval file {bval} must be one line of numbers, it is {values.shape}")
+        raise UserError(f"{who}bval file {bval}: expected one line of numbers, got shape {values.shape}")
     bvals = values.ravel()
     if not np.isfinite(bvals).all() or bvals.min() < 0:
-        raise UserError(f"{who}bval file {bval} holds a negative or missing b-value")
+        raise UserError(f"{who}bval file {bval} has a negative or missing b-value")
     if measurements is not None and len(bvals) != measurements:
         raise UserError(f"{who}{bval} has {len(bvals)} b-values, the image has {measurements} volumes")
     vectors = _read_numbers(bvec, subject, "bvec")
-    if vectors.shape[0] == 3:  # also for three measurements: FSL's layout is the rule
+    if vectors.shape[0] == 3:  # also of three measurements, since FSL's layout is the rule
         vectors = vectors.T
     elif vectors.shape[1] != 3:
         raise UserError(
-            f"{who}bvec file {bvec} must have three lines (or three columns), not {vectors.shape}"
+            f"{who}bvec file {bvec}: expected three lines (or three columns), got shape {vectors.shape}"
         )
     if len(vectors) != len(bvals):
         raise UserError(f"{who}{bvec} has {len(vectors)} vectors, {bval} has {len(bvals)} b-values")
@@ -129,7 +129,7 @@ def read_gradients(
         first = int(np.flatnonzero(wrong)[0])
         raise UserError(
             f"{who}{bvec}: vector {first + 1} (b = {bvals[first]:g}) has length {lengths[first]:.3g}, "
-            f"unit vectors are expected ({int(wrong.sum())} are not)"
+            f"expected unit vectors ({int(wrong.sum())} are not)"
         )
     bvecs = np.zeros_like(vectors)
     bvecs[~b0] = vectors[~b0] / lengths[~b0, None]
@@ -137,7 +137,7 @@ def read_gradients(
 
 
 def count_directions(bvecs: np.ndarray, degrees: float = 1.0) -> int:
-    """Count the different directions among unit vectors (n, 3), a vector and its opposite being one."""
+    """Count the different directions among unit vectors (n, 3); a vector and its opposite count as one."""
     close = np.abs(bvecs @ bvecs.T) >= np.cos(np.radians(degrees))
     counted = np.zeros(len(bvecs), bool)
     number = 0
@@ -149,10 +149,10 @@ def count_directions(bvecs: np.ndarray, degrees: float = 1.0) -> int:
 
 
 def find_shells(gradients: Gradients, gap: float = 100.0) -> list[Shell]:
-    """Return the shells of a gradient table by increasing b-value, b = 0 left out.
+    """Return the shells of a gradient table by increasing b-value, without b = 0.
 
     Sorted b-values that differ by less than `gap` (s/mm^2) from one to the next are one shell: scanners
-    write 990, 995, ... 1010 where 1000 was asked for.
+    write 990, 995, ... 1010 for a prescribed b-value of 1000.
     """
     weighted = np.flatnonzero(~gradients.b0)
     order = weighted[np.argsort(gradients.bvals[weighted], kind="stable")]
@@ -174,14 +174,14 @@ def noddi_shells(gradients: Gradients, gap: float, subject: str) -> list[Shell]:
     Raises
     ------
     UserError
-        When there are fewer than two shells of six directions: single-shell data cannot tell a low
+        When there are fewer than two shells of six directions: single-shell data cannot separate a low
         neurite density from free water.
     """
     shells = [shell for shell in find_shells(gradients, gap) if shell.directions >= _MINIMUM_DIRECTIONS]
     if len(shells) < _MINIMUM_SHELLS:
         found = ", ".join(f"b={shell.bval:.0f}" for shell in shells) or "none"
         raise UserError(
-            f"subject {subject}: NODDI needs at least two shells of {_MINIMUM_DIRECTIONS} directions, these data "
-            f"have {found}; leave out the modalities with 'from: noddi' or this person's dwi"
+            f"subject {subject}: NODDI needs at least two shells of {_MINIMUM_DIRECTIONS} directions, got {found}; "
+            "leave out the modalities with 'from: noddi' or this person's dwi"
         )
     return shells

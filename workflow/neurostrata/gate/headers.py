@@ -1,144 +1,39 @@
-"""What image files say of themselves: headers judged before anything is allocated, contents read to their end.
+"""Image headers, read and checked before memory of the size that they claim is allocated.
 
-A header is some hundred bytes that may claim anything, so its claims are compared with the size of the file first. A
-gzip file carries a checksum of its content behind it, which only who reads to the end compares.
+A header may claim anything, so its claims are compared with the size of the file first.
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
-import json
 import zlib
-from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from pathlib import Path
-from time import monotonic
-from typing import Any, BinaryIO
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 
-from neurostrata.core.files import atomic_path
-
-#: Bytes; nothing that these stages read is larger (an hour of 7 T BOLD has 6 GiB as floating-point numbers).
+#: Largest image in bytes (an hour of 7 T BOLD has 6 GiB as floating-point numbers).
 LARGEST = 2**36
-#: Deflate packs at most 1032 bytes into one.
+#: Deflate compresses at most 1032 bytes into one.
 _DENSEST = 1040
-_CHUNK = 1 << 22
-#: Raised when what is kept of a file changes.
-_FORMAT = 2
-#: Files read to their end at the same time.
-_READERS = 4
+#: Bytes read at a time.
+CHUNK = 1 << 22
 
 Facts = dict[str, Any]
 
 
-class HeaderCache:
-    """What is known of image files, kept by path, size and modification time.
-
-    Parameters
-    ----------
-    path
-        A JSON file; a missing or broken one is as good as empty.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.known: dict[str, Facts] = {}
-        try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
-            if kept["format"] == _FORMAT:
-                self.known = {k: v for k, v in kept["files"].items() if isinstance(v, dict)}
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
-            pass
-        self.used: dict[str, Facts] = {}
-        self.files: dict[str, tuple[str, int]] = {}
-        #: Image -> which file it is, whatever the names of links to it.
-        self.places: dict[str, str] = {}
-
-    def facts(self, image: str) -> Facts:
-        """Return what an image's header says, or ``{"problem": text}``."""
-        if image in self.files:  # asked for some times in one check
-            return self.used[self.files[image][0]]
-        try:
-            status = Path(image).stat()
-        except FileNotFoundError:
-            return {"problem": "no such file"}
-        except OSError as error:
-            return {"problem": f"cannot be read ({error.strerror})"}
-        key = f"{image}|{status.st_size}|{status.st_mtime_ns}"
-        self.files[image] = key, status.st_size
-        self.places[image] = f"{status.st_dev}:{status.st_ino}"
-        return self._kept(key, ("shape",), lambda: read_facts(image, status.st_size))
-
-    def _kept(self, key: str, wanted: tuple[str, ...], find: Any) -> Facts:
-        facts = self.known.get(key)
-        if facts is None or not ("problem" in facts or all(name in facts for name in wanted)):
-            facts = self.known[key] = find()
-        self.used[key] = facts
-        return facts
-
-    def remember(self, key: str, find: Any) -> list[Any]:
-        """Return the list (of plain values) that `find` returns, or what it returned for this key before."""
-        return self._kept(key, ("lines",), lambda: {"lines": find()})["lines"]
-
-    def contents(self, images: Iterable[str], seconds: float | None = None) -> list[str]:
-        """Read images to their end that have not been read, small ones first.
-
-        Parameters
-        ----------
-        images
-            Paths whose headers are sound.
-        seconds
-            Begin no further image after this time; None reads all.
-
-        Returns
-        -------
-        list of str
-            The images that are still unread.
-        """
-        left = [path for path in images if "content" not in self.facts(path)]
-        left = sorted(dict.fromkeys(left), key=lambda path: self.files[path][1])
-        if not left or (seconds is not None and seconds <= 0):
-            return left
-        end = None if seconds is None else monotonic() + seconds
-
-        def read(path: str) -> bool:
-            if end is not None and monotonic() > end:
-                return False
-            key, _ = self.files[path]
-            self.used[key] = self.known[key] = {
-                **self.known[key],
-                "content": read_content(path, self.known[key]),
-            }
-            return True
-
-        with ThreadPoolExecutor(_READERS) as pool:
-            done = list(pool.map(read, left))
-        return [path for path, finished in zip(left, done) if not finished]
-
-    def content(self, image: str) -> Facts:
-        """Return what is known of an image's content; empty when it has not been read."""
-        return self.facts(image).get("content", {})
-
-    def save(self) -> None:
-        """Keep what was used this time."""
-        # without indents: the encoder in C is ten times faster, and nobody reads ten thousand headers
-        text = json.dumps({"format": _FORMAT, "files": self.used}, allow_nan=False)
-        with atomic_path(self.path) as temporary:
-            temporary.write_text(text + "\n", encoding="utf-8")
-
-
 def implausible(shape: Iterable[int], itemsize: int, size: int, packed: bool) -> str | None:
-    """Tell what is wrong with the size that a header claims, before anything of that size is made.
+    """Return what is wrong with the size that a header claims, None if it is plausible.
 
     Parameters
     ----------
     shape, itemsize
-        What the header says.
+        Sides in voxels and bytes per voxel, as the header says.
     size
-        The file's, in bytes.
+        Size of the file in bytes.
     packed
         Whether it is compressed.
     """
@@ -154,7 +49,7 @@ def implausible(shape: Iterable[int], itemsize: int, size: int, packed: bool) ->
 
 
 def affine_problem(affine: np.ndarray) -> str | None:
-    """Tell why no engine could use an affine: singular, not finite, sheared, absurd voxel sides; None if one could."""
+    """Return why no engine can use an affine (singular, not finite, sheared, absurd voxel sides), None if they can."""
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         return "its header's affine is singular or not finite; repair the header"
     spacing = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
@@ -168,24 +63,31 @@ def affine_problem(affine: np.ndarray) -> str | None:
 
 
 def type_problem(dtype: np.dtype) -> str | None:
-    """Tell why voxels of a type cannot be used; None if they can."""
+    """Return why voxels of a type cannot be used, None if they can."""
     if dtype.fields or dtype.kind == "V":
-        return "holds colours (RGB); convert it to one value per voxel"
+        return "has colours (RGB); convert it to one value per voxel"
     if dtype.kind == "c":
-        return "holds complex numbers, of which half would be lost; take the magnitude"
+        return "has complex numbers, and their imaginary parts would be lost; take the magnitude"
     if dtype.kind not in "iufb":
-        return f"holds values of type {dtype}; convert it to numbers"
+        return f"has values of type {dtype}; convert it to numbers"
     return None
 
 
 def read_facts(image: str, size: int) -> Facts:
     """Read the header of an image.
 
+    Parameters
+    ----------
+    image
+        Path of the file.
+    size
+        Its size in bytes.
+
     Returns
     -------
     dict
-        ``shape``, ``affine``, ``dtype``, ``offset``, and ``print``, which two files have in common when they may hold
-        the same image (of a gzip file: the checksum and length of its content; of others: a digest of the middle);
+        ``shape``, ``affine``, ``dtype``, ``offset``, and ``print``, a fingerprint that two files with the same image
+        have in common (of a gzip file: the checksum and length of its content; of others: a digest of the middle);
         or ``problem``.
     """
     if image.endswith((".mgz", ".mgh", ".img", ".hdr")):
@@ -193,73 +95,83 @@ def read_facts(image: str, size: int) -> Facts:
     try:
         with open(image, "rb") as stream:
             start = stream.read(1 << 16)
-            packed = start[:2] == b"\x1f\x8b"
-            if packed:
-                stream.seek(max(0, size - 8))
-                trailer = stream.read(8)
+            stream.seek(max(0, size - 8))
+            trailer = stream.read(8)
     except OSError as error:
         return {"problem": f"cannot be read ({error.strerror})"}
     if not start:
         return {"problem": "is empty (0 bytes); copy it again"}
-    if packed != image.endswith(".gz"):
-        said = (
+    compressed = start[:2] == b"\x1f\x8b"
+    if compressed != image.endswith(".gz"):
+        reason = (
             "is compressed (gzip), but its name does not end in .gz"
-            if packed
+            if compressed
             else "is not compressed (gzip), but its name ends in .gz"
         )
-        return {"problem": f"is not a readable NIfTI image: it {said}; rename it"}
+        return {"problem": f"is not a readable NIfTI image: it {reason}; rename it"}
     try:
-        raw = zlib.decompressobj(31).decompress(start, 1024) if packed else start
+        facts = _nifti_facts(zlib.decompressobj(31).decompress(start, 1024) if compressed else start)
     except zlib.error as error:
         return {"problem": f"is not a readable NIfTI image ({error}); copy it again"}
-    try:
-        facts = _nifti_facts(raw)
-    except Exception as error:  # nibabel and numpy raise a dozen kinds on bytes that are no header
+    except Exception as error:  # nibabel and numpy raise a dozen kinds on bytes that are not a header
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         return {"problem": f"is not a readable NIfTI image ({reason})"}
     dtype = np.dtype(facts.pop("type"))
     problem = type_problem(dtype) or _shape_problem(facts["shape"])
-    problem = problem or implausible(facts["shape"], dtype.itemsize, size, packed)
+    problem = problem or implausible(facts["shape"], dtype.itemsize, size, compressed)
+    end = facts["offset"] + int(np.prod(facts["shape"], dtype=object)) * dtype.itemsize
+    if not problem and not 0 <= facts["offset"] <= LARGEST:
+        problem = f"its header says that the data begin at byte {facts['offset']}; repair the header"
+    problem = problem or _truncation_problem(image, size, end, trailer if compressed else None)
+    affine = np.asarray(facts["affine"], float)
+    if not problem and (not np.all(np.isfinite(affine)) or abs(np.linalg.det(affine[:3, :3])) < 1e-9):
+        problem = "has an affine that cannot be inverted; repair the header"
     if problem:
         return {"problem": problem}
-    facts["dtype"] = dtype.str
-    wanted = facts["offset"] + int(np.prod(facts["shape"], dtype=object)) * dtype.itemsize
-    if not 0 <= facts["offset"] <= LARGEST:
-        return {
-            "problem": f"its header says that the data begin at byte {facts['offset']}; repair the header"
-        }
-    held = size
-    if packed:
+    fingerprint = trailer.hex() if compressed else _middle(image, (facts["offset"] + end) // 2, size)
+    return {
+        **facts,
+        "dtype": dtype.str,
+        "print": fingerprint,
+        "affine": affine.round(6).tolist(),
+    }
+
+
+def _truncation_problem(image: str, size: int, end: int, trailer: bytes | None) -> str | None:
+    """Return what is wrong when a file ends before the data that its header claims, None if it does not.
+
+    Parameters
+    ----------
+    size, end
+        The file's size, and where its data must end, in bytes.
+    trailer
+        The last eight bytes of a gzip file.
+    """
+    present = size
+    if trailer is not None:
         # The last four bytes of a gzip member are the length of its content modulo 2**32: a truncated
-        # file is found without unpacking it. Several members (pigz, bgzip) are unpacked when they disagree.
-        facts["print"] = trailer.hex()
-        held = wanted
-        if int.from_bytes(trailer[4:], "little") != wanted % 2**32:
-            held = _unpacked_size(image, wanted)
-    if held < 0:
-        return {"problem": "is truncated or damaged (its compressed data break off); copy it again"}
-    if held < wanted:
-        return {"problem": f"is truncated ({held} of {wanted} bytes of data); copy it again"}
-    if not packed:
-        facts["print"] = _middle(image, (facts["offset"] + wanted) // 2, size)
-    affine = np.asarray(facts["affine"], float)
-    if not np.all(np.isfinite(affine)) or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        return {"problem": "has an affine that cannot be inverted; repair the header"}
-    facts["affine"] = affine.round(6).tolist()
-    return facts
+        # file is found without decompressing it. Several members (pigz, bgzip) are decompressed when they disagree.
+        present = end
+        if int.from_bytes(trailer[4:], "little") != end % 2**32:
+            present = _decompressed_size(image, end)
+    if present < 0:
+        return "is truncated or damaged (its compressed data break off); copy it again"
+    if present < end:
+        return f"is truncated ({present} of {end} bytes of data); copy it again"
+    return None
 
 
 def _middle(image: str, place: int, size: int) -> str:
-    """Return a digest of what stands in the middle of a file, and its size."""
+    """Return a digest of the middle of a file, and its size."""
     with open(image, "rb") as stream:
         stream.seek(place)
         return f"{hashlib.blake2b(stream.read(1 << 16), digest_size=8).hexdigest()}:{size}"
 
 
 def _nifti_facts(raw: bytes) -> Facts:
-    """Return what a NIfTI-1 or NIfTI-2 header says; nibabel raises on what it cannot be."""
+    """Return what a NIfTI-1 or NIfTI-2 header says; nibabel raises on impossible values."""
     if len(raw) < 348:
-        raise ValueError(f"{len(raw)} bytes are no header")
+        raise ValueError(f"{len(raw)} bytes are not a header")
     order: Any = next((o for o in ("little", "big") if int.from_bytes(raw[:4], o) in (348, 540)), None)
     if order is None:
         raise ValueError("it does not begin with a NIfTI header")
@@ -268,14 +180,14 @@ def _nifti_facts(raw: bytes) -> Facts:
     if not 1 <= dimensions <= 7:
         raise ValueError(f"its header gives {dimensions} dimensions")
     kind: Any = nib.Nifti2Header if second else nib.Nifti1Header
-    # what nibabel writes to its log it raises as well
+    # nibabel raises what it also writes to its log
     quiet, nib.imageglobals.logger.disabled = nib.imageglobals.logger.disabled, True
     try:
         header = kind(raw[: kind.template_dtype.itemsize], check=True)
     finally:
         nib.imageglobals.logger.disabled = quiet
     if not bytes(header["magic"]).startswith((b"n+", b"ni")):
-        raise ValueError("its header lacks NIfTI's mark")
+        raise ValueError("its header lacks the magic number of NIfTI")
     header.get_slope_inter()
     return {
         "shape": [int(side) for side in header.get_data_shape()],
@@ -308,89 +220,17 @@ def _shape_problem(shape: list[int]) -> str | None:
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     if not 3 <= len(shape) <= 4 or min(shape) < 1:
-        return f"has shape {tuple(shape)}; an image of three dimensions, or a series of them, is wanted"
+        return f"has shape {tuple(shape)}; expected an image of three dimensions, or a series of such images"
     return None
 
 
-def _unpacked_size(image: str, enough: int) -> int:
-    """Return the length of a gzip file's content, at least as far as `enough`; -1 when it breaks off."""
+def _decompressed_size(image: str, enough: int) -> int:
+    """Return the length of a gzip file's content, at least up to `enough` bytes; -1 when it breaks off."""
     total = 0
     try:
         with gzip.open(image) as stream:
-            while total < enough and (chunk := stream.read(_CHUNK)):
+            while total < enough and (chunk := stream.read(CHUNK)):
                 total += len(chunk)
     except (OSError, EOFError, zlib.error):
         return -1
     return total
-
-
-def read_content(image: str, facts: Mapping[str, Any]) -> Facts:
-    """Read an image to its end, and so let its checksum count.
-
-    Returns
-    -------
-    dict
-        ``digest`` of the voxels as stored, ``constant``, ``empty`` (all 0), ``same`` (every volume of a series is the first) and
-        ``gaps`` (voxels that are NaN or infinite); or ``problem``.
-    """
-    try:
-        with gzip.open(image) if image.endswith(("gz", ".mgz")) else open(image, "rb") as stream:
-            found = _voxels(stream, facts) if "dtype" in facts else {}
-            while stream.read(_CHUNK):
-                pass
-    except gzip.BadGzipFile as error:
-        return {"problem": f"is damaged: its content is not what its checksum says ({error}); copy it again"}
-    except (OSError, EOFError, zlib.error, ValueError) as error:
-        return {"problem": f"is damaged ({' '.join(str(error).split())[:120]}); copy it again"}
-    return found
-
-
-def _voxels(stream: Any, facts: Mapping[str, Any]) -> Facts:
-    dtype, shape = np.dtype(facts["dtype"]), facts["shape"]
-    digest = hashlib.blake2b(f"{dtype.str} {shape}".encode(), digest_size=16)
-    _skip(stream, facts["offset"])
-    volume = int(np.prod(shape[:3])) * dtype.itemsize
-    low = high = first = None
-    same, gaps = len(shape) > 3 and shape[3] > 1, 0
-    for _ in range(int(np.prod(shape[3:]))):
-        own, left = hashlib.blake2b(digest_size=16), volume
-        while left:
-            part = _exactly(stream, min(left, _CHUNK))
-            left -= len(part)
-            own.update(part)
-            values = np.frombuffer(part, dtype)
-            if dtype.kind == "f":
-                finite = np.isfinite(values)
-                gaps += int(values.size - finite.sum())
-                values = values[finite]
-            if values.size:
-                least, most = values.min(), values.max()
-                low = least if low is None else min(low, least)
-                high = most if high is None else max(high, most)
-        digest.update(own.digest())
-        first = first or own.digest()
-        same = same and own.digest() == first
-    return {
-        "digest": digest.hexdigest(),
-        "constant": bool(low is None or low == high),
-        "empty": bool(low is None or (low == 0 and high == 0)),
-        "same": bool(same),
-        "gaps": gaps,
-    }
-
-
-def _skip(stream: BinaryIO, count: int) -> None:
-    while count:
-        count -= len(_exactly(stream, min(count, _CHUNK)))
-
-
-def _exactly(stream: BinaryIO, count: int) -> bytes:
-    """Read so many bytes."""
-    parts = []
-    while count:
-        part = stream.read(min(count, _CHUNK))
-        if not part:
-            raise EOFError("it ends before its data do")
-        parts.append(part)
-        count -= len(part)
-    return b"".join(parts)

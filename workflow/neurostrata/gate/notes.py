@@ -1,6 +1,6 @@
-"""What the check before the first job depends on, so that its answer is kept until any of that changes.
+"""The kept answer of the check before the first job, valid until anything that the check depends on changes.
 
-Standard library only: asked for each time the workflow is planned.
+Standard library only: read each time the workflow is planned.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from neurostrata import __version__
 from neurostrata.cohort.study import Study
 from neurostrata.core.files import write_json
 
-#: Raised when the check looks at more than it did.
+#: Raised when the check looks at more than before.
 _VERSION = 1
-#: Seconds that the check may read images to their end; the stages that use an image read it to its end in any case.
+#: Seconds for which the check reads images to their end; the stages read their images to the end in any case.
 SECONDS = 60
 
 
@@ -50,7 +50,7 @@ def gate_key(study: Study) -> str:
 
 
 def kept_notes(path: Path, key: str) -> list[str] | None:
-    """Return what the check had to say when it passed with this key; None when it must be made (again)."""
+    """Return the remarks of the check that passed with this key, None when the check must be made (again)."""
     try:
         kept: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return [str(note) for note in kept["notes"]] if kept["key"] == key else None
@@ -59,5 +59,5 @@ def kept_notes(path: Path, key: str) -> list[str] | None:
 
 
 def keep_notes(path: Path, key: str, notes: list[str]) -> None:
-    """Keep that the check has passed, and what it had to say."""
+    """Write that the check has passed with this key, and its remarks."""
     write_json(path, {"key": key, "notes": notes})

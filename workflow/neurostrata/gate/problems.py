@@ -1,13 +1,14 @@
-"""A problem of a study, and many of them as one table. Standard library only."""
+"""A problem of a study, and the table of all problems. Standard library only."""
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from neurostrata.core.locations import LIBRARY
 
-#: Kind -> its heading, in the order in which problems are mended: the later ones often follow from the earlier.
+#: Kind -> its heading, in the order in which problems are best solved: the later ones often follow from the earlier.
 KINDS = {
     "configuration": "configuration",
     "sheets": "cohort sheet and quality decisions",
@@ -15,13 +16,13 @@ KINDS = {
     "study": "who takes part in what",
     "people": "people",
 }
-#: So many lines of one kind are shown.
+#: Lines of one kind that are shown.
 MOST_LINES = 50
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that must be mended before anything runs.
+    """Something that must be corrected before anything runs.
 
     Attributes
     ----------
@@ -30,9 +31,9 @@ class Problem:
     text
         One line: what is wrong, where, and what to do.
     subject, column
-        Of a problem of one person: who, and the column of the cohort sheet.
+        Of a problem of one person: the person, and the column of the cohort sheet.
     modality
-        Of a problem that concerns one modality alone: which.
+        Of a problem that concerns only one modality: the modality.
     """
 
     kind: str
@@ -43,18 +44,18 @@ class Problem:
 
 
 def problem_table(problems: Iterable[Problem], most: int | None = MOST_LINES, where: str = "") -> str:
-    """Return all problems as text, by kind, what to mend first on top.
+    """Return all problems as text, by kind, the ones to solve first on top.
 
     Parameters
     ----------
     most
         Lines shown of each kind; None shows all.
     where
-        A file that has all of them.
+        A file with all of them, named where some are not shown.
     """
     listed = list(dict.fromkeys(problems))
     count = f"{len(listed)} problem" + ("s" if len(listed) > 1 else "")
-    lines = [f"{count}, what to mend first on top:" if len(listed) > 1 else f"{count}:"]
+    lines = [f"{count}, the ones to solve first on top:" if len(listed) > 1 else f"{count}:"]
     for kind, heading in KINDS.items():
         texts = [problem.text for problem in listed if problem.kind == kind]
         if not texts:
@@ -70,10 +71,17 @@ def problem_table(problems: Iterable[Problem], most: int | None = MOST_LINES, wh
     if people:
         who = f"{len(people)} people" if len(people) > 1 else "one person"
         program = LIBRARY / "neurostrata"
-        lines.append(f"  to leave {who} out and go on (rows of qc.tsv): python {program} check --exclude")
+        lines.append(f"  to exclude {who} and go on (rows of qc.tsv): python {program} check --exclude")
     return "\n".join(lines)
 
 
 def few(names: Sequence[str], most: int = 5) -> str:
     """Return some names as text."""
     return ", ".join(names[:most]) + (f", ... ({len(names)} in all)" if len(names) > most else "")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a hint at the names that look like one that does not exist."""
+    lower = {other.lower(): other for other in dict.fromkeys(known)}
+    close = difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.6)
+    return f"; did you mean {' or '.join(repr(lower[other]) for other in close)}?" if close else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from neurostrata.cohort.columns import class_columns
 from neurostrata.cohort.study import Study
 from neurostrata.core.config import capability, load_schema
 
@@ -46,4 +47,4 @@ def predicts(experiment: Mapping[str, Any]) -> bool:
 
 def explains(study: Study, name: str) -> bool:
     """Tell whether the difference between two classes of people can be decoded by an experiment's model."""
-    return can(study.experiments[name], "decodes") and bool(study.class_columns(name))
+    return can(study.experiments[name], "decodes") and bool(class_columns(study, name))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from neurostrata.cohort.columns import class_columns
+from neurostrata.cohort.sources.registry import SOURCES, map_files
+from neurostrata.cohort.sources.source import Made
 from neurostrata.cohort.study import Study
 from neurostrata.core.config import adjusting_columns
 from neurostrata.planning import results as tree
@@ -13,75 +13,26 @@ from neurostrata.planning.experiments import can, folds, reconstruction_folds
 #: What an input function gives: a path, several, or none.
 Paths = str | list[str]
 
-#: Name -> pattern of each file that a map may be made of or brought to the template by.
+#: What rules make -> the pattern of its file, for all that a map may be made of or brought to the template by.
 MAP_FILES = {
-    "t1w": tree.T1W,
-    "affine": tree.T1W_AFFINE,
-    "warp": tree.T1W_WARP,
-    "alignment": tree.DWI_ALIGNMENT,
-    "mni_affine": tree.MNI_AFFINE,
-    "mni_warp": tree.MNI_WARP,
-    "jacobian_nonlinear": tree.NONLINEAR_JACOBIAN,
-    "jacobian_absolute": tree.ABSOLUTE_JACOBIAN,
-    "tissue_gm": tree.GM,
-    "tissue_wm": tree.WM,
-    "tissue_csf": tree.CSF,
-    "tensor_fa": tree.FA,
-    "tensor_md": tree.MD,
-    "noddi_ndi": tree.NDI,
-    "noddi_odi": tree.ODI,
-    "noddi_fwf": tree.FWF,
-    "components": tree.COMPONENT_MAPS,
+    Made("prepare_t1w", "t1w"): tree.T1W,
+    Made("register", "affine"): tree.T1W_AFFINE,
+    Made("register", "warp"): tree.T1W_WARP,
+    Made("align_diffusion"): tree.DWI_ALIGNMENT,
+    Made("template_to_mni", "affine"): tree.MNI_AFFINE,
+    Made("template_to_mni", "warp"): tree.MNI_WARP,
+    Made("jacobian", "nonlinear"): tree.NONLINEAR_JACOBIAN,
+    Made("jacobian", "absolute"): tree.ABSOLUTE_JACOBIAN,
+    Made("segment_tissue", "gm"): tree.GM,
+    Made("segment_tissue", "wm"): tree.WM,
+    Made("segment_tissue", "csf"): tree.CSF,
+    Made("fit_tensor", "fa"): tree.FA,
+    Made("fit_tensor", "md"): tree.MD,
+    Made("fit_noddi", "ndi"): tree.NDI,
+    Made("fit_noddi", "odi"): tree.ODI,
+    Made("fit_noddi", "fwf"): tree.FWF,
+    Made("dual_regression", "maps"): tree.COMPONENT_MAPS,
 }
-
-#: Space of an image -> the input of `map_to_template` -> the file that brings it to the template.
-_TRANSFORMS: dict[str, dict[str, str]] = {
-    "t1w": {"affine": "affine", "warp": "warp"},
-    "dwi": {"affine": "affine", "warp": "warp", "alignment": "alignment"},
-    "mni": {"affine": "mni_affine", "warp": "mni_warp"},
-    "template": {},
-}
-
-
-def map_inputs(modality: Mapping[str, Any], diffusion_aligned: bool) -> dict[str, str]:
-    """Return the image of a modality and what brings it to the template.
-
-    Parameters
-    ----------
-    modality
-        Its declaration.
-    diffusion_aligned
-        Whether the diffusion data are in the space of the T1w image already.
-
-    Returns
-    -------
-    dict
-        Input of `map_to_template` -> name of a file (:data:`MAP_FILES`). There is no ``image`` for a modality whose image
-        the cohort sheet names.
-    """
-    source = modality["from"]
-    if source == "t1w":
-        files, space = {"image": "t1w"}, "t1w"
-    elif source == "jacobian":
-        files, space = {"image": f"jacobian_{modality['measure']}"}, "template"
-    elif source == "tensor":
-        files, space = {"image": f"tensor_{modality['measure']}"}, "dwi"
-    elif source == "noddi":
-        files, space = {"image": f"noddi_{modality['measure']}"}, "dwi"
-        if modality["tissue_weighted"]:
-            files["fwf"] = "noddi_fwf"
-    elif source == "tissue":
-        files, space = {"image": f"tissue_{modality['tissue']}"}, "t1w"
-        if modality["modulate"]:
-            files["jacobian"] = "jacobian_absolute"
-    elif source == "dual_regression":
-        files, space = {"image": "components"}, modality.get("space", "template")
-    else:
-        files, space = {}, modality["space"]
-    files |= _TRANSFORMS[space]
-    if diffusion_aligned:
-        files.pop("alignment", None)
-    return files
 
 
 class Inputs:
@@ -109,7 +60,7 @@ class Inputs:
 
     def gradient_deviations(self, subject: str) -> Paths:
         """Return a person's deviations of the gradients, for the engine of NODDI that can use them."""
-        used = self.config["diffusion"]["noddi"]["engine"] == "maximum_likelihood"
+        used = "grad_dev" in SOURCES["noddi"].further_columns(self.config)
         return self.sheet(subject, "grad_dev") if used else []
 
     def dual_regression(self, subject: str, declared: str) -> dict[str, str]:
@@ -124,10 +75,12 @@ class Inputs:
         """Return the image of a person's modality and what brings it to the template; [] for what is not needed."""
         declaration = self.study.modalities[modality]
         names = {"subject": subject, "declared": self.study.declared(modality)}
-        inputs: dict[str, Paths] = {key: [] for key in ("affine", "warp", "alignment", "jacobian", "fwf")}
-        for key, file in map_inputs(declaration, self._diffusion_aligned).items():
-            inputs[key] = tree.path_in(self.results, MAP_FILES[file], **names)
-        if "image" not in inputs:
+        files = map_files(declaration, self._diffusion_aligned)
+        inputs: dict[str, Paths] = {
+            key: tree.path_in(self.results, MAP_FILES[made], **names) if made else []
+            for key, made in files.items()
+        }
+        if files["image"] is None:
             inputs["image"] = self.study.source(subject, declaration["column"])
         return inputs
 
@@ -171,7 +124,7 @@ class Inputs:
 
     def classes(self, experiment: str) -> Paths:
         """Return the sheet's columns with an experiment's targets of two classes; [] without any."""
-        return self._group("targets", experiment, bool(self.study.class_columns(experiment)))
+        return self._group("targets", experiment, bool(class_columns(self.study, experiment)))
 
     def covariates(self, experiment: str) -> Paths:
         """Return the sheet's columns that an experiment's predictions are adjusted by; [] without any."""

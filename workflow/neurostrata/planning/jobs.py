@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from neurostrata.cohort.sources.registry import SOURCES
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -77,4 +79,4 @@ def registration_memory(config: Mapping[str, Any]) -> Callable[..., int]:
 
 def noddi_environment(config: Mapping[str, Any]) -> str:
     """Return the conda environment of the engine of NODDI."""
-    return {"amico": "noddi", "maximum_likelihood": "fusion"}[config["diffusion"]["noddi"]["engine"]]
+    return str(SOURCES["noddi"].environment(config))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+from neurostrata.cohort.columns import characteristics_in_tables, class_columns
 from neurostrata.cohort.study import Study
 from neurostrata.core.config import adjusts_codes
 from neurostrata.core.settings import handed_over, rows_digest, settings_text
@@ -96,7 +97,7 @@ def _of_experiment(
 
 
 def _targets(study: Study, experiment: str) -> list[str]:
-    return study.class_columns(experiment)
+    return class_columns(study, experiment)
 
 
 def _baselines(study: Study, experiment: str) -> Values:
@@ -141,7 +142,7 @@ def _characteristics(study: Study) -> Values:
     return {
         "adjust": selection.characteristics_adjusted(study),
         "id_column": study.config["phenotypes"]["id_column"],
-        "tables": [rows_digest(rows, columns) for _, columns, rows in study.characteristics_in_tables()],
+        "tables": [rows_digest(rows, columns) for _, columns, rows in characteristics_in_tables(study)],
     }
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from neurostrata.cohort.groups import group_rows, named_group
+from neurostrata.cohort.sources.registry import SOURCES
 from neurostrata.cohort.study import Study
 from neurostrata.core.settings import rows_digest
 from neurostrata.planning.experiments import prediction_analyses, special_keys
@@ -22,7 +24,7 @@ SELECTING_KEYS = (
 
 def _uses_gradient_deviations(study: Study) -> bool:
     """Tell whether the engine of NODDI reads the gradients' deviations; otherwise they are not checked and plan nothing."""
-    return study.config["diffusion"]["noddi"]["engine"] == "maximum_likelihood"
+    return "grad_dev" in SOURCES["noddi"].further_columns(study.config)
 
 
 def _experiment(study: Study, name: str) -> dict[str, Any]:
@@ -58,7 +60,7 @@ def sheets_digest(study: Study) -> str:
 
 def group_digest(study: Study, group: str) -> str:
     """Return a digest of the rows of a group's table."""
-    return rows_digest(study.group_rows(group), study.group(group)[0])
+    return rows_digest(group_rows(study, group), named_group(study, group)[0])
 
 
 def group_selection(study: Study, group: str) -> dict[str, Any]:

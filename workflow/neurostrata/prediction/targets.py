@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from neurostrata.cohort.study import FEWEST_OF_CLASS
+from neurostrata.cohort.columns import FEWEST_OF_CLASS
 from neurostrata.core.errors import UserError
 from neurostrata.phenotypes.coding import code_column
 

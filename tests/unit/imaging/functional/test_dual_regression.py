@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 from neurostrata.cli import main
+from neurostrata.cohort.participation import exclusions_table
 from neurostrata.cohort.study import Study
 from neurostrata.core.config import check_config
 from neurostrata.core.errors import UserError
 from neurostrata.core.tables import read_table
-from neurostrata.gate.images import HeaderCache, cohort_problems
+from neurostrata.gate.cache import FileCache
+from neurostrata.gate.check import find_problems
 from neurostrata.imaging.functional.dual_regression import (
     dual_regression,
     dual_regression_maps,
@@ -257,20 +259,20 @@ def test_a_dual_regression_is_declared_as_one_modality_per_component(tmp_path) -
         "modality": "icn2",
         "stage": "volumes",
         "reason": "no bold in the cohort sheet",
-    } in (without.exclusions())
+    } in exclusions_table(without)
     problem = f"modalities.icn.components_image: {tmp_path}/components.nii.gz: no such file"
-    assert problem in without.missing_files()
+    assert problem in [p.text for p in find_problems(without, FileCache(tmp_path / "headers.json"))]
 
 
 def test_the_cohort_check_looks_at_series_and_components(tmp_path) -> None:
     nib.save(nib.Nifti1Image(np.ones((9, 9, 9), np.float32), np.eye(4)), tmp_path / "t1w.nii.gz")
     nib.save(nib.Nifti1Image(np.ones((9, 9, 9, 3), np.float32), np.eye(4)), tmp_path / "components.nii.gz")
     found = study(tmp_path, 2, bold=str(tmp_path / "t1w.nii.gz"))
-    text = "\n".join(cohort_problems(found, HeaderCache(tmp_path / "headers.json")))
+    text = "\n".join(p.text for p in find_problems(found, FileCache(tmp_path / "headers.json")))
     assert "modalities.icn.components_image" in text
     assert "has shape (9, 9, 9, 3), 2 components are declared" in text
     assert "subject 01: bold" in text
-    assert "a 4-D series is wanted, this one has shape (9, 9, 9)" in text
+    assert "expected a 4-D series, got shape (9, 9, 9)" in text
 
 
 def test_the_number_of_components_must_be_declared() -> None:

@@ -1,7 +1,7 @@
 """The index of BIDS datasets: every image with its entities, kept until a folder changes.
 
-Names are read by the library bids2table, in a process of its own that ends with the index: whoever parses
-the workflow neither imports the library nor keeps its memory. Here: standard library only.
+The library bids2table reads the names in a separate process, so that the process that parses the workflow neither
+imports the library nor keeps its memory. The rest of this module uses the standard library only.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from neurostrata.core.errors import UserError
 from neurostrata.core.files import atomic_path, sha256_file, write_json
 from neurostrata.core.locations import LIBRARY
 
-#: Goes up when the index has other content for the same folders.
+#: Raised when the index has other content for the same folders.
 _FORMAT = 1
 #: Extensions of the files that are kept.
 IMAGES = (".nii.gz", ".nii")
 _KEPT = (*IMAGES, ".bval", ".bvec")
 _SUBJECT_FOLDER = re.compile(r"sub-([A-Za-z0-9]+)")
-#: A folder that changed within so many seconds may change again without a later time: it is not relied on.
+#: A folder that changed less than so many seconds ago may change again within one tick of its time: it is read again.
 _SETTLED_S = 2.0
-#: Entities whose values are numbers: run-01 and run-1 are one.
+#: Entities whose values are numbers: run-01 and run-1 are the same.
 NUMBERED = ("run", "echo", "flip", "inv", "split", "chunk")
 _HEADER = ("root", "path", "subject", "session", "datatype", "suffix", "extension", "entities")
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """One root: its folder as given, its name in messages, its pipeline, and whether it says it is raw."""
+    """One dataset: its folder as configured, its name in messages, its pipeline, and whether it says that it is raw."""
 
     folder: str
     name: str
@@ -47,7 +47,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class File:
-    """One file of a dataset. `entities` has all of its name's but ``sub`` and ``ses``, run numbers without zeros."""
+    """One file of a dataset; `entities` are those of its name except ``sub`` and ``ses``, run numbers without zeros."""
 
     root: int
     path: str
@@ -71,21 +71,21 @@ class File:
 
 @dataclass
 class Index:
-    """All files of some datasets, and the folders and people that are there."""
+    """All files and people of some datasets."""
 
     datasets: list[Dataset]
     #: The table of all files.
     table: Path
     #: Subjects that have a folder in some root.
     subjects: list[str]
-    #: Folders that begin with ``sub-`` and are no subject's (letters and digits only).
+    #: Folders whose names begin with ``sub-`` and have other characters than letters and digits after it.
     strange: list[str]
-    #: Tells one state of the folders from another.
+    #: Changes when the folders change.
     digest: str
 
     @cached_property
     def files(self) -> list[File]:
-        """All files; read when they are asked for, which they are not where nothing has changed."""
+        """All files, read on first use; they are not needed when nothing has changed."""
         return _read(self.table)
 
 
@@ -101,12 +101,12 @@ def _description(folder: Path) -> dict[str, Any]:
 
 
 def read_datasets(folders: Sequence[str]) -> list[Dataset]:
-    """Return what each root says of itself in its ``dataset_description.json``.
+    """Return the datasets as their ``dataset_description.json`` describes them.
 
     Raises
     ------
     UserError
-        When a root is no folder, stands twice, or has no ``sub-*`` folder; datasets below it are named.
+        When a dataset is not a folder, is given twice, or has no ``sub-*`` folder (datasets below it are named).
     """
     found: list[Dataset] = []
     seen: dict[str, str] = {}
@@ -120,7 +120,7 @@ def read_datasets(folders: Sequence[str]) -> list[Dataset]:
         seen[real] = text
         if not any(entry.name.startswith("sub-") for entry in os.scandir(folder)):
             below = [str(path) for path in _datasets_below(folder)]
-            hint = f"; datasets below it, to be named themselves: {', '.join(below)}" if below else ""
+            hint = f"; name the datasets below it instead: {', '.join(below)}" if below else ""
             raise UserError(f"cohort.bids: no sub-* folder in {folder}{hint}")
         said = _description(folder)
         made = said.get("GeneratedBy") or said.get("PipelineDescription") or []
@@ -143,7 +143,7 @@ def _datasets_below(folder: Path) -> list[Path]:
 
 
 def _walk(top: str, times: dict[str, int], now: float) -> Iterator[str]:
-    """Yield the files of a folder and of all below it, and note the folders' times; links are followed once."""
+    """Yield the files of a folder and all folders below it, and note the folders' times; links are followed once."""
     waiting, visited = [top], set()
     while waiting:
         folder = waiting.pop()
@@ -151,7 +151,7 @@ def _walk(top: str, times: dict[str, int], now: float) -> Iterator[str]:
         if (status.st_dev, status.st_ino) in visited:
             continue
         visited.add((status.st_dev, status.st_ino))
-        # noted before the names are read: what changes in between is found changed the next time
+        # noted before the names are read, so that a change in between is found the next time
         times[folder] = -1 if now - status.st_mtime < _SETTLED_S else status.st_mtime_ns
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -174,14 +174,14 @@ def load_index(folders: Sequence[str], cache: Path) -> Index:
     Parameters
     ----------
     folders
-        The roots, raw or derivatives.
+        The datasets, raw or derivatives.
     cache
         Folder for ``bids_index.tsv`` (the files) and ``bids_folders.json`` (the times of all folders).
 
     Raises
     ------
     UserError
-        When a root is unusable, the library is missing, or a file lies in the folder of another person.
+        When a dataset is unusable, the library is missing, or a file is in the folder of another person.
     """
     datasets = read_datasets(folders)
     table, state = cache / "bids_index.tsv", cache / "bids_folders.json"
@@ -219,15 +219,15 @@ def _renew(folders: Sequence[str], table: Path, state: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": library}
     run = subprocess.run([*command, str(table), str(state)], env=environment, capture_output=True, text=True)
     if run.returncode:
-        lines = [line for line in run.stderr.splitlines() if line.strip()] or ["it said nothing"]
+        lines = [line for line in run.stderr.splitlines() if line.strip()] or ["no message"]
         raise UserError(f"cohort.bids: the folders could not be indexed: {lines[-1]}")
 
 
 def write_index(folders: Sequence[str], table: Path, state: Path) -> None:
-    """Write the index: names of images and gradients with what bids2table reads in them, and the folders' times.
+    """Write the index: the names of images and gradients with their entities, and the folders' times.
 
-    The walk is our own: the library's refuses datasets with a dot in their name (``fmriprep-23.1.0``), takes
-    brackets for a pattern, does not see gradients beside the subjects, and takes eight times as long.
+    The folders are walked here, since the library refuses datasets with a dot in their name (``fmriprep-23.1.0``),
+    takes brackets for a pattern, does not see gradients beside the subjects, and takes eight times as long.
     """
     try:
         from bids2table import parse_bids_entities
@@ -287,9 +287,9 @@ def _read(table: Path) -> list[File]:
             if len(folders) > 2 and folders[1].startswith("ses-"):
                 session = session or folders[1][4:]
                 if session != folders[1][4:]:
-                    raise UserError(f"cohort.bids: {path}: a file of ses-{session} lies in {folders[1]}")
+                    raise UserError(f"cohort.bids: {path}: a file of ses-{session} is in {folders[1]}")
             if subject and folders[0] != f"sub-{subject}":
-                raise UserError(f"cohort.bids: {path}: a file of sub-{subject} lies in {folders[0]}")
+                raise UserError(f"cohort.bids: {path}: a file of sub-{subject} is in {folders[0]}")
             files.append(File(int(root), path, subject, session, datatype, suffix, extension, entities))
     return files
 

@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from neurostrata.cohort.discovery.sessions import chosen_session, natural_order, row_id
+from neurostrata.cohort.discovery.messages import listed, ordered, people
+from neurostrata.cohort.discovery.sessions import chosen_session, row_id
 from neurostrata.cohort.sheet import Row, subject_id
 from neurostrata.core.errors import UserError
 
@@ -21,10 +22,10 @@ HCP = {
     "dwi_mask": "Diffusion/nodif_brain_mask.nii.gz",
     "grad_dev": "Diffusion/grad_dev.nii.gz",
 }
-#: Folder names of the Lifespan studies: HCA6002236_V1_MR (person, visit).
+#: Names of folders in the Lifespan studies: HCA6002236_V1_MR (person, visit).
 _LIFESPAN = re.compile(r"([A-Za-z0-9]+)_(V[0-9]+)_MR")
 
-#: Column -> field of the bulk data and the file in it, the first that a person has.
+#: Column -> field of the bulk data, and its files, of which the first that a person has is taken.
 UKB: dict[str, tuple[str, tuple[str, ...]]] = {
     "t1w": ("20252", ("T1/T1.nii.gz",)),
     "t1w_mask": ("20252", ("T1/T1_brain_mask.nii.gz",)),
@@ -37,7 +38,7 @@ UKB: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "flair": ("20253", ("T2_FLAIR/T2_FLAIR.nii.gz",)),
 }
-#: EID_20252_2_0, or 20252_2_0 in a folder of the person's; the number after the field is the visit.
+#: EID_20252_2_0, or 20252_2_0 in a folder of the person; the number after the field is the visit.
 _BULK = re.compile(r"(?:([0-9]+)_)?(2025[0-3])_([0-9]+)_[0-9]+")
 
 Scans = dict[str, dict[str, dict[str, Path]]]  # person -> session -> column -> file
@@ -46,8 +47,8 @@ Scans = dict[str, dict[str, dict[str, Path]]]  # person -> session -> column -> 
 def hcp_scans(folder: Path) -> Scans:
     """Find the people of the HCP S1200 or a Lifespan release: SUBJECT/T1w/..., SUBJECT_V1_MR/T1w/...
 
-    The T1w image keeps its skull and comes with FreeSurfer's brain mask; the diffusion data are already in T1w space
-    there (set ``diffusion: {space: T1w}``).
+    The T1w image includes the skull and comes with FreeSurfer's brain mask; the diffusion data are in T1w space
+    already (set ``diffusion: {space: T1w}``).
     """
     if not folder.is_dir():
         raise UserError(f"cohort.hcp: {folder} is not a folder")
@@ -66,7 +67,7 @@ def hcp_scans(folder: Path) -> Scans:
 
 
 def ukb_scans(folder: Path) -> Scans:
-    """Find the people of unpacked UK Biobank bulk data, each zip in a folder of its name.
+    """Find the people of unpacked UK Biobank bulk data, each zip file in a folder with its name.
 
     EID_20252_2_0/T1/..., or EID/20252_2_0/T1/..., or (one visit only) EID/T1/... The visit (instance) is the session.
     """
@@ -89,7 +90,7 @@ def ukb_scans(folder: Path) -> Scans:
             if not inside:
                 _ukb_images(scans, entry.name, "", entry, None)
     if not any("t1w" in images for sessions in scans.values() for images in sessions.values()):
-        hint = f" ({packed} zip files: unpack each into a folder of its name)" if packed else ""
+        hint = f" ({packed} zip files: unpack each into a folder with its name)" if packed else ""
         raise UserError(f"cohort.ukb: no EID_20252_2_0/{UKB['t1w'][1][0]} below {folder}{hint}")
     return scans
 
@@ -109,30 +110,29 @@ def choose_scans(
     sessions: str | None,
     participants: Sequence[str] | None,
 ) -> tuple[list[Row], list[Row], list[str]]:
-    """Return rows, the origin of every cell, and remarks, by the same rules on sessions as for BIDS.
+    """Return rows, the origin of every cell, and notices, by the same rules on sessions as for BIDS.
 
     Raises
     ------
     UserError
-        When people have several visits and `sessions` does not say which, or somebody asked for is not there.
+        When people have several visits and `sessions` does not say which, or a participant was not found.
     """
-    wanted = sorted(scans)
+    asked = set(scans)
     if participants is not None:
-        asked = [str(name).strip().removeprefix("sub-") for name in participants]
-        absent = sorted(set(asked) - set(scans))
+        asked = {str(name).strip().removeprefix("sub-") for name in participants}
+        absent = sorted(asked - set(scans))
         if absent:
             raise UserError(f"cohort.participants: not found by cohort.{key}: {', '.join(absent[:10])}")
-        wanted = sorted(set(asked))
     several: list[str] = []
     rows: list[Row] = []
     sources: list[Row] = []
     named = None if sessions in (None, "first", "last", "all") else str(sessions).removeprefix("ses-")
-    labels = {label for person in wanted for label in scans[person]}
+    labels = {label for person in asked for label in scans[person]}
     if named is not None and named not in labels:
-        there = ", ".join(sorted(labels - {""}, key=natural_order)) or "no visits"
-        raise UserError(f"cohort.sessions: there is no {named}; there are {there}")
-    for person in wanted:
-        known = sorted(scans[person], key=natural_order)
+        known_labels = ", ".join(ordered(labels - {""})) or "no visits"
+        raise UserError(f"cohort.sessions: there is no {named}; there are {known_labels}")
+    for person in sorted(asked):
+        known = ordered(scans[person])
         chosen: list[str] = known
         if named is not None:
             chosen = [named] if named in known else []
@@ -146,19 +146,18 @@ def choose_scans(
         for position, label in enumerate(chosen):
             rows.append(_row(person, label, scans[person][label], sessions == "all", position, key, sources))
     if several:
-        more = [f"... and {len(several) - 3} more"] if len(several) > 3 else []
+        example = several[0].split(": ")[1].split(",")[0]
         raise UserError(
-            f"cohort.{key}: {len(several)} people have several visits; choose with cohort.sessions: "
-            f"{several[0].split(': ')[1].split(',')[0]} (or first, last, all):"
-            + "".join(f"\n  {line}" for line in [*several[:3], *more])
+            f"cohort.{key}: {people(len(several))} with several visits; choose with cohort.sessions: {example} (or first, last, "
+            f"all):{listed(several)}"
         )
     counts = {c: sum(bool(row.get(c)) for row in rows) for c in ("t1w", "dwi", "flair")}
     chosen_by = f", cohort.sessions: {sessions}" if sessions is not None else ""
-    people = len({row["person"] for row in rows})
-    said = ", ".join(f"{column} {count}" for column, count in counts.items() if count or column != "flair")
-    notices = [f"{people} {'person' if people == 1 else 'people'}{chosen_by}: {said}"]
-    left = len(wanted) - people
-    return rows, sources, notices + ([f"{left} people have no such visit"] if left else [])
+    persons = len({row["person"] for row in rows})
+    found = ", ".join(f"{column} {count}" for column, count in counts.items() if count or column != "flair")
+    notices = [f"{people(persons)}{chosen_by}: {found}"]
+    without = len(asked) - persons
+    return rows, sources, notices + ([f"{people(without)} without such a visit"] if without else [])
 
 
 def _row(

@@ -1,4 +1,4 @@
-"""What BIDS datasets say of people: ``participants.tsv`` and ``sessions.tsv``. Standard library only."""
+"""Facts about people in BIDS datasets: ``participants.tsv`` and ``sessions.tsv``. Standard library only."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from neurostrata.cohort.discovery.bids_index import Dataset
 from neurostrata.cohort.sheet import FACTS, IMAGES, USUAL_NAMES, Row, read_rows
 from neurostrata.core.errors import UserError
 
-#: Columns that are taken by their name alone (compared in lower case): what the workflow looks for by these names.
+#: Columns that are taken by their names (compared in lower case), since the workflow looks for these names.
 TAKEN = frozenset(name for names in USUAL_NAMES.values() for name in names) | {"site", "family", "diagnosis"}
 _RESERVED = {"subject", "person", "template", "session", "note", *IMAGES}
 
 
 @dataclass
 class People:
-    """What is known of each person, and of each of their sessions."""
+    """The facts about each person, and about each of their sessions."""
 
-    #: Columns of all tables but the ids, in order.
+    #: Columns of all tables except ids, in order.
     columns: list[str]
     #: Person -> column -> value, from participants.tsv.
     persons: Mapping[str, Mapping[str, str]]
@@ -34,7 +34,7 @@ class People:
         return {session: values.get("acq_time", "") for session, values in known.items()}
 
     def values(self, person: str, session: str) -> dict[str, str]:
-        """Return what is known of a person in a session: the session's own value goes before the person's."""
+        """Return the facts about a person in a session: the session's value goes before the person's."""
         merged = dict(self.persons.get(person, {}))
         merged |= {c: v for c, v in self.sessions.get(person, {}).get(session, {}).items() if v}
         return merged
@@ -44,8 +44,8 @@ def _merge(into: dict[str, str], values: Mapping[str, str], whom: str, path: Pat
     for column, value in values.items():
         if value and into.get(column, value) != value:
             raise UserError(
-                f"{path}: {whom}: {column} is {value}, and {into[column]} in another dataset of cohort.bids; "
-                "they must agree: correct one of them"
+                f"{path}: {whom}: {column} is {value}, but {into[column]} in another dataset of cohort.bids; "
+                "correct one of them"
             )
         if value or column not in into:
             into[column] = value
@@ -57,7 +57,7 @@ def read_people(datasets: Sequence[Dataset], subjects: Sequence[str]) -> People:
     Raises
     ------
     UserError
-        When a table cannot be read, names somebody or a session twice, or two datasets disagree.
+        When a table cannot be read, has a person or a session twice, or two datasets disagree.
     """
     columns: dict[str, None] = {}
     persons: dict[str, dict[str, str]] = {}
@@ -75,7 +75,7 @@ def read_people(datasets: Sequence[Dataset], subjects: Sequence[str]) -> People:
                 for row in rows:
                     person = row.pop("participant_id").removeprefix("sub-")
                     if person in seen:
-                        raise UserError(f"{path}: participant_id sub-{person} stands twice")
+                        raise UserError(f"{path}: participant_id sub-{person} has two rows")
                     seen.add(person)
                     _merge(persons.setdefault(person, {}), row, f"sub-{person}", path)
         for person in subjects:
@@ -92,7 +92,7 @@ def read_people(datasets: Sequence[Dataset], subjects: Sequence[str]) -> People:
             for row in rows:
                 session = row.pop(key).removeprefix("ses-")
                 if session in seen:
-                    raise UserError(f"{path}: session_id ses-{session} stands twice")
+                    raise UserError(f"{path}: session_id ses-{session} has two rows")
                 seen.add(session)
                 known = sessions.setdefault(person, {}).setdefault(session, {})
                 _merge(known, row, f"sub-{person}, ses-{session}", path)
@@ -105,10 +105,10 @@ def read_people(datasets: Sequence[Dataset], subjects: Sequence[str]) -> People:
 
 
 def add_facts(rows: Sequence[Row], people: People, named: Mapping[str, str]) -> list[str]:
-    """Write what is known of people into their rows; return the names of the new columns.
+    """Add the facts about people to their rows; return the names of the new columns.
 
-    Columns called as the workflow calls them (age, sex, site, family, diagnosis, handedness, ...) are taken; others are
-    taken where `named` (new name -> column) says so.
+    Columns with the names that the workflow uses (age, sex, site, family, diagnosis, handedness, ...) are taken, and
+    those of `named` (new name -> column).
 
     Raises
     ------
@@ -122,13 +122,11 @@ def add_facts(rows: Sequence[Row], people: People, named: Mapping[str, str]) -> 
     }
     for new, column in named.items():
         if new in _RESERVED:
-            raise UserError(
-                f"cohort.columns.{new}: is the name of a column with a meaning of its own; choose another"
-            )
+            raise UserError(f"cohort.columns.{new}: this column has a fixed meaning; choose another name")
         if column not in people.columns:
-            there = ", ".join(people.columns) or "no such table"
+            known = ", ".join(people.columns) or "no such table"
             raise UserError(
-                f"cohort.columns.{new}: '{column}' is no column of participants.tsv or sessions.tsv ({there})"
+                f"cohort.columns.{new}: '{column}' is not a column of participants.tsv or sessions.tsv ({known})"
             )
         chosen = {name: c for name, c in chosen.items() if name.lower() != new.lower()} | {new: column}
     for row in rows:
@@ -145,6 +143,6 @@ def add_facts(rows: Sequence[Row], people: People, named: Mapping[str, str]) -> 
     if left:
         more = f" and {len(left) - 8} more" if len(left) > 8 else ""
         people.notices.append(
-            f"not taken (cohort.columns: {{NAME: COLUMN}} takes one): {', '.join(left[:8])}{more}"
+            f"not taken (take one with cohort.columns: {{NAME: COLUMN}}): {', '.join(left[:8])}{more}"
         )
     return list(chosen)

@@ -1,32 +1,32 @@
 """Finding people's images without a sheet: BIDS datasets, HCP's and UK Biobank's layouts. Standard library only.
 
-The main process searches, and writes what it found below OUTPUT/cohort; every job reads that.
+The main process searches and writes what it found to OUTPUT/cohort, where every job reads it.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from neurostrata.cohort.discovery.bids import Wanted, choose
+from neurostrata.cohort.discovery.bids import choose
+from neurostrata.cohort.discovery.bids_candidates import Request
 from neurostrata.cohort.discovery.bids_index import load_index
 from neurostrata.cohort.discovery.layouts import choose_scans, hcp_scans, ukb_scans
 from neurostrata.cohort.discovery.participants import add_facts, read_people
-from neurostrata.cohort.sheet import IMAGES, Row, read_rows
+from neurostrata.cohort.sheet import IMAGES, Row, read_rows, write_rows
 from neurostrata.core.errors import UserError
-from neurostrata.core.files import atomic_path, read_json, sha256_file, write_json
+from neurostrata.core.files import read_json, sha256_file, write_json
 
 #: Columns that every table of discovered people has; others follow when somebody has a value.
 COLUMNS = ["subject", *IMAGES, "session"]
 SOURCE_COLUMNS = ["subject", "person", "session", "column", "dataset", "file", "why"]
-#: Goes up when other rows are chosen from the same files and configuration.
+#: Raised when other rows are chosen from the same files and configuration.
 _RULES = 1
-#: Keys of the section `cohort` that choose among what is found, and the sources they work with.
-_KEYS = {
+#: Keys of the section `cohort` that choose among what is found, and the sources of people that they work with.
+_CHOOSING_KEYS = {
     "sessions": ("bids", "hcp", "ukb"),
     "participants": ("bids", "hcp", "ukb"),
     "runs": ("bids",),
@@ -37,22 +37,12 @@ _KEYS = {
 
 
 def misplaced_keys(section: Mapping[str, Any], source: str) -> list[str]:
-    """Return a line for each key of `cohort` that is set and does nothing with this source of people."""
+    """Return a line for each key of `cohort` that is set but has no effect with this source of people."""
     return [
         f"cohort.{key}: works with {', '.join(f'cohort.{s}' for s in sources)}, not with cohort.{source}; remove it"
-        for key, sources in _KEYS.items()
+        for key, sources in _CHOOSING_KEYS.items()
         if section[key] not in (None, {}, False) and source not in sources
     ]
-
-
-def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
-    """Write text cells as TSV."""
-    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(
-            stream, columns, delimiter="\t", lineterminator="\n", extrasaction="ignore", restval=""
-        )
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def read_discovered(output: str | Path) -> list[Row]:
@@ -61,20 +51,20 @@ def read_discovered(output: str | Path) -> list[Row]:
     Raises
     ------
     UserError
-        When there are none (nothing was planned from here yet), or they are not as they were written.
+        When there are none, because nothing was planned in this folder yet, or the file was changed.
     """
     folder = Path(output) / "cohort"
     table = folder / "discovered.tsv"
     if not table.is_file():
-        raise UserError(f"{table}: is missing; snakemake writes it when it plans (snakemake -n does)")
+        raise UserError(f"{table}: is missing; snakemake -n writes it")
     try:
         written = read_json(folder / "discovered.json")["digests"][table.name]
     except (UserError, KeyError, TypeError) as error:
         raise UserError(
-            f"{folder}/discovered.json: is missing or damaged; snakemake -n writes it anew"
+            f"{folder}/discovered.json: is missing or damaged; snakemake -n writes it again"
         ) from error
     if sha256_file(table) != written:
-        raise UserError(f"{table}: is not as it was written; snakemake -n writes it anew")
+        raise UserError(f"{table}: was changed after it was written; snakemake -n writes it again")
     return read_rows(table)[1]
 
 
@@ -86,13 +76,13 @@ def discover(
     Parameters
     ----------
     config
-        Checked and filled.
+        Checked, with every default filled in.
     source
         ``bids``, ``hcp`` or ``ukb``: the key of `cohort` that is set.
     columns
         The columns that this configuration reads.
     spaces
-        Column -> where its images are (t1w, dwi, template or mni).
+        Column -> space of its images (t1w, dwi, template or mni).
 
     Returns
     -------
@@ -104,7 +94,7 @@ def discover(
     if source == "bids":
         return _discover_bids(config, folder, columns, spaces)
     found = (hcp_scans if source == "hcp" else ukb_scans)(Path(section[source]))
-    people = _people_wanted(section)
+    people = _participants(section)
     rows, sources, notices = choose_scans(found, source, _text(section["sessions"]), people)
     _write(folder, rows, sources, {"notices": notices})
     return read_rows(folder / "discovered.tsv")[1], notices
@@ -114,7 +104,7 @@ def _text(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-def _people_wanted(section: Mapping[str, Any]) -> list[str] | None:
+def _participants(section: Mapping[str, Any]) -> list[str] | None:
     listed = section["participants"]
     if not isinstance(listed, str):
         return listed
@@ -130,10 +120,10 @@ def _discover_bids(
 ) -> tuple[list[Row], list[str]]:
     section = config["cohort"]
     roots = [section["bids"]] if isinstance(section["bids"], str) else list(section["bids"])
-    people = _people_wanted(section)
+    people = _participants(section)
     index = load_index(roots, folder)
-    told = read_people(index.datasets, index.subjects)
-    wanted = Wanted(
+    known_people = read_people(index.datasets, index.subjects)
+    request = Request(
         columns=[c for c in columns if c not in ("bval", "bvec", "grad_dev")],
         spaces=spaces,
         sessions=_text(section["sessions"]),
@@ -143,8 +133,11 @@ def _discover_bids(
         dwi_preprocessed=section["dwi_preprocessed"],
         dwi_space=config["diffusion"]["space"],
     )
-    facts = json.dumps([told.persons, told.sessions, told.notices, section["columns"]], sort_keys=True)
-    text = json.dumps([_RULES, index.digest, vars(wanted), facts], sort_keys=True, default=dict)
+    facts = json.dumps(
+        [known_people.persons, known_people.sessions, known_people.notices, section["columns"]],
+        sort_keys=True,
+    )
+    text = json.dumps([_RULES, index.digest, vars(request), facts], sort_keys=True, default=dict)
     key = hashlib.sha256(text.encode()).hexdigest()
     try:
         known = json.loads((folder / "discovered.json").read_text(encoding="utf-8"))
@@ -152,12 +145,12 @@ def _discover_bids(
             return read_rows(folder / "discovered.tsv")[1], known["notices"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass
-    found = choose(index, wanted, told.times)
-    add_facts(found.rows, told, section["columns"])
-    notices = [*found.notices, *told.notices]
-    every = [{"subject": r["subject"], **told.values(r["person"], r["session"])} for r in found.rows]
-    told_table = (["subject", *told.columns], every) if told.columns else None
-    _write(folder, found.rows, found.sources, {"key": key, "notices": notices}, told_table)
+    found = choose(index, request, known_people.times)
+    add_facts(found.rows, known_people, section["columns"])
+    notices = [*found.notices, *known_people.notices]
+    every = [{"subject": r["subject"], **known_people.values(r["person"], r["session"])} for r in found.rows]
+    participants = (["subject", *known_people.columns], every) if known_people.columns else None
+    _write(folder, found.rows, found.sources, {"key": key, "notices": notices}, participants)
     return read_rows(folder / "discovered.tsv")[1], notices
 
 
@@ -168,7 +161,7 @@ def _write(
     state: Mapping[str, Any],
     participants: tuple[list[str], list[Row]] | None = None,
 ) -> None:
-    """Write the tables, and last the file that vouches for them."""
+    """Write the tables, and last the file with their digests."""
     (folder / "discovered.json").unlink(missing_ok=True)
     further = dict.fromkeys(c for row in rows for c in row if c not in (*COLUMNS, "person") and row[c])
     tables = {"discovered.tsv": ([*COLUMNS, *further], rows), "sources.tsv": (SOURCE_COLUMNS, sources)}

@@ -14,10 +14,10 @@ def natural_order(label: str) -> list[tuple[int, int, str]]:
 
 
 def chosen_session(labels: Iterable[str], which: str, times: Mapping[str, str]) -> str | None:
-    """Return the first or last of a person's sessions, None when their order is not known.
+    """Return the first or last of a person's sessions, None when their order is unknown.
 
-    Ordered by `times` (ISO 8601, so that text order is time order) where every session has one, else by the
-    number in the labels, which must be the same but for one number: ``pre`` and ``post`` have no order.
+    They are ordered by `times` (ISO 8601, so that text order is time order) where every session has one, else by the
+    number in the labels, which must differ in that number only: ``pre`` and ``post`` have no order.
     """
     known = sorted(labels)
     if len(known) == 1:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from neurostrata import __version__
+from neurostrata.cohort.sources.registry import SOURCES
 from neurostrata.stages import STAGES
 
 #: Distributions whose versions are recorded where they are installed.
@@ -144,7 +145,11 @@ def engines(config: Mapping[str, Any]) -> dict[str, Any]:
     sources = {declaration["from"] for declaration in config["modalities"].values()}
     return {
         "registration": config["registration"]["engine"],
-        "noddi": config["diffusion"]["noddi"]["engine"] if "noddi" in sources else None,
+        **{
+            name: engine if name in sources else None
+            for name, source in SOURCES.items()
+            if (engine := source.engine(config))
+        },
         "models": sorted({experiment["model"] for experiment in config["experiments"]}),
     }
 

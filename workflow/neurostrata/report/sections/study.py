@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from neurostrata.cohort.sources.registry import source_of
 from neurostrata.core.config import expand_modalities
 from neurostrata.core.errors import UserError
 from neurostrata.phenotypes.tables import read_phenotypes
@@ -318,7 +318,7 @@ def volumes_section(page: Page) -> Section:
             {
                 "modality": path.stem,
                 # the array of a modality that is no longer declared stays in the folder
-                "measures": _declaration(declared[path.stem]) if path.stem in declared else "",
+                "measures": ", ".join(source_of(d).words(d)) if (d := declared.get(path.stem)) else "",
                 "people": len(info["subjects"]),
                 "low": float(info["limits"]["low"]),
                 "high": float(info["limits"]["high"]),
@@ -361,18 +361,3 @@ def _array_shape(path: Path) -> tuple[int, ...] | None:
         return tuple(np.load(path, mmap_mode="r").shape)
     except (OSError, ValueError):
         return None
-
-
-def _declaration(declaration: Mapping[str, Any]) -> str:
-    """Say what a modality is made from; each source has keys of its own."""
-    words = [declaration["from"]]
-    words += [declaration[key] for key in ("measure", "tissue", "column") if key in declaration]
-    if "component" in declaration:
-        words.append(f"component {declaration['component'] + 1}")
-    if declaration["from"] == "tissue":
-        words += ["modulated"] if declaration["modulate"] else []
-        smoothing = declaration["smooth_fwhm_mm"]
-        words += [f"smoothed {format_number(smoothing)} mm"] if smoothing else []
-    if declaration["from"] == "noddi" and declaration["tissue_weighted"]:
-        words.append("tissue-weighted")
-    return ", ".join(words)

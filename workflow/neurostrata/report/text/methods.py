@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from neurostrata.cohort.sources.registry import SOURCES
 from neurostrata.core.config import declared_names, expand_modalities
 from neurostrata.planning.options import training_keys
 from neurostrata.report.data.evidence import finder_name
@@ -75,32 +76,10 @@ def used_modalities(config: Config) -> dict[str, dict[str, Any]]:
 
 def maps_text(config: Config) -> str:
     """Diffusion models, the grid, the limits."""
-    parts = []
-    used = used_modalities(config)
-    sources = {declaration["from"] for declaration in used.values()}
-    diffusion, volumes = config["diffusion"], config["volumes"]
-    if "tensor" in sources:
-        parts.append(
-            "The diffusion tensor was fitted by weighted least squares in the data's own space to b ≤ "
-            f"{format_setting(diffusion['tensor_b_max'])} s/mm²."
-        )
-    if "noddi" in sources:
-        how = diffusion["noddi"]["engine"]
-        if how == "maximum_likelihood":
-            noise = diffusion["noddi"]["likelihood"].replace("_", " ")
-            how = f"by maximum likelihood, {noise} noise"
-        parts.append(
-            f"NODDI was fitted to all shells in the data's own space ({how}); NDI is the neurite density index."
-        )
-    if "tissue" in sources:
-        parts.append(
-            "Grey matter, white matter and cerebrospinal fluid were segmented in each person's own space with template priors."
-        )
-    if "dual_regression" in sources:
-        parts.append(
-            "Component maps of each person were found by dual regression of a group's spatial components on the person's BOLD "
-            "series (Nickerson et al. 2017)."
-        )
+    used, volumes = used_modalities(config), config["volumes"]
+    names = {declaration["from"] for declaration in used.values()}
+    sentences = (source.sentence(config) for name, source in SOURCES.items() if name in names)
+    parts = [sentence for sentence in sentences if sentence]
     declared = declared_names(config["modalities"])
     # only some sources have a space
     standard = dict.fromkeys(declared[name] for name, d in used.items() if d.get("space") == "mni")
@@ -324,8 +303,8 @@ def deviations(config: Config) -> list[tuple[str, str, str]]:
         lines.append(("Registration", "ANTs SyN with the published schedule", f"{engine} (see methods)"))
     if template["iterations"] != 5:
         lines.append(("Template iterations", "5", str(template["iterations"])))
-    if "noddi" in sources:
-        lines.append(("NODDI", "MDT", config["diffusion"]["noddi"]["engine"]))
+    departures = (source.deviation(config) for name, source in SOURCES.items() if name in sources)
+    lines += [departure for departure in departures if departure]
     if volumes["percentiles"] != [0.1, 99.9]:
         lines.append(
             (

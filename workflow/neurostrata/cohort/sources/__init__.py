@@ -1,0 +1,1 @@
+"""Where the images of modalities come from: one record for each value of `from`."""
