@@ -14,7 +14,7 @@ from neurostrata.cohort.participation import exclusions_table
 from neurostrata.cohort.sources.registry import SOURCES, map_files
 from neurostrata.cohort.sources.source import Config, Declaration, Made, ModalitySource, SheetImage
 from neurostrata.cohort.study import Study
-from neurostrata.core.config import SCHEMAS, check_config, load_schema
+from neurostrata.core.config import check_config, load_schema
 from neurostrata.gate.cache import FileCache
 from neurostrata.gate.check import find_problems
 from neurostrata.gate.exclude import exclusion_rows

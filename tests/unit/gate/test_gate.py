@@ -467,7 +467,7 @@ def test_experiments_are_checked_with_their_models(changes: dict[str, Any], mess
         ({"volumes": {"resolution_mm": float("nan")}}, "volumes.resolution_mm: nan is not a finite number"),
         (
             {"phenotypes": {"coding": {"smoker": {True: 1}}}},
-            "phenotypes.coding.smoker: a key is read as True; put yes, no",
+            "phenotypes.coding.smoker: YAML reads a key as True; put yes, no",
         ),
     ],
 )
