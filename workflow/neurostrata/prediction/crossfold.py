@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from neurostrata.core.embeddings import Embeddings
+from neurostrata.core.families import family_names
 from neurostrata.fusion.evaluation.classification import fold_measures, roc_points, summarise_folds
 from neurostrata.prediction.estimators import (
     area_under_curve,
@@ -61,6 +62,11 @@ ROC_COLUMNS = {
 }
 
 
+def _family_names(subjects: Iterable[str], families: Mapping[str, str]) -> list[str]:
+    subjects = list(subjects)
+    return family_names(subjects, [families.get(subject, "") for subject in subjects])
+
+
 def fold_predictions(
     target: Target,
     features: str,
@@ -100,7 +106,7 @@ def fold_predictions(
                 }
             )
     else:
-        groups = np.array([families.get(subject) or f"person {subject}" for subject in train.subjects])
+        groups = np.array(_family_names(train.subjects, families))
         classes, scores = predict_classes(train.values, observed.astype(str), test.values, groups, seed)
         for number, name in enumerate(classes):
             if len(classes) == 2 and number == 0:
@@ -119,6 +125,42 @@ def fold_predictions(
                     }
                 )
     return pd.DataFrame(rows, columns=list(PREDICTION_COLUMNS))
+
+
+def classifier_predictions(target: Target, positive: str, fold: str, table: pd.DataFrame) -> pd.DataFrame:
+    """Return a supervised model's own predictions for the test people of its fold.
+
+    Parameters
+    ----------
+    target
+        The classes that the model tells apart.
+    positive
+        The class that the probabilities are of.
+    fold
+        Name of the fold.
+    table
+        Of the embedding: subject, role, probability.
+
+    Returns
+    -------
+    DataFrame
+        With the columns of :data:`PREDICTION_COLUMNS`.
+    """
+    tested = table[table["role"] == "test"]
+    observed = target.values.loc[tested["subject"]]
+    learned = target.values.loc[table.loc[table["role"] == "train", "subject"]] == positive
+    return pd.DataFrame(
+        {
+            "subject": tested["subject"].to_numpy(),
+            "fold": fold,
+            "features": "classifier",
+            "target": target.name,
+            "class": positive,
+            "observed": (observed == positive).to_numpy(float),
+            "predicted": tested["probability"].to_numpy(float),
+            "usual": float(learned.mean()),
+        }
+    )
 
 
 def fold_values(frame: pd.DataFrame, kind: str, weights: np.ndarray | None = None) -> np.ndarray:
@@ -173,7 +215,7 @@ def score_predictions(
     for (features, target), frame in predictions.groupby(["features", "target"], sort=False):
         kind = kinds[str(target)]
         values = fold_values(frame, kind)[:, 0]
-        groups = [families.get(s) or f"person {s}" for s in frame["subject"]]
+        groups = _family_names(frame["subject"], families)
         low, high = percentile_interval(overall(frame, kind, bootstrap_weights(groups, seed)))
         finite = values[np.isfinite(values)]
         rows.append(

@@ -102,13 +102,11 @@ def codes_without(
         Mean image of the training people, shape (modalities, x, y, z): stands in where a model with a fused code
         cannot do without a modality.
     """
-    from neurostrata.fusion.evaluation.reconstruction import chunks
-
     owner = np.asarray(model.code_modalities, dtype=object)
     if None not in model.code_modalities:
         return {name: np.where(owner == name, usual, codes) for name in model.modalities}
     parts: dict[str, list[np.ndarray]] = {name: [] for name in model.modalities}
-    for _, volumes in chunks(people):
+    for _, volumes in people.chunks():
         for position, name in enumerate(model.modalities):
             seen = volumes.copy()
             seen[:, position] = np.nan if model.handles_missing else mean[position]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,9 @@ import numpy as np
 from neurostrata.core.errors import UserError
 from neurostrata.imaging.images.io import read_image
 from neurostrata.imaging.volumes.grid import MASK_LIMITS, CheckedArray, apply_limits, limits, load_volumes
+
+#: People read at once, where volumes are worked through a few people at a time.
+CHUNK = 4
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class ModalityVolumes:
     mask: np.ndarray
 
 
-def read_mask(path: Path, shape: Sequence[int], affine: Any) -> np.ndarray:
+def read_grid_mask(path: Path, shape: Sequence[int], affine: Any) -> np.ndarray:
     """Read a brain mask that must lie on a given grid.
 
     Returns
@@ -56,7 +59,7 @@ def read_mask(path: Path, shape: Sequence[int], affine: Any) -> np.ndarray:
     return image.data > 0
 
 
-def read_labels(path: Path, shape: Sequence[int], affine: Any) -> np.ndarray:
+def read_grid_regions(path: Path, shape: Sequence[int], affine: Any) -> np.ndarray:
     """Read an image of region numbers that must lie on a given grid.
 
     Returns
@@ -100,7 +103,7 @@ def open_volumes(paths: Sequence[Path], modalities: Sequence[str]) -> list[Modal
                 f"{path}: grid {array.shape[1:]} differs from that of '{opened[0].name}' "
                 f"{opened[0].array.shape[1:]}"
             )
-        mask = read_mask(Path(path).parent / info["mask"], array.shape[1:], info["affine"])
+        mask = read_grid_mask(Path(path).parent / info["mask"], array.shape[1:], info["affine"])
         rows = {subject: row for row, subject in enumerate(info["subjects"])}
         opened.append(ModalityVolumes(name, array, rows, info, mask))
     return opened
@@ -302,6 +305,12 @@ class VolumeSet:
     def present(self) -> np.ndarray:
         """Return who has which modality, shape (people, modalities), bool."""
         return np.array([[subject in volume.row for volume in self.volumes] for subject in self.subjects])
+
+    def chunks(self, size: int = CHUNK) -> Iterator[tuple[list[str], np.ndarray]]:
+        """Yield (subjects, volumes of shape (people, modalities, x, y, z)) a few people at a time."""
+        for start in range(0, len(self), size):
+            members = range(start, min(start + size, len(self)))
+            yield [self.subjects[i] for i in members], np.stack([self[i] for i in members])
 
     def load(self) -> None:
         """Read and scale everybody now and keep them in memory."""

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from neurostrata.fusion.data.volumes import ModalityVolumes, VolumeSet
-from neurostrata.fusion.evaluation.reconstruction import chunks
 from neurostrata.fusion.models.pca import PrincipalComponents
 
 #: What each baseline is.
@@ -69,13 +68,23 @@ def maxima(volumes: np.ndarray) -> np.ndarray:
     return np.maximum(np.abs(volumes).max(axis=(2, 3, 4)), 1e-6)
 
 
-def _principal(
-    modalities: list[str], training: VolumeSet, mask: np.ndarray, seed: int, components: int
-) -> PrincipalComponents:
-    model = PrincipalComponents(
-        {"max_components": components, "balance": False}, modalities, training.shape, seed
-    )
-    model.fit(training, mask, None, None)  # type: ignore[arg-type]
+def fit_pca(people: VolumeSet, mask: np.ndarray, components: int, seed: int) -> PrincipalComponents:
+    """Return the linear baseline: PCA of people's modalities side by side.
+
+    Parameters
+    ----------
+    people
+        Training people.
+    mask
+        Brain mask, shape (x, y, z).
+    components
+        At most so many; never more than the people allow.
+    seed
+        Unused by the decomposition, kept with the model.
+    """
+    options = {"max_components": components, "balance": False}
+    model = PrincipalComponents(options, people.modalities, people.shape, seed)
+    model.fit(people, mask, None, None)  # type: ignore[arg-type]
     return model
 
 
@@ -118,14 +127,14 @@ def baseline_codes(
     """
     modalities = everybody.modalities
     single = [
-        _principal([name], _one_modality(training, position), mask, seed, components)
-        for position, name in enumerate(modalities)
+        fit_pca(_one_modality(training, position), mask, components, seed)
+        for position in range(len(modalities))
     ]
-    stacked = _principal(modalities, training, mask, seed, components)
-    pooled = _principal(modalities[:1], PooledVolumes(training), mask, seed, components)
+    stacked = fit_pca(training, mask, components, seed)
+    pooled = fit_pca(PooledVolumes(training), mask, components, seed)
     numbers = np.unique(regions[mask & (regions > 0)])
     parts: dict[str, list[np.ndarray]] = {name: [] for name in DESCRIPTIONS}
-    for _, volumes in chunks(everybody):
+    for _, volumes in everybody.chunks():
         samples = np.nan_to_num(volumes)
         samples /= maxima(samples)[:, :, None, None, None]
         there = ~np.isnan(volumes[:, :, 0, 0, 0])

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 
-from neurostrata.core.files import atomic_path, read_json
-from neurostrata.fusion.data.splits import people_of
-from neurostrata.fusion.data.stage import load_model, read_splits, study_people
-from neurostrata.fusion.data.volumes import VolumeSet, open_volumes, read_mask
+from neurostrata.fusion.data.volumes import VolumeSet
 from neurostrata.fusion.models.interface import FusionModel
-from neurostrata.fusion.training.machine import Machine
 
 #: Draws from the prior, and steps from one person to the other (both ends included).
 DRAWS, STEPS = 6, 6
@@ -68,27 +61,3 @@ def generated_slices(
         "modalities": np.array(model.modalities[:SHOWN]),
         "subjects": np.array([people.subjects[i] for i in complete]),
     }
-
-
-def generate(
-    *,
-    model: Path,
-    volumes: list[Path],
-    splits: Path,
-    limits: Path,
-    mask: Path,
-    output: Path,
-    settings: dict[str, Any],
-    threads: int = 1,
-    memory_mb: int = 4000,
-) -> None:
-    """Write slices of draws from the final model's prior and of the way from one person to another (npz)."""
-    opened = open_volumes(volumes, settings["experiment"]["modalities"])
-    brain = read_mask(mask, opened[0].array.shape[1:], opened[0].info["affine"])
-    network = load_model(model, opened)
-    network.prepare(Machine(threads, 0, memory_mb))
-    scaling = read_json(limits)["limits"]
-    people = study_people(opened, people_of(read_splits(splits), "all"), scaling, settings)
-    slices = generated_slices(network, people, brain, settings["seed"])
-    with atomic_path(output) as temporary:
-        np.savez_compressed(temporary, **slices)  # type: ignore[arg-type]

@@ -1,8 +1,8 @@
-"""What every fusion model can do, whatever it is made of.
+"""The interface of every fusion model.
 
 A new model is one module with a subclass of :class:`FusionModel` (of
-:class:`neurostrata.fusion.models.network.NetworkModel` when it is a torch network), one line in
-``registry.py`` and one schema of its options, ``workflow/schemas/models/NAME.schema.yaml``.
+:class:`neurostrata.fusion.models.network.NetworkModel` when it is a torch network) and one schema,
+``workflow/schemas/models/NAME.schema.yaml``: its options, its class, what it can do, and what texts say of it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,13 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {"epochs": 200, "batch_size": 1, "learning_rate": 1e-3, "precision": "fp32", "compile": False},
     "fast": {"epochs": 200, "batch_size": 4, "learning_rate": 1e-3, "precision": "bf16", "compile": True},
 }
+
+#: A feature counts as relevant when it is weighted above this (Arco 2023, 5, Fig. 6).
+RELEVANT = 0.9
+#: Array axis of a volume that the slices of a plane are counted along.
+PLANES = {"sagittal": 0, "coronal": 1, "axial": 2}
+#: A volume's mean intensity is taken to be at least this where volumes are divided by it.
+LEAST_MEAN = 1e-6
 
 
 @dataclass(frozen=True)
@@ -106,6 +113,10 @@ class FusionModel(ABC):
     reconstructs = True
     #: Whether a code alone can be decoded: :meth:`decode` gives images.
     decodes = False
+    #: Whether it looks at regions (``people.regions``): it has :meth:`relevance` and :meth:`region_weights`.
+    regions = False
+    #: Whether it makes modalities that a person lacks out of any subset of `inputs`: it has :meth:`synthesise`.
+    synthesises = False
 
     def __init__(
         self, options: Mapping[str, Any], modalities: Sequence[str], shape: Sequence[int], seed: int
@@ -193,6 +204,63 @@ class FusionModel(ABC):
     def predict(self, volumes: np.ndarray) -> np.ndarray:
         """Return the probability of the second class (of the sorted labels), shape (people,); supervised models only."""
         raise NotImplementedError(f"{self.name} does not predict classes")
+
+    def relevance(self, volumes: np.ndarray, subjects: Sequence[str]) -> pd.DataFrame:
+        """Return how relevant each region and modality is for each person, where the model has :attr:`regions`.
+
+        Parameters
+        ----------
+        volumes
+            (people, modalities, x, y, z).
+        subjects
+            Their names.
+
+        Returns
+        -------
+        DataFrame
+            subject, region, modality (and "fused": all of them together), features (how many are weighted above
+            :data:`RELEVANT`), mean_mask (mean of the weights).
+        """
+        raise NotImplementedError(f"{self.name} does not weigh regions")
+
+    def region_weights(self) -> pd.DataFrame:
+        """Return how much each region weighs, whoever the person is: region, modality (and "fused"), weight."""
+        raise NotImplementedError(f"{self.name} does not weigh regions")
+
+    @property
+    def inputs(self) -> list[str]:
+        """Modalities that others are synthesised from."""
+        return self.modalities
+
+    @property
+    def outputs(self) -> list[str]:
+        """Modalities that can be synthesised."""
+        return self.modalities
+
+    @property
+    def always_given(self) -> list[str]:
+        """Modalities that are no inputs but go in beside them, whatever the subset (a lesion mask)."""
+        return []
+
+    @property
+    def slice_plane(self) -> str | None:
+        """Plane of the slices that are synthesised one by one (axial, coronal, sagittal); None for whole volumes."""
+        return None
+
+    def synthesise(self, volumes: np.ndarray) -> np.ndarray:
+        """Return every output, made from the inputs that are there, where the model :attr:`synthesises`.
+
+        Parameters
+        ----------
+        volumes
+            (people, modalities, x, y, z), NaN throughout for what is missing.
+
+        Returns
+        -------
+        ndarray, shape of `volumes`
+            In units of each image's mean intensity; NaN for modalities that are no outputs.
+        """
+        raise NotImplementedError(f"{self.name} does not synthesise modalities")
 
     def prepare(self, machine: Machine) -> None:  # noqa: B027 (optional)
         """Get ready for encoding on a machine."""

@@ -30,6 +30,7 @@ class LatentSynthesis(NetworkModel):
 
     name = "latent_synthesis"
     handles_missing = True
+    synthesises = True
     network: SynthesisNetwork
 
     @property
@@ -41,6 +42,17 @@ class LatentSynthesis(NetworkModel):
     def outputs(self) -> list[str]:
         """Modalities that are synthesised."""
         return self._chosen("outputs")
+
+    @property
+    def always_given(self) -> list[str]:
+        """The lesion mask, if there is one."""
+        mask = self.options["mask_input"]
+        return [] if mask is None else [mask]
+
+    @property
+    def slice_plane(self) -> str:
+        """Plane of the slices that are synthesised."""
+        return self.network.test_plane
 
     def _chosen(self, option: str) -> list[str]:
         wanted = self.options[option]
@@ -202,48 +214,6 @@ class LatentSynthesis(NetworkModel):
         network.requires_grad_(True)
         return history
 
-    def add_decoder(
-        self, output: str, people: VolumeSet, training: TrainingSettings, machine: Machine
-    ) -> pd.DataFrame:
-        """Add an output to a trained model and train its decoder, and nothing else (VI-E).
-
-        Parameters
-        ----------
-        output
-            A modality that is no output yet; one of the model's, or a further one.
-        people
-            Training people. Their modalities are the model's, a further one standing behind them.
-        training, machine
-            As for :meth:`fit`.
-
-        Returns
-        -------
-        DataFrame
-            The history, one row per epoch.
-
-        Raises
-        ------
-        UserError
-            When the model synthesises it already, or the people's modalities are others.
-        """
-        if output in self.outputs or output == self.options["mask_input"]:
-            raise UserError(f"latent_synthesis: '{output}' is no new output of this model")
-        modalities = self.modalities if output in self.modalities else [*self.modalities, output]
-        if people.modalities != modalities:
-            raise UserError(
-                f"latent_synthesis: the volumes are {', '.join(people.modalities)}; to add a decoder of '{output}', "
-                f"give {', '.join(modalities)}"
-            )
-        position, network = modalities.index(output), self.network
-        useful = self._useful(people, network.inputs, [position])
-        # What null stood for so far must not come to include the new modality.
-        self.options.update(inputs=self.inputs, outputs=[*self.outputs, output])
-        self.modalities = modalities
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed + position)
-            network.add_decoder(position, float(self._mean_intensity(useful)[position]))
-        return self._train_decoder(position, people, training, machine)
-
     def _check(self, volumes: np.ndarray) -> None:
         lacking = np.isnan(volumes[:, self.network.inputs]).all(axis=(1, 2, 3, 4))
         if lacking.any():
@@ -283,36 +253,3 @@ class LatentSynthesis(NetworkModel):
         """
         self._check(volumes)
         return self._apply("reconstruct", volumes, plane=plane)
-
-    def transplant_lesions(self, volumes: np.ndarray, lesions: np.ndarray) -> np.ndarray:
-        """Synthesise people as if they had somebody else's lesions (VI-H).
-
-        Parameters
-        ----------
-        volumes
-            (people, modalities, x, y, z) of the people who receive them.
-        lesions
-            The other person's lesion mask on the same grid, shape (x, y, z).
-
-        Returns
-        -------
-        ndarray, shape of `volumes`
-            As from :meth:`reconstruct`.
-
-        Raises
-        ------
-        UserError
-            When the model was trained without lesion masks, or the mask is on another grid.
-        """
-        if self.network.mask is None:
-            raise UserError(
-                "latent_synthesis: this model knows no lesion masks; train one with options.mask_input"
-            )
-        if lesions.shape != volumes.shape[2:]:
-            raise UserError(
-                f"latent_synthesis: the lesion mask's grid {lesions.shape} is not that of the volumes "
-                f"{volumes.shape[2:]}; resample it"
-            )
-        changed = volumes.copy()
-        changed[:, self.network.mask] = lesions
-        return self.reconstruct(changed)
