@@ -70,7 +70,7 @@ COMMANDS = {
     "predict": "neurostrata.prediction.commands:predict",
     "explain": "neurostrata.prediction.explain_commands:explain",
     "summarise-explanation": "neurostrata.prediction.explain_commands:summarise_explanation",
-    "map-codes": "neurostrata.prediction.explain_commands:map_codes",
+    "map-codes": "neurostrata.prediction.explain_commands:tsne_of_modalities",
     "generate": "neurostrata.fusion.evaluation.commands:generate",
     "summarise-experiment": "neurostrata.fusion.commands:summarise_experiment",
     "synthesise": "neurostrata.fusion.evaluation.commands:synthesise",

@@ -1,4 +1,4 @@
-"""What texts say of a model: its name for people and its sentences, all from its schema; no model is imported."""
+"""Names and sentences of models for texts, read from their schemas; no model is imported."""
 
 from __future__ import annotations
 

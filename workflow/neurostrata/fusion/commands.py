@@ -146,7 +146,7 @@ def embed(
 ) -> None:
     """Write the code of everybody in the splits: columns subject, role (in this fold), z0001, z0002, ...
 
-    Where people may lack modalities `missing` names them; a supervised model adds `probability`.
+    Where modalities may be missing, `missing` names them; a supervised model adds `probability`.
     """
     data = ExperimentData(settings, volumes=volumes, splits=splits, fold=fold, limits=limits)
     network = data.load_model(model, Machine(threads, gpus, memory_mb))

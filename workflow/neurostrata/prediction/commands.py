@@ -1,4 +1,4 @@
-"""The prediction stage."""
+"""The stage that predicts targets from codes: predict."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def _variables(
     tables: Sequence[tuple[str, pd.DataFrame]],
     id_column: str | None,
 ) -> pd.DataFrame:
-    """Return those of the columns that the phenotype tables have and the sheet has not, in the sheet's order."""
+    """Return the columns that are in the phenotype tables and not in the sheet, rows in the sheet's order."""
     known = {column for _, frame in tables for column in frame}
-    wanted = [name for name in dict.fromkeys(names) if name in known and name not in sheet]
-    if not wanted:
+    found = [name for name in dict.fromkeys(names) if name in known and name not in sheet]
+    if not found:
         return pd.DataFrame(index=sheet.index)
-    return join_tables(tables, list(sheet.index), wanted, id_column).values
+    return join_tables(tables, list(sheet.index), found, id_column).values
 
 
 def _read_targets(
@@ -56,7 +56,7 @@ def _read_targets(
     scores: Path | None,
     settings: Mapping[str, Any],
 ) -> list[Target]:
-    """Return what is predicted, the classes of a supervised model first; every name is looked up where it stands first."""
+    """Return what is predicted, the classes of a supervised model first; names are looked up in the sheet, the tables and the factors, in this order."""
     label, names = settings.get("label"), list(settings["prediction"])
     if label and label["column"] not in names:
         names.insert(0, label["column"])
@@ -74,7 +74,7 @@ def _read_adjustment(
     tables: Sequence[tuple[str, pd.DataFrame]],
     settings: Mapping[str, Any],
 ) -> Adjustment | None:
-    """Return what is to be removed from codes, None for nothing."""
+    """Return the adjustment that codes need, None for none."""
     harmonise, covariates = settings.get("harmonise"), settings.get("covariates", [])
     if path is None or not (harmonise or covariates):
         return None
@@ -103,7 +103,7 @@ def _adjusted(
 
 
 def _adjustment_record(adjustment: Adjustment, left_out: pd.DataFrame) -> dict[str, Any]:
-    """Return what a reader of the predictions must know about their codes, for the sidecar."""
+    """Return how codes were adjusted, for the sidecar of the predictions."""
     return {
         "Sites": adjustment.sites,
         "Kept": list(adjustment.keep),
@@ -127,7 +127,7 @@ def predict(
     roc: Path,
     settings: dict[str, Any],
 ) -> None:
-    """Predict the experiment's targets for the test people of each fold, from its codes and the baselines'.
+    """Predict the experiment's targets for the test people of each fold, from its codes and from those of the baselines.
 
     Parameters
     ----------
@@ -136,9 +136,9 @@ def predict(
     baselines
         ``fold-{k}/baselines`` folders, in the same order.
     people
-        Subject, family, and the targets that stand in the cohort sheet.
+        Subject, family, and the targets that are columns of the cohort sheet.
     covariates
-        Subject, and what the predictions are adjusted by as far as it stands in the cohort sheet.
+        Subject, and those columns of the cohort sheet that the predictions are adjusted by.
     tables
         The phenotype tables.
     scores
@@ -147,7 +147,7 @@ def predict(
         Tables to write: every prediction, how good they are, and for targets of two classes the measures of
         Arco 2023, Table 2, and the points of the ROC curves (Fig. 5).
     settings
-        ``prediction`` (targets), ``label``, ``id_column``; ``harmonise`` and ``covariates`` where they are asked for.
+        ``prediction`` (targets), ``label``, ``id_column``; ``harmonise`` and ``covariates`` where codes are adjusted.
     """
     from neurostrata.prediction.crossfold import (
         CLASSIFICATION_COLUMNS,

@@ -91,7 +91,7 @@ def fold_predictions(
         return pd.DataFrame(rows, columns=list(PREDICTION_COLUMNS))
     common = {"fold": fold, "features": features, "target": target.name}
     if target.kind == "number":
-        usual = float(observed.astype(float).mean())
+        training_mean = float(observed.astype(float).mean())
         predicted = predict_number(train.values, observed.astype(float), test.values)
         for subject, value in zip(test.subjects, predicted):
             real = float(target.values[subject])
@@ -102,7 +102,7 @@ def fold_predictions(
                     "class": "",
                     "observed": real,
                     "predicted": value,
-                    "usual": usual,
+                    "usual": training_mean,
                 }
             )
     else:
@@ -110,8 +110,8 @@ def fold_predictions(
         classes, scores = predict_classes(train.values, observed.astype(str), test.values, groups, seed)
         for number, name in enumerate(classes):
             if len(classes) == 2 and number == 0:
-                continue  # the second class says it all
-            usual = float((observed == name).mean())
+                continue  # the second class's score is minus the first's
+            training_mean = float((observed == name).mean())
             for subject, value in zip(test.subjects, scores[:, number]):
                 real = float(target.values[subject] == name)
                 rows.append(
@@ -121,7 +121,7 @@ def fold_predictions(
                         "class": name,
                         "observed": real,
                         "predicted": value,
-                        "usual": usual,
+                        "usual": training_mean,
                     }
                 )
     return pd.DataFrame(rows, columns=list(PREDICTION_COLUMNS))
@@ -135,11 +135,11 @@ def classifier_predictions(target: Target, positive: str, fold: str, table: pd.D
     target
         The classes that the model tells apart.
     positive
-        The class that the probabilities are of.
+        The class whose probability is given.
     fold
         Name of the fold.
     table
-        Of the embedding: subject, role, probability.
+        Columns of the embedding: subject, role, probability.
 
     Returns
     -------
@@ -182,8 +182,10 @@ def fold_values(frame: pd.DataFrame, kind: str, weights: np.ndarray | None = Non
 
 
 def _explained(frame: pd.DataFrame, weights: np.ndarray | None) -> np.ndarray:
-    predicted, observed, usual = (frame[c].to_numpy(float) for c in ("predicted", "observed", "usual"))
-    return explained(predicted, observed, usual, weights)
+    predicted, observed, training_mean = (
+        frame[c].to_numpy(float) for c in ("predicted", "observed", "usual")
+    )
+    return explained(predicted, observed, training_mean, weights)
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
@@ -254,9 +256,9 @@ def two_class_tables(
         labels = frame["observed"].map({0.0: "no", 1.0: "yes"})
         table = pd.DataFrame({"fold": frame["fold"], "label": labels, "score": frame["predicted"]})
         threshold = 0.5 if features == "classifier" else 0.0  # a probability; a distance from the plane
-        own = {"features": features, "target": target}
-        measures.append(summarise_folds(fold_measures(table, threshold)).assign(**own))
-        curves.append(roc_points(table).assign(**own))
+        labels_of_rows = {"features": features, "target": target}
+        measures.append(summarise_folds(fold_measures(table, threshold)).assign(**labels_of_rows))
+        curves.append(roc_points(table).assign(**labels_of_rows))
     return tuple(
         (pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(columns)))[list(columns)]
         for parts, columns in ((measures, CLASSIFICATION_COLUMNS), (curves, ROC_COLUMNS))

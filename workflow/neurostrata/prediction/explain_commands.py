@@ -1,4 +1,4 @@
-"""The stages that explain codes: explain (a fold), summarise-explanation, map-codes."""
+"""The stages that explain codes: explain (one fold), summarise-explanation, map-codes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from neurostrata.fusion.models.interface import FusionModel
     from neurostrata.prediction.fold_explanation import Explanation
 
-#: t-SNE: perplexity, iterations, and how many volumes at most (whole people are drawn when there are more).
+#: t-SNE of modalities: perplexity, iterations, and the most volumes (of more, whole people are drawn).
 PERPLEXITY, ITERATIONS, MOST_POINTS = 30.0, 1000, 10_000
 
 
@@ -34,15 +34,15 @@ def _targets(people: Path, settings: dict[str, Any]) -> list[tuple[Target, tuple
     found = []
     for name in settings["targets"]:
         target = as_target(name, sheet[name])
-        own = label is not None and label["column"] == name
-        classes = label["classes"] if own else sorted(target.values.dropna().unique())
+        is_label = label is not None and label["column"] == name
+        classes = label["classes"] if is_label else sorted(target.values.dropna().unique())
         if target.kind == "classes" and len(classes) == 2:
             found.append((target, (str(classes[0]), str(classes[1]))))
     return found
 
 
 def map_labels(targets: Sequence[str]) -> dict[str, str]:
-    """Return target -> its letters and digits, as file names have it; those that would be the same get a number."""
+    """Return each target's letters and digits for file names; targets that would share them get a number."""
     labels: dict[str, str] = {}
     for target in targets:
         label = plain = re.sub(r"[^A-Za-z0-9]+", "", target)
@@ -72,7 +72,7 @@ def explain(
     gpus: int = 1,
     memory_mb: int = 8000,
 ) -> None:
-    """Say which modalities tell two classes apart in a fold, and decode the difference of the classes' mean codes.
+    """Measure which modalities separate two classes in a fold, and decode the difference of the classes' mean codes.
 
     Writes a row per target and modality to `importance` and `differences`, and to the folder `maps` difference maps
     (second class minus first, one volume per modality, in units of the scaled volumes): decoded, and voxelwise of
@@ -120,14 +120,14 @@ def explain(
             _write_maps(folder, labels[found.target], found, data, network)
     write_table(
         importance,
-        _together(tables, IMPORTANCE_COLUMNS),
+        _concatenated(tables, IMPORTANCE_COLUMNS),
         IMPORTANCE_COLUMNS,
         Description="How much each modality counts for telling two classes apart (Geenjaar 2021, III.B).",
         **data.facts(network),
     )
     write_table(
         differences,
-        _together(rows, DIFFERENCE_COLUMNS),
+        _concatenated(rows, DIFFERENCE_COLUMNS),
         DIFFERENCE_COLUMNS,
         Description="Decoded differences between classes beside voxelwise ones (Geenjaar 2021, IV.A).",
         **data.facts(network),
@@ -158,8 +158,8 @@ def _write_maps(
         )
 
 
-def _together(parts: list[pd.DataFrame], columns: dict[str, str]) -> pd.DataFrame:
-    """Return the tables one below the other; an empty one without any."""
+def _concatenated(parts: list[pd.DataFrame], columns: dict[str, str]) -> pd.DataFrame:
+    """Return the tables concatenated; an empty one for none."""
     return (pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(columns)))[
         list(columns)
     ]
@@ -210,19 +210,19 @@ def summarise_explanation(
     )
 
 
-def map_codes(
+def tsne_of_modalities(
     *, embeddings: Path, people: Path | None = None, output: Path, settings: dict[str, Any]
 ) -> None:
-    """Lay the codes of all modalities of the final model out in two dimensions (Geenjaar 2021, Fig. 1).
+    """Write a t-SNE map of the codes of all modalities of the final model (Geenjaar 2021, Fig. 1).
 
-    Each point is one volume: a person's modality. Modalities that somebody lacks are left out.
+    Each point is one volume: one modality of one person. Missing modalities are left out.
 
     Parameters
     ----------
     embeddings
         Codes with one part per modality, of equal size, in the experiment's order.
     people
-        Subject and the targets; without any: no classes.
+        Subject and the targets; None: the map has no classes.
     settings
         ``experiment`` (modalities, label), ``targets``.
     """
@@ -237,16 +237,16 @@ def map_codes(
         )
     order = np.random.default_rng(settings["seed"]).permutation(len(known.subjects))
     known = known.select(np.sort(order[: max(MOST_POINTS // count, 1)]))
-    there = present_rows(known.table.get("missing"), len(known.subjects), modalities)
+    present = present_rows(known.table.get("missing"), len(known.subjects), modalities)
     parts = known.values.reshape(len(known.subjects), count, -1)
-    rows, columns = np.nonzero(there)
-    places = tsne(parts[rows, columns], PERPLEXITY, ITERATIONS, settings["seed"])
+    rows, columns = np.nonzero(present)
+    positions = tsne(parts[rows, columns], PERPLEXITY, ITERATIONS, settings["seed"])
     frame = pd.DataFrame(
         {
             "subject": np.array(known.subjects)[rows],
             "modality": np.array(modalities)[columns],
-            "x": places[:, 0],
-            "y": places[:, 1],
+            "x": positions[:, 0],
+            "y": positions[:, 1],
         }
     )
     about = {

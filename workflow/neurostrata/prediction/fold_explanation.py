@@ -1,4 +1,4 @@
-"""One fold explained: for each target of two classes, which modalities count and where the classes differ."""
+"""Explanation of a fold: for each target of two classes, which modalities count and where the classes differ."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What a fold says of one target.
+    """The explanation of one target in one fold.
 
     Attributes
     ----------
@@ -90,13 +90,13 @@ def explain_fold(
     train, test
         The fold's people.
     families
-        Of the training people.
+        Families of the training people.
     targets
         With their classes, the reference first; both are among the training people (:func:`learnable`).
     mask
         Brain mask, shape (x, y, z).
     seed
-        Of the inner folds that choose a classifier's penalty.
+        Seed of the inner folds that choose a classifier's penalty.
     """
     missing = train.codes.table.get("missing")
     present = present_rows(missing, len(train.codes.subjects), model.modalities)

@@ -355,7 +355,7 @@ def test_it_does_not_decode(planted):
         model.reconstruct(volumes)
     volumes = volumes[:1].copy()
     volumes[0, 1] = np.nan
-    with pytest.raises(UserError, match="somebody lacks a modality"):
+    with pytest.raises(UserError, match="a modality is missing for some people"):
         model.predict(volumes)
 
 

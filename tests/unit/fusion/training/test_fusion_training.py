@@ -150,7 +150,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(people, tmp_path, m
     assert (tmp_path / "checkpoints" / "last.ckpt").exists()
     heal()
     resumed, history = train(people, tmp_path / "checkpoints", **given)
-    assert "going on from" in capsys.readouterr().err
+    assert "resumed from" in capsys.readouterr().err
     assert same(unbroken, resumed)
     np.testing.assert_array_equal(history["loss"], full["loss"])
     assert history["seconds"].max() < 600
@@ -174,7 +174,7 @@ def test_a_checkpoint_of_another_run_is_not_resumed(people, tmp_path, monkeypatc
         content[len(content) // 2] ^= 1
         checkpoint.write_bytes(content[:-100] if change == "truncated" else content)
     model, history = train(people, tmp_path / "checkpoints", **given)
-    assert "going on from" not in capsys.readouterr().err
+    assert "resumed from" not in capsys.readouterr().err
     assert same(model, train(people, **given)[0])
     assert len(history) == 4
 

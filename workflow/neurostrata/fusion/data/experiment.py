@@ -28,7 +28,7 @@ from neurostrata.fusion.training.machine import Machine
 
 
 def read_splits(path: Path) -> pd.DataFrame:
-    """Read who trains and who is tested in which fold.
+    """Read the training and test people of every fold.
 
     Raises
     ------
@@ -52,11 +52,11 @@ class ExperimentData:
     Parameters
     ----------
     settings
-        Of the stage; ``experiment`` is read here.
+        Settings of the stage; ``experiment`` is read here.
     volumes
         One array per modality, in the experiment's order.
     splits
-        Who trains and who is tested.
+        Table of training and test people.
     fold
         Name of the fold; "all" for the final model.
     mask

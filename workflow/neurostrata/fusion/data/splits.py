@@ -1,4 +1,4 @@
-"""Who trains and who is tested: k folds or one held-out set, families kept together."""
+"""Division of people into training and test people: k folds or one held-out set, families kept together."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _strata(people: pd.DataFrame, columns: Sequence[str], least: int) -> np.ndar
 def make_parts(
     people: pd.DataFrame, number: int, columns: Sequence[str], seed: int, key: str = "validation.folds"
 ) -> np.ndarray:
-    """Divide people into parts of like size and composition, families kept together.
+    """Divide people into parts of similar size and composition, families kept together.
 
     Parameters
     ----------
@@ -48,11 +48,11 @@ def make_parts(
     number
         How many parts.
     columns
-        Whose values are spread evenly over the parts.
+        Columns whose values are spread evenly over the parts.
     seed
-        Of the shuffling.
+        Seed of the shuffling.
     key
-        The setting that asks for so many parts, for the messages.
+        Name of the setting that gives the number of parts, for messages.
 
     Returns
     -------
@@ -155,5 +155,5 @@ def people_of(splits: pd.DataFrame, fold: str, role: str | None = None) -> list[
     """
     rows = splits[splits["fold"] == fold]
     if rows.empty:
-        raise UserError(f"splits: there is no fold '{fold}' (folds: {', '.join(splits['fold'].unique())})")
+        raise UserError(f"splits: no fold '{fold}' (folds: {', '.join(splits['fold'].unique())})")
     return list(rows["subject"] if role is None else rows.loc[rows["role"] == role, "subject"])

@@ -29,7 +29,7 @@ class ModalityVolumes:
     row : dict
         Subject -> row of `array`.
     info : dict
-        The JSON beside the array: subjects, affine, limits of the whole cohort.
+        The array's sidecar (JSON): subjects, affine, limits of the whole cohort.
     mask : ndarray, shape (x, y, z), bool
         The brain mask that belongs to the array.
     """
@@ -97,7 +97,7 @@ def open_volumes(paths: Sequence[Path], modalities: Sequence[str]) -> list[Modal
     for path, name in zip(paths, modalities):
         array, info = load_volumes(path)
         if info["modality"] != name:
-            raise UserError(f"{path}: holds modality '{info['modality']}', '{name}' is wanted here")
+            raise UserError(f"{path}: expected modality '{name}', got '{info['modality']}'")
         if opened and array.shape[1:] != opened[0].array.shape[1:]:
             raise UserError(
                 f"{path}: grid {array.shape[1:]} differs from that of '{opened[0].name}' "
@@ -121,7 +121,7 @@ def fold_limits(
     mask
         Brain mask on the same grid, shape (x, y, z).
     training
-        The training people of the fold. With `scope` "train" nobody else's voxels are looked at. Masks are not
+        The training people of the fold. With `scope` "train" nobody else's voxels are read. Masks are not
         scaled.
     scope
         "train", or "cohort" for the limits of everybody (Dimitri 2022, 2.3.5).
@@ -151,7 +151,7 @@ class VolumeSet:
     """The volumes of some people, all modalities, scaled to [0, 1] when they are read.
 
     Outside the brain mask they are 0: a Jacobian has values in the background too, which are no data. A
-    modality that somebody lacks is NaN throughout.
+    missing modality is NaN throughout.
 
     Parameters
     ----------
@@ -164,9 +164,9 @@ class VolumeSet:
     incomplete
         Whether people may lack modalities (everybody has at least one).
     labels
-        Subject -> class, for models that learn to tell classes apart.
+        Subject -> class, for models that learn to separate classes.
     regions
-        Region number of each voxel (0: none), shape (x, y, z), for models that look at regions.
+        Region number of each voxel (0: none), shape (x, y, z), for models that use regions.
     groups
         Subject -> family (None or "": a family of one), for models that divide the training people once more.
 
@@ -224,7 +224,7 @@ class VolumeSet:
         return len(self.subjects)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        """Return one person's volumes, shape (modalities, x, y, z), float32 in [0, 1]; NaN where lacking."""
+        """Return one person's volumes, shape (modalities, x, y, z), float32 in [0, 1]; NaN where missing."""
         if self._memory is not None:
             return self._memory[index]
         subject = self.subjects[index]
@@ -248,7 +248,7 @@ class VolumeSet:
         Returns
         -------
         ndarray, shape (people, stop - start, y, z), float32
-            For sums over people that must not hold everybody's whole brain in memory. NaN for who lacks it.
+            For sums over people that do not fit in memory with their whole brains. NaN where it is missing.
         """
         volume = self.volumes[modality]
         if self._memory is not None:
@@ -267,7 +267,7 @@ class VolumeSet:
         Returns
         -------
         ndarray, shape (people, modalities, x, y, z), float32
-            NaN for who lacks a modality.
+            NaN where a modality is missing.
 
         Raises
         ------
@@ -292,7 +292,7 @@ class VolumeSet:
         if not np.isfinite(values).all():
             raise UserError(
                 f"subject {subject}: the '{modality}' volume has values that are not finite; "
-                "mend its map and rerun normalise"
+                "repair its map and rerun normalise"
             )
 
     def subset(self, positions: Sequence[int]) -> VolumeSet:
@@ -303,7 +303,7 @@ class VolumeSet:
         )
 
     def present(self) -> np.ndarray:
-        """Return who has which modality, shape (people, modalities), bool."""
+        """Return which modalities each person has, shape (people, modalities), bool."""
         return np.array([[subject in volume.row for volume in self.volumes] for subject in self.subjects])
 
     def chunks(self, size: int = CHUNK) -> Iterator[tuple[list[str], np.ndarray]]:

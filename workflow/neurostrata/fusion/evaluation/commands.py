@@ -1,4 +1,4 @@
-"""The stages that measure a trained model on people it has not seen, and show what it can make."""
+"""The stages that evaluate a trained model: evaluate, robustness, baselines, relevance, synthesise, generate."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ def robustness(
     memory_mb: int = 8000,
 ) -> None:
     """Hide each modality of a fold's test people in turn; measure how much codes and decoded images change."""
-    from neurostrata.fusion.evaluation.baselines import fit_pca
-    from neurostrata.fusion.evaluation.reconstruction import PCA, ROBUSTNESS_COLUMNS, hide_each
+    from neurostrata.fusion.evaluation.baselines import PCA, fit_pca
+    from neurostrata.fusion.evaluation.reconstruction import ROBUSTNESS_COLUMNS, hide_each
 
     data = ExperimentData(settings, volumes=volumes, splits=splits, fold=fold, mask=mask, limits=limits)
     network = data.load_model(model, Machine(threads, gpus, memory_mb))
@@ -151,7 +151,7 @@ def relevance(
     gpus: int = 1,
     memory_mb: int = 8000,
 ) -> None:
-    """Write which regions and modalities count for each test person, and for the classifier (Arco 2023, Figs. 6, 7)."""
+    """Write how relevant regions and modalities are for each test person and in the classifier (Arco 2023, Figs. 6, 7)."""
     from neurostrata.fusion.models.interface import RELEVANT
 
     data = ExperimentData(settings, volumes=volumes, splits=splits, fold=fold, limits=limits)
@@ -270,7 +270,7 @@ def generate(
     threads: int = 1,
     memory_mb: int = 4000,
 ) -> None:
-    """Write slices of draws from the final model's prior and of the way from one person to another (npz)."""
+    """Write slices of draws from the final model's prior and of steps between two people (npz)."""
     from neurostrata.fusion.data.splits import FINAL_FOLD
     from neurostrata.fusion.evaluation.generation import generated_slices
 

@@ -1,4 +1,4 @@
-"""Images made from codes alone: draws from a model's prior, and the way from one person to another (Geenjaar 2021, II)."""
+"""Images made from codes alone: draws from a model's prior, and interpolation between two people (Geenjaar 2021, II)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from neurostrata.fusion.models.interface import FusionModel
 
 #: Draws from the prior, and steps from one person to the other (both ends included).
 DRAWS, STEPS = 6, 6
-#: Modalities that are shown at most.
+#: Most modalities that are shown.
 SHOWN = 4
 
 
@@ -23,13 +23,13 @@ def generated_slices(
     Parameters
     ----------
     model
-        Whose code has one part per modality with a standard normal prior.
+        A model whose code has one part per modality with a standard normal prior.
     people
         The first two who have every modality are taken.
     mask
         Brain mask, shape (x, y, z).
     seed
-        Of the draws.
+        Seed of the draws.
 
     Returns
     -------
@@ -52,9 +52,9 @@ def generated_slices(
     real = np.stack([people[i] for i in complete])
     ends, scales = model.encode(real), model.scales(real)
     steps = []
-    for way in np.linspace(0, 1, STEPS):
-        image = model.decode(((1 - way) * ends[0] + way * ends[1])[None])[0, :SHOWN, ..., level]
-        steps.append(image * ((1 - way) * scales[0] + way * scales[1])[:SHOWN, None, None])
+    for share in np.linspace(0, 1, STEPS):
+        image = model.decode(((1 - share) * ends[0] + share * ends[1])[None])[0, :SHOWN, ..., level]
+        steps.append(image * ((1 - share) * scales[0] + share * scales[1])[:SHOWN, None, None])
     return found | {
         "real": real[:, :SHOWN, :, :, level].swapaxes(0, 1),
         "steps": np.stack(steps, axis=1).clip(0, 1).astype(np.float32),

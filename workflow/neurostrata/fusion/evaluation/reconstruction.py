@@ -1,4 +1,4 @@
-"""The test people of a fold, decoded by the model and by two baselines, and measured."""
+"""Quality of reconstruction of a fold's test people, by the model and by two baselines."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ import pandas as pd
 
 from neurostrata.fusion.data.volumes import VolumeSet
 from neurostrata.fusion.evaluation import metrics
-from neurostrata.fusion.evaluation.baselines import fit_pca
+from neurostrata.fusion.evaluation.baselines import MEAN_IMAGE, PCA, fit_pca
 from neurostrata.fusion.models.interface import FusionModel
 
-#: Methods that every model is compared with, as tables call them.
-MEAN_IMAGE, PCA = "mean_image", "pca"
 #: Columns of reconstruction.tsv and what they hold.
 COLUMNS = {
     "subject": "A test person of the fold",
@@ -93,7 +91,7 @@ def evaluate_people(
                 for position, modality in enumerate(test_people.modalities):
                     images = real[person, position], decoded[person, position]
                     if any(np.isnan(image[0, 0, 0]) for image in images):
-                        continue  # the person lacks it, or the method does not decode it
+                        continue  # missing, or not decoded by the method
                     values = measure(real[person, position], decoded[person, position], mask, pairs)
                     rows.append(
                         {"subject": subject, "fold": fold, "method": method, "modality": modality, **values}
@@ -182,7 +180,7 @@ def hide_each(
     mean
         Mean training image, shape (modalities, x, y, z).
     test_people
-        Those who lack a modality are left out.
+        People with a missing modality are left out.
     mask
         Brain mask.
     fold

@@ -1,4 +1,4 @@
-"""How well modalities are synthesised from each subset of others, beside simpler methods (Chartsias 2018, V and VI).
+"""Quality of synthesis: every subset of inputs, compared with simpler methods (Chartsias 2018, V and VI).
 
 Everything here is in units of an image's mean intensity, as in the paper: volumes are divided by it, so that a
 method is judged by the contrast that it predicts.
@@ -16,7 +16,8 @@ import pandas as pd
 from neurostrata.core.errors import UserError
 from neurostrata.fusion.data.volumes import VolumeSet
 from neurostrata.fusion.evaluation import metrics
-from neurostrata.fusion.evaluation.reconstruction import MEAN_IMAGE, middle_slices
+from neurostrata.fusion.evaluation.baselines import MEAN_IMAGE
+from neurostrata.fusion.evaluation.reconstruction import middle_slices
 from neurostrata.fusion.evaluation.synthesis_baselines import build_baseline, in_units_of_mean
 from neurostrata.fusion.models.interface import LEAST_MEAN, PLANES, FusionModel
 
@@ -168,9 +169,9 @@ def evaluate_synthesis(
     model
         A trained model; it is given the subset only (the paper's experiment B).
     training_people
-        Whom it learned from; the baselines learn from those of them who have the inputs and the output.
+        The people it learned from; the baselines learn from those of them who have the inputs and the output.
     test_people
-        Those of them who have the inputs and the output count.
+        They count where they have the inputs and the output.
     mask
         Brain mask, shape (x, y, z). Images are 0 outside it, and so is what any method predicts there.
     fold
@@ -178,15 +179,15 @@ def evaluate_synthesis(
     settings
         See ``synthesis.schema.yaml``.
     seed, threads
-        Of and for the baselines.
+        Seed and threads of the baselines.
 
     Returns
     -------
     DataFrame
-        With the columns of :data:`COLUMNS`. A baseline that nobody can teach is left out of a task.
+        With the columns of :data:`COLUMNS`. A baseline without training people is left out of a task.
     """
     names, plane = test_people.modalities, model.slice_plane
-    beside = [names.index(name) for name in model.always_given]
+    always_given = [names.index(name) for name in model.always_given]
     rows: list[dict[str, Any]] = []
     means: dict[tuple[str, ...], Any] = {}  # the mean image does not depend on the inputs
     for subset, output in tasks(model, settings["all_subsets_up_to"]):
@@ -209,7 +210,9 @@ def evaluate_synthesis(
             volumes = test_people[int(index)]
             real = in_units_of_mean(volumes[target])
             given = np.stack([in_units_of_mean(volumes[i]) for i in inputs])
-            synthesised = {model.name: model.synthesise(only(volumes, [*inputs, *beside])[None])[0, target]}
+            synthesised = {
+                model.name: model.synthesise(only(volumes, [*inputs, *always_given])[None])[0, target]
+            }
             synthesised.update({name: baseline.predict(given) for name, baseline in baselines.items()})
             for method, image in synthesised.items():
                 rows.append(
@@ -234,12 +237,12 @@ def example_syntheses(
     -------
     dict of ndarray
         ``real`` (people, modalities, 3 planes, side, side) and ``synthesised`` (people, tasks, 3 planes, side,
-        side), both in units of the image's mean, NaN where a modality lacks; ``inputs`` (joined by +) and
+        side), both in units of the image's mean, NaN where a modality is missing; ``inputs`` (joined by +) and
         ``output`` of each task, ``subjects``, ``modalities``, ``planes``, ``centre`` (voxel).
     """
     centre = np.round(np.argwhere(mask).mean(axis=0)).astype(int)
     names, pairs = test_people.modalities, tasks(model, all_up_to)
-    beside = [names.index(name) for name in model.always_given]
+    always_given = [names.index(name) for name in model.always_given]
     chosen = range(min(number, len(test_people)))
     real, synthesised = [], []
     for index in chosen:
@@ -251,7 +254,9 @@ def example_syntheses(
             inputs = [names.index(name) for name in subset]
             image = np.full(mask.shape, np.nan, np.float32)
             if has[inputs].all():
-                decoded = model.synthesise(only(volumes, [*inputs, *beside])[None])[0, names.index(output)]
+                decoded = model.synthesise(only(volumes, [*inputs, *always_given])[None])[
+                    0, names.index(output)
+                ]
                 image = np.where(mask, decoded, 0)
             images.append(middle_slices(image, centre))
         synthesised.append(images)

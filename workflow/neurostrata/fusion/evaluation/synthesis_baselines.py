@@ -11,12 +11,12 @@ import numpy as np
 
 from neurostrata.core.errors import UserError
 from neurostrata.fusion.data.volumes import VolumeSet
-from neurostrata.fusion.evaluation.reconstruction import MEAN_IMAGE
+from neurostrata.fusion.evaluation.baselines import MEAN_IMAGE
 from neurostrata.fusion.models.interface import LEAST_MEAN
 
 #: Voxels predicted at once.
 VOXELS_AT_ONCE = 20000
-#: People whose voxels a method on voxels learns from, at most.
+#: Most people whose voxels a regression learns from.
 MOST_PEOPLE = 300
 #: Distances (voxels) between the points of the three patches of the random forest.
 SCALES = (1, 2, 4)
@@ -112,9 +112,9 @@ class VoxelRegression:
         How many voxels of the mask are learned from, drawn over people; of more than :data:`MOST_PEOPLE`
         people these are drawn first.
     seed
-        Of the draws.
+        Seed of the draws.
     prepare
-        What is done to a person's volumes before, once.
+        Applied once to a person's volumes before features are taken.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class VoxelRegression:
             features.append(self.features(self.prepare(given), chosen))
             targets.append(intensities(in_units_of_mean(volumes[output])[None], chosen)[:, 0])
         with warnings.catch_warnings():
-            # A network that uses all its epochs is no failure: the limit is ours.
+            # A network that uses all its epochs has not failed: the limit was set here.
             warnings.filterwarnings("ignore", message=".*Maximum iterations.*")
             self.regressor.fit(np.concatenate(features), np.concatenate(targets))
         self.mask_ = mask
@@ -194,7 +194,7 @@ def build_baseline(name: str, settings: Mapping[str, Any], seed: int, threads: i
     settings
         See ``synthesis.schema.yaml``.
     seed
-        Of draws and of learning.
+        Seed of draws and of learning.
     threads
         For the random forest.
     """

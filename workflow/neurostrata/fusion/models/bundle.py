@@ -48,7 +48,7 @@ def save_bundle(
     affine
         Voxel to study space (mm) of the grid, 4x4.
     training_people
-        Whom it learned from; only their number and a digest are stored.
+        The people it learned from; only their number and a digest are stored.
     settings
         The settings of the training, for the record.
     """

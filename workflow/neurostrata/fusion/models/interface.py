@@ -20,7 +20,7 @@ from neurostrata.core.errors import UserError
 from neurostrata.fusion.data.volumes import VolumeSet
 from neurostrata.fusion.training.machine import Machine
 
-#: What each training preset stands for (Dimitri 2022, 2.1.3); schema: training.
+#: Settings of each training preset (Dimitri 2022, 2.1.3); schema: training.
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {"epochs": 200, "batch_size": 1, "learning_rate": 1e-3, "precision": "fp32", "compile": False},
     "fast": {"epochs": 200, "batch_size": 4, "learning_rate": 1e-3, "precision": "bf16", "compile": True},
@@ -66,7 +66,7 @@ class TrainingSettings:
         section, override
             Only keys that are in one of them can be read afterwards; null takes the preset's value.
         seed
-            Of the training.
+            Seed of the training.
 
         Raises
         ------
@@ -115,7 +115,7 @@ class FusionModel(ABC):
     decodes = False
     #: Whether it looks at regions (``people.regions``): it has :meth:`relevance` and :meth:`region_weights`.
     regions = False
-    #: Whether it makes modalities that a person lacks out of any subset of `inputs`: it has :meth:`synthesise`.
+    #: Whether it synthesises missing modalities from any subset of `inputs`: it has :meth:`synthesise`.
     synthesises = False
 
     def __init__(
@@ -140,7 +140,7 @@ class FusionModel(ABC):
         machine: Machine,
         checkpoints: Path | None = None,
     ) -> pd.DataFrame:
-        """Learn from these people, and from nobody else.
+        """Learn from the training people, and from nobody else.
 
         Parameters
         ----------
@@ -149,11 +149,11 @@ class FusionModel(ABC):
         mask
             Brain mask, shape (x, y, z).
         training
-            How.
+            Settings of the training.
         machine
-            On what.
+            Threads, memory and GPUs.
         checkpoints
-            Folder for checkpoints; a run that was killed goes on from what is there.
+            Folder for checkpoints; a killed run resumes from them.
 
         Returns
         -------
@@ -178,7 +178,7 @@ class FusionModel(ABC):
         """Take over what :meth:`weights` returned."""
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
-        """Return the volumes that codes stand for, where a code alone says so (:attr:`decodes`).
+        """Decode codes to volumes, where a code alone is enough (:attr:`decodes`).
 
         Parameters
         ----------
@@ -239,7 +239,7 @@ class FusionModel(ABC):
 
     @property
     def always_given(self) -> list[str]:
-        """Modalities that are no inputs but go in beside them, whatever the subset (a lesion mask)."""
+        """Modalities that are given to the model with every subset of inputs (a lesion mask)."""
         return []
 
     @property
@@ -248,7 +248,7 @@ class FusionModel(ABC):
         return None
 
     def synthesise(self, volumes: np.ndarray) -> np.ndarray:
-        """Return every output, made from the inputs that are there, where the model :attr:`synthesises`.
+        """Return every output, made from the inputs that are present, where the model :attr:`synthesises`.
 
         Parameters
         ----------

@@ -32,8 +32,8 @@ def to_be_measured(training: TrainingSettings, steps: int, smallest: int) -> boo
     smallest
         The fewest people that a training step can have: above 1 the code has one position.
     """
-    wanted = training.batch_norm_statistics
-    return wanted == "training" or (wanted == "auto" and (steps < SETTLED_STEPS or smallest > 1))
+    chosen = training.batch_norm_statistics
+    return chosen == "training" or (chosen == "auto" and (steps < SETTLED_STEPS or smallest > 1))
 
 
 def settle_batch_norm(network: nn.Module, volumes: torch.Tensor) -> None:
@@ -67,7 +67,7 @@ def settle_batch_norm(network: nn.Module, volumes: torch.Tensor) -> None:
 
 
 def settling_sample(people: VolumeSet, seed: int, room: float = SETTLING_BYTES) -> list[int]:
-    """Return whom to measure batch normalisation on: everybody, or as many (drawn) as fit in `room` bytes."""
+    """Return the people to measure batch normalisation on: everybody, or as many (drawn) as fit in `room` bytes."""
     number = max(2, int(room / (12 * people.nbytes / len(people))))  # about 12 copies while it runs
     if len(people) <= number:
         return list(range(len(people)))

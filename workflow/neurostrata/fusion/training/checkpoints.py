@@ -24,26 +24,26 @@ CHECKPOINT_SECONDS = 20.0
 
 
 def process_number() -> int:
-    """Return which of the processes that train together this is; the first starts the others and goes on alone."""
+    """Return this process's number among those that train together; the first one starts the others and outlives them."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 class RegularCheckpoint(ModelCheckpoint):
-    """A checkpoint after an epoch, but not within seconds of the one before: it must not cost more than it saves."""
+    """A checkpoint after an epoch, but not within seconds of the last one, which would cost more time than it saves."""
 
     def __init__(self, folder: Path, seconds: float = CHECKPOINT_SECONDS) -> None:
         super().__init__(folder, filename="last", every_n_epochs=1, enable_version_counter=False)
         self.seconds, self.saved = seconds, -float("inf")
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Save when it is time."""
+        """Save when the last checkpoint is old enough."""
         if time.monotonic() - self.saved >= self.seconds:
             super().on_train_epoch_end(trainer, pl_module)
             self.saved = time.monotonic()
 
 
 def run_digest(model: FusionModel, people: VolumeSet, training: TrainingSettings) -> str:
-    """Return a digest of all that the weights depend on; a checkpoint with another one is not resumed."""
+    """Return a digest of everything that the weights depend on; a checkpoint with another digest is not resumed."""
     files = []
     for volume in people.volumes:
         name = getattr(volume.array, "filename", None)
@@ -60,7 +60,7 @@ def run_digest(model: FusionModel, people: VolumeSet, training: TrainingSettings
         "seed": [model.seed, training.seed],
         # Not every model can be trained with another precision or schedule.
         "training": [training.batch_size, training.learning_rate, getattr(training, "precision", None)],
-        # A constant rate can go on for more epochs than were planned at first.
+        # With a constant rate, training can be extended to more epochs.
         "schedule": None if schedule == "constant" else [schedule, training.epochs],
         "people": people.subjects,
         "labels": people.labels,
@@ -73,21 +73,21 @@ def run_digest(model: FusionModel, people: VolumeSet, training: TrainingSettings
 
 
 def _is_whole(checkpoint: Path) -> bool:
-    """Tell whether a checkpoint is there and undamaged: it is a zip file, whose every part has a checksum."""
+    """Tell whether a checkpoint is there and undamaged: it is a zip file with a checksum for every part."""
     if not checkpoint.is_file():
         return False
     try:
         with zipfile.ZipFile(checkpoint) as parts:
             if parts.testzip() is None:
                 return True
-    except Exception as error:  # whatever is wrong with it
+    except Exception as error:  # of any kind
         print(f"{checkpoint}: {error}", file=sys.stderr)
-    print(f"{checkpoint}: is damaged; the training begins anew", file=sys.stderr, flush=True)
+    print(f"{checkpoint}: is damaged; training starts again", file=sys.stderr, flush=True)
     return False
 
 
 def resumable(folder: Path, digest: str, epochs: int) -> Path | None:
-    """Return the checkpoint to go on from; a folder that belongs to another run is emptied."""
+    """Return the checkpoint to resume from; a folder that belongs to another run is emptied."""
     last, label = folder / "last.ckpt", folder / "run.json"
     try:
         known = json.loads(label.read_text())["digest"] == digest
@@ -98,9 +98,9 @@ def resumable(folder: Path, digest: str, epochs: int) -> Path | None:
             state = torch.load(last, map_location="cpu", weights_only=True)
             if state["epoch"] < epochs:
                 return last
-        except Exception as error:  # of whatever kind: a checkpoint that something wrote over
+        except Exception as error:  # of any kind: the checkpoint was overwritten by something else
             reason = " ".join(str(error).split())[:120]
-            print(f"training: {last} cannot be read ({reason}); training begins anew", file=sys.stderr)
+            print(f"training: {last} cannot be read ({reason}); training starts again", file=sys.stderr)
     if process_number() == 0:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)

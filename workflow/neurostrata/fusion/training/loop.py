@@ -35,7 +35,7 @@ from neurostrata.fusion.training.checkpoints import (
 from neurostrata.fusion.training.machine import Machine
 from neurostrata.fusion.training.module import BestWeights, EpochBatches, TrainingModule
 
-#: With fewer training people than this nobody is held out.
+#: Fewest training people of whom some are held out.
 FEWEST_FOR_VALIDATION = 10
 
 
@@ -49,7 +49,7 @@ def hold_out(people: VolumeSet, share: float, seed: int) -> tuple[VolumeSet, Vol
     share
         Share of them to hold out, at least two; 0: nobody.
     seed
-        Of the draw.
+        Seed of the draw.
 
     Returns
     -------
@@ -83,11 +83,11 @@ def train_network(
     Parameters
     ----------
     model
-        Whose network it is.
+        The model that the network belongs to.
     network
         Has ``losses(volumes)``; left in evaluation mode on the training device.
     smallest
-        The fewest people that a training step can have.
+        Fewest people in a training step.
     people
         The training people.
     training
@@ -133,7 +133,7 @@ def train_network(
         resume = resumable(checkpoints, run_digest(model, people, training), training.epochs)
         callbacks.append(RegularCheckpoint(checkpoints))
         if resume:
-            print(f"training: going on from {resume}", file=sys.stderr)
+            print(f"training: resumed from {resume}", file=sys.stderr)
     if training.compile and on_gpu:
         network.compile()
     _run(module, loader, callbacks, processes, on_gpu, resume)

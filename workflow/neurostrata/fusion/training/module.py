@@ -21,11 +21,10 @@ from neurostrata.fusion.training.checkpoints import process_number
 
 
 class EpochBatches(Sampler[list[int]]):
-    """Shuffled batches whose order depends on seed and epoch only, so that a resumed run goes on alike.
+    """Shuffled batches whose order depends on seed and epoch only, so that a resumed run gives the same result.
 
-    A last batch that is smaller than `smallest`, or cannot be divided, is left out (other people are, the
-    next epoch). Of `shares`
-    processes that train together each takes every so manieth person of a batch, `share` being its number.
+    A last batch that is smaller than `smallest`, or cannot be divided, is left out (in the next epoch it holds other
+    people). Of `shares` processes that train together, number `share` takes every `shares`-th person of a batch.
     """
 
     def __init__(
@@ -51,7 +50,7 @@ class EpochBatches(Sampler[list[int]]):
 
 
 class TrainingModule(lightning.LightningModule):
-    """One network, its loss and its optimiser, as Lightning wants them."""
+    """One network, its loss and its optimiser, as Lightning needs them."""
 
     def __init__(self, network: nn.Module, training: TrainingSettings, weight_decay: float) -> None:
         super().__init__()
@@ -104,7 +103,7 @@ class TrainingModule(lightning.LightningModule):
         self._report()
 
     def _report(self) -> None:
-        """Write a line now and then where there is no bar: about twenty in a log file, not thousands."""
+        """Write about twenty lines to a log file, where there is no progress bar."""
         done, total = self.current_epoch + 1, self.training_settings.epochs
         if not sys.stderr.isatty() and (done == total or done % max(1, total // 20) == 0):
             row = self.history[-1]
@@ -116,7 +115,7 @@ class TrainingModule(lightning.LightningModule):
             )
 
     def configure_optimizers(self) -> Any:
-        """Return Adam with Keras's defaults; the L2 term is in the gradient, as Keras has it."""
+        """Return Adam with Keras's defaults; the L2 term is in the gradient, as in Keras."""
         adam = torch.optim.Adam(
             self.parameters(),
             lr=self.training_settings.learning_rate,
@@ -134,7 +133,7 @@ class TrainingModule(lightning.LightningModule):
         checkpoint["history"] = self.history
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the history up again."""
+        """Resume the history."""
         self.history = list(checkpoint["history"])
 
 
@@ -163,7 +162,7 @@ class BestWeights(Callback):
         return {"best": self.best, "best_epoch": self.best_epoch, "weights": self.weights}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Resume from a checkpoint."""
         self.best, self.best_epoch = state_dict["best"], state_dict["best_epoch"]
         self.weights = state_dict["weights"]
 

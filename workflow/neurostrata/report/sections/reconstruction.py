@@ -11,6 +11,7 @@ import pandas as pd
 
 from neurostrata.core.model_words import model_words
 from neurostrata.core.records import check
+from neurostrata.fusion.evaluation.baselines import MEAN_IMAGE, PCA
 from neurostrata.report.data.layout import Experiment
 from neurostrata.report.data.study import Study
 from neurostrata.report.html.blocks import (
@@ -26,7 +27,7 @@ from neurostrata.report.html.blocks import (
 )
 from neurostrata.report.html.page import Page
 
-BASELINES = ("mean_image", "pca")
+BASELINES = (MEAN_IMAGE, PCA)
 NEEDED = ("subject", "fold", "method", "modality", "mse")
 
 

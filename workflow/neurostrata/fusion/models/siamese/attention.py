@@ -90,7 +90,7 @@ class SiameseAttention(FusionModel):
     ) -> pd.DataFrame:
         """Train the networks of all regions, one region after the other, then the attention module.
 
-        A region's results are written to `checkpoints` when it is finished; a run that was killed goes on with
+        A region's results are written to `checkpoints` when it is finished; a killed run resumes with
         the next region. `people.labels` are needed; `people.regions` replaces our own parcels, `people.groups`
         keeps families together in the inner folds.
 
@@ -167,7 +167,9 @@ class SiameseAttention(FusionModel):
     def _features(self, volumes: np.ndarray) -> torch.Tensor:
         """Return the standardised features (people, regions x modalities x features), in this order."""
         if not np.isfinite(volumes).all():
-            raise UserError("siamese_attention: somebody lacks a modality; it needs all of them")
+            raise UserError(
+                "siamese_attention: a modality is missing for some people; the model needs all of them"
+            )
         pieces = []
         for region, network, centre, scale in zip(
             self.region_list_, self.networks_, self.centres_, self.scales_, strict=True
@@ -193,7 +195,7 @@ class SiameseAttention(FusionModel):
             return np.asarray(torch.sigmoid(self.attention_.logits(self._features(volumes))).cpu())
 
     def reconstruct(self, volumes: np.ndarray) -> np.ndarray:
-        """Refuse: there is no decoder."""
+        """Raise an error: the model has no decoder."""
         raise UserError(
             "siamese_attention: has no decoder, so nothing can be reconstructed; set "
             "analyses.reconstruction: false for this experiment"

@@ -1,6 +1,6 @@
 """How the networks of the regions learn: classes, inner folds, and one region after the other (Arco et al. 2023).
 
-The attention module learns from features of people whom the region networks have not seen (inner folds), since new people's
+The attention module learns from features of people that the region networks have not seen (inner folds), since new people's
 features come from such networks too: on its own training people a region network separates the classes far too well.
 Networks of different folds have unrelated coordinates, so the features of each inner fold are taken to those of the network
 trained on everybody (:func:`neurostrata.fusion.models.siamese.regions.align`).
@@ -83,7 +83,7 @@ def choose_regions(people: VolumeSet, mask: np.ndarray, parcels: int) -> np.ndar
 
 
 def _divide(people: VolumeSet, chosen: np.ndarray, targets: np.ndarray, number: int, seed: int) -> np.ndarray:
-    """Divide some of the people into parts with like shares of both classes, families kept together."""
+    """Divide some of the people into parts with similar shares of both classes, families kept together."""
     subjects = [people.subjects[index] for index in chosen]
     groups = people.groups or {}
     table = pd.DataFrame(
@@ -163,7 +163,7 @@ def fit_region(
     people, targets, parts
         Training people, their classes (-1, 1) and inner folds.
     model
-        Whose options and seed (of the division of people) count.
+        Its options, and its seed for the division of people, are used.
     training, device
         How and where.
 
@@ -238,7 +238,7 @@ def read_finished(path: Path) -> dict[str, Any] | None:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         return None
-    except Exception as error:  # whatever is wrong with it: the region is trained again
+    except Exception as error:  # of any kind: the region is trained again
         print(f"{path}: cannot be used ({error}); the region is trained again", file=sys.stderr)
         return None
 

@@ -26,7 +26,7 @@ from neurostrata.fusion.training.machine import Machine
 
 
 class LatentSynthesis(NetworkModel):
-    """``latent_synthesis`` as the registry knows it."""
+    """The model ``latent_synthesis``."""
 
     name = "latent_synthesis"
     handles_missing = True
@@ -55,10 +55,10 @@ class LatentSynthesis(NetworkModel):
         return self.network.test_plane
 
     def _chosen(self, option: str) -> list[str]:
-        wanted = self.options[option]
-        if wanted is None:
+        names = self.options[option]
+        if names is None:
             return [name for name in self.modalities if name != self.options["mask_input"]]
-        return list(wanted)
+        return list(names)
 
     def _positions(self, names: Sequence[str]) -> list[int]:
         return [self.modalities.index(name) for name in names]
@@ -90,7 +90,7 @@ class LatentSynthesis(NetworkModel):
                         f"latent_synthesis: options.{option}: '{name}' is the mask_input; it cannot be both"
                     )
         if not self.inputs or not self.outputs:
-            raise UserError("latent_synthesis: there is no modality besides options.mask_input; add one")
+            raise UserError("latent_synthesis: options.mask_input is the only modality; add another one")
         rest = [name for name in self.outputs if name not in options["added_outputs"]]
         if not rest or len(rest) + len(options["added_outputs"]) > len(self.outputs):
             raise UserError(
@@ -129,7 +129,7 @@ class LatentSynthesis(NetworkModel):
         Raises
         ------
         UserError
-            When nobody has a modality that is wanted.
+            When nobody has one of the modalities.
         """
         present = people.present()
         for position in [*inputs, *outputs]:
@@ -218,14 +218,14 @@ class LatentSynthesis(NetworkModel):
         lacking = np.isnan(volumes[:, self.network.inputs]).all(axis=(1, 2, 3, 4))
         if lacking.any():
             raise UserError(
-                f"latent_synthesis: somebody has none of the inputs ({', '.join(self.inputs)}); exclude who lacks "
-                "all of them, or widen options.inputs"
+                f"latent_synthesis: a person has none of the inputs ({', '.join(self.inputs)}); exclude people without "
+                "any of them, or add to options.inputs"
             )
 
     def encode(self, volumes: np.ndarray) -> np.ndarray:
         """Return the fused latent images, averaged over blocks, shape (people, code_size).
 
-        The numbers of one channel stand together, its blocks in the order x, y, z.
+        The numbers of one channel are consecutive, its blocks in the order x, y, z.
         """
         self._check(volumes)
         return self._apply("encode", volumes)
@@ -236,14 +236,14 @@ class LatentSynthesis(NetworkModel):
         return self._apply("synthesise", volumes, plane=plane)
 
     def reconstruct(self, volumes: np.ndarray, plane: str | None = None) -> np.ndarray:
-        """Return every output in [0, 1], from the inputs that are there.
+        """Return every output in [0, 1], from the inputs that are present.
 
         Parameters
         ----------
         volumes
-            (people, modalities, x, y, z) in [0, 1]; NaN throughout for what lacks.
+            (people, modalities, x, y, z) in [0, 1]; NaN throughout for what is missing.
         plane
-            Plane of the slices. The network has no notion of it, so that it can be another than in training
+            Plane of the slices. The network does not depend on it, so that it can differ from that of training
             (VI-I).
 
         Returns

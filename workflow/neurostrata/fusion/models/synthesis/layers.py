@@ -82,7 +82,7 @@ class Decoder(nn.Module):
     latent
         Channels of the latent image.
     channels
-        Of the convolutions.
+        Channels of the convolutions.
     """
 
     def __init__(self, latent: int, channels: int) -> None:

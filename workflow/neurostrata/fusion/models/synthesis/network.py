@@ -24,7 +24,7 @@ class SynthesisNetwork(nn.Module):
     Parameters
     ----------
     modalities
-        Number of modalities of a volume; those that lack are NaN throughout.
+        Number of modalities of a volume; missing ones are NaN throughout.
     inputs, outputs
         Positions of the modalities that are encoded and synthesised.
     mask
@@ -53,7 +53,7 @@ class SynthesisNetwork(nn.Module):
         share = {"hemis": 0.5, "weighted": 2.0}  # of the latent channels, that an encoder gives
         encoded = int(self.latent_channels * share.get(self.fusion, 1.0))
         channels = 1 if mask is None else 2
-        # Keyed by the modality's position: a decoder can be added without renaming the others.
+        # Keyed by the modality's position, so that names of weights do not depend on the other modalities.
         self.encoders = nn.ModuleDict(
             {str(i): Encoder(channels, options["channels"], encoded) for i in self.inputs}
         )
@@ -73,7 +73,7 @@ class SynthesisNetwork(nn.Module):
         -------
         volumes : Tensor, shape (people, modalities, x, y, z)
         means : Tensor, shape (people, modalities)
-            NaN where somebody lacks a modality.
+            NaN where a modality is missing.
         """
         means = volumes.mean(dim=(2, 3, 4)).clamp_min(LEAST_MEAN)
         if self.mask is not None:
@@ -81,7 +81,7 @@ class SynthesisNetwork(nn.Module):
         return volumes / means[:, :, None, None, None], means
 
     def _cut(self, volumes: torch.Tensor, plane: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return slices (slices, modalities, height, width), 0 where lacking, and who has what (slices, modalities)."""
+        """Return slices (slices, modalities, height, width), 0 where missing, and which modalities each has (slices, modalities)."""
         has = ~volumes.isnan().flatten(2).all(dim=2)
         slices = as_slices(torch.where(has[:, :, None, None, None], volumes, 0), plane)
         return slices, has.repeat_interleave(len(slices) // len(volumes), dim=0)
@@ -105,7 +105,7 @@ class SynthesisNetwork(nn.Module):
         Returns
         -------
         latents : Tensor, shape (inputs, slices, channels, height, width)
-            0 where the input lacks. Height and width are padded to multiples of 4. With `weighted` fusion the
+            0 where the input is missing. Height and width are padded to multiples of 4. With `weighted` fusion the
             second half of the channels says how much the first half counts.
         present : Tensor, shape (inputs, slices), bool
         """
@@ -293,12 +293,12 @@ class SynthesisNetwork(nn.Module):
         return torch.cat(codes)
 
     def synthesise(self, volumes: torch.Tensor, plane: str | None = None) -> torch.Tensor:
-        """Synthesise every output from the inputs that are there.
+        """Synthesise every output from the inputs that are present.
 
         Parameters
         ----------
         volumes
-            (people, modalities, x, y, z); NaN throughout for what lacks.
+            (people, modalities, x, y, z); NaN throughout for what is missing.
         plane
             Plane of the slices; `test_plane` by default, which is that of training unless it is set.
 
@@ -335,7 +335,7 @@ class SynthesisNetwork(nn.Module):
 
 
 class NewDecoder(nn.Module):
-    """What is trained when a decoder is added: the cost of its output alone, c2 being out of its reach."""
+    """The training of an added decoder: the cost of its output alone, without c2, which it cannot change."""
 
     def __init__(self, network: SynthesisNetwork, position: int) -> None:
         super().__init__()
