@@ -113,8 +113,9 @@ def train_network(
     UserError
         When the batches are too small for batch normalisation, or the loss is not finite.
     """
+    _check_size(model, smallest, len(people), training)
     processes = max(1, machine.accelerators)
-    _check_batches(model, smallest, len(people), training, processes)
+    _check_division(smallest, training, processes)
     torch.set_num_threads(max(1, machine.threads // processes))
     device = machine.device
     on_gpu = device == "cuda"
@@ -159,16 +160,18 @@ def train_network(
     return history.rename(columns={f"loss_{i}": f"loss_{name}" for i, name in enumerate(model.modalities)})
 
 
-def _check_batches(
-    model: FusionModel, smallest: int, people: int, training: TrainingSettings, processes: int
-) -> None:
-    """Refuse batches that are too small for the network or cannot be divided between processes."""
+def _check_size(model: FusionModel, smallest: int, people: int, training: TrainingSettings) -> None:
+    """Refuse batches that are too small for the network."""
     if training.batch_size < smallest or people < smallest:
         raise UserError(
             f"training.batch_size: {min(training.batch_size, people)} people per step give batch "
             f"normalisation one value per channel on a grid of {'x'.join(map(str, model.shape))}; set it to "
             f"{smallest} or more (and train on as many people)"
         )
+
+
+def _check_division(smallest: int, training: TrainingSettings, processes: int) -> None:
+    """Refuse batches that cannot be divided evenly between processes."""
     if training.batch_size < processes * smallest or training.batch_size % processes:
         raise UserError(
             f"training.batch_size: a batch of {training.batch_size} cannot be divided evenly between {processes} "
