@@ -87,7 +87,8 @@ def one(task: tuple[int, str, int]) -> list[dict[str, Any]]:
     import torch
 
     from neurostrata.core.config import fill_defaults, load_schema, section_defaults
-    from neurostrata.fusion.evaluation.synthesis import in_units_of_mean, only
+    from neurostrata.fusion.evaluation.synthesis import only
+    from neurostrata.fusion.evaluation.synthesis_baselines import in_units_of_mean
     from neurostrata.fusion.models.interface import TrainingSettings
     from neurostrata.fusion.models.registry import build_model
     from neurostrata.fusion.training.machine import Machine

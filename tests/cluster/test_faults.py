@@ -72,7 +72,7 @@ def test_a_training_past_its_time_limit_goes_on_from_its_checkpoint(make) -> Non
     train = [job for job in records(cluster_study.cluster, said) if job.get("TresPerJob") == "gres:gpu:1"]
     assert [job["JobState"] for job in train][:2] == ["TIMEOUT", "COMPLETED"]
     log = (cluster_study.study.folder / "logs/train/long/all.log").read_text()
-    assert "going on from" in log
+    assert "resumed from" in log
 
 
 def tables(folder: Path) -> dict[str, bytes]:

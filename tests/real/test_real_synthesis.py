@@ -16,7 +16,8 @@ import torch
 
 from neurostrata.core.config import fill_defaults, load_schema, section_defaults
 from neurostrata.fusion.data.volumes import ModalityVolumes, VolumeSet
-from neurostrata.fusion.evaluation.synthesis import evaluate_synthesis, in_units_of_mean
+from neurostrata.fusion.evaluation.synthesis import evaluate_synthesis
+from neurostrata.fusion.evaluation.synthesis_baselines import in_units_of_mean
 from neurostrata.fusion.models.interface import TrainingSettings
 from neurostrata.fusion.models.registry import build_model
 from neurostrata.fusion.models.synthesis.latent_synthesis import LatentSynthesis

@@ -15,6 +15,7 @@ from neurostrata.cohort.sources.registry import SOURCES, map_files
 from neurostrata.cohort.sources.source import Config, Declaration, Made, ModalitySource, SheetImage
 from neurostrata.cohort.study import Study
 from neurostrata.core.config import check_config, load_schema
+from neurostrata.core.locations import SCHEMAS
 from neurostrata.gate.cache import FileCache
 from neurostrata.gate.check import find_problems
 from neurostrata.gate.exclude import exclusion_rows

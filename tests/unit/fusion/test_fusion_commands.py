@@ -14,7 +14,8 @@ from neurostrata import cli
 from neurostrata.core.errors import UserError
 from neurostrata.core.locations import REPOSITORY
 from neurostrata.core.tables import read_table
-from neurostrata.fusion.commands import embed, evaluate, split, summarise_experiment, train
+from neurostrata.fusion.commands import embed, split, summarise_experiment, train
+from neurostrata.fusion.evaluation.commands import evaluate
 from neurostrata.fusion.evaluation.reconstruction import middle_slices
 from neurostrata.fusion.models.bundle import load_bundle, people_digest, save_bundle
 from neurostrata.fusion.models.registry import build_model

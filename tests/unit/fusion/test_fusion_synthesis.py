@@ -16,28 +16,30 @@ from neurostrata.core.errors import UserError
 from neurostrata.core.tables import read_table
 from neurostrata.fusion import commands
 from neurostrata.fusion.data.volumes import VolumeSet, open_volumes
-from neurostrata.fusion.evaluation import synthesis
+from neurostrata.fusion.evaluation import synthesis_baselines
+from neurostrata.fusion.evaluation.commands import summarise_synthesis, synthesise
 from neurostrata.fusion.evaluation.synthesis import (
     COLUMNS,
-    MeanImage,
-    build_baseline,
     compare_methods,
     evaluate_synthesis,
     global_similarity,
-    in_units_of_mean,
     input_subsets,
-    intensities,
     measure,
-    multiscale_patches,
-    neighbourhood,
     off_plane_ratio,
     only,
-    patches_and_position,
-    smoothed_copies,
     tasks,
 )
+from neurostrata.fusion.evaluation.synthesis_baselines import (
+    MeanImage,
+    build_baseline,
+    in_units_of_mean,
+    intensities,
+    multiscale_patches,
+    neighbourhood,
+    patches_and_position,
+    smoothed_copies,
+)
 from neurostrata.fusion.models.registry import build_model
-from neurostrata.fusion.models.synthesis.commands import summarise_synthesis, synthesise
 
 torch.set_num_threads(1)
 NAMES = ("t1", "t2", "flair")
@@ -204,7 +206,7 @@ def test_learned_baselines_beat_the_mean_image_and_repeat_themselves(folder, nam
 
 
 def test_methods_on_voxels_learn_from_a_limited_number_of_people(folder, monkeypatch):
-    monkeypatch.setattr(synthesis, "MOST_PEOPLE", 2)
+    monkeypatch.setattr(synthesis_baselines, "MOST_PEOPLE", 2)
     everybody, read = people(folder), []
     get = VolumeSet.__getitem__
     monkeypatch.setattr(VolumeSet, "__getitem__", lambda self, index: read.append(index) or get(self, index))

@@ -1,6 +1,7 @@
 """The worked examples of docs/extending.md: they are taken off the page, registered, and run."""
 
 import re
+import shutil
 import sys
 import types
 
@@ -9,11 +10,12 @@ import pandas as pd
 import yaml
 from fusion_toy import toy_volumes
 
+from neurostrata.core import config
 from neurostrata.core.config import fill_defaults, load_schema, section_defaults
 from neurostrata.core.locations import REPOSITORY
 from neurostrata.core.tables import read_table, write_table
-from neurostrata.fusion.commands import embed, evaluate, split, train
-from neurostrata.fusion.models import bundle, registry
+from neurostrata.fusion.commands import embed, split, train
+from neurostrata.fusion.evaluation.commands import evaluate
 from neurostrata.strata.commands import cluster, existence
 from neurostrata.strata.finders import registry as finder_registry
 
@@ -23,11 +25,12 @@ PAGE = REPOSITORY / "docs" / "extending.md"
 def test_the_example_is_a_model_like_any_other(tmp_path, monkeypatch):
     text = PAGE.read_text()
     code, schema = (re.search(rf"```{kind}\n(.*?)```", text, re.S)[1] for kind in ("python", "yaml"))
-    module = types.ModuleType("example_of_the_page")
+    module = types.ModuleType("neurostrata.fusion.models.linear_autoencoder")
     exec(code, module.__dict__)
-    monkeypatch.setitem(sys.modules, "example_of_the_page", module)
-    monkeypatch.setitem(registry.MODELS, "linear_autoencoder", "example_of_the_page:LinearAutoencoder")
-    monkeypatch.setattr(bundle, "load_schema", lambda name: yaml.safe_load(schema))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    shutil.copytree(config.SCHEMAS, tmp_path / "schemas")
+    (tmp_path / "schemas/models/linear_autoencoder.schema.yaml").write_text(schema)
+    monkeypatch.setattr(config, "SCHEMAS", tmp_path / "schemas")
     options = fill_defaults({}, yaml.safe_load(schema))
     volumes = toy_volumes(tmp_path / "volumes", people=9, side=16)
     experiment = {

@@ -15,7 +15,12 @@ from neurostrata.fusion.commands import embed, split, train
 from neurostrata.fusion.data.volumes import VolumeSet, fold_limits, open_volumes
 from neurostrata.fusion.evaluation.generation import DRAWS, STEPS, generated_slices
 from neurostrata.fusion.models.registry import build_model
-from neurostrata.prediction.explain_commands import explain, map_codes, map_labels, summarise_explanation
+from neurostrata.prediction.explain_commands import (
+    explain,
+    map_labels,
+    summarise_explanation,
+    tsne_of_modalities,
+)
 from neurostrata.prediction.explanation import (
     decoded_difference,
     map_correlation,
@@ -244,7 +249,7 @@ def test_the_map_of_codes_parts_modalities(tmp_path):
     write_table(tmp_path / "people.tsv", people)
     settings = {"experiment": {"modalities": list(MODALITIES)}, "targets": ["diagnosis"], "seed": 1}
     for name in ("one.tsv", "two.tsv"):
-        map_codes(
+        tsne_of_modalities(
             embeddings=tmp_path / "embeddings.tsv",
             people=tmp_path / "people.tsv",
             output=tmp_path / name,

@@ -305,9 +305,17 @@ def test_small_clusters_outliers_and_people_in_none_are_named() -> None:
 
 
 def test_skip_connections_are_cautioned() -> None:
-    skip = judge("x", _evidence([20, 20]), experiment={"model": "a", "options": {"skip_connections": True}})
+    skip = judge(
+        "x",
+        _evidence([20, 20]),
+        experiment={"model": "separable_autoencoder", "options": {"skip_connections": True}},
+    )
     assert "no claim about embeddings rests on it" in " ".join(skip.cautions)
-    plain = judge("x", _evidence([20, 20]), experiment={"model": "a", "options": {"skip_connections": False}})
+    plain = judge(
+        "x",
+        _evidence([20, 20]),
+        experiment={"model": "separable_autoencoder", "options": {"skip_connections": False}},
+    )
     assert "skip" not in " ".join(plain.cautions)
 
 

@@ -1,13 +1,34 @@
-"""Dividing people at random without dividing families."""
+"""Families: who belongs to which, and random divisions of people that keep families together."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 Labels = NDArray[np.intp]
+
+
+def families_of(subjects: Iterable[str], people: pd.DataFrame) -> list[str]:
+    """Return each subject's family, "" for none.
+
+    Parameters
+    ----------
+    subjects
+        The people, in order.
+    people
+        Indexed by subject, with a column ``family``; without that column nobody has a family.
+    """
+    if "family" not in people:
+        return [""] * len(list(subjects))
+    return people["family"].reindex(list(subjects)).fillna("").astype(str).tolist()
+
+
+def family_names(subjects: Iterable[str], families: Iterable[str]) -> list[str]:
+    """Return the name of each person's family; a person without a family ("") is a family of one."""
+    return [family or f"person {subject}" for subject, family in zip(subjects, families, strict=True)]
 
 
 def family_numbers(families: Sequence[str]) -> Labels:

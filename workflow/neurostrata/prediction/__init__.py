@@ -1,1 +1,1 @@
-"""What embeddings say about people: predictions for people whom neither model nor predictor has seen."""
+"""Predictions from embeddings, for people that neither model nor predictor has seen, and their explanation."""

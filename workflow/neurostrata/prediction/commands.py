@@ -1,4 +1,4 @@
-"""The prediction stage."""
+"""The stage that predicts targets from codes: predict."""
 
 from __future__ import annotations
 
@@ -11,19 +11,27 @@ import pandas as pd
 from neurostrata.adjustment.codes import Adjustment
 from neurostrata.core.embeddings import Embeddings, read_embeddings
 from neurostrata.core.errors import UserError
+from neurostrata.core.families import families_of
 from neurostrata.core.files import settings_record, sha256_file
 from neurostrata.core.people import require_people
 from neurostrata.core.tables import read_table, write_table
 from neurostrata.phenotypes.covariates import ALWAYS_WORDS, find_columns
 from neurostrata.phenotypes.tables import join_tables, read_phenotypes
+from neurostrata.prediction.targets import FACTORS, Target, as_target, gather_targets
 
 
-def _fold_codes(folder: Path, baselines: Path | None) -> dict[str, Embeddings]:
-    """Return features -> codes of one fold: the model's embedding, its own classifier, the baselines."""
-    codes = {"embedding": read_embeddings(folder / "embeddings.tsv")}
+def _fold_codes(
+    embeddings: Path, baselines: Path | None, people: Path, subjects: pd.Index
+) -> dict[str, Embeddings]:
+    """Return features -> codes of one fold, the model's embedding first; all must be of the people of the sheet."""
+    codes = {"embedding": read_embeddings(embeddings)}
+    require_people(people, subjects, codes["embedding"].subjects, embeddings)
+    paths = {"embedding": embeddings}
     if baselines is not None:
         for path in sorted(baselines.glob("*.tsv")):
-            codes[path.stem] = read_embeddings(path)
+            codes[path.stem], paths[path.stem] = read_embeddings(path), path
+    for name, path in paths.items():
+        require_people(path, codes[name].subjects, subjects, people)
     return codes
 
 
@@ -33,12 +41,32 @@ def _variables(
     tables: Sequence[tuple[str, pd.DataFrame]],
     id_column: str | None,
 ) -> pd.DataFrame:
-    """Return those of the columns that the phenotype tables have and the sheet has not, in the sheet's order."""
+    """Return the columns that are in the phenotype tables and not in the sheet, rows in the sheet's order."""
     known = {column for _, frame in tables for column in frame}
-    wanted = [name for name in dict.fromkeys(names) if name in known and name not in sheet]
-    if not wanted:
+    found = [name for name in dict.fromkeys(names) if name in known and name not in sheet]
+    if not found:
         return pd.DataFrame(index=sheet.index)
-    return join_tables(tables, list(sheet.index), wanted, id_column).values
+    return join_tables(tables, list(sheet.index), found, id_column).values
+
+
+def _read_targets(
+    people: Path,
+    sheet: pd.DataFrame,
+    phenotypes: Sequence[tuple[str, pd.DataFrame]],
+    scores: Path | None,
+    settings: Mapping[str, Any],
+) -> list[Target]:
+    """Return what is predicted, the classes of a supervised model first; names are looked up in the sheet, the tables and the factors, in this order."""
+    label, names = settings.get("label"), list(settings["prediction"])
+    if label and label["column"] not in names:
+        names.insert(0, label["column"])
+    columns = [name for name in names if name != FACTORS]
+    variables = _variables(columns, sheet, phenotypes, settings["id_column"])
+    factors = None
+    if scores is not None:
+        factors = read_table(scores).set_index("subject")
+        require_people(scores, factors.index, sheet.index, people)
+    return gather_targets(names, sheet.drop(columns="family", errors="ignore"), variables, factors)
 
 
 def _read_adjustment(
@@ -46,7 +74,7 @@ def _read_adjustment(
     tables: Sequence[tuple[str, pd.DataFrame]],
     settings: Mapping[str, Any],
 ) -> Adjustment | None:
-    """Return what is to be removed from codes, None for nothing."""
+    """Return the adjustment that codes need, None for none."""
     harmonise, covariates = settings.get("harmonise"), settings.get("covariates", [])
     if path is None or not (harmonise or covariates):
         return None
@@ -75,7 +103,7 @@ def _adjusted(
 
 
 def _adjustment_record(adjustment: Adjustment, left_out: pd.DataFrame) -> dict[str, Any]:
-    """Return what a reader of the predictions must know about their codes, for the sidecar."""
+    """Return how codes were adjusted, for the sidecar of the predictions."""
     return {
         "Sites": adjustment.sites,
         "Kept": list(adjustment.keep),
@@ -99,7 +127,7 @@ def predict(
     roc: Path,
     settings: dict[str, Any],
 ) -> None:
-    """Predict the experiment's targets for the test people of each fold, from its codes and the baselines'.
+    """Predict the experiment's targets for the test people of each fold, from its codes and from those of the baselines.
 
     Parameters
     ----------
@@ -108,9 +136,9 @@ def predict(
     baselines
         ``fold-{k}/baselines`` folders, in the same order.
     people
-        Subject, family, and the targets that stand in the cohort sheet.
+        Subject, family, and the targets that are columns of the cohort sheet.
     covariates
-        Subject, and what the predictions are adjusted by as far as it stands in the cohort sheet.
+        Subject, and those columns of the cohort sheet that the predictions are adjusted by.
     tables
         The phenotype tables.
     scores
@@ -119,74 +147,41 @@ def predict(
         Tables to write: every prediction, how good they are, and for targets of two classes the measures of
         Arco 2023, Table 2, and the points of the ROC curves (Fig. 5).
     settings
-        ``prediction`` (targets), ``label``, ``id_column``; ``harmonise`` and ``covariates`` where they are asked for.
+        ``prediction`` (targets), ``label``, ``id_column``; ``harmonise`` and ``covariates`` where codes are adjusted.
     """
     from neurostrata.prediction.crossfold import (
         CLASSIFICATION_COLUMNS,
         PREDICTION_COLUMNS,
         ROC_COLUMNS,
         SCORE_COLUMNS,
+        classifier_predictions,
         fold_predictions,
         score_predictions,
         two_class_tables,
     )
-    from neurostrata.prediction.targets import as_target, gather_targets
 
-    sheet = read_table(people, text=("subject", "family")).set_index("subject")
-    families = {s: f for s, f in sheet["family"].items() if isinstance(f, str)} if "family" in sheet else {}
-    label = settings.get("label")
-    names = list(settings["prediction"])
-    if label and label["column"] not in names:
-        names.insert(0, label["column"])
-    columns = names if "factors" not in names else [name for name in names if name != "factors"]
-    text = [settings["harmonise"]["sites"]] if settings.get("harmonise") else []
-    frames = [(str(path), read_phenotypes(path, settings["id_column"], text)) for path in tables]
-    phenotypes = _variables(columns, sheet, frames, settings["id_column"])
-    adjustment = _read_adjustment(covariates, frames, settings)
-    factors = None if scores is None else read_table(scores).set_index("subject")
-    if factors is not None and scores is not None:
-        require_people(scores, factors.index, sheet.index, people)
-    targets = gather_targets(names, sheet.drop(columns="family", errors="ignore"), phenotypes, factors)
     if len(baselines) not in (0, len(embeddings)):
         raise UserError(f"predict: {len(baselines)} folders of baselines for {len(embeddings)} folds")
+    sheet = read_table(people, text=("subject", "family")).set_index("subject")
+    families = dict(zip(sheet.index, families_of(sheet.index, sheet)))
+    label = settings.get("label")
+    text = [settings["harmonise"]["sites"]] if settings.get("harmonise") else []
+    phenotypes = [(str(path), read_phenotypes(path, settings["id_column"], text)) for path in tables]
+    adjustment = _read_adjustment(covariates, phenotypes, settings)
+    targets = _read_targets(people, sheet, phenotypes, scores, settings)
     parts, left_out = [], [pd.DataFrame(columns=["subject", "role", "reason", "fold"])]
     for position, path in enumerate(embeddings):
         fold = path.parent.name.removeprefix("fold-")
-        found = _fold_codes(path.parent, baselines[position] if baselines else None)
-        require_people(people, sheet.index, found["embedding"].subjects, path)
-        for name, codes in found.items():
-            require_people(
-                path if name == "embedding" else baselines[position] / f"{name}.tsv",
-                codes.subjects,
-                sheet.index,
-                people,
-            )
+        found = _fold_codes(path, baselines[position] if baselines else None, people, sheet.index)
         if adjustment is not None:
             found, without = _adjusted(adjustment, found, fold)
             left_out.append(without)
         for features, codes in found.items():
             for target in targets:
                 parts.append(fold_predictions(target, features, fold, codes, families, settings["seed"]))
-        own = found["embedding"].table
-        if label and "probability" in own:
+        if label and "probability" in found["embedding"].table:
             target = as_target(label["column"], sheet[label["column"]])
-            tested = own[own["role"] == "test"]
-            observed = target.values.loc[tested["subject"]]
-            usual = target.values.loc[own.loc[own["role"] == "train", "subject"]] == label["classes"][1]
-            parts.append(
-                pd.DataFrame(
-                    {
-                        "subject": tested["subject"].to_numpy(),
-                        "fold": fold,
-                        "features": "classifier",
-                        "target": target.name,
-                        "class": label["classes"][1],
-                        "observed": (observed == label["classes"][1]).to_numpy(float),
-                        "predicted": tested["probability"].to_numpy(float),
-                        "usual": float(usual.mean()),
-                    }
-                )
-            )
+            parts.append(classifier_predictions(target, label["classes"][1], fold, found["embedding"].table))
     predictions = pd.concat([part for part in parts if len(part)], ignore_index=True)
     facts = {
         "Settings": settings_record(settings),

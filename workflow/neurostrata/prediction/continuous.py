@@ -1,7 +1,7 @@
-"""The alternative without clusters: how well codes, as they are, predict factors of people not learned from.
+"""The alternative without clusters: how well codes predict phenotype factors of people not learned from.
 
-Ridge regression and canonical correlation, cross-validated with families kept together. What is costly about a fold (the
-singular value decomposition of its features) does not depend on the factors, so it is made once and shared by all
+Ridge regression and canonical correlation, cross-validated with families kept together. The costly part of a fold, the
+singular value decomposition of its features, does not depend on the factors, so it is computed once and shared by all
 factors and all permutations of them.
 """
 
@@ -29,7 +29,7 @@ MOST_COMPONENTS = 20
 PEOPLE_PER_COMPONENT = 10
 #: Bootstrap draws of the intervals.
 BOOTSTRAP = 2000
-#: People at least; with fewer there is nothing to learn from and to test in.
+#: Fewest people: with fewer there is nobody to learn from or to test.
 FEWEST_PEOPLE = 6
 
 COLUMNS = {
@@ -125,7 +125,7 @@ class RidgeFold:
 
 
 def _standardised(train: Array, test: Array) -> tuple[Array, Array]:
-    """Return both by the training people's mean and standard deviation; what does not vary there is left out."""
+    """Return both standardised by the training people's mean and deviation, without features that do not vary in them."""
     centre, spread = train.mean(axis=0), train.std(axis=0)
     varies = spread > 1e-12 * np.maximum(np.abs(centre), 1e-300)
     return (train - centre)[:, varies] / spread[varies], (test - centre)[:, varies] / spread[varies]
@@ -170,22 +170,22 @@ class RidgeFolds:
 
     def errors(self, targets: Array) -> tuple[Array, Array]:
         """Return squared errors of the predictions and of the training people's mean, both like `targets`."""
-        error, usual = np.empty_like(targets), np.empty_like(targets)
+        error, mean_error = np.empty_like(targets), np.empty_like(targets)
         for train, test, model in self.parts:
             known = targets[train]
             error[test] = (targets[test] - model.predict(known)) ** 2
-            usual[test] = (targets[test] - known.mean(axis=0)) ** 2
-        return error, usual
+            mean_error[test] = (targets[test] - known.mean(axis=0)) ** 2
+        return error, mean_error
 
 
-def explained_share(error: Array, usual: Array, weights: Array | None = None) -> Array:
-    """Return 1 - error / usual summed over people, for each column (and each row of bootstrap weights)."""
+def explained_share(error: Array, mean_error: Array, weights: Array | None = None) -> Array:
+    """Return 1 - error / mean_error summed over people, for each column (and each row of bootstrap weights)."""
     if weights is None:
-        error, usual = error.sum(axis=0), usual.sum(axis=0)
+        error, mean_error = error.sum(axis=0), mean_error.sum(axis=0)
     else:
-        error, usual = weights @ error, weights @ usual
+        error, mean_error = weights @ error, weights @ mean_error
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(usual > 0, 1 - error / usual, np.nan)
+        return np.where(mean_error > 0, 1 - error / mean_error, np.nan)
 
 
 class CanonicalFolds:
@@ -226,7 +226,7 @@ def _leading(train: Array, test: Array) -> tuple[Array, Array]:
 def correlation(one: Array, other: Array, weights: Array | None = None) -> Array:
     """Return the correlation about 0 (variates are centred by training people), for each row of weights.
 
-    A fold whose variates are both turned round counts the same: only products and squares are summed.
+    The sign of a fold's two variates does not matter: only products and squares are summed.
     """
     weights = np.ones((1, len(one))) if weights is None else weights
     size = np.sqrt((weights @ one**2) * (weights @ other**2))
@@ -235,13 +235,13 @@ def correlation(one: Array, other: Array, weights: Array | None = None) -> Array
 
 
 def orders(families: Sequence[str], permutations: int, generator: np.random.Generator) -> Labels:
-    """Return rows of people in whose order factors are taken (permutations x people); whole families change places."""
+    """Return rows of people in whose order factors are taken (permutations x people); whole families are exchanged."""
     people = np.arange(len(families), dtype=np.intp)
     return np.concatenate(list(permuted_labels(people, family_blocks(families), permutations, generator)))
 
 
 def indicators(clusters: pd.Series) -> Array:
-    """Return people x clusters, 1 in the own cluster; a person of no cluster (NaN) has zeros."""
+    """Return people x clusters, 1 in each person's cluster; a person in no cluster (NaN) has zeros."""
     names = sorted(clusters.dropna().unique())
     return np.stack([(clusters == name).to_numpy(float) for name in names], axis=1)
 
@@ -259,7 +259,7 @@ class Cohort:
     Attributes
     ----------
     rows
-        Of the people, among all.
+        Positions of the people among all.
     factors
         Positions of the factors that they have.
     fold
@@ -310,9 +310,9 @@ def _permuted(values: Array, order: Labels) -> Array:
 
 def _with_permutations(model: RidgeFolds, values: Array, order: Labels) -> tuple[Array, Array, Array]:
     """Return squared errors of model and mean (people x factors), and R2 under permutations (permutations x factors)."""
-    error, usual = model.errors(values)
+    error, mean_error = model.errors(values)
     null = explained_share(*model.errors(_permuted(values, order)))
-    return error, usual, null.reshape(len(order), -1)
+    return error, mean_error, null.reshape(len(order), -1)
 
 
 def compare_features(
@@ -337,7 +337,7 @@ def compare_features(
     families
         One per person, "" for none.
     folds, permutations, seed
-        Of the cross-validation and the permutations.
+        Seed of the cross-validation and the permutations.
 
     Returns
     -------
@@ -360,10 +360,10 @@ def compare_features(
         models |= {f"codes + clusters of {finder}": model for finder, model in joint.items()}
         errors = {}
         for name, model in models.items():
-            error, usual, null = _with_permutations(model, known, cohort.orders)
-            errors[name] = (error, usual)
-            value = explained_share(error, usual)
-            drawn = explained_share(error, usual, cohort.weights)
+            error, mean_error, null = _with_permutations(model, known, cohort.orders)
+            errors[name] = (error, mean_error)
+            value = explained_share(error, mean_error)
+            drawn = explained_share(error, mean_error, cohort.weights)
             p = _p(value, null)
             for column, factor in enumerate(names):
                 low, high = percentile_interval(drawn[:, column])
@@ -412,10 +412,12 @@ def _added(
     The null is that factors depend on codes alone: what a ridge regression of everybody leaves is permuted and put back
     on its prediction (Freedman and Lane), then both models are fitted as before.
     """
-    own, usual = errors["codes"]
+    codes_error, mean_error = errors["codes"]
     both = errors[f"codes + clusters of {finder}"][0]
-    gain = explained_share(both, usual) - explained_share(own, usual)
-    drawn = explained_share(both, usual, cohort.weights) - explained_share(own, usual, cohort.weights)
+    gain = explained_share(both, mean_error) - explained_share(codes_error, mean_error)
+    drawn = explained_share(both, mean_error, cohort.weights) - explained_share(
+        codes_error, mean_error, cohort.weights
+    )
     fitted = RidgeFold(codes, codes).predict(known)
     rebuilt = np.tile(fitted, (1, len(cohort.orders))) + _permuted(known - fitted, cohort.orders)
     null = explained_share(*joint.errors(rebuilt)) - explained_share(*alone.errors(rebuilt))

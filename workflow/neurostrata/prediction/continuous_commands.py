@@ -1,4 +1,4 @@
-"""The command of the alternative without clusters."""
+"""The stage that predicts phenotype factors without clusters: continuous."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def continuous(
     baselines
         Folder with the linear baselines' codes of everybody.
     clusters
-        What each finder found in the leading codes.
+        The clusters that each finder found in the leading codes.
     scores
         Phenotype factors.
     people
-        What is known of people (``cohort/characteristics.tsv``).
+        Characteristics of the people (``cohort/characteristics.tsv``).
     output, added
         Tables to write: every kind of features and every factor; what clusters add to codes.
     settings
@@ -66,8 +66,8 @@ def continuous(
     require_people(scores, scored.index, found["codes"].subjects, embeddings)
     require_people(people, described.index, found["codes"].subjects, embeddings)
     factors = scored.dropna(how="all")
-    everywhere = set(factors.index).intersection(*(codes.subjects for codes in found.values()))
-    subjects = [subject for subject in found["codes"].subjects if subject in everywhere]
+    complete = set(factors.index).intersection(*(codes.subjects for codes in found.values()))
+    subjects = [subject for subject in found["codes"].subjects if subject in complete]
     if not subjects:
         raise UserError(f"{scores}: shares no subject ids with {embeddings}")
     features = {
@@ -76,9 +76,11 @@ def continuous(
     }
     partitions = {}
     for path in clusters:
-        table_of = read_clusters(path)
-        require_people(path, table_of.index, found["codes"].subjects, embeddings)
-        partitions[path.parent.name] = table_of["cluster"].where(table_of["fits"] == "yes").reindex(subjects)
+        clusters_of_path = read_clusters(path)
+        require_people(path, clusters_of_path.index, found["codes"].subjects, embeddings)
+        partitions[path.parent.name] = (
+            clusters_of_path["cluster"].where(clusters_of_path["fits"] == "yes").reindex(subjects)
+        )
     options = settings["continuous"]
     frame, gains = compare_features(
         features,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from neurostrata.core.embeddings import Embeddings
+from neurostrata.core.families import family_names
 from neurostrata.fusion.evaluation.classification import fold_measures, roc_points, summarise_folds
 from neurostrata.prediction.estimators import (
     area_under_curve,
@@ -61,6 +62,11 @@ ROC_COLUMNS = {
 }
 
 
+def _family_names(subjects: Iterable[str], families: Mapping[str, str]) -> list[str]:
+    subjects = list(subjects)
+    return family_names(subjects, [families.get(subject, "") for subject in subjects])
+
+
 def fold_predictions(
     target: Target,
     features: str,
@@ -85,7 +91,7 @@ def fold_predictions(
         return pd.DataFrame(rows, columns=list(PREDICTION_COLUMNS))
     common = {"fold": fold, "features": features, "target": target.name}
     if target.kind == "number":
-        usual = float(observed.astype(float).mean())
+        training_mean = float(observed.astype(float).mean())
         predicted = predict_number(train.values, observed.astype(float), test.values)
         for subject, value in zip(test.subjects, predicted):
             real = float(target.values[subject])
@@ -96,16 +102,16 @@ def fold_predictions(
                     "class": "",
                     "observed": real,
                     "predicted": value,
-                    "usual": usual,
+                    "usual": training_mean,
                 }
             )
     else:
-        groups = np.array([families.get(subject) or f"person {subject}" for subject in train.subjects])
+        groups = np.array(_family_names(train.subjects, families))
         classes, scores = predict_classes(train.values, observed.astype(str), test.values, groups, seed)
         for number, name in enumerate(classes):
             if len(classes) == 2 and number == 0:
-                continue  # the second class says it all
-            usual = float((observed == name).mean())
+                continue  # the second class's score is minus the first's
+            training_mean = float((observed == name).mean())
             for subject, value in zip(test.subjects, scores[:, number]):
                 real = float(target.values[subject] == name)
                 rows.append(
@@ -115,10 +121,46 @@ def fold_predictions(
                         "class": name,
                         "observed": real,
                         "predicted": value,
-                        "usual": usual,
+                        "usual": training_mean,
                     }
                 )
     return pd.DataFrame(rows, columns=list(PREDICTION_COLUMNS))
+
+
+def classifier_predictions(target: Target, positive: str, fold: str, table: pd.DataFrame) -> pd.DataFrame:
+    """Return a supervised model's own predictions for the test people of its fold.
+
+    Parameters
+    ----------
+    target
+        The classes that the model tells apart.
+    positive
+        The class whose probability is given.
+    fold
+        Name of the fold.
+    table
+        Columns of the embedding: subject, role, probability.
+
+    Returns
+    -------
+    DataFrame
+        With the columns of :data:`PREDICTION_COLUMNS`.
+    """
+    tested = table[table["role"] == "test"]
+    observed = target.values.loc[tested["subject"]]
+    learned = target.values.loc[table.loc[table["role"] == "train", "subject"]] == positive
+    return pd.DataFrame(
+        {
+            "subject": tested["subject"].to_numpy(),
+            "fold": fold,
+            "features": "classifier",
+            "target": target.name,
+            "class": positive,
+            "observed": (observed == positive).to_numpy(float),
+            "predicted": tested["probability"].to_numpy(float),
+            "usual": float(learned.mean()),
+        }
+    )
 
 
 def fold_values(frame: pd.DataFrame, kind: str, weights: np.ndarray | None = None) -> np.ndarray:
@@ -140,8 +182,10 @@ def fold_values(frame: pd.DataFrame, kind: str, weights: np.ndarray | None = Non
 
 
 def _explained(frame: pd.DataFrame, weights: np.ndarray | None) -> np.ndarray:
-    predicted, observed, usual = (frame[c].to_numpy(float) for c in ("predicted", "observed", "usual"))
-    return explained(predicted, observed, usual, weights)
+    predicted, observed, training_mean = (
+        frame[c].to_numpy(float) for c in ("predicted", "observed", "usual")
+    )
+    return explained(predicted, observed, training_mean, weights)
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
@@ -173,7 +217,7 @@ def score_predictions(
     for (features, target), frame in predictions.groupby(["features", "target"], sort=False):
         kind = kinds[str(target)]
         values = fold_values(frame, kind)[:, 0]
-        groups = [families.get(s) or f"person {s}" for s in frame["subject"]]
+        groups = _family_names(frame["subject"], families)
         low, high = percentile_interval(overall(frame, kind, bootstrap_weights(groups, seed)))
         finite = values[np.isfinite(values)]
         rows.append(
@@ -212,9 +256,9 @@ def two_class_tables(
         labels = frame["observed"].map({0.0: "no", 1.0: "yes"})
         table = pd.DataFrame({"fold": frame["fold"], "label": labels, "score": frame["predicted"]})
         threshold = 0.5 if features == "classifier" else 0.0  # a probability; a distance from the plane
-        own = {"features": features, "target": target}
-        measures.append(summarise_folds(fold_measures(table, threshold)).assign(**own))
-        curves.append(roc_points(table).assign(**own))
+        labels_of_rows = {"features": features, "target": target}
+        measures.append(summarise_folds(fold_measures(table, threshold)).assign(**labels_of_rows))
+        curves.append(roc_points(table).assign(**labels_of_rows))
     return tuple(
         (pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(columns)))[list(columns)]
         for parts, columns in ((measures, CLASSIFICATION_COLUMNS), (curves, ROC_COLUMNS))

@@ -52,7 +52,7 @@ def fit_classes(train: np.ndarray, labels: np.ndarray, groups: np.ndarray, seed:
     groups
         Families: they stay together when the penalty is chosen.
     seed
-        Of the inner folds.
+        Seed of the inner folds.
 
     Returns
     -------
@@ -97,9 +97,9 @@ def predict_classes(
     train, test
         (people, dimensions).
     labels, groups
-        Of the training people.
+        Classes and families of the training people.
     seed
-        Of the inner folds.
+        Seed of the inner folds.
 
     Returns
     -------
@@ -143,14 +143,14 @@ def area_under_curve(
 
 
 def explained(
-    predicted: np.ndarray, observed: np.ndarray, usual: np.ndarray, weights: np.ndarray | None = None
+    predicted: np.ndarray, observed: np.ndarray, training_mean: np.ndarray, weights: np.ndarray | None = None
 ) -> np.ndarray:
     """Return the share of the variance that is predicted: 1 - squared error over that of the training mean.
 
     Shapes and weights as in :func:`area_under_curve`.
     """
     weights = np.ones((1, len(observed))) if weights is None else weights
-    total = weights @ (observed - usual) ** 2
+    total = weights @ (observed - training_mean) ** 2
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(total > 0, 1 - weights @ (observed - predicted) ** 2 / total, np.nan)
 

@@ -1,23 +1,29 @@
-"""The stages that explain codes: explain (a fold), summarise-explanation, map-codes."""
+"""The stages that explain codes: explain (one fold), summarise-explanation, map-codes."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from neurostrata.core.embeddings import read_embeddings
 from neurostrata.core.errors import UserError
-from neurostrata.core.files import atomic_directory, read_json, settings_record, sha256_file, write_sidecar
+from neurostrata.core.families import families_of, family_names
+from neurostrata.core.files import atomic_directory, settings_record, sha256_file, write_sidecar
 from neurostrata.core.people import require_people
 from neurostrata.core.tables import read_table, write_table
 from neurostrata.prediction.targets import Target, as_target
 
-#: t-SNE: perplexity, iterations, and how many volumes at most (whole people are drawn when there are more).
+if TYPE_CHECKING:
+    from neurostrata.fusion.data.experiment import ExperimentData
+    from neurostrata.fusion.models.interface import FusionModel
+    from neurostrata.prediction.fold_explanation import Explanation
+
+#: t-SNE of modalities: perplexity, iterations, and the most volumes (of more, whole people are drawn).
 PERPLEXITY, ITERATIONS, MOST_POINTS = 30.0, 1000, 10_000
 
 
@@ -28,15 +34,15 @@ def _targets(people: Path, settings: dict[str, Any]) -> list[tuple[Target, tuple
     found = []
     for name in settings["targets"]:
         target = as_target(name, sheet[name])
-        own = label is not None and label["column"] == name
-        classes = label["classes"] if own else sorted(target.values.dropna().unique())
+        is_label = label is not None and label["column"] == name
+        classes = label["classes"] if is_label else sorted(target.values.dropna().unique())
         if target.kind == "classes" and len(classes) == 2:
             found.append((target, (str(classes[0]), str(classes[1]))))
     return found
 
 
 def map_labels(targets: Sequence[str]) -> dict[str, str]:
-    """Return target -> its letters and digits, as file names have it; those that would be the same get a number."""
+    """Return each target's letters and digits for file names; targets that would share them get a number."""
     labels: dict[str, str] = {}
     for target in targets:
         label = plain = re.sub(r"[^A-Za-z0-9]+", "", target)
@@ -66,7 +72,7 @@ def explain(
     gpus: int = 1,
     memory_mb: int = 8000,
 ) -> None:
-    """Say which modalities tell two classes apart in a fold, and decode the difference of the classes' mean codes.
+    """Measure which modalities separate two classes in a fold, and decode the difference of the classes' mean codes.
 
     Writes a row per target and modality to `importance` and `differences`, and to the folder `maps` difference maps
     (second class minus first, one volume per modality, in units of the scaled volumes): decoded, and voxelwise of
@@ -81,136 +87,79 @@ def explain(
     settings
         ``experiment``, ``targets`` (columns of two classes).
     """
-    from neurostrata.fusion.data.splits import people_of
-    from neurostrata.fusion.data.stage import load_model, read_splits, study_people
-    from neurostrata.fusion.data.volumes import open_volumes, read_mask
+    from neurostrata.fusion.data.experiment import ExperimentData
     from neurostrata.fusion.training.machine import Machine
-    from neurostrata.imaging.images.io import Grid, write_image
-    from neurostrata.prediction.explanation import (
-        DIFFERENCE_COLUMNS,
-        IMPORTANCE_COLUMNS,
-        class_means,
-        codes_without,
-        decoded_difference,
-        map_correlation,
-        modality_importance,
-        present_rows,
-    )
+    from neurostrata.prediction.explanation import DIFFERENCE_COLUMNS, IMPORTANCE_COLUMNS
+    from neurostrata.prediction.fold_explanation import Part, explain_fold, learnable
 
-    opened = open_volumes(volumes, settings["experiment"]["modalities"])
-    affine = opened[0].info["affine"]
-    brain = read_mask(mask, opened[0].array.shape[1:], affine)
-    network = load_model(model, opened)
+    data = ExperimentData(settings, volumes=volumes, splits=splits, fold=fold, mask=mask, limits=limits)
+    network = data.load_model(model, Machine(threads, gpus, memory_mb))
     if not network.decodes:
         raise UserError(f"{model}: '{network.name}' with these options does not decode codes")
-    network.prepare(Machine(threads, gpus, memory_mb))
-    known, table = read_embeddings(embeddings), read_splits(splits)
-    if set(known.subjects) != set(people_of(table, fold)):
+    known = read_embeddings(embeddings)
+    if set(known.subjects) != set(data.subjects()):
         raise UserError(f"{embeddings}: not the people of {splits}; embed the fold again")
     if known.values.shape[1] != network.code_size:
         raise UserError(f"{embeddings}: codes of another size than {model} makes; embed the fold again")
     role = known.table["role"].to_numpy()
-    train, test = known.select(role == "train"), known.select(role == "test")
-    scaling = read_json(limits)["limits"]
-    sets = {
-        "train": study_people(opened, train.subjects, scaling, settings),
-        "test": study_people(opened, test.subjects, scaling, settings),
-    }
-    there = present_rows(train.table.get("missing"), len(train.subjects), network.modalities)
-    family = read_table(people, text=("subject", "family")).set_index("subject")["family"]
-    require_people(people, family.index, known.subjects, embeddings)
-    groups = np.array(
-        [family.get(s) if isinstance(family.get(s), str) else f"person {s}" for s in train.subjects]
+    train, test = (
+        Part(codes, data.people(codes.subjects))
+        for codes in (known.select(role == "train"), known.select(role == "test"))
     )
-
-    targets = []
-    members: dict[str, dict[tuple[str, str], np.ndarray]] = {"train": {}, "test": {}}
-    for target, classes in _targets(people, settings):
-        found = {part: target.values.reindex(sets[part].subjects).to_numpy(object) for part in sets}
-        if set(classes) <= set(found["train"]):
-            targets.append((target.name, classes, found))
-            for part, values in found.items():
-                members[part] |= {(target.name, c): values == c for c in classes}
-    means, scale = class_means(sets["train"], members["train"], network)
-    test_means, _ = class_means(sets["test"], members["test"], network)
-    # of all training people, whether or not they have a target
-    usual = train.values.mean(axis=0)
-    mean_image = sets["train"].mean() if not network.handles_missing else np.empty(0)
-    without = codes_without(network, sets["test"], test.values, usual, mean_image)
-
-    labels = map_labels([name for name, _, _ in targets])
+    sheet = read_table(people, text=("subject", "family")).set_index("subject")
+    require_people(people, sheet.index, known.subjects, embeddings)
+    subjects = train.codes.subjects
+    families = np.array(family_names(subjects, families_of(subjects, sheet)))
+    targets = learnable(_targets(people, settings), train)
+    labels = map_labels([target.name for target, _ in targets])
     tables, rows = [], []
     with atomic_directory(maps) as folder:
-        for name, classes, found in targets:
-            own, tested = (np.isin(found[part], classes) for part in ("train", "test"))
-            frame = modality_importance(
-                train.values[own],
-                found["train"][own].astype(str),
-                groups[own],
-                test.values[tested],
-                found["test"][tested].astype(str),
-                {modality: codes[tested] for modality, codes in without.items()},
-                network.code_modalities,
-                settings["seed"],
-            )
-            tables.append(frame.assign(target=name, fold=fold))
-            second = found["train"][own] == classes[1]
-            pictures = {
-                "decoded": decoded_difference(network, train.values[own], there[own], second, scale),
-                "train": means[name, classes[1]] - means[name, classes[0]],
-                "test": test_means[name, classes[1]] - test_means[name, classes[0]],
-            }
-            rows.append(
-                pd.DataFrame(
-                    {
-                        "target": name,
-                        "modality": network.modalities,
-                        "fold": fold,
-                        "decoded_train": map_correlation(pictures["decoded"], pictures["train"], brain),
-                        "decoded_test": map_correlation(pictures["decoded"], pictures["test"], brain),
-                        "train_test": map_correlation(pictures["train"], pictures["test"], brain),
-                    }
-                )
-            )
-            for kind, picture in pictures.items():
-                path = folder / f"target-{labels[name]}_desc-{kind}_difference.nii.gz"
-                inside = np.nan_to_num(np.where(brain, picture, 0)).transpose(1, 2, 3, 0)
-                x, y, z = brain.shape
-                write_image(path, inside, Grid((x, y, z), np.array(affine)))
-                write_sidecar(
-                    path,
-                    Description=f"{classes[1]} minus {classes[0]}: "
-                    + {
-                        "decoded": "mean codes of the training people, decoded",
-                        "train": "mean images of the training people",
-                        "test": "mean images of the test people (0 throughout where a class has nobody)",
-                    }[kind],
-                    Target=name,
-                    Classes=list(classes),
-                    Volumes=network.modalities,
-                    Units="of the volumes scaled to [0, 1] by the fold's limits",
-                    Fold=fold,
-                    Model=network.name,
-                )
-    facts = {"Fold": fold, "Model": network.name, "Settings": settings_record(settings)}
+        for found in explain_fold(network, train, test, families, targets, data.mask, settings["seed"]):
+            tables.append(found.importance.assign(target=found.target, fold=fold))
+            rows.append(found.differences.assign(target=found.target, fold=fold))
+            _write_maps(folder, labels[found.target], found, data, network)
     write_table(
         importance,
-        _together(tables, IMPORTANCE_COLUMNS),
+        _concatenated(tables, IMPORTANCE_COLUMNS),
         IMPORTANCE_COLUMNS,
         Description="How much each modality counts for telling two classes apart (Geenjaar 2021, III.B).",
-        **facts,
+        **data.facts(network),
     )
     write_table(
         differences,
-        _together(rows, DIFFERENCE_COLUMNS),
+        _concatenated(rows, DIFFERENCE_COLUMNS),
         DIFFERENCE_COLUMNS,
         Description="Decoded differences between classes beside voxelwise ones (Geenjaar 2021, IV.A).",
-        **facts,
+        **data.facts(network),
     )
 
 
-def _together(parts: list[pd.DataFrame], columns: dict[str, str]) -> pd.DataFrame:
-    """Return the tables one below the other; an empty one without any."""
+def _write_maps(
+    folder: Path, label: str, found: Explanation, data: ExperimentData, network: FusionModel
+) -> None:
+    """Write a target's difference maps, one volume per modality, 0 outside the brain mask."""
+    from neurostrata.imaging.images.io import Grid, write_image
+    from neurostrata.prediction.fold_explanation import MAPS
+
+    x, y, z = data.mask.shape
+    for kind, difference in found.maps.items():
+        path = folder / f"target-{label}_desc-{kind}_difference.nii.gz"
+        inside = np.nan_to_num(np.where(data.mask, difference, 0)).transpose(1, 2, 3, 0)
+        write_image(path, inside, Grid((x, y, z), np.array(data.affine)))
+        write_sidecar(
+            path,
+            Description=f"{found.classes[1]} minus {found.classes[0]}: {MAPS[kind]}",
+            Target=found.target,
+            Classes=list(found.classes),
+            Volumes=network.modalities,
+            Units="of the volumes scaled to [0, 1] by the fold's limits",
+            Fold=data.fold,
+            Model=network.name,
+        )
+
+
+def _concatenated(parts: list[pd.DataFrame], columns: dict[str, str]) -> pd.DataFrame:
+    """Return the tables concatenated; an empty one for none."""
     return (pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(columns)))[
         list(columns)
     ]
@@ -261,19 +210,19 @@ def summarise_explanation(
     )
 
 
-def map_codes(
+def tsne_of_modalities(
     *, embeddings: Path, people: Path | None = None, output: Path, settings: dict[str, Any]
 ) -> None:
-    """Lay the codes of all modalities of the final model out in two dimensions (Geenjaar 2021, Fig. 1).
+    """Write a t-SNE map of the codes of all modalities of the final model (Geenjaar 2021, Fig. 1).
 
-    Each point is one volume: a person's modality. Modalities that somebody lacks are left out.
+    Each point is one volume: one modality of one person. Missing modalities are left out.
 
     Parameters
     ----------
     embeddings
         Codes with one part per modality, of equal size, in the experiment's order.
     people
-        Subject and the targets; without any: no classes.
+        Subject and the targets; None: the map has no classes.
     settings
         ``experiment`` (modalities, label), ``targets``.
     """
@@ -288,16 +237,16 @@ def map_codes(
         )
     order = np.random.default_rng(settings["seed"]).permutation(len(known.subjects))
     known = known.select(np.sort(order[: max(MOST_POINTS // count, 1)]))
-    there = present_rows(known.table.get("missing"), len(known.subjects), modalities)
+    present = present_rows(known.table.get("missing"), len(known.subjects), modalities)
     parts = known.values.reshape(len(known.subjects), count, -1)
-    rows, columns = np.nonzero(there)
-    places = tsne(parts[rows, columns], PERPLEXITY, ITERATIONS, settings["seed"])
+    rows, columns = np.nonzero(present)
+    positions = tsne(parts[rows, columns], PERPLEXITY, ITERATIONS, settings["seed"])
     frame = pd.DataFrame(
         {
             "subject": np.array(known.subjects)[rows],
             "modality": np.array(modalities)[columns],
-            "x": places[:, 0],
-            "y": places[:, 1],
+            "x": positions[:, 0],
+            "y": positions[:, 1],
         }
     )
     about = {

@@ -1,9 +1,9 @@
-"""What codes say about two classes: which modalities count, and where in the brain (Geenjaar 2021, III.B and IV.A).
+"""Explanation of the difference between two classes: the modalities that count, and where in the brain (Geenjaar 2021, III.B, IV.A).
 
-The paper's importance of a modality is its share of a linear classifier's weights. It needs a code of which each
-number belongs to one modality; for fused codes there is only what the classifier loses without the modality, which
-is given for every model. Decoding the two classes' mean codes shows what the code holds of their difference, to be
-seen beside the difference of the classes' mean images.
+The paper's importance of a modality is its share of a linear classifier's weights. It needs a code in which each number
+belongs to one modality. For fused codes, importance is what the classifier loses without the modality, which is computed for
+every model. Decoding the mean codes of the two classes shows how much of their difference the code holds, to be compared with
+the difference of the classes' mean images.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ DIFFERENCE_COLUMNS = {
 
 
 def present_rows(missing: pd.Series | None, people: int, modalities: Sequence[str]) -> np.ndarray:
-    """Return who has which modality, shape (people, modalities), bool, of an embedding table's column `missing`."""
-    there = np.ones((people, len(modalities)), bool)
+    """Return which modalities each person has, shape (people, modalities), bool, from an embedding table's column `missing`."""
+    present = np.ones((people, len(modalities)), bool)
     if missing is not None:
         for row, text in enumerate(missing.fillna("")):
-            there[row] = [name not in str(text).split(", ") for name in modalities]
-    return there
+            present[row] = [name not in str(text).split(", ") for name in modalities]
+    return present
 
 
 def weight_shares(
@@ -74,7 +74,7 @@ def weight_shares(
     code_modalities
         The modality of each number of the code, None where it belongs to all.
     modalities
-        In the order wanted.
+        In the order of the result.
     """
     if None in code_modalities or not np.any(weights):
         return np.full(len(modalities), np.nan)
@@ -84,31 +84,29 @@ def weight_shares(
 
 
 def codes_without(
-    model: FusionModel, people: VolumeSet, codes: np.ndarray, usual: np.ndarray, mean: np.ndarray
+    model: FusionModel, people: VolumeSet, codes: np.ndarray, mean_code: np.ndarray, mean: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Return modality -> codes of people from whom that modality was taken.
+    """Return the codes of people without each modality in turn: modality -> codes.
 
     Parameters
     ----------
     model
         Fitted.
     people
-        Whose codes they are.
+        The people of `codes`.
     codes
         (people, code size), nothing hidden.
-    usual
-        Mean code of the training people, shape (code size,): stands in a modality's own part of the code.
+    mean_code
+        Mean code of the training people, shape (code size,): replaces a modality's own part of the code.
     mean
-        Mean image of the training people, shape (modalities, x, y, z): stands in where a model with a fused code
-        cannot do without a modality.
+        Mean image of the training people, shape (modalities, x, y, z): replaces the modality where a model with a
+        fused code needs all of them.
     """
-    from neurostrata.fusion.evaluation.reconstruction import chunks
-
     owner = np.asarray(model.code_modalities, dtype=object)
     if None not in model.code_modalities:
-        return {name: np.where(owner == name, usual, codes) for name in model.modalities}
+        return {name: np.where(owner == name, mean_code, codes) for name in model.modalities}
     parts: dict[str, list[np.ndarray]] = {name: [] for name in model.modalities}
-    for _, volumes in chunks(people):
+    for _, volumes in people.chunks():
         for position, name in enumerate(model.modalities):
             seen = volumes.copy()
             seen[:, position] = np.nan if model.handles_missing else mean[position]
@@ -148,13 +146,13 @@ def modality_importance(
     labels, test_labels
         Class of each training and test person.
     families
-        Of the training people.
+        Families of the training people.
     without
         Modality -> codes of the test people without it (:func:`codes_without`).
     code_modalities
         The modality of each number of the code.
     seed
-        Of the inner folds that choose the penalty.
+        Seed of the inner folds that choose the penalty.
 
     Returns
     -------
@@ -193,11 +191,11 @@ def class_means(
     Parameters
     ----------
     people
-        Whose volumes.
+        The people whose volumes are averaged.
     members
         (target, class) -> who is of the class, shape (people,), bool.
     model
-        Whose :meth:`FusionModel.scales` are asked.
+        Its :meth:`FusionModel.scales` give what each volume is divided by.
 
     Returns
     -------
@@ -206,27 +204,27 @@ def class_means(
     scale : ndarray, shape (modalities,)
         Mean over the people who have the modality; 1 where nobody does.
     """
-    there = people.present()
+    present = people.present()
     sums = {key: np.zeros((len(people.modalities), *people.shape)) for key in members}
     scale = np.zeros(len(people.modalities))
     for index in range(len(people)):
         volumes = people[index]
-        scale += np.where(there[index], model.scales(volumes[None])[0], 0)
+        scale += np.where(present[index], model.scales(volumes[None])[0], 0)
         filled = np.nan_to_num(volumes)
         for key, chosen in members.items():
             if chosen[index]:
                 sums[key] += filled
     means = {}
     for key, chosen in members.items():
-        counts = there[chosen].sum(axis=0)
+        counts = present[chosen].sum(axis=0)
         means[key] = np.full_like(sums[key], np.nan)
         means[key][counts > 0] = sums[key][counts > 0] / counts[counts > 0, None, None, None]
-    counts = there.sum(axis=0)
+    counts = present.sum(axis=0)
     return means, np.where(counts > 0, scale / counts.clip(1), 1.0)
 
 
 def decoded_difference(
-    model: FusionModel, codes: np.ndarray, there: np.ndarray, second: np.ndarray, scale: np.ndarray
+    model: FusionModel, codes: np.ndarray, present: np.ndarray, second: np.ndarray, scale: np.ndarray
 ) -> np.ndarray:
     """Return the second class's decoded mean code minus the first's (IV.A), shape (modalities, x, y, z).
 
@@ -236,11 +234,11 @@ def decoded_difference(
         Fitted; it decodes.
     codes
         Of people of the two classes, shape (people, code size).
-    there
-        Who has which modality, shape (people, modalities), bool: a modality's own part of the code is averaged over
+    present
+        Which modalities each person has, shape (people, modalities), bool: a modality's own part of the code is averaged over
         those who have it.
     second
-        Who is of the second class, shape (people,), bool.
+        Members of the second class, shape (people,), bool.
     scale
         What decoded images are multiplied by, shape (modalities,): one number for both classes, so that the map
         shows nothing that is not in the codes.
@@ -249,7 +247,7 @@ def decoded_difference(
     counted = np.ones(codes.shape, bool)
     for column, name in enumerate(model.code_modalities):
         if name is not None:
-            counted[:, column] = there[:, position[name]]
+            counted[:, column] = present[:, position[name]]
     centres = []
     for chosen in (~second, second):
         weights = counted & chosen[:, None]

@@ -1,4 +1,4 @@
-"""Gathering what is predicted: columns of the cohort sheet, phenotype variables, phenotype factors."""
+"""Targets of predictions: columns of the cohort sheet, phenotype variables, phenotype factors."""
 
 from __future__ import annotations
 
@@ -68,19 +68,19 @@ def gather_targets(
     phenotypes: pd.DataFrame,
     scores: pd.DataFrame | None,
 ) -> list[Target]:
-    """Find each target where it stands first: in the sheet, in the phenotype tables, among the factors.
+    """Look each target up in the sheet, then in the phenotype tables, then among the factors.
 
     Parameters
     ----------
     names
-        As configured; ``factors`` stands for all columns of `scores`.
+        As configured; ``factors`` means all columns of `scores`.
     sheet, phenotypes, scores
         Indexed by subject.
 
     Raises
     ------
     UserError
-        When a name is nowhere.
+        When a name is in none of them.
     """
     targets = []
     for name in names:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from neurostrata.core.model_words import model_words
 from neurostrata.core.tables import write_table
 from neurostrata.report.data.evidence import Evidence, read_evidence
 from neurostrata.report.data.finders import COLUMNS, VERDICT_COLUMNS, compare_finders, verdict_rows
@@ -57,9 +58,7 @@ def _describe(config: Mapping[str, Any]) -> str:
         words.append(model_name(config["model"]))
     if config["modalities"]:
         words.append(" + ".join(m.upper() for m in config["modalities"]))
-    skip = config["options"].get("skip_connections")  # not every model has this option
-    if skip is not None:
-        words.append("skip connections" if skip else "no skip connections")
+    words += model_words(config, "options")
     return ", ".join(words)
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from neurostrata.core.embeddings import read_embeddings, read_parts
 from neurostrata.core.errors import UserError
+from neurostrata.core.families import families_of
 from neurostrata.core.files import atomic_path, read_json, settings_record, sha256_file, sidecar_path
 from neurostrata.core.people import require_number, require_people
 from neurostrata.core.records import is_expected
@@ -155,7 +156,7 @@ def existence(
         finding,
         options["draws"],
         settings["seed"],
-        families_of(people, read_embeddings(embeddings).complete().subjects),
+        read_families(people, read_embeddings(embeddings).complete().subjects),
         _progress("data sets without groups"),
     )
     decisive = result.decisive
@@ -228,11 +229,11 @@ def _read_finding(embeddings: Path, clusters: Path) -> tuple[Any, Any]:
     return known.values, finding
 
 
-def families_of(people: Path, subjects: Sequence[str]) -> list[str]:
+def read_families(people: Path, subjects: Sequence[str]) -> list[str]:
     """Return each person's family, "" for none, from the table of people's characteristics; all must be in it."""
     table = read_table(people, text=("subject", "family")).set_index("subject")
     require_people(people, table.index, subjects, "the codes")
-    return table["family"].reindex(list(subjects)).fillna("").astype(str).tolist()
+    return families_of(subjects, table)
 
 
 def stability(
@@ -286,7 +287,7 @@ def stability(
         finder,
         codes,
         finding.clusters,
-        families_of(people, subjects),
+        read_families(people, subjects),
         of_folds,
         settings["stability"]["draws"],
         settings["seed"],
@@ -385,8 +386,8 @@ def repartition_strata(
     require_people(subjects, cohort.index, groups.index, clusters)
     families = [""] * len(groups)
     respected = options["families"] and not options["with_replacement"]
-    if respected and "family" in cohort.columns:
-        families = cohort["family"].reindex(groups.index).fillna("").astype(str).tolist()
+    if respected:
+        families = families_of(groups.index, cohort)
     blocks = family_blocks(families)
     result = repartition(
         table.to_numpy(dtype=float),

@@ -9,7 +9,8 @@ from fusion_toy import toy_settings, toy_volumes
 
 from neurostrata.core.embeddings import read_embeddings
 from neurostrata.core.tables import read_table
-from neurostrata.fusion.commands import baselines, embed, evaluate, robustness, split, train
+from neurostrata.fusion.commands import embed, split, train
+from neurostrata.fusion.evaluation.commands import baselines, evaluate, robustness
 
 
 @pytest.fixture(scope="module")

@@ -8,14 +8,21 @@ import torch
 from fusion_toy import toy_mask, toy_volumes
 from torch.nn import functional
 
-from neurostrata.core.config import fill_defaults, load_schema, section_defaults
+from neurostrata.core.config import (
+    decodes,
+    fill_defaults,
+    handles_missing,
+    load_schema,
+    model_names,
+    section_defaults,
+)
 from neurostrata.core.errors import UserError
 from neurostrata.fusion.data.volumes import VolumeSet, open_volumes
 from neurostrata.fusion.layers import blocks
 from neurostrata.fusion.layers.blocks import ConvolutionBlock, KerasConvolution, double, halve
 from neurostrata.fusion.layers.direct_convolution import direct_convolution
 from neurostrata.fusion.models.interface import TrainingSettings
-from neurostrata.fusion.models.registry import MODELS, build_model
+from neurostrata.fusion.models.registry import build_model
 from neurostrata.fusion.models.separable_autoencoder import SeparableAutoencoderNetwork
 from neurostrata.fusion.training.machine import Machine
 
@@ -263,9 +270,23 @@ def test_weights_start_as_in_keras_and_follow_the_seed():
     assert not first["encoders.0.4.down.0.bias"].any()
 
 
-def test_every_model_has_a_schema_and_the_other_way_round():
-    from neurostrata.core.config import model_names
+@pytest.mark.parametrize("name", model_names())
+def test_what_a_schema_says_its_model_can_is_what_the_class_can(name):
+    schema = load_schema(f"models/{name}")
+    filled = fill_defaults({}, schema)
+    model = build_model(name, filled, ["jac", "ndi"], (32, 32, 32), seed=1)
+    assert model.name == name
+    for capability, default in (
+        ("supervised", False),
+        ("regions", False),
+        ("synthesises", False),
+        ("reconstructs", True),
+    ):
+        assert getattr(model, capability) == schema.get(capability, default), capability
+    assert model.decodes == decodes(schema, filled)
+    assert model.handles_missing == handles_missing(schema, filled)
 
-    assert set(MODELS) <= set(model_names())
-    with pytest.raises(UserError, match="none of"):
+
+def test_a_model_without_a_schema_is_refused():
+    with pytest.raises(UserError, match="none of latent_synthesis, pca"):
         build_model("autoencoder", {}, ["jac"], (32, 32, 32), seed=1)

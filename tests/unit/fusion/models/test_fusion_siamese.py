@@ -15,8 +15,7 @@ from neurostrata.fusion.evaluation.classification import binary_measures
 from neurostrata.fusion.models.bundle import load_bundle, save_bundle
 from neurostrata.fusion.models.interface import TrainingSettings
 from neurostrata.fusion.models.registry import build_model
-from neurostrata.fusion.models.siamese import attention as module
-from neurostrata.fusion.models.siamese.attention import paint
+from neurostrata.fusion.models.siamese import attention, learning
 from neurostrata.fusion.models.siamese.classifier import AttentionNetwork, feature_scales, train_attention
 from neurostrata.fusion.models.siamese.regions import (
     RegionNetwork,
@@ -174,9 +173,6 @@ def test_regions_are_boxes_and_parcels_cover_the_mask():
     seven, other = find_regions(numbers)
     assert (seven.number, seven.shape, int(seven.inside.sum())) == (7, (1, 1, 5), 2)
     assert (other.number, other.shape, int(other.inside.sum())) == (300, (2, 1, 4), 7)
-    painted = paint({7: 1.5}, numbers)
-    assert painted[2, 2, 5] == 1.5
-    assert np.isnan(painted[numbers != 7]).all()
     with pytest.raises(UserError, match=r"options\.parcels: 5 parcels of a mask of 1 voxels"):
         own_parcels(np.eye(1, 8).reshape(2, 2, 2) > 0, 5)
 
@@ -289,12 +285,10 @@ def test_the_planted_region_is_the_most_relevant(planted):
     assert mean.loc["fused", "features"].idxmax() == PLANTED
     one = table[(table["subject"] == subjects[0]) & (table["region"] == 2)].set_index("modality")["features"]
     assert one["fused"] == one["gm"] + one["pet"]
-    weights = model.first_layer_weights()
+    weights = model.region_weights()
     assert list(weights["modality"].unique()) == ["gm", "pet", "fused"]
     by_hand = model.attention_.mlp[0].weight.detach().abs().numpy()[:, 20:40].mean()
     assert weights["weight"][1] == pytest.approx(by_hand, rel=1e-5)
-    brain = paint(dict(zip(weights["region"], weights["weight"])), model.regions_)
-    assert np.isfinite(brain).sum() == (model.regions_ > 0).sum()
 
 
 def test_outputs_and_means_of_regions_find_the_planted_difference_too(planted, tmp_path):
@@ -361,7 +355,7 @@ def test_it_does_not_decode(planted):
         model.reconstruct(volumes)
     volumes = volumes[:1].copy()
     volumes[0, 1] = np.nan
-    with pytest.raises(UserError, match="somebody lacks a modality"):
+    with pytest.raises(UserError, match="a modality is missing for some people"):
         model.predict(volumes)
 
 
@@ -413,9 +407,9 @@ def test_features_for_the_attention_are_out_of_fold(monkeypatch):
         return np.eye(source.shape[1]), np.zeros(source.shape[1])
 
     parts = np.arange(16) // 8
-    monkeypatch.setattr(module, "train_attention", spy)
-    monkeypatch.setattr(module.SiameseAttention, "_inner_parts", lambda self, people, targets: parts)
-    monkeypatch.setattr(module, "align", no_alignment)
+    monkeypatch.setattr(attention, "train_attention", spy)
+    monkeypatch.setattr(attention, "inner_parts", lambda *_: parts)
+    monkeypatch.setattr(learning, "align", no_alignment)
     small_fit(volumes, labels, mask)
     before = seen["features"]
     flipped = {
@@ -428,14 +422,14 @@ def test_features_for_the_attention_are_out_of_fold(monkeypatch):
 
 
 def test_families_share_an_inner_fold_and_both_classes_are_in_each():
-    volumes, labels, mask = cohort(24, side=8)
+    volumes, labels, _ = cohort(24, side=8)
     subjects = list(labels)
     families = {s: f"f{i // 4}" if i < 12 else None for i, s in enumerate(subjects)}
     people = VolumeSet(volumes, subjects, SCALING, labels=labels, groups=families)
     assert people.subset([0, 5]).groups == {"00": "f0", "05": "f1"}
-    model = build_model("siamese_attention", options(inner_folds=3), NAMES, mask.shape, 1)
-    targets = model._targets(people)
-    parts = model._inner_parts(people, targets)
+    classes, targets = learning.two_classes(people, 3)
+    assert classes == ["control", "patient"]
+    parts = learning.inner_parts(people, targets, 3, seed=1)
     assert sorted(set(parts)) == [0, 1, 2]
     for family in range(3):
         assert len(set(parts[4 * family : 4 * family + 4])) == 1
@@ -468,21 +462,21 @@ def test_a_killed_job_goes_on_with_the_next_region(tmp_path, monkeypatch):
     def fit(epochs=2, killed_at=None):
         model = build_model("siamese_attention", given, NAMES, mask.shape, 1)
         calls = []
-        original = type(model)._fit_region
+        original = learning.fit_region
 
-        def watched(self, region, *rest):
+        def watched(region, *rest):
             if region.number == killed_at:
                 raise KeyboardInterrupt
             calls.append(region.number)
-            return original(self, region, *rest)
+            return original(region, *rest)
 
-        monkeypatch.setattr(type(model), "_fit_region", watched)
+        monkeypatch.setattr(attention, "fit_region", watched)
         try:
             model.fit(people, mask, training(epochs), CPU, tmp_path / "checkpoints")
         except KeyboardInterrupt:
             return None, calls
         finally:
-            monkeypatch.setattr(type(model), "_fit_region", original)
+            monkeypatch.setattr(attention, "fit_region", original)
         return model, calls
 
     unbroken, calls = fit()

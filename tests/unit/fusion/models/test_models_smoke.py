@@ -7,14 +7,19 @@ import pandas as pd
 import pytest
 from fusion_toy import toy_settings
 
-from neurostrata.core.config import fill_defaults, load_schema
+from neurostrata.core.config import fill_defaults, load_schema, model_names
 from neurostrata.core.embeddings import read_embeddings
 from neurostrata.core.tables import read_table
-from neurostrata.fusion.commands import baselines, embed, evaluate, robustness, split, train
+from neurostrata.fusion.commands import embed, split, train
+from neurostrata.fusion.evaluation.commands import (
+    baselines,
+    evaluate,
+    relevance,
+    robustness,
+    summarise_synthesis,
+    synthesise,
+)
 from neurostrata.fusion.models.interface import TrainingSettings
-from neurostrata.fusion.models.registry import MODELS
-from neurostrata.fusion.models.siamese.commands import relevance
-from neurostrata.fusion.models.synthesis.commands import summarise_synthesis, synthesise
 from neurostrata.imaging.images.io import Grid, write_image
 from neurostrata.planning.options import training_keys, used_options
 from neurostrata.prediction.commands import predict
@@ -66,7 +71,7 @@ def cohort(name, tmp_path):
 
 
 def test_no_model_is_left_out():
-    assert set(SMALL) == set(MODELS)
+    assert set(SMALL) == set(model_names())
 
 
 @pytest.fixture

@@ -21,9 +21,11 @@ from neurostrata.fusion.data.volumes import VolumeSet, open_volumes
 from neurostrata.fusion.models.interface import PRESETS, TrainingSettings
 from neurostrata.fusion.models.network import NetworkModel
 from neurostrata.fusion.models.registry import build_model
-from neurostrata.fusion.training import loop as training_module
-from neurostrata.fusion.training.loop import EpochBatches, _resumable
+from neurostrata.fusion.training import module as training_module
+from neurostrata.fusion.training.batch_norm import settling_sample
+from neurostrata.fusion.training.checkpoints import resumable
 from neurostrata.fusion.training.machine import Machine
+from neurostrata.fusion.training.module import EpochBatches
 
 SCALING = {"jac": {"low": 0.0, "high": 2.0}, "ndi": {"low": 0.0, "high": 4.0}}
 
@@ -148,7 +150,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(people, tmp_path, m
     assert (tmp_path / "checkpoints" / "last.ckpt").exists()
     heal()
     resumed, history = train(people, tmp_path / "checkpoints", **given)
-    assert "going on from" in capsys.readouterr().err
+    assert "resumed from" in capsys.readouterr().err
     assert same(unbroken, resumed)
     np.testing.assert_array_equal(history["loss"], full["loss"])
     assert history["seconds"].max() < 600
@@ -172,7 +174,7 @@ def test_a_checkpoint_of_another_run_is_not_resumed(people, tmp_path, monkeypatc
         content[len(content) // 2] ^= 1
         checkpoint.write_bytes(content[:-100] if change == "truncated" else content)
     model, history = train(people, tmp_path / "checkpoints", **given)
-    assert "going on from" not in capsys.readouterr().err
+    assert "resumed from" not in capsys.readouterr().err
     assert same(model, train(people, **given)[0])
     assert len(history) == 4
 
@@ -231,8 +233,8 @@ def test_batch_norm_statistics_are_those_of_the_training_people(people):
     running, _ = train(people, batch_norm_statistics="running", batch_size=7)
     np.testing.assert_array_equal(settled.weights()["down.0.weight"], running.weights()["down.0.weight"])
     volumes = torch.from_numpy(np.stack([people[i] for i in range(7)]))
-    assert training_module.settling_sample(people, seed=1) == list(range(7))
-    some = training_module.settling_sample(people, seed=1, room=4.01 * 12 * people.nbytes / 7)
+    assert settling_sample(people, seed=1) == list(range(7))
+    some = settling_sample(people, seed=1, room=4.01 * 12 * people.nbytes / 7)
     assert len(set(some)) == 4
     with torch.no_grad():
         features = settled.network.down[0](volumes)
@@ -307,6 +309,6 @@ def test_a_checkpoint_that_was_written_over_is_not_resumed(tmp_path, capsys):
     (folder / "run.json").write_text(json.dumps({"digest": "d"}))
     with zipfile.ZipFile(folder / "last.ckpt", "w") as archive:
         archive.writestr("archive/data.pkl", "no pickle")
-    assert _resumable(folder, "d", 3) is None
+    assert resumable(folder, "d", 3) is None
     assert "last.ckpt cannot be read" in capsys.readouterr().err
     assert not (folder / "last.ckpt").exists()

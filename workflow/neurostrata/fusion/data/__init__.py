@@ -1,1 +1,1 @@
-"""What models are trained on: volumes, folds, and modalities that some people lack."""
+"""The data of models: volumes, folds, missing modalities."""

@@ -1,4 +1,4 @@
-"""Who trains and who is tested: k folds or one held-out set, families kept together."""
+"""Division of people into training and test people: k folds or one held-out set, families kept together."""
 
 from __future__ import annotations
 
@@ -11,19 +11,16 @@ import numpy as np
 import pandas as pd
 
 from neurostrata.core.errors import UserError
+from neurostrata.core.families import families_of, family_names
 
 #: The fold in which everybody trains; its model gives the embeddings of an experiment.
 FINAL_FOLD = "all"
 
 
-def _groups(people: pd.DataFrame) -> np.ndarray:
-    """Return a family number per person; somebody without a family is a family of one."""
-    if "family" not in people:
-        return np.arange(len(people))
-    family = people["family"].where(people["family"].notna() & (people["family"].astype(str) != ""))
-    names = family.astype(object).where(family.notna(), "person " + people["subject"])
-    names = names.where(family.isna(), "family " + family.astype(str))
-    return pd.factorize(names)[0]
+def _family_numbers(people: pd.DataFrame) -> np.ndarray:
+    """Return a number per person, the same within a family, counted in order of appearance."""
+    families = families_of(people["subject"], people.set_index("subject"))
+    return pd.factorize(np.array(family_names(people["subject"], families), dtype=object))[0]
 
 
 def _strata(people: pd.DataFrame, columns: Sequence[str], least: int) -> np.ndarray:
@@ -42,7 +39,7 @@ def _strata(people: pd.DataFrame, columns: Sequence[str], least: int) -> np.ndar
 def make_parts(
     people: pd.DataFrame, number: int, columns: Sequence[str], seed: int, key: str = "validation.folds"
 ) -> np.ndarray:
-    """Divide people into parts of like size and composition, families kept together.
+    """Divide people into parts of similar size and composition, families kept together.
 
     Parameters
     ----------
@@ -51,11 +48,11 @@ def make_parts(
     number
         How many parts.
     columns
-        Whose values are spread evenly over the parts.
+        Columns whose values are spread evenly over the parts.
     seed
-        Of the shuffling.
+        Seed of the shuffling.
     key
-        The setting that asks for so many parts, for the messages.
+        Name of the setting that gives the number of parts, for messages.
 
     Returns
     -------
@@ -69,7 +66,7 @@ def make_parts(
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    groups = _groups(people)
+    groups = _family_numbers(people)
     if groups.max() + 1 < number:
         raise UserError(
             f"{key.split('.')[0]}: {number} folds need at least {number} families (people without one count each), "
@@ -132,7 +129,7 @@ def make_splits(people: pd.DataFrame, validation: Mapping[str, Any], seed: int) 
         parts = make_parts(people, validation["folds"], columns, seed)
         tested = [parts == fold for fold in range(validation["folds"])]
     else:
-        families = int(_groups(people).max()) + 1
+        families = int(_family_numbers(people).max()) + 1
         finest = max(2, min(20, families))
         share = Fraction(validation["test_fraction"]).limit_denominator(finest)
         share = min(max(share, Fraction(1, finest)), 1 - Fraction(1, finest))
@@ -158,5 +155,5 @@ def people_of(splits: pd.DataFrame, fold: str, role: str | None = None) -> list[
     """
     rows = splits[splits["fold"] == fold]
     if rows.empty:
-        raise UserError(f"splits: there is no fold '{fold}' (folds: {', '.join(splits['fold'].unique())})")
+        raise UserError(f"splits: no fold '{fold}' (folds: {', '.join(splits['fold'].unique())})")
     return list(rows["subject"] if role is None else rows.loc[rows["role"] == role, "subject"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,9 @@ import numpy as np
 from neurostrata.core.errors import UserError
 from neurostrata.imaging.images.io import read_image
 from neurostrata.imaging.volumes.grid import MASK_LIMITS, CheckedArray, apply_limits, limits, load_volumes
+
+#: People read at once, where volumes are worked through a few people at a time.
+CHUNK = 4
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class ModalityVolumes:
     row : dict
         Subject -> row of `array`.
     info : dict
-        The JSON beside the array: subjects, affine, limits of the whole cohort.
+        The array's sidecar (JSON): subjects, affine, limits of the whole cohort.
     mask : ndarray, shape (x, y, z), bool
         The brain mask that belongs to the array.
     """
@@ -38,7 +41,7 @@ class ModalityVolumes:
     mask: np.ndarray
 
 
-def read_mask(path: Path, shape: Sequence[int], affine: Any) -> np.ndarray:
+def read_grid_mask(path: Path, shape: Sequence[int], affine: Any) -> np.ndarray:
     """Read a brain mask that must lie on a given grid.
 
     Returns
@@ -56,7 +59,7 @@ def read_mask(path: Path, shape: Sequence[int], affine: Any) -> np.ndarray:
     return image.data > 0
 
 
-def read_labels(path: Path, shape: Sequence[int], affine: Any) -> np.ndarray:
+def read_grid_regions(path: Path, shape: Sequence[int], affine: Any) -> np.ndarray:
     """Read an image of region numbers that must lie on a given grid.
 
     Returns
@@ -94,13 +97,13 @@ def open_volumes(paths: Sequence[Path], modalities: Sequence[str]) -> list[Modal
     for path, name in zip(paths, modalities):
         array, info = load_volumes(path)
         if info["modality"] != name:
-            raise UserError(f"{path}: holds modality '{info['modality']}', '{name}' is wanted here")
+            raise UserError(f"{path}: expected modality '{name}', got '{info['modality']}'")
         if opened and array.shape[1:] != opened[0].array.shape[1:]:
             raise UserError(
                 f"{path}: grid {array.shape[1:]} differs from that of '{opened[0].name}' "
                 f"{opened[0].array.shape[1:]}"
             )
-        mask = read_mask(Path(path).parent / info["mask"], array.shape[1:], info["affine"])
+        mask = read_grid_mask(Path(path).parent / info["mask"], array.shape[1:], info["affine"])
         rows = {subject: row for row, subject in enumerate(info["subjects"])}
         opened.append(ModalityVolumes(name, array, rows, info, mask))
     return opened
@@ -118,7 +121,7 @@ def fold_limits(
     mask
         Brain mask on the same grid, shape (x, y, z).
     training
-        The training people of the fold. With `scope` "train" nobody else's voxels are looked at. Masks are not
+        The training people of the fold. With `scope` "train" nobody else's voxels are read. Masks are not
         scaled.
     scope
         "train", or "cohort" for the limits of everybody (Dimitri 2022, 2.3.5).
@@ -148,7 +151,7 @@ class VolumeSet:
     """The volumes of some people, all modalities, scaled to [0, 1] when they are read.
 
     Outside the brain mask they are 0: a Jacobian has values in the background too, which are no data. A
-    modality that somebody lacks is NaN throughout.
+    missing modality is NaN throughout.
 
     Parameters
     ----------
@@ -161,9 +164,9 @@ class VolumeSet:
     incomplete
         Whether people may lack modalities (everybody has at least one).
     labels
-        Subject -> class, for models that learn to tell classes apart.
+        Subject -> class, for models that learn to separate classes.
     regions
-        Region number of each voxel (0: none), shape (x, y, z), for models that look at regions.
+        Region number of each voxel (0: none), shape (x, y, z), for models that use regions.
     groups
         Subject -> family (None or "": a family of one), for models that divide the training people once more.
 
@@ -221,7 +224,7 @@ class VolumeSet:
         return len(self.subjects)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        """Return one person's volumes, shape (modalities, x, y, z), float32 in [0, 1]; NaN where lacking."""
+        """Return one person's volumes, shape (modalities, x, y, z), float32 in [0, 1]; NaN where missing."""
         if self._memory is not None:
             return self._memory[index]
         subject = self.subjects[index]
@@ -245,7 +248,7 @@ class VolumeSet:
         Returns
         -------
         ndarray, shape (people, stop - start, y, z), float32
-            For sums over people that must not hold everybody's whole brain in memory. NaN for who lacks it.
+            For sums over people that do not fit in memory with their whole brains. NaN where it is missing.
         """
         volume = self.volumes[modality]
         if self._memory is not None:
@@ -264,7 +267,7 @@ class VolumeSet:
         Returns
         -------
         ndarray, shape (people, modalities, x, y, z), float32
-            NaN for who lacks a modality.
+            NaN where a modality is missing.
 
         Raises
         ------
@@ -289,7 +292,7 @@ class VolumeSet:
         if not np.isfinite(values).all():
             raise UserError(
                 f"subject {subject}: the '{modality}' volume has values that are not finite; "
-                "mend its map and rerun normalise"
+                "repair its map and rerun normalise"
             )
 
     def subset(self, positions: Sequence[int]) -> VolumeSet:
@@ -300,8 +303,14 @@ class VolumeSet:
         )
 
     def present(self) -> np.ndarray:
-        """Return who has which modality, shape (people, modalities), bool."""
+        """Return which modalities each person has, shape (people, modalities), bool."""
         return np.array([[subject in volume.row for volume in self.volumes] for subject in self.subjects])
+
+    def chunks(self, size: int = CHUNK) -> Iterator[tuple[list[str], np.ndarray]]:
+        """Yield (subjects, volumes of shape (people, modalities, x, y, z)) a few people at a time."""
+        for start in range(0, len(self), size):
+            members = range(start, min(start + size, len(self)))
+            yield [self.subjects[i] for i in members], np.stack([self[i] for i in members])
 
     def load(self) -> None:
         """Read and scale everybody now and keep them in memory."""

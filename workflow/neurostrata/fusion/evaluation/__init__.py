@@ -1,1 +1,1 @@
-"""How well a trained model reconstructs, classifies and generates, beside baselines."""
+"""Measures of trained models (reconstruction, classification, synthesis, generation), compared with baselines."""

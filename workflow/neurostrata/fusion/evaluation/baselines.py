@@ -11,10 +11,20 @@ from collections.abc import Sequence
 import numpy as np
 
 from neurostrata.fusion.data.volumes import ModalityVolumes, VolumeSet
-from neurostrata.fusion.evaluation.reconstruction import chunks
 from neurostrata.fusion.models.pca import PrincipalComponents
 
-#: What each baseline is.
+#: Methods that decoded images are compared with, as tables call them.
+MEAN_IMAGE, PCA = "mean_image", "pca"
+#: Names of the baselines in texts.
+TITLES = {
+    "pca_modalities": "PCA of each modality",
+    "pca_stacked": "PCA of the modalities side by side",
+    "pca_pooled": "PCA of all volumes pooled",
+    "regional_means": "regional means",
+    MEAN_IMAGE: "mean training image",
+    PCA: "PCA",
+}
+#: Descriptions of the baselines, for the sidecars of their tables.
 DESCRIPTIONS = {
     "pca_modalities": "PCA of each modality by itself, the scores one after the other.",
     "pca_stacked": "PCA of the modalities side by side, one long row of voxels per person.",
@@ -22,12 +32,12 @@ DESCRIPTIONS = {
     "a person's scores one after the other.",
     "regional_means": "Mean of each modality in each region.",
 }
-#: Components at most, where nothing else is asked for; never more than the samples allow.
+#: Most components, where the settings name no number; never more than the samples allow.
 MAX_COMPONENTS = 256
 
 
 class PooledVolumes(VolumeSet):
-    """All modalities of people as samples of one modality: somebody's first, then the next one's.
+    """All modalities of all people as samples of a single modality, person after person.
 
     Volumes are divided by their maximum, as the shared VAE has them (Geenjaar 2021, III.C).
     """
@@ -54,7 +64,7 @@ class PooledVolumes(VolumeSet):
         return np.stack([slabs[m][person] / self.largest[person, m] for person, m in self.samples])
 
     def present(self) -> np.ndarray:
-        """Return that every sample is there."""
+        """Return that every sample is present."""
         return np.ones((len(self), 1), bool)
 
     def subset(self, positions: Sequence[int]) -> VolumeSet:
@@ -69,18 +79,28 @@ def maxima(volumes: np.ndarray) -> np.ndarray:
     return np.maximum(np.abs(volumes).max(axis=(2, 3, 4)), 1e-6)
 
 
-def _principal(
-    modalities: list[str], training: VolumeSet, mask: np.ndarray, seed: int, components: int
-) -> PrincipalComponents:
-    model = PrincipalComponents(
-        {"max_components": components, "balance": False}, modalities, training.shape, seed
-    )
-    model.fit(training, mask, None, None)  # type: ignore[arg-type]
+def fit_pca(people: VolumeSet, mask: np.ndarray, components: int, seed: int) -> PrincipalComponents:
+    """Return the linear baseline: PCA of people's modalities side by side.
+
+    Parameters
+    ----------
+    people
+        Training people.
+    mask
+        Brain mask, shape (x, y, z).
+    components
+        Most components; never more than the people allow.
+    seed
+        Unused by the decomposition, kept with the model.
+    """
+    options = {"max_components": components, "balance": False}
+    model = PrincipalComponents(options, people.modalities, people.shape, seed)
+    model.fit(people, mask, None, None)  # type: ignore[arg-type]
     return model
 
 
 def _one_modality(people: VolumeSet, position: int) -> VolumeSet:
-    """Return the people of `people` who have one modality, and it alone."""
+    """Return the people who have one modality, with that modality alone."""
     volume = people.volumes[position]
     having = [subject for subject in people.subjects if subject in volume.row]
     return VolumeSet([volume], having, {volume.name: people.scaling[volume.name]})
@@ -101,7 +121,7 @@ def baseline_codes(
     Parameters
     ----------
     training, everybody
-        Volumes of the training people, and of whom codes are wanted.
+        Volumes of the training people, and of the people to encode.
     mask
         Brain mask, shape (x, y, z).
     regions
@@ -109,7 +129,7 @@ def baseline_codes(
     seed
         Unused by the decompositions, kept with the models.
     components
-        At most so many in each decomposition.
+        Most components of each decomposition.
 
     Returns
     -------
@@ -118,21 +138,21 @@ def baseline_codes(
     """
     modalities = everybody.modalities
     single = [
-        _principal([name], _one_modality(training, position), mask, seed, components)
-        for position, name in enumerate(modalities)
+        fit_pca(_one_modality(training, position), mask, components, seed)
+        for position in range(len(modalities))
     ]
-    stacked = _principal(modalities, training, mask, seed, components)
-    pooled = _principal(modalities[:1], PooledVolumes(training), mask, seed, components)
+    stacked = fit_pca(training, mask, components, seed)
+    pooled = fit_pca(PooledVolumes(training), mask, components, seed)
     numbers = np.unique(regions[mask & (regions > 0)])
     parts: dict[str, list[np.ndarray]] = {name: [] for name in DESCRIPTIONS}
-    for _, volumes in chunks(everybody):
+    for _, volumes in everybody.chunks():
         samples = np.nan_to_num(volumes)
         samples /= maxima(samples)[:, :, None, None, None]
-        there = ~np.isnan(volumes[:, :, 0, 0, 0])
+        present = ~np.isnan(volumes[:, :, 0, 0, 0])
 
-        def joined(codes: list[np.ndarray], there: np.ndarray = there) -> np.ndarray:
+        def joined(codes: list[np.ndarray], present: np.ndarray = present) -> np.ndarray:
             """One modality's codes after the other, 0 where it is missing."""
-            return np.concatenate([c * there[:, [m]] for m, c in enumerate(codes)], axis=1)
+            return np.concatenate([c * present[:, [m]] for m, c in enumerate(codes)], axis=1)
 
         parts["pca_modalities"].append(
             joined([model.encode(np.nan_to_num(volumes[:, [m]])) for m, model in enumerate(single)])
@@ -142,7 +162,9 @@ def baseline_codes(
         means = [volumes[:, :, mask & (regions == number)].mean(axis=2) for number in numbers]
         parts["regional_means"].append(np.stack(means, axis=2).reshape(len(volumes), -1))
     codes = {name: np.concatenate(chunk) for name, chunk in parts.items()}
-    known = np.isin(everybody.subjects, training.subjects)
-    usual = np.nanmean(codes["regional_means"][known], axis=0)
-    codes["regional_means"] = np.where(np.isnan(codes["regional_means"]), usual, codes["regional_means"])
+    learned = np.isin(everybody.subjects, training.subjects)
+    training_mean = np.nanmean(codes["regional_means"][learned], axis=0)
+    codes["regional_means"] = np.where(
+        np.isnan(codes["regional_means"]), training_mean, codes["regional_means"]
+    )
     return codes

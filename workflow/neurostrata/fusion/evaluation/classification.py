@@ -1,4 +1,4 @@
-"""How well two classes are told apart: the measures of Table 2 and the curves of Fig. 5 (Arco et al. 2023)."""
+"""Measures of classification into two classes: those of Table 2, and the curves of Fig. 5 (Arco et al. 2023)."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ def binary_measures(positive: np.ndarray, scores: np.ndarray, threshold: float =
     Parameters
     ----------
     positive
-        Who is of the positive class, shape (people,), bool.
+        Members of the positive class, shape (people,), bool.
     scores
         Probabilities of the positive class.
     threshold
-        Who has at least this score is taken for positive.
+        A person with at least this score is classified as positive.
 
     Returns
     -------
     dict
-        All NaN when one of the classes is absent; precision is NaN when nobody is taken for positive.
+        All NaN when one of the classes is absent; precision is NaN when nobody is classified as positive.
     """
     from sklearn.metrics import (
         balanced_accuracy_score,
@@ -93,7 +93,7 @@ def fold_measures(predictions: pd.DataFrame, threshold: float = 0.5) -> pd.DataF
     Returns
     -------
     DataFrame
-        fold, negative, positive (counts), and the measures; NaN in a fold that lacks a class.
+        fold, negative, positive (counts), and the measures; NaN in a fold without one of the classes.
     """
     _, second = class_pair(list(predictions["label"]))
     rows = []
@@ -142,7 +142,7 @@ def roc_points(predictions: pd.DataFrame, steps: int = 101) -> pd.DataFrame:
     -------
     DataFrame
         fold ("mean" for the mean), false_positive_rate, true_positive_rate, threshold (the first is
-        infinite; NaN for the mean). Folds that lack a class are left out.
+        infinite; NaN for the mean). Folds without one of the classes are left out.
     """
     from sklearn.metrics import roc_curve
 

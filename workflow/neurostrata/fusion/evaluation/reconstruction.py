@@ -1,17 +1,16 @@
-"""The test people of a fold, decoded by the model and by two baselines, and measured."""
+"""Quality of reconstruction of a fold's test people, by the model and by two baselines."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
 
 from neurostrata.fusion.data.volumes import VolumeSet
 from neurostrata.fusion.evaluation import metrics
-from neurostrata.fusion.models.interface import FusionModel, TrainingSettings
-from neurostrata.fusion.models.pca import PrincipalComponents
-from neurostrata.fusion.training.machine import Machine
+from neurostrata.fusion.evaluation.baselines import MEAN_IMAGE, PCA, fit_pca
+from neurostrata.fusion.models.interface import FusionModel
 
 #: Columns of reconstruction.tsv and what they hold.
 COLUMNS = {
@@ -30,16 +29,6 @@ COLUMNS = {
     "cnr_real": "Median |contrast-to-noise ratio| of the real image",
     "cnr_decoded": "Median |contrast-to-noise ratio| of the decoded image",
 }
-
-#: People decoded at once.
-CHUNK = 4
-
-
-def chunks(people: VolumeSet, size: int = CHUNK) -> Iterator[tuple[list[str], np.ndarray]]:
-    """Yield (subjects, volumes of shape (people, modalities, x, y, z)) a few people at a time."""
-    for start in range(0, len(people), size):
-        members = range(start, min(start + size, len(people)))
-        yield [people.subjects[i] for i in members], np.stack([people[i] for i in members])
 
 
 def measure(real: np.ndarray, decoded: np.ndarray, mask: np.ndarray, pairs: np.ndarray) -> dict[str, float]:
@@ -64,8 +53,6 @@ def decoders(
     model: FusionModel,
     training_people: VolumeSet,
     mask: np.ndarray,
-    training: TrainingSettings,
-    machine: Machine,
 ) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
     """Return method name -> function that decodes volumes: the model, the mean training image, and PCA.
 
@@ -75,14 +62,10 @@ def decoders(
     mean = training_people.mean()
     methods: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         model.name: model.reconstruct,
-        "mean_image": lambda volumes: np.broadcast_to(mean, volumes.shape),
+        MEAN_IMAGE: lambda volumes: np.broadcast_to(mean, volumes.shape),
     }
-    if model.name != PrincipalComponents.name:
-        baseline = PrincipalComponents(
-            {"max_components": model.code_size, "balance": False}, model.modalities, model.shape, model.seed
-        )
-        baseline.fit(training_people, mask, training, machine)
-        methods["pca"] = baseline.reconstruct
+    if PCA not in methods:
+        methods[PCA] = fit_pca(training_people, mask, model.code_size, model.seed).reconstruct
     return methods
 
 
@@ -101,14 +84,14 @@ def evaluate_people(
         With the columns of :data:`COLUMNS`.
     """
     rows = []
-    for subjects, real in chunks(test_people):
+    for subjects, real in test_people.chunks():
         for method, decode in methods.items():
             decoded = decode(real)
             for person, subject in enumerate(subjects):
                 for position, modality in enumerate(test_people.modalities):
                     images = real[person, position], decoded[person, position]
                     if any(np.isnan(image[0, 0, 0]) for image in images):
-                        continue  # the person lacks it, or the method does not decode it
+                        continue  # missing, or not decoded by the method
                     values = measure(real[person, position], decoded[person, position], mask, pairs)
                     rows.append(
                         {"subject": subject, "fold": fold, "method": method, "modality": modality, **values}
@@ -197,7 +180,7 @@ def hide_each(
     mean
         Mean training image, shape (modalities, x, y, z).
     test_people
-        Those who lack a modality are left out.
+        People with a missing modality are left out.
     mask
         Brain mask.
     fold
@@ -212,7 +195,7 @@ def hide_each(
     rows = []
     for method, model in models.items():
         whole = {
-            s: code for subjects, real in chunks(people) for s, code in zip(subjects, model.encode(real))
+            s: code for subjects, real in people.chunks() for s, code in zip(subjects, model.encode(real))
         }
         codes = np.stack(list(whole.values())) if whole else np.zeros((0, 1))
         spread = (
@@ -220,7 +203,7 @@ def hide_each(
             if len(codes) > 1
             else np.nan
         )
-        for subjects, real in chunks(people):
+        for subjects, real in people.chunks():
             with_all = model.reconstruct(real)
             for position, hidden in enumerate(people.modalities):
                 seen = real.copy()

@@ -65,7 +65,7 @@ class ConvolutionBlock(nn.Sequential):
     dropout
         Rate; single numbers are dropped, not channels.
     momentum
-        Of the running averages, in torch's convention.
+        Momentum of the running averages, in torch's convention.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class ConvolutionBlock(nn.Sequential):
 
 
 class MidFlow(nn.Module):
-    """Three separable convolution blocks beside an identity path, added."""
+    """Three separable convolution blocks, added to an identity path."""
 
     def __init__(self, channels: int, kernel: Sequence[int], dropout: float, momentum: float) -> None:
         super().__init__()

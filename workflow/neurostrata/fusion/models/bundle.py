@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from neurostrata import __version__
-from neurostrata.core.config import fill_defaults, load_schema
+from neurostrata.core.config import fill_defaults, load_schema, model_names
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import atomic_directory, read_json, write_json
 from neurostrata.core.records import check
 from neurostrata.fusion.models.interface import FusionModel
-from neurostrata.fusion.models.registry import MODELS, build_model
+from neurostrata.fusion.models.registry import build_model
 
 FORMAT = 1
 
@@ -48,7 +48,7 @@ def save_bundle(
     affine
         Voxel to study space (mm) of the grid, 4x4.
     training_people
-        Whom it learned from; only their number and a digest are stored.
+        The people it learned from; only their number and a digest are stored.
     settings
         The settings of the training, for the record.
     """
@@ -104,9 +104,9 @@ def load_bundle(folder: str | Path) -> tuple[FusionModel, dict[str, Any]]:
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise UserError(f"{folder}/model.json: not a model of this release (format {FORMAT})")
     name = description["model"]
-    if name not in MODELS:
+    if name not in model_names():
         raise UserError(
-            f"{folder}/model.json: this release has no model '{name}', only {', '.join(sorted(MODELS))}"
+            f"{folder}/model.json: this release has no model '{name}', only {', '.join(model_names())}"
         )
     model = build_model(
         name,

@@ -1,8 +1,8 @@
-"""What every fusion model can do, whatever it is made of.
+"""The interface of every fusion model.
 
 A new model is one module with a subclass of :class:`FusionModel` (of
-:class:`neurostrata.fusion.models.network.NetworkModel` when it is a torch network), one line in
-``registry.py`` and one schema of its options, ``workflow/schemas/models/NAME.schema.yaml``.
+:class:`neurostrata.fusion.models.network.NetworkModel` when it is a torch network) and one schema,
+``workflow/schemas/models/NAME.schema.yaml``: its options, its class, what it can do, and what texts say of it.
 """
 
 from __future__ import annotations
@@ -20,11 +20,18 @@ from neurostrata.core.errors import UserError
 from neurostrata.fusion.data.volumes import VolumeSet
 from neurostrata.fusion.training.machine import Machine
 
-#: What each training preset stands for (Dimitri 2022, 2.1.3); schema: training.
+#: Settings of each training preset (Dimitri 2022, 2.1.3); schema: training.
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {"epochs": 200, "batch_size": 1, "learning_rate": 1e-3, "precision": "fp32", "compile": False},
     "fast": {"epochs": 200, "batch_size": 4, "learning_rate": 1e-3, "precision": "bf16", "compile": True},
 }
+
+#: A feature counts as relevant when it is weighted above this (Arco 2023, 5, Fig. 6).
+RELEVANT = 0.9
+#: Array axis of a volume that the slices of a plane are counted along.
+PLANES = {"sagittal": 0, "coronal": 1, "axial": 2}
+#: A volume's mean intensity is taken to be at least this where volumes are divided by it.
+LEAST_MEAN = 1e-6
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,7 @@ class TrainingSettings:
         section, override
             Only keys that are in one of them can be read afterwards; null takes the preset's value.
         seed
-            Of the training.
+            Seed of the training.
 
         Raises
         ------
@@ -106,6 +113,10 @@ class FusionModel(ABC):
     reconstructs = True
     #: Whether a code alone can be decoded: :meth:`decode` gives images.
     decodes = False
+    #: Whether it looks at regions (``people.regions``): it has :meth:`relevance` and :meth:`region_weights`.
+    regions = False
+    #: Whether it synthesises missing modalities from any subset of `inputs`: it has :meth:`synthesise`.
+    synthesises = False
 
     def __init__(
         self, options: Mapping[str, Any], modalities: Sequence[str], shape: Sequence[int], seed: int
@@ -129,7 +140,7 @@ class FusionModel(ABC):
         machine: Machine,
         checkpoints: Path | None = None,
     ) -> pd.DataFrame:
-        """Learn from these people, and from nobody else.
+        """Learn from the training people, and from nobody else.
 
         Parameters
         ----------
@@ -138,11 +149,11 @@ class FusionModel(ABC):
         mask
             Brain mask, shape (x, y, z).
         training
-            How.
+            Settings of the training.
         machine
-            On what.
+            Threads, memory and GPUs.
         checkpoints
-            Folder for checkpoints; a run that was killed goes on from what is there.
+            Folder for checkpoints; a killed run resumes from them.
 
         Returns
         -------
@@ -167,7 +178,7 @@ class FusionModel(ABC):
         """Take over what :meth:`weights` returned."""
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
-        """Return the volumes that codes stand for, where a code alone says so (:attr:`decodes`).
+        """Decode codes to volumes, where a code alone is enough (:attr:`decodes`).
 
         Parameters
         ----------
@@ -193,6 +204,63 @@ class FusionModel(ABC):
     def predict(self, volumes: np.ndarray) -> np.ndarray:
         """Return the probability of the second class (of the sorted labels), shape (people,); supervised models only."""
         raise NotImplementedError(f"{self.name} does not predict classes")
+
+    def relevance(self, volumes: np.ndarray, subjects: Sequence[str]) -> pd.DataFrame:
+        """Return how relevant each region and modality is for each person, where the model has :attr:`regions`.
+
+        Parameters
+        ----------
+        volumes
+            (people, modalities, x, y, z).
+        subjects
+            Their names.
+
+        Returns
+        -------
+        DataFrame
+            subject, region, modality (and "fused": all of them together), features (how many are weighted above
+            :data:`RELEVANT`), mean_mask (mean of the weights).
+        """
+        raise NotImplementedError(f"{self.name} does not weigh regions")
+
+    def region_weights(self) -> pd.DataFrame:
+        """Return how much each region weighs, whoever the person is: region, modality (and "fused"), weight."""
+        raise NotImplementedError(f"{self.name} does not weigh regions")
+
+    @property
+    def inputs(self) -> list[str]:
+        """Modalities that others are synthesised from."""
+        return self.modalities
+
+    @property
+    def outputs(self) -> list[str]:
+        """Modalities that can be synthesised."""
+        return self.modalities
+
+    @property
+    def always_given(self) -> list[str]:
+        """Modalities that are given to the model with every subset of inputs (a lesion mask)."""
+        return []
+
+    @property
+    def slice_plane(self) -> str | None:
+        """Plane of the slices that are synthesised one by one (axial, coronal, sagittal); None for whole volumes."""
+        return None
+
+    def synthesise(self, volumes: np.ndarray) -> np.ndarray:
+        """Return every output, made from the inputs that are present, where the model :attr:`synthesises`.
+
+        Parameters
+        ----------
+        volumes
+            (people, modalities, x, y, z), NaN throughout for what is missing.
+
+        Returns
+        -------
+        ndarray, shape of `volumes`
+            In units of each image's mean intensity; NaN for modalities that are no outputs.
+        """
+        raise NotImplementedError(f"{self.name} does not synthesise modalities")
 
     def prepare(self, machine: Machine) -> None:  # noqa: B027 (optional)
         """Get ready for encoding on a machine."""

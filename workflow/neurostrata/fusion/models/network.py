@@ -77,7 +77,7 @@ class NetworkModel(FusionModel):
         return self._apply("reconstruct", volumes)
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
-        """Return the volumes that codes stand for; its network has ``decode_volumes`` where it can."""
+        """Decode codes to volumes; a network that can has ``decode_volumes``."""
         if not self.decodes:
             return super().decode(codes)
         return self._apply("decode_volumes", np.asarray(codes, dtype=np.float32))

@@ -27,7 +27,7 @@ class PrincipalComponents(FusionModel):
     With the option ``balance`` each modality is divided by the square root of its total variance first (multiblock PCA:
     the weights of a consensus PCA, Westerhuis et al. 1998), so that no modality leads because its numbers vary more.
 
-    Learned from the people who have every modality. Somebody who lacks one gets the expected scores given
+    Learned from the people who have every modality. A person without one of them gets the expected scores given
     the others (probabilistic PCA: scores of the components' variances, equal noise in all voxels).
     """
 
@@ -83,8 +83,8 @@ class PrincipalComponents(FusionModel):
             self.scale_ = np.sqrt(total / total.mean())
         gram = np.zeros((len(people), len(people)))
         for modality, _, centred in self._centred_slabs(people):
-            own = centred / self.scale_[modality]
-            gram += own @ own.T
+            scaled = centred / self.scale_[modality]
+            gram += scaled @ scaled.T
         values, vectors = np.linalg.eigh(gram)
         order = np.argsort(values)[::-1]
         values, vectors = values[order].clip(0), vectors[:, order]
@@ -97,8 +97,8 @@ class PrincipalComponents(FusionModel):
         values, vectors = values[:number], vectors[:, :number]
         self.components_ = np.empty((number, len(people.modalities) * int(mask.sum())), np.float32)
         for modality, where, centred in self._centred_slabs(people):
-            own = centred / self.scale_[modality]
-            self.components_[:, where] = ((vectors / np.sqrt(values)).T @ own).astype(np.float32)
+            scaled = centred / self.scale_[modality]
+            self.components_[:, where] = ((vectors / np.sqrt(values)).T @ scaled).astype(np.float32)
         self._fix_signs()
         self.variance_ = values / (len(people) - 1)
         self.total_variance_ = float(np.trace(gram) / (len(people) - 1))
@@ -130,10 +130,10 @@ class PrincipalComponents(FusionModel):
     def encode(self, volumes: np.ndarray) -> np.ndarray:
         """Return the scores on the components; the expected ones where modalities are missing."""
         centred = (volumes - self.mean_)[:, :, self.mask_] / self.scale_[:, None]
-        there = ~np.isnan(centred).all(axis=2)
+        present = ~np.isnan(centred).all(axis=2)
         scores = np.nan_to_num(centred).reshape(len(volumes), -1) @ self.components_.T
-        for pattern in np.unique(there[~there.all(axis=1)], axis=0):
-            rows = (there == pattern).all(axis=1)
+        for pattern in np.unique(present[~present.all(axis=1)], axis=0):
+            rows = (present == pattern).all(axis=1)
             scores[rows] = scores[rows] @ self._given(pattern)
         return np.asarray(scores)
 

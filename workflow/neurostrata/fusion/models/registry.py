@@ -1,4 +1,4 @@
-"""Which models there are. A model is one module, one line here, and one schema of its options."""
+"""Which models there are: every schema in workflow/schemas/models names the class of its model."""
 
 from __future__ import annotations
 
@@ -6,29 +6,20 @@ import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from neurostrata.core.config import load_schema, model_names
 from neurostrata.core.errors import UserError
 from neurostrata.fusion.models.interface import FusionModel
-
-#: Name in the configuration -> where the class lives; imported only when it is used (torch takes a second).
-MODELS = {
-    "separable_autoencoder": "neurostrata.fusion.models.separable_autoencoder:SeparableAutoencoder",
-    "residual_autoencoder": "neurostrata.fusion.models.residual_autoencoder:ResidualAutoencoder",
-    "shared_vae": "neurostrata.fusion.models.shared_vae:SharedVAE",
-    "siamese_attention": "neurostrata.fusion.models.siamese.attention:SiameseAttention",
-    "latent_synthesis": "neurostrata.fusion.models.synthesis.latent_synthesis:LatentSynthesis",
-    "pca": "neurostrata.fusion.models.pca:PrincipalComponents",
-}
 
 
 def build_model(
     name: str, options: Mapping[str, Any], modalities: Sequence[str], shape: Sequence[int], seed: int
 ) -> FusionModel:
-    """Build an untrained model.
+    """Build an untrained model; only its own module is imported (torch takes a second).
 
     Parameters
     ----------
     name
-        A key of :data:`MODELS`.
+        A model that has a schema, whose ``class`` is MODULE:CLASS.
     options, modalities, shape, seed
         See :class:`FusionModel`.
 
@@ -37,8 +28,8 @@ def build_model(
     UserError
         When there is no such model, or the grid does not suit it.
     """
-    if name not in MODELS:
-        raise UserError(f"experiments.model: '{name}' is none of {', '.join(sorted(MODELS))}")
-    module, cls = MODELS[name].split(":")
+    if name not in model_names():
+        raise UserError(f"experiments.model: '{name}' is none of {', '.join(model_names())}")
+    module, cls = load_schema(f"models/{name}")["class"].split(":")
     model: FusionModel = getattr(importlib.import_module(module), cls)(options, modalities, shape, seed)
     return model

@@ -128,7 +128,7 @@ class ResidualAutoencoderNetwork(nn.Module):
         return code + self.linear_code(differences, present(volumes)) if self.linear else code
 
     def decode(self, codes: torch.Tensor) -> torch.Tensor:
-        """Return the standardised differences (people, modalities, x, y, z) that codes stand for."""
+        """Return the standardised differences (people, modalities, x, y, z) decoded from codes."""
         image = self.decoder(self.spread(codes).unflatten(1, (-1, *self.small)))
         if self.linear:
             image = image + torch.einsum("amxyz,pa->pmxyz", self.components, codes)
@@ -141,14 +141,14 @@ class ResidualAutoencoderNetwork(nn.Module):
     def losses(self, volumes: torch.Tensor) -> torch.Tensor:
         """Return each modality's mean squared error inside the mask, in units of its variance.
 
-        Modalities that are hidden are to be guessed; those that a person lacks do not count.
+        Hidden modalities are to be predicted; missing ones do not count.
         """
         seen = hide(volumes, self.modality_dropout) if self.training and self.modality_dropout else volumes
         error = self(seen) - (filled(volumes, self.mean) - self.mean) / self.scale * self.mask
         return mean_over_present(error.square().sum(dim=(2, 3, 4)) / self.mask.sum(), present(volumes))
 
     def decode_volumes(self, codes: torch.Tensor) -> torch.Tensor:
-        """Return the volumes (people, modalities, x, y, z) that codes stand for, in [0, 1]."""
+        """Return the volumes (people, modalities, x, y, z) decoded from codes, in [0, 1]."""
         return (self.mean + self.decode(codes) * self.scale).clip(0, 1)
 
     def reconstruct(self, volumes: torch.Tensor) -> torch.Tensor:

@@ -163,7 +163,7 @@ class SeparableAutoencoderNetwork(nn.Module):
     def losses(self, volumes: torch.Tensor) -> torch.Tensor:
         """Return the binary cross-entropy of each modality (Fig. 2's caption); the loss is their mean.
 
-        With modality dropout hidden modalities are to be guessed; those that a person lacks do not count.
+        With modality dropout, hidden modalities are to be predicted; missing ones do not count.
         """
         seen, there = volumes, None
         if self.modality_dropout:
@@ -184,7 +184,7 @@ class SeparableAutoencoderNetwork(nn.Module):
         return torch.sigmoid(self(volumes))
 
     def decode_volumes(self, codes: torch.Tensor) -> torch.Tensor:
-        """Return the volumes that codes (people, code_size) stand for, in [0, 1]."""
+        """Return the volumes that codes (people, code_size) decode to, in [0, 1]."""
         return torch.sigmoid(self.decode(codes.unflatten(1, (CHANNELS[-1], *self.small))))
 
 
@@ -226,7 +226,7 @@ class SeparableAutoencoder(NetworkModel):
         machine: Machine,
         checkpoints: Path | None = None,
     ) -> pd.DataFrame:
-        """Train the network; with modality dropout the mean training image stands in for what is missing."""
+        """Train the network; with modality dropout missing modalities are replaced by the mean training image."""
         if self.handles_missing:
             self.network.mean.copy_(torch.from_numpy(people.mean()))  # type: ignore[operator]
         return super().fit(people, mask, training, machine, checkpoints)

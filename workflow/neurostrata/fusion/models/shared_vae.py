@@ -42,7 +42,7 @@ class SharedVAENetwork(nn.Module):
     ----------
     modalities
         How many there are. Nothing is learned for each but `usual`, its mean code over the training people,
-        which stands in where somebody lacks it.
+        which replaces it where it is missing.
     shape
         Voxels along x, y, z.
     options

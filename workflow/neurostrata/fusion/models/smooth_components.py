@@ -1,8 +1,8 @@
-"""Components of images that few people are enough for: the sample covariance, helped by a smooth prior (ours).
+"""Components of images from few people: the sample covariance, regularised by a smooth prior (ours).
 
 With n people the sample covariance of v >> n voxels has rank n - 1, and all but its first components are mostly
-chance. What is known beforehand is that differences between brains are smooth, alike in the two halves, and
-related between modalities. So the components are those of
+chance. Differences between brains are known to be smooth, similar in the two halves, and related between
+modalities. So the components are those of
 
     (1 - w) S + w t (C (x) G)
 
@@ -21,8 +21,8 @@ from scipy import ndimage
 #: Weights of the prior and widths (FWHM, voxels of a grid of 32) that are tried.
 WEIGHTS = (0.5, 0.8, 0.9, 0.97)
 WIDTHS = (2.0, 4.0, 6.0, 9.0)
-#: Of the priors that decode at least this share of what the best one does the weakest is taken: the more the
-#: prior weighs, the less do components show what is particular to these people.
+#: The weakest prior that decodes at least this share of what the best one decodes is taken: the more weight the
+#: prior has, the less the components show of these people in particular.
 AS_GOOD = 0.95
 #: Folds that choose between them.
 FOLDS = 3
@@ -30,12 +30,12 @@ FOLDS = 3
 COARSE_SIDE = 32
 #: Orthogonal iterations, from scratch and from the components of a similar covariance.
 ITERATIONS, FEWER_ITERATIONS = 6, 3
-_EXTRA = 8  # more vectors than wanted: the last ones converge slowly
+_EXTRA = 8  # vectors beyond those returned: the last ones converge slowly
 
 
 @dataclass(frozen=True)
 class Prior:
-    """What the sample covariance is helped by.
+    """The prior that regularises the sample covariance.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class Prior:
 def mirrored(rows: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Return the mirror images (left-right, the grid's first axis) of rows (people, modalities, voxels of the mask).
 
-    What falls outside the mask is lost, what comes from outside is 0.
+    Values shifted out of the mask are lost, values shifted in are 0.
     """
     where = np.full(mask.shape, -1)
     where[mask] = np.arange(mask.sum())
@@ -107,7 +107,7 @@ def smooth_components(
     prior
         See :class:`Prior`.
     seed
-        Of the starting vectors.
+        Seed of the starting vectors.
     start
         Components of a similar covariance, to start from.
 
@@ -116,7 +116,7 @@ def smooth_components(
     components : ndarray, shape (number, modalities * voxels), float32
         Orthonormal rows.
     variance : ndarray, shape (number,)
-        What each has in the helped covariance.
+        Variance of each in the regularised covariance.
     """
     correlation = modality_correlation(rows)
     people = rows
@@ -196,7 +196,7 @@ def choose_prior(
     number
         Components.
     seed
-        Of the folds.
+        Seed of the folds.
 
     Returns
     -------

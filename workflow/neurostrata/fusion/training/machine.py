@@ -1,4 +1,4 @@
-"""What a job may use: threads, memory, GPUs. None of it is a setting of the study, none changes what is learned."""
+"""The resources of a job: threads, memory, GPUs. They are no settings of the study and do not change what is learned."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from neurostrata.core.model_words import model_title
 from neurostrata.report.data.layout import relative_link
 
 
@@ -184,8 +185,7 @@ def fixed(digits: int) -> Callable[[Any], str]:
 
 def model_name(model: str) -> str:
     """Return a model's name for people."""
-    known = {"pca": "PCA", "shared_vae": "shared VAE", "mean_image": "mean training image"}
-    return known.get(model, str(model).replace("_", " "))
+    return "mean training image" if model == "mean_image" else model_title(model)
 
 
 def _superscript(number: int) -> str:

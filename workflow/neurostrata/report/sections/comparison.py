@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from neurostrata.core.tables import write_table
+from neurostrata.fusion.evaluation.baselines import TITLES
 from neurostrata.report.data.comparison import COLUMNS, compare_experiments, same_people_and_folds
 from neurostrata.report.html.blocks import (
     Cell,
@@ -31,11 +32,7 @@ if TYPE_CHECKING:
 BASELINES = {
     "embedding": "the model's embedding",
     "classifier": "the model's own classifier",
-    "pca_modalities": "PCA of each modality",
-    "pca_stacked": "PCA of the modalities side by side",
-    "pca_pooled": "PCA of all volumes pooled",
-    "regional_means": "regional means",
-    "pca": "PCA",
+    **TITLES,
 }
 
 

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from neurostrata.core.model_words import model_words
 from neurostrata.core.records import check
+from neurostrata.fusion.evaluation.baselines import MEAN_IMAGE, PCA
 from neurostrata.report.data.layout import Experiment
 from neurostrata.report.data.study import Study
 from neurostrata.report.html.blocks import (
@@ -25,7 +27,7 @@ from neurostrata.report.html.blocks import (
 )
 from neurostrata.report.html.page import Page
 
-BASELINES = ("mean_image", "pca")
+BASELINES = (MEAN_IMAGE, PCA)
 NEEDED = ("subject", "fold", "method", "modality", "mse")
 
 
@@ -98,7 +100,7 @@ def reconstruction_table(page: Page, metric: str, title: str, caption: str, smal
                     experiment.name if position == 0 else "",
                     f"#{_key(experiment.name)}" if position == 0 else "",
                 ),
-                Cell(model_name(method) + skip_text(config, method)),
+                Cell(model_name(method) + options_text(config, method)),
                 Cell(str(tested)),
             ]
             for modality in modalities:
@@ -123,12 +125,11 @@ def reconstruction_table(page: Page, metric: str, title: str, caption: str, smal
     )
 
 
-def skip_text(config: Mapping[str, Any], method: str) -> str:
-    """Return what a table row says about skip connections of the experiment's own model."""
-    skip = config["options"].get("skip_connections")  # not every model has this option
-    if method != config["model"] or skip is None:
-        return ""
-    return ", skip connections" if skip else ", no skip connections"
+def options_text(config: Mapping[str, Any], method: str) -> str:
+    """Return what a table row says about the options of the experiment's own model."""
+    return (
+        "".join(f", {text}" for text in model_words(config, "options")) if method == config["model"] else ""
+    )
 
 
 def _key(name: str) -> str:
@@ -161,17 +162,8 @@ def decoding_section(page: Page) -> Section:
     if not any(tables):
         section.add(Text("No experiment has an evaluation on unseen people.", kind="note"))
         return section
-    skipping = [
-        config["name"] for _, config in page.study.experiments() if config["options"].get("skip_connections")
-    ]
-    if skipping:
-        section.add(
-            Text(
-                "Rows with skip connections show how well images can be passed through the network, not how much the embedding "
-                "holds: detail goes past the code.",
-                kind="note",
-            )
-        )
+    said = [text for _, config in page.study.experiments() for text in model_words(config, "decoding")]
+    section.add(*[Text(text, kind="note") for text in dict.fromkeys(said)])
     section.add(*tables)
     return section
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from neurostrata.cohort.sources.registry import SOURCES
 from neurostrata.core.config import declared_names, expand_modalities
+from neurostrata.core.model_words import model_schema, model_words
 from neurostrata.planning.options import training_keys
 from neurostrata.report.data.evidence import finder_name
 from neurostrata.report.html.blocks import count, format_setting, join_words, model_name
@@ -113,12 +114,11 @@ def training_values(config: Config, experiment: Config) -> dict[str, Any]:
 
 def experiment_text(config: Config, experiment: Config) -> str:
     """One experiment: model, validation, limits, training."""
-    options = experiment["options"]
     modalities = " + ".join(modality.upper() for modality in experiment["modalities"])
     model = model_name(experiment["model"])
-    parts = [f"{model[:1].upper()}{model[1:]} of {modalities}"]
-    if "skip_connections" in options:
-        parts[0] += " with skip connections" if options["skip_connections"] else " without skip connections"
+    parts = [
+        " ".join([f"{model[:1].upper()}{model[1:]} of {modalities}", *model_words(experiment, "methods")])
+    ]
     training = training_values(config, experiment)
     if training:
         names = {"epochs": "epochs", "batch_size": "batch size", "learning_rate": "learning rate"}
@@ -284,7 +284,7 @@ def deviations(config: Config) -> list[tuple[str, str, str]]:
     Only the lines that hold for the configuration are returned.
     """
     experiments = config["experiments"]
-    autoencoders = [e for e in experiments if e["model"] == "separable_autoencoder"]
+    autoencoders = [e for e in experiments if model_schema(e["model"]).get("paper") == "dimitri2022"]
     sources = {declaration["from"] for declaration in used_modalities(config).values()}
     volumes, template = config["volumes"], config["template"]
     blocks = "×".join([str(volumes["downsample"])] * 3)

@@ -34,6 +34,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from neurostrata.core.model_words import model_words
 from neurostrata.report.data.evidence import Evidence, false_discovery_rates, finder_name
 from neurostrata.report.figures.phenotypes import factor_label, short_name
 from neurostrata.report.html.blocks import count, format_number, format_p, human_name, join_words
@@ -205,7 +206,7 @@ def judge(
     """
     meanings = meanings or {}
     verdict = Verdict(name, finder=evidence.finder)
-    verdict.cautions.extend(model_cautions(experiment) if experiment else [])
+    verdict.cautions.extend(model_words(experiment, "cautions") if experiment else [])
     if evidence.clusters is None:
         verdict.headline = (
             f"{decoding} No clusters were looked for, so nothing can be said about strata.".strip()
@@ -565,20 +566,6 @@ def named(factor: str, meanings: Mapping[str, str]) -> str:
     """Return "Factor 1 (Endurance, Strength)"."""
     meaning = meanings.get(factor, "")
     return f"{factor_label(factor)} ({meaning})" if meaning else factor_label(factor)
-
-
-def model_cautions(experiment: Mapping[str, Any]) -> list[str]:
-    """Return what a reader must know about the experiment's model before believing its clusters."""
-    if experiment["options"].get("skip_connections") is True:  # not every model has this option
-        return [
-            "This model has skip connections: image detail reaches the decoder past the embedding. How well it decodes says "
-            "nothing about the embedding, and no claim about embeddings rests on it."
-        ]
-    if experiment["model"] == "pca":
-        return [
-            "This is the linear baseline (principal components of the volumes), shown so that the others can be judged."
-        ]
-    return []
 
 
 def overall(verdicts: Sequence[Verdict]) -> str:

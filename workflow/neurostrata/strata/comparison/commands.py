@@ -11,6 +11,7 @@ import pandas as pd
 from neurostrata.adjustment.characteristics import WORDS
 from neurostrata.core.embeddings import read_embeddings, read_parts
 from neurostrata.core.errors import UserError
+from neurostrata.core.families import families_of
 from neurostrata.core.files import read_json, settings_record, sha256_file, sidecar_path
 from neurostrata.core.people import require_people
 from neurostrata.core.records import check
@@ -27,11 +28,6 @@ def read_groups(clusters: Path) -> pd.Series:
     """Return the clusters of those who fit one, by subject."""
     table = read_clusters(clusters)
     return table.loc[table["fits"] == "yes", "cluster"]
-
-
-def families_of(subjects: pd.Index, people: pd.DataFrame) -> list[str]:
-    """Return each subject's family, "" for none."""
-    return people["family"].reindex(subjects).fillna("").astype(str).tolist()
 
 
 def composition(*, clusters: Path, people: Path, output: Path, tests: Path, settings: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from neurostrata.core.families import family_names
 from neurostrata.strata.finders.interface import Array, Finder, Labels, Progress
 
 #: Other seeds of the finder that are tried.
@@ -43,7 +44,7 @@ def family_bootstrap(families: Sequence[str], generator: np.random.Generator) ->
     A person drawn twice would be a cluster of their own to any finder, so repeats are dropped: about 63% of the
     families are in a sample.
     """
-    names = np.array([f or f"person {row}" for row, f in enumerate(families)])
+    names = np.array(family_names(map(str, range(len(families))), families))
     unique, family = np.unique(names, return_inverse=True)
     drawn = np.unique(generator.integers(len(unique), size=len(unique)))
     return np.flatnonzero(np.isin(family, drawn))

@@ -1,15 +1,12 @@
-"""Siamese networks on regions, and attention over their features (Arco et al. 2023).
+"""Siamese networks on regions, and attention over their features: the model ``siamese_attention`` (Arco et al. 2023).
 
-The networks of the regions are in ``siamese_regions``, the attention module in ``siamese_classifier``; here are the
-order in which things are learned, and what the maps of Figs. 6 and 7 are made from.
+The networks of the regions are in ``regions``, how they learn is in ``learning``, the attention module in ``classifier``.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,63 +17,32 @@ import torch
 from torch import nn
 
 from neurostrata.core.errors import UserError
-from neurostrata.core.files import atomic_path, write_json
-from neurostrata.core.records import check
-from neurostrata.fusion.data.splits import make_parts
+from neurostrata.core.files import atomic_path
 from neurostrata.fusion.data.volumes import VolumeSet
-from neurostrata.fusion.models.interface import FusionModel, TrainingSettings
+from neurostrata.fusion.models.interface import RELEVANT, FusionModel, TrainingSettings
 from neurostrata.fusion.models.siamese.classifier import AttentionNetwork, train_attention
-from neurostrata.fusion.models.siamese.regions import (
-    Region,
-    RegionNetwork,
-    align,
-    find_regions,
-    own_parcels,
-    region_scale,
-    standardise,
-    train_region,
+from neurostrata.fusion.models.siamese.learning import (
+    checkpoint_folder,
+    choose_regions,
+    embed_boxes,
+    fit_region,
+    inner_parts,
+    read_finished,
+    report_region,
+    two_classes,
+    with_region_means,
 )
-from neurostrata.fusion.training.loop import run_digest
+from neurostrata.fusion.models.siamese.regions import RegionNetwork, find_regions, standardise
 from neurostrata.fusion.training.machine import Machine
-
-#: A feature counts as relevant when its mask is above this (5, Fig. 6).
-RELEVANT = 0.9
-#: People embedded at once.
-CHUNK = 16
-
-
-def paint(values: Mapping[int, float], regions: np.ndarray) -> np.ndarray:
-    """Paint a number per region onto the grid, for maps of the brain.
-
-    Parameters
-    ----------
-    values
-        Region number -> value; a region that is left out is NaN.
-    regions
-        Region number of each voxel (0: none), shape (x, y, z).
-
-    Returns
-    -------
-    ndarray, shape (x, y, z), float32
-        NaN outside the regions.
-    """
-    numbers, inverse = np.unique(regions, return_inverse=True)
-    column = np.array([np.nan if n == 0 else values.get(int(n), np.nan) for n in numbers], np.float32)
-    return column[inverse].reshape(regions.shape)
 
 
 class SiameseAttention(FusionModel):
-    """``siamese_attention``; attributes with a trailing underscore exist after :meth:`fit`.
-
-    The attention module learns from features of people whom the region networks have not seen (inner folds),
-    since new people's features come from such networks too: on its own training people a region network
-    separates the classes far too well. Networks of different folds have unrelated coordinates, so the features of
-    each inner fold are taken to those of the network trained on everybody (:func:`align`).
-    """
+    """``siamese_attention``; attributes with a trailing underscore exist after :meth:`fit`."""
 
     name = "siamese_attention"
     supervised = True
     reconstructs = False
+    regions = True
 
     regions_: np.ndarray  #: region number of each voxel, (x, y, z), int32
     classes_: list[str]  #: the two classes, sorted; :meth:`predict` gives the probability of the second
@@ -124,7 +90,7 @@ class SiameseAttention(FusionModel):
     ) -> pd.DataFrame:
         """Train the networks of all regions, one region after the other, then the attention module.
 
-        A region's results are written to `checkpoints` when it is finished; a run that was killed goes on with
+        A region's results are written to `checkpoints` when it is finished; a killed run resumes with
         the next region. `people.labels` are needed; `people.regions` replaces our own parcels, `people.groups`
         keeps families together in the inner folds.
 
@@ -141,7 +107,7 @@ class SiameseAttention(FusionModel):
         """
         torch.set_num_threads(machine.threads)
         self.device = machine.device
-        targets = self._targets(people)
+        self.classes_, targets = two_classes(people, self.options["inner_folds"])
         with torch.backends.cudnn.flags(deterministic=training.deterministic, benchmark=False):
             return self._fit(people, mask, targets, training, machine, checkpoints)
 
@@ -154,21 +120,23 @@ class SiameseAttention(FusionModel):
         machine: Machine,
         checkpoints: Path | None,
     ) -> pd.DataFrame:
-        self._set_regions(self._choose_regions(people, mask))
-        parts = self._inner_parts(people, targets)
+        self._set_regions(choose_regions(people, mask, self.options["parcels"]))
+        parts = inner_parts(people, targets, self.options["inner_folds"], self.seed)
         if people.nbytes <= machine.volume_bytes:
             people.load()
-        folder = None if checkpoints is None else self._checkpoint_folder(checkpoints, people, training)
+        folder = None
+        if checkpoints is not None:
+            folder = checkpoint_folder(checkpoints, self, people, training, self.regions_)
         found, rows = [], []
         for position, region in enumerate(self.region_list_):
             path = None if folder is None else folder / f"region-{region.number}.pt"
-            result = None if path is None else self._finished(path)
+            result = None if path is None else read_finished(path)
             if result is None:
-                result = self._fit_region(region, people, targets, parts, training)
+                result = fit_region(region, people, targets, parts, self, training, self.device)
                 if path is not None:
                     with atomic_path(path) as temporary:
                         torch.save(result, temporary)
-                self._report(position, result["history"])
+                report_region(position, len(self.region_list_), result["history"])
             found.append(result)
             rows += result["history"]
         self.centres_ = np.stack([np.asarray(result["centre"]) for result in found])
@@ -187,183 +155,6 @@ class SiameseAttention(FusionModel):
             shutil.rmtree(checkpoints, ignore_errors=True)
         return pd.DataFrame(rows)
 
-    def _targets(self, people: VolumeSet) -> np.ndarray:
-        """Return -1 for people of the first class and 1 for the second."""
-        if people.labels is None:
-            raise UserError("siamese_attention: learns from classes, and the people have none")
-        labels = [people.labels[subject] for subject in people.subjects]
-        self.classes_ = sorted(set(labels))
-        if len(self.classes_) != 2:
-            raise UserError(
-                f"siamese_attention: tells two classes apart, the training people have {len(self.classes_)} "
-                f"({', '.join(self.classes_)}); choose two"
-            )
-        for name in self.classes_:
-            if labels.count(name) < self.options["inner_folds"]:
-                raise UserError(
-                    f"siamese_attention: {labels.count(name)} of the training people are '{name}', "
-                    f"{self.options['inner_folds']} inner folds need as many; lower options.inner_folds"
-                )
-        return np.array([1 if label == self.classes_[1] else -1 for label in labels], np.float32)
-
-    def _choose_regions(self, people: VolumeSet, mask: np.ndarray) -> np.ndarray:
-        """Return the regions that people come with, inside the brain mask, or parcels of the mask."""
-        if people.regions is None:
-            return own_parcels(mask, self.options["parcels"])
-        if people.regions.shape != self.shape:
-            raise UserError(
-                f"siamese_attention: the atlas has {people.regions.shape} voxels and the volumes {self.shape}; "
-                "bring it onto the fusion grid"
-            )
-        regions = np.where(mask, people.regions, 0).astype(np.int32)
-        if not (regions > 0).any():
-            raise UserError("siamese_attention: the atlas has no region inside the brain mask")
-        return regions
-
-    def _divide(self, people: VolumeSet, chosen: np.ndarray, targets: np.ndarray, number: int) -> np.ndarray:
-        """Divide some of the people into parts with like shares of both classes, families kept together."""
-        subjects = [people.subjects[index] for index in chosen]
-        groups = people.groups or {}
-        table = pd.DataFrame(
-            {
-                "subject": subjects,
-                "family": [groups.get(subject) for subject in subjects],
-                "class": [str(value) for value in targets[chosen]],
-            }
-        )
-        return make_parts(table, number, ["class"], self.seed, key="options.inner_folds")
-
-    def _inner_parts(self, people: VolumeSet, targets: np.ndarray) -> np.ndarray:
-        parts = self._divide(people, np.arange(len(people)), targets, self.options["inner_folds"])
-        for part in range(self.options["inner_folds"]):
-            if len(set(targets[parts != part])) < 2:
-                raise UserError(
-                    "siamese_attention: families put all people of a class into one inner fold; "
-                    "change options.inner_folds"
-                )
-        return parts
-
-    def _held_out(self, people: VolumeSet, chosen: np.ndarray, targets: np.ndarray) -> np.ndarray:
-        """Return who of some people is held out to tell when to stop, shape (chosen,), bool."""
-        share = self.options["validation_fraction"]
-        number = max(2, round(1 / share)) if share else 0
-        smaller = min((targets[chosen] < 0).sum(), (targets[chosen] > 0).sum())
-        if number == 0 or smaller < max(4, number // 2):  # too few to tell anything by
-            return np.zeros(len(chosen), bool)
-        try:
-            held_out = self._divide(people, chosen, targets, number) == 0
-        except UserError:  # too few families
-            return np.zeros(len(chosen), bool)
-        whole = len(set(targets[chosen][held_out])) == 2 and len(set(targets[chosen][~held_out])) == 2
-        return held_out if whole else np.zeros(len(chosen), bool)
-
-    def _fit_region(
-        self,
-        region: Region,
-        people: VolumeSet,
-        targets: np.ndarray,
-        parts: np.ndarray,
-        training: TrainingSettings,
-    ) -> dict[str, Any]:
-        """Train a region's networks: one on everybody, and one per inner fold for the features of its people.
-
-        Returns
-        -------
-        dict
-            network (state), centre, scale, features (people, modalities, features; out of fold), history.
-        """
-        crops = people.box(region.box)
-        # The seed does not depend on the inner fold: networks that start alike stay comparable.
-        seed = training.seed * 1_000_003 + region.number
-        history = []
-
-        def train(chosen: np.ndarray, part: str) -> tuple[RegionNetwork, np.ndarray, np.ndarray]:
-            centre, scale = region_scale(crops[chosen], region.inside)
-            network, record = train_region(
-                standardise(crops[chosen], region.inside, centre, scale),
-                targets[chosen],
-                self._held_out(people, chosen, targets),
-                self.options,
-                training,
-                self.device,
-                seed,
-            )
-            history.append({"region": str(region.number), "part": part, **record})
-            return network, centre, scale
-
-        everybody = np.arange(len(people))
-        network, centre, scale = train(everybody, "all")
-        final = self._embed(network, standardise(crops, region.inside, centre, scale))
-        features = np.empty_like(final)
-        outputs = final.shape[-1]
-        for part in range(self.options["inner_folds"]):
-            chosen, others = np.flatnonzero(parts != part), np.flatnonzero(parts == part)
-            inner, inner_centre, inner_scale = train(chosen, f"fold {part}")
-            embedded = self._embed(inner, standardise(crops, region.inside, inner_centre, inner_scale))
-            matrix, shift = align(embedded[chosen].reshape(-1, outputs), final[chosen].reshape(-1, outputs))
-            features[others] = embedded[others] @ matrix + shift
-        features = self._with_means(features, standardise(crops, region.inside, centre, scale), region)
-        return {
-            "network": {name: value.cpu() for name, value in network.state_dict().items()},
-            "centre": torch.from_numpy(centre),
-            "scale": torch.from_numpy(scale),
-            "features": torch.from_numpy(features),
-            "history": history,
-        }
-
-    def _embed(self, network: RegionNetwork, volumes: np.ndarray) -> np.ndarray:
-        """Return the branch outputs (people, modalities, features) of standardised boxes."""
-        with torch.inference_mode():
-            pieces = [
-                network.embed(torch.from_numpy(volumes[start : start + CHUNK]).to(self.device)).cpu()
-                for start in range(0, len(volumes), CHUNK)
-            ]
-        return torch.cat(pieces).numpy()
-
-    def _with_means(self, outputs: np.ndarray, volumes: np.ndarray, region: Region) -> np.ndarray:
-        """Append the mean over the region to each modality's outputs (people, modalities, features), if asked for."""
-        if not self.options["region_means"]:
-            return outputs
-        return np.concatenate([outputs, volumes[:, :, region.inside].mean(axis=2)[..., None]], axis=2)
-
-    def _checkpoint_folder(self, folder: Path, people: VolumeSet, training: TrainingSettings) -> Path:
-        """Return the folder of finished regions; one that belongs to another run is emptied."""
-        facts = [run_digest(self, people, training), training.epochs, self.modalities]
-        regions = hashlib.sha256(np.ascontiguousarray(self.regions_).tobytes()).hexdigest()
-        digest = hashlib.sha256(json.dumps([*facts, regions]).encode()).hexdigest()
-        label = folder / "run.json"
-        try:
-            known = json.loads(label.read_text())["digest"] == digest
-        except (OSError, ValueError, KeyError, TypeError):
-            known = False
-        if not known:
-            shutil.rmtree(folder, ignore_errors=True)
-            write_json(label, {"digest": digest})
-        return folder
-
-    @staticmethod
-    def _finished(path: Path) -> dict[str, Any] | None:
-        """Return a region's results when they are there and whole."""
-        try:
-            check(path)
-            return torch.load(path, map_location="cpu", weights_only=True)
-        except FileNotFoundError:
-            return None
-        except Exception as error:  # whatever is wrong with it: the region is trained again
-            print(f"{path}: cannot be used ({error}); the region is trained again", file=sys.stderr)
-            return None
-
-    def _report(self, position: int, history: Sequence[Mapping[str, Any]]) -> None:
-        """Write a line after a region."""
-        seconds = sum(row["seconds"] for row in history)
-        left = (len(self.region_list_) - position - 1) * seconds / 60
-        print(
-            f"region {position + 1}/{len(self.region_list_)} (number {history[0]['region']})  "
-            f"loss {np.mean([row['loss'] for row in history]):.4f}  {seconds:.1f} s, about {left:.0f} min left",
-            file=sys.stderr,
-            flush=True,
-        )
-
     # --------------------------------------------------------------------------------------- in use
 
     def prepare(self, machine: Machine) -> None:
@@ -376,13 +167,18 @@ class SiameseAttention(FusionModel):
     def _features(self, volumes: np.ndarray) -> torch.Tensor:
         """Return the standardised features (people, regions x modalities x features), in this order."""
         if not np.isfinite(volumes).all():
-            raise UserError("siamese_attention: somebody lacks a modality; it needs all of them")
+            raise UserError(
+                "siamese_attention: a modality is missing for some people; the model needs all of them"
+            )
         pieces = []
         for region, network, centre, scale in zip(
             self.region_list_, self.networks_, self.centres_, self.scales_, strict=True
         ):
             boxes = standardise(volumes[(..., *region.box)], region.inside, centre, scale)
-            pieces.append(self._with_means(self._embed(network, boxes), boxes, region))
+            outputs = embed_boxes(network, boxes, self.device)
+            pieces.append(
+                with_region_means(outputs, boxes, region) if self.options["region_means"] else outputs
+            )
         flat = np.stack(pieces, axis=1).reshape(len(volumes), -1)
         return torch.from_numpy(((flat - self.feature_mean_) / self.feature_scale_).astype(np.float32)).to(
             self.device
@@ -399,7 +195,7 @@ class SiameseAttention(FusionModel):
             return np.asarray(torch.sigmoid(self.attention_.logits(self._features(volumes))).cpu())
 
     def reconstruct(self, volumes: np.ndarray) -> np.ndarray:
-        """Refuse: there is no decoder."""
+        """Raise an error: the model has no decoder."""
         raise UserError(
             "siamese_attention: has no decoder, so nothing can be reconstructed; set "
             "analyses.reconstruction: false for this experiment"
@@ -440,7 +236,7 @@ class SiameseAttention(FusionModel):
         )
         return table.assign(features=counts.ravel(), mean_mask=means.ravel())
 
-    def first_layer_weights(self) -> pd.DataFrame:
+    def region_weights(self) -> pd.DataFrame:
         """Return how strongly the attention module's first layer listens to each region (5, Fig. 7).
 
         Returns

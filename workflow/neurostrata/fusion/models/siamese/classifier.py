@@ -62,7 +62,7 @@ def feature_scales(features: np.ndarray, outputs: int, whole: bool) -> np.ndarra
     Returns
     -------
     ndarray, shape (regions, modalities, features), float32
-        What hardly varies is not blown up to the size of the others: no scale is below a tenth of the median.
+        Features that hardly vary are not inflated: no scale is below a tenth of the median.
     """
     variances = features.var(axis=0)
     if whole:
@@ -136,13 +136,13 @@ def train_attention(
 ) -> tuple[AttentionNetwork, np.ndarray, np.ndarray, dict[str, float]]:
     """Train attention and classifier.
 
-    For how many epochs is told by people held out, one part after the other, of whom each network
-    has seen nobody; the last network then learns from everybody.
+    The number of epochs is chosen on held-out people: each inner fold is held out in turn from a network of its own; the
+    last network then learns from everybody.
 
     Parameters
     ----------
     features
-        Shape (people, regions, modalities, features), of people whom the region networks have not seen.
+        Shape (people, regions, modalities, features), of people that the region networks have not seen.
     targets
         -1 or 1 per person.
     parts
@@ -159,7 +159,7 @@ def train_attention(
     network : AttentionNetwork
         In evaluation mode.
     mean, scale : ndarray, shape (regions x modalities x features,)
-        What is subtracted from features and what they are divided by before they go in.
+        Mean and scale that features are standardised by.
     record : dict
         epochs, loss (of everybody), validation_loss (of those held out, after as many epochs), seconds.
 

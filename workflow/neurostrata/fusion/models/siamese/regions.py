@@ -109,7 +109,7 @@ def region_scale(crops: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.
     Returns
     -------
     mean, deviation : ndarray, shape (modalities,), float32
-        The deviation is 1 where the region is constant, which then says nothing.
+        The deviation is 1 where the region is constant and carries no information.
     """
     values = crops[:, :, inside].astype(np.float64)
     deviation = values.std(axis=(0, 2))
@@ -208,7 +208,7 @@ def hinge(scores: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) ->
     targets
         t: -1 for the first class, 1 for the second.
     weights
-        Of the people; they are divided by their sum.
+        Weights of the people; they are divided by their sum.
     """
     return (weights * (1 - targets * scores).clamp_min(0)).sum() / weights.sum()
 
@@ -227,7 +227,7 @@ class Stopping:
     Parameters
     ----------
     network
-        Whose weights are kept; None: only the epoch is wanted.
+        The network whose weights are kept; None: only the epoch is needed.
     patience
         Epochs without a lower loss.
     stop_at
@@ -282,7 +282,7 @@ def train_region(
     targets
         -1 or 1 per person.
     held_out
-        Who is not learned from but tells when to stop; nobody: the training loss tells.
+        People who decide when to stop and are not learned from; for none, the training loss decides.
     options
         The model's options.
     training
@@ -350,7 +350,7 @@ def align(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
     Distances say nothing about direction: two networks that agree may have embeddings that are rotated
     against each other, and what is learned on one is of no use with the other. Rotation (or reflection) and
-    shift come from people whom both networks were trained on, by least squares (Schoenemann and Carroll
+    shift come from people that both networks were trained on, by least squares (Schoenemann and Carroll
     1970); where they do not vary, the embeddings are left as they are. The scale makes the spreads equal:
     that of least squares is smaller by the correlation, and new people's embeddings are not.
 

@@ -26,10 +26,11 @@ from neurostrata.fusion.training.machine import Machine
 
 
 class LatentSynthesis(NetworkModel):
-    """``latent_synthesis`` as the registry knows it."""
+    """The model ``latent_synthesis``."""
 
     name = "latent_synthesis"
     handles_missing = True
+    synthesises = True
     network: SynthesisNetwork
 
     @property
@@ -42,11 +43,22 @@ class LatentSynthesis(NetworkModel):
         """Modalities that are synthesised."""
         return self._chosen("outputs")
 
+    @property
+    def always_given(self) -> list[str]:
+        """The lesion mask, if there is one."""
+        mask = self.options["mask_input"]
+        return [] if mask is None else [mask]
+
+    @property
+    def slice_plane(self) -> str:
+        """Plane of the slices that are synthesised."""
+        return self.network.test_plane
+
     def _chosen(self, option: str) -> list[str]:
-        wanted = self.options[option]
-        if wanted is None:
+        names = self.options[option]
+        if names is None:
             return [name for name in self.modalities if name != self.options["mask_input"]]
-        return list(wanted)
+        return list(names)
 
     def _positions(self, names: Sequence[str]) -> list[int]:
         return [self.modalities.index(name) for name in names]
@@ -78,7 +90,7 @@ class LatentSynthesis(NetworkModel):
                         f"latent_synthesis: options.{option}: '{name}' is the mask_input; it cannot be both"
                     )
         if not self.inputs or not self.outputs:
-            raise UserError("latent_synthesis: there is no modality besides options.mask_input; add one")
+            raise UserError("latent_synthesis: options.mask_input is the only modality; add another one")
         rest = [name for name in self.outputs if name not in options["added_outputs"]]
         if not rest or len(rest) + len(options["added_outputs"]) > len(self.outputs):
             raise UserError(
@@ -117,7 +129,7 @@ class LatentSynthesis(NetworkModel):
         Raises
         ------
         UserError
-            When nobody has a modality that is wanted.
+            When nobody has one of the modalities.
         """
         present = people.present()
         for position in [*inputs, *outputs]:
@@ -202,60 +214,18 @@ class LatentSynthesis(NetworkModel):
         network.requires_grad_(True)
         return history
 
-    def add_decoder(
-        self, output: str, people: VolumeSet, training: TrainingSettings, machine: Machine
-    ) -> pd.DataFrame:
-        """Add an output to a trained model and train its decoder, and nothing else (VI-E).
-
-        Parameters
-        ----------
-        output
-            A modality that is no output yet; one of the model's, or a further one.
-        people
-            Training people. Their modalities are the model's, a further one standing behind them.
-        training, machine
-            As for :meth:`fit`.
-
-        Returns
-        -------
-        DataFrame
-            The history, one row per epoch.
-
-        Raises
-        ------
-        UserError
-            When the model synthesises it already, or the people's modalities are others.
-        """
-        if output in self.outputs or output == self.options["mask_input"]:
-            raise UserError(f"latent_synthesis: '{output}' is no new output of this model")
-        modalities = self.modalities if output in self.modalities else [*self.modalities, output]
-        if people.modalities != modalities:
-            raise UserError(
-                f"latent_synthesis: the volumes are {', '.join(people.modalities)}; to add a decoder of '{output}', "
-                f"give {', '.join(modalities)}"
-            )
-        position, network = modalities.index(output), self.network
-        useful = self._useful(people, network.inputs, [position])
-        # What null stood for so far must not come to include the new modality.
-        self.options.update(inputs=self.inputs, outputs=[*self.outputs, output])
-        self.modalities = modalities
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed + position)
-            network.add_decoder(position, float(self._mean_intensity(useful)[position]))
-        return self._train_decoder(position, people, training, machine)
-
     def _check(self, volumes: np.ndarray) -> None:
         lacking = np.isnan(volumes[:, self.network.inputs]).all(axis=(1, 2, 3, 4))
         if lacking.any():
             raise UserError(
-                f"latent_synthesis: somebody has none of the inputs ({', '.join(self.inputs)}); exclude who lacks "
-                "all of them, or widen options.inputs"
+                f"latent_synthesis: a person has none of the inputs ({', '.join(self.inputs)}); exclude people without "
+                "any of them, or add to options.inputs"
             )
 
     def encode(self, volumes: np.ndarray) -> np.ndarray:
         """Return the fused latent images, averaged over blocks, shape (people, code_size).
 
-        The numbers of one channel stand together, its blocks in the order x, y, z.
+        The numbers of one channel are consecutive, its blocks in the order x, y, z.
         """
         self._check(volumes)
         return self._apply("encode", volumes)
@@ -266,14 +236,14 @@ class LatentSynthesis(NetworkModel):
         return self._apply("synthesise", volumes, plane=plane)
 
     def reconstruct(self, volumes: np.ndarray, plane: str | None = None) -> np.ndarray:
-        """Return every output in [0, 1], from the inputs that are there.
+        """Return every output in [0, 1], from the inputs that are present.
 
         Parameters
         ----------
         volumes
-            (people, modalities, x, y, z) in [0, 1]; NaN throughout for what lacks.
+            (people, modalities, x, y, z) in [0, 1]; NaN throughout for what is missing.
         plane
-            Plane of the slices. The network has no notion of it, so that it can be another than in training
+            Plane of the slices. The network does not depend on it, so that it can differ from that of training
             (VI-I).
 
         Returns
@@ -283,36 +253,3 @@ class LatentSynthesis(NetworkModel):
         """
         self._check(volumes)
         return self._apply("reconstruct", volumes, plane=plane)
-
-    def transplant_lesions(self, volumes: np.ndarray, lesions: np.ndarray) -> np.ndarray:
-        """Synthesise people as if they had somebody else's lesions (VI-H).
-
-        Parameters
-        ----------
-        volumes
-            (people, modalities, x, y, z) of the people who receive them.
-        lesions
-            The other person's lesion mask on the same grid, shape (x, y, z).
-
-        Returns
-        -------
-        ndarray, shape of `volumes`
-            As from :meth:`reconstruct`.
-
-        Raises
-        ------
-        UserError
-            When the model was trained without lesion masks, or the mask is on another grid.
-        """
-        if self.network.mask is None:
-            raise UserError(
-                "latent_synthesis: this model knows no lesion masks; train one with options.mask_input"
-            )
-        if lesions.shape != volumes.shape[2:]:
-            raise UserError(
-                f"latent_synthesis: the lesion mask's grid {lesions.shape} is not that of the volumes "
-                f"{volumes.shape[2:]}; resample it"
-            )
-        changed = volumes.copy()
-        changed[:, self.network.mask] = lesions
-        return self.reconstruct(changed)

@@ -1,4 +1,4 @@
-"""The network of ``latent_synthesis``: encoders, fusion and decoders on slices, and its cost (Chartsias et al. 2018, IV)."""
+"""The network of ``latent_synthesis``: fusion of the latent images of slices, and the cost (Chartsias et al. 2018, IV)."""
 
 from __future__ import annotations
 
@@ -9,107 +9,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-#: Array axis of a volume that its slices are counted along.
-PLANES = {"sagittal": 0, "coronal": 1, "axial": 2}
-#: Slope below 0; the paper names none, Keras's default is 0.3.
-SLOPE = 0.3
+from neurostrata.fusion.models.interface import LEAST_MEAN
+from neurostrata.fusion.models.synthesis.layers import Decoder, Encoder, as_slices, as_volumes, glorot
+
 #: Two poolings: sides of slices are padded to multiples of this.
 MULTIPLE = 4
 #: Slices that go through the network at once outside training.
 SLICES_AT_ONCE = 32
-#: A volume's mean intensity is taken to be at least this.
-LEAST_MEAN = 1e-6
-
-
-def as_slices(volumes: torch.Tensor, plane: str) -> torch.Tensor:
-    """Return the slices (people * slices, channels, height, width) of volumes (people, channels, x, y, z)."""
-    return volumes.movedim(2 + PLANES[plane], 1).flatten(0, 1)
-
-
-def as_volumes(slices: torch.Tensor, people: int, plane: str) -> torch.Tensor:
-    """Return the volumes that :func:`as_slices` cut up."""
-    return slices.unflatten(0, (people, -1)).movedim(1, 2 + PLANES[plane])
-
-
-def _convolution(inputs: int, outputs: int) -> nn.Conv2d:
-    # IV-A: "pad the images by repeating the border pixels"
-    return nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode="replicate")
-
-
-def _pair(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        _convolution(inputs, outputs),
-        nn.LeakyReLU(SLOPE),
-        _convolution(outputs, outputs),
-        nn.LeakyReLU(SLOPE),
-    )
-
-
-class Encoder(nn.Module):
-    """A slice to its latent image: a U-Net with two poolings (Fig. 2).
-
-    Parameters
-    ----------
-    inputs
-        1, or 2 with a lesion mask.
-    channels
-        At full, half and quarter resolution.
-    latent
-        Channels of the latent image.
-    """
-
-    def __init__(self, inputs: int, channels: Sequence[int], latent: int) -> None:
-        super().__init__()
-        full, half, quarter = channels
-        self.down1 = _pair(inputs, full)
-        self.down2 = _pair(full, half)
-        self.bottom = _pair(half, quarter)
-        self.widen2 = _convolution(quarter, half)
-        self.up2 = _pair(2 * half, half)
-        self.widen1 = _convolution(half, full)
-        self.up1 = _pair(2 * full, full)
-        self.latent = nn.Sequential(_convolution(full, latent), nn.LeakyReLU(SLOPE))
-
-    def forward(self, slices: torch.Tensor) -> torch.Tensor:
-        """Return latent images (slices, latent, height, width) of slices (slices, inputs, height, width)."""
-        full = self.down1(slices)
-        half = self.down2(functional.max_pool2d(full, 2))
-        quarter = self.bottom(functional.max_pool2d(half, 2))
-        up = self.widen2(functional.interpolate(quarter, scale_factor=2))
-        up = self.up2(torch.cat([half, up], dim=1))
-        up = self.widen1(functional.interpolate(up, scale_factor=2))
-        return self.latent(self.up1(torch.cat([full, up], dim=1)))
-
-
-class Decoder(nn.Module):
-    """A latent image to a slice: two residual blocks whose input is kept by concatenation, then 1x1 (Fig. 3).
-
-    Parameters
-    ----------
-    latent
-        Channels of the latent image.
-    channels
-        Of the convolutions.
-    """
-
-    def __init__(self, latent: int, channels: int) -> None:
-        super().__init__()
-        self.block1 = _pair(latent, channels)
-        self.block2 = _pair(latent + channels, channels)
-        self.last = nn.Conv2d(latent + 2 * channels, 1, 1)
-
-    def forward(self, latent: torch.Tensor) -> torch.Tensor:
-        """Return slices (slices, 1, height, width)."""
-        first = torch.cat([latent, self.block1(latent)], dim=1)
-        return self.last(torch.cat([first, self.block2(first)], dim=1))
-
-
-def _glorot(layer: nn.Module) -> None:
-    """Set a convolution's weights as Keras does; torch's own start is so small that many layers would fade."""
-    if isinstance(layer, nn.Conv2d):
-        nn.init.xavier_uniform_(layer.weight)
-        if layer.bias is not None:
-            nn.init.zeros_(layer.bias)
 
 
 class SynthesisNetwork(nn.Module):
@@ -118,7 +24,7 @@ class SynthesisNetwork(nn.Module):
     Parameters
     ----------
     modalities
-        Number of modalities of a volume; those that lack are NaN throughout.
+        Number of modalities of a volume; missing ones are NaN throughout.
     inputs, outputs
         Positions of the modalities that are encoded and synthesised.
     mask
@@ -147,25 +53,16 @@ class SynthesisNetwork(nn.Module):
         share = {"hemis": 0.5, "weighted": 2.0}  # of the latent channels, that an encoder gives
         encoded = int(self.latent_channels * share.get(self.fusion, 1.0))
         channels = 1 if mask is None else 2
-        # Keyed by the modality's position: a decoder can be added without renaming the others.
+        # Keyed by the modality's position, so that names of weights do not depend on the other modalities.
         self.encoders = nn.ModuleDict(
             {str(i): Encoder(channels, options["channels"], encoded) for i in self.inputs}
         )
         self.decoders = nn.ModuleDict()
         for position in self.outputs:
             self.decoders[str(position)] = Decoder(self.latent_channels, self.decoder_channels)
-        self.apply(_glorot)
+        self.apply(glorot)
         self.scale: torch.Tensor
         self.register_buffer("scale", torch.ones(modalities))
-
-    def add_decoder(self, position: int, scale: float) -> None:
-        """Append an untrained decoder; `scale` is the training people's mean intensity of its modality."""
-        decoder = Decoder(self.latent_channels, self.decoder_channels).apply(_glorot).to(self.scale.device)
-        self.decoders[str(position)] = decoder
-        self.outputs.append(position)
-        missing = position + 1 - len(self.scale)
-        self.scale = torch.cat([self.scale, self.scale.new_ones(max(0, missing))])
-        self.scale[position] = scale
 
     # ------------------------------------------------------------------------------- slices
 
@@ -176,7 +73,7 @@ class SynthesisNetwork(nn.Module):
         -------
         volumes : Tensor, shape (people, modalities, x, y, z)
         means : Tensor, shape (people, modalities)
-            NaN where somebody lacks a modality.
+            NaN where a modality is missing.
         """
         means = volumes.mean(dim=(2, 3, 4)).clamp_min(LEAST_MEAN)
         if self.mask is not None:
@@ -184,7 +81,7 @@ class SynthesisNetwork(nn.Module):
         return volumes / means[:, :, None, None, None], means
 
     def _cut(self, volumes: torch.Tensor, plane: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return slices (slices, modalities, height, width), 0 where lacking, and who has what (slices, modalities)."""
+        """Return slices (slices, modalities, height, width), 0 where missing, and which modalities each has (slices, modalities)."""
         has = ~volumes.isnan().flatten(2).all(dim=2)
         slices = as_slices(torch.where(has[:, :, None, None, None], volumes, 0), plane)
         return slices, has.repeat_interleave(len(slices) // len(volumes), dim=0)
@@ -208,7 +105,7 @@ class SynthesisNetwork(nn.Module):
         Returns
         -------
         latents : Tensor, shape (inputs, slices, channels, height, width)
-            0 where the input lacks. Height and width are padded to multiples of 4. With `weighted` fusion the
+            0 where the input is missing. Height and width are padded to multiples of 4. With `weighted` fusion the
             second half of the channels says how much the first half counts.
         present : Tensor, shape (inputs, slices), bool
         """
@@ -396,12 +293,12 @@ class SynthesisNetwork(nn.Module):
         return torch.cat(codes)
 
     def synthesise(self, volumes: torch.Tensor, plane: str | None = None) -> torch.Tensor:
-        """Synthesise every output from the inputs that are there.
+        """Synthesise every output from the inputs that are present.
 
         Parameters
         ----------
         volumes
-            (people, modalities, x, y, z); NaN throughout for what lacks.
+            (people, modalities, x, y, z); NaN throughout for what is missing.
         plane
             Plane of the slices; `test_plane` by default, which is that of training unless it is set.
 
@@ -438,7 +335,7 @@ class SynthesisNetwork(nn.Module):
 
 
 class NewDecoder(nn.Module):
-    """What is trained when a decoder is added: the cost of its output alone, c2 being out of its reach."""
+    """The training of an added decoder: the cost of its output alone, without c2, which it cannot change."""
 
     def __init__(self, network: SynthesisNetwork, position: int) -> None:
         super().__init__()
