@@ -38,7 +38,7 @@ from neurostrata.simulation.images.diffusion import (
     ndi_in_mni,
 )
 from neurostrata.simulation.images.diffusion_signal import demo_scheme, format_fsl
-from neurostrata.simulation.images.files import write_image
+from neurostrata.simulation.images.files import write_nifti
 from neurostrata.simulation.images.regions import VENTRICLES, make_regions
 from neurostrata.simulation.images.t1w import make_t1w
 from neurostrata.simulation.images.templates import load_templates
@@ -115,11 +115,11 @@ def _grow_functional(job: _Job, networks: functional.Networks, person: Person) -
     settings, name = job.settings, f"sub-{person.subject}"
     components = functional.make_components(person, settings, networks, job.share_of_patients)
     images = job.output / "images"
-    write_image(images / f"{name}_space-MNI_icn.nii.gz", components.maps, networks.affine)
+    write_nifti(images / f"{name}_space-MNI_icn.nii.gz", components.maps, networks.affine)
     if settings.bold:
         series, courses = functional.make_bold(person, settings, networks, components)
         path = images / f"{name}_space-MNI_desc-preproc_bold.nii.gz"
-        write_image(path, series, networks.affine, functional.REPETITION_S)
+        write_nifti(path, series, networks.affine, functional.REPETITION_S)
         truth.write_time_courses(job.output / "truth", person, courses)
     return components.amplitudes
 
@@ -137,18 +137,18 @@ def _grow(job: _Job, person: Person) -> _Grown:
         lesions = make_lesions(person, settings.seed, head, anatomy) if settings.lesions else None
         darker = None if lesions is None else lesions.fraction
         t1w, mask, affine = make_t1w(person, settings, head, anatomy, darker)
-        write_image(images / f"{name}_T1w.nii.gz", t1w, affine)
-        write_image(images / f"{name}_T1w_mask.nii.gz", mask, affine)
+        write_nifti(images / f"{name}_T1w.nii.gz", t1w, affine)
+        write_nifti(images / f"{name}_T1w_mask.nii.gz", mask, affine)
         truth.write_anatomy_truth(planted, person, anatomy, head)
         found = _Extras()
         if settings.contrasts:
             scan = contrast_scan(settings, head, anatomy)
             for contrast in settings.contrasts:
                 image = make_contrast(contrast, person, settings, head, anatomy, lesions, scan, mask)
-                write_image(images / f"{name}_{SUFFIXES[contrast]}.nii.gz", image, affine)
+                write_nifti(images / f"{name}_{SUFFIXES[contrast]}.nii.gz", image, affine)
             if lesions is not None:
                 inside = lesion_mask(lesions, scan, mask)
-                write_image(images / f"{name}_label-lesion_mask.nii.gz", inside, affine)
+                write_nifti(images / f"{name}_label-lesion_mask.nii.gz", inside, affine)
                 truth.write_lesion_truth(planted, person, lesions.fraction, head)
                 found.lesions = len(lesions.radii)
                 found.lesion_ml = float(inside.sum() * settings.resolution_mm**3 / 1000)
@@ -160,8 +160,8 @@ def _grow(job: _Job, person: Person) -> _Grown:
             ndi = ndi_in_mni(anatomy, density_change(person, settings, head, job.common))
         if person.has_dwi:
             dwi = make_diffusion(person, settings, head, job.common, anatomy, job.scheme)
-            write_image(images / f"{name}_dwi.nii.gz", dwi.dwi, dwi.affine)
-            write_image(images / f"{name}_dwi_mask.nii.gz", dwi.mask, dwi.affine)
+            write_nifti(images / f"{name}_dwi.nii.gz", dwi.dwi, dwi.affine)
+            write_nifti(images / f"{name}_dwi_mask.nii.gz", dwi.mask, dwi.affine)
             bvals, bvecs = job.scheme
             # FSL counts x from the right when the affine has a positive determinant
             texts = format_fsl(bvals, bvecs * np.array([-1.0, 1.0, 1.0]) + 0.0)
@@ -480,7 +480,7 @@ def simulate(
     )
     truth.write_head(output / "truth", head)
     if networks is not None:
-        write_image(output / "images" / "components.nii.gz", networks.maps, networks.affine)
+        write_nifti(output / "images" / "components.nii.gz", networks.maps, networks.affine)
         truth.write_component_effects(output / "truth", networks.effects)
     grown = []
     for number, values in enumerate(_grow_all(job, members, threads), start=1):

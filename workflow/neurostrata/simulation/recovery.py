@@ -66,7 +66,7 @@ def compare_regions(
     }
 
 
-def template_to_mni(
+def register_mni152(
     truth: Path, template: Image, settings: dict[str, Any]
 ) -> tuple[Registration, np.ndarray]:
     """Register MNI152 to a study template.
@@ -108,7 +108,7 @@ def deformation_recovery(cohort: Path, results: Path, settings: dict[str, Any]) 
     """
     truth = cohort / "truth"
     template = read_image(results / "template" / "template.nii.gz", what="template")
-    found, labels = template_to_mni(truth, template, settings)
+    found, labels = register_mni152(truth, template, settings)
     people = read_table(truth / "participants.tsv")
     regions = read_table(truth / "regions.tsv")
     sizes = ndimage.sum_labels(np.ones(labels.shape), labels, regions["label"])

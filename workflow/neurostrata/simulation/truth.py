@@ -13,7 +13,7 @@ from neurostrata.core.tables import write_table
 from neurostrata.imaging.registration.transforms import write_affine
 from neurostrata.simulation.images.anatomy import Anatomy, Head
 from neurostrata.simulation.images.diffusion import DiffusionScan
-from neurostrata.simulation.images.files import write_image, write_warp
+from neurostrata.simulation.images.files import write_nifti, write_warp
 from neurostrata.simulation.people.people import SITES, Person
 
 
@@ -44,7 +44,7 @@ class RegionalTruth:
     log_det_linear: float
 
 
-def linear_part(displacement: np.ndarray, head: Head) -> float:
+def log_det_linear_part(displacement: np.ndarray, head: Head) -> float:
     """Return log det of the affine map nearest to ``x -> x + u(x)`` over the brain."""
     inside = head.templates.brain > 0.5
     points = head.templates.coordinates()[:, inside].T.astype(np.float64)
@@ -63,7 +63,7 @@ def regional_truth(anatomy: Anatomy, head: Head, ndi: tuple[np.ndarray, np.ndarr
         np.log(regions.means(np.exp(anatomy.log_jacobian))),
         regions.means(*ndi) if ndi is not None else np.array([]),
         float(np.log(np.linalg.det(anatomy.affine[:3, :3]))),
-        linear_part(anatomy.displacement, head),
+        log_det_linear_part(anatomy.displacement, head),
     )
 
 
@@ -71,7 +71,7 @@ def write_anatomy_truth(folder: Path, person: Person, anatomy: Anatomy, head: He
     """Write a person's planted log-Jacobian map (MNI space) and the map from MNI to T1w points."""
     affine, name = head.templates.affine, f"sub-{person.subject}"
     rounded = (np.round(anatomy.log_jacobian * 1024) / 1024).astype(np.float32)
-    write_image(folder / "jacobians" / f"{name}_space-MNI_desc-nonlinear_logjacobian.nii.gz", rounded, affine)
+    write_nifti(folder / "jacobians" / f"{name}_space-MNI_desc-nonlinear_logjacobian.nii.gz", rounded, affine)
     transforms = folder / "transforms"
     write_affine(transforms / f"{name}_from-T1w_to-MNI_desc-affine_xfm.mat", anatomy.affine)
     write_warp(transforms / f"{name}_from-T1w_to-MNI_desc-warp_xfm.nii.gz", anatomy.displacement, affine)
@@ -81,16 +81,16 @@ def write_diffusion_truth(folder: Path, person: Person, scan: DiffusionScan) -> 
     """Write a person's true maps in native diffusion space and the rigid offset to the T1w image."""
     name = f"sub-{person.subject}"
     for parameter, values in scan.maps.items():
-        write_image(folder / "maps" / f"{name}_space-dwi_param-{parameter}_map.nii.gz", values, scan.affine)
+        write_nifti(folder / "maps" / f"{name}_space-dwi_param-{parameter}_map.nii.gz", values, scan.affine)
     write_affine(folder / "transforms" / f"{name}_from-dwi_to-T1w_xfm.mat", scan.from_t1w)
 
 
 def write_head(folder: Path, head: Head) -> None:
     """Write the regions, the MNI152 image and mask that everything refers to, and the planted differences."""
     regions, templates, planted = head.regions, head.templates, head.planted
-    write_image(folder / "mni_T1w.nii.gz", templates.t1w, templates.affine)
-    write_image(folder / "mni_mask.nii.gz", templates.brain.astype(np.uint8), templates.affine)
-    write_image(folder / "regions.nii.gz", regions.labels, templates.affine)
+    write_nifti(folder / "mni_T1w.nii.gz", templates.t1w, templates.affine)
+    write_nifti(folder / "mni_mask.nii.gz", templates.brain.astype(np.uint8), templates.affine)
+    write_nifti(folder / "regions.nii.gz", regions.labels, templates.affine)
     table = pd.DataFrame(
         {"label": np.arange(1, len(regions.names) + 1), "name": regions.names, "voxels": regions.sizes()}
     )
@@ -146,7 +146,7 @@ def write_lesion_truth(folder: Path, person: Person, fraction: np.ndarray, head:
     """Write where a person's lesions lie in MNI space, before the deformation: share of each voxel."""
     rounded = np.round(fraction * 255).astype(np.uint8)
     path = folder / "lesions" / f"sub-{person.subject}_space-MNI_label-lesion_probseg.nii.gz"
-    write_image(path, rounded, head.templates.affine)
+    write_nifti(path, rounded, head.templates.affine)
 
 
 def write_lesion_table(folder: Path, people: Sequence[Person], lesions: Sequence[tuple[int, float]]) -> None:
@@ -163,21 +163,21 @@ def write_lesion_table(folder: Path, people: Sequence[Person], lesions: Sequence
     )
 
 
-def component_names(count: int) -> list[str]:
+def component_columns(count: int) -> list[str]:
     """Return the names of components in tables, in the order of the volumes."""
     return [f"component_{number:02d}" for number in range(1, count + 1)]
 
 
 def write_component_effects(folder: Path, effects: np.ndarray) -> None:
     """Write what is planted in patients' amplitudes over controls', (components,)."""
-    rows = pd.DataFrame({"component": component_names(len(effects)), "amplitude": effects})
+    rows = pd.DataFrame({"component": component_columns(len(effects)), "amplitude": effects})
     about = {"component": "component", "amplitude": "planted amplitude, patients minus controls"}
     write_table(folder / "component_effects.tsv", rows, about)
 
 
 def write_amplitudes(folder: Path, people: Sequence[Person], amplitudes: np.ndarray) -> None:
     """Write everybody's amplitudes (people, components)."""
-    names = component_names(amplitudes.shape[1])
+    names = component_columns(amplitudes.shape[1])
     table = pd.DataFrame(amplitudes, columns=names)
     table.insert(0, "subject", [person.subject for person in people])
     about = dict.fromkeys(names, "amplitude of the component, 1 on average")
@@ -186,7 +186,7 @@ def write_amplitudes(folder: Path, people: Sequence[Person], amplitudes: np.ndar
 
 def write_time_courses(folder: Path, person: Person, courses: np.ndarray) -> None:
     """Write the time courses (volumes, components) behind a person's BOLD series."""
-    table = pd.DataFrame(courses, columns=component_names(courses.shape[1]))
+    table = pd.DataFrame(courses, columns=component_columns(courses.shape[1]))
     write_table(folder / "time_courses" / f"sub-{person.subject}_timeseries.tsv", table)
 
 

@@ -21,7 +21,7 @@ from neurostrata.core.errors import UserError
 from neurostrata.core.files import atomic_path, write_json
 from neurostrata.core.tables import write_table
 from neurostrata.imaging.images.io import Grid, write_image
-from neurostrata.imaging.volumes.grid import limits
+from neurostrata.imaging.volumes.arrays import limits
 from neurostrata.simulation.images.regions import EDGE_MM, VENTRICLES, make_regions
 from neurostrata.simulation.images.templates import load_templates
 from neurostrata.simulation.images.velocity import FWHM, random_field, sample

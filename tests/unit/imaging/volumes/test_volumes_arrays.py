@@ -15,8 +15,8 @@ from neurostrata.core.config import (
 )
 from neurostrata.core.errors import UserError
 from neurostrata.imaging.registration.transforms import write_affine
+from neurostrata.imaging.volumes import arrays as volumes
 from neurostrata.imaging.volumes import commands as volume_commands
-from neurostrata.imaging.volumes import grid as volumes
 
 
 @pytest.mark.parametrize("percentiles", [(0.1, 99.9), (0, 100), (25, 75.3)])

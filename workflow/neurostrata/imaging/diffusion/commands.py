@@ -16,8 +16,8 @@ from neurostrata.imaging.images.series import (
     Series,
     check_finite,
     read_deviations,
+    read_image_mask,
     read_map,
-    read_mask,
     read_series,
 )
 
@@ -64,18 +64,17 @@ def fit_tensor(
     Everything is 0 outside it.
     """
     from neurostrata.imaging.diffusion.mask import diffusion_mask
-    from neurostrata.imaging.diffusion.tensor import fit_tensor as fit
-    from neurostrata.imaging.diffusion.tensor import tensor_measurements
+    from neurostrata.imaging.diffusion.tensor import tensor_maps, tensor_measurements
 
     b0_max = float(settings["b0_max"])
     series, gradients = _load(dwi, bval, bvec, subject, b0_max)
     chosen = tensor_measurements(gradients, float(settings["tensor_b_max"]), subject)
     mean_b0 = np.nan_to_num(series.data[..., gradients.b0].mean(axis=3), posinf=0, neginf=0)
-    given = None if dwi_mask is None else read_mask(dwi_mask, subject, series.grid, "dwi_mask")
+    given = None if dwi_mask is None else read_image_mask(dwi_mask, subject, series.grid, "dwi_mask")
     brain, source = diffusion_mask(mean_b0, given, f"subject {subject}: dwi {dwi}")
     signals = series.data[brain][:, chosen]
     check_finite(signals, f"subject {subject}: dwi {dwi}")
-    maps = fit(signals, gradients.select(chosen))
+    maps = tensor_maps(signals, gradients.select(chosen))
     facts = {
         "Space": "native diffusion",
         "Sources": [str(dwi), str(bval), str(bvec)],
@@ -115,8 +114,7 @@ def fit_noddi(
     Single-shell data are refused before anything is fitted. `grad_dev` is an image of nine volumes, the
     gradient coil's deviation in every voxel (HCP's ``grad_dev.nii.gz``).
     """
-    from neurostrata.imaging.diffusion.noddi.engines import AMICO_LICENCE
-    from neurostrata.imaging.diffusion.noddi.engines import fit_noddi as fit
+    from neurostrata.imaging.diffusion.noddi.engines import AMICO_LICENCE, noddi_maps
 
     gap = float(settings["shell_gap"])
     gradients = read_gradients(bval, bvec, subject, b0_max=float(settings["b0_max"]))
@@ -124,13 +122,13 @@ def fit_noddi(
     if settings["noddi"]["engine"] == "amico":
         print(f"Note: {AMICO_LICENCE}", file=sys.stderr)
     series, gradients = _load(dwi, bval, bvec, subject, float(settings["b0_max"]))
-    brain = read_mask(mask, subject, series.grid)
+    brain = read_image_mask(mask, subject, series.grid)
     brain &= series.data[..., gradients.b0].mean(axis=3) > 0
     signals, grid = series.data[brain], series.grid
     del series
     check_finite(signals, f"subject {subject}: dwi {dwi}")
     deviations = None if grad_dev is None else read_deviations(grad_dev, subject, grid, brain)
-    maps = fit(
+    maps = noddi_maps(
         signals,
         gradients,
         settings["noddi"],
@@ -198,7 +196,7 @@ def align_diffusion(
 
 
 def _mask_of(path: Path, subject: str, image: Image) -> np.ndarray:
-    inside = read_mask(path, subject, image.grid)
+    inside = read_image_mask(path, subject, image.grid)
     if not np.any(image.data[inside] > 0):
         raise UserError(f"subject {subject}: mask {path} holds only zero voxels of its image")
     return inside

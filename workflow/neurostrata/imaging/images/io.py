@@ -21,7 +21,7 @@ from nibabel.filebasedimages import ImageFileError
 from scipy import ndimage
 
 from neurostrata.core.errors import UserError
-from neurostrata.core.files import atomic_path
+from neurostrata.core.files import atomic_path, read_json, sidecar_path
 from neurostrata.core.records import check, is_expected
 from neurostrata.gate.headers import affine_problem, implausible, type_problem
 
@@ -68,6 +68,10 @@ class Grid:
     def voxel_volume(self) -> float:
         """Volume of one voxel in mm^3."""
         return float(abs(np.linalg.det(self.affine[:3, :3])))
+
+    def voxels_within(self, distance_mm: float) -> int:
+        """Distance in voxels of the shortest side, at least 1."""
+        return max(1, round(distance_mm / float(self.spacing.min())))
 
     def same_as(self, other: Grid, tolerance: float = 1e-3) -> bool:
         """Whether both grids put every voxel at the same place, within `tolerance` mm."""
@@ -221,6 +225,12 @@ def check_same_grid(image: Image, other: Image, label: str, other_label: str) ->
             f"{label} has shape {image.grid.shape} and {other_label} {other.grid.shape}, or their affines "
             "differ; both must be on one grid"
         )
+
+
+def is_skull_stripped(path: Path) -> bool:
+    """Tell from an image's sidecar whether it shows the brain alone; an image without a sidecar is taken to."""
+    sidecar = sidecar_path(path)
+    return bool(read_json(sidecar).get("SkullStripped", True)) if is_expected(sidecar) else True
 
 
 def write_image(path: Path, data: np.ndarray, grid: Grid, dtype: type = np.float32) -> None:

@@ -89,7 +89,7 @@ def read_map(
     return Image(data, grid)
 
 
-def read_mask(path: Path, subject: str, grid: Grid, what: str = "mask") -> np.ndarray:
+def read_image_mask(path: Path, subject: str, grid: Grid, what: str = "mask") -> np.ndarray:
     """Read a mask that belongs to an image on `grid`, as (X, Y, Z) bool: above zero is inside.
 
     Raises

@@ -15,7 +15,7 @@ from scipy import ndimage
 from neurostrata.core.errors import UserError
 from neurostrata.imaging.anatomy.jacobian import log_jacobian, nonlinear_jacobian
 from neurostrata.imaging.images.io import Grid, Image, apply_affine, centre_of_mass, foreground, write_image
-from neurostrata.imaging.registration.engines import Job, Steps, load_engine
+from neurostrata.imaging.registration.engines import RegistrationJob, Steps, load_engine
 from neurostrata.imaging.registration.transforms import (
     Displacement,
     displace,
@@ -117,7 +117,7 @@ def register_images(
     inverse
         Whether the inverse warp is wanted too.
     balance_mask
-        (X, Y, Z) bool on the fixed grid: where :func:`balanced` looks; None is the fixed image's foreground.
+        (X, Y, Z) bool on the fixed grid: where :func:`balance` looks; None is the fixed image's foreground.
     label
         Whose image this is, for messages.
 
@@ -135,7 +135,7 @@ def register_images(
             raise UserError(
                 f"the folder for temporary files, {name}, has a space, comma or bracket; set TMPDIR"
             )
-        job = Job(
+        job = RegistrationJob(
             fixed=folder / "fixed.nii.gz",
             moving=folder / "moving.nii.gz",
             initial=folder / "initial_itk.mat",
@@ -166,10 +166,10 @@ def register_images(
     result = Registration(affine, warp, backward)
     if not settings["balance"]:
         return result
-    return balanced(result, foreground(fixed.data) if balance_mask is None else balance_mask)
+    return balance(result, foreground(fixed.data) if balance_mask is None else balance_mask)
 
 
-def balanced(registration: Registration, mask: np.ndarray) -> Registration:
+def balance(registration: Registration, mask: np.ndarray) -> Registration:
     """Move what is linear in the warp to the affine; the map as a whole stays what it was.
 
     Engines stop their affine step early, each with its own bias (on small images greedy's came out about

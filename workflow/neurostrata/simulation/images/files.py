@@ -14,13 +14,13 @@ from neurostrata.core.files import atomic_path
 _FLIP = np.diag([-1.0, -1.0, 1.0])
 
 
-def _write_nifti(path: Path, image: nib.Nifti1Image) -> None:
+def _write_compressed(path: Path, image: nib.Nifti1Image) -> None:
     # no time stamp and no name in the compressed file
     with atomic_path(path) as temporary:
         temporary.write_bytes(gzip.compress(image.to_bytes(), compresslevel=1, mtime=0))
 
 
-def write_image(path: Path, data: np.ndarray, affine: np.ndarray, repetition_s: float | None = None) -> None:
+def write_nifti(path: Path, data: np.ndarray, affine: np.ndarray, repetition_s: float | None = None) -> None:
     """Write an image in the data type it has.
 
     Parameters
@@ -39,7 +39,7 @@ def write_image(path: Path, data: np.ndarray, affine: np.ndarray, repetition_s: 
         image.header.set_zooms((*image.header.get_zooms()[:3], repetition_s))
     image.set_sform(affine, code=1)
     image.set_qform(affine, code=1)
-    _write_nifti(path, image)
+    _write_compressed(path, image)
 
 
 def write_warp(path: Path, displacement: np.ndarray, affine: np.ndarray) -> None:
@@ -53,4 +53,4 @@ def write_warp(path: Path, displacement: np.ndarray, affine: np.ndarray) -> None
     image.header.set_xyzt_units("mm")
     image.set_sform(affine, code=1)
     image.set_qform(affine, code=1)
-    _write_nifti(path, image)
+    _write_compressed(path, image)

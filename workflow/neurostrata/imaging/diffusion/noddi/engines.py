@@ -37,7 +37,7 @@ class NoddiMaps(NamedTuple):
     fwf: np.ndarray
 
 
-def fit_noddi(
+def noddi_maps(
     signals: np.ndarray,
     gradients: Gradients,
     settings: Mapping[str, Any],

@@ -21,7 +21,7 @@ Steps = Literal["all", "linear", "deformation"]
 
 
 @dataclass(frozen=True)
-class Job:
+class RegistrationJob:
     """What an engine is asked to do.
 
     Attributes
@@ -62,7 +62,7 @@ class Job:
     coarse: bool = False
 
 
-def load_engine(name: str) -> Callable[[Job], None]:
+def load_engine(name: str) -> Callable[[RegistrationJob], None]:
     """Return the engine's ``run`` function.
 
     Raises

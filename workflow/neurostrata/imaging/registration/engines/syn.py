@@ -12,7 +12,7 @@ from typing import Any
 from ants.internal import get_lib_fn
 
 from neurostrata.core.errors import UserError
-from neurostrata.imaging.registration.engines import Job, iterations_per_level
+from neurostrata.imaging.registration.engines import RegistrationJob, iterations_per_level
 
 
 def _levels(values: Sequence[float], unit: str = "") -> str:
@@ -35,7 +35,7 @@ def _check_levels(options: Mapping[str, Any]) -> None:
             )
 
 
-def arguments(job: Job) -> list[str]:
+def arguments(job: RegistrationJob) -> list[str]:
     """Return antsRegistration's argument list for a job; UserError when numbers of levels differ."""
     options = job.options
     _check_levels(options)
@@ -78,8 +78,8 @@ def arguments(job: Job) -> list[str]:
     return words
 
 
-def run(job: Job) -> None:
-    """Rigid, similarity, affine, then SyN; see :class:`Job`."""
+def run(job: RegistrationJob) -> None:
+    """Rigid, similarity, affine, then SyN; see :class:`RegistrationJob`."""
     words = arguments(job)
     print("antsRegistration", " ".join(words), flush=True)
     status = get_lib_fn("antsRegistration")(words)

@@ -10,7 +10,7 @@ from scipy.ndimage import find_objects
 
 from neurostrata.core.errors import UserError
 from neurostrata.imaging.images.io import Image, foreground, read_image
-from neurostrata.imaging.registration.engines import Job, iterations_per_level
+from neurostrata.imaging.registration.engines import RegistrationJob, iterations_per_level
 from neurostrata.imaging.registration.torch_registration import Pair, align, deform, invert, normalised
 from neurostrata.imaging.registration.transforms import (
     Displacement,
@@ -47,8 +47,8 @@ def _displacement(voxels: torch.Tensor, image: Image, box: tuple[slice, slice, s
     return Displacement(np.pad(vectors.astype(np.float32), [*around, (0, 0)], mode="edge"), image.grid)
 
 
-def run(job: Job) -> None:
-    """Rigid and affine steps, then the deformation; see :class:`Job`."""
+def run(job: RegistrationJob) -> None:
+    """Rigid and affine steps, then the deformation; see :class:`RegistrationJob`."""
     torch.set_num_threads(job.threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     print(f"torch registration on {device}", file=sys.stderr)
