@@ -59,7 +59,6 @@ def study(real_data: Path, people: list[str], tmp_path_factory: pytest.TempPathF
             output=folder / f"{subject}_t1w.nii.gz",
             mask=folder / f"{subject}_initial.nii.gz",
             settings={**section_defaults("anatomy"), **common},
-            threads=THREADS,
         )
     template_commands.template_start(
         subjects=folder / "people.tsv",
@@ -212,7 +211,6 @@ def test_tissue_volumes_follow_the_reference(
             csf_prior=study / "csf.nii.gz",
             subject=subject,
             settings={**section_defaults("tissue"), "seed": 1},
-            threads=THREADS,
             **paths,
         )
         totals.append([read_image(paths[name]).data.sum() * 8 for name in ("gm", "wm")])

@@ -219,9 +219,7 @@ def strata_recovery(cohort: Path, results: Path) -> dict[str, Any]:
     return {"oracle": best, "experiments": experiments}
 
 
-def recovery(
-    *, cohort: Path, results: Path, output: Path, settings: dict[str, Any] | None = None, threads: int = 1
-) -> None:
+def recovery(*, cohort: Path, results: Path, output: Path, settings: dict[str, Any] | None = None) -> None:
     """Write a JSON file that says how much of a planted cohort a finished run has found again, and print it.
 
     Parameters
@@ -235,10 +233,7 @@ def recovery(
     settings
         Section ``registration``, for the registration of MNI152 to the study's template; by default the
         greedy engine's.
-    threads
-        Not used: everything here runs in one thread, so that the figures repeat.
     """
-    del threads
     if settings is None:
         settings = {**section_defaults("registration"), "engine": "greedy"}
     if not (cohort / "truth" / "oracle.json").exists():

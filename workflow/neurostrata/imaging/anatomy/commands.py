@@ -20,7 +20,6 @@ def prepare_t1w(
     mask: Path,
     settings: dict[str, Any],
     t1w_mask: Path | None = None,
-    threads: int = 1,
 ) -> None:
     """Correct the bias field of a T1-weighted image and write the mask it starts with; grid unchanged."""
     from neurostrata.imaging.anatomy.bias import correct_bias
@@ -67,7 +66,6 @@ def jacobian(
     nonlinear: Path,
     absolute: Path,
     settings: dict[str, Any],
-    threads: int = 1,
 ) -> None:
     """Write the Jacobian determinant of the non-linear part, and that times the affine's determinant."""
     from neurostrata.imaging.anatomy.jacobian import absolute_jacobian, nonlinear_jacobian
@@ -105,7 +103,6 @@ def segment_tissue(
     wm: Path,
     csf: Path,
     settings: dict[str, Any],
-    threads: int = 1,
 ) -> None:
     """Write native-space probabilities of grey matter, white matter and cerebrospinal fluid."""
     from neurostrata.imaging.anatomy.tissue import segment

@@ -56,7 +56,6 @@ def fit_tensor(
     mask: Path,
     settings: dict[str, Any],
     dwi_mask: Path | None = None,
-    threads: int = 1,
 ) -> None:
     """Fit tensors in native space: FA, MD (mm^2/s), the mean b=0 image and the brain mask.
 
@@ -165,7 +164,6 @@ def align_diffusion(
     subject: str,
     output: Path,
     settings: dict[str, Any],
-    threads: int = 1,
 ) -> None:
     """Align the mean b=0 image with the T1w image: an ITK rigid transform, T1w points to diffusion points."""
     from neurostrata.imaging.diffusion.alignment import align_rigid, rotation_degrees

@@ -37,7 +37,7 @@ def _read_subjects(path: Path) -> list[str]:
 
 
 def template_start(
-    *, subjects: Path, pattern: str, output: Path, state: Path, settings: dict[str, Any], threads: int = 1
+    *, subjects: Path, pattern: str, output: Path, state: Path, settings: dict[str, Any]
 ) -> None:
     """Average everybody's images, aligned by centre of mass, on a grid that covers them all."""
     from neurostrata.imaging.template.building import centred_box, centred_on, start_grid
@@ -119,7 +119,6 @@ def template_update(
     output: Path,
     state: Path,
     settings: dict[str, Any],
-    threads: int = 1,
 ) -> None:
     """Average the warped people and move the average into the mean shape; copy it when converged."""
     from neurostrata.imaging.template.building import (
@@ -165,7 +164,6 @@ def template_final(
     convergence: Path,
     figure: Path,
     settings: dict[str, Any],
-    threads: int = 1,
 ) -> None:
     """Write the last template with the table and the figure of how it converged."""
     states_in_order = sorted((read_json(path) for path in states), key=lambda state: state["iteration"])

@@ -43,7 +43,6 @@ def map_to_template(
     alignment: Path | None = None,
     jacobian: Path | None = None,
     fwf: Path | None = None,
-    threads: int = 1,
 ) -> None:
     """Bring a person's native map onto the fusion grid with one interpolation.
 
