@@ -51,6 +51,7 @@ def one(task: tuple[int, str, str]) -> list[dict[str, Any]]:
         modality_importance,
     )
     from neurostrata.simulation.volume_cohorts import AFFECTED, simulate_volumes
+    from neurostrata.simulation.volume_files import write_volumes
 
     torch.set_num_threads(1)
     affected = None if kind == "both" else {kind: AFFECTED[NAMES.index(kind)]}
@@ -61,7 +62,7 @@ def one(task: tuple[int, str, str]) -> list[dict[str, Any]]:
     order = np.random.default_rng(cohort).permutation(PEOPLE)
     test, train = np.sort(order[:TESTED]), np.sort(order[TESTED:])
     with tempfile.TemporaryDirectory() as folder:
-        opened = open_volumes(simulated.write_volumes(Path(folder)), NAMES)
+        opened = open_volumes(write_volumes(simulated, Path(folder)), NAMES)
         subjects = opened[0].info["subjects"]
         scaling = fold_limits(opened, simulated.mask, [subjects[i] for i in train], "train")
         everybody = VolumeSet(opened, subjects, scaling)

@@ -1,5 +1,7 @@
 """Cohorts of several MRI contrasts made directly on a coarse grid, for models that synthesise one from others.
 
+No stage uses this module: it is for those who develop such models (docs/extending.md), and for their calibration.
+
 No scanner model beyond the textbook: each person has maps of T1, T2, proton density (PD) and apparent diffusion
 coefficient (ADC), and each contrast is what its signal equation makes of them. So contrasts complement each other
 as real ones do: T1w knows T1, T2w T2, the diffusion image ADC and T2 (and, with its dark CSF, how much of a voxel
@@ -15,10 +17,10 @@ from functools import cache
 import numpy as np
 
 from neurostrata.core.errors import UserError
+from neurostrata.simulation.coarse_space import coarse_space
 from neurostrata.simulation.images.contrasts import LESION_COUNT, LESION_RADIUS, LESION_SHARE
 from neurostrata.simulation.images.velocity import random_field, sample
 from neurostrata.simulation.people.people import stream
-from neurostrata.simulation.volume_cohorts import coarse_space
 
 #: T1 (ms), T2 (ms), proton density (CSF 1), ADC (mm^2/s) of white matter, grey matter, CSF at 3 T, about.
 TISSUES = {

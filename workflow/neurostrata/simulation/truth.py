@@ -9,12 +9,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from neurostrata.core.files import write_json
 from neurostrata.core.tables import write_table
 from neurostrata.imaging.registration.transforms import write_affine
 from neurostrata.simulation.images.anatomy import Anatomy, Head
 from neurostrata.simulation.images.diffusion import DiffusionScan
 from neurostrata.simulation.images.files import write_nifti, write_warp
-from neurostrata.simulation.people.people import SITES, Person
+from neurostrata.simulation.images.regions import VENTRICLES
+from neurostrata.simulation.people.oracle import discriminant_auc, oracle
+from neurostrata.simulation.people.people import SITES, Person, Settings
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,26 @@ class RegionalTruth:
     ndi: np.ndarray
     log_det_affine: float
     log_det_linear: float
+
+
+@dataclass
+class GrownPerson:
+    """A person's true values, and what was planted in the images beside T1w and diffusion.
+
+    Attributes
+    ----------
+    regional
+        The true regional values.
+    lesions, lesion_ml
+        Number and volume of the lesions.
+    amplitudes
+        (components,), None without components.
+    """
+
+    regional: RegionalTruth
+    lesions: int = 0
+    lesion_ml: float = 0.0
+    amplitudes: np.ndarray | None = None
 
 
 def log_det_linear_part(displacement: np.ndarray, head: Head) -> float:
@@ -240,3 +263,70 @@ def region_table(
     table = pd.DataFrame(np.stack(rows), columns=list(names))
     table.insert(0, "subject", [p.subject for p in people])
     return table
+
+
+def write_truth_tables(
+    folder: Path, people: list[Person], grown: list[GrownPerson], head: Head, settings: Settings
+) -> None:
+    """Write who is who, the true regional values, what else was planted, and how well it could be found at best."""
+    names = head.regions.names
+    regional = [person.regional for person in grown]
+    about_people = dict(PARTICIPANT_COLUMNS)
+    if settings.diagnosis_effect > 0:
+        about_people["diagnosis"] = "patient (half of every stratum) or control"
+    write_table(folder / "participants.tsv", participants(people, regional), about_people)
+    jacobian = region_table(people, [r.log_jacobian for r in regional], names)
+    volume = region_table(people, [r.volume for r in regional], names)
+    about = {"subject": "id"}
+    write_table(
+        folder / "regional_log_jacobian.tsv",
+        jacobian,
+        about | dict.fromkeys(names, "mean log-Jacobian of the non-linear part in MNI space"),
+    )
+    write_table(
+        folder / "regional_log_volume.tsv",
+        volume,
+        about
+        | dict.fromkeys(names, "log of the region's volume relative to MNI152, without the affine part"),
+    )
+    features = [jacobian[list(names)].to_numpy()]
+    if settings.diffusion:
+        density = region_table(people, [r.ndi for r in regional], names)
+        write_table(
+            folder / "regional_ndi.tsv",
+            density,
+            about | dict.fromkeys(names, "mean NDI, weighted by tissue, in MNI space"),
+        )
+        # there is too little tissue in the ventricles
+        features.append(density[[name for name in names if name != VENTRICLES]].to_numpy())
+    used = np.array([not p.bad_scan for p in people])
+    best = oracle(
+        np.hstack(features)[used],
+        np.array([p.stratum for p in people])[used],
+        np.array([p.site for p in people])[used],
+        settings.seed,
+    )
+    if settings.lesions:
+        write_lesion_table(folder, people, [(person.lesions, person.lesion_ml) for person in grown])
+    amplitudes = [person.amplitudes for person in grown if person.amplitudes is not None]
+    if amplitudes:
+        write_amplitudes(folder, people, np.stack(amplitudes))
+    if settings.diagnosis_effect > 0:
+        write_diagnosis_effects(folder, head)
+        patients = np.array([int(p.patient) for p in people])[used]
+        sources = {"regional": np.hstack(features)[used]}
+        if amplitudes:
+            sources["components"] = np.stack(amplitudes)[used]
+            sources["all"] = np.hstack(list(sources.values()))
+        best["diagnosis"] = {
+            f"auc_{name}": _diagnosis_auc(values, patients, settings.seed) for name, values in sources.items()
+        }
+    write_json(folder / "oracle.json", best)
+
+
+def _diagnosis_auc(values: np.ndarray, patients: np.ndarray, seed: int) -> float | None:
+    """Return the AUC of the diagnosis from true values (people, features); None with too few people."""
+    if np.bincount(patients, minlength=2).min() < 2:
+        return None
+    auc = discriminant_auc((values - values.mean(axis=0)) / values.std(axis=0), patients, seed)
+    return None if auc is None else round(auc, 6)

@@ -21,7 +21,7 @@ def prepare_t1w(
     settings: dict[str, Any],
     t1w_mask: Path | None = None,
 ) -> None:
-    """Correct the bias field of a T1-weighted image and write the mask it starts with; grid unchanged."""
+    """Correct the bias field of a T1-weighted image and write its initial mask; both are on its grid."""
     from neurostrata.imaging.anatomy.bias import correct_bias
     from neurostrata.imaging.anatomy.brain import initial_mask
 

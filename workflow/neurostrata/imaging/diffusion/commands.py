@@ -110,7 +110,7 @@ def fit_noddi(
 ) -> None:
     """Fit NODDI in native space: neurite density, orientation dispersion and free water fraction.
 
-    Single-shell data are refused before anything is fitted. `grad_dev` is an image of nine volumes, the
+    Single-shell data raise an error before the fit. `grad_dev` is an image of nine volumes, the
     gradient coil's deviation in every voxel (HCP's ``grad_dev.nii.gz``).
     """
     from neurostrata.imaging.diffusion.noddi.engines import AMICO_LICENCE, noddi_maps
@@ -173,9 +173,9 @@ def align_diffusion(
     fixed = read_map(t1w, subject, "T1w")
     alignment = align_rigid(
         fixed,
-        _mask_of(t1w_mask, subject, fixed),
+        _read_mask_with_signal(t1w_mask, subject, fixed),
         moving,
-        _mask_of(mask, subject, moving),
+        _read_mask_with_signal(mask, subject, moving),
         settings["alignment"],
         subject=subject,
         seed=settings["seed"],
@@ -193,8 +193,8 @@ def align_diffusion(
     )
 
 
-def _mask_of(path: Path, subject: str, image: Image) -> np.ndarray:
+def _read_mask_with_signal(path: Path, subject: str, image: Image) -> np.ndarray:
     inside = read_image_mask(path, subject, image.grid)
     if not np.any(image.data[inside] > 0):
-        raise UserError(f"subject {subject}: mask {path} holds only zero voxels of its image")
+        raise UserError(f"subject {subject}: mask {path} covers only zero voxels of its image")
     return inside

@@ -15,7 +15,7 @@ from neurostrata.core.errors import UserError
 from neurostrata.imaging.images.io import Image, sample
 from neurostrata.imaging.images.series import Series
 
-#: Voxels whose mean is below this share of the brightest ones' are no brain.
+#: Voxels whose mean is below this share of the brightest ones' are background.
 _BACKGROUND = 0.1
 #: A component map this close to a combination of the others cannot be told from them.
 _WORST_CONDITION = 1e5
@@ -30,7 +30,7 @@ class DualRegression:
     courses
         (volumes, components), time courses, mean 0; standard deviation 1 when they were normalised.
     maps
-        (components, voxels), the wanted statistic: ``beta`` in units of the series per standard deviation of the
+        (components, voxels), the chosen statistic: ``beta`` in units of the series per standard deviation of the
         time course, or ``z``.
     """
 
@@ -71,7 +71,7 @@ def spatial_regression(data: np.ndarray, components: np.ndarray) -> np.ndarray:
             f"components: inside the mask one of the {len(components)} maps is empty or a combination of the "
             "others; remove it from the components image"
         )
-    # maps without mean are orthogonal to each volume's mean, so that needs no taking off
+    # maps without mean are orthogonal to each volume's mean, so volumes need not be centred
     weights = np.linalg.solve(design.T @ design, design.T)
     return (weights.astype(np.float32) @ np.asarray(data, np.float32).T).T.astype(np.float64)
 
@@ -86,7 +86,7 @@ def temporal_regression(data: np.ndarray, courses: np.ndarray, statistic: str = 
     courses
         (volumes, components).
     statistic
-        ``beta``: the weights. ``z``: weights over their standard errors, made normal (a t statistic with
+        ``beta``: the weights. ``z``: weights over their standard errors, transformed to normal (from a t statistic with
         volumes - components - 1 degrees of freedom; autocorrelation of the noise is not taken into account).
 
     Returns
@@ -137,7 +137,7 @@ def _z_values(
 def dual_regression_maps(
     data: np.ndarray, components: np.ndarray, statistic: str = "beta", normalise: bool = True
 ) -> DualRegression:
-    """Find a person's components.
+    """Return a person's version of the group's components.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ def dual_regression_maps(
     -------
     DualRegression
     """
-    # voxel means carry nothing and, large as they are, would cost digits
+    # voxel means carry no information, but their size would cost precision
     data = np.asarray(data, dtype=np.float32)
     data = data - data.mean(axis=0)
     courses = _centred(spatial_regression(data, components))
@@ -168,7 +168,7 @@ def dual_regression_maps(
 
 
 def series_mask(series: Series) -> np.ndarray:
-    """Return the voxels of a series that are brain: bright on average (above a tenth), and changing, (X, Y, Z)."""
+    """Return the voxels of a series that are brain, (X, Y, Z): above a tenth of the brightness on average, and not constant."""
     mean = series.data.mean(axis=3)
     level = np.percentile(np.abs(mean[mean != 0]), 99) if mean.any() else 0.0
     return (np.abs(mean) > _BACKGROUND * level) & changing(series)

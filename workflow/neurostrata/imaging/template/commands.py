@@ -25,7 +25,7 @@ from neurostrata.imaging.registration.transforms import (
 )
 from neurostrata.imaging.template.convergence import CONVERGENCE_COLUMNS, convergence_table, draw_convergence
 
-#: Name of the file that stands for a registration that a converged template made needless.
+#: Name of the file that is written instead of a registration once the template has converged.
 SKIPPED = "skipped"
 
 
@@ -39,7 +39,7 @@ def _read_subjects(path: Path) -> list[str]:
 def template_start(
     *, subjects: Path, pattern: str, output: Path, state: Path, settings: dict[str, Any]
 ) -> None:
-    """Average everybody's images, aligned by centre of mass, on a grid that covers them all."""
+    """Average the images of all people, aligned by centre of mass, on a grid that covers them all."""
     from neurostrata.imaging.template.building import centred_box, centred_on, start_grid
 
     people = _read_subjects(subjects)
@@ -81,7 +81,7 @@ def template_register(
     settings: dict[str, Any],
     threads: int = 1,
 ) -> None:
-    """Register one person to the current template, unless that has converged already."""
+    """Register one person to the current template, unless the template has converged."""
     from neurostrata.imaging.registration.chain import register_images, warp_image
 
     current = read_json(state)
@@ -120,7 +120,7 @@ def template_update(
     state: Path,
     settings: dict[str, Any],
 ) -> None:
-    """Average the warped people and move the average into the mean shape; copy it when converged."""
+    """Average the warped images and move the average into the mean shape; a converged template is copied."""
     from neurostrata.imaging.template.building import (
         Average,
         has_converged,

@@ -1,7 +1,7 @@
 """MNI152: the template that ships with nilearn, and its registration with the study template.
 
-Every stage that needs the two joined (the template's mask and priors, images in MNI152 space, an atlas in MNI152
-space) calls :func:`register_to_mni152`.
+The template's mask and priors, images in MNI152 space and an atlas in MNI152 space all use the registration of
+:func:`register_to_mni152`.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from neurostrata.imaging.registration.chain import (
 )
 from neurostrata.imaging.registration.transforms import resample
 
-#: How far above a head's centre of mass its brain's is looked for (mm).
+#: Heights above a head's centre of mass (mm) from which the brain is searched for.
 _START_HEIGHTS_MM = (0.0, 20.0, 40.0)
 
-#: Correlation of MNI152's brain with the template, of either sign, below which the registration must have failed.
+#: A correlation of MNI152's brain with the template of smaller size means that the registration has failed.
 _LEAST_SIMILARITY = 0.3
 
 
@@ -69,11 +69,11 @@ def _best_start(
     seed: int,
     threads: int,
 ) -> np.ndarray:
-    """Affine from MNI152's brain into a head, the best of several starts.
+    """Return the affine from MNI152's brain to a head, the best of several starts.
 
     Face and neck pull a head's centre of mass below its brain's, by an amount that depends on the field
-    of view, so the search begins at several heights. The similarity is looked at well inside the brain:
-    were its edge in view, it would be fitted to the head's.
+    of view, so the search begins at several heights. The similarity is computed well inside
+    the brain, because the edge of the brain would be fitted to that of the head.
     """
     inner = ndimage.binary_erosion(mni152.mask, iterations=mni152.brain.grid.voxels_within(6))
     best, best_similarity = np.eye(4), -np.inf
@@ -108,7 +108,7 @@ def register_to_mni152(
 ) -> tuple[MNI152, Registration]:
     """Register the study template (moving) to MNI152 (fixed).
 
-    MNI152 is the fixed image so that, with a skull in the template, the similarity is looked at in MNI152's brain only.
+    MNI152 is the fixed image so that, with a skull in the template, the similarity is computed in MNI152's brain only.
 
     Parameters
     ----------

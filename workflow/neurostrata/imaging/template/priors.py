@@ -12,10 +12,10 @@ from neurostrata.imaging.registration.transforms import resample_to_person
 from neurostrata.imaging.template.building import brain_of
 from neurostrata.imaging.template.mni152 import MNI152
 
-#: Where MNI152 has its lateral ventricles and white matter around them (mm): a box that any mask holds.
+#: Box (mm) around the lateral ventricles of MNI152 and the white matter next to them, inside any brain mask.
 _VENTRICLE_BOX = np.array([[-24.0, -40.0, 2.0], [24.0, 20.0, 26.0]])
 
-#: Volume of a template over MNI152's (a large adult's brain) between a newborn's and the impossible.
+#: Plausible volumes of a template relative to MNI152 (a large adult's brain), from a newborn's upwards.
 _SCALES = (0.1, 1.6)
 
 
@@ -33,7 +33,7 @@ def _to_template(data: np.ndarray, mni152: MNI152, template: Image, registration
 def template_priors(
     template: Image, mni152: MNI152, registration: Registration, *, skull_stripped: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Brain mask and GM, WM, CSF priors on the template's grid.
+    """Return the brain mask and GM, WM, CSF priors on the template's grid.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def template_priors(
     mni152, registration
         From :func:`neurostrata.imaging.template.mni152.register_to_mni152`; its inverse brings mask and maps back.
     skull_stripped
-        Whether the template shows the brain alone; the mask is then also held to its support.
+        Whether the template shows the brain alone; the mask is then also limited to its support.
 
     Returns
     -------
@@ -56,7 +56,7 @@ def template_priors(
     """
     mask = _to_template(mni152.mask, mni152, template, registration) > 0.5
     if skull_stripped:
-        # The template's own support is the better outline where people were extracted generously or not.
+        # The template's own support is the better outline, however generously the brains were extracted.
         support = brain_of(template.data)
         wide = ndimage.binary_dilation(mask, iterations=template.grid.voxels_within(6))
         mask = support & wide if support.any() else mask
@@ -69,9 +69,8 @@ def template_priors(
     scale = abs(np.linalg.det(registration.affine[:3, :3]))
     if not ventricles.any() or mask[ventricles].mean() <= 0.99 or not _SCALES[0] < scale < _SCALES[1]:
         raise UserError(
-            "template: its brain mask leaves out the ventricles or has an impossible size, so the registration to "
-            "MNI152 has failed; "
-            "look at template.nii.gz and at the brain extraction and orientation of the people in it"
+            "template: its brain mask leaves out the ventricles or has an implausible size, so the registration to "
+            "MNI152 has failed; look at template.nii.gz and at the brain extraction and orientation of the people in it"
         )
     grey = np.clip(_to_template(mni152.grey, mni152, template, registration), 0, 1)
     white = np.clip(_to_template(mni152.white, mni152, template, registration), 0, 1)

@@ -173,8 +173,8 @@ def write_array(
 class CheckedArray:
     """The rows of a large array on disk; each is compared with its checksum when it is first read.
 
-    Hashing the whole file of a large cohort before each training would read it twice; so each row costs some milliseconds
-    when it is needed, once for each process.
+    Hashing the whole file before each training would read a large cohort twice; checking a row when it is needed costs some
+    milliseconds, once for each process.
 
     Parameters
     ----------

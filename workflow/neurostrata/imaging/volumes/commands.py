@@ -47,10 +47,10 @@ def map_to_template(
     """Bring a person's native map onto the fusion grid with one interpolation.
 
     Template points go through the warp, the affine (to the T1w image) and the alignment (to the diffusion
-    data); without them the image is taken to be in template space already. For an image in MNI152 space warp and
-    affine are those of ``template_to_mni``; voxels without a value (NaN, as SPM writes outside the brain) are 0. With a Jacobian (absolute) the map
-    is modulated; with a free water fraction, neurite density is averaged over tissue. `intensity: pet` is
-    applied to the native image, whose brightest voxels interpolation would dim. A mask (`kind: mask`) becomes
+    data); without them the image is assumed to be in template space. For an image in MNI152 space, warp and affine
+    are those of ``template_to_mni``, and voxels without a value (NaN, as SPM writes outside the brain) are 0. With
+    an (absolute) Jacobian the map is modulated; with a free water fraction, neurite density is averaged over tissue.
+    `intensity: pet` is applied to the native image, because interpolation would dim its brightest voxels. A mask (`kind: mask`) becomes
     the share of each voxel that lies inside, and may be empty.
     """
     declared = settings["modality"]
@@ -94,7 +94,7 @@ def map_to_template(
             None if jacobian is None else read_map(jacobian, subject, "absolute Jacobian"),
             float(declared.get("smooth_fwhm_mm", 0.0)),
         )
-    empty = declared.get("kind") == "mask" and not source.data.any()  # nobody's fault: no lesions
+    empty = declared.get("kind") == "mask" and not source.data.any()  # such as a person without lesions
     if not (data.any() or empty):
         raise UserError(
             f"subject {subject}: modality {modality} is zero everywhere on the fusion grid; do the header of "
@@ -161,7 +161,7 @@ def normalise(
     people = [str(subject) for subject in read_table(subjects)["subject"]]
     if not people:
         raise UserError(
-            f"modality {modality}: nobody has it; remove it from the experiments or mend the cohort"
+            f"modality {modality}: nobody has it; remove it from the experiments or correct the cohort"
         )
     brain = read_map(mask, "template", "fusion mask")
     shape = brain.grid.shape

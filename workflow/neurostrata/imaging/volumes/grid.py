@@ -67,7 +67,7 @@ def _canonical(image: Image) -> Image:
 
 
 def fusion_grid(template: Image, settings: Mapping[str, Any]) -> FusionGrid:
-    """Lay the fusion grid over the template, centred on its brain.
+    """Return the fusion grid of a template, centred on its brain.
 
     Its axes are the template's, ordered right, anterior, superior. Fine voxels fall on the template's own
     voxel centres where both have one size, so that images on the template's grid are not blurred.

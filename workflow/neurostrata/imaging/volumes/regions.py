@@ -1,4 +1,4 @@
-"""Brain regions on the fusion grid: an atlas brought there, or parcels of like size made from the mask."""
+"""Brain regions on the fusion grid: a resampled atlas, or parcels of similar size made from the mask."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from neurostrata.imaging.images.io import Grid, Image
 from neurostrata.imaging.registration.transforms import resample, resample_to_person
 from neurostrata.imaging.template.mni152 import register_to_mni152
 
-#: Voxels that k-means learns from; the others join the nearest centre.
+#: Number of voxels that k-means is fitted to; the others are assigned to the nearest centre.
 _SAMPLE = 20_000
 
 REGION_COLUMNS = {
@@ -28,7 +28,7 @@ REGION_COLUMNS = {
 
 
 def region_names(path: Path | None) -> dict[int, str]:
-    """Read region numbers and names: the first two columns of a table, whatever separates them.
+    """Read region numbers and names: the first two columns of a table, separated by tabs, commas or spaces.
 
     Raises
     ------
@@ -96,19 +96,19 @@ def atlas_on_grid(
     seed: int,
     threads: int,
 ) -> np.ndarray:
-    """Bring an atlas onto the fusion grid by nearest neighbour, once.
+    """Resample an atlas onto the fusion grid by nearest neighbour, once.
 
     Parameters
     ----------
     atlas
         Region numbers.
     space
-        ``template``: it lies in the study template's space already. ``MNI152``: it is brought over by the
+        ``template``: the study template's space. ``MNI152``: the atlas is resampled by the
         registration of the template to nilearn's MNI152 (2009c; AAL, in SPM's MNI space, is off by about 2 mm).
     template
         The study template.
     grid
-        Where the regions are wanted, in the study template's space.
+        Grid of the result, in the study template's space.
     registration
         Section ``registration``.
     skull_stripped, seed, threads
@@ -121,7 +121,7 @@ def atlas_on_grid(
     Raises
     ------
     UserError
-        When a number is no whole number, or no region lies on the grid.
+        When a region number is not whole, or no region lies on the grid.
     """
     if not np.array_equal(np.rint(atlas.data), atlas.data) or atlas.data.min() < 0:
         raise UserError("regions.image: the atlas must hold whole numbers, 0 outside its regions")

@@ -63,8 +63,7 @@ def arguments(job: RegistrationJob) -> list[str]:
     if job.steps != "linear":
         iterations = iterations_per_level(options["iterations"], job.coarse)
         step, update, total = options["gradient_step"], options["flow_sigma"], options["total_sigma"]
-        # Every voxel on a regular raster is every voxel: the dense evaluation, which gives the same numbers
-        # five times faster than sampling all of them.
+        # Sampling all voxels gives the same numbers as the dense evaluation, which is five times faster.
         sampling = f",Regular,{options['cc_sampling']:g}" if options["cc_sampling"] < 1 else ""
         words += [
             *("--transform", f"SyN[{step:g},{update:g},{total:g}]"),

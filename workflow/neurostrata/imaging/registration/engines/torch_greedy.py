@@ -19,7 +19,7 @@ from neurostrata.imaging.registration.transforms import (
     write_displacement,
 )
 
-#: Voxels around the brain that are looked at; most of an image is background, where nothing moves.
+#: Margin (voxels) kept around the brain; the rest of an image is background and is left out.
 MARGIN = 6
 
 
@@ -40,7 +40,7 @@ def _brain(image: Image, what: str) -> tuple[tuple[slice, slice, slice], np.ndar
 def _displacement(voxels: torch.Tensor, image: Image, box: tuple[slice, slice, slice]) -> Displacement:
     """Return a displacement (3, x, y, z) in voxels, on a box of an image, as one in RAS mm on its whole grid.
 
-    Beyond the box its edges go on.
+    Outside the box the values at its edge are repeated.
     """
     vectors = np.einsum("ij,jxyz->xyzi", image.grid.affine[:3, :3], voxels.cpu().numpy())
     around = [(part.start, side - part.stop) for part, side in zip(box, image.data.shape, strict=True)]
