@@ -1,4 +1,4 @@
-"""MNI152 on a coarse grid: what cohorts that are made without images are drawn on."""
+"""MNI152 on a coarse grid, for cohorts that are made directly as volumes."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def coarse_space(shape: tuple[int, int, int]) -> CoarseSpace:
     lost = [regions.names[k] for k in range(len(regions.names)) if k not in kept]
     if any(name != VENTRICLES for name in lost):
         raise UserError(f"shape {shape}: too coarse for regions {', '.join(lost)}; give more voxels")
-    # the ventricles may be thinner than a voxel of a very coarse grid
+    # on a very coarse grid the ventricles may be thinner than a voxel
     table = np.zeros(len(regions.names) + 1, dtype=np.int16)
     table[np.array(kept) + 1] = np.arange(1, len(kept) + 1)
     labels = table[labels]

@@ -1,4 +1,4 @@
-"""Growing a cohort: the images of all people, one worker per person, and everything beside them."""
+"""Growing a cohort: the images and tables of all people, with worker processes that grow one person each."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ from neurostrata.simulation.people.people import SITES, Person, Settings, make_p
 from neurostrata.simulation.sheets import write_cohort_sheet, write_quality_sheet, write_questionnaires
 from neurostrata.simulation.truth import GrownPerson
 
-#: Raised when the same options give other files than before.
+#: Increased when the same options give other files than before.
 _RECIPE = 2
 
 
 @dataclass(frozen=True)
 class _Job:
-    """What a worker needs to grow a person."""
+    """What all workers need to grow people."""
 
     output: Path
     settings: Settings
@@ -68,7 +68,7 @@ _job: _Job | None = None
 
 
 def _start_worker(job: _Job, parent: int) -> None:
-    """Keep the job in this worker process, which ends when the process that started it is killed."""
+    """Keep the job in this worker process, and end the worker when the process that started it ends."""
     global _job
     _job = job
 
@@ -139,7 +139,7 @@ def _grow(job: _Job, person: Person) -> GrownPerson:
     settings, head = job.settings, job.head
     images, planted = job.output / "images", job.output / "truth"
     name = f"sub-{person.subject}"
-    # sums in another order (more threads) would end in other last digits
+    # with more threads, sums in another order would change the last digits
     with threadpool_limits(limits=1):
         anatomy = make_anatomy(person, settings.seed, head)
         lesions = make_lesions(person, settings.seed, head, anatomy) if settings.lesions else None
@@ -176,7 +176,7 @@ def _grow_all(job: _Job, people: list[Person], threads: int) -> Iterator[GrownPe
 
 
 def _prepare_folder(output: Path, record: dict[str, Any]) -> bool:
-    """Make room for a cohort; return whether the very same one is there already, complete.
+    """Make room for a cohort; return whether the same cohort is already there, complete.
 
     Raises
     ------
@@ -193,7 +193,7 @@ def _prepare_folder(output: Path, record: dict[str, Any]) -> bool:
             return True
         sheet.unlink()
     if done.exists():
-        # a cohort of other options, or one that was cut short: nothing of it may be mistaken for the new one
+        # a cohort with other options or an incomplete one: none of its files may be mistaken for new ones
         for folder in ("images", "truth"):
             shutil.rmtree(output / folder, ignore_errors=True)
     output.mkdir(parents=True, exist_ok=True)
@@ -222,7 +222,7 @@ def grow_cohort(output: Path, settings: Settings, threads: int) -> None:
     settings.check()
     record = {"recipe": _RECIPE, "version": __version__, "options": settings.record()}
     if _prepare_folder(output, record):
-        print(f"{output}: this cohort is there already", flush=True)
+        print(f"{output}: this cohort already exists", flush=True)
         return
     members = make_people(settings)
     templates = load_templates()
@@ -235,7 +235,7 @@ def grow_cohort(output: Path, settings: Settings, threads: int) -> None:
         plant(regions, sizes, settings.effect), regions, patients, settings.diagnosis_effect
     )
     head = Head(templates, regions, planted)
-    _ = head.spreading, head.detail  # once here rather than in every worker
+    _ = head.spreading, head.detail  # computed once here instead of in every worker
     networks = functional.make_networks(templates, settings) if settings.components else None
     job = _Job(
         output,

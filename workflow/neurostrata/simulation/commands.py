@@ -1,4 +1,4 @@
-"""``neurostrata simulate``: grow a cohort of images and questionnaires, and write down what was planted."""
+"""The command ``neurostrata simulate``: a cohort of images and questionnaires with planted effects."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ def simulate(
 
     Writes OUTPUT/cohort.tsv, qc.tsv, phenotypes.tsv, images/ and, with everything that was planted,
     truth/. The same options give the same bytes, whatever the number of threads; a folder that already
-    holds the very same cohort is left as it is. cohort.tsv is written last.
+    holds the same cohort is left unchanged. cohort.tsv is written last.
 
     Parameters
     ----------
     output
-        Folder of the cohort. A folder with somebody else's cohort.tsv is refused.
+        Folder of the cohort. A folder with a cohort.tsv that the simulator did not write is an error.
     people
         Number of people.
     seed
-        Seed; every person has random streams of their own.
+        Seed; each person has separate random streams.
     effect
         Size of the differences between the strata: multiplies the regional log-Jacobians and changes of
         NDI (truth/effects.tsv) and the factors' shifts before they are scaled to variance 1
-        (truth/factor_shifts.tsv). 0: the strata differ in nothing.
+        (truth/factor_shifts.tsv). 0: the strata do not differ.
     resolution_mm, dwi_resolution_mm
         Voxel size of the T1w images and of the diffusion data.
     site_only
         The sites carry the planted differences, of images and factors, instead of the strata.
     null_link
-        Everybody's questionnaires are those of another person of the cohort (age, sex and site stay).
+        Each person gets the questionnaires of another person of the cohort (age, sex and site stay).
     strata
         Number of strata.
     noise
@@ -66,14 +66,14 @@ def simulate(
     diagnosis_effect
         Size of the differences between patients and controls, the same in all strata: multiplies regional
         log-Jacobians and changes of NDI (truth/diagnosis_effects.tsv) and amplitudes of components. Half of
-        every stratum are then patients. 0: the diagnosis goes with the strata and has no effect of its own.
+        every stratum are then patients. 0: the diagnosis depends on the strata and has no effect of its own.
     contrasts
         Further images in T1w space, columns of cohort.tsv: t2w, flair.
     lesions
         White-matter lesions in three of five people, bright in the further contrasts; column lesion_mask.
     components
         Spatial components of a 4-D image of each person in MNI space, column icn; the group's are in
-        images/components.nii.gz. 0: none. MNI space lies some 25 mm off the template that a study builds of
+        images/components.nii.gz. 0: none. MNI space is about 25 mm away from the template that a study builds of
         the T1w images: declare them with ``space: mni``.
     bold
         A resting-state series of those components in MNI space, column bold.

@@ -1,4 +1,4 @@
-"""How much of what was planted in a simulated cohort a finished run has found again."""
+"""Recovery: how much of what was planted in a simulated cohort a finished run has found."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from neurostrata.imaging.images.io import Image, normalise_intensity, read_image
 from neurostrata.imaging.registration.chain import Registration, register_images
 from neurostrata.imaging.registration.transforms import resample
 
-#: Where more of the signal is free water than this, the other parameters mean little.
+#: Above this free water fraction the other parameters mean little.
 MOST_FREE_WATER = 0.5
 
 
@@ -34,7 +34,7 @@ def compare_regions(
 ) -> dict[str, float | None]:
     """Compare measured with planted log-Jacobians over people and regions.
 
-    Each person's mean over the regions is taken off (head size, and how a registration shares the growth
+    Each person's mean over the regions is subtracted (head size, and how a registration shares the growth
     between its affine and its non-linear part), then each region's mean over people (which template the
     people are compared with).
 
@@ -133,8 +133,8 @@ def deformation_recovery(cohort: Path, results: Path, settings: dict[str, Any]) 
 def diffusion_recovery(cohort: Path, results: Path) -> dict[str, Any]:
     """Compare measured FA, NDI, ODI and FWF with the planted maps, voxel by voxel in native space.
 
-    Only voxels with less free water than :data:`MOST_FREE_WATER` that both masks hold count; all people
-    with good scans are taken together.
+    Only voxels inside both masks with less free water than :data:`MOST_FREE_WATER` count; all people
+    with good scans are pooled.
 
     Returns
     -------
@@ -220,7 +220,7 @@ def strata_recovery(cohort: Path, results: Path) -> dict[str, Any]:
 
 
 def recovery(*, cohort: Path, results: Path, output: Path, settings: dict[str, Any] | None = None) -> None:
-    """Write a JSON file that says how much of a planted cohort a finished run has found again, and print it.
+    """Write and print how much of what was planted in a cohort a finished run has found.
 
     Parameters
     ----------
@@ -237,7 +237,7 @@ def recovery(*, cohort: Path, results: Path, output: Path, settings: dict[str, A
     if settings is None:
         settings = {**section_defaults("registration"), "engine": "greedy"}
     if not (cohort / "truth" / "oracle.json").exists():
-        raise UserError(f"{cohort}: has no truth/; name the folder of a simulated cohort")
+        raise UserError(f"{cohort}: has no truth/; give the folder of a simulated cohort")
     found = {
         "deformation": deformation_recovery(cohort, results, settings),
         "diffusion": diffusion_recovery(cohort, results),

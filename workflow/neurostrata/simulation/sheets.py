@@ -1,4 +1,4 @@
-"""The tables of a simulated cohort: who it is, what they answered, which scans are bad."""
+"""Tables of a simulated cohort: cohort sheet, questionnaires and quality control."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def cohort_sheet(people: list[Person], settings: Settings) -> pd.DataFrame:
 def write_questionnaires(output: Path, people: list[Person], settings: Settings) -> None:
     """Write phenotypes.tsv, and in truth/ the factor scores, loadings and shifts behind it."""
     rng = stream(settings.seed, "questionnaires")
-    # the whole row of answers is that of `questionnaires_of`, whose group, family and age shape it
+    # all answers are those of `questionnaires_of`, whose group, family and age determine them
     scores, shifts = questionnaires.factor_scores(
         np.array([p.label for p in people]),
         np.array([p.family for p in people]),

@@ -1,4 +1,4 @@
-"""What was planted, as files: ``truth/`` beside the cohort."""
+"""The true values of a simulated cohort, and their files in ``truth/``."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class RegionalTruth:
 
 @dataclass
 class GrownPerson:
-    """A person's true values, and what was planted in the images beside T1w and diffusion.
+    """A person's true values, including those of the optional images.
 
     Attributes
     ----------
@@ -214,7 +214,7 @@ def write_time_courses(folder: Path, person: Person, courses: np.ndarray) -> Non
 
 
 def participants(people: Sequence[Person], regional: Sequence[RegionalTruth]) -> pd.DataFrame:
-    """Return the table of who is who; numbers of strata, sites and families count from 1."""
+    """Return the table of people; numbers of strata, sites and families count from 1."""
     return pd.DataFrame(
         {
             "subject": [p.subject for p in people],
@@ -268,7 +268,7 @@ def region_table(
 def write_truth_tables(
     folder: Path, people: list[Person], grown: list[GrownPerson], head: Head, settings: Settings
 ) -> None:
-    """Write who is who, the true regional values, what else was planted, and how well it could be found at best."""
+    """Write the tables of people, regional values and other planted effects, and the best results possible."""
     names = head.regions.names
     regional = [person.regional for person in grown]
     about_people = dict(PARTICIPANT_COLUMNS)
@@ -297,7 +297,7 @@ def write_truth_tables(
             density,
             about | dict.fromkeys(names, "mean NDI, weighted by tissue, in MNI space"),
         )
-        # there is too little tissue in the ventricles
+        # without the ventricles, which have too little tissue
         features.append(density[[name for name in names if name != VENTRICLES]].to_numpy())
     used = np.array([not p.bad_scan for p in people])
     best = oracle(

@@ -3,8 +3,8 @@
 No stage uses this module: it is for those who develop models and finders (docs/extending.md), and for the calibration
 and the tests that compare them.
 
-No images, registrations or fits: each person's volume is MNI152's anatomy, a little out of place, plus smooth
-variation of the person's own, plus what is planted region by region, plus noise.
+Without images, registrations or fits: each person's volume is MNI152's anatomy, slightly misplaced, plus smooth
+variation of that person, plus regional effects, plus noise.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ _CONTRASTS = {
 SMOOTHNESS = {14.0: 0.5, 30.0: 0.5, 60.0: 0.5}
 #: Share of the variance of that variation that a person's modalities have in common.
 SHARED = 0.5
-#: Standard deviation of a person's regions about what age, sex, stratum and diagnosis make of them, units.
+#: Standard deviation of a person's regions around the value given by age, sex, stratum and diagnosis, units.
 REGION_SD = 0.4
 #: Change per standard deviation of age (ventricles: twice, and upwards) and of women over men, units.
 AGE_SLOPE, SEX_SHIFT = -0.15, 0.15
-#: At effect 1: what a stratum has more of (less of) in its own parcels, units.
+#: At effect 1: difference of a stratum's own parcels, and minus that of the next stratum's, units.
 STRATUM_SHIFT = 0.4
-#: At diagnosis effect 1: what patients have less of in the affected parcels, units.
+#: At diagnosis effect 1: difference of patients in the affected parcels, units.
 DIAGNOSIS_SHIFT = -0.78
-#: At site effect 1: standard deviation over sites of what a site adds to each region, units.
+#: At site effect 1: standard deviation over sites of the shift of each region, units.
 SITE_SHIFT = 0.4
 #: Parcels (both sides) affected by the diagnosis, by position of the modality; later modalities repeat them.
 AFFECTED = (("03", "06"), ("05", "08"))
 
 
 def _contrast(modality: str) -> tuple[np.ndarray, float]:
-    """Return a modality's weights of the tissues and its unit; unknown names get a contrast of their own."""
+    """Return a modality's weights of the tissues and its unit; unknown names get a random contrast."""
     if modality in _CONTRASTS:
         weights, unit = _CONTRASTS[modality]
         return np.array(weights, dtype=np.float32), unit
@@ -85,8 +85,8 @@ class VolumeCohort:
     site
         (people,), from 0. Independent of the stratum.
     regional
-        (people, modalities, regions): the true regional values, relative to the mean image. What the planted
-        part of a volume has as its mean in each region, without the smooth variation and without noise.
+        (people, modalities, regions): the true regional values, relative to the mean image. The mean
+        of the planted part of a volume in each region, without the smooth variation and noise.
     stratum_effects
         (strata, modalities, regions): what is planted per stratum, part of `regional`.
     diagnosis_effects
@@ -94,7 +94,7 @@ class VolumeCohort:
     diagnosis_maps, stratum_maps
         (modalities, x, y, z) and (strata, modalities, x, y, z): the same as maps.
     options
-        What the cohort was made with.
+        The options of the cohort.
     """
 
     volumes: np.ndarray
@@ -121,7 +121,7 @@ class VolumeCohort:
         return self.regional.reshape(len(self.regional), -1)
 
     def oracle(self) -> dict[str, float | None]:
-        """Return what the true regional values give: the most that a model of the volumes can be hoped to reach.
+        """Return the results from the true regional values: the best that a model of the volumes can reach.
 
         Returns
         -------
@@ -143,7 +143,7 @@ class VolumeCohort:
 
 
 def _stratum_effects(names: Sequence[str], modalities: int, sizes: np.ndarray, effect: float) -> np.ndarray:
-    """Return (strata, modalities, regions) in units: parcels dealt out to the strata, otherwise per modality.
+    """Return (strata, modalities, regions) in units: each parcel belongs to one stratum, another one per modality.
 
     A stratum has more in its own parcels and the next stratum less; centred over people.
     """
@@ -161,7 +161,7 @@ def _stratum_effects(names: Sequence[str], modalities: int, sizes: np.ndarray, e
 
 
 def _sizes(people: int, shares: Sequence[float]) -> np.ndarray:
-    """Return whole numbers of people in the given proportions, the first taking what rounding leaves."""
+    """Return whole numbers of people in the given proportions, the first group gets what rounding leaves."""
     parts = np.asarray(shares, dtype=float)
     if parts.ndim != 1 or len(parts) < 2 or not (parts > 0).all():
         raise UserError(f"shares {list(shares)}: give two numbers above 0 or more")
@@ -194,7 +194,7 @@ def _check(
 
 
 class _People(NamedTuple):
-    """Who takes part, (people,) each: stratum from 0, patients, women, age in years, standardised age."""
+    """The people, (people,) each: stratum from 0, patients, women, age in years, standardised age."""
 
     stratum: np.ndarray
     diagnosis: np.ndarray
@@ -305,14 +305,14 @@ def simulate_volumes(
 ) -> VolumeCohort:
     """Make a cohort of fusion volumes with strata and a diagnosis planted in it.
 
-    A volume is the modality's mean image, moved by what registration left, plus smooth variation of several
+    A volume is the modality's mean image, displaced by the error left by registration, plus smooth variation of several
     widths that a person's modalities share in part, plus the person's regional values, plus noise. Each person
     takes about 15 ms on the default grid.
 
     With the defaults at 120 people, seeds 1 to 5: the true regional values tell the diagnosis with an AUC of
     0.965, 0.973, 0.986, 0.980, 0.996 and the strata with an adjusted Rand index of 1.0; the linear baseline
     (32 components) reaches an AUC of 0.867, 0.869, 0.899, 0.909, 0.893, and k-means on its components an adjusted
-    Rand index of about 0.2 to 0.65. What lies between is there for a model to find.
+    Rand index of about 0.2 to 0.65. A good model lies in between.
 
     Parameters
     ----------
@@ -321,8 +321,8 @@ def simulate_volumes(
     shape
         Voxels along x, y, z; the voxel size follows from MNI152's brain (6 mm for 32).
     modalities
-        Names; ``jac``, ``ndi``, ``fa``, ``md``, ``gmv`` and ``t1w`` look like what they are called, others get
-        a contrast of their own.
+        Names; ``jac``, ``ndi``, ``fa``, ``md``, ``gmv`` and ``t1w`` have the contrast of such images, others get
+        a random one.
     strata
         Groups of unequal size.
     effect
@@ -339,7 +339,7 @@ def simulate_volumes(
     shared
         Share of that variation's variance that the modalities of a person have in common, 0 to 1.
     misplaced_mm
-        Standard deviation of the smooth displacement that registration left; moves the mean image only, alike
+        Standard deviation of the smooth displacement that registration left; it moves the mean image only, and is the same
         in all modalities.
     noise
         Standard deviation of each voxel's own noise, units.
@@ -350,7 +350,7 @@ def simulate_volumes(
         Plant a continuum instead of strata: people are spread evenly from the first stratum's regional differences to the
         second's, with as much variance as two such strata of equal size would have. `stratum` says which half they are in.
     sites, site_effect
-        Number of sites (0: one), dealt out evenly, and what multiplies their regional differences.
+        Number of sites (0: one), dealt out evenly, and the factor of their regional differences.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Cohorts of fusion volumes as files that the fusion stages read."""
+"""Files of a cohort of fusion volumes, as the fusion stages read them (see :mod:`.volume_cohorts`)."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class Average:
     Attributes
     ----------
     template
-        The template everybody was registered to; its support is the mask of all measures.
+        The template that all people were registered to; its support is the mask of all measures.
     """
 
     template: Image

@@ -1,4 +1,4 @@
-"""Cohort arrays: one modality of everybody in one file, the limits of its values, and checks as it is read."""
+"""Cohort arrays: one file per modality with the volumes of all people, their limits, and checks on reading."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from neurostrata.core.errors import UserError
 from neurostrata.core.files import atomic_path, read_json
 from neurostrata.core.records import DamagedError, remember_rows, row_digest, rows_of
 
-#: Limits of a mask: it is used as it is.
+#: Limits of a mask, whose values are used without scaling.
 MASK_LIMITS = (0.0, 1.0)
-#: Length of the header of a ``.npy`` file of four dimensions.
+#: Length in bytes of the header of a four-dimensional ``.npy`` file.
 HEADER_BYTES = 128
 
 T = TypeVar("T")
@@ -72,14 +72,14 @@ def limits(
     mask
         (X, Y, Z), true or above zero inside.
     rows
-        People to take them from (the training people of a fold); None for everybody.
+        Rows of the people to use (such as the training people of a fold); None for all people.
     percentiles
         Lower and upper one; linear interpolation between order statistics, as ``numpy.percentile``.
 
     Raises
     ------
     UserError
-        When nobody is chosen, the mask is empty, values are not finite, or both limits coincide.
+        When no person is chosen, the mask is empty, values are not finite, or both limits coincide.
     """
     inside = np.asarray(mask) > 0
     chosen = list(range(len(array))) if rows is None else [int(row) for row in rows]
@@ -234,7 +234,7 @@ def load_volumes(path: Path) -> tuple[np.ndarray | CheckedArray, dict[str, Any]]
     array
         (people, X, Y, Z) float32 memory map of unscaled values, or its rows, each checked when it is first read.
     description
-        The JSON beside it: modality, subjects (in the order of the rows), affine, mask, limits.
+        Its JSON file: modality, subjects (in the order of the rows), affine, mask, limits.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The volume stages: a person's map on the fusion grid, the mask there, and one array per modality."""
+"""Commands of the volume stages: maps, mask and regions on the fusion grid, and one array per modality."""
 
 from __future__ import annotations
 
@@ -161,12 +161,12 @@ def normalise(
     people = [str(subject) for subject in read_table(subjects)["subject"]]
     if not people:
         raise UserError(
-            f"modality {modality}: nobody has it; remove it from the experiments or correct the cohort"
+            f"modality {modality}: no person has it; remove it from the experiments or correct the cohort"
         )
     brain = read_map(mask, "template", "fusion mask")
     shape = brain.grid.shape
     description = sidecar_path(output)
-    description.unlink(missing_ok=True)  # an old one must not stand beside a new array
+    description.unlink(missing_ok=True)  # an old description must not stay next to a new array
 
     def cohort_limits(array: np.ndarray) -> tuple[float, float]:
         if kind == "mask":

@@ -1,4 +1,4 @@
-"""Writing images and warps so that the same content always gives the same bytes."""
+"""Writing of images and warps: the same content always gives the same bytes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _write_compressed(path: Path, image: nib.Nifti1Image) -> None:
 
 
 def write_nifti(path: Path, data: np.ndarray, affine: np.ndarray, repetition_s: float | None = None) -> None:
-    """Write an image in the data type it has.
+    """Write an image in the data type of its array.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def write_nifti(path: Path, data: np.ndarray, affine: np.ndarray, repetition_s: 
 def write_warp(path: Path, displacement: np.ndarray, affine: np.ndarray) -> None:
     """Write a displacement field (3, X, Y, Z), mm along R, A, S, as ITK reads it (vectors along L, P, S).
 
-    Rounded to 1/128 mm, which the compression rewards.
+    Values are rounded to 1/128 mm, so that they compress better.
     """
     vectors = np.einsum("ij,jxyz->xyzi", _FLIP, displacement)[:, :, :, None, :]
     image = nib.Nifti1Image((np.round(vectors * 128) / 128).astype(np.float32), affine)

@@ -122,7 +122,7 @@ def fit_likelihood(
                 local = model
                 if deviations is not None:
                     local = LocalNoddiModel(model, torch.as_tensor(deviations[rows], **model.like))
-                fitted = _refine(local, observed, b0_count, floor, *start.of(observed))
+                fitted = _refine(local, observed, b0_count, floor, *start.estimate(observed))
                 return [part.cpu().numpy() for part in fitted]
 
         workers = max(1, threads) if torch.device(device).type == "cpu" else 1
@@ -191,7 +191,7 @@ class _Point(NamedTuple):
     curvature: torch.Tensor
     tangents: torch.Tensor
 
-    def of(self, voxels: torch.Tensor) -> _Point:
+    def subset(self, voxels: torch.Tensor) -> _Point:
         return _Point(*(part[..., voxels] for part in self))
 
 
@@ -292,7 +292,7 @@ def _refine(
             break
         members, damping = members[active], damping[active]
         parameters, direction = parameters[:, active], direction[:, active]
-        observed, point = observed[:, active], point.of(active)
+        observed, point = observed[:, active], point.subset(active)
         floor = None if floor is None else floor[active]
-        model = model.of(active)
+        model = model.subset(active)
     return results[:4], results[4:7], results[7:], steps_taken

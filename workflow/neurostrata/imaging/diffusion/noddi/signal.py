@@ -152,7 +152,7 @@ class NoddiModel:
         self._attenuation = torch.as_tensor(scheme.bvals * d_parallel, **self.like)[:, None]
         self._water = torch.as_tensor(np.exp(-scheme.bvals * d_iso), **self.like)[:, None]
 
-    def of(self, voxels: torch.Tensor | slice) -> NoddiModel:
+    def subset(self, voxels: torch.Tensor | slice) -> NoddiModel:
         """Return the model of some of the voxels."""
         return self
 
@@ -235,7 +235,7 @@ class LocalNoddiModel(NoddiModel):
         coefficients = _interpolate(table, places, (0.0, float(grid[-1])))
         self._coefficients = coefficients.t().reshape(self.orders, *bvals.shape).contiguous()
 
-    def of(self, voxels: torch.Tensor | slice) -> LocalNoddiModel:
+    def subset(self, voxels: torch.Tensor | slice) -> LocalNoddiModel:
         """Return the model of some of the voxels."""
         chosen = copy.copy(self)
         for name in ("_gradients", "_attenuation", "_water", "_coefficients"):

@@ -62,8 +62,8 @@ class StartValues:
         self._entries = roots * entries.reshape(len(roots), -1)
         self._squares = self._entries.square().sum(dim=0)[:, None]
 
-    def of(self, observed: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return parameters (4, voxels) and direction (3, voxels) to start from.
+    def estimate(self, observed: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the parameters (4, voxels) and direction (3, voxels) to start from.
 
         Parameters
         ----------
