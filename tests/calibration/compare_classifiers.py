@@ -7,7 +7,7 @@ Simulated fusion volumes of 120 people (JAC + NDI, 24 voxels a side), sized so t
 diagnosis with an AUC of at least 0.95 and linear baselines with 0.80-0.92. AUCs are means over five stratified
 folds; classes are told from codes by the linear support vector machine of the prediction stage. With --permuted
 each cohort's labels are shuffled, and half of the people are learned from, half tested: everything must come out
-at 0.5. Rows are added to OUTPUT.tsv; what is there already is not done again (so a choice of models
+at 0.5. Rows are added to OUTPUT.tsv; those already there are not computed again (so a choice of models
 needs a file of its own).
 """
 

@@ -7,7 +7,7 @@ Simulated fusion volumes of 120 people (JAC + NDI, 24 voxels a side), 90 learned
 the two classes' mean codes of the people learned from is decoded and correlated with the planted map inside the mask, per modality;
 beside it the voxelwise difference of the same people, as it is and smoothed (a Gaussian of 1 voxel, inside the mask: the best of
 0.5 to 2 voxels on the first five cohorts, which favours it). With --only the diagnosis shows in one modality, which must come
-out as the more important one. Rows are added to OUTPUT.tsv; what is there already is not done again.
+out as the more important one. Rows are added to OUTPUT.tsv; those already there are not computed again.
 """
 
 from __future__ import annotations

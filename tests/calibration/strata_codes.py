@@ -5,7 +5,7 @@
 Cohorts as in strata_cohorts.py (seeds from 1000 on, no diagnosis). All codes have 32 numbers; age and sex are taken out of the
 codes, or out of the voxels before the code is learned. The finder is the mixture; whether groups exist is not asked. Beside
 its adjusted Rand index stands that of a linear discriminant that was told the strata (10-fold), what the codes hold at best.
-Rows are added to the table; what is there already is not done again. With --summary only the means are printed.
+Rows are added to the table; those already there are not computed again. With --summary only the means are printed.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from scipy import ndimage
 from neurostrata.core.errors import UserError
 from neurostrata.simulation.images.regions import EDGE_MM, VENTRICLES, make_regions
 from neurostrata.simulation.images.templates import load_templates
-from neurostrata.simulation.images.velocity import FWHM
+from neurostrata.simulation.images.velocity import FWHM_PER_SIGMA
 
 #: Points per voxel and axis that the templates are averaged over.
 _POINTS = 3
@@ -75,7 +75,10 @@ def coarse_space(shape: tuple[int, int, int]) -> CoarseSpace:
     labels = table[labels]
     numbers = np.arange(1, len(kept) + 1)
     smooth = np.stack(
-        [ndimage.gaussian_filter((labels == k).astype(np.float32), EDGE_MM / FWHM / spacing) for k in numbers]
+        [
+            ndimage.gaussian_filter((labels == k).astype(np.float32), EDGE_MM / FWHM_PER_SIGMA / spacing)
+            for k in numbers
+        ]
     )
     overlap = np.stack([ndimage.mean(part, labels, numbers) for part in smooth], axis=1)
     spread = np.tensordot(np.linalg.inv(overlap).T.astype(np.float32), smooth, axes=1) * mask

@@ -60,7 +60,7 @@ def simulate(
         Multiplies the standard deviation of the Rician noise; 0: no noise and no bias field. At 1 white
         matter has 40 times it in T1w (north) and in b = 0 images.
     directions
-        Gradient directions of each shell (b = 1000 and 2000 s/mm^2), beside 6 volumes without weighting.
+        Gradient directions of each shell (b = 1000 and 2000 s/mm^2), in addition to 6 volumes without weighting.
     diffusion
         False: T1w images only.
     diagnosis_effect

@@ -136,7 +136,7 @@ def simulate_contrasts(
     Parameters
     ----------
     people, seed
-        Number of people; each has a random stream of its own.
+        Number of people; each has a separate random stream.
     shape
         Voxels along x, y, z; the voxel size follows from MNI152's brain (4.7 mm for the default).
     contrasts

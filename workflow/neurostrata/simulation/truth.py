@@ -35,8 +35,8 @@ class RegionalTruth:
     log_det_affine
         log det A: head size. Add it for absolute volumes.
     log_det_linear
-        log det of the affine map nearest to ``x -> x + u(x)`` in the brain (least squares): what a
-        registration puts into its affine part. Take it off `log_jacobian` to compare with a measured
+        log det of the affine map nearest to ``x -> x + u(x)`` in the brain (least squares), which
+        a registration puts into its affine part. Subtract it from `log_jacobian` to compare with a measured
         non-linear Jacobian.
     """
 
@@ -146,7 +146,7 @@ def write_head(folder: Path, head: Head) -> None:
 
 
 def write_diagnosis_effects(folder: Path, head: Head) -> None:
-    """Write what is planted in patients' regions over controls'."""
+    """Write the planted differences between patients' and controls' regions."""
     growth, density = head.planted.diagnosis_growth, head.planted.diagnosis_density
     assert growth is not None
     assert density is not None
@@ -192,14 +192,14 @@ def component_columns(count: int) -> list[str]:
 
 
 def write_component_effects(folder: Path, effects: np.ndarray) -> None:
-    """Write what is planted in patients' amplitudes over controls', (components,)."""
+    """Write the planted differences between patients' and controls' amplitudes, (components,)."""
     rows = pd.DataFrame({"component": component_columns(len(effects)), "amplitude": effects})
     about = {"component": "component", "amplitude": "planted amplitude, patients minus controls"}
     write_table(folder / "component_effects.tsv", rows, about)
 
 
 def write_amplitudes(folder: Path, people: Sequence[Person], amplitudes: np.ndarray) -> None:
-    """Write everybody's amplitudes (people, components)."""
+    """Write the amplitudes of all people (people, components)."""
     names = component_columns(amplitudes.shape[1])
     table = pd.DataFrame(amplitudes, columns=names)
     table.insert(0, "subject", [person.subject for person in people])

@@ -88,7 +88,7 @@ class VolumeCohort:
         (people, modalities, regions): the true regional values, relative to the mean image. The mean
         of the planted part of a volume in each region, without the smooth variation and noise.
     stratum_effects
-        (strata, modalities, regions): what is planted per stratum, part of `regional`.
+        (strata, modalities, regions): planted difference of each stratum, part of `regional`.
     diagnosis_effects
         (modalities, regions): patients minus controls, part of `regional`.
     diagnosis_maps, stratum_maps
@@ -244,7 +244,7 @@ def _site_effects(sites: int, shape: Sequence[int], effect: float, seed: int) ->
 def _regional_values(
     planted: np.ndarray, drawn: _People, in_patients: np.ndarray, names: Sequence[str], seed: int
 ) -> np.ndarray:
-    """Return `planted` with what diagnosis, age, sex and chance add, (people, modalities, regions) in units."""
+    """Return `planted` plus the effects of diagnosis, age, sex and chance, (people, modalities, regions) in units."""
     ageing = np.array([-2 * AGE_SLOPE if name == VENTRICLES else AGE_SLOPE for name in names])
     chance = REGION_SD * stream(seed, "volume regions").standard_normal(planted.shape)
     return (
@@ -317,7 +317,7 @@ def simulate_volumes(
     Parameters
     ----------
     people, seed
-        Number of people; every purpose has a random stream of its own.
+        Number of people; every purpose has a separate random stream.
     shape
         Voxels along x, y, z; the voxel size follows from MNI152's brain (6 mm for 32).
     modalities
@@ -350,7 +350,7 @@ def simulate_volumes(
         Plant a continuum instead of strata: people are spread evenly from the first stratum's regional differences to the
         second's, with as much variance as two such strata of equal size would have. `stratum` says which half they are in.
     sites, site_effect
-        Number of sites (0: one), dealt out evenly, and the factor of their regional differences.
+        Number of sites (0: one), with equal numbers of people, and the factor of their regional differences.
 
     Returns
     -------

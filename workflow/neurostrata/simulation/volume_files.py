@@ -17,7 +17,7 @@ from neurostrata.simulation.volume_cohorts import VolumeCohort
 def write_volumes(cohort: VolumeCohort, folder: Path) -> list[Path]:
     """Write the cohort as rule `normalise` would: MODALITY.npy, MODALITY.json and mask.nii.gz.
 
-    Beside them subjects.tsv (subject, family, diagnosis, site: what `split` reads), regions.nii.gz and
+    Also subjects.tsv (subject, family, diagnosis, site, which `split` reads), regions.nii.gz and
     regions.tsv, and in truth/ the people, the true regional values and the planted maps.
 
     Returns

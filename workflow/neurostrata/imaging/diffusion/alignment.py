@@ -29,7 +29,7 @@ class Alignment(NamedTuple):
     Attributes
     ----------
     matrix
-        (4, 4), T1w world points to diffusion world points (RAS mm): what resamples dwi into T1w space.
+        (4, 4), T1w world points to diffusion world points (RAS mm); it resamples dwi into T1w space.
     start
         Which start was used: "header" (scanner coordinates agree) or "centre" (centres of mass).
     information_before, information_after
@@ -63,7 +63,7 @@ def _brain(image: Image, mask: np.ndarray, resolution_mm: float, label: str) -> 
     top = np.percentile(inside[mask], 99.5)
     if not top > 0:
         raise UserError(f"{label}: is zero inside its mask, nothing can be aligned; check image and mask")
-    # smooth by what the coarser voxels average over, or resampling would alias
+    # smoothed by the size of the coarser voxels, so that resampling does not alias
     sigma = [max(0.0, 0.4 * (resolution_mm / side - 1.0)) for side in image.grid.spacing]
     smooth = ndimage.gaussian_filter(np.clip(inside / top, 0, 1), sigma)
     return Image(resample(Image(smooth, image.grid), grid), grid)

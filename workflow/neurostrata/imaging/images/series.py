@@ -127,7 +127,7 @@ def read_deviations(path: Path, subject: str, grid: Grid, inside: np.ndarray) ->
     Raises
     ------
     UserError
-        When it cannot be read, lies on another grid, has not nine volumes, or its values are implausible.
+        When it cannot be read, lies on another grid, does not have nine volumes, or its values are implausible.
     """
     label = f"subject {subject}: grad_dev {path}"
     data, found_grid = read_grid_array(path, label)

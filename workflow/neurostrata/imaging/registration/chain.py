@@ -56,7 +56,7 @@ def inverted(registration: Registration, grid: Grid) -> Registration:
     registration
         With its inverse warp: z + v(z), z = A^-1(y), maps a moving point y to its fixed point.
     grid
-        The moving image's: the returned warp lies on it.
+        Grid of the moving image and of the returned warp.
 
     Returns
     -------

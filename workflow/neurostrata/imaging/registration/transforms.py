@@ -5,7 +5,7 @@ the first two components. A person's transform maps template points to that pers
 
     x_person = A(x + u(x)),
 
-which is what resampling the person's image into the template needs, and what
+which resamples the person's image into the template, as
 ``ants.apply_transforms(fixed=template, moving=image, transformlist=[warp, affine])`` does.
 """
 

@@ -76,7 +76,7 @@ def fusion_grid(template: Image, settings: Mapping[str, Any]) -> FusionGrid:
     ----------
     template
         The template or (better, when it shows more than the brain) the template's brain mask: the box around
-        voxels above 10% of the 99th percentile of the positive ones is what the grid is centred on.
+        voxels above 10% of the 99th percentile of the positive ones is the centre of the grid.
     settings
         Section ``volumes``: resolution_mm, downsample, shape.
     """

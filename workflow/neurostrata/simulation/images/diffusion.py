@@ -11,7 +11,7 @@ from neurostrata.simulation.images.anatomy import Anatomy, Head, rigid_matrix
 from neurostrata.simulation.images.diffusion_signal import noddi_signal, rician_noise
 from neurostrata.simulation.images.scan import sample_scan
 from neurostrata.simulation.images.templates import SPACING_MM, Templates
-from neurostrata.simulation.images.velocity import FWHM, random_field, sample
+from neurostrata.simulation.images.velocity import FWHM_PER_SIGMA, random_field, sample
 from neurostrata.simulation.people import effects
 from neurostrata.simulation.people.people import Person, Settings, stream
 
@@ -79,7 +79,7 @@ def _dyads(templates: Templates) -> np.ndarray:
         d = np.stack(parts)
         d = d / np.maximum(np.sqrt((d**2).sum(axis=0)), 1e-6)
         total += weight * np.stack([d[0] ** 2, d[1] ** 2, d[2] ** 2, d[0] * d[1], d[0] * d[2], d[1] * d[2]])
-    return np.stack([ndimage.gaussian_filter(part, 6.0 / FWHM / SPACING_MM) for part in total])
+    return np.stack([ndimage.gaussian_filter(part, 6.0 / FWHM_PER_SIGMA / SPACING_MM) for part in total])
 
 
 def make_microstructure(templates: Templates) -> Microstructure:
@@ -100,7 +100,7 @@ def _blend(wm: np.ndarray, gm: np.ndarray, csf: np.ndarray, values: tuple[float,
 
 
 def density_change(person: Person, settings: Settings, head: Head, common: Microstructure) -> np.ndarray:
-    """Return what is added to the tissues' NDI, (X, Y, Z) in MNI space: anatomy, group, diagnosis, age, site, chance."""
+    """Return the change of the tissues' NDI, (X, Y, Z) in MNI space, by anatomy, group, diagnosis, age, site and chance."""
     individual = random_field(
         head.templates.shape, SPACING_MM, PERSON_NDI, stream(settings.seed, "density", person.number)
     )
@@ -129,7 +129,7 @@ class DiffusionScan:
     affine
         (4, 4), voxel to scanner mm.
     from_t1w
-        (4, 4), where a point of the T1w image lies in the diffusion data, mm.
+        (4, 4), points of the T1w image to points of the diffusion data, mm.
     maps
         ``ndi``, ``odi``, ``fwf`` and ``fa`` (of the noise-free tensor fit), (X, Y, Z), float32, 0 outside
         the mask.

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from neurostrata.simulation.images.templates import SPACING_MM, Templates
-from neurostrata.simulation.images.velocity import FWHM, random_field, sample
+from neurostrata.simulation.images.velocity import FWHM_PER_SIGMA, random_field, sample
 from neurostrata.simulation.people.people import Person, Settings, stream
 
 #: Width of a component's blobs, FWHM in mm, and how far each person's are displaced (sd per axis, mm).
@@ -60,7 +60,7 @@ class Components:
 
 def _blobs(centres: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Return two mirrored Gaussian blobs per centre (n, 3) at points (3, ...), (..., n)."""
-    width = 2 * (BLOB_MM / FWHM) ** 2
+    width = 2 * (BLOB_MM / FWHM_PER_SIGMA) ** 2
     maps = []
     for centre in centres:
         parts = [

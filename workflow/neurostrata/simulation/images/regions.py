@@ -10,7 +10,7 @@ from scipy import ndimage
 from scipy.cluster.vq import kmeans2
 
 from neurostrata.simulation.images.templates import SPACING_MM, Templates
-from neurostrata.simulation.images.velocity import FWHM
+from neurostrata.simulation.images.velocity import FWHM_PER_SIGMA
 
 #: Parcels of each half of the brain.
 PARCELS = 9
@@ -51,7 +51,9 @@ class Regions:
     def spread(self, values: np.ndarray, edge_mm: float = EDGE_MM) -> np.ndarray:
         """Return a smooth map (X, Y, Z) with about `values[k]` in region k and 0 far from all regions."""
         table = np.concatenate([[0.0], values]).astype(np.float32)
-        return ndimage.gaussian_filter(table[self.labels], edge_mm / FWHM / SPACING_MM, truncate=3.0)
+        return ndimage.gaussian_filter(
+            table[self.labels], edge_mm / FWHM_PER_SIGMA / SPACING_MM, truncate=3.0
+        )
 
 
 def _lateral_ventricles(templates: Templates) -> np.ndarray:

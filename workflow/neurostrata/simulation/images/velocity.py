@@ -12,8 +12,8 @@ from functools import lru_cache
 import numpy as np
 from scipy import fft, ndimage
 
-#: Gaussian full width at half maximum -> standard deviation.
-FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
+#: Full width at half maximum of a Gaussian, in standard deviations.
+FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
 
 
 def _frequencies(shape: tuple[int, ...], spacing: float) -> list[np.ndarray]:
@@ -44,7 +44,7 @@ def _amplitude(
         weight[-1] = 1.0
     power = np.zeros_like(squared)
     for width, deviation in scales:
-        part = np.exp(-squared * (width / FWHM) ** 2)  # square of the Gaussian's transform
+        part = np.exp(-squared * (width / FWHM_PER_SIGMA) ** 2)  # square of the Gaussian's transform
         power += deviation**2 * part / ((part * weight).sum() / np.prod(padded))
     return np.sqrt(power).astype(np.float32)
 

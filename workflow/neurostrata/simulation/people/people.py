@@ -21,7 +21,7 @@ SITES = ("north", "south", "east")
 #: Largest number of people who help to build the template.
 TEMPLATE_MEMBERS = 16
 AGE_RANGE = (20.0, 70.0)
-#: Contrasts beside T1w.
+#: Contrasts in addition to T1w.
 CONTRASTS = ("t2w", "flair")
 #: Largest number of components that do not overlap.
 MOST_COMPONENTS = 64
@@ -166,13 +166,13 @@ def stratum_sizes(people: int, strata: int) -> np.ndarray:
 
 def balanced(groups: np.ndarray, levels: int, rng: np.random.Generator) -> np.ndarray:
     """Return levels 0..levels-1 assigned in turn within each group, so that they are independent of it."""
-    dealt = np.empty(len(groups), dtype=int)
+    assigned = np.empty(len(groups), dtype=int)
     turn = 0
     for group in np.unique(groups):
         members = rng.permutation(np.flatnonzero(groups == group))
-        dealt[members] = (turn + np.arange(len(members))) % levels
+        assigned[members] = (turn + np.arange(len(members))) % levels
         turn += len(members)
-    return rng.permutation(levels)[dealt]
+    return rng.permutation(levels)[assigned]
 
 
 def _families(people: int, rng: np.random.Generator) -> np.ndarray:

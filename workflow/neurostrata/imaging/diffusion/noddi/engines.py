@@ -137,7 +137,7 @@ def _fit_amico(
     threads: int,
     deviations: np.ndarray | None,
 ) -> np.ndarray:
-    """Fit with AMICO in a folder of its own; (voxels, 3): NDI, ODI, FWF.
+    """Fit with AMICO in a private folder; (voxels, 3): NDI, ODI, FWF.
 
     Kernels are made anew for every job (about two seconds): AMICO deletes the files of a shared folder
     that another job may be reading.

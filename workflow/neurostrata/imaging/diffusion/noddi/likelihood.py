@@ -89,7 +89,7 @@ def fit_likelihood(
     device
         torch device; by default a GPU when one is available.
     block
-        Voxels at a time; does not change what is fitted.
+        Number of voxels at a time; it does not change the estimates.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     order = np.argsort(gradients.bvals, kind="stable")

@@ -24,7 +24,7 @@ MARGIN = 6
 
 
 def _brain(image: Image, what: str) -> tuple[tuple[slice, slice, slice], np.ndarray]:
-    """Return the box around what is not background, with a margin, and the affine of an image cut to it."""
+    """Return the box around the foreground, with a margin, and the affine of an image cropped to it."""
     boxes = find_objects(foreground(image.data).astype(np.int8))
     if not boxes:
         raise UserError(f"registration: {what} image is 0 everywhere; look at its bias correction and mask")
