@@ -155,7 +155,7 @@ def test_maps_of_another_grid_or_missing_ones_are_named(cohort):
     with pytest.raises(UserError, match=r"subject a1: .*does not exist"):
         volume_commands.normalise(**normalise_arguments(folder))
     (folder / "subjects.tsv").write_text("subject\n")
-    with pytest.raises(UserError, match="nobody"):
+    with pytest.raises(UserError, match="no person has it"):
         volume_commands.normalise(**normalise_arguments(folder))
 
 
