@@ -34,13 +34,13 @@ def run(engine: str, data: dict[str, np.ndarray], threads: int, results: multipr
     """Fit with one engine; puts times in seconds, memory in MB and errors on the queue."""
     from neurostrata.core.config import section_defaults
     from neurostrata.gate.gradients import Gradients
-    from neurostrata.imaging.diffusion.noddi.engines import fit_noddi
+    from neurostrata.imaging.diffusion.noddi.engines import noddi_maps
 
     settings = section_defaults("diffusion")["noddi"] | {"engine": engine}
     gradients = Gradients(data["bvals"], data["bvecs"], 50.0)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     wall, cpu = time.perf_counter(), time.process_time()
-    maps = fit_noddi(data["signals"], gradients, settings, subject="01", threads=threads)
+    maps = noddi_maps(data["signals"], gradients, settings, subject="01", threads=threads)
     row = {"engine": engine, "wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}
     row["memory_mb"] = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     for name, values in maps._asdict().items():

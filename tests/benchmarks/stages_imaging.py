@@ -147,7 +147,7 @@ def _half_resolution(image: Any) -> tuple[np.ndarray, np.ndarray]:
 def _update(folder: Path, people: int) -> float:
     """Average `people` registrations (there is one, taken again and again); return the largest memory, MiB."""
     from neurostrata.core.config import section_defaults
-    from neurostrata.imaging.anatomy.commands import template_update
+    from neurostrata.imaging.template.commands import template_update
 
     listed = folder / "again.tsv"
     listed.write_text("subject\n" + "".join(f"{n:04d}\n" for n in range(people)))
@@ -167,13 +167,13 @@ def _update(folder: Path, people: int) -> float:
 def _our_template(folder: Path, people: list[str], iterations: int, engine: str) -> Path:
     """Build a template of the images FOLDER/PERSON.nii.gz and register everybody to it; return its file."""
     from neurostrata.core.config import section_defaults
-    from neurostrata.imaging.anatomy import commands as anatomy_commands
+    from neurostrata.imaging.template import commands as template_commands
 
     registration = {**section_defaults("registration"), "engine": engine}
     settings = {**section_defaults("template"), "resolution_mm": 4.0, "coarse_iterations": 0, "seed": 1}
     listed = folder / "people.tsv"
     listed.write_text("subject\n" + "".join(f"{name}\n" for name in people))
-    anatomy_commands.template_start(
+    template_commands.template_start(
         subjects=listed,
         pattern=str(folder / "{subject}.nii.gz"),
         output=folder / "template-0.nii.gz",
@@ -182,7 +182,7 @@ def _our_template(folder: Path, people: list[str], iterations: int, engine: str)
     )
     for iteration in range(iterations + 1):
         for name in people:
-            anatomy_commands.template_register(
+            template_commands.template_register(
                 t1w=folder / f"{name}.nii.gz",
                 template=folder / f"template-{iteration}.nii.gz",
                 state=folder / f"state-{iteration}.json",
@@ -191,7 +191,7 @@ def _our_template(folder: Path, people: list[str], iterations: int, engine: str)
                 settings={**settings, "registration": registration},
             )
         if iteration < iterations:
-            anatomy_commands.template_update(
+            template_commands.template_update(
                 subjects=listed,
                 pattern=str(folder / f"registered-{iteration}-{{subject}}"),
                 template=folder / f"template-{iteration}.nii.gz",

@@ -7,7 +7,7 @@ Simulated fusion volumes of 120 people (JAC + NDI, 24 voxels a side), sized so t
 diagnosis with an AUC of at least 0.95 and linear baselines with 0.80-0.92. AUCs are means over five stratified
 folds; classes are told from codes by the linear support vector machine of the prediction stage. With --permuted
 each cohort's labels are shuffled, and half of the people are learned from, half tested: everything must come out
-at 0.5. Rows are added to OUTPUT.tsv; what is there already is not done again (so a choice of models
+at 0.5. Rows are added to OUTPUT.tsv; those already there are not computed again (so a choice of models
 needs a file of its own).
 """
 
@@ -53,6 +53,7 @@ def one(task: tuple[int, bool, str, int, list[str]]) -> list[dict[str, Any]]:
     from neurostrata.fusion.evaluation.baselines import baseline_codes
     from neurostrata.prediction.estimators import area_under_curve, predict_classes
     from neurostrata.simulation.volume_cohorts import AFFECTED, simulate_volumes
+    from neurostrata.simulation.volume_files import write_volumes
 
     torch.set_num_threads(1)
     names = ("jac", "ndi")
@@ -71,7 +72,7 @@ def one(task: tuple[int, bool, str, int, list[str]]) -> list[dict[str, Any]]:
     seconds: dict[str, float] = {}
     first: dict[str, list[bool]] = {}  # whether the planted modality leads the siamese relevance
     with tempfile.TemporaryDirectory() as folder:
-        opened = open_volumes(simulated.write_volumes(Path(folder)), names)
+        opened = open_volumes(write_volumes(simulated, Path(folder)), names)
         subjects = opened[0].info["subjects"]
         known = dict(zip(subjects, labels.tolist(), strict=True))
         for number, (train, test) in enumerate(folds):

@@ -7,7 +7,7 @@ Simulated fusion volumes of 120 people (JAC + NDI, 24 voxels a side), 90 learned
 the two classes' mean codes of the people learned from is decoded and correlated with the planted map inside the mask, per modality;
 beside it the voxelwise difference of the same people, as it is and smoothed (a Gaussian of 1 voxel, inside the mask: the best of
 0.5 to 2 voxels on the first five cohorts, which favours it). With --only the diagnosis shows in one modality, which must come
-out as the more important one. Rows are added to OUTPUT.tsv; what is there already is not done again.
+out as the more important one. Rows are added to OUTPUT.tsv; those already there are not computed again.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ def one(task: tuple[int, str, str]) -> list[dict[str, Any]]:
         modality_importance,
     )
     from neurostrata.simulation.volume_cohorts import AFFECTED, simulate_volumes
+    from neurostrata.simulation.volume_files import write_volumes
 
     torch.set_num_threads(1)
     affected = None if kind == "both" else {kind: AFFECTED[NAMES.index(kind)]}
@@ -61,7 +62,7 @@ def one(task: tuple[int, str, str]) -> list[dict[str, Any]]:
     order = np.random.default_rng(cohort).permutation(PEOPLE)
     test, train = np.sort(order[:TESTED]), np.sort(order[TESTED:])
     with tempfile.TemporaryDirectory() as folder:
-        opened = open_volumes(simulated.write_volumes(Path(folder)), NAMES)
+        opened = open_volumes(write_volumes(simulated, Path(folder)), NAMES)
         subjects = opened[0].info["subjects"]
         scaling = fold_limits(opened, simulated.mask, [subjects[i] for i in train], "train")
         everybody = VolumeSet(opened, subjects, scaling)

@@ -55,13 +55,14 @@ def one(task: tuple[float, int, str]) -> list[dict[str, Any]]:
         predict_number,
     )
     from neurostrata.simulation.volume_cohorts import simulate_volumes
+    from neurostrata.simulation.volume_files import write_volumes
     from neurostrata.strata.finders.affinity_propagation import AffinityPropagation
 
     torch.set_num_threads(1)
     name, options, epochs, batch = MODELS[label]
     simulated = simulate_volumes(people=PEOPLE, seed=100 + cohort, effect=effect)
     with tempfile.TemporaryDirectory() as folder:
-        paths = simulated.write_volumes(Path(folder))
+        paths = write_volumes(simulated, Path(folder))
         opened = open_volumes(paths, ["jac", "ndi"])
         subjects = opened[0].info["subjects"]
         order = np.random.default_rng(cohort).permutation(PEOPLE)

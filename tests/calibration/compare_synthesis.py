@@ -7,8 +7,8 @@ are only looked at; FLAIR is synthesised from every subset of the others. Compar
 paper's experiment B) with models made for each subset (A), and the same model without one of the three costs (Table
 V): as the paper has it (max fusion), and with our options (weighted fusion, subsets of inputs in the fused cost; and
 with c1 as a mean over inputs besides). The networks are narrower and the trainings shorter than the paper's: about ten minutes per
-cohort on one core. Rows (one per test person, model and subset) are added to OUTPUT.tsv; what is there already is not
-done again. With --summary only the tables are printed.
+cohort on one core. Rows (one per test person, model and subset) are added to OUTPUT.tsv; those already there
+are not computed again. With --summary only the tables are printed.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 Cohorts as in strata_cohorts.py (seeds from 1000 on, no diagnosis). All codes have 32 numbers; age and sex are taken out of the
 codes, or out of the voxels before the code is learned. The finder is the mixture; whether groups exist is not asked. Beside
 its adjusted Rand index stands that of a linear discriminant that was told the strata (10-fold), what the codes hold at best.
-Rows are added to the table; what is there already is not done again. With --summary only the means are printed.
+Rows are added to the table; those already there are not computed again. With --summary only the means are printed.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ def one(task: tuple[int, float, int, str]) -> list[dict[str, Any]]:
     from neurostrata.core.config import section_defaults
     from neurostrata.fusion.data.volumes import VolumeSet, fold_limits, open_volumes
     from neurostrata.simulation.volume_cohorts import simulate_volumes
+    from neurostrata.simulation.volume_files import write_volumes
     from neurostrata.strata.finders.mixture import principal_scores
     from neurostrata.strata.finders.registry import build_finder
 
@@ -78,7 +79,7 @@ def one(task: tuple[int, float, int, str]) -> list[dict[str, Any]]:
         simulated = without_covariates(simulated, covariates)
     started = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
-        opened = open_volumes(simulated.write_volumes(Path(folder)), ["jac", "ndi"])
+        opened = open_volumes(write_volumes(simulated, Path(folder)), ["jac", "ndi"])
         subjects = opened[0].info["subjects"]
         everybody = VolumeSet(opened, subjects, fold_limits(opened, simulated.mask, subjects, "train"))
         model, _, _ = train_model(name, options, epochs, 4, everybody, simulated.mask, cohort)

@@ -173,13 +173,14 @@ def one(task: tuple[str, int]) -> list[dict[str, Any]]:
     from neurostrata.adjustment.codes import LinearAdjustment
     from neurostrata.fusion.data.volumes import VolumeSet, fold_limits, open_volumes
     from neurostrata.simulation.volume_cohorts import simulate_volumes
+    from neurostrata.simulation.volume_files import write_volumes
 
     scenario = SCENARIOS[name]
     simulated = simulate_volumes(seed=cohort, **scenario.options)
     covariates = np.column_stack([simulated.age, simulated.female]).astype(float)
     rows = []
     with threadpool_limits(limits=1), tempfile.TemporaryDirectory() as folder:
-        opened = open_volumes(simulated.write_volumes(Path(folder)), ["jac", "ndi"])
+        opened = open_volumes(write_volumes(simulated, Path(folder)), ["jac", "ndi"])
         subjects = opened[0].info["subjects"]
         everybody = VolumeSet(opened, subjects, fold_limits(opened, simulated.mask, subjects, "train"))
         for kind_of_codes in scenario.codes:

@@ -20,8 +20,10 @@ from evaluate_ixi import mean_dice
 from neurostrata.core.config import section_defaults
 from neurostrata.imaging.anatomy import commands
 from neurostrata.imaging.images.io import Grid, Image, read_image
+from neurostrata.imaging.registration import commands as registration_commands
 from neurostrata.imaging.registration.chain import register_images, similarity, warp_image
 from neurostrata.imaging.registration.transforms import read_affine, read_displacement, resample
+from neurostrata.imaging.template import commands as template_commands
 from neurostrata.imaging.template.building import Average
 
 pytestmark = pytest.mark.slow
@@ -57,9 +59,8 @@ def study(real_data: Path, people: list[str], tmp_path_factory: pytest.TempPathF
             output=folder / f"{subject}_t1w.nii.gz",
             mask=folder / f"{subject}_initial.nii.gz",
             settings={**section_defaults("anatomy"), **common},
-            threads=THREADS,
         )
-    commands.template_start(
+    template_commands.template_start(
         subjects=folder / "people.tsv",
         pattern=str(folder / "{subject}_t1w.nii.gz"),
         output=folder / "iter-0/template.nii.gz",
@@ -69,7 +70,7 @@ def study(real_data: Path, people: list[str], tmp_path_factory: pytest.TempPathF
     for iteration in (1, 2):
         before, here = folder / f"iter-{iteration - 1}", folder / f"iter-{iteration}"
         for subject in people:
-            commands.template_register(
+            template_commands.template_register(
                 t1w=folder / f"{subject}_t1w.nii.gz",
                 template=before / "template.nii.gz",
                 state=before / "state.json",
@@ -78,7 +79,7 @@ def study(real_data: Path, people: list[str], tmp_path_factory: pytest.TempPathF
                 settings=template,
                 threads=THREADS,
             )
-        commands.template_update(
+        template_commands.template_update(
             subjects=folder / "people.tsv",
             pattern=str(here / "sub-{subject}"),
             template=before / "template.nii.gz",
@@ -88,7 +89,7 @@ def study(real_data: Path, people: list[str], tmp_path_factory: pytest.TempPathF
             state=here / "state.json",
             settings=template,
         )
-    commands.template_final(
+    template_commands.template_final(
         template=folder / "iter-2/template.nii.gz",
         states=[folder / f"iter-{i}/state.json" for i in range(3)],
         output=folder / "template.nii.gz",
@@ -96,7 +97,7 @@ def study(real_data: Path, people: list[str], tmp_path_factory: pytest.TempPathF
         figure=folder / "convergence.png",
         settings=template,
     )
-    commands.template_mask(
+    template_commands.template_mask(
         template=folder / "template.nii.gz",
         output=folder / "mask.nii.gz",
         gm=folder / "gm.nii.gz",
@@ -106,7 +107,7 @@ def study(real_data: Path, people: list[str], tmp_path_factory: pytest.TempPathF
         threads=THREADS,
     )
     for subject in people:
-        commands.register(
+        registration_commands.register(
             t1w=folder / f"{subject}_t1w.nii.gz",
             initial_mask=folder / f"{subject}_initial.nii.gz",
             template=folder / "template.nii.gz",
@@ -210,7 +211,6 @@ def test_tissue_volumes_follow_the_reference(
             csf_prior=study / "csf.nii.gz",
             subject=subject,
             settings={**section_defaults("tissue"), "seed": 1},
-            threads=THREADS,
             **paths,
         )
         totals.append([read_image(paths[name]).data.sum() * 8 for name in ("gm", "wm")])

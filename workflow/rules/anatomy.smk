@@ -24,7 +24,7 @@ rule prepare_t1w:
     shell:
         "python -m neurostrata prepare-t1w --t1w {input.t1w:q} --t1w-mask {input.t1w_mask:q}"
         " --subject {wildcards.subject} --output {output.t1w:q} --mask {output.mask:q}"
-        " --threads {threads} --settings {params.settings:q} > {log:q} 2>&1"
+        " --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule template_start:
@@ -50,7 +50,7 @@ rule template_start:
     shell:
         "python -m neurostrata template-start --subjects {input.people:q} --output {output.template:q}"
         f" --pattern {in_command(tree.T1W)}"
-        " --state {output.state:q} --threads {threads} --settings {params.settings:q} > {log:q} 2>&1"
+        " --state {output.state:q} --settings {params.settings:q} > {log:q} 2>&1"
 
 
 rule template_register:
@@ -296,7 +296,7 @@ rule segment_tissue:
         "python -m neurostrata segment-tissue --t1w {input.t1w:q} --mask {input.mask:q}"
         " --affine {input.affine:q} --inverse-warp {input.inverse_warp:q} --gm-prior {input.gm:q}"
         " --wm-prior {input.wm:q} --csf-prior {input.csf:q} --subject {wildcards.subject}"
-        " --gm {output.gm:q} --wm {output.wm:q} --csf {output.csf:q} --threads {threads}"
+        " --gm {output.gm:q} --wm {output.wm:q} --csf {output.csf:q}"
         " --settings {params.settings:q} > {log:q} 2>&1"
 
 

@@ -28,7 +28,7 @@ rule fit_tensor:
     shell:
         "python -m neurostrata fit-tensor --dwi {input.dwi:q} --bval {input.bval:q} --bvec {input.bvec:q}"
         " --dwi-mask {input.dwi_mask:q} --subject {wildcards.subject} --fa {output.fa:q}"
-        " --md {output.md:q} --b0 {output.b0:q} --mask {output.mask:q} --threads {threads}"
+        " --md {output.md:q} --b0 {output.b0:q} --mask {output.mask:q}"
         " --settings {params.settings:q} > {log:q} 2>&1"
 
 
@@ -87,4 +87,4 @@ rule align_diffusion:
     shell:
         "python -m neurostrata align-diffusion --b0 {input.b0:q} --t1w {input.t1w:q} --mask {input.mask:q}"
         " --t1w-mask {input.t1w_mask:q} --subject {wildcards.subject} --output {output:q}"
-        " --threads {threads} --settings {params.settings:q} > {log:q} 2>&1"
+        " --settings {params.settings:q} > {log:q} 2>&1"

@@ -24,4 +24,4 @@ rule dual_regression:
     shell:
         "python -m neurostrata dual-regression --bold {input.bold:q} --components {input.components:q}"
         " --subject {wildcards.subject} --output {output.maps:q} --timeseries {output.timeseries:q}"
-        " --threads {threads} --settings {params.settings:q} > {log:q} 2>&1"
+        " --settings {params.settings:q} > {log:q} 2>&1"

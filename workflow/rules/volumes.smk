@@ -24,7 +24,7 @@ rule map_to_template:
         "python -m neurostrata map-to-template --image {input.image:q} --template {input.template:q}"
         " --subject {wildcards.subject} --modality {wildcards.modality} --output {output:q}"
         " --affine {input.affine:q} --warp {input.warp:q} --alignment {input.alignment:q}"
-        " --jacobian {input.jacobian:q} --fwf {input.fwf:q} --threads {threads}"
+        " --jacobian {input.jacobian:q} --fwf {input.fwf:q}"
         " --settings {params.settings:q} > {log:q} 2>&1"
 
 

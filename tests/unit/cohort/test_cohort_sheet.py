@@ -58,7 +58,7 @@ def test_every_mistake_of_the_sheet_is_listed(tmp_path: Path) -> None:
         ("", "is empty"),
         ("t1w\nx\n", "no id column"),
         ("subject\tt1w\n", "has no rows"),
-        ("subject\tsubject\n", "stands twice"),
+        ("subject\tsubject\n", "is given twice"),
     ],
 )
 def test_unusable_sheets(tmp_path: Path, text: str, message: str) -> None:

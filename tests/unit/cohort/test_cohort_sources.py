@@ -127,7 +127,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
         (schemas / path.name).symlink_to(path)
     (schemas / "modalities.schema.yaml").unlink()
     (schemas / "modalities.schema.yaml").write_text(yaml.safe_dump(modalities))
-    monkeypatch.setattr("neurostrata.core.config.SCHEMAS", schemas)
+    monkeypatch.setattr("neurostrata.core.config.schemas.SCHEMAS", schemas)
     monkeypatch.chdir(tmp_path)
     given = {
         "cohort": {"sheet": "cohort.tsv"},

@@ -27,8 +27,8 @@ from neurostrata.core.records import DamagedError, recording
 from neurostrata.core.tables import read_table, write_table
 from neurostrata.imaging.images.io import UNREADABLE, Grid, read_image, read_voxels, write_image
 from neurostrata.imaging.registration.transforms import read_affine, write_affine
+from neurostrata.imaging.volumes.arrays import load_volumes
 from neurostrata.imaging.volumes.commands import normalise
-from neurostrata.imaging.volumes.grid import load_volumes
 
 GRID = Grid((9, 9, 9), np.diag([2.0, 2.0, 2.0, 1.0]))
 

@@ -31,6 +31,7 @@ from neurostrata.prediction.explanation import (
     weight_shares,
 )
 from neurostrata.simulation.volume_cohorts import simulate_volumes
+from neurostrata.simulation.volume_files import write_volumes
 
 RANDOM = np.random.default_rng(5)
 MODALITIES = ("jac", "ndi", "fa")
@@ -152,7 +153,7 @@ def chain(tmp_path_factory):
     cohort = simulate_volumes(
         people=90, seed=3, shape=(16, 18, 16), modalities=MODALITIES, affected=AFFECTED, diagnosis_effect=1.3
     )
-    volumes = cohort.write_volumes(root / "volumes")
+    volumes = write_volumes(cohort, root / "volumes")
     settings = toy_settings("pca", MODALITIES, {"max_components": 24}) | {"targets": ["diagnosis"]}
     people = root / "volumes" / "subjects.tsv"
     split(subjects=people, output=root / "splits.tsv", settings=settings)
@@ -267,7 +268,7 @@ def test_the_map_of_codes_parts_modalities(tmp_path):
 
 def test_images_made_from_codes(tmp_path):
     cohort = simulate_volumes(people=12, seed=1, shape=(16, 18, 16), modalities=("jac", "ndi"))
-    opened = open_volumes(cohort.write_volumes(tmp_path), ["jac", "ndi"])
+    opened = open_volumes(write_volumes(cohort, tmp_path), ["jac", "ndi"])
     scaling = fold_limits(opened, cohort.mask, opened[0].info["subjects"], "train")
     people = VolumeSet(opened, opened[0].info["subjects"], scaling)
     model = built("shared_vae", (16, 18, 16), channels=[8, 16], latent_size=3)

@@ -19,8 +19,9 @@ from neurostrata.core.errors import UserError
 from neurostrata.core.files import read_json
 from neurostrata.core.locations import REPOSITORY
 from neurostrata.core.tables import read_table
-from neurostrata.simulation.commands import _cohort_sheet, _write_questionnaires, simulate
+from neurostrata.simulation.commands import simulate
 from neurostrata.simulation.people.people import Settings, make_people
+from neurostrata.simulation.sheets import cohort_sheet, write_questionnaires
 
 WORKFLOW = REPOSITORY / "workflow"
 OPTIONS = {"people": 3, "seed": 11, "resolution_mm": 6.0, "dwi_resolution_mm": 9.0, "directions": 6}
@@ -220,7 +221,7 @@ def test_the_same_options_are_recognised_again(extended, capsys):
 
 def test_a_missing_modality_is_an_empty_cell():
     people = make_people(Settings())
-    sheet = _cohort_sheet(people)
+    sheet = cohort_sheet(people, Settings())
     without = [p.subject for p in people if not p.has_dwi]
     row = sheet[sheet["subject"].isin(without)]
     assert len(row) == 1
@@ -234,7 +235,7 @@ def test_null_link_moves_whole_rows_of_answers(tmp_path):
     for name in (False, True):
         settings = Settings(people=300, null_link=name)
         people = make_people(settings)
-        _write_questionnaires(tmp_path / str(name), people, settings)
+        write_questionnaires(tmp_path / str(name), people, settings)
         tables[name] = read_table(tmp_path / str(name) / "phenotypes.tsv")
         scores[name] = read_table(tmp_path / str(name) / "truth" / "factor_scores.tsv")
     source = [p.questionnaires_of for p in people]

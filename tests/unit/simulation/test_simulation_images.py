@@ -17,7 +17,7 @@ from neurostrata.simulation.images.templates import SPACING_MM, load_templates
 from neurostrata.simulation.images.velocity import sample
 from neurostrata.simulation.people import effects
 from neurostrata.simulation.people.people import Person, Settings, make_people
-from neurostrata.simulation.truth import linear_part, regional_truth
+from neurostrata.simulation.truth import log_det_linear_part, regional_truth
 
 SIZES = np.array([12, 7, 5])
 SETTINGS = Settings(people=6, seed=7, resolution_mm=4.0, dwi_resolution_mm=8.0, directions=12)
@@ -134,7 +134,7 @@ def test_the_nearest_affine_map_of_an_affine_map_is_itself(head):
     matrix = np.array([[1.05, 0.02, 0.0], [0.0, 0.97, 0.01], [0.03, 0.0, 1.1]])
     points = head.templates.coordinates()
     displacement = np.einsum("ij,jxyz->ixyz", matrix - np.eye(3), points) + 3.0
-    assert linear_part(displacement, head) == pytest.approx(np.log(np.linalg.det(matrix)), abs=1e-4)
+    assert log_det_linear_part(displacement, head) == pytest.approx(np.log(np.linalg.det(matrix)), abs=1e-4)
 
 
 def test_a_t1w_image_shows_a_brain(head, brains, person):

@@ -2,13 +2,18 @@
 
 import numpy as np
 import pytest
+from sklearn.decomposition import PCA
 from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedKFold
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
 
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import read_json
 from neurostrata.core.tables import read_table
 from neurostrata.fusion.data.volumes import VolumeSet, fold_limits, open_volumes
 from neurostrata.simulation.volume_cohorts import simulate_volumes
+from neurostrata.simulation.volume_files import write_volumes
 
 SMALL = {"people": 40, "seed": 3, "shape": (20, 20, 20)}
 
@@ -97,9 +102,26 @@ def test_modalities_share_some_of_the_variation():
     assert abs(likeness(0.0)) < 0.2
 
 
+def linear_baseline(cohort):
+    """AUC of the diagnosis, out of fold, by 32 principal components of the scaled volumes and a linear SVM."""
+    seed, target = int(cohort.options["seed"]), cohort.diagnosis.astype(int)
+    values = cohort.volumes[:, :, cohort.mask]
+    scores = np.empty(len(target))
+    splits = StratifiedKFold(5, shuffle=True, random_state=seed)
+    for train, test in splits.split(target, target):
+        low, high = np.percentile(values[train], [0.1, 99.9], axis=(0, 2))
+        scaled = np.clip((values - low[:, None]) / (high - low)[:, None], 0, 1).reshape(len(values), -1)
+        pca = PCA(32, svd_solver="full").fit(scaled[train])
+        reduced = pca.transform(scaled)
+        reduced = StandardScaler().fit(reduced[train]).transform(reduced)
+        model = LinearSVC(C=0.01, random_state=seed).fit(reduced[train], target[train])
+        scores[test] = model.decision_function(reduced[test])
+    return float(roc_auc_score(target, scores))
+
+
 def test_the_oracle_beats_the_linear_baseline_with_the_default_effects():
     cohort = simulate_volumes(seed=1)
-    best, linear = cohort.oracle(), cohort.linear_baseline()
+    best, linear = cohort.oracle(), linear_baseline(cohort)
     assert best["auc"] == pytest.approx(0.965, abs=0.02)
     assert best["adjusted_rand"] >= 0.95
     assert 0.80 <= linear <= 0.92
@@ -108,7 +130,7 @@ def test_the_oracle_beats_the_linear_baseline_with_the_default_effects():
 
 
 def test_fusion_opens_what_is_written(cohort, tmp_path):
-    paths = cohort.write_volumes(tmp_path)
+    paths = write_volumes(cohort, tmp_path)
     assert [path.name for path in paths] == ["jac.npy", "ndi.npy"]
     volumes = open_volumes(paths, cohort.modalities)
     scaling = fold_limits(volumes, volumes[0].mask, cohort.subjects, "cohort")

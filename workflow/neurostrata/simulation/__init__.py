@@ -1,1 +1,1 @@
-"""A cohort grown from the MNI152 template, with everything that was planted in it written down."""
+"""Simulated cohorts, grown from the MNI152 template, with a record of everything that was planted in them."""

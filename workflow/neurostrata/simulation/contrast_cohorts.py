@@ -1,9 +1,11 @@
 """Cohorts of several MRI contrasts made directly on a coarse grid, for models that synthesise one from others.
 
-No scanner model beyond the textbook: each person has maps of T1, T2, proton density (PD) and apparent diffusion
-coefficient (ADC), and each contrast is what its signal equation makes of them. So contrasts complement each other
-as real ones do: T1w knows T1, T2w T2, the diffusion image ADC and T2 (and, with its dark CSF, how much of a voxel
-is CSF), and FLAIR depends on T1 and T2 by way of an inversion that nulls CSF.
+No stage uses this module: it is for those who develop such models (docs/extending.md), and for their calibration.
+
+Each person has maps of T1, T2, proton density (PD) and apparent diffusion coefficient (ADC), and each contrast
+follows from them by its textbook signal equation. So contrasts complement each other as real ones do: T1w depends on
+T1, T2w on T2, the diffusion image on ADC and T2 (and, with its dark CSF, on how much of a voxel is CSF), and FLAIR on
+T1 and T2 through an inversion that nulls CSF.
 """
 
 from __future__ import annotations
@@ -15,28 +17,28 @@ from functools import cache
 import numpy as np
 
 from neurostrata.core.errors import UserError
+from neurostrata.simulation.coarse_space import coarse_space
 from neurostrata.simulation.images.contrasts import LESION_COUNT, LESION_RADIUS, LESION_SHARE
 from neurostrata.simulation.images.velocity import random_field, sample
 from neurostrata.simulation.people.people import stream
-from neurostrata.simulation.volume_cohorts import coarse_space
 
-#: T1 (ms), T2 (ms), proton density (CSF 1), ADC (mm^2/s) of white matter, grey matter, CSF at 3 T, about.
+#: T1 (ms), T2 (ms), proton density (CSF 1), approximate ADC (mm^2/s) of white matter, grey matter, CSF at 3 T.
 TISSUES = {
     "wm": (850.0, 75.0, 0.70, 0.75e-3),
     "gm": (1350.0, 95.0, 0.82, 0.85e-3),
     "csf": (4200.0, 1500.0, 1.00, 3.00e-3),
 }
-#: The same of old (demyelinated) and of fresh (ischaemic) lesions.
+#: The same for old (demyelinated) and of fresh (ischaemic) lesions.
 LESIONS = {"old": (1300.0, 150.0, 0.85, 1.20e-3), "fresh": (1100.0, 110.0, 0.80, 0.45e-3)}
 #: Standard deviation of the logarithm of a person's T1, T2, PD and ADC about their tissue's: each a smooth field
-#: (width, mm -> share of the variance) in white and in grey matter; CSF is water in everybody.
+#: (width, mm -> share of the variance) in white and in grey matter; CSF is the same in all people.
 SPREAD = (0.06, 0.10, 0.04, 0.15)
 WIDTHS = {12.0: 0.4, 30.0: 0.4, 80.0: 0.2}
-#: Noise (standard deviation in each of two channels), of the contrast's mean signal in white matter.
+#: Noise (standard deviation in each of two channels), as a share of the contrast's mean signal in white matter.
 NOISE = {"t1w": 0.04, "t2w": 0.03, "pd": 0.03, "trace": 0.08, "flair": 0.03}
 #: Standard deviation of the logarithm of the bias field, 80 mm wide.
 BIAS = 0.02
-#: An edge of a lesion goes from 1 to 0 over so many voxels.
+#: Number of voxels over which the edge of a lesion falls from 1 to 0.
 _EDGE_VOXELS = 1.0
 
 
@@ -72,7 +74,7 @@ SIGNALS = {"t1w": t1w, "t2w": t2w, "pd": pd_weighted, "trace": trace, "flair": f
 
 @dataclass(frozen=True, eq=False)
 class ContrastCohort:
-    """People in several contrasts, and what these would be without noise and bias.
+    """People in several contrasts, and the same without noise and bias.
 
     Attributes
     ----------
@@ -134,7 +136,7 @@ def simulate_contrasts(
     Parameters
     ----------
     people, seed
-        Number of people; each has a random stream of its own.
+        Number of people; each has a separate random stream.
     shape
         Voxels along x, y, z; the voxel size follows from MNI152's brain (4.7 mm for the default).
     contrasts
@@ -177,13 +179,13 @@ def simulate_contrasts(
         ) / np.float32(space.spacing)
         fractions = np.stack([sample(tissue, grid + shift) for tissue in space.tissues[:3]])
         # each set of parameters, (4, x, y, z): T1, T2, PD, ADC
-        own = [
+        factors = [
             np.exp(np.stack([sd * random_field(shape, space.spacing, widths, rng) for sd in spread]))
             for _ in range(2)
         ]
         tissues = [
             np.array(values).reshape(4, 1, 1, 1) * factor
-            for values, factor in zip(TISSUES.values(), [*own, np.ones((4, 1, 1, 1))], strict=True)
+            for values, factor in zip(TISSUES.values(), [*factors, np.ones((4, 1, 1, 1))], strict=True)
         ]
         has_lesions = rng.random() < LESION_SHARE
         count = {kind: int(has_lesions) * int(rng.poisson(LESION_COUNT / 2)) for kind in LESIONS}
@@ -194,7 +196,7 @@ def simulate_contrasts(
             )
             if lesions:
                 for kind, share in spots.items():
-                    lesion = SIGNALS[name](*(np.array(LESIONS[kind]).reshape(4, 1, 1, 1) * own[0]))
+                    lesion = SIGNALS[name](*(np.array(LESIONS[kind]).reshape(4, 1, 1, 1) * factors[0]))
                     signal = signal + share * (lesion - signal)
             signal = np.where(inside[0], signal / white_unit[name], 0).astype(np.float32)
             chance = stream(seed, f"contrast {name}", person)

@@ -1,4 +1,4 @@
-"""How much of what was planted in a simulated cohort a finished run has found again."""
+"""Recovery: how much of what was planted in a simulated cohort a finished run has found."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from neurostrata.imaging.images.io import Image, normalise_intensity, read_image
 from neurostrata.imaging.registration.chain import Registration, register_images
 from neurostrata.imaging.registration.transforms import resample
 
-#: Where more of the signal is free water than this, the other parameters mean little.
+#: Above this free water fraction the other parameters mean little.
 MOST_FREE_WATER = 0.5
 
 
@@ -34,7 +34,7 @@ def compare_regions(
 ) -> dict[str, float | None]:
     """Compare measured with planted log-Jacobians over people and regions.
 
-    Each person's mean over the regions is taken off (head size, and how a registration shares the growth
+    Each person's mean over the regions is subtracted (head size, and how a registration shares the growth
     between its affine and its non-linear part), then each region's mean over people (which template the
     people are compared with).
 
@@ -66,7 +66,7 @@ def compare_regions(
     }
 
 
-def template_to_mni(
+def register_mni152(
     truth: Path, template: Image, settings: dict[str, Any]
 ) -> tuple[Registration, np.ndarray]:
     """Register MNI152 to a study template.
@@ -108,7 +108,7 @@ def deformation_recovery(cohort: Path, results: Path, settings: dict[str, Any]) 
     """
     truth = cohort / "truth"
     template = read_image(results / "template" / "template.nii.gz", what="template")
-    found, labels = template_to_mni(truth, template, settings)
+    found, labels = register_mni152(truth, template, settings)
     people = read_table(truth / "participants.tsv")
     regions = read_table(truth / "regions.tsv")
     sizes = ndimage.sum_labels(np.ones(labels.shape), labels, regions["label"])
@@ -133,8 +133,8 @@ def deformation_recovery(cohort: Path, results: Path, settings: dict[str, Any]) 
 def diffusion_recovery(cohort: Path, results: Path) -> dict[str, Any]:
     """Compare measured FA, NDI, ODI and FWF with the planted maps, voxel by voxel in native space.
 
-    Only voxels with less free water than :data:`MOST_FREE_WATER` that both masks hold count; all people
-    with good scans are taken together.
+    Only voxels inside both masks with less free water than :data:`MOST_FREE_WATER` count; all people
+    with good scans are pooled.
 
     Returns
     -------
@@ -219,10 +219,8 @@ def strata_recovery(cohort: Path, results: Path) -> dict[str, Any]:
     return {"oracle": best, "experiments": experiments}
 
 
-def recovery(
-    *, cohort: Path, results: Path, output: Path, settings: dict[str, Any] | None = None, threads: int = 1
-) -> None:
-    """Write a JSON file that says how much of a planted cohort a finished run has found again, and print it.
+def recovery(*, cohort: Path, results: Path, output: Path, settings: dict[str, Any] | None = None) -> None:
+    """Write and print how much of what was planted in a cohort a finished run has found.
 
     Parameters
     ----------
@@ -235,14 +233,11 @@ def recovery(
     settings
         Section ``registration``, for the registration of MNI152 to the study's template; by default the
         greedy engine's.
-    threads
-        Not used: everything here runs in one thread, so that the figures repeat.
     """
-    del threads
     if settings is None:
         settings = {**section_defaults("registration"), "engine": "greedy"}
     if not (cohort / "truth" / "oracle.json").exists():
-        raise UserError(f"{cohort}: has no truth/; name the folder of a simulated cohort")
+        raise UserError(f"{cohort}: has no truth/; give the folder of a simulated cohort")
     found = {
         "deformation": deformation_recovery(cohort, results, settings),
         "diffusion": diffusion_recovery(cohort, results),

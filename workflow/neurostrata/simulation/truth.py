@@ -1,4 +1,4 @@
-"""What was planted, as files: ``truth/`` beside the cohort."""
+"""The true values of a simulated cohort, and their files in ``truth/``."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from neurostrata.core.files import write_json
 from neurostrata.core.tables import write_table
 from neurostrata.imaging.registration.transforms import write_affine
 from neurostrata.simulation.images.anatomy import Anatomy, Head
 from neurostrata.simulation.images.diffusion import DiffusionScan
-from neurostrata.simulation.images.files import write_image, write_warp
-from neurostrata.simulation.people.people import SITES, Person
+from neurostrata.simulation.images.files import write_nifti, write_warp
+from neurostrata.simulation.images.regions import VENTRICLES
+from neurostrata.simulation.people.oracle import discriminant_auc, oracle
+from neurostrata.simulation.people.people import SITES, Person, Settings
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,8 @@ class RegionalTruth:
     log_det_affine
         log det A: head size. Add it for absolute volumes.
     log_det_linear
-        log det of the affine map nearest to ``x -> x + u(x)`` in the brain (least squares): what a
-        registration puts into its affine part. Take it off `log_jacobian` to compare with a measured
+        log det of the affine map nearest to ``x -> x + u(x)`` in the brain (least squares), which
+        a registration puts into its affine part. Subtract it from `log_jacobian` to compare with a measured
         non-linear Jacobian.
     """
 
@@ -44,7 +47,27 @@ class RegionalTruth:
     log_det_linear: float
 
 
-def linear_part(displacement: np.ndarray, head: Head) -> float:
+@dataclass
+class GrownPerson:
+    """A person's true values, including those of the optional images.
+
+    Attributes
+    ----------
+    regional
+        The true regional values.
+    lesions, lesion_ml
+        Number and volume of the lesions.
+    amplitudes
+        (components,), None without components.
+    """
+
+    regional: RegionalTruth
+    lesions: int = 0
+    lesion_ml: float = 0.0
+    amplitudes: np.ndarray | None = None
+
+
+def log_det_linear_part(displacement: np.ndarray, head: Head) -> float:
     """Return log det of the affine map nearest to ``x -> x + u(x)`` over the brain."""
     inside = head.templates.brain > 0.5
     points = head.templates.coordinates()[:, inside].T.astype(np.float64)
@@ -63,7 +86,7 @@ def regional_truth(anatomy: Anatomy, head: Head, ndi: tuple[np.ndarray, np.ndarr
         np.log(regions.means(np.exp(anatomy.log_jacobian))),
         regions.means(*ndi) if ndi is not None else np.array([]),
         float(np.log(np.linalg.det(anatomy.affine[:3, :3]))),
-        linear_part(anatomy.displacement, head),
+        log_det_linear_part(anatomy.displacement, head),
     )
 
 
@@ -71,7 +94,7 @@ def write_anatomy_truth(folder: Path, person: Person, anatomy: Anatomy, head: He
     """Write a person's planted log-Jacobian map (MNI space) and the map from MNI to T1w points."""
     affine, name = head.templates.affine, f"sub-{person.subject}"
     rounded = (np.round(anatomy.log_jacobian * 1024) / 1024).astype(np.float32)
-    write_image(folder / "jacobians" / f"{name}_space-MNI_desc-nonlinear_logjacobian.nii.gz", rounded, affine)
+    write_nifti(folder / "jacobians" / f"{name}_space-MNI_desc-nonlinear_logjacobian.nii.gz", rounded, affine)
     transforms = folder / "transforms"
     write_affine(transforms / f"{name}_from-T1w_to-MNI_desc-affine_xfm.mat", anatomy.affine)
     write_warp(transforms / f"{name}_from-T1w_to-MNI_desc-warp_xfm.nii.gz", anatomy.displacement, affine)
@@ -81,16 +104,16 @@ def write_diffusion_truth(folder: Path, person: Person, scan: DiffusionScan) -> 
     """Write a person's true maps in native diffusion space and the rigid offset to the T1w image."""
     name = f"sub-{person.subject}"
     for parameter, values in scan.maps.items():
-        write_image(folder / "maps" / f"{name}_space-dwi_param-{parameter}_map.nii.gz", values, scan.affine)
+        write_nifti(folder / "maps" / f"{name}_space-dwi_param-{parameter}_map.nii.gz", values, scan.affine)
     write_affine(folder / "transforms" / f"{name}_from-dwi_to-T1w_xfm.mat", scan.from_t1w)
 
 
 def write_head(folder: Path, head: Head) -> None:
     """Write the regions, the MNI152 image and mask that everything refers to, and the planted differences."""
     regions, templates, planted = head.regions, head.templates, head.planted
-    write_image(folder / "mni_T1w.nii.gz", templates.t1w, templates.affine)
-    write_image(folder / "mni_mask.nii.gz", templates.brain.astype(np.uint8), templates.affine)
-    write_image(folder / "regions.nii.gz", regions.labels, templates.affine)
+    write_nifti(folder / "mni_T1w.nii.gz", templates.t1w, templates.affine)
+    write_nifti(folder / "mni_mask.nii.gz", templates.brain.astype(np.uint8), templates.affine)
+    write_nifti(folder / "regions.nii.gz", regions.labels, templates.affine)
     table = pd.DataFrame(
         {"label": np.arange(1, len(regions.names) + 1), "name": regions.names, "voxels": regions.sizes()}
     )
@@ -123,7 +146,7 @@ def write_head(folder: Path, head: Head) -> None:
 
 
 def write_diagnosis_effects(folder: Path, head: Head) -> None:
-    """Write what is planted in patients' regions over controls'."""
+    """Write the planted differences between patients' and controls' regions."""
     growth, density = head.planted.diagnosis_growth, head.planted.diagnosis_density
     assert growth is not None
     assert density is not None
@@ -146,7 +169,7 @@ def write_lesion_truth(folder: Path, person: Person, fraction: np.ndarray, head:
     """Write where a person's lesions lie in MNI space, before the deformation: share of each voxel."""
     rounded = np.round(fraction * 255).astype(np.uint8)
     path = folder / "lesions" / f"sub-{person.subject}_space-MNI_label-lesion_probseg.nii.gz"
-    write_image(path, rounded, head.templates.affine)
+    write_nifti(path, rounded, head.templates.affine)
 
 
 def write_lesion_table(folder: Path, people: Sequence[Person], lesions: Sequence[tuple[int, float]]) -> None:
@@ -163,21 +186,21 @@ def write_lesion_table(folder: Path, people: Sequence[Person], lesions: Sequence
     )
 
 
-def component_names(count: int) -> list[str]:
+def component_columns(count: int) -> list[str]:
     """Return the names of components in tables, in the order of the volumes."""
     return [f"component_{number:02d}" for number in range(1, count + 1)]
 
 
 def write_component_effects(folder: Path, effects: np.ndarray) -> None:
-    """Write what is planted in patients' amplitudes over controls', (components,)."""
-    rows = pd.DataFrame({"component": component_names(len(effects)), "amplitude": effects})
+    """Write the planted differences between patients' and controls' amplitudes, (components,)."""
+    rows = pd.DataFrame({"component": component_columns(len(effects)), "amplitude": effects})
     about = {"component": "component", "amplitude": "planted amplitude, patients minus controls"}
     write_table(folder / "component_effects.tsv", rows, about)
 
 
 def write_amplitudes(folder: Path, people: Sequence[Person], amplitudes: np.ndarray) -> None:
-    """Write everybody's amplitudes (people, components)."""
-    names = component_names(amplitudes.shape[1])
+    """Write the amplitudes of all people (people, components)."""
+    names = component_columns(amplitudes.shape[1])
     table = pd.DataFrame(amplitudes, columns=names)
     table.insert(0, "subject", [person.subject for person in people])
     about = dict.fromkeys(names, "amplitude of the component, 1 on average")
@@ -186,12 +209,12 @@ def write_amplitudes(folder: Path, people: Sequence[Person], amplitudes: np.ndar
 
 def write_time_courses(folder: Path, person: Person, courses: np.ndarray) -> None:
     """Write the time courses (volumes, components) behind a person's BOLD series."""
-    table = pd.DataFrame(courses, columns=component_names(courses.shape[1]))
+    table = pd.DataFrame(courses, columns=component_columns(courses.shape[1]))
     write_table(folder / "time_courses" / f"sub-{person.subject}_timeseries.tsv", table)
 
 
 def participants(people: Sequence[Person], regional: Sequence[RegionalTruth]) -> pd.DataFrame:
-    """Return the table of who is who; numbers of strata, sites and families count from 1."""
+    """Return the table of people; numbers of strata, sites and families count from 1."""
     return pd.DataFrame(
         {
             "subject": [p.subject for p in people],
@@ -240,3 +263,70 @@ def region_table(
     table = pd.DataFrame(np.stack(rows), columns=list(names))
     table.insert(0, "subject", [p.subject for p in people])
     return table
+
+
+def write_truth_tables(
+    folder: Path, people: list[Person], grown: list[GrownPerson], head: Head, settings: Settings
+) -> None:
+    """Write the tables of people, regional values and other planted effects, and the best results possible."""
+    names = head.regions.names
+    regional = [person.regional for person in grown]
+    about_people = dict(PARTICIPANT_COLUMNS)
+    if settings.diagnosis_effect > 0:
+        about_people["diagnosis"] = "patient (half of every stratum) or control"
+    write_table(folder / "participants.tsv", participants(people, regional), about_people)
+    jacobian = region_table(people, [r.log_jacobian for r in regional], names)
+    volume = region_table(people, [r.volume for r in regional], names)
+    about = {"subject": "id"}
+    write_table(
+        folder / "regional_log_jacobian.tsv",
+        jacobian,
+        about | dict.fromkeys(names, "mean log-Jacobian of the non-linear part in MNI space"),
+    )
+    write_table(
+        folder / "regional_log_volume.tsv",
+        volume,
+        about
+        | dict.fromkeys(names, "log of the region's volume relative to MNI152, without the affine part"),
+    )
+    features = [jacobian[list(names)].to_numpy()]
+    if settings.diffusion:
+        density = region_table(people, [r.ndi for r in regional], names)
+        write_table(
+            folder / "regional_ndi.tsv",
+            density,
+            about | dict.fromkeys(names, "mean NDI, weighted by tissue, in MNI space"),
+        )
+        # without the ventricles, which have too little tissue
+        features.append(density[[name for name in names if name != VENTRICLES]].to_numpy())
+    used = np.array([not p.bad_scan for p in people])
+    best = oracle(
+        np.hstack(features)[used],
+        np.array([p.stratum for p in people])[used],
+        np.array([p.site for p in people])[used],
+        settings.seed,
+    )
+    if settings.lesions:
+        write_lesion_table(folder, people, [(person.lesions, person.lesion_ml) for person in grown])
+    amplitudes = [person.amplitudes for person in grown if person.amplitudes is not None]
+    if amplitudes:
+        write_amplitudes(folder, people, np.stack(amplitudes))
+    if settings.diagnosis_effect > 0:
+        write_diagnosis_effects(folder, head)
+        patients = np.array([int(p.patient) for p in people])[used]
+        sources = {"regional": np.hstack(features)[used]}
+        if amplitudes:
+            sources["components"] = np.stack(amplitudes)[used]
+            sources["all"] = np.hstack(list(sources.values()))
+        best["diagnosis"] = {
+            f"auc_{name}": _diagnosis_auc(values, patients, settings.seed) for name, values in sources.items()
+        }
+    write_json(folder / "oracle.json", best)
+
+
+def _diagnosis_auc(values: np.ndarray, patients: np.ndarray, seed: int) -> float | None:
+    """Return the AUC of the diagnosis from true values (people, features); None with too few people."""
+    if np.bincount(patients, minlength=2).min() < 2:
+        return None
+    auc = discriminant_auc((values - values.mean(axis=0)) / values.std(axis=0), patients, seed)
+    return None if auc is None else round(auc, 6)

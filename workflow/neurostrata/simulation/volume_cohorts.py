@@ -1,7 +1,10 @@
 """Cohorts made directly at the level of fusion volumes: seconds instead of hours, for comparing models.
 
-No images, registrations or fits: each person's volume is MNI152's anatomy, a little out of place, plus smooth
-variation of the person's own, plus what is planted region by region, plus noise.
+No stage uses this module: it is for those who develop models and finders (docs/extending.md), and for the calibration
+and the tests that compare them.
+
+Without images, registrations or fits: each person's volume is MNI152's anatomy, slightly misplaced, plus smooth
+variation of that person, plus regional effects, plus noise.
 """
 
 from __future__ import annotations
@@ -9,22 +12,14 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
-from scipy import ndimage
 
 from neurostrata.core.errors import UserError
-from neurostrata.core.files import atomic_path, write_json
-from neurostrata.core.tables import write_table
-from neurostrata.imaging.images.io import Grid, write_image
-from neurostrata.imaging.volumes.grid import limits
-from neurostrata.simulation.images.regions import EDGE_MM, VENTRICLES, make_regions
-from neurostrata.simulation.images.templates import load_templates
-from neurostrata.simulation.images.velocity import FWHM, random_field, sample
+from neurostrata.simulation.coarse_space import CoarseSpace, coarse_space
+from neurostrata.simulation.images.regions import VENTRICLES
+from neurostrata.simulation.images.velocity import random_field, sample
 from neurostrata.simulation.people.oracle import discriminant_auc
 from neurostrata.simulation.people.people import AGE_RANGE, balanced, stratum_sizes, stream
 
@@ -42,89 +37,22 @@ _CONTRASTS = {
 SMOOTHNESS = {14.0: 0.5, 30.0: 0.5, 60.0: 0.5}
 #: Share of the variance of that variation that a person's modalities have in common.
 SHARED = 0.5
-#: Standard deviation of a person's regions about what age, sex, stratum and diagnosis make of them, units.
+#: Standard deviation of a person's regions around the value given by age, sex, stratum and diagnosis, units.
 REGION_SD = 0.4
 #: Change per standard deviation of age (ventricles: twice, and upwards) and of women over men, units.
 AGE_SLOPE, SEX_SHIFT = -0.15, 0.15
-#: At effect 1: what a stratum has more of (less of) in its own parcels, units.
+#: At effect 1: difference of a stratum's own parcels, and minus that of the next stratum's, units.
 STRATUM_SHIFT = 0.4
-#: At diagnosis effect 1: what patients have less of in the affected parcels, units.
+#: At diagnosis effect 1: difference of patients in the affected parcels, units.
 DIAGNOSIS_SHIFT = -0.78
-#: At site effect 1: standard deviation over sites of what a site adds to each region, units.
+#: At site effect 1: standard deviation over sites of the shift of each region, units.
 SITE_SHIFT = 0.4
 #: Parcels (both sides) affected by the diagnosis, by position of the modality; later modalities repeat them.
 AFFECTED = (("03", "06"), ("05", "08"))
-#: Points per voxel and axis that the templates are averaged over.
-_POINTS = 3
-
-
-@dataclass(frozen=True)
-class CoarseSpace:
-    """MNI152 on a coarse grid: affine, tissues (4, x, y, z), mask, region labels and their smooth maps."""
-
-    affine: np.ndarray
-    tissues: np.ndarray
-    mask: np.ndarray
-    labels: np.ndarray
-    names: tuple[str, ...]
-    spread: np.ndarray  # (regions, x, y, z): the map whose mean is 1 in one region and 0 in the others
-
-    @property
-    def spacing(self) -> float:
-        """Side of a voxel, mm."""
-        return float(self.affine[0, 0])
-
-
-@cache
-def coarse_space(shape: tuple[int, int, int]) -> CoarseSpace:
-    """Lay a grid of cubic voxels over MNI152's brain and bring tissues and regions to it."""
-    templates = load_templates()
-    occupied = np.argwhere(templates.brain > 0.5)
-    low, high = occupied.min(axis=0), occupied.max(axis=0)
-    room = (high - low + 1) * templates.affine[0, 0]
-    # one voxel of background on each side
-    spacing = float(np.ceil(10 * np.max(room / (np.array(shape) - 2))) / 10)
-    affine = np.diag([spacing, spacing, spacing, 1.0])
-    centre = templates.affine[:3, :3] @ ((low + high) / 2) + templates.affine[:3, 3]
-    affine[:3, 3] = centre - spacing * (np.array(shape) - 1) / 2
-
-    to_voxels = np.linalg.inv(templates.affine) @ affine
-    offsets = (np.arange(_POINTS) + 0.5) / _POINTS - 0.5
-    cube = np.stack(np.meshgrid(offsets, offsets, offsets, indexing="ij")).reshape(3, 1, -1)
-    points = np.indices(shape).reshape(3, -1, 1) + cube
-    index = (to_voxels[:3, :3] @ points.reshape(3, -1) + to_voxels[:3, 3:]).astype(np.float32)
-
-    def average(volume: np.ndarray, order: int = 1) -> np.ndarray:
-        values = ndimage.map_coordinates(volume, index, order=order, mode="constant", output=np.float32)
-        return values.reshape(*shape, -1).mean(axis=-1)
-
-    parts = (templates.wm, templates.gm, templates.csf, templates.t1w)
-    tissues = np.stack([average(part) for part in parts])
-    mask = average(templates.brain) >= 0.5
-    regions = make_regions(templates)
-    shares = np.stack(
-        [average((regions.labels == k + 1).astype(np.float32), 0) for k in range(len(regions.names))]
-    )
-    labels = np.where(mask & (shares.max(axis=0) > 0), shares.argmax(axis=0) + 1, 0)
-    kept = [k for k in range(len(regions.names)) if (labels == k + 1).any()]
-    lost = [regions.names[k] for k in range(len(regions.names)) if k not in kept]
-    if any(name != VENTRICLES for name in lost):
-        raise UserError(f"shape {shape}: too coarse for regions {', '.join(lost)}; give more voxels")
-    # the ventricles may be thinner than a voxel of a very coarse grid
-    table = np.zeros(len(regions.names) + 1, dtype=np.int16)
-    table[np.array(kept) + 1] = np.arange(1, len(kept) + 1)
-    labels = table[labels]
-    numbers = np.arange(1, len(kept) + 1)
-    smooth = np.stack(
-        [ndimage.gaussian_filter((labels == k).astype(np.float32), EDGE_MM / FWHM / spacing) for k in numbers]
-    )
-    overlap = np.stack([ndimage.mean(part, labels, numbers) for part in smooth], axis=1)
-    spread = np.tensordot(np.linalg.inv(overlap).T.astype(np.float32), smooth, axes=1) * mask
-    return CoarseSpace(affine, tissues, mask, labels, tuple(regions.names[k] for k in kept), spread)
 
 
 def _contrast(modality: str) -> tuple[np.ndarray, float]:
-    """Return a modality's weights of the tissues and its unit; unknown names get a contrast of their own."""
+    """Return a modality's weights of the tissues and its unit; unknown names get a random contrast."""
     if modality in _CONTRASTS:
         weights, unit = _CONTRASTS[modality]
         return np.array(weights, dtype=np.float32), unit
@@ -157,16 +85,16 @@ class VolumeCohort:
     site
         (people,), from 0. Independent of the stratum.
     regional
-        (people, modalities, regions): the true regional values, relative to the mean image. What the planted
-        part of a volume has as its mean in each region, without the smooth variation and without noise.
+        (people, modalities, regions): the true regional values, relative to the mean image. The mean
+        of the planted part of a volume in each region, without the smooth variation and noise.
     stratum_effects
-        (strata, modalities, regions): what is planted per stratum, part of `regional`.
+        (strata, modalities, regions): planted difference of each stratum, part of `regional`.
     diagnosis_effects
         (modalities, regions): patients minus controls, part of `regional`.
     diagnosis_maps, stratum_maps
         (modalities, x, y, z) and (strata, modalities, x, y, z): the same as maps.
     options
-        What the cohort was made with.
+        The options of the cohort.
     """
 
     volumes: np.ndarray
@@ -193,7 +121,7 @@ class VolumeCohort:
         return self.regional.reshape(len(self.regional), -1)
 
     def oracle(self) -> dict[str, float | None]:
-        """Return what the true regional values give: the most that a model of the volumes can be hoped to reach.
+        """Return the results from the true regional values: the best that a model of the volumes can reach.
 
         Returns
         -------
@@ -213,126 +141,9 @@ class VolumeCohort:
             "adjusted_rand": float(adjusted_rand_score(self.stratum, labels)),
         }
 
-    def linear_baseline(self, components: int = 32, folds: int = 5) -> float:
-        """Return the AUC of the diagnosis by a linear model of the volumes, out of fold.
-
-        Voxels in the mask are scaled per modality as the fusion data are (0.1 to 99.9 percentile of the training
-        people), stacked, reduced by PCA of the training people, standardised, and given to a linear support
-        vector machine (C = 0.01).
-
-        Parameters
-        ----------
-        components
-            Principal components; at most the number of training people - 1.
-        folds
-            Stratified folds; at most the size of the smaller group.
-        """
-        from sklearn.decomposition import PCA
-        from sklearn.metrics import roc_auc_score
-        from sklearn.model_selection import StratifiedKFold
-        from sklearn.preprocessing import StandardScaler
-        from sklearn.svm import LinearSVC
-
-        seed, target = int(self.options["seed"]), self.diagnosis.astype(int)
-        folds = min(folds, int(np.bincount(target, minlength=2).min()))
-        if folds < 2:
-            raise UserError("linear baseline: at least two patients and two controls are needed")
-        values = self.volumes[:, :, self.mask]
-        scores = np.empty(len(target))
-        splits = StratifiedKFold(folds, shuffle=True, random_state=seed)
-        for train, test in splits.split(target, target):
-            low, high = np.percentile(values[train], [0.1, 99.9], axis=(0, 2))
-            scaled = np.clip((values - low[:, None]) / (high - low)[:, None], 0, 1).reshape(len(values), -1)
-            pca = PCA(min(components, len(train) - 1), svd_solver="full").fit(scaled[train])
-            reduced = pca.transform(scaled)
-            reduced = StandardScaler().fit(reduced[train]).transform(reduced)
-            model = LinearSVC(C=0.01, random_state=seed).fit(reduced[train], target[train])
-            scores[test] = model.decision_function(reduced[test])
-        return float(roc_auc_score(target, scores))
-
-    def write_volumes(self, folder: Path) -> list[Path]:
-        """Write the cohort as rule `normalise` would: MODALITY.npy, MODALITY.json and mask.nii.gz.
-
-        Beside them subjects.tsv (subject, family, diagnosis, site: what `split` reads), regions.nii.gz and
-        regions.tsv, and in truth/ the people, the true regional values and the planted maps.
-
-        Returns
-        -------
-        list of Path
-            The arrays, in the order of the modalities.
-        """
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        x, y, z = self.mask.shape
-        grid = Grid((x, y, z), self.affine)
-        write_image(folder / "mask.nii.gz", self.mask, grid, np.uint8)
-        paths = []
-        for position, modality in enumerate(self.modalities):
-            array = np.ascontiguousarray(self.volumes[:, position], dtype="<f4")
-            low, high = limits(array, self.mask)
-            path = folder / f"{modality}.npy"
-            with atomic_path(path) as temporary, open(temporary, "wb") as file:
-                np.save(file, array)
-            write_json(
-                folder / f"{modality}.json",
-                {
-                    "modality": modality,
-                    "subjects": list(self.subjects),
-                    "shape": list(array.shape),
-                    "affine": self.affine.tolist(),
-                    "mask": "mask.nii.gz",
-                    "limits": {"low": low, "high": high, "percentiles": [0.1, 99.9], "scope": "cohort"},
-                    "description": "Simulated, unscaled values, people x X x Y x Z, float32, MNI152 space",
-                    "settings": self.options,
-                },
-            )
-            paths.append(path)
-        self._write_tables(folder, grid)
-        return paths
-
-    def _write_tables(self, folder: Path, grid: Grid) -> None:
-        diagnosis = np.where(self.diagnosis, "patient", "control")
-        rows = pd.DataFrame({"subject": self.subjects, "family": "", "diagnosis": diagnosis, "site": ""})
-        with atomic_path(folder / "subjects.tsv") as temporary:
-            rows.to_csv(temporary, sep="\t", index=False, lineterminator="\n")
-        write_image(folder / "regions.nii.gz", self.regions, grid, np.int16)
-        names = list(self.region_names)
-        labels = pd.DataFrame({"label": np.arange(1, len(names) + 1), "name": names})
-        write_table(folder / "regions.tsv", labels, {"label": "value in regions.nii.gz", "name": "name"})
-        truth = folder / "truth"
-        people = pd.DataFrame(
-            {
-                "subject": self.subjects,
-                "stratum": self.stratum + 1,
-                "diagnosis": diagnosis,
-                "age": self.age,
-                "sex": np.where(self.female, "F", "M"),
-            }
-        )
-        write_table(
-            truth / "participants.tsv",
-            people,
-            {
-                "subject": "id",
-                "stratum": "true stratum, 1 the largest",
-                "diagnosis": "patient or control, half of every stratum",
-                "age": "years",
-                "sex": "F or M",
-            },
-        )
-        for position, modality in enumerate(self.modalities):
-            table = pd.DataFrame(self.regional[:, position], columns=names)
-            table.insert(0, "subject", self.subjects)
-            about = dict.fromkeys(names, f"true mean of {modality} relative to the mean image")
-            write_table(truth / f"regional_{modality}.tsv", table, {"subject": "id"} | about)
-            write_image(truth / f"diagnosis_{modality}.nii.gz", self.diagnosis_maps[position], grid)
-            for number, maps in enumerate(self.stratum_maps, start=1):
-                write_image(truth / f"stratum-{number}_{modality}.nii.gz", maps[position], grid)
-        write_json(truth / "oracle.json", {**self.oracle(), "people": len(self.subjects)})
-
 
 def _stratum_effects(names: Sequence[str], modalities: int, sizes: np.ndarray, effect: float) -> np.ndarray:
-    """Return (strata, modalities, regions) in units: parcels dealt out to the strata, otherwise per modality.
+    """Return (strata, modalities, regions) in units: each parcel belongs to one stratum, another one per modality.
 
     A stratum has more in its own parcels and the next stratum less; centred over people.
     """
@@ -350,7 +161,7 @@ def _stratum_effects(names: Sequence[str], modalities: int, sizes: np.ndarray, e
 
 
 def _sizes(people: int, shares: Sequence[float]) -> np.ndarray:
-    """Return whole numbers of people in the given proportions, the first taking what rounding leaves."""
+    """Return whole numbers of people in the given proportions, the first group gets what rounding leaves."""
     parts = np.asarray(shares, dtype=float)
     if parts.ndim != 1 or len(parts) < 2 or not (parts > 0).all():
         raise UserError(f"shares {list(shares)}: give two numbers above 0 or more")
@@ -382,6 +193,97 @@ def _check(
             raise UserError(f"{name}: '{unknown[0]}' is none of the modalities {', '.join(modalities)}")
 
 
+class _People(NamedTuple):
+    """The people, (people,) each: stratum from 0, patients, women, age in years, standardised age."""
+
+    stratum: np.ndarray
+    diagnosis: np.ndarray
+    female: np.ndarray
+    age: np.ndarray
+    age_z: np.ndarray
+
+
+def _draw_people(people: int, sizes: np.ndarray, seed: int) -> _People:
+    rng = stream(seed, "volume people")
+    stratum = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
+    diagnosis = balanced(stratum, 2, rng).astype(bool)
+    female = balanced(stratum, 2, rng).astype(bool)
+    age = rng.uniform(*AGE_RANGE, size=people).round(1)
+    return _People(
+        stratum, diagnosis, female, age, (age - np.mean(AGE_RANGE)) / (np.ptp(AGE_RANGE) / np.sqrt(12))
+    )
+
+
+def _diagnosis_effects(
+    names: Sequence[str], modalities: Sequence[str], affected: Mapping[str, Sequence[str]], effect: float
+) -> np.ndarray:
+    """Return (modalities, regions) in units: patients minus controls."""
+    effects = np.zeros((len(modalities), len(names)))
+    for name, parcels in affected.items():
+        for parcel in parcels:
+            hit = [k for k, region in enumerate(names) if region == parcel or region.endswith(f"_{parcel}")]
+            if not hit:
+                raise UserError(f"affected.{name}: '{parcel}' is no region (known: {', '.join(names)})")
+            effects[modalities.index(name), hit] = effect * DIAGNOSIS_SHIFT
+    return effects
+
+
+def _along_a_gradient(in_strata: np.ndarray, people: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return (people, modalities, regions) between the first two strata, and the half each person is in."""
+    along = stream(seed, "volume gradient").uniform(-1, 1, people) * np.sqrt(3)
+    half = (in_strata[0] - in_strata[1]) / 2
+    return (along - along.mean())[:, None, None] * half, (along < 0).astype(int)
+
+
+def _site_effects(sites: int, shape: Sequence[int], effect: float, seed: int) -> np.ndarray:
+    """Return (sites, modalities, regions) in units, centred over sites."""
+    chance = stream(seed, "volume site effects").standard_normal((sites, *shape))
+    return effect * SITE_SHIFT * (chance - chance.mean(axis=0))
+
+
+def _regional_values(
+    planted: np.ndarray, drawn: _People, in_patients: np.ndarray, names: Sequence[str], seed: int
+) -> np.ndarray:
+    """Return `planted` plus the effects of diagnosis, age, sex and chance, (people, modalities, regions) in units."""
+    ageing = np.array([-2 * AGE_SLOPE if name == VENTRICLES else AGE_SLOPE for name in names])
+    chance = REGION_SD * stream(seed, "volume regions").standard_normal(planted.shape)
+    return (
+        planted
+        + (drawn.diagnosis - drawn.diagnosis.mean())[:, None, None] * in_patients
+        + drawn.age_z[:, None, None] * ageing
+        + SEX_SHIFT * (drawn.female - drawn.female.mean())[:, None, None]
+        + chance
+    )
+
+
+def _draw_volume(
+    space: CoarseSpace,
+    means: Sequence[np.ndarray],
+    units: np.ndarray,
+    regional: np.ndarray,
+    rng: np.random.Generator,
+    smoothness: Mapping[float, float],
+    shared: float,
+    misplaced_mm: float,
+    noise: float,
+) -> np.ndarray:
+    """Return the volumes of one person, (modalities, x, y, z); `regional` is (modalities, regions) in units."""
+    shape = space.mask.shape
+    index = np.indices(shape, dtype=np.float32)
+    if misplaced_mm > 0:
+        shift = np.stack([random_field(shape, space.spacing, {30.0: misplaced_mm}, rng) for _ in range(3)])
+        index = index + (shift / space.spacing).astype(np.float32)
+    common = random_field(shape, space.spacing, smoothness, rng)
+    volumes = []
+    for mean, unit, values in zip(means, units, regional):
+        apart = random_field(shape, space.spacing, smoothness, rng)
+        smooth = np.float32(np.sqrt(shared)) * common + np.float32(np.sqrt(1 - shared)) * apart
+        smooth += np.tensordot(values.astype(np.float32), space.spread, axes=1)
+        smooth += noise * rng.standard_normal(shape, dtype=np.float32)
+        volumes.append((sample(mean, index) + unit * smooth) * space.mask)
+    return np.stack(volumes)
+
+
 def simulate_volumes(
     people: int = 120,
     seed: int = 1,
@@ -403,24 +305,24 @@ def simulate_volumes(
 ) -> VolumeCohort:
     """Make a cohort of fusion volumes with strata and a diagnosis planted in it.
 
-    A volume is the modality's mean image, moved by what registration left, plus smooth variation of several
+    A volume is the modality's mean image, displaced by the error left by registration, plus smooth variation of several
     widths that a person's modalities share in part, plus the person's regional values, plus noise. Each person
     takes about 15 ms on the default grid.
 
     With the defaults at 120 people, seeds 1 to 5: the true regional values tell the diagnosis with an AUC of
     0.965, 0.973, 0.986, 0.980, 0.996 and the strata with an adjusted Rand index of 1.0; the linear baseline
     (32 components) reaches an AUC of 0.867, 0.869, 0.899, 0.909, 0.893, and k-means on its components an adjusted
-    Rand index of about 0.2 to 0.65. What lies between is there for a model to find.
+    Rand index of about 0.2 to 0.65. A good model lies in between.
 
     Parameters
     ----------
     people, seed
-        Number of people; every purpose has a random stream of its own.
+        Number of people; every purpose has a separate random stream.
     shape
         Voxels along x, y, z; the voxel size follows from MNI152's brain (6 mm for 32).
     modalities
-        Names; ``jac``, ``ndi``, ``fa``, ``md``, ``gmv`` and ``t1w`` look like what they are called, others get
-        a contrast of their own.
+        Names; ``jac``, ``ndi``, ``fa``, ``md``, ``gmv`` and ``t1w`` have the contrast of such images, others get
+        a random one.
     strata
         Groups of unequal size.
     effect
@@ -437,7 +339,7 @@ def simulate_volumes(
     shared
         Share of that variation's variance that the modalities of a person have in common, 0 to 1.
     misplaced_mm
-        Standard deviation of the smooth displacement that registration left; moves the mean image only, alike
+        Standard deviation of the smooth displacement that registration left; it moves the mean image only, and is the same
         in all modalities.
     noise
         Standard deviation of each voxel's own noise, units.
@@ -448,7 +350,7 @@ def simulate_volumes(
         Plant a continuum instead of strata: people are spread evenly from the first stratum's regional differences to the
         second's, with as much variance as two such strata of equal size would have. `stratum` says which half they are in.
     sites, site_effect
-        Number of sites (0: one), dealt out evenly, and what multiplies their regional differences.
+        Number of sites (0: one), with equal numbers of people, and the factor of their regional differences.
 
     Returns
     -------
@@ -476,67 +378,47 @@ def simulate_volumes(
     )
     if not 0 <= shared <= 1:
         raise UserError(f"shared {shared}: give a share from 0 to 1")
+    options = {
+        "people": people,
+        "seed": seed,
+        "shape": list(shape),
+        "modalities": list(modalities),
+        "strata": strata if shares is None else len(shares),
+        "effect": effect,
+        "diagnosis_effect": diagnosis_effect,
+        "affected": {name: list(parcels) for name, parcels in affected.items()},
+        "stratified": list(stratified),
+        "smoothness": {str(width): sd for width, sd in smoothness.items()},
+        "shared": shared,
+        "misplaced_mm": misplaced_mm,
+        "noise": noise,
+        "shares": None if shares is None else list(shares),
+        "gradient": gradient,
+        "sites": sites,
+        "site_effect": site_effect,
+    }
     space = coarse_space(shape)
-    names, count = space.names, len(modalities)
-
-    rng = stream(seed, "volume people")
     sizes = stratum_sizes(people, strata) if shares is None else _sizes(people, shares)
-    strata = len(sizes)
-    stratum = rng.permutation(np.repeat(np.arange(strata), sizes))
-    diagnosis = balanced(stratum, 2, rng).astype(bool)
-    female = balanced(stratum, 2, rng).astype(bool)
-    age = rng.uniform(*AGE_RANGE, size=people).round(1)
-    age_z = (age - np.mean(AGE_RANGE)) / (np.ptp(AGE_RANGE) / np.sqrt(12))
-
-    in_strata = _stratum_effects(names, count, sizes, effect)
+    drawn = _draw_people(people, sizes, seed)
+    in_strata = _stratum_effects(space.names, len(modalities), sizes, effect)
     in_strata[:, [modality not in stratified for modality in modalities]] = 0.0
-    in_patients = np.zeros((count, len(names)))
-    for name, parcels in affected.items():
-        for parcel in parcels:
-            hit = [k for k, region in enumerate(names) if region == parcel or region.endswith(f"_{parcel}")]
-            if not hit:
-                raise UserError(f"affected.{name}: '{parcel}' is no region (known: {', '.join(names)})")
-            in_patients[modalities.index(name), hit] = diagnosis_effect * DIAGNOSIS_SHIFT
-    ageing = np.array([-2 * AGE_SLOPE if name == VENTRICLES else AGE_SLOPE for name in names])
-    chance = REGION_SD * stream(seed, "volume regions").standard_normal((people, count, len(names)))
-    planted = in_strata[stratum]
+    in_patients = _diagnosis_effects(space.names, modalities, affected, diagnosis_effect)
+    planted, stratum = in_strata[drawn.stratum], drawn.stratum
     if gradient:
-        along = stream(seed, "volume gradient").uniform(-1, 1, people) * np.sqrt(3)
-        half = (in_strata[0] - in_strata[1]) / 2
-        planted = (along - along.mean())[:, None, None] * half
-        stratum = (along < 0).astype(int)
+        planted, stratum = _along_a_gradient(in_strata, people, seed)
     site = balanced(stratum, sites, stream(seed, "volume sites")) if sites else np.zeros(people, dtype=int)
     if sites:
-        of_sites = stream(seed, "volume site effects").standard_normal((sites, count, len(names)))
-        planted = planted + site_effect * SITE_SHIFT * (of_sites - of_sites.mean(axis=0))[site]
-    regional = (
-        planted
-        + (diagnosis - diagnosis.mean())[:, None, None] * in_patients
-        + age_z[:, None, None] * ageing
-        + SEX_SHIFT * (female - female.mean())[:, None, None]
-        + chance
-    )
-
+        planted = planted + _site_effects(sites, planted.shape[1:], site_effect, seed)[site]
+    regional = _regional_values(planted, drawn, in_patients, space.names, seed)
     contrasts = [_contrast(modality) for modality in modalities]
     units = np.array([unit for _, unit in contrasts], dtype=np.float32)
     means = [np.tensordot(weights, space.tissues, axes=1) for weights, _ in contrasts]
-    volumes = np.zeros((people, count, *shape), dtype=np.float32)
-    grid = np.indices(shape, dtype=np.float32)
+    volumes = np.zeros((people, len(modalities), *shape), dtype=np.float32)
     for person in range(people):
-        own = stream(seed, "volume", person)
-        index = grid
-        if misplaced_mm > 0:
-            shift = np.stack(
-                [random_field(shape, space.spacing, {30.0: misplaced_mm}, own) for _ in range(3)]
-            )
-            index = grid + (shift / space.spacing).astype(np.float32)
-        common = random_field(shape, space.spacing, smoothness, own)
-        for k in range(count):
-            apart = random_field(shape, space.spacing, smoothness, own)
-            smooth = np.float32(np.sqrt(shared)) * common + np.float32(np.sqrt(1 - shared)) * apart
-            smooth += np.tensordot(regional[person, k].astype(np.float32), space.spread, axes=1)
-            smooth += noise * own.standard_normal(shape, dtype=np.float32)
-            volumes[person, k] = (sample(means[k], index) + units[k] * smooth) * space.mask
+        rng = stream(seed, "volume", person)
+        volumes[person] = _draw_volume(
+            space, means, units, regional[person], rng, smoothness, shared, misplaced_mm, noise
+        )
 
     def maps(values: np.ndarray) -> np.ndarray:
         return np.tensordot(values.astype(np.float32), space.spread, axes=1)
@@ -549,35 +431,17 @@ def simulate_volumes(
         regions=space.labels.copy(),
         affine=space.affine.copy(),
         modalities=modalities,
-        region_names=names,
+        region_names=space.names,
         subjects=tuple(f"{k + 1:0{width}d}" for k in range(people)),
         stratum=stratum,
-        diagnosis=diagnosis,
-        age=age,
-        female=female,
+        diagnosis=drawn.diagnosis,
+        age=drawn.age,
+        female=drawn.female,
         site=site,
         regional=regional * scale,
         stratum_effects=in_strata * scale,
         diagnosis_effects=in_patients * scale,
         diagnosis_maps=maps(in_patients * scale),
         stratum_maps=maps(in_strata * scale),
-        options={
-            "people": people,
-            "seed": seed,
-            "shape": list(shape),
-            "modalities": list(modalities),
-            "strata": strata,
-            "effect": effect,
-            "diagnosis_effect": diagnosis_effect,
-            "affected": {name: list(parcels) for name, parcels in affected.items()},
-            "stratified": list(stratified),
-            "smoothness": {str(width): sd for width, sd in smoothness.items()},
-            "shared": shared,
-            "misplaced_mm": misplaced_mm,
-            "noise": noise,
-            "shares": None if shares is None else list(shares),
-            "gradient": gradient,
-            "sites": sites,
-            "site_effect": site_effect,
-        },
+        options=options,
     )

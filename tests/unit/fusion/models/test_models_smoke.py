@@ -24,6 +24,7 @@ from neurostrata.imaging.images.io import Grid, write_image
 from neurostrata.planning.options import training_keys, used_options
 from neurostrata.prediction.commands import predict
 from neurostrata.simulation.volume_cohorts import simulate_volumes
+from neurostrata.simulation.volume_files import write_volumes
 
 PEOPLE = 20
 #: Small networks; everything else is the default.
@@ -52,7 +53,7 @@ def cohort(name, tmp_path):
     folder.mkdir()
     side = 32 if name == LARGE else 16
     simulated = simulate_volumes(people=PEOPLE, seed=3, shape=(side, side, side))
-    paths = simulated.write_volumes(folder)
+    paths = write_volumes(simulated, folder)
     grid = Grid(simulated.mask.shape, simulated.affine)
     write_image(folder / "regions.nii.gz", simulated.regions, grid, np.int16)
     people = pd.DataFrame(

@@ -16,7 +16,8 @@ import pytest
 from neurostrata.core.config import section_defaults
 from neurostrata.core.errors import UserError
 from neurostrata.imaging.anatomy import commands
-from neurostrata.imaging.images.io import Grid, Image, apply_affine, read_image
+from neurostrata.imaging.images.io import Grid, apply_affine, read_image, write_image
+from neurostrata.imaging.registration import commands as registration_commands
 from neurostrata.imaging.registration.transforms import (
     displace,
     invert_displacement,
@@ -24,6 +25,7 @@ from neurostrata.imaging.registration.transforms import (
     read_displacement,
     sample,
 )
+from neurostrata.imaging.template import commands as template_commands
 from neurostrata.imaging.template.building import Average
 
 PEOPLE = ("01", "02", "03")
@@ -43,7 +45,7 @@ def registration() -> dict[str, Any]:
     return section
 
 
-def person(subject: str, folder: Path, standard: Any) -> Path:
+def person(subject: str, folder: Path, mni152: Any) -> Path:
     """One person: MNI152 bulged, turned, scaled, on an oblique PSR grid, uint8, with a bias field."""
     degrees, scale = POSES[subject]
     size, centre = BULGES[subject]
@@ -51,8 +53,8 @@ def person(subject: str, folder: Path, standard: Any) -> Path:
     where = Grid(where.shape, where.affine + np.array([[0, 0, 0, 7.0]] * 3 + [[0, 0, 0, 0]]))
     warp = invert_displacement(phantoms.bump(phantoms.grid(50, 5.0), size, 25, centre))
     points = where.points()
-    middle = apply_affine(standard.brain.grid.affine, (np.array(standard.brain.data.shape) - 1) / 2)
-    data = sample(standard.brain, displace(warp, (points - 7.0) / scale) + middle)
+    middle = apply_affine(mni152.brain.grid.affine, (np.array(mni152.brain.data.shape) - 1) / 2)
+    data = sample(mni152.brain, displace(warp, (points - 7.0) / scale) + middle)
     data = data / data.max() * 200 * (1 + 0.15 * points[..., 0] / 80)
     path = folder / f"{subject}_T1w.nii.gz"
     nib.save(nib.Nifti1Image(np.clip(np.round(data), 0, 255).astype(np.uint8), where.affine), path)
@@ -62,10 +64,10 @@ def person(subject: str, folder: Path, standard: Any) -> Path:
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Everything that the anatomy stages write for three people."""
-    from neurostrata.imaging.template.priors import load_standard
+    from neurostrata.imaging.template.mni152 import load_mni152
 
     folder = tmp_path_factory.mktemp("study")
-    standard = load_standard(4)
+    mni152 = load_mni152(4)
     common = {"seed": 1, "version": 1}
     anatomy = {**section_defaults("anatomy"), **common}
     anatomy["n4"].update(iterations=[20, 20], shrink_factor=2)
@@ -74,13 +76,13 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pd.DataFrame({"subject": PEOPLE}).to_csv(folder / "people.tsv", sep="\t", index=False)
     for subject in PEOPLE:
         commands.prepare_t1w(
-            t1w=person(subject, folder, standard),
+            t1w=person(subject, folder, mni152),
             subject=subject,
             settings=anatomy,
             output=folder / f"{subject}_t1w.nii.gz",
             mask=folder / f"{subject}_initial.nii.gz",
         )
-    commands.template_start(
+    template_commands.template_start(
         subjects=folder / "people.tsv",
         pattern=str(folder / "{subject}_t1w.nii.gz"),
         settings=template,
@@ -90,7 +92,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for iteration in (1, 2):
         before, here = folder / f"iter-{iteration - 1}", folder / f"iter-{iteration}"
         for subject in PEOPLE:
-            commands.template_register(
+            template_commands.template_register(
                 t1w=folder / f"{subject}_t1w.nii.gz",
                 template=before / "template.nii.gz",
                 state=before / "state.json",
@@ -98,7 +100,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 output=here / f"sub-{subject}",
                 settings=template,
             )
-        commands.template_update(
+        template_commands.template_update(
             subjects=folder / "people.tsv",
             pattern=str(here / "sub-{subject}"),
             template=before / "template.nii.gz",
@@ -108,7 +110,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
             state=here / "state.json",
             settings=template,
         )
-    commands.template_final(
+    template_commands.template_final(
         template=folder / "iter-2/template.nii.gz",
         states=[folder / f"iter-{i}/state.json" for i in (2, 0, 1)],
         output=folder / "template.nii.gz",
@@ -116,7 +118,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
         figure=folder / "convergence.png",
         settings=template,
     )
-    commands.template_mask(
+    template_commands.template_mask(
         template=folder / "template.nii.gz",
         output=folder / "mask.nii.gz",
         gm=folder / "gm.nii.gz",
@@ -129,7 +131,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
             name: folder / f"{subject}_{name}"
             for name in ("affine.mat", "warp.nii.gz", "inverse.nii.gz", "warped.nii.gz", "mask.nii.gz")
         }
-        commands.register(
+        registration_commands.register(
             t1w=folder / f"{subject}_t1w.nii.gz",
             initial_mask=folder / f"{subject}_initial.nii.gz",
             template=folder / "template.nii.gz",
@@ -234,7 +236,7 @@ def test_jacobian_finds_who_bulges_where(study: Path) -> None:
 
 @pytest.mark.parametrize("engine_seed", [1])
 def test_registration_again_gives_the_same_bytes(study: Path, tmp_path: Path, engine_seed: int) -> None:
-    commands.register(
+    registration_commands.register(
         t1w=study / "02_t1w.nii.gz",
         initial_mask=study / "02_initial.nii.gz",
         template=study / "template.nii.gz",
@@ -281,7 +283,7 @@ def test_a_converged_template_is_copied(study: Path, tmp_path: Path) -> None:
     state = json.loads((study / "iter-2/state.json").read_text())
     (tmp_path / "state.json").write_text(json.dumps({**state, "converged": True}))
     settings = {**section_defaults("template"), "registration": registration(), "seed": 1}
-    commands.template_register(
+    template_commands.template_register(
         t1w=study / "01_t1w.nii.gz",
         template=study / "iter-2/template.nii.gz",
         state=tmp_path / "state.json",
@@ -290,7 +292,7 @@ def test_a_converged_template_is_copied(study: Path, tmp_path: Path) -> None:
         settings=settings,
     )
     assert [path.name for path in (tmp_path / "iter-3/sub-01").iterdir()] == ["skipped"]
-    commands.template_update(
+    template_commands.template_update(
         subjects=study / "people.tsv",
         pattern=str(tmp_path / "iter-3/sub-{subject}"),
         iteration=3,
@@ -332,7 +334,7 @@ def test_heads_and_brains_do_not_mix(study: Path, tmp_path: Path) -> None:
         (tmp_path / f"{subject}.json").write_text(json.dumps({"SkullStripped": stripped}))
     pd.DataFrame({"subject": ["01", "02"]}).to_csv(tmp_path / "people.tsv", sep="\t", index=False)
     with pytest.raises(UserError, match=r"1 of 2 images still have their skull .first: subject 02"):
-        commands.template_start(
+        template_commands.template_start(
             subjects=tmp_path / "people.tsv",
             pattern=str(tmp_path / "{subject}.nii.gz"),
             state=tmp_path / "s.json",
@@ -342,18 +344,11 @@ def test_heads_and_brains_do_not_mix(study: Path, tmp_path: Path) -> None:
 
 
 def test_a_template_that_is_no_brain_fails_with_advice(tmp_path: Path) -> None:
-    from neurostrata.imaging.template.priors import load_standard, template_priors
-
-    standard = load_standard(5)
     noise = np.random.default_rng(0).uniform(50, 100, (30, 30, 30)).astype(np.float32)
     corner = np.zeros_like(noise)
     corner[:8, :8, :8] = noise[:8, :8, :8]
+    write_image(tmp_path / "template.nii.gz", corner, phantoms.grid(30, 5.0))
+    names = {name: tmp_path / f"{name}.nii.gz" for name in ("template", "output", "gm", "wm", "csf")}
     with pytest.raises(UserError, match="registration"):
-        template_priors(
-            Image(corner, phantoms.grid(30, 5.0)),
-            registration(),
-            skull_stripped=True,
-            seed=1,
-            threads=1,
-            standard=standard,
-        )
+        template_commands.template_mask(**names, settings={"registration": registration(), "seed": 1})
+    assert not names["output"].exists()

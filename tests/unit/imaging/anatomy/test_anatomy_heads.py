@@ -14,16 +14,18 @@ from scipy import ndimage
 
 from neurostrata.core.config import section_defaults
 from neurostrata.imaging.anatomy import commands
-from neurostrata.imaging.images.io import Grid, Image, read_image
+from neurostrata.imaging.images.io import Grid, Image, is_skull_stripped, read_image
+from neurostrata.imaging.registration import commands as registration_commands
 from neurostrata.imaging.registration.transforms import displace, invert_displacement, resample, sample
-from neurostrata.imaging.template.priors import Standard, load_standard
+from neurostrata.imaging.template import commands as template_commands
+from neurostrata.imaging.template.mni152 import MNI152, load_mni152
 
 pytestmark = pytest.mark.slow
 
 PEOPLE = {"01": (4.0, 1.0, 6.0), "02": (-5.0, 0.93, -5.0), "03": (7.0, 1.05, 4.0)}
 
 
-def head(standard: Standard) -> tuple[Image, Image]:
+def head(mni152: MNI152) -> tuple[Image, Image]:
     """MNI152's brain in a dark skull, a bright scalp and a neck; and its true mask, on one larger grid."""
     side = 5.0
     centre = np.array([0.0, -18.0, 0.0])
@@ -31,8 +33,8 @@ def head(standard: Standard) -> tuple[Image, Image]:
     shape = (44, 52, 56)
     affine[:3, 3] = centre - np.array([21.5, 25.5, 36.0]) * side
     grid = Grid(shape, affine)
-    mask = resample(Image(standard.mask.astype(np.float32), standard.brain.grid), grid) > 0.5
-    brain = resample(standard.brain, grid) * 100 * mask
+    mask = resample(Image(mni152.mask.astype(np.float32), mni152.brain.grid), grid) > 0.5
+    brain = resample(mni152.brain, grid) * 100 * mask
     distance = ndimage.distance_transform_edt(~mask) * side
     points = grid.points()
     neck = (np.hypot(points[..., 0], points[..., 1] + 30) < 55) & (points[..., 2] < -50) & (distance > 10)
@@ -44,7 +46,7 @@ def head(standard: Standard) -> tuple[Image, Image]:
 
 
 def test_masks_of_heads(tmp_path: Path) -> None:
-    whole, truth = head(load_standard(4))
+    whole, truth = head(load_mni152(4))
     registration: dict[str, Any] = {**section_defaults("registration"), "engine": "greedy"}
     template = {**section_defaults("template"), "registration": registration, "seed": 1, "tolerance": None}
     template.update(resolution_mm=5.0, iterations=1)
@@ -68,7 +70,7 @@ def test_masks_of_heads(tmp_path: Path) -> None:
             settings={**section_defaults("anatomy"), "seed": 1},
         )
     pd.DataFrame({"subject": list(PEOPLE)}).to_csv(tmp_path / "people.tsv", sep="\t", index=False)
-    commands.template_start(
+    template_commands.template_start(
         subjects=tmp_path / "people.tsv",
         pattern=str(tmp_path / "{subject}.nii.gz"),
         output=tmp_path / "iter-0.nii.gz",
@@ -76,7 +78,7 @@ def test_masks_of_heads(tmp_path: Path) -> None:
         settings=template,
     )
     for subject in PEOPLE:
-        commands.template_register(
+        template_commands.template_register(
             t1w=tmp_path / f"{subject}.nii.gz",
             template=tmp_path / "iter-0.nii.gz",
             state=tmp_path / "state-0.json",
@@ -84,7 +86,7 @@ def test_masks_of_heads(tmp_path: Path) -> None:
             output=tmp_path / f"sub-{subject}",
             settings=template,
         )
-    commands.template_update(
+    template_commands.template_update(
         subjects=tmp_path / "people.tsv",
         pattern=str(tmp_path / "sub-{subject}"),
         template=tmp_path / "iter-0.nii.gz",
@@ -94,7 +96,7 @@ def test_masks_of_heads(tmp_path: Path) -> None:
         state=tmp_path / "state-1.json",
         settings=template,
     )
-    commands.template_final(
+    template_commands.template_final(
         template=tmp_path / "iter-1.nii.gz",
         states=[tmp_path / "state-0.json", tmp_path / "state-1.json"],
         output=tmp_path / "template.nii.gz",
@@ -102,7 +104,7 @@ def test_masks_of_heads(tmp_path: Path) -> None:
         figure=tmp_path / "convergence.png",
         settings=template,
     )
-    commands.template_mask(
+    template_commands.template_mask(
         template=tmp_path / "template.nii.gz",
         output=tmp_path / "mask.nii.gz",
         gm=tmp_path / "gm.nii.gz",
@@ -111,8 +113,8 @@ def test_masks_of_heads(tmp_path: Path) -> None:
         settings=template,
     )
     for subject in PEOPLE:
-        assert commands.skull_stripped(tmp_path / f"{subject}.nii.gz") is False
-        commands.register(
+        assert is_skull_stripped(tmp_path / f"{subject}.nii.gz") is False
+        registration_commands.register(
             t1w=tmp_path / f"{subject}.nii.gz",
             initial_mask=tmp_path / f"{subject}_initial.nii.gz",
             template=tmp_path / "template.nii.gz",

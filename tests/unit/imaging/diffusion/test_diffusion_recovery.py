@@ -12,7 +12,7 @@ from neurostrata.core.errors import UserError
 from neurostrata.gate.gradients import Gradients
 from neurostrata.imaging.diffusion import commands as diffusion_commands
 from neurostrata.imaging.diffusion.noddi import engines as noddi
-from neurostrata.imaging.diffusion.tensor import fit_tensor
+from neurostrata.imaging.diffusion.tensor import tensor_maps
 from neurostrata.simulation.images.diffusion_signal import demo_scheme, format_fsl, noddi_signal, rician_noise
 
 SNR = 40
@@ -57,7 +57,7 @@ def planted():
 @pytest.fixture(scope="module")
 def fitted(amico, planted):
     settings = section_defaults("diffusion")["noddi"]
-    return noddi.fit_noddi(planted["noisy"], planted["table"], settings, subject="01")
+    return noddi.noddi_maps(planted["noisy"], planted["table"], settings, subject="01")
 
 
 def errors(estimate, truth):
@@ -68,8 +68,8 @@ def errors(estimate, truth):
 def test_fa_and_md_equal_the_noise_free_fit(planted):
     chosen = planted["table"].bvals <= 1050
     table = planted["table"].select(chosen)
-    clean = fit_tensor(planted["clean"][:, chosen], table)
-    noisy = fit_tensor(planted["noisy"][:, chosen], table)
+    clean = tensor_maps(planted["clean"][:, chosen], table)
+    noisy = tensor_maps(planted["noisy"][:, chosen], table)
     error, bias, r = errors(noisy.fa, clean.fa)
     print(f"FA: error {error:.4f}, bias {bias:+.4f}, r {r:.3f}")
     assert error <= 0.025
@@ -86,7 +86,7 @@ def test_a_known_tensor_comes_back():
     rotation = np.linalg.qr(np.random.default_rng(1).standard_normal((3, 3)))[0]
     tensor = rotation @ np.diag(values) @ rotation.T
     signal = 500 * np.exp(-bvals * np.einsum("ij,jk,ik->i", bvecs, tensor, bvecs))
-    maps = fit_tensor(signal[None], Gradients(bvals, bvecs, 50.0))
+    maps = tensor_maps(signal[None], Gradients(bvals, bvecs, 50.0))
     expected = np.sqrt(1.5 * ((values - values.mean()) ** 2).sum() / (values**2).sum())
     assert maps.fa[0] == pytest.approx(expected, abs=1e-4)
     assert maps.md[0] == pytest.approx(values.mean(), rel=1e-4)
@@ -99,7 +99,7 @@ def test_tensor_is_finite_for_absurd_signals():
     signals[:10] = np.where(b0, 1.0, 0.0)  # no signal left
     signals[10:20] = np.where(b0, 1.0, 50.0)  # growing with b
     signals[20] = np.where(b0, 1.0, -3.0)
-    maps = fit_tensor(signals, Gradients(bvals, bvecs, 50.0))
+    maps = tensor_maps(signals, Gradients(bvals, bvecs, 50.0))
     assert np.isfinite(maps.fa).all()
     assert np.isfinite(maps.md).all()
     assert maps.fa.min() >= 0
@@ -123,7 +123,7 @@ def test_noddi_recovers_what_was_planted(fitted, planted):
 
 def test_maximum_likelihood_is_closer_than_amico(fitted, planted):
     settings = section_defaults("diffusion")["noddi"] | {"engine": "maximum_likelihood"}
-    ours = noddi.fit_noddi(planted["noisy"], planted["table"], settings, subject="01")
+    ours = noddi.noddi_maps(planted["noisy"], planted["table"], settings, subject="01")
     for name, estimate in ours._asdict().items():
         truth = planted["truth"][name]
         (error, bias, r), theirs = errors(estimate, truth), errors(getattr(fitted, name), truth)
@@ -143,8 +143,8 @@ def test_noddi_leaves_no_files_and_fits_blocks_alike(amico, fitted, planted, tmp
     settings = section_defaults("diffusion")["noddi"]
     few = planted["noisy"][:7]
     monkeypatch.setattr(noddi, "_BLOCK_VOXELS", 3)
-    blocks = noddi.fit_noddi(few, planted["table"], settings, subject="01")
-    single = noddi.fit_noddi(few[:1], planted["table"], settings, subject="01")
+    blocks = noddi.noddi_maps(few, planted["table"], settings, subject="01")
+    single = noddi.noddi_maps(few[:1], planted["table"], settings, subject="01")
     for name in ("ndi", "odi", "fwf"):
         np.testing.assert_allclose(getattr(fitted, name)[:7], getattr(blocks, name), atol=1e-6)
         np.testing.assert_allclose(getattr(fitted, name)[:1], getattr(single, name), atol=1e-6)
@@ -159,7 +159,7 @@ def test_noddi_without_amico_says_what_to_install(planted, monkeypatch):
     monkeypatch.setitem(sys.modules, "amico", None)
     settings = section_defaults("diffusion")["noddi"]
     with pytest.raises(UserError, match=r"requirements-amico\.txt.*research"):
-        noddi.fit_noddi(planted["noisy"][:5], planted["table"], settings, subject="01")
+        noddi.noddi_maps(planted["noisy"][:5], planted["table"], settings, subject="01")
 
 
 def test_a_misspelled_amico_option_is_not_swallowed():

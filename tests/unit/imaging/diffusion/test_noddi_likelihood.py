@@ -198,7 +198,7 @@ def test_absurd_signals_give_numbers():
     signals[42] = 1e30
     for table_b0 in (1, 6):
         chosen = ~table.b0 | (np.cumsum(table.b0) <= table_b0)
-        maps = noddi.fit_noddi(signals[:, chosen], table.select(chosen), SETTINGS, subject="01")
+        maps = noddi.noddi_maps(signals[:, chosen], table.select(chosen), SETTINGS, subject="01")
         for values in maps:
             assert np.isfinite(values).all()
             assert values.min() >= 0
@@ -234,12 +234,12 @@ def test_a_single_shell_is_refused():
     truth, directions = people(5)
     clean, table = simulate(truth, directions, (1000,))
     with pytest.raises(UserError, match=r"subject 07: NODDI needs at least two shells"):
-        noddi.fit_noddi(clean, table, SETTINGS, subject="07")
+        noddi.noddi_maps(clean, table, SETTINGS, subject="07")
 
 
 def test_no_voxels_give_empty_maps():
     _, table = simulate(*people(2))
-    maps = noddi.fit_noddi(np.zeros((0, len(table.bvals))), table, SETTINGS, subject="01")
+    maps = noddi.noddi_maps(np.zeros((0, len(table.bvals))), table, SETTINGS, subject="01")
     assert all(values.shape == (0,) for values in maps)
 
 
@@ -247,7 +247,7 @@ def test_amico_says_that_it_cannot_use_deviations():
     clean, table = simulate(*people(2))
     settings = section_defaults("diffusion")["noddi"]
     with pytest.raises(UserError, match=r"subject 01: AMICO .*maximum_likelihood"):
-        noddi.fit_noddi(clean, table, settings, subject="01", deviations=np.zeros((2, 3, 3)))
+        noddi.noddi_maps(clean, table, settings, subject="01", deviations=np.zeros((2, 3, 3)))
 
 
 def test_deviations_are_read_column_by_column(tmp_path):

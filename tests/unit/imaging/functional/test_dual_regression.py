@@ -18,14 +18,14 @@ from neurostrata.core.errors import UserError
 from neurostrata.core.tables import read_table
 from neurostrata.gate.cache import FileCache
 from neurostrata.gate.check import find_problems
+from neurostrata.imaging.functional.commands import dual_regression
 from neurostrata.imaging.functional.dual_regression import (
-    dual_regression,
     dual_regression_maps,
     spatial_regression,
     temporal_regression,
 )
 from neurostrata.simulation.images import functional
-from neurostrata.simulation.images.files import write_image
+from neurostrata.simulation.images.files import write_nifti
 from neurostrata.simulation.images.templates import load_templates
 from neurostrata.simulation.people.people import Settings, make_people
 
@@ -54,8 +54,8 @@ def people(networks):
 
 @pytest.fixture
 def files(networks, people, tmp_path) -> dict[str, Any]:
-    write_image(tmp_path / "bold.nii.gz", people[0][2], networks.affine, functional.REPETITION_S)
-    write_image(tmp_path / "components.nii.gz", networks.maps, networks.affine)
+    write_nifti(tmp_path / "bold.nii.gz", people[0][2], networks.affine, functional.REPETITION_S)
+    write_nifti(tmp_path / "components.nii.gz", networks.maps, networks.affine)
     return {
         "bold": tmp_path / "bold.nii.gz",
         "components": tmp_path / "components.nii.gz",
@@ -169,7 +169,7 @@ def test_the_command_writes_maps_on_the_grid_of_the_series(files, networks, peop
 
 def test_components_on_another_grid_are_brought_to_that_of_the_series(files, networks, people) -> None:
     finer = functional.make_networks(load_templates(), Settings(components=5, bold_resolution_mm=5.0))
-    write_image(files["components"], finer.maps, finer.affine)
+    write_nifti(files["components"], finer.maps, finer.affine)
     dual_regression(**files)
     data = np.asarray(nib.load(files["output"]).dataobj)[networks.brain]
     truth = people[0][1].maps[networks.brain]
@@ -179,7 +179,7 @@ def test_components_on_another_grid_are_brought_to_that_of_the_series(files, net
 def test_a_given_mask_is_kept_to(files, networks) -> None:
     mask = networks.brain.copy()
     mask[: mask.shape[0] // 2] = False
-    write_image(files["bold"].parent / "mask.nii.gz", mask.astype(np.uint8), networks.affine)
+    write_nifti(files["bold"].parent / "mask.nii.gz", mask.astype(np.uint8), networks.affine)
     dual_regression(**files, mask=files["bold"].parent / "mask.nii.gz")
     data = np.asarray(nib.load(files["output"]).dataobj)
     assert not data[~mask].any()
@@ -194,29 +194,29 @@ def test_what_cannot_be_regressed_is_refused_in_a_line(files, networks, people) 
         dual_regression(**files | {"settings": OPTIONS | {"components": 7}})
     far = networks.affine.copy()
     far[0, 3] += 400
-    write_image(folder / "far.nii.gz", networks.maps, far)
+    write_nifti(folder / "far.nii.gz", networks.maps, far)
     with pytest.raises(UserError, match=r"subject 001.*same \(template\) space"):
         dual_regression(**files | {"components": folder / "far.nii.gz"})
     twice = networks.maps.copy()
     twice[..., 1] = twice[..., 0]
-    write_image(folder / "twice.nii.gz", twice, networks.affine)
+    write_nifti(folder / "twice.nii.gz", twice, networks.affine)
     with pytest.raises(UserError, match=r"subject 001.*a combination of the others"):
         dual_regression(**files | {"components": folder / "twice.nii.gz"})
-    write_image(folder / "short.nii.gz", people[0][2][..., :6], networks.affine)
+    write_nifti(folder / "short.nii.gz", people[0][2][..., :6], networks.affine)
     with pytest.raises(UserError, match="has 6 volumes; 5 components need at least 7"):
         dual_regression(**files | {"bold": folder / "short.nii.gz"})
     still = np.repeat(people[0][2][..., :1], 20, axis=3)
-    write_image(folder / "still.nii.gz", still, networks.affine)
+    write_nifti(folder / "still.nii.gz", still, networks.affine)
     with pytest.raises(UserError, match="changes over time"):
         dual_regression(**files | {"bold": folder / "still.nii.gz"})
-    write_image(folder / "one.nii.gz", people[0][2][..., 0], networks.affine)
+    write_nifti(folder / "one.nii.gz", people[0][2][..., 0], networks.affine)
     with pytest.raises(UserError, match=r"subject 001: bold .*4-D series"):
         dual_regression(**files | {"bold": folder / "one.nii.gz"})
     broken = people[0][2].astype(np.float32)
     broken[
         networks.brain.nonzero()[0][0], networks.brain.nonzero()[1][0], networks.brain.nonzero()[2][0], 3
     ] = np.nan
-    write_image(folder / "nan.nii.gz", broken, networks.affine)
+    write_nifti(folder / "nan.nii.gz", broken, networks.affine)
     with pytest.raises(UserError, match="NaN"):
         dual_regression(**files | {"bold": folder / "nan.nii.gz"})
     assert not files["output"].exists()

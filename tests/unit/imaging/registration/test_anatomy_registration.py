@@ -17,12 +17,17 @@ from neurostrata.imaging.anatomy.jacobian import nonlinear_jacobian
 from neurostrata.imaging.images.io import Image, apply_affine, write_image
 from neurostrata.imaging.registration.chain import (
     Registration,
-    balanced,
+    balance,
     register_images,
     similarity,
     warp_image,
 )
-from neurostrata.imaging.registration.engines import ENGINES, Job, iterations_per_level, load_engine
+from neurostrata.imaging.registration.engines import (
+    ENGINES,
+    RegistrationJob,
+    iterations_per_level,
+    load_engine,
+)
 from neurostrata.imaging.registration.transforms import (
     Displacement,
     displace,
@@ -159,7 +164,7 @@ def test_balancing_keeps_the_map_and_takes_size_out_of_the_warp() -> None:
     vectors = apply_affine(trend, points + phantoms.bump(grid).vectors) - points
     warp = Displacement(vectors.astype(np.float32), grid)
     before = Registration(POSE, warp, invert_displacement(warp))
-    after = balanced(before, mask)
+    after = balance(before, mask)
     assert after.warp is not None
     moved = apply_affine(POSE, displace(warp, points))
     assert np.abs(apply_affine(after.affine, displace(after.warp, points)) - moved)[mask].max() < 1e-3
@@ -202,7 +207,7 @@ def test_syn_gets_the_papers_parameters(tmp_path: Path) -> None:
     from neurostrata.imaging.registration.engines.syn import arguments
 
     options = section_defaults("registration")["ants"]
-    job = Job(
+    job = RegistrationJob(
         *(tmp_path / name for name in ("f", "m", "i")),
         folder=tmp_path,
         affine=tmp_path / "a",
@@ -222,10 +227,10 @@ def test_syn_gets_the_papers_parameters(tmp_path: Path) -> None:
         "--random-seed 7",
     ):
         assert words in line
-    sampled = Job(**{**vars(job), "options": {**options, "cc_sampling": 0.5}})
+    sampled = RegistrationJob(**{**vars(job), "options": {**options, "cc_sampling": 0.5}})
     assert f"CC[{tmp_path}/f,{tmp_path}/m,1,4,Regular,0.5]" in arguments(sampled)
     with pytest.raises(UserError, match="shrink_factors 3"):
-        arguments(Job(**{**vars(job), "options": {**options, "shrink_factors": [4, 2, 1]}}))
+        arguments(RegistrationJob(**{**vars(job), "options": {**options, "shrink_factors": [4, 2, 1]}}))
 
 
 def test_engines_are_found_by_name() -> None:

@@ -162,8 +162,7 @@ def test_convergence() -> None:
 
 
 def test_convergence_figure_and_its_table(tmp_path: Path) -> None:
-    from neurostrata.imaging.anatomy.commands import CONVERGENCE_COLUMNS
-    from neurostrata.imaging.template.figure import draw_convergence
+    from neurostrata.imaging.template.convergence import CONVERGENCE_COLUMNS, draw_convergence
 
     rows = [
         {

@@ -22,8 +22,8 @@ from neurostrata.imaging.registration.transforms import (
     read_displacement,
     sample,
 )
-from neurostrata.imaging.template.priors import load_standard
-from neurostrata.imaging.template.standard_space import template_to_mni
+from neurostrata.imaging.template import mni152 as mni152_module
+from neurostrata.imaging.template.commands import template_to_mni
 from neurostrata.imaging.volumes.commands import map_to_template
 
 SPACING = 4.0
@@ -67,24 +67,25 @@ def blobs(points: np.ndarray, number: int) -> np.ndarray:
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A template that is MNI152's brain turned, stretched, shifted and locally grown, and its transform."""
     folder = tmp_path_factory.mktemp("mni")
-    standard = load_standard(4)
+    mni152 = mni152_module.load_mni152(4)
     where = phantoms.grid(60, SPACING)
     local = phantoms.bump(where, 5.0, 30.0, (10.0, -20.0, 10.0))
     to_mni = np.linalg.inv(oblique())
-    image = sample(standard.brain, apply_affine(to_mni, displace(local, where.points())))
+    image = sample(mni152.brain, apply_affine(to_mni, displace(local, where.points())))
     write_image(folder / "template.nii.gz", image * 100, where)
     # where each landmark lies: the point that `local` and the affine bring to it
     back = invert_displacement(local)
     truth = displace(back, apply_affine(oblique(), np.array(LANDMARKS)))
     np.savetxt(folder / "truth.txt", truth)
     registration: dict[str, Any] = {**section_defaults("registration"), "engine": "greedy"}
-    template_to_mni(
-        template=folder / "template.nii.gz",
-        affine=folder / "affine.mat",
-        warp=folder / "warp.nii.gz",
-        settings={"registration": registration, "seed": 1, "version": 1},
-        standard=standard,
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mni152_module, "load_mni152", lambda resolution_mm: mni152)
+        template_to_mni(
+            template=folder / "template.nii.gz",
+            affine=folder / "affine.mat",
+            warp=folder / "warp.nii.gz",
+            settings={"registration": registration, "seed": 1, "version": 1},
+        )
     return folder
 
 
@@ -138,7 +139,9 @@ def test_the_files_are_those_of_a_registration(study: Path) -> None:
     assert said["AffineDeterminant"] == pytest.approx(1 / np.linalg.det(oblique()[:3, :3]), rel=0.15)
 
 
-def test_a_template_that_is_no_brain_is_refused(tmp_path: Path) -> None:
+def test_a_template_that_is_no_brain_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mni152 = mni152_module.load_mni152(5)
+    monkeypatch.setattr(mni152_module, "load_mni152", lambda resolution_mm: mni152)
     where = phantoms.grid(40, 5.0)
     noise = np.random.default_rng(0).uniform(50, 100, where.shape).astype(np.float32)
     write_image(tmp_path / "template.nii.gz", Image(noise, where).data, where)
@@ -152,7 +155,6 @@ def test_a_template_that_is_no_brain_is_refused(tmp_path: Path) -> None:
                 "seed": 1,
                 "version": 1,
             },
-            standard=load_standard(5),
         )
     assert not (tmp_path / "affine.mat").exists()
 

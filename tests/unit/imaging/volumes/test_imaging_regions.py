@@ -9,8 +9,8 @@ from neurostrata.core.config import section_defaults
 from neurostrata.core.errors import UserError
 from neurostrata.core.tables import read_table
 from neurostrata.imaging.images.io import Grid, Image
-from neurostrata.imaging.volumes.region_commands import grid_regions, region_names
-from neurostrata.imaging.volumes.regions import atlas_on_grid, parcels
+from neurostrata.imaging.volumes.commands import grid_regions
+from neurostrata.imaging.volumes.regions import atlas_on_grid, parcels, region_names
 
 MASK = toy_mask(16)
 GRID = Grid((16, 16, 16), AFFINE)

@@ -15,8 +15,8 @@ from neurostrata.core.config import (
 )
 from neurostrata.core.errors import UserError
 from neurostrata.imaging.registration.transforms import write_affine
+from neurostrata.imaging.volumes import arrays as volumes
 from neurostrata.imaging.volumes import commands as volume_commands
-from neurostrata.imaging.volumes import grid as volumes
 
 
 @pytest.mark.parametrize("percentiles", [(0.1, 99.9), (0, 100), (25, 75.3)])
@@ -155,7 +155,7 @@ def test_maps_of_another_grid_or_missing_ones_are_named(cohort):
     with pytest.raises(UserError, match=r"subject a1: .*does not exist"):
         volume_commands.normalise(**normalise_arguments(folder))
     (folder / "subjects.tsv").write_text("subject\n")
-    with pytest.raises(UserError, match="nobody"):
+    with pytest.raises(UserError, match="no person has it"):
         volume_commands.normalise(**normalise_arguments(folder))
 
 

@@ -162,11 +162,11 @@ def test_chain_equals_ants_apply_transforms(template, tmp_path):
 def test_smoothing_has_the_width_it_says():
     data = np.zeros((61, 61, 61), np.float32)
     data[30, 30, 30] = 1
-    profile = volumes.smooth(data, 12.0, 1.5)[:, 30, 30]
+    profile = volumes.smooth_by_fwhm(data, 12.0, 1.5)[:, 30, 30]
     half = np.interp([0.5], (profile[:31] / profile.max()), np.arange(31))[0]
     assert 2 * (30 - half) * 1.5 == pytest.approx(12.0, rel=0.02)
-    assert volumes.smooth(data, 12.0, 1.5).sum() == pytest.approx(1, rel=1e-4)
-    assert volumes.smooth(data, 0, 1.5) is data
+    assert volumes.smooth_by_fwhm(data, 12.0, 1.5).sum() == pytest.approx(1, rel=1e-4)
+    assert volumes.smooth_by_fwhm(data, 0, 1.5) is data
 
 
 def test_modulated_sum_is_the_native_volume(template):

@@ -11,7 +11,7 @@ import numpy as np
 
 from neurostrata.core.errors import UserError
 from neurostrata.imaging.images.io import read_image
-from neurostrata.imaging.volumes.grid import MASK_LIMITS, CheckedArray, apply_limits, limits, load_volumes
+from neurostrata.imaging.volumes.arrays import MASK_LIMITS, CheckedArray, apply_limits, limits, load_volumes
 
 #: People read at once, where volumes are worked through a few people at a time.
 CHUNK = 4

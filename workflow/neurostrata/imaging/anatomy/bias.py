@@ -11,7 +11,7 @@ from neurostrata.imaging.images.io import Image
 
 
 def correct_bias(image: Image, mask: np.ndarray, settings: Mapping[str, Any]) -> np.ndarray:
-    """Divide out the slowly varying bias field; same grid, (X, Y, Z) float32, background untouched.
+    """Return the image divided by its slowly varying bias field, (X, Y, Z) float32; the background is unchanged.
 
     Parameters
     ----------
@@ -42,6 +42,6 @@ def correct_bias(image: Image, mask: np.ndarray, settings: Mapping[str, Any]) ->
 
 
 def _mesh(image: Image, distance_mm: float) -> list[int]:
-    """Number of spline elements per axis; given as a mesh, since antspyx cuts distances to integers."""
+    """Number of spline elements per axis; given as a mesh because antspyx truncates distances to integers."""
     extent = np.array(image.grid.shape) * image.grid.spacing
     return [max(1, round(float(side) / distance_mm)) for side in extent]

@@ -1,4 +1,4 @@
-"""What of an image is brain, before anything is registered."""
+"""Initial brain mask of a T1-weighted image, before any registration."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from scipy import ndimage
 from neurostrata.core.errors import UserError
 from neurostrata.imaging.images.io import Image, foreground
 
-#: Volumes (litres) between which the non-zero part of an image with a zero border is taken for a brain:
-#: from a newborn's to the largest adult's with generous extraction. A head is above.
+#: Volumes (litres) that a brain can have, from a newborn's to the largest adult's with generous extraction. Heads
+#: are larger.
 _BRAIN_LITRES = (0.3, 2.5)
 
 
 def _signal(data: np.ndarray) -> np.ndarray:
-    """Voxels that are not background of an extracted brain: not zero, nor the ringing of a resampling."""
+    """Return the voxels of an extracted brain: neither zero nor ringing from resampling."""
     positive = data[data > 0]
     return np.abs(data) > (0.01 * np.percentile(positive, 99) if positive.size else 0)
 
 
 def looks_extracted(image: Image) -> bool:
-    """Whether an image shows a brain alone: a zero border around as much tissue as a brain has."""
+    """Tell whether an image shows the brain alone: its border is zero, and the rest has the volume of a brain."""
     inside = _signal(image.data)
     border = np.ones(image.data.shape, bool)
     border[1:-1, 1:-1, 1:-1] = False
@@ -31,7 +31,7 @@ def looks_extracted(image: Image) -> bool:
 def initial_mask(
     image: Image, given: Image | None, brain_extracted: str | bool, label: str
 ) -> tuple[np.ndarray, bool]:
-    """Mask to start with, and whether it is the brain.
+    """Return the initial mask, and whether it covers the brain alone.
 
     Parameters
     ----------
@@ -40,9 +40,9 @@ def initial_mask(
     given
         Brain mask of the same person on the same grid (any value above 0.5 is inside), or None.
     brain_extracted
-        ``auto``, True or False; without a given mask, what to take the image for.
+        Whether the image is brain-extracted; ``auto`` asks :func:`looks_extracted`. Ignored with a given mask.
     label
-        Subject and file, for the messages.
+        Subject and file, for error messages.
 
     Returns
     -------
@@ -50,7 +50,7 @@ def initial_mask(
         (X, Y, Z) bool: the given mask; the voxels of an extracted brain with signal, holes filled; else the
         foreground of the head.
     extracted
-        Whether `mask` is the brain.
+        Whether `mask` covers the brain alone.
 
     Raises
     ------
@@ -66,8 +66,8 @@ def initial_mask(
     elif looks_extracted(image) if brain_extracted == "auto" else brain_extracted:
         mask, extracted = ndimage.binary_fill_holes(_signal(image.data)), True
     else:
-        around = ndimage.binary_closing(foreground(image.data), iterations=2)
-        mask, extracted = ndimage.binary_fill_holes(around), False
+        closed = ndimage.binary_closing(foreground(image.data), iterations=2)
+        mask, extracted = ndimage.binary_fill_holes(closed), False
     if not (image.data[mask] > 0).any():
         raise UserError(f"{label}: no voxel is above zero")
     return mask, extracted

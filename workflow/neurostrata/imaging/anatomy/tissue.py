@@ -11,7 +11,7 @@ import numpy as np
 
 from neurostrata.imaging.images.io import Image, read_image, write_image
 
-#: Order of the classes, as in the maps that :func:`segment` returns.
+#: Classes in the order of the maps that :func:`segment` returns.
 CLASSES = ("GM", "WM", "CSF")
 
 
@@ -39,7 +39,7 @@ def segment(
     grey, white, csf
         (X, Y, Z) float32; they add up to 1 inside the mask and are 0 outside.
     """
-    # antspyx's own wrapper leaves its files in /tmp; this calls the same program with our folder.
+    # antspyx's wrapper leaves files in /tmp; this calls the same program with a private folder.
     from ants.internal import get_lib_fn
 
     stack = np.stack([np.clip(prior, 0.001, 1) for prior in priors])
@@ -51,7 +51,7 @@ def segment(
         for number, prior in enumerate(stack, start=1):
             write_image(folder / f"prior{number:02d}.nii.gz", prior * mask, t1w.grid)
         radius = "x".join([str(settings["mrf_radius"])] * 3)
-        words = [
+        arguments = [
             *("--image-dimensionality", "3", "--verbose", "0", "--use-random-seed", "0"),
             *("--intensity-image", f"{folder}/t1w.nii.gz", "--mask-image", f"{folder}/mask.nii.gz"),
             *(
@@ -63,7 +63,7 @@ def segment(
             *("--likelihood-model", "Gaussian"),
             *("--output", f"[{folder}/labels.nii.gz,{folder}/posterior%02d.nii.gz]"),
         ]
-        status = get_lib_fn("Atropos")(words)
+        status = get_lib_fn("Atropos")(arguments)
         if status not in (0, None):
             raise RuntimeError(f"Atropos ended with status {status}")
         maps = [
@@ -73,7 +73,7 @@ def segment(
             for number, label in enumerate(CLASSES, start=1)
         ]
     total = np.sum(maps, axis=0)
-    # Where the program gives nothing (it can, at the mask's rim), the prior stands.
+    # Atropos can return only zeros at the edge of the mask; the prior is used there.
     empty = mask & (total < 1e-6)
     result = [np.where(empty, prior, m / np.maximum(total, 1e-6)) * mask for m, prior in zip(maps, stack)]
     return result[0].astype(np.float32), result[1].astype(np.float32), result[2].astype(np.float32)

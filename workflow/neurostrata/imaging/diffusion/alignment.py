@@ -15,11 +15,11 @@ from neurostrata.core.errors import UserError
 from neurostrata.imaging.images.io import Grid, Image, apply_affine, axis_aligned_grid, bounding_box
 from neurostrata.imaging.registration.transforms import read_affine, resample
 
-#: Rotations and shifts beyond these are no two scans of one session: something is wrong with a header.
+#: A larger rotation between two scans of one session means that a header is wrong.
 _LARGEST_ROTATION_DEGREES = 60.0
-#: Mutual information (nats) that the end may lie below the start.
+#: Largest loss of mutual information (nats) from start to end that is accepted.
 _LOST_INFORMATION = 0.02
-#: Room around the brain when images are cut to it, mm.
+#: Margin kept around the brain when images are cropped to it, mm.
 _MARGIN_MM = 12.0
 
 
@@ -29,7 +29,7 @@ class Alignment(NamedTuple):
     Attributes
     ----------
     matrix
-        (4, 4), T1w world points to diffusion world points (RAS mm): what resamples dwi into T1w space.
+        (4, 4), T1w world points to diffusion world points (RAS mm); it resamples dwi into T1w space.
     start
         Which start was used: "header" (scanner coordinates agree) or "centre" (centres of mass).
     information_before, information_after
@@ -53,9 +53,9 @@ def mutual_information(first: np.ndarray, second: np.ndarray, bins: int = 32) ->
 
 
 def _brain(image: Image, mask: np.ndarray, resolution_mm: float, label: str) -> Image:
-    """Cut an image to its brain and average it to about the wanted voxel size; background zero."""
+    """Crop an image to its brain and resample it to `resolution_mm`; the background is zero."""
     low, high = bounding_box(mask, image.grid.affine)
-    # Not beyond the field of view: zeros there would say "no brain" where nothing was scanned.
+    # Stay inside the field of view: zeros outside it would count as background.
     first, last = bounding_box(np.ones(image.grid.shape, bool), image.grid.affine)
     low, high = np.maximum(low - _MARGIN_MM, first), np.minimum(high + _MARGIN_MM, last)
     grid = axis_aligned_grid(list(low), list(high), resolution_mm)
@@ -63,7 +63,7 @@ def _brain(image: Image, mask: np.ndarray, resolution_mm: float, label: str) -> 
     top = np.percentile(inside[mask], 99.5)
     if not top > 0:
         raise UserError(f"{label}: is zero inside its mask, nothing can be aligned; check image and mask")
-    # smooth by what the coarser voxels average over, or resampling would alias
+    # smoothed by the size of the coarser voxels, so that resampling does not alias
     sigma = [max(0.0, 0.4 * (resolution_mm / side - 1.0)) for side in image.grid.spacing]
     smooth = ndimage.gaussian_filter(np.clip(inside / top, 0, 1), sigma)
     return Image(resample(Image(smooth, image.grid), grid), grid)
@@ -79,7 +79,7 @@ def rotation_degrees(matrix: np.ndarray) -> float:
 
 
 def check_alignment(matrix: np.ndarray, before: float, after: float, subject: str) -> None:
-    """Raise a :class:`UserError` when a result is no plausible alignment of two scans of one session.
+    """Raise a :class:`UserError` when a result is not a plausible alignment of two scans of one session.
 
     Parameters
     ----------
@@ -112,8 +112,8 @@ def align_rigid(
 ) -> Alignment:
     """Align a mean b=0 image with a T1-weighted one by mutual information, six degrees of freedom.
 
-    Both are masked and brought to `resolution_mm` first. The start is the better of the headers' word
-    (most scanners keep one coordinate system per session) and of the masks' centres.
+    Both are masked and brought to `resolution_mm` first. The start is the better of two: the headers
+    as they are (most scanners keep one coordinate system per session), or the centres of the masks aligned.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def align_rigid(
     Raises
     ------
     UserError
-        When the result is no plausible alignment of two scans of one person.
+        When the result is not a plausible alignment of two scans of one person.
     """
     import ants
 
@@ -150,18 +150,17 @@ def align_rigid(
     starts = {"header": np.eye(4), "centre": centres}
     start = max(starts, key=lambda name: information(starts[name]))
     before = information(starts[start])
-    # Both headers are shifted so that rotations turn about the brain's centre, wherever the scanner put it,
-    # and so that the start needs no transform of its own.
+    # Both headers are shifted so that rotations are about the brain's centre and the start is the identity.
     centre = np.eye(4)
     centre[:3, 3] = _centre(t1w_mask, t1w.grid)
-    still = Image(fixed.data, Grid(fixed.grid.shape, np.linalg.inv(centre) @ fixed.grid.affine))
+    fixed_centred = Image(fixed.data, Grid(fixed.grid.shape, np.linalg.inv(centre) @ fixed.grid.affine))
     back = np.linalg.inv(starts[start] @ centre)
-    turning = Image(moving.data, Grid(moving.grid.shape, back @ moving.grid.affine))
-    os.environ["ANTS_RANDOM_SEED"] = str(seed)  # its only way in: registration() has no such argument
+    moving_centred = Image(moving.data, Grid(moving.grid.shape, back @ moving.grid.affine))
+    os.environ["ANTS_RANDOM_SEED"] = str(seed)  # registration() has no argument for it
     with tempfile.TemporaryDirectory(prefix="neurostrata-align-") as folder:
         result = ants.registration(
-            fixed=to_ants(still),
-            moving=to_ants(turning),
+            fixed=to_ants(fixed_centred),
+            moving=to_ants(moving_centred),
             type_of_transform="Rigid",
             initial_transform="Identity",
             outprefix=f"{folder}/rigid_",

@@ -16,8 +16,8 @@ from neurostrata.imaging.images.series import (
     Series,
     check_finite,
     read_deviations,
+    read_image_mask,
     read_map,
-    read_mask,
     read_series,
 )
 
@@ -56,7 +56,6 @@ def fit_tensor(
     mask: Path,
     settings: dict[str, Any],
     dwi_mask: Path | None = None,
-    threads: int = 1,
 ) -> None:
     """Fit tensors in native space: FA, MD (mm^2/s), the mean b=0 image and the brain mask.
 
@@ -64,18 +63,17 @@ def fit_tensor(
     Everything is 0 outside it.
     """
     from neurostrata.imaging.diffusion.mask import diffusion_mask
-    from neurostrata.imaging.diffusion.tensor import fit_tensor as fit
-    from neurostrata.imaging.diffusion.tensor import tensor_measurements
+    from neurostrata.imaging.diffusion.tensor import tensor_maps, tensor_measurements
 
     b0_max = float(settings["b0_max"])
     series, gradients = _load(dwi, bval, bvec, subject, b0_max)
     chosen = tensor_measurements(gradients, float(settings["tensor_b_max"]), subject)
     mean_b0 = np.nan_to_num(series.data[..., gradients.b0].mean(axis=3), posinf=0, neginf=0)
-    given = None if dwi_mask is None else read_mask(dwi_mask, subject, series.grid, "dwi_mask")
+    given = None if dwi_mask is None else read_image_mask(dwi_mask, subject, series.grid, "dwi_mask")
     brain, source = diffusion_mask(mean_b0, given, f"subject {subject}: dwi {dwi}")
     signals = series.data[brain][:, chosen]
     check_finite(signals, f"subject {subject}: dwi {dwi}")
-    maps = fit(signals, gradients.select(chosen))
+    maps = tensor_maps(signals, gradients.select(chosen))
     facts = {
         "Space": "native diffusion",
         "Sources": [str(dwi), str(bval), str(bvec)],
@@ -112,11 +110,10 @@ def fit_noddi(
 ) -> None:
     """Fit NODDI in native space: neurite density, orientation dispersion and free water fraction.
 
-    Single-shell data are refused before anything is fitted. `grad_dev` is an image of nine volumes, the
+    Single-shell data raise an error before the fit. `grad_dev` is an image of nine volumes, the
     gradient coil's deviation in every voxel (HCP's ``grad_dev.nii.gz``).
     """
-    from neurostrata.imaging.diffusion.noddi.engines import AMICO_LICENCE
-    from neurostrata.imaging.diffusion.noddi.engines import fit_noddi as fit
+    from neurostrata.imaging.diffusion.noddi.engines import AMICO_LICENCE, noddi_maps
 
     gap = float(settings["shell_gap"])
     gradients = read_gradients(bval, bvec, subject, b0_max=float(settings["b0_max"]))
@@ -124,13 +121,13 @@ def fit_noddi(
     if settings["noddi"]["engine"] == "amico":
         print(f"Note: {AMICO_LICENCE}", file=sys.stderr)
     series, gradients = _load(dwi, bval, bvec, subject, float(settings["b0_max"]))
-    brain = read_mask(mask, subject, series.grid)
+    brain = read_image_mask(mask, subject, series.grid)
     brain &= series.data[..., gradients.b0].mean(axis=3) > 0
     signals, grid = series.data[brain], series.grid
     del series
     check_finite(signals, f"subject {subject}: dwi {dwi}")
     deviations = None if grad_dev is None else read_deviations(grad_dev, subject, grid, brain)
-    maps = fit(
+    maps = noddi_maps(
         signals,
         gradients,
         settings["noddi"],
@@ -167,7 +164,6 @@ def align_diffusion(
     subject: str,
     output: Path,
     settings: dict[str, Any],
-    threads: int = 1,
 ) -> None:
     """Align the mean b=0 image with the T1w image: an ITK rigid transform, T1w points to diffusion points."""
     from neurostrata.imaging.diffusion.alignment import align_rigid, rotation_degrees
@@ -177,9 +173,9 @@ def align_diffusion(
     fixed = read_map(t1w, subject, "T1w")
     alignment = align_rigid(
         fixed,
-        _mask_of(t1w_mask, subject, fixed),
+        _read_mask_with_signal(t1w_mask, subject, fixed),
         moving,
-        _mask_of(mask, subject, moving),
+        _read_mask_with_signal(mask, subject, moving),
         settings["alignment"],
         subject=subject,
         seed=settings["seed"],
@@ -197,8 +193,8 @@ def align_diffusion(
     )
 
 
-def _mask_of(path: Path, subject: str, image: Image) -> np.ndarray:
-    inside = read_mask(path, subject, image.grid)
+def _read_mask_with_signal(path: Path, subject: str, image: Image) -> np.ndarray:
+    inside = read_image_mask(path, subject, image.grid)
     if not np.any(image.data[inside] > 0):
-        raise UserError(f"subject {subject}: mask {path} holds only zero voxels of its image")
+        raise UserError(f"subject {subject}: mask {path} covers only zero voxels of its image")
     return inside

@@ -1,4 +1,4 @@
-"""Which voxels of a diffusion series are brain."""
+"""Brain mask of a diffusion series."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ZERO_SHARE = 0.1
 
 
 def diffusion_mask(mean_b0: np.ndarray, given: np.ndarray | None, label: str) -> tuple[np.ndarray, str]:
-    """Return the voxels to fit and where that choice came from.
+    """Return the brain mask and how it was found.
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ def diffusion_mask(mean_b0: np.ndarray, given: np.ndarray | None, label: str) ->
         (X, Y, Z) bool, the person's own mask, or None: then the non-zero voxels of an already extracted
         brain, or, with a background, the bright voxels by Otsu's threshold of the median-filtered image.
     label
-        Names the image in messages.
+        Subject and image, for error messages.
 
     Returns
     -------

@@ -48,7 +48,7 @@ def tensor_measurements(gradients: Gradients, b_max: float, subject: str) -> np.
     return chosen
 
 
-def fit_tensor(signals: np.ndarray, gradients: Gradients) -> TensorMaps:
+def tensor_maps(signals: np.ndarray, gradients: Gradients) -> TensorMaps:
     """Fit tensors by weighted least squares (Chung et al. 2006, as dipy does it).
 
     Parameters

@@ -7,26 +7,18 @@ up in the maps, are then regressed on the series (temporal regression), which gi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from neurostrata.core.errors import UserError
-from neurostrata.core.files import settings_record, write_sidecar
-from neurostrata.core.tables import write_table
-from neurostrata.imaging.images.io import Image, sample, write_image
-from neurostrata.imaging.images.series import Series, check_finite, read_mask, read_series
+from neurostrata.imaging.images.io import Image, sample
+from neurostrata.imaging.images.series import Series
 
-#: Voxels whose mean is below this share of the brightest ones' are no brain.
+#: Voxels whose mean is below this share of the brightest ones' are background.
 _BACKGROUND = 0.1
 #: A component map this close to a combination of the others cannot be told from them.
 _WORST_CONDITION = 1e5
-#: Share of the brain that the components must cover, else both images are in different spaces.
-_LEAST_COVERED = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +30,7 @@ class DualRegression:
     courses
         (volumes, components), time courses, mean 0; standard deviation 1 when they were normalised.
     maps
-        (components, voxels), the wanted statistic: ``beta`` in units of the series per standard deviation of the
+        (components, voxels), the chosen statistic: ``beta`` in units of the series per standard deviation of the
         time course, or ``z``.
     """
 
@@ -79,7 +71,7 @@ def spatial_regression(data: np.ndarray, components: np.ndarray) -> np.ndarray:
             f"components: inside the mask one of the {len(components)} maps is empty or a combination of the "
             "others; remove it from the components image"
         )
-    # maps without mean are orthogonal to each volume's mean, so that needs no taking off
+    # maps without mean are orthogonal to each volume's mean, so volumes need not be centred
     weights = np.linalg.solve(design.T @ design, design.T)
     return (weights.astype(np.float32) @ np.asarray(data, np.float32).T).T.astype(np.float64)
 
@@ -94,7 +86,7 @@ def temporal_regression(data: np.ndarray, courses: np.ndarray, statistic: str = 
     courses
         (volumes, components).
     statistic
-        ``beta``: the weights. ``z``: weights over their standard errors, made normal (a t statistic with
+        ``beta``: the weights. ``z``: weights over their standard errors, transformed to normal (from a t statistic with
         volumes - components - 1 degrees of freedom; autocorrelation of the noise is not taken into account).
 
     Returns
@@ -145,7 +137,7 @@ def _z_values(
 def dual_regression_maps(
     data: np.ndarray, components: np.ndarray, statistic: str = "beta", normalise: bool = True
 ) -> DualRegression:
-    """Find a person's components.
+    """Return a person's version of the group's components.
 
     Parameters
     ----------
@@ -163,7 +155,7 @@ def dual_regression_maps(
     -------
     DualRegression
     """
-    # voxel means carry nothing and, large as they are, would cost digits
+    # voxel means carry no information, but their size would cost precision
     data = np.asarray(data, dtype=np.float32)
     data = data - data.mean(axis=0)
     courses = _centred(spatial_regression(data, components))
@@ -176,7 +168,7 @@ def dual_regression_maps(
 
 
 def series_mask(series: Series) -> np.ndarray:
-    """Return the voxels of a series that are brain: bright on average (above a tenth), and changing, (X, Y, Z)."""
+    """Return the voxels of a series that are brain, (X, Y, Z): above a tenth of the brightness on average, and not constant."""
     mean = series.data.mean(axis=3)
     level = np.percentile(np.abs(mean[mean != 0]), 99) if mean.any() else 0.0
     return (np.abs(mean) > _BACKGROUND * level) & changing(series)
@@ -195,101 +187,4 @@ def on_grid(components: Series, series: Series) -> np.ndarray:
     count = components.data.shape[3]
     return np.stack(
         [sample(Image(components.data[..., k], components.grid), points) for k in range(count)], axis=-1
-    )
-
-
-def dual_regression(
-    *,
-    bold: Path,
-    components: Path,
-    subject: str,
-    output: Path,
-    timeseries: Path,
-    settings: dict[str, Any],
-    mask: Path | None = None,
-    threads: int = 1,
-) -> None:
-    """Find a person's version of a group's components in the person's BOLD series.
-
-    Parameters
-    ----------
-    bold
-        Preprocessed 4-D series in the space of the components (template space): denoised, not scaled per voxel.
-    components
-        The group's 4-D component maps; brought to the series' grid when it is another.
-    subject
-        Whose, for the messages.
-    output
-        The person's 4-D maps on the series' grid, 0 outside the mask.
-    timeseries
-        Table of the time courses.
-    settings
-        ``components`` (their number, as declared), ``statistic`` (``z`` or ``beta``), ``normalise``.
-    mask
-        Brain mask on the series' grid; by default the bright voxels of the series that change.
-    threads
-        Of the matrix products; the command line hands it to their library.
-    """
-    del threads
-    series = read_series(bold, subject, "bold")
-    group = read_series(components, subject, "components")
-    count = group.data.shape[3]
-    if count != settings["components"]:
-        raise UserError(
-            f"{components}: has {count} components, the modality declares {settings['components']}; set its "
-            f"'components' to {count}"
-        )
-    label = f"subject {subject}: bold {bold}"
-    # SPM writes NaN outside the brain: a voxel without any value is background
-    series.data[~np.isfinite(series.data).any(axis=3)] = 0.0
-    check_finite(series.data, label, "")
-    inside = read_mask(mask, subject, series.grid) if mask is not None else series_mask(series)
-    check_finite(group.data, f"components {components}", "")
-    inside &= changing(series)  # a voxel that does not change has no map
-    if not inside.any():
-        raise UserError(f"{label}: no voxel in the mask changes over time; is it a BOLD series?")
-    maps = on_grid(group, series)
-    covered = (maps[inside] != 0).any(axis=1).mean()
-    if covered < _LEAST_COVERED:
-        raise UserError(
-            f"{label}: the components cover {covered:.0%} of its brain; are the series and {components} in the "
-            "same (template) space?"
-        )
-    try:
-        found = dual_regression_maps(
-            series.data[inside].T, maps[inside].T, settings["statistic"], settings["normalise"]
-        )
-    except UserError as error:
-        raise UserError(f"{label}: {error}") from error
-    whole = np.zeros((*series.grid.shape, count), dtype=np.float32)
-    whole[inside] = found.maps.T
-    write_image(output, whole, series.grid)
-    _describe(output, found, inside, bold, components, mask, settings)
-    names = [f"component_{number:02d}" for number in range(1, count + 1)]
-    write_table(
-        timeseries,
-        pd.DataFrame(found.courses, columns=names),
-        dict.fromkeys(names, "time course of the component, one row per volume of the series"),
-    )
-
-
-def _describe(
-    output: Path,
-    found: DualRegression,
-    inside: np.ndarray,
-    bold: Path,
-    components: Path,
-    mask: Path | None,
-    settings: Mapping[str, Any],
-) -> None:
-    sources = {"Bold": bold, "Components": components, "Mask": mask}
-    write_sidecar(
-        output,
-        Description=f"Component maps of one person by dual regression, {settings['statistic']}",
-        Space="that of the series and the components (template)",
-        Sources={key: str(path) for key, path in sources.items() if path is not None},
-        Components=found.maps.shape[0],
-        Volumes=found.courses.shape[0],
-        VoxelsInMask=int(inside.sum()),
-        Settings=settings_record(dict(settings)),
     )

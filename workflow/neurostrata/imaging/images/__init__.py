@@ -1,1 +1,1 @@
-"""Reading and writing images, checked."""
+"""Reading, checking and writing images."""

@@ -1,4 +1,4 @@
-"""Images to and from antspyx, whose memory layout and world axes (LPS) differ from ours."""
+"""Conversion of images to and from antspyx, whose memory layout and world axes (LPS) differ."""
 
 from __future__ import annotations
 
@@ -24,5 +24,5 @@ def to_ants(image: Image) -> Any:
 
 
 def from_ants(image: Any) -> np.ndarray:
-    """Return an ANTsImage's voxels as float32, same axes as they came."""
+    """Return the voxels of an ANTsImage as float32; the order of the axes stays the same."""
     return np.asarray(image.numpy(), dtype=np.float32)

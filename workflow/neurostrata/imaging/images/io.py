@@ -1,7 +1,7 @@
-"""Images and grids: reading them with checks a user can act on, writing them, resampling between them.
+"""Images and their voxel grids: reading with checks, writing, interpolation.
 
-World coordinates are NIfTI's (RAS+, millimetres) everywhere in the library; only `transforms` knows
-that ITK's files are LPS.
+World coordinates are NIfTI's (RAS+, millimetres) everywhere in the library; only `transforms`
+deals with ITK's files, which are LPS.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from nibabel.filebasedimages import ImageFileError
 from scipy import ndimage
 
 from neurostrata.core.errors import UserError
-from neurostrata.core.files import atomic_path
+from neurostrata.core.files import atomic_path, read_json, sidecar_path
 from neurostrata.core.records import check, is_expected
 from neurostrata.gate.headers import affine_problem, implausible, type_problem
 
-#: Slabs of this many voxels are interpolated at a time, so that memory stays flat on large grids.
+#: Number of voxels that are interpolated at a time, so that memory does not grow with the grid.
 _CHUNK_VOXELS = 500_000
-#: What reading a file that is no image, or a damaged one, raises.
+#: Errors raised while reading a damaged file or one that is not an image.
 UNREADABLE = (
     OSError,
     EOFError,
@@ -41,7 +41,7 @@ UNREADABLE = (
 
 
 class VoxelTypeError(ValueError):
-    """An image whose values are no numbers that can be used: colours, complex numbers."""
+    """The voxel type of an image cannot be used: colours or complex numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +69,10 @@ class Grid:
         """Volume of one voxel in mm^3."""
         return float(abs(np.linalg.det(self.affine[:3, :3])))
 
+    def voxels_within(self, distance_mm: float) -> int:
+        """Distance in voxels of the shortest side, at least 1."""
+        return max(1, round(distance_mm / float(self.spacing.min())))
+
     def same_as(self, other: Grid, tolerance: float = 1e-3) -> bool:
         """Whether both grids put every voxel at the same place, within `tolerance` mm."""
         if self.shape != other.shape:
@@ -92,7 +96,7 @@ class Grid:
         return apply_affine(self.affine, index)
 
     def slabs(self) -> list[tuple[int, int]]:
-        """Ranges of the first axis that hold a bearable number of voxels each."""
+        """Ranges of the first axis with at most about 500,000 voxels each."""
         step = max(1, _CHUNK_VOXELS // (self.shape[1] * self.shape[2]))
         return [(start, min(start + step, self.shape[0])) for start in range(0, self.shape[0], step)]
 
@@ -113,26 +117,26 @@ def apply_affine(affine: np.ndarray, points: np.ndarray) -> np.ndarray:
 def read_voxels(path: Path) -> tuple[np.ndarray, Any]:
     """Read the voxels (float32, any shape) of an image, and the image itself for its header.
 
-    A result of the study is compared with its record first. A compressed file is read to its end, where its checksum
-    stands: the image alone ends before that, and a damaged byte would go unnoticed.
+    A result of the study is first compared with its record. A compressed file is read to its end because its checksum
+    comes after the image; a damaged byte would go unnoticed otherwise.
 
     Raises
     ------
     DamagedError
-        When it is a result and not as its stage wrote it.
+        When it is a result that has changed since its stage wrote it.
     OSError, EOFError, ValueError, zlib.error, nibabel.filebasedimages.ImageFileError
         When it is not a readable image (:data:`UNREADABLE`).
     """
     check(path)
     source: Any = nib.load(path)
-    packed = Path(path).suffix in (".gz", ".mgz")
+    compressed = Path(path).suffix in (".gz", ".mgz")
     dtype = source.get_data_dtype()
     if kind := type_problem(dtype):
         raise VoxelTypeError(kind)
     size = Path(source.file_map["image"].filename or path).stat().st_size  # .img, when .hdr was named
-    if problem := implausible(source.shape, dtype.itemsize, size, packed):
+    if problem := implausible(source.shape, dtype.itemsize, size, compressed):
         raise ValueError(problem)
-    if not packed:
+    if not compressed:
         return np.asarray(source.dataobj, dtype=np.float32), source
     with gzip.open(path) as stream:
         data = np.asarray(type(source).from_stream(stream).dataobj, dtype=np.float32)
@@ -165,21 +169,40 @@ def load_array(path: Path, label: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _remedy(path: Path) -> str:
-    """Say what to do about a broken file: what the study made is made again, what it was given is copied again."""
+    """Return advice on a broken file: delete a result of the study, copy an input again."""
     output = json.loads(os.environ.get("NEUROSTRATA_SHEETS", "{}")).get("output")
     made = output is not None and Path(path).resolve().is_relative_to(Path(output).resolve())
     return "delete it and run again" if made else "copy it again"
 
 
+def read_grid_array(path: Path, label: str) -> tuple[np.ndarray, Grid]:
+    """Read voxels of three or more dimensions, trailing ones of length 1 dropped, and their grid.
+
+    Raises
+    ------
+    UserError
+        When the file cannot be read, has fewer than three dimensions, or its affine is unusable.
+    """
+    data, affine = load_array(path, label)
+    while data.ndim > 3 and data.shape[-1] == 1:
+        data = data[..., 0]
+    if data.ndim < 3:
+        raise UserError(f"{label}: is {data.ndim}-dimensional with shape {data.shape}; a 3-D image is needed")
+    check_affine(affine, label)
+    return data, Grid((data.shape[0], data.shape[1], data.shape[2]), affine)
+
+
 def read_image(path: Path, *, subject: str | None = None, what: str = "image") -> Image:
-    """Read a 3-D NIfTI image as float32 and check that it can be used.
+    """Read an image with contrast, one to register or to segment: 3-D, float32.
+
+    For maps, which may be 0 everywhere, there is :func:`neurostrata.imaging.images.series.read_map`.
 
     Parameters
     ----------
     path
         A NIfTI file. A fourth dimension of length 1 is dropped.
     subject, what
-        Whose image and which one, for the messages.
+        Subject and kind of image, for error messages.
 
     Raises
     ------
@@ -189,26 +212,23 @@ def read_image(path: Path, *, subject: str | None = None, what: str = "image") -
     """
     place = f"subject {subject}: " if subject else ""
     label = f"{place}{what} {path}"
-    data, affine = load_array(path, label)
-    while data.ndim > 3 and data.shape[-1] == 1:
-        data = data[..., 0]
+    data, grid = read_grid_array(path, label)
     if data.ndim != 3:
         raise UserError(
             f"{label}: is {data.ndim}-dimensional with shape {data.shape}; one 3-D volume is needed"
         )
     if min(data.shape) < 8:
         raise UserError(f"{label}: has shape {data.shape}; at least 8 voxels are needed along every axis")
-    check_affine(affine, label)
     bad = int(data.size - np.isfinite(data).sum())
     if bad:
         raise UserError(f"{label}: has {bad} NaN or infinite voxels; replace them and run again")
     if data.min() == data.max():
         raise UserError(f"{label}: every voxel is {data.flat[0]:g}, there is no image in it")
-    return Image(data, Grid((data.shape[0], data.shape[1], data.shape[2]), affine))
+    return Image(data, grid)
 
 
 def check_affine(affine: np.ndarray, label: str) -> None:
-    """Refuse an affine that no engine could use: singular, not finite, sheared, absurd voxel sides."""
+    """Raise a :class:`UserError` for an affine that is singular, sheared or not finite, or has implausible voxel sizes."""
     problem = affine_problem(affine)
     if problem:
         raise UserError(f"{label}: {problem}")
@@ -223,11 +243,17 @@ def check_same_grid(image: Image, other: Image, label: str, other_label: str) ->
         )
 
 
+def is_skull_stripped(path: Path) -> bool:
+    """Tell from an image's sidecar whether it shows the brain alone; an image without a sidecar is taken to."""
+    sidecar = sidecar_path(path)
+    return bool(read_json(sidecar).get("SkullStripped", True)) if is_expected(sidecar) else True
+
+
 def write_image(path: Path, data: np.ndarray, grid: Grid, dtype: type = np.float32) -> None:
-    """Write a NIfTI image atomically, qform and sform saying the same thing."""
+    """Write a NIfTI image atomically, with identical qform and sform."""
     image = nib.Nifti1Image(np.ascontiguousarray(data, dtype=dtype), grid.affine)
     image.header.set_xyzt_units("mm")
-    # ITK may prefer either form; only when both agree do all tools put the image at one place.
+    # Tools differ in which form they use; they place the image alike only when both agree.
     image.set_qform(grid.affine, code=1)
     image.set_sform(grid.affine, code=1)
     with atomic_path(path) as temporary:
@@ -235,7 +261,7 @@ def write_image(path: Path, data: np.ndarray, grid: Grid, dtype: type = np.float
 
 
 def centre_of_mass(image: Image) -> np.ndarray:
-    """World coordinates (mm) of the intensity's centre of mass; negative values count as zero."""
+    """World coordinates (mm) of the centre of mass of the intensities; negative values count as zero."""
     weights = np.clip(image.data, 0, None)
     return apply_affine(image.grid.affine, np.array(ndimage.center_of_mass(weights)))
 
@@ -252,7 +278,7 @@ def bounding_box(mask: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def axis_aligned_grid(low: Sequence[float], high: Sequence[float], resolution_mm: float) -> Grid:
-    """RAS grid of cubic voxels, sides even, centred on the box from `low` to `high` (mm)."""
+    """RAS grid of cubic voxels, an even number along each axis, centred on the box from `low` to `high` (mm)."""
     low_corner, high_corner = np.asarray(low, float), np.asarray(high, float)
     shape = np.ceil((high_corner - low_corner) / resolution_mm).astype(int) + 1
     shape += shape % 2
@@ -288,7 +314,7 @@ def foreground(data: np.ndarray) -> np.ndarray:
 
 
 def normalise_intensity(data: np.ndarray, level: float = 100.0) -> np.ndarray:
-    """Scale an image so that its foreground's mean is `level`; brighter than the 99.9th percentile is cut."""
+    """Scale an image so that its foreground's mean is `level`; values above the 99.9th percentile are set to it."""
     inside = data[foreground(data)]
     if inside.size == 0:
         return data.astype(np.float32)

@@ -1,4 +1,4 @@
-"""Image series (4-D), single maps out of them, and masks: reading with checks a user can act on."""
+"""Reading of 4-D image series, maps and masks, with checks."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from neurostrata.core.errors import UserError
-from neurostrata.imaging.images.io import Grid, Image, check_affine, load_array
+from neurostrata.imaging.images.io import Grid, Image, read_grid_array
 
-#: No gradient coil is this far from linear inside a head.
+#: Larger deviations of a gradient field from a linear one (fractions of 1) are implausible inside a head.
 _LARGEST_DEVIATION = 0.5
 
 
@@ -22,17 +22,6 @@ class Series:
     grid: Grid
 
 
-def _load(path: Path, label: str) -> tuple[np.ndarray, Grid]:
-    """Read voxels of three or more dimensions, trailing ones of length 1 dropped, and their grid."""
-    data, affine = load_array(path, label)
-    while data.ndim > 3 and data.shape[-1] == 1:
-        data = data[..., 0]
-    if data.ndim < 3:
-        raise UserError(f"{label}: is {data.ndim}-dimensional with shape {data.shape}")
-    check_affine(affine, label)
-    return data, Grid((data.shape[0], data.shape[1], data.shape[2]), affine)
-
-
 def read_series(path: Path, subject: str, what: str = "dwi") -> Series:
     """Read a 4-D NIfTI image as float32.
 
@@ -42,7 +31,7 @@ def read_series(path: Path, subject: str, what: str = "dwi") -> Series:
         When the file is missing, truncated or not 4-D, or its affine is unusable.
     """
     label = f"subject {subject}: {what} {path}"
-    data, grid = _load(path, label)
+    data, grid = read_grid_array(path, label)
     if data.ndim != 4:
         raise UserError(f"{label}: has shape {data.shape}; a 4-D series of volumes is needed")
     return Series(data, grid)
@@ -51,18 +40,20 @@ def read_series(path: Path, subject: str, what: str = "dwi") -> Series:
 def read_map(
     path: Path, subject: str, what: str, component: int | None = None, *, gaps: bool = False
 ) -> Image:
-    """Read a 3-D map, or one volume of a 4-D file.
+    """Read a map of values, which may all be alike: 3-D, or one volume of a 4-D file.
+
+    For images to register or to segment there is :func:`neurostrata.imaging.images.io.read_image`.
 
     Parameters
     ----------
     path
         A NIfTI file.
     subject, what
-        Whose image and which one, for the messages.
+        Subject and kind of image, for error messages.
     component
         Position of the volume in a 4-D file, from 0; None for a 3-D file.
     gaps
-        Take NaN for background and set it to 0, unless nothing else is left.
+        Set NaN to 0 as background, unless every voxel is NaN.
 
     Raises
     ------
@@ -71,7 +62,7 @@ def read_map(
         NaN or infinite values, or its affine is unusable.
     """
     label = f"subject {subject}: {what} {path}"
-    data, grid = _load(path, label)
+    data, grid = read_grid_array(path, label)
     if component is None:
         if data.ndim != 3:
             raise UserError(
@@ -89,7 +80,7 @@ def read_map(
     return Image(data, grid)
 
 
-def read_mask(path: Path, subject: str, grid: Grid, what: str = "mask") -> np.ndarray:
+def read_image_mask(path: Path, subject: str, grid: Grid, what: str = "mask") -> np.ndarray:
     """Read a mask that belongs to an image on `grid`, as (X, Y, Z) bool: above zero is inside.
 
     Raises
@@ -98,8 +89,8 @@ def read_mask(path: Path, subject: str, grid: Grid, what: str = "mask") -> np.nd
         When it cannot be read, lies on another grid, or is empty.
     """
     label = f"subject {subject}: {what} {path}"
-    data, own = _load(path, label)
-    if data.ndim != 3 or not own.same_as(grid, tolerance=0.05):
+    data, found_grid = read_grid_array(path, label)
+    if data.ndim != 3 or not found_grid.same_as(grid, tolerance=0.05):
         raise UserError(
             f"{label}: has shape {data.shape} and the image {grid.shape}, or their affines differ; a mask must "
             "be on its image's grid"
@@ -136,11 +127,11 @@ def read_deviations(path: Path, subject: str, grid: Grid, inside: np.ndarray) ->
     Raises
     ------
     UserError
-        When it cannot be read, lies on another grid, has not nine volumes, or its values are impossible.
+        When it cannot be read, lies on another grid, does not have nine volumes, or its values are implausible.
     """
     label = f"subject {subject}: grad_dev {path}"
-    data, own = _load(path, label)
-    if data.ndim != 4 or data.shape[3] != 9 or not own.same_as(grid, tolerance=0.05):
+    data, found_grid = read_grid_array(path, label)
+    if data.ndim != 4 or data.shape[3] != 9 or not found_grid.same_as(grid, tolerance=0.05):
         raise UserError(
             f"{label}: has shape {data.shape} and the diffusion image {grid.shape}, or their affines differ; nine "
             "volumes on its grid are needed"

@@ -1,1 +1,1 @@
-"""Transforms, and the engines that find them."""
+"""Registration of images: engines, transforms, and the command that registers a person."""

@@ -15,7 +15,7 @@ from scipy import ndimage
 from neurostrata.core.errors import UserError
 from neurostrata.imaging.anatomy.jacobian import log_jacobian, nonlinear_jacobian
 from neurostrata.imaging.images.io import Grid, Image, apply_affine, centre_of_mass, foreground, write_image
-from neurostrata.imaging.registration.engines import Job, Steps, load_engine
+from neurostrata.imaging.registration.engines import RegistrationJob, Steps, load_engine
 from neurostrata.imaging.registration.transforms import (
     Displacement,
     displace,
@@ -40,7 +40,7 @@ class Registration:
     warp
         u on the fixed grid; None after a linear registration.
     inverse_warp
-        v with z + v(z) the inverse of x + u(x), applied to A^-1(x_moving); None when it was not asked for.
+        v with z + v(z) the inverse of x + u(x), applied to A^-1(x_moving); None when it was not requested.
     """
 
     affine: np.ndarray
@@ -56,7 +56,7 @@ def inverted(registration: Registration, grid: Grid) -> Registration:
     registration
         With its inverse warp: z + v(z), z = A^-1(y), maps a moving point y to its fixed point.
     grid
-        The moving image's: the returned warp lies on it.
+        Grid of the moving image and of the returned warp.
 
     Returns
     -------
@@ -104,22 +104,22 @@ def register_images(
     settings
         Section ``registration``: ``engine``, ``balance`` and one entry of options per engine.
     seed, threads
-        Handed to the engine. On one thread the same seed gives the same transform, bit by bit; on several the
-        order of summation varies from run to run in both engines, and the transform with it.
+        Passed to the engine. On one thread the same seed gives the same transform, bit by bit; on several threads
+        the order of summation varies from run to run, and the transform with it.
     fixed_mask
-        (X, Y, Z) bool: the similarity is looked at only here.
+        (X, Y, Z) bool: where the similarity is computed; None is everywhere.
     initial
-        (4, 4) RAS matrix to begin with; None aligns the centres of mass.
+        (4, 4) RAS matrix to start with; None aligns the centres of mass.
     steps
         ``all``, ``linear`` (only the affine) or ``deformation`` (keep the initial affine).
     coarse
         Leave out the full-resolution level.
     inverse
-        Whether the inverse warp is wanted too.
+        Whether to compute the inverse warp too.
     balance_mask
-        (X, Y, Z) bool on the fixed grid: where :func:`balanced` looks; None is the fixed image's foreground.
+        (X, Y, Z) bool on the fixed grid: where :func:`balance` fits the linear part; None is the fixed image's foreground.
     label
-        Whose image this is, for messages.
+        Subject or image, for error messages.
 
     Raises
     ------
@@ -135,7 +135,7 @@ def register_images(
             raise UserError(
                 f"the folder for temporary files, {name}, has a space, comma or bracket; set TMPDIR"
             )
-        job = Job(
+        job = RegistrationJob(
             fixed=folder / "fixed.nii.gz",
             moving=folder / "moving.nii.gz",
             initial=folder / "initial_itk.mat",
@@ -155,8 +155,7 @@ def register_images(
         if job.fixed_mask is not None and fixed_mask is not None:
             write_image(job.fixed_mask, fixed_mask, fixed.grid, np.uint8)
         write_affine(job.initial, initial)
-        # Libraries that count threads when they are loaded have been told by the command line; this
-        # reaches engines that ask again.
+        # The command line sets this for libraries that read it when they are loaded; some engines read it again.
         os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(threads)
         engine(job)
         affine = read_affine(job.affine)
@@ -166,22 +165,21 @@ def register_images(
     result = Registration(affine, warp, backward)
     if not settings["balance"]:
         return result
-    return balanced(result, foreground(fixed.data) if balance_mask is None else balance_mask)
+    return balance(result, foreground(fixed.data) if balance_mask is None else balance_mask)
 
 
-def balanced(registration: Registration, mask: np.ndarray) -> Registration:
-    """Move what is linear in the warp to the affine; the map as a whole stays what it was.
+def balance(registration: Registration, mask: np.ndarray) -> Registration:
+    """Move the linear part of the warp into the affine; the whole transform stays the same.
 
-    Engines stop their affine step early, each with its own bias (on small images greedy's came out about
-    2% too small in volume, for everybody). The warp then makes up for it, and the "non-linear" Jacobian
-    carries a global scale that has nothing to do with the person. Afterwards the warp has no linear trend
-    in the mask, up to a scale that is chosen so that its mean log-Jacobian there is 0: the person's overall
-    size is in the affine's determinant, and nowhere else.
+    Engines stop their affine step early, each with a bias of its own (on small images greedy's volumes were about
+    2% too small for everybody). The warp then compensates, and the "non-linear" Jacobian contains a global scale
+    that is unrelated to the person. Afterwards the warp has no linear trend in the mask, up to a scale chosen so
+    that its mean log-Jacobian there is 0: the person's overall size is only in the affine's determinant.
 
     Parameters
     ----------
     registration
-        With or without warp; without one it is returned as it is.
+        One without a warp is returned unchanged.
     mask
         (X, Y, Z) bool on the warp's grid: where the linear part is fitted by least squares.
     """
@@ -189,8 +187,10 @@ def balanced(registration: Registration, mask: np.ndarray) -> Registration:
         return registration
     warp = registration.warp
     linear = linear_part(warp, mask)
-    left = float(log_jacobian(nonlinear_jacobian(without_linear_part(warp, linear)))[mask].mean())
-    linear = linear @ scaling(np.exp(left / 3), warp.grid, mask)
+    mean_log_jacobian = float(
+        log_jacobian(nonlinear_jacobian(without_linear_part(warp, linear)))[mask].mean()
+    )
+    linear = linear @ scaling(np.exp(mean_log_jacobian / 3), warp.grid, mask)
     inverse = registration.inverse_warp
     return Registration(
         registration.affine @ linear,
@@ -200,12 +200,12 @@ def balanced(registration: Registration, mask: np.ndarray) -> Registration:
 
 
 def _check_result(affine: np.ndarray, warp: Displacement | None, label: str) -> None:
-    place = f"subject {label}: " if label else ""
+    prefix = f"subject {label}: " if label else ""
     advice = "look at the image's orientation, field of view and brain extraction"
     if not np.isfinite(affine).all() or not 0.05 < abs(np.linalg.det(affine[:3, :3])) < 20:
-        raise UserError(f"{place}the registration failed: its affine is unusable; {advice}")
+        raise UserError(f"{prefix}the registration failed: its affine is unusable; {advice}")
     if warp is not None and not np.isfinite(warp.vectors).all():
-        raise UserError(f"{place}the registration failed: its warp has NaN; {advice}")
+        raise UserError(f"{prefix}the registration failed: its warp has NaN; {advice}")
 
 
 def scaling(factor: float, grid: Grid, mask: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Greedy diffeomorphic registration in torch: the same numbers on a CPU and, much faster, on a GPU.
 
 As greedy (Yushkevich) and the greedy SyN of ANTs do it: the gradient of the neighbourhood cross-correlation, smoothed,
-is a small step that is composed with the map so far, coarse to fine. Inside, everything is in voxels of the fixed image;
+is a small step that is composed with the map so far, coarse to fine. In this module all units are voxels of the fixed image;
 tensors of images are (1, 1, x, y, z), of points and displacements (3, x, y, z).
 """
 
@@ -16,16 +16,16 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-#: Added to variances of images scaled to [0, 1]: flat places say nothing.
+#: Added to variances of images scaled to [0, 1], so that places without contrast do not count.
 FLAT = 1e-5
 #: Standard deviation of the smoothing before an image is shrunk by s, in units of s voxels.
 ANTIALIASING = 0.42
-#: Of Newton's steps when a displacement is inverted, in voxels.
+#: Longest of Newton's steps when a displacement is inverted, in voxels.
 LONGEST_STEP = 1.5
 
 
 def normalised(data: np.ndarray, device: str) -> torch.Tensor:
-    """Return an image (1, 1, x, y, z) with its brightest thousandth cut and the rest in [0, 1]."""
+    """Return an image (1, 1, x, y, z) scaled to [0, 1], its brightest thousandth cut."""
     low, high = float(data.min()), float(np.quantile(data, 0.999))
     scaled = (np.asarray(data, np.float32) - low) / max(high - low, 1e-12)
     return torch.from_numpy(np.clip(scaled, 0, 1)).to(device)[None, None]
@@ -69,7 +69,7 @@ def transform(matrix: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
 
 
 class Box(torch.autograd.Function):
-    """Means over cubes, beyond the edge of which there is nothing; its gradient is the same again."""
+    """Means over cubes, with zeros outside the image; the gradient is the same operation."""
 
     @staticmethod
     def forward(ctx: Any, image: torch.Tensor, radius: int) -> torch.Tensor:
@@ -107,7 +107,7 @@ class Correlation:
     radius
         Of the cubic neighbourhood, in voxels.
     weight
-        (1, 1, x, y, z): how much each place counts.
+        (1, 1, x, y, z): weight of each voxel.
     """
 
     def __init__(self, fixed: torch.Tensor, radius: int, weight: torch.Tensor) -> None:
@@ -201,11 +201,11 @@ class Pair:
 
 
 def generators(freedom: int) -> np.ndarray:
-    """Return the matrices (n, 3, 3) that span turns (6 degrees of freedom with the shift) or everything (12)."""
-    turns = np.zeros((3, 3, 3))
+    """Return the matrices (n, 3, 3) that span rotations (6 degrees of freedom with the shift) or all linear maps (12)."""
+    rotations = np.zeros((3, 3, 3))
     for n, (i, j) in enumerate(((1, 2), (2, 0), (0, 1))):
-        turns[n, i, j], turns[n, j, i] = -1, 1
-    return turns if freedom == 6 else np.eye(9).reshape(9, 3, 3)
+        rotations[n, i, j], rotations[n, j, i] = -1, 1
+    return rotations if freedom == 6 else np.eye(9).reshape(9, 3, 3)
 
 
 def align(
@@ -217,20 +217,20 @@ def align(
     radius_mm: float,
     step_mm: float,
 ) -> np.ndarray:
-    """Return a better affine, fixed to moving points, RAS mm.
+    """Return the optimised affine, fixed to moving points, RAS mm.
 
     Parameters
     ----------
     affine
-        (4, 4), to begin with.
+        (4, 4), to start with.
     freedom
         6 rigid, 12 affine.
     iterations
         Per level, coarse to fine; each level doubles the resolution.
     centre
-        Point about which is turned and scaled, RAS mm.
+        Centre of rotation and scaling, RAS mm.
     radius_mm
-        How far the brain reaches from there: turns and scales are measured by how much they move its edge.
+        Radius of the brain: rotations and scalings are measured by how far they move its edge.
     step_mm
         First step at the coarsest level, as the movement of that edge.
     """
@@ -242,11 +242,11 @@ def align(
         np.linalg.inv(pair.moving_affine) @ affine @ about, dtype=torch.float32, device=device
     )
     after = torch.tensor(np.linalg.inv(about) @ pair.fixed_affine, dtype=torch.float32, device=device)
-    turn = torch.zeros(len(basis), device=device, requires_grad=True)
+    rotation = torch.zeros(len(basis), device=device, requires_grad=True)
     shift = torch.zeros(3, device=device, requires_grad=True)
 
-    def change() -> torch.Tensor:
-        matrix = torch.linalg.matrix_exp(torch.einsum("n,nij->ij", turn, basis))
+    def current_update() -> torch.Tensor:
+        matrix = torch.linalg.matrix_exp(torch.einsum("n,nij->ij", rotation, basis))
         return torch.cat([torch.cat([matrix, shift[:, None]], dim=1), torch.eye(4, device=device)[3:]], dim=0)
 
     for number, count in enumerate(iterations):
@@ -254,17 +254,17 @@ def align(
             continue
         level = pair.level(2 ** (len(iterations) - 1 - number))
         points = voxels(level.shape, device)
-        optimiser = torch.optim.Adam([turn, shift], lr=step_mm / 2**number, betas=(0.8, 0.95))
-        falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, count)
+        optimiser = torch.optim.Adam([rotation, shift], lr=step_mm / 2**number, betas=(0.8, 0.95))
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, count)
         for _ in range(count):
             optimiser.zero_grad()
-            seen = sample(level.moving, transform(before @ change() @ after @ level.index, points))
-            loss = -level.correlation(seen)
+            warped = sample(level.moving, transform(before @ current_update() @ after @ level.index, points))
+            loss = -level.correlation(warped)
             loss.backward()
             optimiser.step()
-            falling.step()
+            schedule.step()
     with torch.no_grad():
-        found = change().cpu().numpy().astype(float)
+        found = current_update().cpu().numpy().astype(float)
     return affine @ about @ found @ np.linalg.inv(about)
 
 
@@ -303,10 +303,10 @@ def deform(
         level = pair.level(shrink)
         points = voxels(level.shape, pair.device)
         total, at = refine(total, level.shape, at / shrink), shrink
-        onwards = matrix @ level.index
+        to_moving = matrix @ level.index
         for _ in range(count):
             moved = total.detach().requires_grad_()
-            similarity = level.correlation(sample(level.moving, transform(onwards, points + moved)))
+            similarity = level.correlation(sample(level.moving, transform(to_moving, points + moved)))
             (gradient,) = torch.autograd.grad(similarity, moved)
             update = smooth(gradient[None], [smooth_update] * 3)[0]
             length = update.square().sum(dim=0).max().sqrt()
@@ -324,24 +324,24 @@ def refine(displacement: torch.Tensor, shape: Sequence[int], factor: float) -> t
 def invert(displacement: torch.Tensor, iterations: int = 10, tolerance: float = 1e-3) -> torch.Tensor:
     """Return the inverse of x -> x + u(x) on the same grid.
 
-    The first half of the rounds are those of the fixed point v(y) = -u(y + v(y)), which are cheap but overshoot for ever
-    where u changes fast; then Newton's, with the gradient of u.
+    The first half of the iterations look for the fixed point v(y) = -u(y + v(y)), which is cheap but does not converge
+    where u changes fast; the others are Newton's, with the gradient of u.
 
     Parameters
     ----------
     displacement
         u, (3, x, y, z) in voxels.
     iterations, tolerance
-        Ends after so many rounds, or when every place is within `tolerance` voxels of its goal.
+        Largest number of iterations; they end when the error is at most `tolerance` voxels everywhere.
     """
     points = voxels(displacement.shape[1:], displacement.device)
     inverse = -displacement
     for _ in range(iterations // 2):
         inverse = -sample(displacement[None], points + inverse, "border")[0]
     slopes = [torch.gradient(displacement, dim=axis)[0] for axis in (1, 2, 3)]  # each: of all components
-    both = torch.cat([displacement, *slopes])[None]
+    field_and_slopes = torch.cat([displacement, *slopes])[None]
     for _ in range(iterations - iterations // 2):
-        reached, *along = sample(both, points + inverse, "border")[0].split(3)
+        reached, *along = sample(field_and_slopes, points + inverse, "border")[0].split(3)
         error = inverse + reached
         size = error.square().sum(dim=0)
         if size.max() <= tolerance**2:

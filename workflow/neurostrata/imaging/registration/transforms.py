@@ -5,7 +5,7 @@ the first two components. A person's transform maps template points to that pers
 
     x_person = A(x + u(x)),
 
-which is what resampling the person's image into the template needs, and what
+which resamples the person's image into the template, as
 ``ants.apply_transforms(fixed=template, moving=image, transformlist=[warp, affine])`` does.
 """
 
@@ -96,7 +96,7 @@ def invert_displacement(field: Displacement, iterations: int = 30, tolerance: fl
     Parameters
     ----------
     iterations, tolerance
-        Stops after so many rounds or when no vector moves by more than `tolerance` voxels any more.
+        Largest number of iterations; they end when no vector changes by more than `tolerance` voxels.
     """
     grid = field.grid
     limit = tolerance * float(grid.spacing.min())
@@ -129,7 +129,7 @@ def resample(
     image
         The moving image.
     grid
-        Where the result lives; `warp`, when given and on the same grid, is used without interpolation.
+        Grid of the result; a `warp` on the same grid is used without interpolation.
     affine
         (4, 4) RAS matrix, grid's world points to the image's; None is the identity.
     warp
@@ -187,7 +187,7 @@ def linear_part(field: Displacement, mask: np.ndarray) -> np.ndarray:
 
 
 def without_linear_part(field: Displacement, linear: np.ndarray) -> Displacement:
-    """Displacement of x -> L^-1(x + u(x)): with A L in the affine's place the whole map stays as it was."""
+    """Displacement of x -> L^-1(x + u(x)): with A L as the affine the whole map stays the same."""
     vectors = np.empty_like(field.vectors)
     back = np.linalg.inv(linear)
     for start, stop in field.grid.slabs():

@@ -1,1 +1,1 @@
-"""The study template, and how it relates to MNI152 space."""
+"""The study template and its registration with MNI152."""

@@ -1,4 +1,4 @@
-"""The study template: its first average, and the shape update that keeps it in the middle of the people."""
+"""Building the study template: its first average, and the update that keeps it at the mean shape of the people."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from neurostrata.imaging.registration.transforms import (
 def start_grid(
     boxes: Sequence[tuple[np.ndarray, np.ndarray]], resolution_mm: float, margin_mm: float
 ) -> Grid:
-    """Grid that covers everybody.
+    """Return the grid that covers the brains of all people.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class Average:
     Attributes
     ----------
     template
-        The template everybody was registered to; its support is the mask of all measures.
+        The template that all people were registered to; its support is the mask of all measures.
     """
 
     template: Image
@@ -97,7 +97,7 @@ class Average:
         self._log_stretch = np.zeros((3, 3))
 
     def add(self, warped: np.ndarray, warp: Displacement, affine: np.ndarray) -> None:
-        """Take one person in: the image on the template's grid (normalised), the warp and the affine."""
+        """Add one person: the image on the template's grid (normalised), the warp and the affine."""
         self.people += 1
         self._image += warped
         self._warp += warp.vectors
@@ -124,7 +124,7 @@ class Average:
         return linalg.expm(self._log_stretch / self.people).real
 
     def measures(self) -> dict[str, float]:
-        """Numbers of this registration round, all inside the template's support."""
+        """Return the measures of this iteration, all inside the template's support."""
         vectors = self.warp.vectors[self.mask] / self.template.grid.spacing.mean()
         return {
             "people": self.people,
@@ -137,17 +137,17 @@ class Average:
 
 
 def updated_template(average: Average, settings: Mapping[str, Any]) -> np.ndarray:
-    """Average image, moved into the average shape.
+    """Return the average image, moved into the average shape.
 
     A template point x stands for the people's points A_i(x + u_i(x)). With the mean warp u and the mean
     stretch S about the brain's centre c, its place in the average shape is y = c + S(x + s u(x) - c), s
     being ``shape_step``. The new template is therefore the average at the inverse of that map, in one
-    interpolation. Rotations and translations of the affines stay out, so the pose does not drift.
+    interpolation. Rotations and translations of the affines are left out, so the pose does not drift.
 
     Parameters
     ----------
     average
-        Filled with everybody.
+        Of all people.
     settings
         ``shape_step`` and ``sharpening`` of section ``template``.
     """
@@ -180,7 +180,7 @@ def relative_change(old: np.ndarray, new: np.ndarray) -> float:
 
 
 def has_converged(measures: Mapping[str, float], tolerance: float | None) -> bool:
-    """Whether the template stopped changing and is in the middle of its people."""
+    """Tell whether the template has stopped changing, with its mean warp within half a voxel."""
     return (
         tolerance is not None and measures["rms_change"] <= tolerance and measures["rms_mean_warp_vox"] <= 0.5
     )

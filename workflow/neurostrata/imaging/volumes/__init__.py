@@ -1,1 +1,1 @@
-"""From maps of single people to one array per modality on the grid of the models."""
+"""The fusion grid: each person's maps on it, brain regions, and one array per modality."""

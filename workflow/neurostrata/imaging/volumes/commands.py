@@ -1,4 +1,4 @@
-"""The volume stages: a person's map on the fusion grid, the mask there, and one array per modality."""
+"""Commands of the volume stages: maps, mask and regions on the fusion grid, and one array per modality."""
 
 from __future__ import annotations
 
@@ -9,14 +9,20 @@ from typing import Any
 import numpy as np
 
 from neurostrata.core.errors import UserError
-from neurostrata.core.files import atomic_path, sidecar_path, write_json, write_sidecar
-from neurostrata.core.files import settings_record as record
-from neurostrata.core.records import remember_rows, row_digest
-from neurostrata.core.tables import read_table
-from neurostrata.imaging.images.io import Grid, Image, check_same_grid, write_image
+from neurostrata.core.files import settings_record, sidecar_path, write_json, write_sidecar
+from neurostrata.core.tables import read_table, write_table
+from neurostrata.imaging.images.io import (
+    Grid,
+    Image,
+    check_same_grid,
+    is_skull_stripped,
+    read_image,
+    write_image,
+)
 from neurostrata.imaging.images.series import read_map
 from neurostrata.imaging.registration.transforms import read_affine, read_displacement
-from neurostrata.imaging.volumes import grid as volumes
+from neurostrata.imaging.volumes.arrays import MASK_LIMITS, limits, write_array
+from neurostrata.imaging.volumes.grid import fusion_grid, map_to_grid, mask_to_grid, tissue_weighted_ndi
 from neurostrata.imaging.volumes.intensity import pet_intensity
 
 
@@ -37,15 +43,14 @@ def map_to_template(
     alignment: Path | None = None,
     jacobian: Path | None = None,
     fwf: Path | None = None,
-    threads: int = 1,
 ) -> None:
     """Bring a person's native map onto the fusion grid with one interpolation.
 
     Template points go through the warp, the affine (to the T1w image) and the alignment (to the diffusion
-    data); without them the image is taken to be in template space already. For an image in MNI152 space warp and
-    affine are those of ``template_to_mni``; voxels without a value (NaN, as SPM writes outside the brain) are 0. With a Jacobian (absolute) the map
-    is modulated; with a free water fraction, neurite density is averaged over tissue. `intensity: pet` is
-    applied to the native image, whose brightest voxels interpolation would dim. A mask (`kind: mask`) becomes
+    data); without them the image is assumed to be in template space. For an image in MNI152 space, warp and affine
+    are those of ``template_to_mni``, and voxels without a value (NaN, as SPM writes outside the brain) are 0. With
+    an (absolute) Jacobian the map is modulated; with a free water fraction, neurite density is averaged over tissue.
+    `intensity: pet` is applied to the native image, because interpolation would dim its brightest voxels. A mask (`kind: mask`) becomes
     the share of each voxel that lies inside, and may be empty.
     """
     declared = settings["modality"]
@@ -53,7 +58,7 @@ def map_to_template(
         raise UserError(f"modality {modality}: 'modulate' needs the person's absolute Jacobian")
     if declared.get("tissue_weighted") and fwf is None:
         raise UserError(f"modality {modality}: 'tissue_weighted' needs the person's free water fraction")
-    fusion = volumes.fusion_grid(read_map(template, subject, "template"), settings)
+    fusion = fusion_grid(read_map(template, subject, "template"), settings)
     source = read_map(
         image,
         subject,
@@ -79,9 +84,9 @@ def map_to_template(
     if fwf is not None:
         water = read_map(fwf, subject, "free water fraction")
         check_same_grid(source, water, f"subject {subject}: {image}", str(fwf))
-        data = volumes.tissue_weighted_ndi(source, water, fusion, chain, field)
+        data = tissue_weighted_ndi(source, water, fusion, chain, field)
     else:
-        data = volumes.map_to_grid(
+        data = map_to_grid(
             source,
             fusion,
             chain,
@@ -89,7 +94,7 @@ def map_to_template(
             None if jacobian is None else read_map(jacobian, subject, "absolute Jacobian"),
             float(declared.get("smooth_fwhm_mm", 0.0)),
         )
-    empty = declared.get("kind") == "mask" and not source.data.any()  # nobody's fault: no lesions
+    empty = declared.get("kind") == "mask" and not source.data.any()  # such as a person without lesions
     if not (data.any() or empty):
         raise UserError(
             f"subject {subject}: modality {modality} is zero everywhere on the fusion grid; do the header of "
@@ -110,21 +115,21 @@ def map_to_template(
         Description=f"Modality {modality}, unscaled, one linear interpolation then block means",
         Space="study template, fusion grid",
         Sources={key: str(path) for key, path in used.items() if path is not None},
-        Settings=record({**_volume_settings(settings), "modality": declared}),
+        Settings=settings_record({**_volume_settings(settings), "modality": declared}),
     )
 
 
 def grid_mask(*, mask: Path, template: Path, output: Path, settings: dict[str, Any]) -> None:
     """Bring the template's brain mask onto the fusion grid (voxels at least half inside)."""
-    fusion = volumes.fusion_grid(read_map(template, "template", "template"), settings)
-    inside = volumes.mask_to_grid(read_map(mask, "template", "mask"), fusion)
+    fusion = fusion_grid(read_map(template, "template", "template"), settings)
+    inside = mask_to_grid(read_map(mask, "template", "mask"), fusion)
     write_image(output, inside, fusion.grid, np.uint8)
     write_sidecar(
         output,
         Description="Template brain mask on the fusion grid",
         Sources={"Mask": str(mask), "Template": str(template)},
         Voxels=int(inside.sum()),
-        Settings=record(_volume_settings(settings)),
+        Settings=settings_record(_volume_settings(settings)),
     )
 
 
@@ -156,40 +161,26 @@ def normalise(
     people = [str(subject) for subject in read_table(subjects)["subject"]]
     if not people:
         raise UserError(
-            f"modality {modality}: nobody has it; remove it from the experiments or mend the cohort"
+            f"modality {modality}: no person has it; remove it from the experiments or correct the cohort"
         )
     brain = read_map(mask, "template", "fusion mask")
     shape = brain.grid.shape
     description = sidecar_path(output)
-    description.unlink(missing_ok=True)  # an old one must not stand beside a new array
-    try:
-        digests = []
-        with atomic_path(output, record=False) as temporary:  # its rows are recorded one by one
-            with open(temporary, "wb") as stream:
-                # Plain writes rather than a writable memory map: a full disk then raises instead of a crash.
-                np.lib.format.write_array_header_1_0(
-                    stream, {"descr": "<f4", "fortran_order": False, "shape": (len(people), *shape)}
-                )
-                for subject in people:
-                    path = Path(pattern.replace("{subject}", subject))
-                    data = _read_grid_map(path, subject, modality, brain.grid)
-                    content = np.ascontiguousarray(data, dtype="<f4").tobytes()
-                    digests.append(row_digest(content))
-                    stream.write(content)
-            array = np.load(temporary, mmap_mode="r")
-            with open(temporary, "rb") as stream:
-                header = row_digest(stream.read(volumes.HEADER_BYTES))
-            try:
-                low, high = volumes.MASK_LIMITS
-                if kind != "mask":
-                    low, high = volumes.limits(array, brain.data, None, settings["percentiles"])
-            except UserError as error:
-                raise UserError(f"modality {modality}: {error}") from error
-            finally:
-                del array
-        remember_rows(output, header, digests)
-    except OSError as error:
-        raise UserError(f"{output}: cannot be written ({error.strerror or error})") from error
+    description.unlink(missing_ok=True)  # an old description must not stay next to a new array
+
+    def cohort_limits(array: np.ndarray) -> tuple[float, float]:
+        if kind == "mask":
+            return MASK_LIMITS
+        try:
+            return limits(array, brain.data, None, settings["percentiles"])
+        except UserError as error:
+            raise UserError(f"modality {modality}: {error}") from error
+
+    images = (
+        _read_grid_map(Path(pattern.replace("{subject}", subject)), subject, modality, brain.grid)
+        for subject in people
+    )
+    low, high = write_array(output, len(people), images, shape, cohort_limits)
     write_json(
         description,
         {
@@ -206,6 +197,73 @@ def normalise(
                 "scope": "cohort",
             },
             "description": "Unscaled values, people x X x Y x Z, float32, study template space (RAS mm affine)",
-            "settings": record(settings),
+            "settings": settings_record(settings),
         },
+    )
+
+
+def grid_regions(
+    *,
+    mask: Path,
+    template: Path,
+    output: Path,
+    table: Path,
+    settings: dict[str, Any],
+    atlas: Path | None = None,
+    names: Path | None = None,
+    threads: int = 1,
+) -> None:
+    """Write the brain's regions on the fusion grid (numbers) and a table of them.
+
+    Parameters
+    ----------
+    mask
+        Brain mask on the fusion grid; regions end where it does.
+    template
+        The study template, for an atlas in MNI space.
+    output, table
+        Image of region numbers; region, name, voxels, and centre (mm, study space).
+    settings
+        Section ``regions``; with an atlas in MNI space also ``registration``.
+    atlas, names
+        See section ``regions``.
+    """
+    from neurostrata.imaging.volumes.regions import (
+        REGION_COLUMNS,
+        atlas_on_grid,
+        parcels,
+        region_names,
+        region_table,
+    )
+
+    brain = read_map(mask, "template", "fusion mask")
+    inside = brain.data > 0
+    known = region_names(names)
+    if atlas is None:
+        numbers = parcels(inside, brain.grid, settings["parcels"], settings["seed"])
+    else:
+        image = read_map(atlas, "atlas", "regions.image")
+        numbers = atlas_on_grid(
+            image,
+            settings["space"],
+            read_image(template, what="template"),
+            brain.grid,
+            settings.get("registration", {}),
+            skull_stripped=is_skull_stripped(template),
+            seed=settings["seed"],
+            threads=threads,
+        )
+        numbers = np.where(inside, numbers, 0)
+        lost = sorted(set(np.unique(image.data).astype(int)) - set(np.unique(numbers)) - {0})
+        if lost:
+            print(f"regions: {len(lost)} regions have no voxel on the fusion grid: {lost}")
+    write_image(output, numbers, brain.grid, np.int32)
+    write_sidecar(
+        output,
+        Description="Region numbers on the fusion grid, 0 outside",
+        Sources={"Atlas": str(atlas) if atlas else "parcels of the mask", "Mask": str(mask)},
+        Settings=settings_record(settings),
+    )
+    write_table(
+        table, region_table(numbers, brain.grid, known), REGION_COLUMNS, Settings=settings_record(settings)
     )

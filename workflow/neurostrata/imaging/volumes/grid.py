@@ -1,4 +1,4 @@
-"""The fusion grid, maps on it, and cohort arrays with their limits.
+"""The fusion grid and maps on it.
 
 A map goes from native space to the fine grid (`resolution_mm`, 1.25 mm in the paper) with one interpolation;
 the mean over blocks of `downsample`^3 fine voxels then gives the fusion grid, which is cropped or padded to
@@ -7,9 +7,8 @@ a fixed shape (Dimitri et al. 2022, 2.3). Interpolating straight to 2.5 mm would
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import nibabel as nib
@@ -17,17 +16,11 @@ import numpy as np
 from scipy import ndimage
 
 from neurostrata.core.errors import UserError
-from neurostrata.core.files import read_json
-from neurostrata.core.records import DamagedError, row_digest, rows_of
 from neurostrata.imaging.images.io import Grid, Image, apply_affine
 from neurostrata.imaging.registration.transforms import Displacement, resample
 
 #: Below this share of tissue in a block (1 - free water fraction) tissue-weighted density is set to 0.
 _LEAST_TISSUE = 0.05
-#: Limits of a mask: it is used as it is.
-MASK_LIMITS = (0.0, 1.0)
-#: Length of the header of a ``.npy`` file of four dimensions.
-HEADER_BYTES = 128
 _FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
 
 
@@ -74,7 +67,7 @@ def _canonical(image: Image) -> Image:
 
 
 def fusion_grid(template: Image, settings: Mapping[str, Any]) -> FusionGrid:
-    """Lay the fusion grid over the template, centred on its brain.
+    """Return the fusion grid of a template, centred on its brain.
 
     Its axes are the template's, ordered right, anterior, superior. Fine voxels fall on the template's own
     voxel centres where both have one size, so that images on the template's grid are not blurred.
@@ -83,7 +76,7 @@ def fusion_grid(template: Image, settings: Mapping[str, Any]) -> FusionGrid:
     ----------
     template
         The template or (better, when it shows more than the brain) the template's brain mask: the box around
-        voxels above 10% of the 99th percentile of the positive ones is what the grid is centred on.
+        voxels above 10% of the 99th percentile of the positive ones is the centre of the grid.
     settings
         Section ``volumes``: resolution_mm, downsample, shape.
     """
@@ -127,7 +120,7 @@ def block_mean(data: np.ndarray, factor: int) -> np.ndarray:
     return blocks.mean(axis=(1, 3, 5), dtype=np.float64).astype(np.float32)
 
 
-def smooth(data: np.ndarray, fwhm_mm: float, spacing_mm: float) -> np.ndarray:
+def smooth_by_fwhm(data: np.ndarray, fwhm_mm: float, spacing_mm: float) -> np.ndarray:
     """Gaussian smoothing by a full width at half maximum in mm; zero counts as value beyond the edge."""
     if fwhm_mm <= 0:
         return data
@@ -163,7 +156,7 @@ def map_to_grid(
     data = resample(image, fine, affine, warp)
     if jacobian is not None:
         data *= resample(jacobian, fine)
-    data = smooth(data, smooth_fwhm_mm, float(fine.spacing[0]))
+    data = smooth_by_fwhm(data, smooth_fwhm_mm, float(fine.spacing[0]))
     return fusion.pad(block_mean(data, fusion.downsample))
 
 
@@ -209,186 +202,3 @@ def mask_to_grid(mask: Image, fusion: FusionGrid) -> np.ndarray:
             f"{outside.any(axis=1).mean():.1%} of the template's brain; set it to at least {needed.tolist()}"
         )
     return map_to_grid(inside, fusion) >= 0.5
-
-
-def _sortable(values: np.ndarray) -> np.ndarray:
-    """Map float32 onto uint32 so that integers sort as the numbers do."""
-    bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
-    return np.where(bits >> 31, ~bits, bits | np.uint32(0x80000000))
-
-
-def _unsortable(key: int) -> float:
-    bits = key & 0x7FFFFFFF if key >> 31 else ~key & 0xFFFFFFFF
-    return float(np.array(bits, dtype=np.uint32).view(np.float32))
-
-
-def order_statistics(
-    array: np.ndarray | CheckedArray, mask: np.ndarray, rows: Sequence[int], ranks: Sequence[int]
-) -> list[float]:
-    """Return the values of given ranks (from 0) among array[rows] inside a mask, exactly.
-
-    Two passes of counting by the upper and lower 16 bits; memory does not grow with the number of people.
-    """
-    upper = np.zeros(65536, dtype=np.int64)
-    for row in rows:
-        upper += np.bincount(_sortable(array[row][mask]) >> 16, minlength=65536)
-    ends = np.cumsum(upper)
-    buckets = [int(np.searchsorted(ends, rank, side="right")) for rank in ranks]
-    lower = {bucket: np.zeros(65536, dtype=np.int64) for bucket in set(buckets)}
-    for row in rows:
-        keys = _sortable(array[row][mask])
-        high = keys >> 16
-        for bucket, counts in lower.items():
-            counts += np.bincount(keys[high == bucket] & 0xFFFF, minlength=65536)
-    values = []
-    for rank, bucket in zip(ranks, buckets):
-        before = int(ends[bucket]) - int(upper[bucket])
-        low = int(np.searchsorted(np.cumsum(lower[bucket]), rank - before, side="right"))
-        values.append(_unsortable((bucket << 16) | low))
-    return values
-
-
-def limits(
-    array: np.ndarray | CheckedArray,
-    mask: np.ndarray,
-    rows: Sequence[int] | None = None,
-    percentiles: tuple[float, float] | Sequence[float] = (0.1, 99.9),
-) -> tuple[float, float]:
-    """Return the intensity limits of a cohort array: percentiles over all voxels in the mask of some people.
-
-    Parameters
-    ----------
-    array
-        (people, X, Y, Z) float32, usually a memory map.
-    mask
-        (X, Y, Z), true or above zero inside.
-    rows
-        People to take them from (the training people of a fold); None for everybody.
-    percentiles
-        Lower and upper one; linear interpolation between order statistics, as ``numpy.percentile``.
-
-    Raises
-    ------
-    UserError
-        When nobody is chosen, the mask is empty, values are not finite, or both limits coincide.
-    """
-    inside = np.asarray(mask) > 0
-    chosen = list(range(len(array))) if rows is None else [int(row) for row in rows]
-    count = len(chosen) * int(inside.sum())
-    if not count:
-        raise UserError("limits of a modality: no person or no voxel in the mask to take them from")
-    positions = [(count - 1) * float(percentile) / 100.0 for percentile in percentiles]
-    floors = [int(np.floor(position)) for position in positions]
-    ranks = [rank for floor in floors for rank in (floor, min(floor + 1, count - 1))]
-    found = order_statistics(array, inside, chosen, ranks)
-    results = []
-    for number, (position, floor) in enumerate(zip(positions, floors)):
-        below, above = found[2 * number], found[2 * number + 1]
-        share = position - floor
-        results.append(
-            above - (above - below) * (1 - share) if share >= 0.5 else below + (above - below) * share
-        )
-    low, high = results
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise UserError("limits of a modality: its values are not finite inside the mask")
-    if not high > low:
-        raise UserError(
-            f"limits of a modality: both percentiles {tuple(percentiles)} are {low:g}, so it is (almost) constant "
-            "inside the mask; check the maps it was made from"
-        )
-    return low, high
-
-
-def apply_limits(array: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Scale values so that `low` becomes 0 and `high` 1, clipped to [0, 1], float32."""
-    return np.clip((np.asarray(array, dtype=np.float32) - low) / (high - low), 0.0, 1.0).astype(np.float32)
-
-
-class CheckedArray:
-    """The rows of a large array on disk; each is compared with its checksum when it is first read.
-
-    Hashing the whole file of a large cohort before each training would read it twice; so each row costs some milliseconds
-    when it is needed, once for each process.
-
-    Parameters
-    ----------
-    path
-        The ``.npy`` file.
-    array
-        Its memory map.
-    digests
-        The rows' checksums.
-    """
-
-    def __init__(self, path: Path, array: np.ndarray, digests: Sequence[str]) -> None:
-        self.path, self._array, self._digests = path, array, digests
-        self._rows = np.arange(len(array))
-        self._checked = np.zeros(len(array), dtype=bool)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the array."""
-        return self._array.shape
-
-    @property
-    def filename(self) -> Any:
-        """Path of the file, as of a memory map."""
-        return getattr(self._array, "filename", None)
-
-    def __len__(self) -> int:
-        return len(self._array)
-
-    def __getitem__(self, index: Any) -> np.ndarray:
-        first = index[0] if isinstance(index, tuple) else index
-        rows = np.atleast_1d(self._rows[first])
-        for row in rows[~self._checked[rows]]:
-            if row_digest(np.ascontiguousarray(self._array[row]).data.cast("B")) != self._digests[row]:
-                raise DamagedError(_array_damaged(self.path))
-            self._checked[row] = True
-        return self._array[index]
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(self[:], dtype=dtype)
-
-
-def _array_damaged(path: Path) -> str:
-    return f"{path}: is not as normalise wrote it (damaged or edited); delete {path} and run again"
-
-
-def load_volumes(path: Path) -> tuple[np.ndarray | CheckedArray, dict[str, Any]]:
-    """Open a modality's cohort array, read-only and without loading it.
-
-    Parameters
-    ----------
-    path
-        ``{modality}.npy`` or ``{modality}.json``.
-
-    Returns
-    -------
-    array
-        (people, X, Y, Z) float32 memory map of unscaled values, or its rows, each checked when it is first read.
-    description
-        The JSON beside it: modality, subjects (in the order of the rows), affine, mask, limits.
-
-    Raises
-    ------
-    UserError
-        When a file is missing, not as its stage wrote it, or the two do not belong together.
-    """
-    array_path, json_path = Path(path).with_suffix(".npy"), Path(path).with_suffix(".json")
-    description = read_json(json_path)
-    known = rows_of(array_path)
-    if known is not None and array_path.is_file():
-        with open(array_path, "rb") as stream:
-            head = stream.read(HEADER_BYTES)
-        if row_digest(head) != known[0] or len(known[1]) != len(description["subjects"]):
-            raise DamagedError(_array_damaged(array_path))
-    try:
-        array = np.load(array_path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{array_path}: cannot be read ({error}); run the normalise stage again") from error
-    if array.ndim != 4 or len(array) != len(description["subjects"]):
-        raise UserError(f"{array_path} and {json_path} do not belong together; run the normalise stage again")
-    if known is not None:
-        array = CheckedArray(array_path, array, known[1])
-    return array, description

@@ -1,19 +1,55 @@
-"""Brain regions on the fusion grid: an atlas brought there, or parcels of like size made from the mask."""
+"""Brain regions on the fusion grid: a resampled atlas, or parcels of similar size made from the mask."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from neurostrata.core.errors import UserError
 from neurostrata.imaging.images.io import Grid, Image
 from neurostrata.imaging.registration.transforms import resample, resample_to_person
-from neurostrata.imaging.template.priors import register_standard
+from neurostrata.imaging.template.mni152 import register_to_mni152
 
-#: Voxels that k-means learns from; the others join the nearest centre.
+#: Number of voxels that k-means is fitted to; the others are assigned to the nearest centre.
 _SAMPLE = 20_000
+
+REGION_COLUMNS = {
+    "region": "Number in the image",
+    "name": "Name",
+    "voxels": "Voxels on the fusion grid",
+    "x_mm": "Centre, right (mm, study space)",
+    "y_mm": "Centre, anterior",
+    "z_mm": "Centre, superior",
+}
+
+
+def region_names(path: Path | None) -> dict[int, str]:
+    """Read region numbers and names: the first two columns of a table, separated by tabs, commas or spaces.
+
+    Raises
+    ------
+    UserError
+        When a line does not begin with a number and a name.
+    """
+    if path is None:
+        return {}
+    names: dict[int, str] = {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"regions.names: {path}: cannot be read ({error})") from error
+    for position, line in enumerate(lines):
+        cells = line.replace(",", "\t").split("\t") if "\t" in line or "," in line else line.split()
+        cells = [cell.strip() for cell in cells if cell.strip()]
+        if len(cells) >= 2 and cells[0].isdigit():
+            names[int(cells[0])] = cells[1]
+        elif cells and position > 0:
+            raise UserError(f"regions.names: {path}: line {position + 1} has no number and name")
+    return names
 
 
 def parcels(mask: np.ndarray, grid: Grid, number: int, seed: int) -> np.ndarray:
@@ -60,23 +96,23 @@ def atlas_on_grid(
     seed: int,
     threads: int,
 ) -> np.ndarray:
-    """Bring an atlas onto the fusion grid by nearest neighbour, once.
+    """Resample an atlas onto the fusion grid by nearest neighbour, once.
 
     Parameters
     ----------
     atlas
         Region numbers.
     space
-        ``template``: it lies in the study template's space already. ``MNI152``: it is brought over by the
+        ``template``: the study template's space. ``MNI152``: the atlas is resampled by the
         registration of the template to nilearn's MNI152 (2009c; AAL, in SPM's MNI space, is off by about 2 mm).
     template
         The study template.
     grid
-        Where the regions are wanted, in the study template's space.
+        Grid of the result, in the study template's space.
     registration
         Section ``registration``.
     skull_stripped, seed, threads
-        See :func:`neurostrata.imaging.template.priors.template_priors`.
+        See :func:`neurostrata.imaging.template.mni152.register_to_mni152`.
 
     Returns
     -------
@@ -85,14 +121,14 @@ def atlas_on_grid(
     Raises
     ------
     UserError
-        When a number is no whole number, or no region lies on the grid.
+        When a region number is not whole, or no region lies on the grid.
     """
     if not np.array_equal(np.rint(atlas.data), atlas.data) or atlas.data.min() < 0:
         raise UserError("regions.image: the atlas must hold whole numbers, 0 outside its regions")
     if space == "template":
         numbers = resample(atlas, grid, order=0)
     else:
-        _, found = register_standard(
+        _, found = register_to_mni152(
             template, registration, skull_stripped=skull_stripped, seed=seed, threads=threads
         )
         assert found.inverse_warp is not None
@@ -103,3 +139,23 @@ def atlas_on_grid(
             f"regions.image: none of the atlas's regions lies on the fusion grid; is it in {space} space?"
         )
     return result
+
+
+def region_table(numbers: np.ndarray, grid: Grid, names: Mapping[int, str]) -> pd.DataFrame:
+    """Return number, name, size and centre of each region, columns :data:`REGION_COLUMNS`.
+
+    Parameters
+    ----------
+    numbers
+        (X, Y, Z) region numbers, 0 outside.
+    grid
+        Their grid.
+    names
+        Number -> name; others are called by their number.
+    """
+    rows = []
+    for number in (int(number) for number in np.unique(numbers) if number):
+        where = np.argwhere(numbers == number)
+        centre = grid.affine[:3, :3] @ where.mean(axis=0) + grid.affine[:3, 3]
+        rows.append([number, names.get(number, f"region {number}"), len(where), *centre])
+    return pd.DataFrame(rows, columns=list(REGION_COLUMNS))

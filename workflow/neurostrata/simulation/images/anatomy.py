@@ -1,7 +1,7 @@
 """One person's brain and the exact map between it and MNI152.
 
 A point x of MNI152 lies at ``A(x + u(x))`` in the person's T1w image: u is the flow of a velocity field
-(the non-linear part), A a rigid pose and the size of the head.
+(the non-linear part), A the pose and the size of the head.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ FAMILY_SHARE = 0.3
 REGION_SD = 0.03
 #: Person-specific folding that no deformation of MNI152 gives: a random change of the odds of tissues.
 FOLDING_MM, FOLDING_SD = 5.0, 0.7
-#: Exponent that undoes some of the blur of the averaged tissue maps.
+#: Exponent that reverses some of the blur of the averaged tissue maps.
 _SHARPEN = 1.4
 
 
 @dataclass(frozen=True)
 class Anatomy:
-    """A person's brain, described on the grid of the templates.
+    """A person's brain on the grid of the templates.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class Anatomy:
 
 @dataclass(frozen=True)
 class Head:
-    """What all people of a cohort have in common: the templates, the regions, what is planted."""
+    """What all people of a cohort share: the templates, the regions, the planted effects."""
 
     templates: Templates
     regions: Regions
@@ -77,14 +77,14 @@ class Head:
 
     @cached_property
     def spreading(self) -> np.ndarray:
-        """Return the matrix that gives the regions' values whose smooth map has wanted regional means."""
+        """Return the matrix from regional means to the values whose smooth map has these means."""
         count = len(self.regions.names)
         columns = [self.regions.means(self.smooth_map(np.eye(count)[k], exact=False)) for k in range(count)]
         return np.linalg.inv(np.stack(columns, axis=1))
 
     @cached_property
     def detail(self) -> np.ndarray:
-        """Return what MNI152's intensities hold beside its tissues, (X, Y, Z), relative to white matter."""
+        """Return the part of MNI152's intensities that its tissues do not explain, (X, Y, Z), relative to white matter."""
         t = self.templates
         inside = t.brain > 0.5
         design = np.stack([t.wm[inside], t.gm[inside], t.csf[inside]], axis=1)
@@ -142,17 +142,17 @@ def region_growth(person: Person, seed: int, head: Head) -> np.ndarray:
 def _velocity(person: Person, seed: int, head: Head) -> np.ndarray:
     """Return the velocity field of a person: planted sources, the family's part and the person's own."""
     templates = head.templates
-    own = random_velocity(
+    individual = random_velocity(
         templates.shape, SPACING_MM, VELOCITY_SCALES, stream(seed, "velocity", person.number)
     )
     shared = random_velocity(
         templates.shape, SPACING_MM, VELOCITY_SCALES, stream(seed, "family", person.family)
     )
     density = head.smooth_map(region_growth(person, seed, head))
-    # what grows here is taken from the whole brain: head size is planted by the affine part alone
+    # growth is compensated by the whole brain: head size is planted by the affine part alone
     inside = templates.brain > 0.5
     density -= head.regions.spread(np.full(len(head.regions.names), 1.0)) * density[inside].mean()
-    velocity = np.sqrt(1.0 - FAMILY_SHARE) * own + np.sqrt(FAMILY_SHARE) * shared
+    velocity = np.sqrt(1.0 - FAMILY_SHARE) * individual + np.sqrt(FAMILY_SHARE) * shared
     return (velocity + source_velocity(density, SPACING_MM)).astype(np.float32)
 
 
@@ -173,8 +173,8 @@ def make_anatomy(person: Person, seed: int, head: Head) -> Anatomy:
     Raises
     ------
     UserError
-        When the deformation folds somewhere (its determinant is not positive): the planted effects are
-        then too large for the grid.
+        When the deformation folds somewhere (its determinant is not positive): the planted effects
+        are too large for the grid.
     """
     templates = head.templates
     velocity = _velocity(person, seed, head)

@@ -16,7 +16,7 @@ BRIGHTNESS = {
     "t2w": (380.0, 520.0, 1000.0, 850.0, -0.3),
     "flair": (380.0, 470.0, 90.0, 820.0, -0.2),
 }
-#: How the contrasts are called in file names.
+#: Names of the contrasts in file names.
 SUFFIXES = {"t2w": "T2w", "flair": "FLAIR"}
 #: Standard deviation of the bias field's logarithm.
 BIAS = {"t2w": 0.10, "flair": 0.14}
@@ -24,7 +24,7 @@ BIAS = {"t2w": 0.10, "flair": 0.14}
 LESION_SHARE, LESION_COUNT = 0.6, 6.0
 #: Radius of a lesion, mm.
 LESION_RADIUS = (3.0, 8.0)
-#: A lesion lies where there is at least this much white matter.
+#: Least white matter fraction where a lesion can be.
 _LEAST_WHITE = 0.6
 
 
@@ -112,11 +112,11 @@ def make_contrast(
 
 
 def contrast_scan(settings: Settings, head: Head, anatomy: Anatomy) -> VoxelSamples:
-    """Return where the scanner looks for every image in T1w space."""
+    """Return the points that the voxels of images in T1w space average over."""
     return sample_scan(anatomy, head.templates, settings.resolution_mm)
 
 
 def lesion_mask(lesions: Lesions, scan: VoxelSamples, mask: np.ndarray) -> np.ndarray:
-    """Return the lesions in T1w space, (X, Y, Z) uint8: voxels that are lesion for at least half."""
+    """Return the voxels in T1w space that are at least half lesion, (X, Y, Z) uint8."""
     inside = scan.image(scan.average(lesions.fraction) >= 0.5)
     return (inside & (mask > 0)).astype(np.uint8)

@@ -11,16 +11,16 @@ from neurostrata.simulation.images.anatomy import Anatomy, Head, rigid_matrix
 from neurostrata.simulation.images.diffusion_signal import noddi_signal, rician_noise
 from neurostrata.simulation.images.scan import sample_scan
 from neurostrata.simulation.images.templates import SPACING_MM, Templates
-from neurostrata.simulation.images.velocity import FWHM, random_field, sample
+from neurostrata.simulation.images.velocity import FWHM_PER_SIGMA, random_field, sample
 from neurostrata.simulation.people import effects
 from neurostrata.simulation.people.people import Person, Settings, stream
 
-#: NDI and ODI of white and grey matter; what is left of them in CSF does not reach the signal.
+#: NDI and ODI of white matter, grey matter and CSF; those of CSF hardly affect the signal.
 NDI_WM, NDI_GM, NDI_CSF = 0.67, 0.36, 0.25
 ODI_WM, ODI_GM, ODI_CSF = 0.14, 0.52, 0.6
 #: Free water fraction of tissue and of CSF.
 FWF_TISSUE, FWF_CSF = 0.03, 0.95
-#: Spatial variation common to everybody (FWHM mm -> sd) and that of each person.
+#: Spatial variation common to all people (FWHM mm -> sd) and that of each person.
 COMMON_NDI = {14.0: 0.05, 28.0: 0.05}
 COMMON_ODI = {14.0: 0.04, 28.0: 0.03}
 PERSON_NDI = {16.0: 0.015, 30.0: 0.012}
@@ -28,7 +28,7 @@ PERSON_NDI = {16.0: 0.015, 30.0: 0.012}
 S0_WM, S0_GM, S0_CSF = 1000.0, 1100.0, 1600.0
 #: b = 0 signal of white matter over the noise's standard deviation (in each channel).
 SNR = 40.0
-#: What differs between the sites: the receiver's gain and the measured NDI.
+#: Differences between the sites: gain of the receiver and shift of the measured NDI.
 SITE_GAIN = (1.0, 1.15, 0.9)
 SITE_DENSITY = (0.0, 0.012, -0.012)
 #: The tensor of the true FA is fitted to volumes up to this b-value, s/mm^2.
@@ -37,7 +37,7 @@ TENSOR_B_MAX = 1050.0
 
 @dataclass(frozen=True)
 class Microstructure:
-    """What everybody's white matter has in common, maps on the grid of the templates.
+    """White matter common to all people, maps on the grid of the templates.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class Microstructure:
 
 
 def _dyads(templates: Templates) -> np.ndarray:
-    """Return the directions of the large tracts, drawn by hand, over those of a smooth random potential."""
+    """Return the fibre directions: large tracts, drawn by hand, and a smooth random potential in between."""
     x, y, z = templates.coordinates()
     side = np.sign(x)
     zero, one = np.zeros_like(x), np.ones_like(x)
@@ -79,11 +79,11 @@ def _dyads(templates: Templates) -> np.ndarray:
         d = np.stack(parts)
         d = d / np.maximum(np.sqrt((d**2).sum(axis=0)), 1e-6)
         total += weight * np.stack([d[0] ** 2, d[1] ** 2, d[2] ** 2, d[0] * d[1], d[0] * d[2], d[1] * d[2]])
-    return np.stack([ndimage.gaussian_filter(part, 6.0 / FWHM / SPACING_MM) for part in total])
+    return np.stack([ndimage.gaussian_filter(part, 6.0 / FWHM_PER_SIGMA / SPACING_MM) for part in total])
 
 
 def make_microstructure(templates: Templates) -> Microstructure:
-    """Return the white matter that all simulated people (of all seeds) have in common."""
+    """Return the white matter that all simulated people (of all seeds) share."""
     rng = stream(0, "microstructure")
     return Microstructure(
         _dyads(templates),
@@ -93,21 +93,21 @@ def make_microstructure(templates: Templates) -> Microstructure:
 
 
 def _blend(wm: np.ndarray, gm: np.ndarray, csf: np.ndarray, values: tuple[float, float, float]) -> np.ndarray:
-    """Return the mean of the tissues' values, weighted by how much tissue there is; CSF counts little."""
+    """Return the mean of the tissues' values, weighted by their fractions; CSF has little weight."""
     weights = (wm, gm, 0.05 * csf + 1e-4)
     total = weights[0] + weights[1] + weights[2]
     return (weights[0] * values[0] + weights[1] * values[1] + weights[2] * values[2]) / total
 
 
 def density_change(person: Person, settings: Settings, head: Head, common: Microstructure) -> np.ndarray:
-    """Return what is added to the tissues' NDI, (X, Y, Z) in MNI space: anatomy, group, diagnosis, age, site, chance."""
-    own = random_field(
+    """Return the change of the tissues' NDI, (X, Y, Z) in MNI space, by anatomy, group, diagnosis, age, site and chance."""
+    individual = random_field(
         head.templates.shape, SPACING_MM, PERSON_NDI, stream(settings.seed, "density", person.number)
     )
     regional = head.planted.density[person.label] + effects.AGE_DENSITY * person.age_z
     if head.planted.diagnosis_density is not None:
         regional = regional + head.planted.diagnosis_density[int(person.patient)]
-    return common.ndi + own + head.smooth_map(regional) + np.float32(SITE_DENSITY[person.site])
+    return common.ndi + individual + head.smooth_map(regional) + np.float32(SITE_DENSITY[person.site])
 
 
 def ndi_in_mni(anatomy: Anatomy, change: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -129,7 +129,7 @@ class DiffusionScan:
     affine
         (4, 4), voxel to scanner mm.
     from_t1w
-        (4, 4), where a point of the T1w image lies in the diffusion data, mm.
+        (4, 4), points of the T1w image to points of the diffusion data, mm.
     maps
         ``ndi``, ``odi``, ``fwf`` and ``fa`` (of the noise-free tensor fit), (X, Y, Z), float32, 0 outside
         the mask.
@@ -160,7 +160,7 @@ def make_diffusion(
     anatomy: Anatomy,
     scheme: tuple[np.ndarray, np.ndarray],
 ) -> DiffusionScan:
-    """Scan the diffusion of a person's brain, a little away from where the head lay for the T1w image.
+    """Return a person's diffusion scan; the head has moved a little since the T1w image.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ def make_diffusion(
     odi = np.clip(_blend(wm, gm, csf, (ODI_WM, ODI_GM, ODI_CSF)) + scan.average(common.odi), 0.03, 0.95)
     fwf = np.clip(FWF_TISSUE + (FWF_CSF - FWF_TISSUE) * csf, 0.0, 1.0)
 
-    # tracts turn with the head; the small turns of the non-linear deformation are left out
+    # tracts rotate with the head; the small rotations of the non-linear deformation are left out
     centre = scan.index.mean(axis=2)
     xx, yy, zz, xy, xz, yz = (sample(part, centre) for part in common.dyads)
     dyads = np.stack([xx, xy, xz, xy, yy, yz, xz, yz, zz], axis=-1).reshape(-1, 3, 3)

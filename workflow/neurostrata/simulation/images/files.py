@@ -1,4 +1,4 @@
-"""Writing images and warps so that the same content always gives the same bytes."""
+"""Writing of images and warps: the same content always gives the same bytes."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from neurostrata.core.files import atomic_path
 _FLIP = np.diag([-1.0, -1.0, 1.0])
 
 
-def _write_nifti(path: Path, image: nib.Nifti1Image) -> None:
+def _write_compressed(path: Path, image: nib.Nifti1Image) -> None:
     # no time stamp and no name in the compressed file
     with atomic_path(path) as temporary:
         temporary.write_bytes(gzip.compress(image.to_bytes(), compresslevel=1, mtime=0))
 
 
-def write_image(path: Path, data: np.ndarray, affine: np.ndarray, repetition_s: float | None = None) -> None:
-    """Write an image in the data type it has.
+def write_nifti(path: Path, data: np.ndarray, affine: np.ndarray, repetition_s: float | None = None) -> None:
+    """Write an image in the data type of its array.
 
     Parameters
     ----------
@@ -39,13 +39,13 @@ def write_image(path: Path, data: np.ndarray, affine: np.ndarray, repetition_s: 
         image.header.set_zooms((*image.header.get_zooms()[:3], repetition_s))
     image.set_sform(affine, code=1)
     image.set_qform(affine, code=1)
-    _write_nifti(path, image)
+    _write_compressed(path, image)
 
 
 def write_warp(path: Path, displacement: np.ndarray, affine: np.ndarray) -> None:
     """Write a displacement field (3, X, Y, Z), mm along R, A, S, as ITK reads it (vectors along L, P, S).
 
-    Rounded to 1/128 mm, which the compression rewards.
+    Values are rounded to 1/128 mm, so that they compress better.
     """
     vectors = np.einsum("ij,jxyz->xyzi", _FLIP, displacement)[:, :, :, None, :]
     image = nib.Nifti1Image((np.round(vectors * 128) / 128).astype(np.float32), affine)
@@ -53,4 +53,4 @@ def write_warp(path: Path, displacement: np.ndarray, affine: np.ndarray) -> None
     image.header.set_xyzt_units("mm")
     image.set_sform(affine, code=1)
     image.set_qform(affine, code=1)
-    _write_nifti(path, image)
+    _write_compressed(path, image)

@@ -1,4 +1,4 @@
-"""Functional networks in MNI space: smooth spatial components with amplitudes of the person's own, and BOLD."""
+"""Functional networks in MNI space: spatial components with individual amplitudes, and a BOLD series."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from neurostrata.simulation.images.templates import SPACING_MM, Templates
-from neurostrata.simulation.images.velocity import FWHM, random_field, sample
+from neurostrata.simulation.images.velocity import FWHM_PER_SIGMA, random_field, sample
 from neurostrata.simulation.people.people import Person, Settings, stream
 
 #: Width of a component's blobs, FWHM in mm, and how far each person's are displaced (sd per axis, mm).
@@ -27,7 +27,7 @@ BASELINE, FLUCTUATION, BOLD_NOISE = 10000.0, 300.0, 80.0
 
 @dataclass(frozen=True, eq=False)
 class Networks:
-    """What everybody's networks have in common.
+    """Networks common to all people.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ class Components:
 
 def _blobs(centres: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Return two mirrored Gaussian blobs per centre (n, 3) at points (3, ...), (..., n)."""
-    width = 2 * (BLOB_MM / FWHM) ** 2
+    width = 2 * (BLOB_MM / FWHM_PER_SIGMA) ** 2
     maps = []
     for centre in centres:
         parts = [
@@ -72,14 +72,14 @@ def _blobs(centres: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def make_networks(templates: Templates, settings: Settings) -> Networks:
-    """Place the components in grey matter, as far from each other as they go; nothing is random."""
+    """Place the components in grey matter as far from each other as possible; nothing is random."""
     size = settings.bold_resolution_mm
     extent = np.array(templates.shape) * SPACING_MM
     shape = np.ceil(extent / size).astype(int)
     affine = np.diag([size, size, size, 1.0])
     affine[:3, 3] = templates.affine[:3, 3] + (extent - SPACING_MM - size * (shape - 1)) / 2
     points = np.indices(tuple(shape)) * size + affine[:3, 3].reshape(3, 1, 1, 1)
-    # voxels that are brain for about half or more
+    # voxels of which about half or more is brain
     blurred = ndimage.uniform_filter(templates.brain, max(1, round(size / SPACING_MM)))
     index = (points - templates.affine[:3, 3].reshape(3, 1, 1, 1)) / SPACING_MM
     brain = sample(blurred, index.astype(np.float32)) > 0.5
@@ -106,7 +106,7 @@ def make_components(
     Parameters
     ----------
     share_of_patients
-        Of the cohort: amplitudes are centred, so that their mean stays 1.
+        Share of patients in the cohort, used to centre the amplitudes so that their mean stays 1.
     """
     rng = stream(settings.seed, "components", person.number)
     count = len(networks.centres)
@@ -119,9 +119,9 @@ def make_components(
     points = np.indices((x, y, z)) * size + networks.affine[:3, 3].reshape(3, 1, 1, 1)
     moved = networks.centres + DISPLACED_MM * rng.standard_normal((count, 3))
     maps = _blobs(moved, points) * amplitudes
-    own = [random_field((x, y, z), size, PERSON_MAPS, rng) for _ in range(count)]
-    maps = (maps + np.stack(own, axis=-1)) * networks.brain[..., None]
-    # the rounding is what makes the file small
+    individual = [random_field((x, y, z), size, PERSON_MAPS, rng) for _ in range(count)]
+    maps = (maps + np.stack(individual, axis=-1)) * networks.brain[..., None]
+    # rounding makes the file small
     return Components((np.round(maps * 1024) / 1024).astype(np.float32), amplitudes)
 
 

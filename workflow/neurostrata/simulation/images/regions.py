@@ -1,4 +1,4 @@
-"""Regions in MNI space for planting and for measuring: parcels of the brain and the lateral ventricles."""
+"""Regions in MNI space in which effects are planted: parcels of the brain and the lateral ventricles."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from scipy import ndimage
 from scipy.cluster.vq import kmeans2
 
 from neurostrata.simulation.images.templates import SPACING_MM, Templates
-from neurostrata.simulation.images.velocity import FWHM
+from neurostrata.simulation.images.velocity import FWHM_PER_SIGMA
 
 #: Parcels of each half of the brain.
 PARCELS = 9
-#: A region smaller than this (voxels of 2 mm) is too small to measure growth in.
+#: Smallest region (voxels of 2 mm) in which growth can be measured.
 SMALLEST_REGION = 200
-#: Edge of a region when a change is planted in it, FWHM in mm: smoother than a voxel of the maps.
+#: FWHM (mm) that smooths the edge of a region in which a change is planted; wider than a voxel of the maps.
 EDGE_MM = 9.0
 VENTRICLES = "lateral_ventricles"
 
@@ -49,9 +49,11 @@ class Regions:
         return np.asarray(total / np.maximum(ndimage.sum_labels(weights, self.labels, index), 1e-9))
 
     def spread(self, values: np.ndarray, edge_mm: float = EDGE_MM) -> np.ndarray:
-        """Return a smooth map (X, Y, Z) that has about `values[k]` in region k and 0 far outside."""
+        """Return a smooth map (X, Y, Z) with about `values[k]` in region k and 0 far from all regions."""
         table = np.concatenate([[0.0], values]).astype(np.float32)
-        return ndimage.gaussian_filter(table[self.labels], edge_mm / FWHM / SPACING_MM, truncate=3.0)
+        return ndimage.gaussian_filter(
+            table[self.labels], edge_mm / FWHM_PER_SIGMA / SPACING_MM, truncate=3.0
+        )
 
 
 def _lateral_ventricles(templates: Templates) -> np.ndarray:

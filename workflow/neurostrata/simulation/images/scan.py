@@ -1,4 +1,4 @@
-"""What a scanner sees of a brain: the grid of a scan and the points that each voxel averages over."""
+"""Sampling of a brain by a scanner: the grid of a scan and the points that each voxel averages over."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def scan_grid(resolution_mm: float) -> tuple[tuple[int, int, int], np.ndarray]:
 
 @dataclass(frozen=True)
 class VoxelSamples:
-    """Where a scan looks at the brain: several points in each voxel that may hold some of it.
+    """Points of a scan: several in each voxel that may contain brain.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ def sample_scan(
     def locate(points: np.ndarray) -> np.ndarray:
         return anatomy.to_template(to_t1w[:3, :3] @ points + to_t1w[:3, 3:], templates)
 
-    # a voxel whose centre lies further from the brain than its own diagonal holds none of it
+    # a voxel whose centre is further from the brain than its diagonal contains no brain
     away = ndimage.distance_transform_edt(templates.brain < 0.5).astype(np.float32) * SPACING_MM
     near = sample(away, locate(centres)) < 1.2 * resolution_mm + SPACING_MM
     voxels = np.flatnonzero(near)

@@ -37,7 +37,7 @@ def bias_field(
 def add_noise(
     image: np.ndarray, white: float, person: Person, settings: Settings, rng: np.random.Generator
 ) -> np.ndarray:
-    """Add what the scanner and a moving head add to an image (X, Y, Z) with brightness `white` in white matter."""
+    """Add noise, and the ghosts of a bad scan, to an image (X, Y, Z) with brightness `white` in white matter."""
     sigma = white * NOISE * SITE_NOISE[person.site] * settings.noise
     if person.bad_scan:
         ghosts = sum(
@@ -55,7 +55,7 @@ def make_t1w(
     anatomy: Anatomy,
     lesions: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scan a person's brain.
+    """Return a T1-weighted scan of a person's brain.
 
     Contrast, noise and bias field differ between the sites. A bad scan has strong noise and the ghosts
     of a moving head.
@@ -73,7 +73,7 @@ def make_t1w(
     t1w
         Brain-extracted image (X, Y, Z), int16, 0 outside the mask.
     mask
-        (X, Y, Z), uint8: voxels that are brain for more than half.
+        (X, Y, Z), uint8: voxels of which more than half is brain.
     affine
         (4, 4), voxel to scanner mm.
     """

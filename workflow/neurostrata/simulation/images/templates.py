@@ -9,7 +9,7 @@ import numpy as np
 
 #: Spacing of the grid on which people are deformed, mm.
 SPACING_MM = 2.0
-#: Room around the brain, voxels: deformations move its edge by less than this.
+#: Margin around the brain, voxels; deformations move its edge by less.
 _MARGIN = 7
 
 
@@ -58,7 +58,7 @@ class Templates:
 def load_templates() -> Templates:
     """Load nilearn's MNI152 T1w, grey and white matter maps and brain mask at 2 mm, cut to the brain.
 
-    CSF is what the two tissues leave of the mask.
+    CSF is the rest of the mask.
     """
     from nilearn import datasets
 
@@ -74,7 +74,7 @@ def load_templates() -> Templates:
     low, high = inside.min(axis=0) - _MARGIN, inside.max(axis=0) + _MARGIN + 1
 
     def cut(volume: np.ndarray) -> np.ndarray:
-        # the brain touches the lower edge of nilearn's box, so room is added as well as cut away
+        # the brain touches the lower edge of nilearn's box, so a margin is added before the image is cut
         padded = np.pad(volume, _MARGIN)
         return np.ascontiguousarray(padded[tuple(slice(a + _MARGIN, b + _MARGIN) for a, b in zip(low, high))])
 

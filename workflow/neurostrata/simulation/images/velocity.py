@@ -12,8 +12,8 @@ from functools import lru_cache
 import numpy as np
 from scipy import fft, ndimage
 
-#: Gaussian full width at half maximum -> standard deviation.
-FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
+#: Full width at half maximum of a Gaussian, in standard deviations.
+FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
 
 
 def _frequencies(shape: tuple[int, ...], spacing: float) -> list[np.ndarray]:
@@ -34,17 +34,17 @@ def _padded(shape: tuple[int, ...], voxels: int) -> tuple[int, ...]:
 def _amplitude(
     padded: tuple[int, ...], spacing: float, scales: tuple[tuple[float, float], ...]
 ) -> np.ndarray:
-    """Return what white noise is multiplied by at each frequency of ``rfftn`` to make a random field."""
+    """Return the factors, for each frequency of ``rfftn``, that turn white noise into a random field."""
     axes = _frequencies(padded, spacing)
     squared = axes[0] ** 2 + axes[1] ** 2 + axes[2] ** 2
-    # every frequency counts twice in a real transform, but those of the first and the last plane
+    # in a real transform every frequency counts twice, except those of the first and the last plane
     weight = np.full(squared.shape[-1], 2.0)
     weight[0] = 1.0
     if padded[-1] % 2 == 0:
         weight[-1] = 1.0
     power = np.zeros_like(squared)
     for width, deviation in scales:
-        part = np.exp(-squared * (width / FWHM) ** 2)  # square of the Gaussian's transform
+        part = np.exp(-squared * (width / FWHM_PER_SIGMA) ** 2)  # square of the Gaussian's transform
         power += deviation**2 * part / ((part * weight).sum() / np.prod(padded))
     return np.sqrt(power).astype(np.float32)
 
@@ -68,7 +68,7 @@ def random_field(
     numpy.ndarray
         `shape`, float32, in the units of the standard deviations.
     """
-    # the field of a Fourier synthesis is periodic: room of one kernel keeps its two ends apart
+    # a field made by Fourier synthesis is periodic: a margin of one kernel separates its two ends
     padded = _padded(shape, int(np.ceil(max(scales) / spacing)))
     noise = fft.rfftn(rng.standard_normal(padded, dtype=np.float32), workers=1)
     noise *= _amplitude(padded, spacing, tuple(scales.items()))
@@ -87,13 +87,13 @@ def source_velocity(density: np.ndarray, spacing: float) -> np.ndarray:
     """Return the irrotational velocity field with a given divergence.
 
     The gradient of the solution of Poisson's equation, by Fourier transform. Carried along the flow of
-    such a field for unit time, log J grows by the divergence met on the way.
+    such a field for unit time, log J grows by the divergence along the path.
 
     Parameters
     ----------
     density
-        Wanted divergence (X, Y, Z), per unit time. Its mean over the box is taken off (a closed box
-        cannot grow), so it should be near 0 already.
+        Divergence (X, Y, Z), per unit time. Its mean over the box is subtracted (a closed box
+        cannot grow), so it should be close to 0.
     spacing
         Voxel size in mm.
 
@@ -129,7 +129,7 @@ def exponential(velocity: np.ndarray, spacing: float, largest_step: float = 0.5)
     """Return the displacement at time 1 of the flow of a stationary velocity field.
 
     Scaling and squaring (Arsigny et al. 2006): the field is halved until no step is longer than
-    `largest_step` voxels, then the small deformation is composed with itself as often.
+    `largest_step` voxels; the small deformation is then composed with itself as many times.
 
     Parameters
     ----------

@@ -1,1 +1,1 @@
-"""Simulated people: who they are, what they answer, and how well planted groups can be found at best."""
+"""Simulated people: their properties and answers, and how well planted groups can be found."""

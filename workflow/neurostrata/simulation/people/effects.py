@@ -1,4 +1,4 @@
-"""What is planted in the brains of each group: growth, thinning and neurite density, region by region."""
+"""Effects planted in the brains of each group, by region: growth, thinning and neurite density."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ class Planted:
 
 
 def plant(regions: Regions, sizes: np.ndarray, effect: float) -> Planted:
-    """Return what each group's regions differ in; `effect` multiplies all of it.
+    """Return the regional differences of each group; `effect` multiplies all of them.
 
-    The mirrored parcels are dealt out to the groups from the back of the head to the front: a group's own
+    The mirrored parcels are assigned to the groups in turn from the back of the head to the front: a group's own
     parcels are larger, those of the next group smaller, and NDI is higher in those of the group after.
 
     Parameters
@@ -57,7 +57,7 @@ def plant(regions: Regions, sizes: np.ndarray, effect: float) -> Planted:
     sizes
         People per group; differences are centred over people, so that the cohort's mean stays MNI152.
     effect
-        0: no difference between the groups. 1: as the constants of this module say.
+        0: no difference between the groups. 1: the constants of this module.
     """
     groups = len(sizes)
     growth = np.zeros((groups, len(regions.names)))
@@ -79,18 +79,18 @@ def plant(regions: Regions, sizes: np.ndarray, effect: float) -> Planted:
 def plant_diagnosis(
     planted: Planted, regions: Regions, patients: Sequence[bool] | np.ndarray, effect: float
 ) -> Planted:
-    """Add what patients' regions differ in, on top of the groups; `effect` multiplies all of it.
+    """Add the regional differences of patients to those of the groups; `effect` multiplies all of them.
 
     Parameters
     ----------
     planted
-        What the groups differ in.
+        Differences between the groups.
     regions
         The regions.
     patients
-        (people,), who is a patient; differences are centred over people.
+        (people,), True for patients; differences are centred over people.
     effect
-        0: nothing is added. 1: as the constants of this module say.
+        0: nothing is added. 1: the constants of this module.
     """
     if effect == 0:
         return planted

@@ -1,4 +1,4 @@
-"""How well the planted strata could be found at best: by clustering the true regional values themselves."""
+"""The oracle: how well the planted strata can be found from the true regional values themselves."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def discriminant_auc(values: np.ndarray, labels: np.ndarray, seed: int) -> float
 
 
 def oracle(values: np.ndarray, strata: np.ndarray, sites: np.ndarray, seed: int) -> dict[str, Any]:
-    """Return the figures that no method working on the images can be expected to beat.
+    """Return the results that no method working on the images can be expected to beat.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""Who takes part: strata, age, sex, head size, site, families, and what went wrong at the scanner.
+"""The people of a cohort: strata, age, sex, head size, site, families, missing and bad scans.
 
-Everybody's images come from random streams of their own (:func:`stream`), keyed by the seed and the
+Each person's images come from separate random streams (:func:`stream`), keyed by the seed and the
 person's number, so that a person is the same whatever the number of people or of workers.
 """
 
@@ -18,12 +18,12 @@ from neurostrata.core.errors import UserError
 #: stratum to the next larger one.
 _STRATUM_RATIO = 0.68
 SITES = ("north", "south", "east")
-#: Up to this number everybody helps to build the template; of more people this many do.
+#: Largest number of people who help to build the template.
 TEMPLATE_MEMBERS = 16
 AGE_RANGE = (20.0, 70.0)
-#: Contrasts beside T1w.
+#: Contrasts in addition to T1w.
 CONTRASTS = ("t2w", "flair")
-#: More components than this would lie on top of each other.
+#: Largest number of components that do not overlap.
 MOST_COMPONENTS = 64
 
 
@@ -35,7 +35,7 @@ def stream(seed: int, purpose: str, number: int = 0) -> np.random.Generator:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a cohort is grown from; see :func:`neurostrata.simulation.commands.simulate`."""
+    """Options of a cohort; see :func:`neurostrata.simulation.commands.simulate`."""
 
     people: int = 24
     seed: int = 1
@@ -115,7 +115,7 @@ class Person:
     stratum, site
         0-based; strata by decreasing size.
     label
-        Whose planted differences the person's images carry: the stratum, or with `site_only` the site.
+        The group whose planted differences the images have: the stratum, or with `site_only` the site.
     family
         0-based; people of a family share part of their anatomy and of their scores.
     age, female, head_scale
@@ -158,21 +158,21 @@ def stratum_sizes(people: int, strata: int) -> np.ndarray:
     shares = _STRATUM_RATIO ** np.arange(strata)
     sizes = np.maximum(np.floor(people * shares / shares.sum()).astype(int), 1)
     sizes[0] += people - sizes.sum()
-    while sizes[0] < 1:  # very few people: take from the largest others
+    while sizes[0] < 1:  # very few people: take from the largest other strata
         sizes[np.argmax(sizes)] -= 1
         sizes[0] += 1
     return sizes
 
 
 def balanced(groups: np.ndarray, levels: int, rng: np.random.Generator) -> np.ndarray:
-    """Return levels 0..levels-1 dealt out in turn within each group, so that they tell nothing about it."""
-    dealt = np.empty(len(groups), dtype=int)
+    """Return levels 0..levels-1 assigned in turn within each group, so that they are independent of it."""
+    assigned = np.empty(len(groups), dtype=int)
     turn = 0
     for group in np.unique(groups):
         members = rng.permutation(np.flatnonzero(groups == group))
-        dealt[members] = (turn + np.arange(len(members))) % levels
+        assigned[members] = (turn + np.arange(len(members))) % levels
         turn += len(members)
-    return rng.permutation(levels)[dealt]
+    return rng.permutation(levels)[assigned]
 
 
 def _families(people: int, rng: np.random.Generator) -> np.ndarray:
@@ -189,7 +189,7 @@ def _families(people: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _derangement(count: int, rng: np.random.Generator) -> np.ndarray:
-    """Return a random permutation that leaves nobody in place."""
+    """Return a random permutation without fixed points."""
     while True:
         order = rng.permutation(count)
         if count < 2 or not np.any(order == np.arange(count)):
@@ -212,13 +212,13 @@ def make_people(settings: Settings) -> list[Person]:
     bad = np.zeros(n, dtype=bool)
     missing = np.zeros(n, dtype=bool)
     if n >= 8:
-        # nobody of the smallest stratum: it has few enough
+        # not from the smallest stratum, which has few people
         able = rng.permutation(np.flatnonzero(stratum < settings.strata - 1))
         few = max(1, round(n / 24))
         bad[able[:few]] = True
         missing[able[few : 2 * few]] = True
     members = np.zeros(n, dtype=bool)
-    # the template's people are drawn evenly from the strata: round robin over a shuffled order
+    # the template's people are drawn evenly from the strata, in turn over a shuffled order
     rounds = np.empty(n, dtype=int)
     for group in range(settings.strata):
         rows = rng.permutation(np.flatnonzero((stratum == group) & ~bad))

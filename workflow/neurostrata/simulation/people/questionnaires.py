@@ -49,8 +49,8 @@ def factor_scores(
     """Draw the true factor scores of people.
 
     The first factors are shifted between the groups, each along a contrast of its own
-    (:func:`group_contrasts`); at least half of the factors are shifted by nothing, the last of them
-    falls with age. People of a family share :data:`FAMILY_SHARE` of the variance within groups.
+    (:func:`group_contrasts`); at least half of the factors are not shifted, and the last of
+    them falls with age. People of a family share :data:`FAMILY_SHARE` of the variance within groups.
 
     Parameters
     ----------
@@ -80,8 +80,8 @@ def factor_scores(
     shifted = min(count - 1, factors // 2)
     shifts[:, :shifted] = effect * SHIFT * contrasts[:, :shifted]
     shared = rng.standard_normal((int(families.max()) + 1, factors))[families]
-    own = rng.standard_normal((len(groups), factors))
-    within = np.sqrt(FAMILY_SHARE) * shared + np.sqrt(1.0 - FAMILY_SHARE) * own
+    individual = rng.standard_normal((len(groups), factors))
+    within = np.sqrt(FAMILY_SHARE) * shared + np.sqrt(1.0 - FAMILY_SHARE) * individual
     within[:, -1] = AGE_SLOPE * age_z + np.sqrt(1.0 - AGE_SLOPE**2) * within[:, -1]
     total = np.sqrt(1.0 + (effect * SHIFT) ** 2 * (np.arange(factors) < shifted))
     return (shifts[groups] + within) / total, shifts / total
@@ -108,7 +108,7 @@ def answers(
     scores
         (people, factors).
     loadings
-        (variables, factors); what they leave of each variable's variance is its own noise.
+        (variables, factors); the rest of each variable's variance is noise.
     rng
         Source of randomness.
     missing

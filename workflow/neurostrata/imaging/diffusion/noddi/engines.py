@@ -1,8 +1,8 @@
-"""NODDI maps: neurite density, orientation dispersion and free water, by exchangeable engines.
+"""NODDI maps: neurite density, orientation dispersion and free water, by one of two engines.
 
 The model is that of Zhang et al. 2012 (NeuroImage 61). An engine is a function of signals, gradients and
-settings. `amico` (Daducci et al. 2015, NeuroImage 105) carries a licence of its own, so nothing here imports
-it before a fit with it is asked for; `maximum_likelihood` is our own, in torch.
+settings. `amico` (Daducci et al. 2015, NeuroImage 105) carries a licence of its own, so it is
+imported only when it is used; `maximum_likelihood` is our own fit, in torch.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 from neurostrata.core.errors import UserError
 from neurostrata.gate.gradients import Gradients, noddi_shells
 
-#: Voxels that are handed to the engine at a time: memory stays flat, and whole brains need few rounds.
+#: Number of voxels passed to AMICO at a time, so that memory does not grow with the brain.
 _BLOCK_VOXELS = 100_000
 
 AMICO_LICENCE = (
@@ -37,7 +37,7 @@ class NoddiMaps(NamedTuple):
     fwf: np.ndarray
 
 
-def fit_noddi(
+def noddi_maps(
     signals: np.ndarray,
     gradients: Gradients,
     settings: Mapping[str, Any],
@@ -94,7 +94,7 @@ def fit_noddi(
 
 
 def _configure(evaluation: Any, **values: Any) -> None:
-    """Set options of AMICO's evaluation; it would accept a misspelled name in silence."""
+    """Set options of AMICO's evaluation; it would silently accept a misspelled name."""
     for key, value in values.items():
         if key not in evaluation.CONFIG:
             raise KeyError(f"AMICO has no option {key!r}")
@@ -114,15 +114,15 @@ def _amico(subject: str, folder: Path) -> Iterator[Any]:
             f"({AMICO_LICENCE})"
         ) from error
     shared, verbosity = amico.lut.dipy_home, amico.util.get_verbose()
-    said = io.StringIO()
+    output = io.StringIO()
     try:
         # Rotation matrices are cached in the user's home; jobs that write there at once break each other.
         amico.lut.dipy_home = str(folder)
         amico.util.set_verbose(1)
-        with contextlib.redirect_stdout(said):
+        with contextlib.redirect_stdout(output):
             yield amico
     except SystemExit as error:  # AMICO's way to report an error
-        reason = " ".join(said.getvalue().split()) or f"exit {error.code}"
+        reason = " ".join(output.getvalue().split()) or f"exit {error.code}"
         raise UserError(f"subject {subject}: AMICO refused the data: {reason}") from error
     finally:
         amico.lut.dipy_home = shared
@@ -137,7 +137,7 @@ def _fit_amico(
     threads: int,
     deviations: np.ndarray | None,
 ) -> np.ndarray:
-    """Fit with AMICO in a folder of its own; (voxels, 3): NDI, ODI, FWF.
+    """Fit with AMICO in a private folder; (voxels, 3): NDI, ODI, FWF.
 
     Kernels are made anew for every job (about two seconds): AMICO deletes the files of a shared folder
     that another job may be reading.
@@ -163,7 +163,7 @@ def _fit_amico(
         evaluation = amico.Evaluation(name, ".")
         _configure(evaluation, nthreads=threads, BLAS_nthreads=1, doNormalizeSignal=True)
         estimates = np.zeros((len(signals), 3), dtype=np.float32)
-        # At least two voxels a block: AMICO squeezes the axis of a single one away.
+        # At least two voxels a block: AMICO drops the axis of a single voxel.
         blocks = np.array_split(np.arange(len(signals)), max(1, -(-len(signals) // _BLOCK_VOXELS)))
         for number, members in enumerate(blocks):
             block = signals[members if len(members) > 1 else np.repeat(members, 2)]

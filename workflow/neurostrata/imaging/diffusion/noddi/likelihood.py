@@ -29,7 +29,7 @@ _LONGEST_STEP = (0.5, 0.3, 0.3, 0.3, 0.5, 0.5)
 _TOLERANCE = 5e-4
 _ITERATIONS = 60
 _DAMPING = (1e-2, 1e-6, 1e6)
-#: Signals above this multiple of the mean b = 0 signal are taken as it: nothing the model knows is that bright.
+#: Signals above this multiple of the mean b = 0 signal are set to it; the model cannot explain brighter ones.
 _BRIGHTEST = 10.0
 #: Voxels that the noise is estimated from.
 _SAMPLE_VOXELS = 2000
@@ -83,13 +83,13 @@ def fit_likelihood(
     settings
         d_parallel and d_iso in mm^2/s, likelihood.
     threads
-        Of the CPU.
+        Number of CPU threads.
     deviations
         (voxels, 3, 3) or None: see :class:`neurostrata.imaging.diffusion.noddi.signal.LocalNoddiModel`.
     device
-        Of torch; by default a GPU where there is one.
+        torch device; by default a GPU when one is available.
     block
-        Voxels at a time; does not change what is fitted.
+        Number of voxels at a time; it does not change the estimates.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     order = np.argsort(gradients.bvals, kind="stable")
@@ -122,7 +122,7 @@ def fit_likelihood(
                 local = model
                 if deviations is not None:
                     local = LocalNoddiModel(model, torch.as_tensor(deviations[rows], **model.like))
-                fitted = _refine(local, observed, b0_count, floor, *start.of(observed))
+                fitted = _refine(local, observed, b0_count, floor, *start.estimate(observed))
                 return [part.cpu().numpy() for part in fitted]
 
         workers = max(1, threads) if torch.device(device).type == "cpu" else 1
@@ -134,10 +134,10 @@ def fit_likelihood(
 
 @contextlib.contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """Keep torch's operations on the calling thread; blocks of voxels share out the work instead.
+    """Keep torch's operations on the calling thread; the threads work on different blocks of voxels instead.
 
-    There are thousands of short operations, and threads inside them would wait for each other after each:
-    on a busy machine that took twenty times as long.
+    There are thousands of short operations, and threads inside them would wait for each other after every one,
+    which took twenty times as long on a busy machine.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -159,9 +159,9 @@ def noise_level(
 ) -> float:
     """Return the noise's standard deviation in the signals' units, one for all voxels.
 
-    From the residuals of a Gaussian fit at the highest b-value: the median over at most 2,000 voxels. There
-    little is left of what pulsates and moves; between repeated b = 0 images that can be five times the noise.
-    Rician noise at a b = 0 SNR of 40 or 15 is found to within 2 or 8 per cent, a little too low.
+    From the residuals of a Gaussian fit at the highest b-value: the median over at most 2,000 voxels.
+    Pulsation and motion add little there; between repeated b = 0 images they can be five times the noise.
+    Rician noise at a b = 0 SNR of 40 or 15 is estimated to within 2 or 8 per cent, a little too low.
     """
     b0 = signals[:, gradients.b0].mean(axis=1)
     chosen = np.flatnonzero(np.isfinite(b0) & (b0 > 0))
@@ -173,7 +173,7 @@ def noise_level(
     fitted = fit_likelihood(
         signals[chosen], gradients, gaussian, threads=threads, deviations=deviations, device=device
     )
-    # six parameters took their share of the residuals
+    # corrected for the six parameters that were fitted
     count = len(gradients.bvals) - int(gradients.b0.sum()) + 1
     variance = fitted.residual[:, 1] * count / max(1, count - len(_LONGEST_STEP))
     return float(np.median(np.sqrt(variance) * b0[chosen]))
@@ -191,7 +191,7 @@ class _Point(NamedTuple):
     curvature: torch.Tensor
     tangents: torch.Tensor
 
-    def of(self, voxels: torch.Tensor) -> _Point:
+    def subset(self, voxels: torch.Tensor) -> _Point:
         return _Point(*(part[..., voxels] for part in self))
 
 
@@ -292,7 +292,7 @@ def _refine(
             break
         members, damping = members[active], damping[active]
         parameters, direction = parameters[:, active], direction[:, active]
-        observed, point = observed[:, active], point.of(active)
+        observed, point = observed[:, active], point.subset(active)
         floor = None if floor is None else floor[active]
-        model = model.of(active)
+        model = model.subset(active)
     return results[:4], results[4:7], results[7:], steps_taken

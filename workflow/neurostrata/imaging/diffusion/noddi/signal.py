@@ -1,6 +1,6 @@
 """The NODDI signal and its derivatives for many voxels at once, in torch.
 
-Zhang et al. 2012 (NeuroImage 61:1000-1016), eq. 1-8. Two facts make it cheap:
+Zhang et al. 2012 (NeuroImage 61:1000-1016), eq. 1-8. Two facts make it fast:
 
 * A stick's signal ``exp(-b d x^2)`` and the Watson density are both symmetric about an axis, so their
   convolution multiplies Legendre coefficients: ``A_ic(x) = sum_l c_l(b d) w_l(kappa) P_l(x)`` with x the
@@ -25,7 +25,7 @@ import torch
 from numpy.polynomial import Polynomial
 from numpy.polynomial.legendre import Legendre, leggauss, legvander
 
-#: Range of the orientation dispersion index. At 1 no direction is left that could be improved; below
+#: Range of the orientation dispersion index. At 1 the direction is undetermined; below
 #: 0.005 (kappa above 127) the signal no longer changes.
 ODI_RANGE = (0.005, 0.995)
 #: Entries of the tables over the orientation dispersion index, linearly interpolated (error below 1e-5).
@@ -46,7 +46,7 @@ def _quadrature(orders: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Return a matrix product on the threads that torch was given; numpy's may be more than the job has."""
+    """Return a matrix product on torch's threads; numpy may use more threads than the job has."""
     return (torch.from_numpy(left) @ torch.from_numpy(np.ascontiguousarray(right))).numpy()
 
 
@@ -120,7 +120,7 @@ class NoddiModel:
     d_parallel, d_iso
         Diffusivities, mm^2/s.
     device, dtype
-        Of the tables, and so of everything.
+        Device and data type of all computations.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class NoddiModel:
         self._attenuation = torch.as_tensor(scheme.bvals * d_parallel, **self.like)[:, None]
         self._water = torch.as_tensor(np.exp(-scheme.bvals * d_iso), **self.like)[:, None]
 
-    def of(self, voxels: torch.Tensor | slice) -> NoddiModel:
+    def subset(self, voxels: torch.Tensor | slice) -> NoddiModel:
         """Return the model of some of the voxels."""
         return self
 
@@ -235,7 +235,7 @@ class LocalNoddiModel(NoddiModel):
         coefficients = _interpolate(table, places, (0.0, float(grid[-1])))
         self._coefficients = coefficients.t().reshape(self.orders, *bvals.shape).contiguous()
 
-    def of(self, voxels: torch.Tensor | slice) -> LocalNoddiModel:
+    def subset(self, voxels: torch.Tensor | slice) -> LocalNoddiModel:
         """Return the model of some of the voxels."""
         chosen = copy.copy(self)
         for name in ("_gradients", "_attenuation", "_water", "_coefficients"):

@@ -24,7 +24,7 @@ class StartValues:
     Parameters
     ----------
     model
-        The model to start; nominal gradients do.
+        The model, with nominal gradients.
     """
 
     def __init__(self, model: NoddiModel) -> None:
@@ -62,8 +62,8 @@ class StartValues:
         self._entries = roots * entries.reshape(len(roots), -1)
         self._squares = self._entries.square().sum(dim=0)[:, None]
 
-    def of(self, observed: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return parameters (4, voxels) and direction (3, voxels) to start from.
+    def estimate(self, observed: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the parameters (4, voxels) and direction (3, voxels) to start from.
 
         Parameters
         ----------
@@ -92,7 +92,7 @@ class StartValues:
 def _main_axis(tensors: torch.Tensor) -> torch.Tensor:
     """Return the eigenvector (voxels, 3) of the largest eigenvalue, by squaring the matrices ten times.
 
-    Good enough to start from, and as fast on every device, which the batched eigensolvers are not.
+    Accurate enough for start values, and fast on every device, unlike the batched eigensolvers.
     """
     identity = torch.eye(3, dtype=tensors.dtype, device=tensors.device)
     mean = tensors.diagonal(dim1=1, dim2=2).mean(dim=1)[:, None, None]
@@ -111,7 +111,7 @@ def _main_axis(tensors: torch.Tensor) -> torch.Tensor:
 def _legendre(signal: torch.Tensor, second: torch.Tensor, fourth: torch.Tensor) -> torch.Tensor:
     """Return the least-squares coefficients (3, voxels) of 1, P_2 and P_4 in one shell's signals.
 
-    A ridge at the size of a well-spread shell's noise keeps shells of few directions tame.
+    A ridge about the size of a well-spread shell's noise stabilises shells with few directions.
     """
     count = len(signal)
     basis = [torch.ones_like(signal), second, fourth]

@@ -21,28 +21,28 @@ Steps = Literal["all", "linear", "deformation"]
 
 
 @dataclass(frozen=True)
-class Job:
-    """What an engine is asked to do.
+class RegistrationJob:
+    """Files and options of one registration.
 
     Attributes
     ----------
     fixed, moving
-        Image files; their paths hold no spaces, commas or brackets.
+        Image files; their paths have no spaces, commas or brackets.
     initial
         ITK affine file, fixed points to moving points, where the chain of linear steps begins.
     folder
-        A private folder for everything the engine writes.
+        A private folder for all files that the engine writes.
     affine, warp, inverse_warp
-        What it must leave behind: an ITK affine (fixed to moving points), the displacement field on the
-        fixed grid that is applied before the affine, and that field's inverse (None when nobody needs
-        it: it takes a quarter of the time), float32.
+        Files that the engine must write: an ITK affine (fixed to moving points), the displacement field on the
+        fixed grid that is applied before the affine, and that field's inverse (None when it is not needed:
+        it takes a quarter of the time), float32.
     options
         The engine's own section of the configuration.
     fixed_mask
-        The similarity is looked at only here; None is everywhere.
+        Where the similarity is computed; None is everywhere.
     steps
-        ``all``; ``linear``: stop after the affine, no displacement fields are written; ``deformation``: take
-        the initial affine as it is.
+        ``all``; ``linear``: stop after the affine, no displacement fields are written; ``deformation``: keep
+        the initial affine.
     coarse
         Leave out the iterations at full resolution, of the affine and of the deformation.
     """
@@ -62,7 +62,7 @@ class Job:
     coarse: bool = False
 
 
-def load_engine(name: str) -> Callable[[Job], None]:
+def load_engine(name: str) -> Callable[[RegistrationJob], None]:
     """Return the engine's ``run`` function.
 
     Raises

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from picsl_greedy import Greedy3D
 
-from neurostrata.imaging.registration.engines import Job, iterations_per_level
+from neurostrata.imaging.registration.engines import RegistrationJob, iterations_per_level
 from neurostrata.imaging.registration.transforms import read_affine, write_affine
 
 
@@ -26,8 +26,8 @@ def _levels(iterations: list[int], coarse: bool) -> str:
     return "x".join(str(n) for n in iterations_per_level(iterations, coarse))
 
 
-def run(job: Job) -> None:
-    """Rigid, similarity and affine steps, then the deformation; see :class:`Job`."""
+def run(job: RegistrationJob) -> None:
+    """Rigid, similarity and affine steps, then the deformation; see :class:`RegistrationJob`."""
     engine = Greedy3D()
     options = job.options
     common = [

@@ -12,7 +12,7 @@ from typing import Any
 from ants.internal import get_lib_fn
 
 from neurostrata.core.errors import UserError
-from neurostrata.imaging.registration.engines import Job, iterations_per_level
+from neurostrata.imaging.registration.engines import RegistrationJob, iterations_per_level
 
 
 def _levels(values: Sequence[float], unit: str = "") -> str:
@@ -35,7 +35,7 @@ def _check_levels(options: Mapping[str, Any]) -> None:
             )
 
 
-def arguments(job: Job) -> list[str]:
+def arguments(job: RegistrationJob) -> list[str]:
     """Return antsRegistration's argument list for a job; UserError when numbers of levels differ."""
     options = job.options
     _check_levels(options)
@@ -63,8 +63,7 @@ def arguments(job: Job) -> list[str]:
     if job.steps != "linear":
         iterations = iterations_per_level(options["iterations"], job.coarse)
         step, update, total = options["gradient_step"], options["flow_sigma"], options["total_sigma"]
-        # Every voxel on a regular raster is every voxel: the dense evaluation, which gives the same numbers
-        # five times faster than sampling all of them.
+        # Sampling all voxels gives the same numbers as the dense evaluation, which is five times faster.
         sampling = f",Regular,{options['cc_sampling']:g}" if options["cc_sampling"] < 1 else ""
         words += [
             *("--transform", f"SyN[{step:g},{update:g},{total:g}]"),
@@ -78,8 +77,8 @@ def arguments(job: Job) -> list[str]:
     return words
 
 
-def run(job: Job) -> None:
-    """Rigid, similarity, affine, then SyN; see :class:`Job`."""
+def run(job: RegistrationJob) -> None:
+    """Rigid, similarity, affine, then SyN; see :class:`RegistrationJob`."""
     words = arguments(job)
     print("antsRegistration", " ".join(words), flush=True)
     status = get_lib_fn("antsRegistration")(words)

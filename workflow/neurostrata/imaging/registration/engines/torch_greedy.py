@@ -10,7 +10,7 @@ from scipy.ndimage import find_objects
 
 from neurostrata.core.errors import UserError
 from neurostrata.imaging.images.io import Image, foreground, read_image
-from neurostrata.imaging.registration.engines import Job, iterations_per_level
+from neurostrata.imaging.registration.engines import RegistrationJob, iterations_per_level
 from neurostrata.imaging.registration.torch_registration import Pair, align, deform, invert, normalised
 from neurostrata.imaging.registration.transforms import (
     Displacement,
@@ -19,12 +19,12 @@ from neurostrata.imaging.registration.transforms import (
     write_displacement,
 )
 
-#: Voxels around the brain that are looked at; most of an image is background, where nothing moves.
+#: Margin (voxels) kept around the brain; the rest of an image is background and is left out.
 MARGIN = 6
 
 
 def _brain(image: Image, what: str) -> tuple[tuple[slice, slice, slice], np.ndarray]:
-    """Return the box around what is not background, with a margin, and the affine of an image cut to it."""
+    """Return the box around the foreground, with a margin, and the affine of an image cropped to it."""
     boxes = find_objects(foreground(image.data).astype(np.int8))
     if not boxes:
         raise UserError(f"registration: {what} image is 0 everywhere; look at its bias correction and mask")
@@ -40,15 +40,15 @@ def _brain(image: Image, what: str) -> tuple[tuple[slice, slice, slice], np.ndar
 def _displacement(voxels: torch.Tensor, image: Image, box: tuple[slice, slice, slice]) -> Displacement:
     """Return a displacement (3, x, y, z) in voxels, on a box of an image, as one in RAS mm on its whole grid.
 
-    Beyond the box its edges go on.
+    Outside the box the values at its edge are repeated.
     """
     vectors = np.einsum("ij,jxyz->xyzi", image.grid.affine[:3, :3], voxels.cpu().numpy())
     around = [(part.start, side - part.stop) for part, side in zip(box, image.data.shape, strict=True)]
     return Displacement(np.pad(vectors.astype(np.float32), [*around, (0, 0)], mode="edge"), image.grid)
 
 
-def run(job: Job) -> None:
-    """Rigid and affine steps, then the deformation; see :class:`Job`."""
+def run(job: RegistrationJob) -> None:
+    """Rigid and affine steps, then the deformation; see :class:`RegistrationJob`."""
     torch.set_num_threads(job.threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     print(f"torch registration on {device}", file=sys.stderr)
