@@ -12,7 +12,7 @@ from neurostrata.core.errors import UserError
 from neurostrata.phenotypes.analysis import analyse_phenotypes
 from neurostrata.phenotypes.coding import code_column, code_table
 from neurostrata.phenotypes.commands import factor_phenotypes, read_preset
-from neurostrata.phenotypes.missing import fit_imputation, select
+from neurostrata.phenotypes.imputation import fit_imputation, select
 from neurostrata.phenotypes.model import PhenotypeModel, score_people
 from neurostrata.phenotypes.tables import join_tables, normalise_ids
 

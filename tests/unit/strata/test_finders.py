@@ -9,13 +9,13 @@ import pytest
 from fusion_toy import toy_settings, toy_volumes
 from sklearn.metrics import adjusted_rand_score
 
-from neurostrata.adjustment.characteristics import adjust_codes
+from neurostrata.adjustment.commands import adjust_codes
 from neurostrata.core.config import fill_defaults, load_schema, schema_problems, section_defaults
 from neurostrata.core.embeddings import read_parts
 from neurostrata.core.tables import write_table
 from neurostrata.fusion.commands import embed, split, train
 from neurostrata.strata.commands import cluster
-from neurostrata.strata.existence.test import compare_with_null
+from neurostrata.strata.existence.comparison_with_null import compare_with_null
 from neurostrata.strata.finders.consensus import Consensus
 from neurostrata.strata.finders.consensus_fit import ambiguous_pairs, consensus_matrix
 from neurostrata.strata.finders.network_fusion import affinity, fuse, leading_eigenvalues

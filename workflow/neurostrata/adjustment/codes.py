@@ -1,9 +1,11 @@
-"""Codes of one fold without differences between sites and without covariates, learned from its training people."""
+"""Codes freed of differences between sites and of the effects of covariates: of one fold, and of everybody."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,10 +13,14 @@ import pandas as pd
 from neurostrata.adjustment.combat import ComBat
 from neurostrata.core.embeddings import Embeddings
 from neurostrata.core.errors import UserError
-from neurostrata.phenotypes.covariates import CovariateDesign, add_reason, code_covariates
+from neurostrata.phenotypes.covariates import CovariateDesign, add_reason, code_covariates, find_columns
 
 #: A site with fewer training people is not learned.
 LEAST_PEOPLE = 3
+#: What `strata.adjust.columns: auto` takes, as far as the study has it and people: in this order, one column for every
+#: :data:`PEOPLE_PER_COLUMN` of them, as each column that is taken out takes some of what is sought along.
+AUTOMATIC = ("age", "sex", "head_size")
+PEOPLE_PER_COLUMN = 20
 
 
 class LinearAdjustment:
@@ -130,3 +136,65 @@ class Adjustment:
             }
         )
         return Embeddings(codes.subjects, values, codes.table).select(fine), left_out
+
+
+def adjusting(columns: str | Sequence[str], people: pd.DataFrame) -> list[str]:
+    """Return the columns that codes are adjusted by; ``auto`` takes what varies of :data:`AUTOMATIC`."""
+    if columns != "auto":
+        return list(columns)
+    known = [c for c in AUTOMATIC if c in people and people[c].nunique() > 1]
+    return known[: max(1, len(people) // PEOPLE_PER_COLUMN)]
+
+
+def free_of_covariates(
+    codes: Embeddings, people: pd.DataFrame, adjust: Mapping[str, Any]
+) -> tuple[Embeddings, pd.DataFrame]:
+    """Take covariates and sites out of codes; the effects are learned from all of these people.
+
+    Parameters
+    ----------
+    codes
+        Of everybody who is clustered.
+    people
+        Index: subjects; what is known of them.
+    adjust
+        ``columns``, ``sites``, ``splines``.
+
+    Returns
+    -------
+    codes : Embeddings
+        Without those who lack a covariate or site.
+    left_out : DataFrame
+        subject, reason.
+
+    Raises
+    ------
+    UserError
+        When a column is not known, or fewer than 3 people are left.
+    """
+    table = people.reindex(codes.subjects)
+    sites, columns = adjust["sites"], adjusting(adjust["columns"], table)
+    nobody = pd.DataFrame(columns=["subject", "reason"])
+    if not (columns or sites):
+        return codes, nobody
+    used = find_columns([*columns, *([sites] if sites else [])], [table], "strata.adjust.columns")
+    adjustment = Adjustment(used, sites, (), tuple(columns), adjust["splines"])
+    everybody = Embeddings(codes.subjects, codes.values, codes.table.assign(role="train"))
+    try:
+        adjusted, left_out = adjustment.apply(everybody)
+    except UserError as error:
+        raise UserError(f"strata.adjust: {error}") from error
+    if len(adjusted.subjects) < 3:
+        raise UserError(
+            f"strata.adjust: only {len(adjusted.subjects)} of {len(codes.subjects)} people have every one of "
+            f"{', '.join(columns)}; take columns off the list"
+        )
+    return adjusted, left_out[["subject", "reason"]]
+
+
+def share_removed(codes: Embeddings, adjusted: Embeddings) -> float:
+    """Return the share of the codes' variance that was taken out, over the people who are not left out."""
+    place = {subject: row for row, subject in enumerate(codes.subjects)}
+    before = codes.values[[place[subject] for subject in adjusted.subjects]]
+    total = float(before.var(axis=0).sum())
+    return float(1 - adjusted.values.var(axis=0).sum() / total) if total > 0 else float(np.nan)

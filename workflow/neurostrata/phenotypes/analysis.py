@@ -19,7 +19,7 @@ from neurostrata.phenotypes.factors import (
     principal_varimax,
     standardise,
 )
-from neurostrata.phenotypes.missing import Imputation, fit_imputation, select
+from neurostrata.phenotypes.imputation import Imputation, fit_imputation, select
 from neurostrata.phenotypes.model import PhenotypeModel
 from neurostrata.phenotypes.tables import join_tables
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from neurostrata.core.errors import UserError
 from neurostrata.phenotypes.coding import code_column
-from neurostrata.phenotypes.missing import Imputation
+from neurostrata.phenotypes.imputation import Imputation
 
 Array = NDArray[np.float64]
 

@@ -278,7 +278,7 @@ def map_codes(
         ``experiment`` (modalities, label), ``targets``.
     """
     from neurostrata.prediction.explanation import present_rows
-    from neurostrata.strata.projection import tsne, tsne_perplexity
+    from neurostrata.strata.tsne import tsne_map, tsne_perplexity
 
     known, modalities = read_embeddings(embeddings), settings["experiment"]["modalities"]
     count = len(modalities)
@@ -291,7 +291,7 @@ def map_codes(
     there = present_rows(known.table.get("missing"), len(known.subjects), modalities)
     parts = known.values.reshape(len(known.subjects), count, -1)
     rows, columns = np.nonzero(there)
-    places = tsne(parts[rows, columns], PERPLEXITY, ITERATIONS, settings["seed"])
+    places = tsne_map(parts[rows, columns], PERPLEXITY, ITERATIONS, settings["seed"])
     frame = pd.DataFrame(
         {
             "subject": np.array(known.subjects)[rows],

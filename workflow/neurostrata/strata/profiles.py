@@ -7,6 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+COLUMNS = {
+    "cluster": "number of the cluster",
+    "factor": "name of the factor",
+    "median": "median of the cluster's people",
+    "quantile": "share of the whole population below that median, equal values counting half",
+    "n": "people of the cluster with a value",
+}
+
 
 def population_quantile(values: np.ndarray, point: float) -> float:
     """Return the share of `values` below `point`, those equal to it counting half."""
@@ -37,4 +45,4 @@ def cluster_profiles(
             median = float(np.median(present)) if len(present) else np.nan
             quantile = population_quantile(population, median) if len(present) else np.nan
             rows.append((cluster, factor, median, quantile, len(present)))
-    return pd.DataFrame(rows, columns=["cluster", "factor", "median", "quantile", "n"])
+    return pd.DataFrame(rows, columns=list(COLUMNS))

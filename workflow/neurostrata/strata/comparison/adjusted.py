@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from neurostrata.core.families import families_of, family_blocks
 from neurostrata.phenotypes.covariates import CovariateDesign, code_covariates
 from neurostrata.strata.comparison.kruskal import benjamini_hochberg
-from neurostrata.strata.comparison.repartition import family_blocks, permuted_labels
+from neurostrata.strata.comparison.repartition import permuted_labels
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.intp]
@@ -184,7 +185,7 @@ def compare_adjusted(
     coded = code_covariates(described[names].replace("", np.nan))
     complete = coded.notna().all(axis=1).to_numpy()
     matrix = CovariateDesign().fit(coded[complete]).transform(coded)
-    family = _families(described) if respect_families else [""] * len(clusters)
+    family = families_of(described, clusters.index) if respect_families else [""] * len(clusters)
     labels = clusters.to_numpy(dtype=np.intp)
     values = scores.to_numpy(dtype=float)
     usable = ~np.isnan(values) & complete[:, None]
@@ -226,10 +227,3 @@ def compare_adjusted(
         "people_without_a_covariate": [str(s) for s in clusters.index[~complete]],
     }
     return table[list(COLUMNS)], facts
-
-
-def _families(people: pd.DataFrame) -> list[str]:
-    """Return each person's family, "" for none."""
-    if "family" not in people:
-        return [""] * len(people)
-    return people["family"].fillna("").astype(str).tolist()

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from neurostrata.core.families import family_weights
+from neurostrata.core.families import families_of, family_blocks, family_weights
 from neurostrata.phenotypes.coding import code_column
 from neurostrata.phenotypes.covariates import ALWAYS_WORDS
 from neurostrata.strata.comparison.kruskal import (
@@ -20,7 +20,7 @@ from neurostrata.strata.comparison.kruskal import (
     rank_factors,
 )
 from neurostrata.strata.comparison.rank_sums import sum_by_cluster
-from neurostrata.strata.comparison.repartition import exceedance_p, family_blocks, permuted_labels
+from neurostrata.strata.comparison.repartition import exceedance_p, permuted_labels
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.intp]
@@ -158,9 +158,7 @@ def compare_composition(
         Of permutations and bootstrap.
     """
     described = people.reindex(clusters.index).replace("", np.nan)
-    family = (
-        described["family"].fillna("").astype(str).tolist() if "family" in described else [""] * len(clusters)
-    )
+    family = families_of(described, clusters.index)
     rows = []
     for name in described.columns.drop("family", errors="ignore"):
         numbers = as_numbers(str(name), described[name])

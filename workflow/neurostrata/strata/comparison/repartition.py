@@ -10,10 +10,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
+from neurostrata.core.families import family_blocks
 from neurostrata.strata.comparison.kruskal import (
     RankedFactors,
+    benjamini_hochberg,
     groups_with_values,
     h_statistics,
     rank_factors,
@@ -22,6 +25,16 @@ from neurostrata.strata.comparison.kruskal import (
 Array = NDArray[np.float64]
 Labels = NDArray[np.intp]
 
+COLUMNS = {
+    "factor": "name of the factor",
+    "h": "Kruskal-Wallis H of the true clusters",
+    "p_repartition": "(draws with at least this H + 1) / (draws + 1)",
+    "q_repartition": "Benjamini-Hochberg false-discovery rate over the factors",
+    "n": "people with a value",
+    "draws": "random repartitions",
+    "null_mean": "mean H of the random repartitions",
+    "null_95": "their 95th percentile",
+}
 #: Partitions drawn at a time. Fixed, because the random numbers are drawn in this order.
 CHUNK = 500
 
@@ -45,33 +58,21 @@ class Repartition:
     null: Array
     n: Array
 
-
-def family_blocks(families: Sequence[str]) -> list[Labels]:
-    """Group people into families, and families by size.
-
-    Parameters
-    ----------
-    families
-        One per person; an empty text (or NaN, None) makes a person a family of their own.
-
-    Returns
-    -------
-    list of arrays
-        One array (families x members: rows of people) per family size, sizes increasing.
-    """
-    members: dict[str, list[int]] = {}
-    for row, family in enumerate(families):
-        alone = family is None or family != family or str(family).strip() == ""
-        members.setdefault(f"row {row}" if alone else f"family {family}", []).append(row)
-    by_size: dict[int, list[list[int]]] = {}
-    for rows in members.values():
-        by_size.setdefault(len(rows), []).append(rows)
-    return [np.array(by_size[size], dtype=np.intp) for size in sorted(by_size)]
-
-
-def fixed_people(blocks: Sequence[Labels]) -> int:
-    """Return how many people can't be exchanged: those of the only family of its size."""
-    return int(sum(block.size for block in blocks if len(block) == 1))
+    def table(self, factors: Sequence[str] | pd.Index) -> pd.DataFrame:
+        """Return one row per factor, columns :data:`COLUMNS`."""
+        drawn = len(self.null)
+        return pd.DataFrame(
+            {
+                "factor": factors,
+                "h": self.h,
+                "p_repartition": self.p,
+                "q_repartition": benjamini_hochberg(self.p),
+                "n": self.n.astype(int),
+                "draws": drawn,
+                "null_mean": self.null.mean(axis=0) if drawn else np.nan,
+                "null_95": np.percentile(self.null, 95, axis=0) if drawn else np.nan,
+            }
+        )
 
 
 def permuted_labels(

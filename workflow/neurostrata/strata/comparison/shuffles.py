@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from neurostrata.core.families import family_blocks
 from neurostrata.strata.comparison.kruskal import (
     benjamini_hochberg,
     groups_with_values,
@@ -14,7 +15,7 @@ from neurostrata.strata.comparison.kruskal import (
     p_values,
     rank_factors,
 )
-from neurostrata.strata.comparison.repartition import family_blocks, permuted_labels
+from neurostrata.strata.comparison.repartition import permuted_labels
 from neurostrata.strata.finders.interface import Array, Labels
 
 COLUMNS = {
@@ -87,6 +88,28 @@ def shuffle_links(
     found = pd.Series(np.where(table["smallest_q"] <= alpha, "yes", "no"), dtype=object)
     table["found"] = found.where(table["smallest_q"].notna(), None)
     return table[list(COLUMNS)]
+
+
+def found_shares(shuffles: pd.DataFrame, alpha: float) -> dict[str, float | None]:
+    """Return for the sidecar in which share of the shuffles a factor was found, with Wilson's interval.
+
+    Shuffles in which nothing could be tested do not count; the shares are None where that is all of them.
+
+    Parameters
+    ----------
+    shuffles
+        As :func:`shuffle_links` returns them.
+    alpha
+        False-discovery rate at which something counts as found.
+    """
+    shares: dict[str, float | None] = {}
+    tested = shuffles[shuffles["smallest_q"].notna()]
+    for name in ("", "_repartition"):
+        hits = int((tested[f"smallest_q{name}"] <= alpha).sum())
+        low, high = wilson_interval(hits, len(tested))
+        found = (hits / len(tested), low, high) if len(tested) else (None, None, None)
+        shares |= zip((f"share_found{name}", f"share_low{name}", f"share_high{name}"), found)
+    return shares
 
 
 def _pooled_p(h: Array, ordered: Array) -> Array:

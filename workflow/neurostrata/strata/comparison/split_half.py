@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from neurostrata.core.families import family_parts
+from neurostrata.core.families import family_blocks, family_parts
 from neurostrata.strata.comparison.kruskal import (
     benjamini_hochberg,
     eta_squared,
     groups_with_values,
     rank_factors,
 )
-from neurostrata.strata.comparison.repartition import family_blocks, permuted_labels, repartition
+from neurostrata.strata.comparison.repartition import permuted_labels, repartition
 from neurostrata.strata.existence.membership import MOST_COMPONENTS, discriminant
 from neurostrata.strata.finders.interface import Array, Finder, Finding, Labels, Progress
 from neurostrata.strata.finders.mixture import PEOPLE_PER_COMPONENT

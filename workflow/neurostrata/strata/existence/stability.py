@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from neurostrata.core.families import family_sample
 from neurostrata.strata.finders.interface import Array, Finder, Labels, Progress
 
 #: Other seeds of the finder that are tried.
@@ -35,18 +36,6 @@ def best_jaccard(clusters: Labels, again: Labels) -> Array:
     union = table.sum(axis=1, keepdims=True) + table.sum(axis=0, keepdims=True) - table
     jaccard = np.divide(table, union, out=np.zeros_like(table), where=union > 0)[1:].max(axis=1)
     return np.where(table[1:].sum(axis=1) > 0, jaccard, np.nan)
-
-
-def family_bootstrap(families: Sequence[str], generator: np.random.Generator) -> Labels:
-    """Return the rows of a bootstrap sample of whole families, each person once.
-
-    A person drawn twice would be a cluster of their own to any finder, so repeats are dropped: about 63% of the
-    families are in a sample.
-    """
-    names = np.array([f or f"person {row}" for row, f in enumerate(families)])
-    unique, family = np.unique(names, return_inverse=True)
-    drawn = np.unique(generator.integers(len(unique), size=len(unique)))
-    return np.flatnonzero(np.isin(family, drawn))
 
 
 def find_again(
@@ -92,7 +81,7 @@ def find_again(
         return best_jaccard(clusters[rows], again), float(adjusted_rand_score(clusters[rows], again))
 
     def resampled(draw: int) -> tuple[Array, float]:
-        rows = family_bootstrap(families, np.random.default_rng([seed, draw]))
+        rows = family_sample(families, np.random.default_rng([seed, draw]))
         return compare(rows, quick.find(codes[rows]).clusters)
 
     def reseeded(number: int) -> tuple[Array, float]:

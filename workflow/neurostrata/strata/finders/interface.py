@@ -27,7 +27,7 @@ class Finding:
         Number of each person's cluster, from 1, the largest first; all 1 where the finder has no partition.
     statistic
         How much speaks for groups by the finder's own measure; larger is more. What it is worth is known from
-        data without groups only (:mod:`neurostrata.strata.existence.test`). -inf without a partition.
+        data without groups only (:mod:`neurostrata.strata.existence.comparison_with_null`). -inf without a partition.
     search
         One row for each candidate that was tried.
     membership

@@ -41,7 +41,7 @@ class Mixture(Finder):
     count. From the k of most evidence on, one cluster more is taken as long as the evidence against fewer goes on: the
     gain in the ratio over k - 1, standardised by that of the Gaussian draws and averaged likewise, is above
     :data:`STEP`. Memberships are averaged over the numbers of components that speak for it.
-    One against every k, over all p, is tested jointly by :mod:`neurostrata.strata.existence.test`.
+    One against every k, over all p, is tested jointly by :mod:`neurostrata.strata.existence.comparison_with_null`.
 
     Notes
     -----

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,10 +12,33 @@ import pandas as pd
 from neurostrata.strata.existence.unimodal import KINDS, UnimodalNull
 from neurostrata.strata.finders.interface import Array, Finder, Finding, Progress
 
+#: Columns of the table of existence; `statistic` is the finder's measure.
+COLUMNS = {
+    "finder": "how groups were looked for",
+    "n": "people",
+    "n_clusters": "clusters of the best partition",
+    "statistic": "{measure}, in the codes",
+    "null": "kind of data without groups in which the statistic is reached most often; the next three are of it",
+    "null_mean": "its mean in data without groups that have the codes' covariance and unimodal margins",
+    "null_95": "its 95th percentile there",
+    "p": "(draws that reach the statistic + 1) / (draws + 1), the larger of the two kinds",
+    "p_margins": "p against data with the unimodal margins of the numbers of the code, correlated as they are",
+    "p_directions": "p against data with the unimodal margins along the directions of the clusters, too",
+    "draws": "data sets without groups of each kind",
+    "claimed": "yes: p is at most alpha, so there are groups",
+}
+#: Columns of the table of draws.
+NULL_COLUMNS = {
+    "null": "kind of data without groups: margins or directions",
+    "draw": "number of the data set",
+    "statistic": "{measure}",
+    "n_clusters": "clusters of the best partition",
+}
+
 
 @dataclass(frozen=True)
 class Existence:
-    """Evidence for groups beside that in data without groups.
+    """The finder's measure in the codes and in data without groups.
 
     Attributes
     ----------
@@ -40,6 +64,39 @@ class Existence:
     def p(self) -> float:
         """The larger of the p-values: groups are clearer than in either kind of data without groups."""
         return self.p_of[self.decisive]
+
+    def row(self, finder: Finder, finding: Finding, draws: int, alpha: float) -> dict[str, Any]:
+        """Return the row of the table of existence, keys :data:`COLUMNS`.
+
+        Parameters
+        ----------
+        finder, finding
+            Whose measure it is, and the partition found in the codes.
+        draws
+            Data sets without groups of each kind.
+        alpha
+            Groups are claimed when p is at most this.
+        """
+        drawn = self.null.loc[self.null["null"] == self.decisive, "statistic"]
+        finite = drawn[np.isfinite(drawn)]
+        return {
+            "finder": finder.name,
+            "n": len(finding.clusters),
+            "n_clusters": finding.number,
+            "statistic": self.statistic if np.isfinite(self.statistic) else np.nan,
+            "null": self.decisive,
+            "null_mean": finite.mean() if len(finite) else np.nan,
+            "null_95": finite.quantile(0.95) if len(finite) else np.nan,
+            "p": self.p,
+            **{f"p_{kind}": self.p_of[kind] for kind in KINDS},
+            "draws": draws,
+            "claimed": "yes" if finding.number > 1 and self.p <= alpha else "no",
+        }
+
+
+def described(columns: Mapping[str, str], measure: str) -> dict[str, str]:
+    """Return columns and what they hold, the finder's measure named in it."""
+    return {name: text.replace("{measure}", measure) for name, text in columns.items()}
 
 
 def compare_with_null(
