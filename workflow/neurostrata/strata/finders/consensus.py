@@ -8,7 +8,6 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from neurostrata.strata.finders.consensus_fit import ambiguous_pairs, consensus_matrix
 from neurostrata.strata.finders.interface import Array, Finder, Finding, Labels, Progress, nothing
 from neurostrata.strata.finders.labels import number_by_size
 from neurostrata.strata.finders.mixture import (
@@ -60,6 +59,8 @@ class Consensus(Finder):
 
     def find(self, codes: Array, progress: Progress | None = None) -> Finding:
         """Return the partition of the clearest consensus; see :meth:`Finder.find`."""
+        from neurostrata.strata.finders.consensus_fit import consensus_matrix
+
         options, n = self.options, len(codes)
         empty = pd.DataFrame(columns=list(self.search_columns))
         tried = component_numbers(n, codes.shape[1], options["components"])
@@ -110,6 +111,8 @@ def ambiguities(
     progress: Progress | None = None,
 ) -> Array:
     """Return the proportion of ambiguous clustering (components x clusters)."""
+    from neurostrata.strata.finders.consensus_fit import ambiguous_pairs, consensus_matrix
+
     pac = np.empty((len(components), len(clusters)))
     for i, p in enumerate(components):
         white = without_heavy_tails(whiten(scores[:, :p]))

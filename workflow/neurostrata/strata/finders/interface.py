@@ -57,8 +57,35 @@ class Finding:
         return int(self.clusters.max())
 
 
+@dataclass(frozen=True)
+class SearchFigure:
+    """How the report draws a finder's search.
+
+    Attributes
+    ----------
+    kind
+        ``lines``: the standardised measure over the number of clusters, a line per number of components; ``grid``: silhouette
+        and number of clusters over damping and preference.
+    columns
+        Of :attr:`Finding.search` that the figure needs.
+    title, caption
+        As they stand in the report.
+    """
+
+    kind: str
+    columns: tuple[str, ...]
+    title: str
+    caption: str
+
+
+#: What differs from a paper: the subject, what the paper did, what is done here.
+Deviation = tuple[str, str, str]
+
+
 class Finder(ABC):
     """Looks for groups of people in their codes; sees nothing else of them.
+
+    Everything that is said of a finder in the report stands here and in its class: the report reads it from the registry.
 
     Parameters
     ----------
@@ -80,6 +107,8 @@ class Finder(ABC):
     measure: ClassVar[str]
     #: Column of :attr:`Finding.search` -> what it holds.
     search_columns: ClassVar[Mapping[str, str]]
+    #: How the report draws :attr:`Finding.search`; None: as a table only.
+    search_figure: ClassVar[SearchFigure | None] = None
 
     def __init__(
         self,
@@ -101,6 +130,16 @@ class Finder(ABC):
         progress
             Called with the number of candidates done and of all.
         """
+
+    @classmethod
+    def methods_text(cls, options: Mapping[str, Any]) -> str:
+        """Return how the finder works with these options, for the methods section: a clause without a full stop."""
+        return cls.title
+
+    @classmethod
+    def deviations(cls, options: Mapping[str, Any]) -> list[Deviation]:
+        """Return how the finder with these options differs from the paper that it follows."""
+        return []
 
     def quick(self, codes: Array | None = None) -> Finder:
         """Return the finder as it is repeated hundreds of times, on data without groups and on resampled people.

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
-from neurostrata.strata.finders.interface import Array, Finder, Finding, Progress, nothing
+from neurostrata.core.wording import count, join_words
+from neurostrata.strata.finders.interface import Array, Finder, Finding, Progress, SearchFigure, nothing
 from neurostrata.strata.finders.labels import number_by_size
 from neurostrata.strata.finders.reference import similar_size
 
@@ -65,8 +67,28 @@ class Mixture(Finder):
         "used": "yes: the memberships of this mixture enter those of the chosen number of clusters",
     }
 
+    search_figure = SearchFigure(
+        "lines",
+        ("components", "n_clusters", "standardised", "used"),
+        "The search: how far the likelihood exceeds that of Gaussian data, for each number of components",
+        "Each line is a number of leading components of the code; red rings: the mixtures of the number of clusters that was chosen, whose "
+        "memberships are averaged. Whether it is more than chance is what the next figure says.",
+    )
+
     #: Whether it is the form that is repeated.
     repeated = False
+
+    @classmethod
+    def methods_text(cls, options: Mapping[str, Any]) -> str:
+        """See :meth:`Finder.methods_text`."""
+        numbers = join_words([str(number) for number in options["components"]])
+        return (
+            f"Gaussian mixtures with one covariance for all clusters, fitted to the {numbers} leading whitened components of the code from "
+            f"{count(int(options['starts']), 'random start')}, with up to {options['max_clusters']} clusters; their number "
+            "chosen by the likelihood ratio's excess over "
+            f"{count(int(options['reference_draws']), 'draw')} of Gaussian data, in standard deviations, on which two numbers of components "
+            "agree, and memberships averaged over the numbers of components that speak for it"
+        )
 
     def quick(self, codes: Array | None = None) -> Mixture:
         """Return the same with fewer starts where there are many people, whose likelihood has fewer poor optima; with very
