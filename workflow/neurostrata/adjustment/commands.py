@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from neurostrata.adjustment.characteristics import gather_characteristics, read_characteristics
 from neurostrata.adjustment.codes import adjusting, free_of_covariates, share_removed
-from neurostrata.core.embeddings import PARTS, read_embeddings, read_parts
+from neurostrata.core.embeddings import PARTS, embedding_frame, read_embeddings, read_parts
 from neurostrata.core.files import read_json, settings_record, sha256_file, sidecar_path
 from neurostrata.core.people import require_people
 from neurostrata.core.tables import read_table, write_table
@@ -84,14 +82,14 @@ def adjust_codes(*, embeddings: Path, people: Path, output: Path, settings: dict
     described = read_characteristics(people)
     require_people(people, described.index, codes.subjects, embeddings)
     adjusted, left_out = free_of_covariates(codes, described, adjust)
-    dimensions = [f"z{number + 1:04d}" for number in range(adjusted.values.shape[1])]
-    frame = pd.DataFrame(adjusted.values, columns=dimensions)
+    frame = embedding_frame(adjusted.values)
+    first = frame.columns[0]
     frame.insert(0, "subject", adjusted.subjects)
     parts = read_parts(embeddings)
     write_table(
         output,
         frame,
-        {"subject": "person", dimensions[0]: "first number of the code, covariates and sites taken out"},
+        {"subject": "person", first: "first number of the code, covariates and sites taken out"},
         Removed=adjusting(adjust["columns"], described.reindex(codes.subjects)),
         Sites=adjust["sites"],
         Splines=adjust["splines"],
