@@ -277,8 +277,8 @@ def test_distances_and_probabilities_are_those_of_a_discriminant():
 def test_jaccard_index_of_the_most_similar_cluster():
     first = np.array([1, 1, 1, 1, 2, 2, 3])
     again = np.array([2, 2, 2, 1, 1, 1, 3])
-    np.testing.assert_allclose(best_jaccard(first, again), [3 / 4, 2 / 3, 1])
-    np.testing.assert_allclose(best_jaccard(np.array([1, 3, 3]), np.array([1, 1, 2])), [0.5, np.nan, 0.5])
+    np.testing.assert_allclose(best_jaccard(first, again, 3), [3 / 4, 2 / 3, 1])
+    np.testing.assert_allclose(best_jaccard(np.array([1, 3, 3]), np.array([1, 1, 2]), 3), [0.5, np.nan, 0.5])
 
 
 def test_families_are_drawn_whole():

@@ -1,4 +1,4 @@
-"""Cluster profiles: where each cluster's median stands in the whole population (Dimitri et al., Fig. 10)."""
+"""Cluster profiles: the quantile of each cluster's median in the whole population (Dimitri et al., Fig. 10)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLUMNS = {
 
 
 def population_quantile(values: np.ndarray, point: float) -> float:
-    """Return the share of `values` below `point`, those equal to it counting half."""
+    """Return the share of `values` below `point`; values equal to it count half."""
     return float(np.mean(values < point) + 0.5 * np.mean(values == point))
 
 
@@ -34,7 +34,7 @@ def cluster_profiles(
         Index: the same subjects; one column per factor, NaN: missing. The population of a factor is
         everybody here who has it.
     names
-        All cluster numbers, those included in which nobody has scores (NaN).
+        All cluster numbers, including those of clusters in which nobody has scores (NaN).
     """
     rows = []
     for cluster in sorted(clusters.unique() if names is None else names):

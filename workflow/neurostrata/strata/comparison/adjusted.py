@@ -22,7 +22,7 @@ from neurostrata.strata.comparison.repartition import permuted_labels
 Array = NDArray[np.float64]
 Labels = NDArray[np.intp]
 
-#: What comparisons are adjusted for, as far as it is known and differs.
+#: Covariates of the comparisons, where they are known and differ between people.
 COVARIATES = ("age", "sex", "head_size", "site", "image_quality")
 
 COLUMNS = {
@@ -41,12 +41,12 @@ COLUMNS = {
 
 
 def known_covariates(people: pd.DataFrame) -> list[str]:
-    """Return those of :data:`COVARIATES` that are known and differ among these people."""
+    """Return the :data:`COVARIATES` that are known and differ among these people."""
     return [name for name in COVARIATES if name in people and people[name].nunique() > 1]
 
 
 def partial_eta_squared(f: float, df1: int, df2: int) -> float:
-    """Return (SS_clusters - df1 MSE) / (SS_clusters + SS_error), at least 0: corrected for chance as eta squared is."""
+    """Return (SS_clusters - df1 MSE) / (SS_clusters + SS_error), at least 0; corrected for chance as eta squared is."""
     return max(0.0, (f - 1) * df1 / (f * df1 + df2))
 
 
@@ -62,7 +62,7 @@ def partial_interval(f: float, df1: int, df2: int, confidence: float) -> tuple[f
 
 
 def f_noncentrality(f: float, df1: int, df2: int, probability: float) -> float:
-    """Return the lambda for which a non-central F exceeds `f` with this probability; 0 when even the central one does."""
+    """Return the lambda for which a non-central F exceeds `f` with this probability; 0 when already the central F does."""
     from scipy.optimize import brentq
     from scipy.stats import f as central
     from scipy.stats import ncf
@@ -89,7 +89,7 @@ def freedman_lane(
     draws: int,
     generator: np.random.Generator,
 ) -> tuple[Array, Array, int, int]:
-    """Test clusters beside covariates.
+    """Test clusters together with covariates in one linear model.
 
     Parameters
     ----------
@@ -109,15 +109,15 @@ def freedman_lane(
     Returns
     -------
     f, p
-        Per factor; NaN where nothing is left to test.
+        Per factor; NaN where nothing can be tested.
     df1, df2
-        Degrees of freedom of the clusters beside the covariates, and of the error.
+        Degrees of freedom of the clusters given the covariates, and of the error.
     """
     n = len(values)
     known = orthonormal(np.column_stack([np.ones(n), covariates]))
     member = (labels[:, None] == np.unique(labels)).astype(float)
     apart = member - known @ (known.T @ member)
-    # Clusters that the covariates determine leave rounding errors only.
+    # clusters that are determined by the covariates leave rounding errors only
     left, scale, _ = np.linalg.svd(apart, full_matrices=False)
     clusters = left[:, scale > 1e-7 * np.sqrt(n)]
     df1, df2 = clusters.shape[1], n - known.shape[1] - clusters.shape[1]
@@ -152,7 +152,7 @@ def compare_adjusted(
     seed: int,
     respect_families: bool = True,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Test every factor between clusters beside the covariates.
+    """Test every factor between clusters, adjusted for the covariates.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def compare_adjusted(
     scores
         Index: the same subjects; one column per factor, NaN: missing.
     people
-        Index: subjects; what is known of them (characteristics.tsv).
+        Index: subjects; their characteristics (characteristics.tsv).
     draws
         Permutations.
     confidence
@@ -176,7 +176,7 @@ def compare_adjusted(
     table
         Columns :data:`COLUMNS`.
     facts
-        For the sidecar: covariates, and who lacks one.
+        For the sidecar: the covariates, and the people who lack one.
     """
     from scipy.stats import rankdata
 
@@ -190,7 +190,7 @@ def compare_adjusted(
     values = scores.to_numpy(dtype=float)
     usable = ~np.isnan(values) & complete[:, None]
     rows: dict[int, dict[str, Any]] = {}
-    # Factors that the same people have share their permutations.
+    # factors with the same missing people share their permutations
     patterns, of_factor = np.unique(usable, axis=1, return_inverse=True)
     for pattern in range(patterns.shape[1]):
         here = np.flatnonzero(patterns[:, pattern])
@@ -206,15 +206,11 @@ def compare_adjusted(
                 np.random.default_rng(seed),
             )
         for position, column in enumerate(columns):
-            tested = np.isfinite(f[position])
-            low, high = partial_interval(f[position], df1, df2, confidence) if tested else (float("nan"),) * 2
             rows[int(column)] = {
                 "factor": scores.columns[column],
                 "f": f[position],
                 "p": p[position],
-                "eta2": partial_eta_squared(f[position], df1, df2) if tested else np.nan,
-                "eta2_low": low,
-                "eta2_high": high,
+                **_effect(f[position], df1, df2, confidence),
                 "n": len(here),
                 "missing": len(values) - len(here),
                 "adjusted_for": ", ".join(names) or "nothing",
@@ -227,3 +223,11 @@ def compare_adjusted(
         "people_without_a_covariate": [str(s) for s in clusters.index[~complete]],
     }
     return table[list(COLUMNS)], facts
+
+
+def _effect(f: float, df1: int, df2: int, confidence: float) -> dict[str, float]:
+    """Return partial eta squared with its interval; NaN where nothing was tested."""
+    if not np.isfinite(f):
+        return dict.fromkeys(("eta2", "eta2_low", "eta2_high"), np.nan)
+    low, high = partial_interval(f, df1, df2, confidence)
+    return {"eta2": partial_eta_squared(f, df1, df2), "eta2_low": low, "eta2_high": high}

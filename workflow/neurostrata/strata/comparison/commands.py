@@ -117,14 +117,14 @@ def profile_strata(*, clusters: Path, scores: Path, output: Path, settings: dict
 
 
 def composition(*, clusters: Path, people: Path, output: Path, tests: Path, settings: dict[str, Any]) -> None:
-    """Say who the people of each cluster are, and whether clusters differ in it.
+    """Describe the people of each cluster, and test whether clusters differ in who they are.
 
     Parameters
     ----------
     clusters
         Table of people; those who fit no cluster are left out.
     people
-        What is known of them (``cohort/characteristics.tsv``).
+        Their characteristics (``cohort/characteristics.tsv``).
     output, tests
         Tables to write: means, counts and shares of every characteristic in every cluster, and one test for each.
     settings
@@ -156,14 +156,14 @@ def composition(*, clusters: Path, people: Path, output: Path, tests: Path, sett
 def compare_adjusted(
     *, clusters: Path, scores: Path, people: Path, output: Path, settings: dict[str, Any]
 ) -> None:
-    """Test every factor between clusters beside age, sex, head size, site and image quality.
+    """Test every factor between clusters, adjusted for age, sex, head size, site and image quality.
 
     Parameters
     ----------
     clusters, scores
         Tables of people.
     people
-        What is known of them (``cohort/characteristics.tsv``).
+        Their characteristics (``cohort/characteristics.tsv``).
     output
         Table to write.
     settings
@@ -198,7 +198,7 @@ def split_half(
     settings: dict[str, Any],
     threads: int = 1,
 ) -> None:
-    """Find clusters in one half of the people and test them in the other half, again and again.
+    """Find clusters in one half of the people and test them in the other half, for many random halves.
 
     Parameters
     ----------
@@ -213,7 +213,7 @@ def split_half(
     settings
         ``finder``, ``options``, ``split_half``, ``comparisons`` (alpha), ``seed``.
     threads
-        Results don't depend on it.
+        Results do not depend on it.
     """
     from neurostrata.strata.comparison.split_half import COLUMNS, DRAWS, FACTOR_COLUMNS, split_halves
 
@@ -247,7 +247,7 @@ def split_half(
 def shuffle_links(
     *, clusters: Path, scores: Path, people: Path, null: Path, output: Path, settings: dict[str, Any]
 ) -> None:
-    """Join clusters with other people's phenotypes and see how often anything is found.
+    """Join clusters with other people's phenotypes and count how often anything is found.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Random repartition of the people into clusters of the same sizes (Dimitri et al. 2.4.2).
 
 This is a permutation Kruskal-Wallis test: it needs no chi-square approximation and can respect families,
-but it is no independent confirmation of the Kruskal-Wallis test, nor evidence that clusters exist.
+but it neither confirms the Kruskal-Wallis test independently nor is it evidence that clusters exist.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ COLUMNS = {
     "null_mean": "mean H of the random repartitions",
     "null_95": "their 95th percentile",
 }
-#: Partitions drawn at a time. Fixed, because the random numbers are drawn in this order.
+#: Partitions drawn at a time; a fixed number, because it decides the order of the random numbers.
 CHUNK = 500
 
 
@@ -100,8 +100,8 @@ def resampled_h(
 ) -> Array:
     """Return H (draws x factors) of people drawn with replacement into clusters of the true sizes.
 
-    Values are ranked anew in each draw. Families play no part: there is no such thing as drawing a
-    family with replacement and keeping cluster sizes.
+    Values are ranked anew in each draw. Families are ignored: whole families cannot be drawn with replacement while
+    cluster sizes are kept.
     """
     null = np.full((draws, scores.shape[1]), np.nan)
     for column in range(scores.shape[1]):
@@ -125,7 +125,7 @@ def resampled_h(
                 if len(group):
                     total += ranks[:, group].sum(axis=1) ** 2 / len(group)
             scaled = 12.0 / (size * (size + 1.0)) * total
-            # A draw of one value only shows no difference between clusters.
+            # a draw in which all values are equal shows no difference between clusters
             null[start : start + count, column] = np.divide(scaled, ties, out=np.zeros(count), where=ties > 0)
     return null
 
@@ -133,8 +133,8 @@ def resampled_h(
 def exceedance_p(h: Array, null: Array) -> Array:
     """Return (b + 1) / (M + 1), b the draws with H at least the true one; NaN where H is NaN.
 
-    A hair of tolerance lets draws that are the true partition with clusters of equal size swapped
-    count as equal, although their terms were added in another order.
+    A tiny tolerance makes draws that equal the true partition but for swapped clusters of equal size count as equal,
+    although their terms were added in another order.
     """
     reached = null >= h - 1e-9 * np.maximum(1.0, np.abs(h))
     p = (reached.sum(axis=0) + 1.0) / (len(null) + 1.0)

@@ -1,4 +1,4 @@
-"""Negative control: how often anything is found when images and phenotypes of different people are joined."""
+"""Negative control: how often any factor differs when clusters are joined with the phenotypes of other people."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def shuffle_links(
     alpha: float,
     seed: int,
 ) -> pd.DataFrame:
-    """Join clusters with the phenotypes of other people and test every factor, again and again.
+    """Join clusters with the phenotypes of other people and test every factor, many times.
 
     Parameters
     ----------
@@ -54,11 +54,11 @@ def shuffle_links(
     scores
         People x factors; NaN: missing.
     families
-        One per person; whole families change places, among families of the same size.
+        One per person; whole families are exchanged, among families of the same size.
     null
         H of random repartitions of the same clusters, draws x factors; without draws there is nothing to test.
     shuffles
-        How often.
+        How many times.
     alpha
         False-discovery rate at which something counts as found.
     seed
@@ -113,14 +113,14 @@ def found_shares(shuffles: pd.DataFrame, alpha: float) -> dict[str, float | None
 
 
 def _pooled_p(h: Array, ordered: Array) -> Array:
-    """Return (draws that reach h + 1) / (draws + 1) for each factor, the draws being sorted."""
-    # the draws come from a file in single precision
+    """Return (draws that reach h + 1) / (draws + 1) for each factor; the draws are sorted."""
+    # the draws were stored in single precision
     below = [np.searchsorted(column, value * (1 - 1e-6), side="left") for column, value in zip(ordered.T, h)]
     p = (len(ordered) - np.array(below) + 1.0) / (len(ordered) + 1.0)
     return np.where(np.isnan(h), np.nan, p)
 
 
 def _smallest(q: Array) -> float:
-    """Return the smallest of what is not NaN; NaN without any."""
+    """Return the smallest value that is not NaN; NaN without any."""
     known = q[~np.isnan(q)]
     return float(known.min()) if len(known) else float("nan")

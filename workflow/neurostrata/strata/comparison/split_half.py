@@ -1,4 +1,4 @@
-"""Clusters found in one half of the people, and whether they are there and matter in the other half."""
+"""Split halves: clusters found in one half of the people are tested in the other half."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from neurostrata.strata.existence.membership import MOST_COMPONENTS, discriminan
 from neurostrata.strata.finders.interface import Array, Finder, Finding, Labels, Progress
 from neurostrata.strata.finders.mixture import PEOPLE_PER_COMPONENT
 
-#: Random repartitions behind the p-value of a factor in one held-out half, and behind the agreement by chance.
+#: Random repartitions for the p-value of a factor in one held-out half, and for the agreement by chance.
 DRAWS = 999
 CHANCE = 100
 
@@ -48,12 +48,12 @@ FACTOR_COLUMNS = {
 
 @dataclass(frozen=True)
 class Split:
-    """What one division into halves gave.
+    """Result of one division into halves.
 
     Attributes
     ----------
     row
-        Columns :data:`COLUMNS` but the number of the split.
+        Columns :data:`COLUMNS` without the number of the split.
     eta2, p
         Per factor, in the held-out half; 0 and 1 where nothing can be tested.
     """
@@ -66,7 +66,7 @@ class Split:
 def assign(codes: Array, finding: Finding, others: Array) -> Labels:
     """Assign other people to the clusters found in some; return their clusters, from 1.
 
-    Components and clusters are those of the first people: the others' codes are only projected.
+    Components and clusters are learned from the first people; the codes of the others are only projected.
 
     Parameters
     ----------
@@ -81,8 +81,8 @@ def assign(codes: Array, finding: Finding, others: Array) -> Labels:
         return np.ones(len(others), dtype=np.intp)
     centre = codes.mean(axis=0)
     _, scale, axes = np.linalg.svd(codes - centre, full_matrices=False)
-    usual = min(MOST_COMPONENTS, max(2, len(codes) // PEOPLE_PER_COMPONENT))
-    kept = min(finding.components or usual, int((scale > 1e-9 * scale[0]).sum()))
+    components = finding.components or min(MOST_COMPONENTS, max(2, len(codes) // PEOPLE_PER_COMPONENT))
+    kept = min(components, int((scale > 1e-9 * scale[0]).sum()))
     projected = axes[:kept].T
     posterior = discriminant(
         (codes - centre) @ projected, finding.clusters - 1, (others - centre) @ projected
@@ -102,7 +102,7 @@ def one_split(
     Parameters
     ----------
     finder
-        As it is repeated many times (:meth:`Finder.quick`).
+        The form that is repeated (:meth:`Finder.quick`).
     codes, scores
         People x dimensions; people x factors, NaN: missing.
     families
@@ -139,7 +139,7 @@ def one_split(
         "adjusted_rand": agreement,
         "agreement_p95": chance,
     }
-    # Where the first half has no clusters, or all of the second fall into one, no difference was shown.
+    # where the first half has no clusters, or all of the second half fall into one, there is no difference to show
     return Split(row, np.nan_to_num(np.array(eta2), nan=0.0), np.nan_to_num(result.p, nan=1.0))
 
 
@@ -184,7 +184,7 @@ def split_halves(
     def one(number: int) -> Split:
         return one_split(quick, codes, values, families, np.random.default_rng([seed, number]))
 
-    # The first alone: what a finder keeps for people of this number is then there for all threads.
+    # The first split runs alone, so that what a finder caches for so many people is there for all threads.
     results = [one(1)]
     run = Parallel(n_jobs=finder.threads, backend="threading", return_as="generator")
     for result in run(delayed(one)(number) for number in range(2, splits + 1)):

@@ -1,4 +1,4 @@
-"""Whether there are groups at all: the finder's whole procedure, repeated on data without groups."""
+"""The test of whether groups exist: the finder's whole procedure is repeated on data without groups."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Existence:
         Kind of data without groups (:data:`neurostrata.strata.existence.unimodal.KINDS`) -> (draws that reach the statistic + 1) /
         (draws + 1).
     null
-        Columns null (kind), draw, statistic, n_clusters: what the finder made of data without groups.
+        Columns null (kind), draw, statistic, n_clusters: what the finder found in data without groups.
     """
 
     statistic: float
@@ -109,28 +109,28 @@ def compare_with_null(
     progress: Progress | None = None,
     enough: int | None = None,
 ) -> Existence:
-    """Compare the finder's measure with that in data without groups, of both kinds: the larger p counts.
+    """Compare the finder's measure with that in both kinds of data without groups; the larger p counts.
 
     Parameters
     ----------
     finder
-        Whose :meth:`Finder.quick` form is run on the codes and on every draw: the choice of components and of the
-        number of clusters is part of what is repeated.
+        Its :meth:`Finder.quick` form is run on the codes and on every draw, including the choice of the numbers of
+        components and clusters.
     codes
         People x dimensions.
     finding
-        The partition found in them, whose directions the null's margins are taken along.
+        The partition found in them; one kind of null has the margins along the directions of its clusters.
     draws
         Data sets without groups (:class:`UnimodalNull`) of each kind.
     seed
         Of the draws.
     families
-        One per person, "" for none: relatives are as alike in the draws as in the codes.
+        One per person, "" for none: relatives resemble each other in the draws as they do in the codes.
     progress
-        Called with the number of draws done and of all.
+        Called with the number of draws done and the number of all.
     enough
-        End as soon as so many draws of one kind reach the statistic: p is then what it is with this many draws, (reached
-        + 1) / (drawn + 1), and above `enough` / `draws` whatever the rest. For calibrations, where most cohorts hold nothing.
+        Stop as soon as so many draws of one kind reach the statistic: p is then (reached + 1) / (drawn + 1), and would be
+        above `enough` / `draws` with all draws. For calibrations, where most cohorts have no groups.
     """
     from joblib import Parallel, delayed
 
@@ -144,7 +144,7 @@ def compare_with_null(
         found = quick.find(nulls[kind].draw(generator))
         return kind, draw, found.statistic, found.number
 
-    # Threads: the finders' inner loops are compiled and let go of Python's lock.
+    # Threads: the finders' inner loops are compiled and release Python's lock.
     run = Parallel(n_jobs=finder.threads, return_as="generator", backend="threading")
     rows = []
     reached = dict.fromkeys(KINDS, 0)

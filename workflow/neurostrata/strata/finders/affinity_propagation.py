@@ -34,13 +34,13 @@ QUICK_STEPS = (2, 15)
 class AffinityPropagation(Finder):
     """Run the grid and choose the converged setting with 2..n-1 clusters of best silhouette.
 
-    With more people than the option ``sample``, all this is done with a random sample of so many, and everybody
-    else gets the cluster of the nearest exemplar (Frey and Dueck 2007 assign people to exemplars the same way).
+    With more people than the option ``sample``, a random sample of that size is clustered, and everybody else gets the
+    cluster of the nearest exemplar (Frey and Dueck 2007 assign people to exemplars the same way).
 
     Notes
     -----
-    Equal silhouettes (mostly the same partition reached by several settings) are settled by the grid's
-    order: lowest damping, then lowest preference.
+    Of settings with equal silhouettes, mostly of the same partition, the first in the order of the grid is chosen: that of
+    lowest damping, then lowest preference.
     """
 
     name = "affinity_propagation"
@@ -88,7 +88,7 @@ class AffinityPropagation(Finder):
         return lines
 
     def quick(self, codes: Array | None = None) -> AffinityPropagation:
-        """Return the same over a coarser grid: the paper's 10,000 settings cannot be repeated 200 times."""
+        """Return the finder with a coarser grid: the paper's 10,000 settings cannot be repeated 200 times."""
         damping, preference = (self.options[key] for key in ("damping", "preference"))
         return self.changed(
             {
@@ -163,14 +163,14 @@ class AffinityPropagation(Finder):
 
 
 def _sample(n: int, size: int | None, seed: int) -> Labels:
-    """Return the rows of a random sample, in order; of everybody, when they are no more than `size`."""
+    """Return the rows of a random sample, in order; all rows when there are at most `size`."""
     if size is None or n <= size:
         return np.arange(n)
     return np.sort(np.random.default_rng(seed).choice(n, size, replace=False))
 
 
 def _nearest_exemplar(codes: Array, chosen: Labels, exemplars: Labels) -> Labels:
-    """Return everybody's exemplar: that of the chosen as given, the nearest one of all others."""
+    """Return everybody's exemplar: the given one for the chosen people, the nearest one for all others."""
     from sklearn.metrics import pairwise_distances_argmin
 
     found = np.unique(exemplars)

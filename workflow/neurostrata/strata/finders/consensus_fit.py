@@ -7,9 +7,9 @@ from typing import Any
 import numba
 import numpy as np
 
-#: Iterations of k-means at most.
+#: Largest number of iterations of k-means.
 LLOYD = 30
-#: Two people who are together in more than the first and fewer than the second share of the subsets are ambiguous.
+#: Two people are an ambiguous pair when the share of subsets in which they are together lies between these two.
 AMBIGUOUS = (0.1, 0.9)
 
 _compiled: Any = numba.njit(nogil=True, cache=True)
@@ -69,7 +69,7 @@ def _kmeans(values, k, label):  # type: ignore[no-untyped-def]
 
 @_compiled
 def consensus_matrix(values, k, resamples, share, starts, seed):  # type: ignore[no-untyped-def]
-    """Return how often two people fall into the same cluster when both are drawn.
+    """Return how often two people fall into the same cluster, among the subsets that have both.
 
     Parameters
     ----------

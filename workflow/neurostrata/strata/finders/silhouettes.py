@@ -1,4 +1,4 @@
-"""The silhouette of a partition from a distance matrix, compiled: the grid has thousands of them."""
+"""The mean silhouette of a partition from a distance matrix, compiled, since a grid has thousands of partitions."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def silhouette(distances: NDArray[np.float64], labels: NDArray[np.intp]) -> floa
 
     Notes
     -----
-    As scikit-learn's ``silhouette_score(metric="precomputed")``, people alone in their cluster
-    counting 0; sums are taken in a fixed order, so equal partitions give equal numbers.
+    The same as scikit-learn's ``silhouette_score(metric="precomputed")``: the only person of a cluster counts 0. Sums are
+    taken in a fixed order, so that equal partitions give equal numbers.
     """
     return float(_widths(distances, labels, np.bincount(labels)).mean())
 
