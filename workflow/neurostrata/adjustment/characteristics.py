@@ -1,4 +1,4 @@
-"""What is known of people besides images and phenotypes: family, site, diagnosis, age, sex, head size, image quality."""
+"""The table of people's characteristics: family, site, diagnosis, age, sex, head size, image quality."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ WORDS = ("subject", *ALWAYS_WORDS)
 
 
 def read_characteristics(path: Path) -> pd.DataFrame:
-    """Read a table of what is known of people, indexed by subject."""
+    """Read the table of people's characteristics, indexed by subject."""
     return read_table(path, text=WORDS).set_index("subject")
 
 
 def usual_column(measure: str, tables: Sequence[tuple[str, pd.DataFrame]]) -> tuple[str, pd.Series] | None:
-    """Return the name of the table and the column that has a measure under one of its usual names, or None.
+    """Return the table (its name) and the column that has a measure under one of its usual names; None without such a column.
 
     Parameters
     ----------
     measure
         ``age`` or ``sex``.
     tables
-        Name and table, indexed by subject, in order of precedence: the first that has it is taken.
+        Name and table, indexed by subject, in order of precedence: the first table that has the measure is used.
 
     Raises
     ------
@@ -68,14 +68,14 @@ def gather_characteristics(
     adjust: Mapping[str, Any],
     id_column: str | None,
 ) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Gather what is known of everybody from the cohort sheet, the phenotype tables and the registrations.
+    """Gather everybody's characteristics from the cohort sheet, the phenotype tables and the registrations.
 
     Parameters
     ----------
     sheet
         Name, and the columns of the cohort sheet that describe people, indexed by subject.
     tables
-        Name and phenotype table as read, for what the sheet lacks.
+        Name and phenotype table as read, for columns that the sheet lacks.
     registrations
         Subject -> sidecar of the person's affine, which has :data:`MEASURES`.
     adjust

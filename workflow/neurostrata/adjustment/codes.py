@@ -1,4 +1,4 @@
-"""Codes freed of differences between sites and of the effects of covariates: of one fold, and of everybody."""
+"""Removal of site differences and of the effects of covariates from codes: those of one fold, and those of everybody."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from neurostrata.core.embeddings import Embeddings
 from neurostrata.core.errors import UserError
 from neurostrata.phenotypes.covariates import CovariateDesign, add_reason, code_covariates, find_columns
 
-#: A site with fewer training people is not learned.
+#: Least number of training people from whom a site is learned.
 LEAST_PEOPLE = 3
-#: What `strata.adjust.columns: auto` takes, as far as the study has it and people: in this order, one column for every
-#: :data:`PEOPLE_PER_COLUMN` of them, as each column that is taken out takes some of what is sought along.
+#: Columns of `strata.adjust.columns: auto`, in this order, as far as the study has them: one column for every
+#: :data:`PEOPLE_PER_COLUMN` people, because each column that is removed also removes some of the signal.
 AUTOMATIC = ("age", "sex", "head_size")
 PEOPLE_PER_COLUMN = 20
 
@@ -39,7 +39,7 @@ class LinearAdjustment:
             raise UserError(
                 f"covariates: {len(values)} training people are too few for {covariates.shape[1]} columns of covariates"
             )
-        # covariates that say the same share their effect; what is removed is the same
+        # covariates that are linearly dependent share their effect; what is removed is the same
         self.coefficients_ = np.linalg.lstsq(design, values, rcond=None)[0][1:]
         return self
 
@@ -50,7 +50,7 @@ class LinearAdjustment:
 
 @dataclass(frozen=True)
 class Adjustment:
-    """What is to be removed from codes, and what everybody's sites and covariates are.
+    """The columns whose effects are removed from codes, and everybody's values in them.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class Adjustment:
     sites : str or None
         Column whose sites are harmonised (:class:`neurostrata.adjustment.combat.ComBat`).
     keep, covariates : tuple of str
-        Columns whose effects stay when sites are harmonised; columns whose effects are removed afterwards.
+        Columns whose effects are kept when sites are harmonised; columns whose effects are removed afterwards.
     splines : int
         Degrees of freedom of a number's effect that is removed: 1 is a straight line, 3 or more a cubic spline.
     """
@@ -78,13 +78,13 @@ class Adjustment:
     def apply(self, codes: Embeddings) -> tuple[Embeddings, pd.DataFrame]:
         """Adjust one fold's codes.
 
-        Everything is learned from people whose role is ``train``. Who lacks a site or a covariate, or is of a site
-        (or class) that the training people do not show often enough, is left out.
+        Everything is learned from people whose role is ``train``. People who lack a site or a covariate are left out, and those
+        of a site (or class) with too few training people.
 
         Returns
         -------
         adjusted : Embeddings
-            Of those who are not left out.
+            Codes of the people who are not left out.
         left_out : DataFrame
             subject, role, reason.
 
@@ -139,7 +139,7 @@ class Adjustment:
 
 
 def adjusting(columns: str | Sequence[str], people: pd.DataFrame) -> list[str]:
-    """Return the columns that codes are adjusted by; ``auto`` takes what varies of :data:`AUTOMATIC`."""
+    """Return the columns that codes are adjusted by; ``auto`` takes those of :data:`AUTOMATIC` that vary."""
     if columns != "auto":
         return list(columns)
     known = [c for c in AUTOMATIC if c in people and people[c].nunique() > 1]
@@ -149,28 +149,28 @@ def adjusting(columns: str | Sequence[str], people: pd.DataFrame) -> list[str]:
 def free_of_covariates(
     codes: Embeddings, people: pd.DataFrame, adjust: Mapping[str, Any]
 ) -> tuple[Embeddings, pd.DataFrame]:
-    """Take covariates and sites out of codes; the effects are learned from all of these people.
+    """Remove the effects of covariates and sites from codes; they are learned from all of these people.
 
     Parameters
     ----------
     codes
-        Of everybody who is clustered.
+        Codes of everybody who is clustered.
     people
-        Index: subjects; what is known of them.
+        Index: subjects; their characteristics.
     adjust
         ``columns``, ``sites``, ``splines``.
 
     Returns
     -------
     codes : Embeddings
-        Without those who lack a covariate or site.
+        Of the people who have every covariate and site.
     left_out : DataFrame
         subject, reason.
 
     Raises
     ------
     UserError
-        When a column is not known, or fewer than 3 people are left.
+        When a column is unknown, or fewer than 3 people are left.
     """
     table = people.reindex(codes.subjects)
     sites, columns = adjust["sites"], adjusting(adjust["columns"], table)
@@ -193,7 +193,7 @@ def free_of_covariates(
 
 
 def share_removed(codes: Embeddings, adjusted: Embeddings) -> float:
-    """Return the share of the codes' variance that was taken out, over the people who are not left out."""
+    """Return the share of the codes' variance that was removed, over the people who are not left out."""
     place = {subject: row for row, subject in enumerate(codes.subjects)}
     before = codes.values[[place[subject] for subject in adjusted.subjects]]
     total = float(before.var(axis=0).sum())

@@ -1,4 +1,4 @@
-"""The commands that describe people and take what is known of them out of codes: files in, files out."""
+"""The commands that gather people's characteristics and remove their effects from codes: files in, files out."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def describe_people(
     output: Path,
     settings: dict[str, Any],
 ) -> None:
-    """Gather what is known of everybody: family, site, diagnosis, age, sex, head size, image quality.
+    """Gather everybody's family, site, diagnosis, age, sex, head size and image quality.
 
     Parameters
     ----------
     people
-        Subject, and the columns of the cohort sheet that describe people.
+        Table with `subject` and the columns of the cohort sheet that describe people.
     tables
-        The phenotype tables, for what the sheet lacks.
+        The phenotype tables, for columns that the sheet lacks.
     registered
-        Table with the subjects who were registered to the template.
+        Table of the subjects who were registered to the template.
     pattern
         Path of a person's affine, with ``{subject}``; its sidecar has the determinant and the similarity.
     output
@@ -61,9 +61,9 @@ def describe_people(
 
 
 def adjust_codes(*, embeddings: Path, people: Path, output: Path, settings: dict[str, Any]) -> None:
-    """Take covariates and sites out of everybody's codes.
+    """Remove the effects of covariates and sites from everybody's codes.
 
-    Clusters are of the people at hand, so the effects are learned from all of them. Who lacks a covariate is left out
+    All of these people are clustered, so the effects are learned from all of them. People who lack a covariate are left out
     and listed in the sidecar.
 
     Parameters

@@ -18,7 +18,7 @@ from neurostrata.phenotypes.tables import join_tables
 
 @dataclass
 class PhenotypeAnalysis:
-    """What the stage writes; `facts` goes into the sidecars."""
+    """The tables and the model that the stage writes; `facts` goes into the sidecars."""
 
     eigenvalues: pd.DataFrame
     loadings: pd.DataFrame
@@ -59,8 +59,8 @@ def analyse_phenotypes(
     Raises
     ------
     UserError
-        Ids that don't match, doubles, columns that are absent or not numeric, nothing that varies,
-        fewer than 3 people with values.
+        When ids do not match or are duplicated, columns are absent or not numeric, nothing varies, or fewer than
+        3 people have values.
     """
     columns = _chosen_columns(settings, presets or {})
     joined = join_tables(tables, subjects, columns, settings["id_column"], settings["exclude"])
@@ -127,7 +127,7 @@ def analyse_phenotypes(
 
 
 def factor_meanings(loadings: pd.DataFrame, threshold: float = 0.3, most: int = 6) -> dict[str, str]:
-    """Return for each factor its variables of largest |loading|, as text: ``Strength +0.81, ...``."""
+    """Return each factor's variables of largest absolute loading, as text: ``Strength +0.81, ...``."""
     meanings = {}
     for factor in loadings.columns[1:]:
         order = loadings[factor].abs().sort_values(ascending=False, kind="stable").index[:most]

@@ -93,7 +93,7 @@ def factor_congruence(
     output: Path,
     settings: dict[str, Any],
 ) -> None:
-    """Measure whether the factors come back in halves of the people (Tucker's congruence).
+    """Measure how well the factors replicate in halves of the people (Tucker's congruence).
 
     Parameters
     ----------
@@ -102,9 +102,9 @@ def factor_congruence(
     families
         Table with `subject` and, where there are relatives, `family`: they are never divided.
     model, loadings, scores
-        What the whole cohort gave; those who have scores are divided, their gaps filled as there.
+        Results of the whole cohort; the people who have scores are divided, and their gaps filled in the same way.
     output
-        Table to write; without rows where variables were taken as they are.
+        Table to write; it has no rows when variables are used as they are.
     settings
         ``id_column``, ``rotation``, ``seed``.
     """
