@@ -116,14 +116,14 @@ def code_table(
     numbers: dict[str, pd.Series] = {}
     rules: dict[str, str] = {}
     left_out: dict[str, str] = {}
-    wrong: list[str] = []
+    odd_columns: list[str] = []
     for column in table.columns:
         coded = code_column(table[column], coding.get(column))
         if coded.values is not None:
             numbers[column] = coded.values
             rules[column] = coded.rule
         elif coded.odd:
-            wrong.append(odd_cells_message(str(column), coded.odd))
+            odd_columns.append(odd_cells_message(str(column), coded.odd))
         elif strict:
             raise UserError(
                 f"phenotypes: variables: {column} is {coded.rule}; "
@@ -131,7 +131,7 @@ def code_table(
             )
         else:
             left_out[column] = coded.rule
-    if wrong:
-        more = [f"... and {len(wrong) - 10} more columns"] if len(wrong) > 10 else []
-        raise UserError("\n".join(f"phenotypes: {line}" for line in wrong[:10] + more))
+    if odd_columns:
+        more = [f"... and {len(odd_columns) - 10} more columns"] if len(odd_columns) > 10 else []
+        raise UserError("\n".join(f"phenotypes: {line}" for line in odd_columns[:10] + more))
     return CodedTable(pd.DataFrame(numbers, index=table.index, dtype=float), rules, left_out)

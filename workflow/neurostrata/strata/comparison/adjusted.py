@@ -114,21 +114,21 @@ def freedman_lane(
         Degrees of freedom of the clusters given the covariates, and of the error.
     """
     n = len(values)
-    known = orthonormal(np.column_stack([np.ones(n), covariates]))
+    basis = orthonormal(np.column_stack([np.ones(n), covariates]))
     member = (labels[:, None] == np.unique(labels)).astype(float)
-    apart = member - known @ (known.T @ member)
+    cluster_part = member - basis @ (basis.T @ member)
     # clusters that are determined by the covariates leave rounding errors only
-    left, scale, _ = np.linalg.svd(apart, full_matrices=False)
+    left, scale, _ = np.linalg.svd(cluster_part, full_matrices=False)
     clusters = left[:, scale > 1e-7 * np.sqrt(n)]
-    df1, df2 = clusters.shape[1], n - known.shape[1] - clusters.shape[1]
-    nothing = np.full(values.shape[1], np.nan)
+    df1, df2 = clusters.shape[1], n - basis.shape[1] - clusters.shape[1]
+    untested = np.full(values.shape[1], np.nan)
     if df1 < 1 or df2 < 1:
-        return nothing, nothing.copy(), df1, df2
-    residual = values - known @ (known.T @ values)
+        return untested, untested.copy(), df1, df2
+    residual = values - basis @ (basis.T @ values)
 
     def statistic(drawn: Array) -> Array:
         between = ((clusters.T @ drawn) ** 2).sum(axis=0)
-        total = (drawn**2).sum(axis=0) - ((known.T @ drawn) ** 2).sum(axis=0)
+        total = (drawn**2).sum(axis=0) - ((basis.T @ drawn) ** 2).sum(axis=0)
         error = np.maximum(total - between, 0)
         with np.errstate(invalid="ignore", divide="ignore"):
             return (between / df1) / (error / df2)

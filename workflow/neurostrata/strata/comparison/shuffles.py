@@ -78,10 +78,10 @@ def shuffle_links(
     generator = np.random.default_rng(seed)
     for part in permuted_labels(labels, family_blocks(families), shuffles, generator):
         h = h_statistics(ranked, part, number)
-        for own, partition in zip(h, part):
+        for statistics, partition in zip(h, part):
             k = groups_with_values(ranked, partition, number)
-            q = benjamini_hochberg(p_values(own, k))
-            p = np.where((k >= 2) & (len(ordered) > 0), _pooled_p(own, ordered), np.nan)
+            q = benjamini_hochberg(p_values(statistics, k))
+            p = np.where((k >= 2) & (len(ordered) > 0), _pooled_p(statistics, ordered), np.nan)
             rows.append((_smallest(q), _smallest(benjamini_hochberg(p))))
     table = pd.DataFrame(rows, columns=["smallest_q", "smallest_q_repartition"], dtype=float)
     table.insert(0, "shuffle", np.arange(1, len(table) + 1))

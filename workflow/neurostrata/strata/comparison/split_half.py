@@ -116,26 +116,28 @@ def one_split(
     if (half == 0).sum() < (half == 1).sum():
         half = 1 - half
     first, second = np.flatnonzero(half == 0), np.flatnonzero(half == 1)
-    found = finder.find(codes[first])
-    own = finder.find(codes[second])
-    given = assign(codes[first], found, codes[second])
+    first_finding = finder.find(codes[first])
+    second_finding = finder.find(codes[second])
+    assigned = assign(codes[first], first_finding, codes[second])
     relatives = [families[int(row)] for row in second]
     agreement = chance = float("nan")
-    if found.number > 1 and own.number > 1:
-        agreement = float(adjusted_rand_score(given, own.clusters))
-        moved = next(permuted_labels(given, family_blocks(relatives), CHANCE, generator))
-        chance = float(np.percentile([adjusted_rand_score(labels, own.clusters) for labels in moved], 95))
+    if first_finding.number > 1 and second_finding.number > 1:
+        agreement = float(adjusted_rand_score(assigned, second_finding.clusters))
+        permuted = next(permuted_labels(assigned, family_blocks(relatives), CHANCE, generator))
+        chance = float(
+            np.percentile([adjusted_rand_score(labels, second_finding.clusters) for labels in permuted], 95)
+        )
     held_out = scores[second]
     seed = int(generator.integers(2**31))
-    result = repartition(held_out, given, relatives, DRAWS, seed)
-    _, labels = np.unique(given, return_inverse=True)
+    result = repartition(held_out, assigned, relatives, DRAWS, seed)
+    _, labels = np.unique(assigned, return_inverse=True)
     present = groups_with_values(rank_factors(held_out), labels.ravel(), int(labels.max()) + 1)
     eta2 = [eta_squared(h, int(k), int(n)) for h, k, n in zip(result.h, present, result.n)]
     row = {
         "n_first": len(first),
         "n_second": len(second),
-        "k_first": found.number,
-        "k_second": own.number,
+        "k_first": first_finding.number,
+        "k_second": second_finding.number,
         "adjusted_rand": agreement,
         "agreement_p95": chance,
     }
@@ -181,13 +183,13 @@ def split_halves(
 
     quick, values = finder.quick(codes), scores.to_numpy(dtype=float)
 
-    def one(number: int) -> Split:
+    def numbered_split(number: int) -> Split:
         return one_split(quick, codes, values, families, np.random.default_rng([seed, number]))
 
     # The first split runs alone, so that what a finder caches for so many people is there for all threads.
-    results = [one(1)]
+    results = [numbered_split(1)]
     run = Parallel(n_jobs=finder.threads, backend="threading", return_as="generator")
-    for result in run(delayed(one)(number) for number in range(2, splits + 1)):
+    for result in run(delayed(numbered_split)(number) for number in range(2, splits + 1)):
         results.append(result)
         if progress is not None:
             progress(len(results), splits)

@@ -135,11 +135,11 @@ def compare_with_null(
     from joblib import Parallel, delayed
 
     quick = finder.quick(codes)
-    own = quick.find(codes)
+    observed = quick.find(codes)
     labels = finding.clusters - 1
     nulls = {kind: UnimodalNull(codes, labels, finding.components, kind, families) for kind in KINDS}
 
-    def one(kind: str, draw: int) -> tuple[str, int, float, int]:
+    def search_draw(kind: str, draw: int) -> tuple[str, int, float, int]:
         generator = np.random.default_rng([seed, KINDS.index(kind), draw])
         found = quick.find(nulls[kind].draw(generator))
         return kind, draw, found.statistic, found.number
@@ -148,15 +148,15 @@ def compare_with_null(
     run = Parallel(n_jobs=finder.threads, return_as="generator", backend="threading")
     rows = []
     reached = dict.fromkeys(KINDS, 0)
-    for row in run(delayed(one)(kind, draw) for draw in range(1, draws + 1) for kind in KINDS):
+    for row in run(delayed(search_draw)(kind, draw) for draw in range(1, draws + 1) for kind in KINDS):
         rows.append(row)
-        reached[row[0]] += row[2] >= own.statistic
+        reached[row[0]] += row[2] >= observed.statistic
         if progress is not None:
             progress(len(rows), draws * len(KINDS))
         if enough is not None and max(reached.values()) >= enough:
             break
     table = pd.DataFrame(rows, columns=["null", "draw", "statistic", "n_clusters"])
-    drawn = table["null"].value_counts()
-    some = np.isfinite(own.statistic)
-    p = {kind: (reached[kind] + 1) / (int(drawn.get(kind, 0)) + 1) if some else 1.0 for kind in KINDS}
-    return Existence(own.statistic, p, table)
+    counts = table["null"].value_counts()
+    testable = np.isfinite(observed.statistic)
+    p = {kind: (reached[kind] + 1) / (int(counts.get(kind, 0)) + 1) if testable else 1.0 for kind in KINDS}
+    return Existence(observed.statistic, p, table)

@@ -90,7 +90,7 @@ def describe_membership(codes: Array, finding: Finding) -> Membership:
     if finding.membership is not None:
         posterior = finding.membership
     rows = np.arange(n)
-    own = squared[rows, labels]
+    to_own_cluster = squared[rows, labels]
     # a person who is typical of any cluster is no outlier
-    nearest = np.minimum(own, squared.min(axis=1))
-    return Membership(posterior[rows, labels], np.sqrt(own), chi2.sf(nearest, scores.shape[1]))
+    nearest = np.minimum(to_own_cluster, squared.min(axis=1))
+    return Membership(posterior[rows, labels], np.sqrt(to_own_cluster), chi2.sf(nearest, scores.shape[1]))

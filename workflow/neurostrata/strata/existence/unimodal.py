@@ -164,9 +164,9 @@ class UnimodalNull:
         drawn = np.column_stack([margin.at(column) for margin, column in zip(self.margins_, probability.T)])
         for position, margin in enumerate(self._along):
             coordinate = (drawn - self.mean_) @ self._coordinate[:, position]
-            wanted = np.empty(self.people)
-            wanted[np.argsort(coordinate)] = np.sort(margin.draw(generator, self.people))
-            drawn += (wanted - coordinate)[:, None] * self._move[position]
+            target = np.empty(self.people)
+            target[np.argsort(coordinate)] = np.sort(margin.draw(generator, self.people))
+            drawn += (target - coordinate)[:, None] * self._move[position]
         return drawn
 
 

@@ -45,20 +45,20 @@ def _kmeans(values, k, label):  # type: ignore[no-untyped-def]
         counts = np.zeros(k)
         sums = np.zeros((k, p))
         for i in range(n):
-            best, own = np.inf, 0
+            best, cluster = np.inf, 0
             for c in range(k):
                 distance = 0.0
                 for j in range(p):
                     distance += (values[i, j] - centres[c, j]) ** 2
                 if distance < best:
-                    best, own = distance, c
+                    best, cluster = distance, c
             total += best
-            if label[i] != own:
-                label[i] = own
+            if label[i] != cluster:
+                label[i] = cluster
                 changed = True
-            counts[own] += 1
+            counts[cluster] += 1
             for j in range(p):
-                sums[own, j] += values[i, j]
+                sums[cluster, j] += values[i, j]
         if not changed:
             break
         for c in range(k):

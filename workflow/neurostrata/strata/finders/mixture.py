@@ -133,8 +133,12 @@ class Mixture(Finder):
         most_evident = chosen = int(evidence.argmax())
         while chosen + 1 < len(clusters) and onwards[chosen + 1] > STEP:
             chosen += 1
-        own = standardised[:, chosen]
-        used = own >= USED_FROM * own.max() if own.max() > 0 else own == own.max()
+        chosen_ratios = standardised[:, chosen]
+        used = (
+            chosen_ratios >= USED_FROM * chosen_ratios.max()
+            if chosen_ratios.max() > 0
+            else chosen_ratios == chosen_ratios.max()
+        )
         rows = [
             (
                 p,
@@ -154,7 +158,7 @@ class Mixture(Finder):
         search["used"] = np.where(search["used"], "yes", "no")
         if not np.isfinite(evidence[chosen]):
             return nothing(n, search, "every mixture collapsed on a few people")
-        membership = averaged({int(i): shares[int(i), chosen] for i in np.flatnonzero(used)}, own)
+        membership = averaged({int(i): shares[int(i), chosen] for i in np.flatnonzero(used)}, chosen_ratios)
         labels = number_by_size(membership.argmax(axis=1))
         number = int(labels.max())
         # columns in the order of the clusters' numbers; a cluster that is nobody's most probable one has no number
@@ -237,9 +241,9 @@ def without_heavy_tails(white: Array) -> Array:
     expected = _chi_quantiles(*white.shape)
     for _ in range(PULLS):
         radius = np.linalg.norm(white, axis=1)
-        wanted = np.empty(len(white))
-        wanted[np.argsort(radius, kind="stable")] = expected
-        pull = np.minimum(wanted, radius) / np.maximum(radius, 1e-12)
+        target = np.empty(len(white))
+        target[np.argsort(radius, kind="stable")] = expected
+        pull = np.minimum(target, radius) / np.maximum(radius, 1e-12)
         white = whiten(white * pull[:, None])
         if pull.min() > NO_PULL:
             break
@@ -287,12 +291,12 @@ def reference(
     """
     from joblib import Parallel, delayed
 
-    def one(draw: int) -> Array:
+    def ratios_of_draw(draw: int) -> Array:
         gaussian = np.random.default_rng([people, draw]).standard_normal((people, max(components)))
         return likelihood_ratios(gaussian, components, clusters, starts, draw)[0]
 
     drawn = np.stack(
-        Parallel(n_jobs=threads, backend="threading")(delayed(one)(draw) for draw in range(draws))
+        Parallel(n_jobs=threads, backend="threading")(delayed(ratios_of_draw)(draw) for draw in range(draws))
     )
     drawn[~np.isfinite(drawn)] = np.nan
     steps = np.diff(drawn, axis=2, prepend=0.0)

@@ -64,14 +64,14 @@ def _iterate(white, share, iterations):  # type: ignore[no-untyped-def]
         woodbury = np.linalg.inv(inverse)
         products = white @ means.T.copy()
         towards = products @ (eye + woodbury @ gram)
-        own = gram + gram @ woodbury @ gram
+        within_products = gram + gram @ woodbury @ gram
         quadratic = products @ woodbury
         gain = -0.5 * n * np.log(variances).sum()
         for i in range(n):
             square, largest = 0.0, -np.inf
             for c in range(k):
                 square += quadratic[i, c] * products[i, c]
-                share[i, c] = towards[i, c] - 0.5 * own[c, c] + np.log(weight[c])
+                share[i, c] = towards[i, c] - 0.5 * within_products[c, c] + np.log(weight[c])
                 largest = max(largest, share[i, c])
             total = 0.0
             for c in range(k):
@@ -148,8 +148,8 @@ def fit_mixture(white, k, starts, seed):  # type: ignore[no-untyped-def]
     order = np.argsort(-gains)
     best, share = -np.inf, shares[order[0]].copy()
     for place in range(min(max(KEPT, starts // ONE_IN), starts)):
-        own = shares[order[place]].copy()
-        gain = _iterate(white, own, LONG)
+        continued = shares[order[place]].copy()
+        gain = _iterate(white, continued, LONG)
         if gain > best:
-            best, share = gain, own
+            best, share = gain, continued
     return best, share

@@ -32,15 +32,15 @@ def _widths(distances, labels, sizes):  # type: ignore[no-untyped-def]
     widths = np.zeros(n)
     sums = np.empty(len(sizes))
     for i in range(n):
-        own = labels[i]
-        if sizes[own] == 1:
+        cluster = labels[i]
+        if sizes[cluster] == 1:
             continue
         sums[:] = 0
         for j in range(n):
             sums[labels[j]] += distances[i, j]
-        inside, outside = sums[own] / (sizes[own] - 1), np.inf
+        inside, outside = sums[cluster] / (sizes[cluster] - 1), np.inf
         for k in range(len(sizes)):
-            if k != own:
+            if k != cluster:
                 outside = min(outside, sums[k] / sizes[k])
         largest = max(inside, outside)
         if largest > 0:
