@@ -16,9 +16,8 @@ from neurostrata.strata.comparison.kruskal import (
     rank_factors,
 )
 from neurostrata.strata.comparison.repartition import permuted_labels, repartition
-from neurostrata.strata.existence.membership import MOST_COMPONENTS, discriminant
+from neurostrata.strata.existence.membership import discriminant, distance_components
 from neurostrata.strata.finders.interface import Array, Finder, Finding, Labels, Progress
-from neurostrata.strata.finders.mixture import PEOPLE_PER_COMPONENT
 
 #: Random repartitions for the p-value of a factor in one held-out half, and for the agreement by chance.
 DRAWS = 999
@@ -81,8 +80,7 @@ def assign(codes: Array, finding: Finding, others: Array) -> Labels:
         return np.ones(len(others), dtype=np.intp)
     centre = codes.mean(axis=0)
     _, scale, axes = np.linalg.svd(codes - centre, full_matrices=False)
-    components = finding.components or min(MOST_COMPONENTS, max(2, len(codes) // PEOPLE_PER_COMPONENT))
-    kept = min(components, int((scale > 1e-9 * scale[0]).sum()))
+    kept = min(distance_components(finding, len(codes)), int((scale > 1e-9 * scale[0]).sum()))
     projected = axes[:kept].T
     posterior = discriminant(
         (codes - centre) @ projected, finding.clusters - 1, (others - centre) @ projected

@@ -32,10 +32,9 @@ class Membership:
     typicality: Array
 
 
-def pooled_scores(codes: Array, components: int | None) -> Array:
-    """Return the leading principal components in which distances from clusters are measured."""
-    most = min(MOST_COMPONENTS, max(2, len(codes) // PEOPLE_PER_COMPONENT))
-    return principal_scores(codes, components or most)
+def distance_components(finding: Finding, people: int) -> int:
+    """Return the number of leading components in which distances from a finding's clusters are measured."""
+    return finding.components or min(MOST_COMPONENTS, max(2, people // PEOPLE_PER_COMPONENT))
 
 
 def discriminant(scores: Array, labels: Labels, others: Array | None = None) -> tuple[Array, Array]:
@@ -82,7 +81,7 @@ def describe_membership(codes: Array, finding: Finding) -> Membership:
     from scipy.stats import chi2
 
     n = len(codes)
-    scores = pooled_scores(codes, finding.components)
+    scores = principal_scores(codes, distance_components(finding, n))
     if n < 3 or scores.shape[1] == 0:
         return Membership(np.ones(n), np.zeros(n), np.ones(n))
     labels = finding.clusters - 1
