@@ -122,7 +122,7 @@ def verdict(claimed: bool, site_share: float, differ: int) -> str:
 def searched(codes: np.ndarray, draws: int) -> tuple[Any, Any, float]:
     """Look for groups in codes and test whether they exist; return both and the CPU seconds that took."""
     from neurostrata.core.config import section_defaults
-    from neurostrata.strata.existence.test import compare_with_null
+    from neurostrata.strata.existence.comparison_with_null import compare_with_null
     from neurostrata.strata.finders.registry import build_finder
 
     started = time.process_time()

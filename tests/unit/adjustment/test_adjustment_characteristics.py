@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from neurostrata.adjustment.characteristics import adjust_codes, adjusting, describe_people
+from neurostrata.adjustment.codes import adjusting
+from neurostrata.adjustment.commands import adjust_codes, describe_people
 from neurostrata.core.config import section_defaults
 from neurostrata.core.errors import UserError
 from neurostrata.core.tables import read_table

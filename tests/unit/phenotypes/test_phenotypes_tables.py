@@ -12,7 +12,7 @@ from neurostrata.core.errors import UserError
 from neurostrata.phenotypes.analysis import analyse_phenotypes
 from neurostrata.phenotypes.coding import code_column, code_table
 from neurostrata.phenotypes.commands import factor_phenotypes, read_preset
-from neurostrata.phenotypes.missing import fit_imputation, select
+from neurostrata.phenotypes.imputation import fit_imputation, select
 from neurostrata.phenotypes.model import PhenotypeModel, score_people
 from neurostrata.phenotypes.tables import join_tables, normalise_ids
 
@@ -57,7 +57,7 @@ def test_no_shared_ids_names_file_and_examples():
 
 def test_a_subject_twice_is_refused():
     frame = pd.concat([table(), table().iloc[[3]]])
-    with pytest.raises(UserError, match=r"a\.csv: subject 100003 stands in it more than once"):
+    with pytest.raises(UserError, match=r"a\.csv: subject 100003 has more than one row"):
         join_tables([("a.csv", frame)], people(40))
     with pytest.raises(UserError, match="without an id in column Subject"):
         join_tables([("a.csv", table().assign(Subject=[None, *people(39)]))], people(40))

@@ -193,12 +193,12 @@ def test_mixture_search_has_a_line_per_number_of_components_and_a_ring() -> None
     search = pd.DataFrame(
         {"components": [4, 4, 8, 8], "n_clusters": [2, 3, 2, 3], "standardised": [1.0, 2.0, 5.0, np.nan]}
     ).assign(used=["no", "no", "yes", "no"])
-    figure = figures_checks.SEARCH_FIGURES["mixture"][1](search)
+    figure = figures_checks.SEARCH_FIGURES["lines"](search)
     lines = [line for line in figure.axes[0].lines if line.get_label() in ("4", "8")]
     assert [next(iter(line.get_ydata())) for line in lines] == [1.0, 5.0]
     ring = next(line for line in figure.axes[0].lines if line.get_markersize() == 14)
     assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (2, 5.0)
-    assert figures_checks.SEARCH_FIGURES["affinity_propagation"][1] is figures_strata.grid_figure
+    assert figures_checks.SEARCH_FIGURES["grid"] is figures_strata.grid_figure
     assert figures_checks.likelihood_figure(search.iloc[:0]).axes
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -9,18 +10,27 @@ import pytest
 from fusion_toy import toy_settings, toy_volumes
 from sklearn.metrics import adjusted_rand_score
 
-from neurostrata.adjustment.characteristics import adjust_codes
+from neurostrata.adjustment.commands import adjust_codes
+from neurostrata.core import config
 from neurostrata.core.config import fill_defaults, load_schema, schema_problems, section_defaults
 from neurostrata.core.embeddings import read_parts
+from neurostrata.core.errors import UserError
 from neurostrata.core.tables import write_table
 from neurostrata.fusion.commands import embed, split, train
+from neurostrata.report.figures.checks import SEARCH_FIGURES
 from neurostrata.strata.commands import cluster
-from neurostrata.strata.existence.test import compare_with_null
+from neurostrata.strata.existence.comparison_with_null import compare_with_null
 from neurostrata.strata.finders.consensus import Consensus
 from neurostrata.strata.finders.consensus_fit import ambiguous_pairs, consensus_matrix
 from neurostrata.strata.finders.network_fusion import affinity, fuse, leading_eigenvalues
 from neurostrata.strata.finders.reference import shares_of_clusters, similar_size
-from neurostrata.strata.finders.registry import FINDERS, build_finder, finder_class
+from neurostrata.strata.finders.registry import (
+    FINDER_OF_THE_PAPER,
+    FINDERS,
+    build_finder,
+    finder_class,
+    finder_name,
+)
 from neurostrata.strata.finders.similarity_network_fusion import SimilarityNetworkFusion
 
 #: Less work than the defaults.
@@ -47,6 +57,38 @@ def groups(sizes=(40, 30, 24), distance=8.0, dimensions=8, seed=0):
     order = generator.permutation(len(truth))
     centres = np.eye(len(sizes), dimensions) * distance / np.sqrt(2)
     return (centres[truth] + generator.standard_normal((len(truth), dimensions)))[order], truth[order]
+
+
+def test_a_schema_in_the_folder_is_a_section_and_a_name(tmp_path, monkeypatch):
+    shutil.copytree(config.SCHEMAS, tmp_path / "schemas")
+    ward = tmp_path / "schemas" / "finders" / "ward.schema.yaml"
+    ward.write_text(
+        "{type: object, additionalProperties: false, properties: {trees: {type: integer, default: 7}}}"
+    )
+    monkeypatch.setattr(config, "SCHEMAS", tmp_path / "schemas")
+    cohort = {"cohort": {"sheet": "people.tsv"}}
+    assert config.check_config({**cohort, "strata": {"finders": ["ward"]}})["strata"]["ward"] == {"trees": 7}
+    with pytest.raises(UserError, match=r"strata.ward: unknown key 'tree'; did you mean 'trees'\?"):
+        config.check_config({**cohort, "strata": {"ward": {"tree": 3}}})
+
+
+@pytest.mark.parametrize("name", FINDERS)
+def test_everything_that_the_report_says_of_a_finder_stands_in_its_class(name):
+    cls = finder_class(name)
+    text = cls.methods_text(section_defaults("strata")[name])
+    assert cls.name == name
+    assert finder_name(name) == cls.title
+    assert text.strip(" .") == text
+    assert cls.search_figure is None or set(cls.search_figure.columns) <= set(cls.search_columns)
+    assert cls.search_figure is None or cls.search_figure.kind in SEARCH_FIGURES
+
+
+def test_finders_of_other_releases_have_a_name_and_the_papers_finder_says_what_differs():
+    assert finder_name("some_other") == "some other"
+    cls = finder_class(FINDER_OF_THE_PAPER)
+    options = section_defaults("strata")[cls.name]
+    assert cls.deviations(options) == []
+    assert [line[0] for line in cls.deviations({**options, "sample": 500})] == ["People clustered"]
 
 
 @pytest.mark.parametrize("name", FINDERS)

@@ -11,11 +11,12 @@ from neurostrata.core.errors import UserError
 from neurostrata.core.tables import write_table
 from neurostrata.phenotypes.commands import factor_congruence, factor_phenotypes
 from neurostrata.prediction.continuous_commands import continuous
-from neurostrata.strata.commands import cluster, repartition_strata
+from neurostrata.strata.commands import cluster
 from neurostrata.strata.comparison.commands import (
     agreement,
     compare_adjusted,
     composition,
+    repartition_strata,
     shuffle_links,
     split_half,
 )

@@ -7,13 +7,13 @@ from scipy.stats import kruskal
 from sklearn.cluster import KMeans
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
+from neurostrata.core.families import family_blocks
 from neurostrata.phenotypes.congruence import congruence_table, half_congruence, matched_loadings
 from neurostrata.phenotypes.factors import principal_varimax, standardise
 from neurostrata.strata.comparison.agreement import compare_partitions
 from neurostrata.strata.comparison.kruskal import benjamini_hochberg
 from neurostrata.strata.comparison.repartition import (
     exceedance_p,
-    family_blocks,
     permuted_labels,
     repartition,
 )

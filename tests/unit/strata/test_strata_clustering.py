@@ -13,7 +13,7 @@ from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from neurostrata.core.config import load_schema, schema_problems, section_defaults
 from neurostrata.core.errors import UserError
-from neurostrata.strata.commands import cluster, project
+from neurostrata.strata.commands import cluster, map_people
 from neurostrata.strata.finders import propagation
 from neurostrata.strata.finders.affinity import (
     Propagation,
@@ -25,7 +25,7 @@ from neurostrata.strata.finders.affinity import (
 from neurostrata.strata.finders.affinity_propagation import AffinityPropagation
 from neurostrata.strata.finders.labels import canonical, number_by_size
 from neurostrata.strata.finders.silhouettes import silhouette
-from neurostrata.strata.projection import tsne, tsne_perplexity
+from neurostrata.strata.tsne import tsne_map, tsne_perplexity
 
 SIZES = (30, 18, 12)
 
@@ -245,15 +245,15 @@ def test_numbering():
 
 def test_tsne_is_reproducible_and_copes_with_few_people():
     values, truth = embeddings(distance=20)
-    first = tsne(values, 8, 500, seed=3)
-    np.testing.assert_array_equal(first, tsne(values, 8, 500, seed=3))
+    first = tsne_map(values, 8, 500, seed=3)
+    np.testing.assert_array_equal(first, tsne_map(values, 8, 500, seed=3))
     assert silhouette_score(first, truth) > 0.5
     assert tsne_perplexity(24, 30) == pytest.approx(23 / 3)
     for n, dimensions in ((1, 5), (2, 5), (4, 1), (6, 1), (6, 3)):
-        places = tsne(np.random.default_rng(0).standard_normal((n, dimensions)), 30, 250, seed=1)
+        places = tsne_map(np.random.default_rng(0).standard_normal((n, dimensions)), 30, 250, seed=1)
         assert places.shape == (n, 2)
         assert np.isfinite(places).all()
-    assert not tsne(np.ones((8, 3)), 30, 250, seed=1).any()
+    assert not tsne_map(np.ones((8, 3)), 30, 250, seed=1).any()
 
 
 def write_embeddings(path, values, subjects=None):
@@ -279,7 +279,7 @@ def test_commands_write_clusters_and_picture(tmp_path):
         clusters=tmp_path / "clusters.tsv",
         settings=settings_of(),
     )
-    project(
+    map_people(
         embeddings=tmp_path / "embeddings.tsv",
         output=tmp_path / "tsne.tsv",
         settings={**section_defaults("strata"), "seed": 1},

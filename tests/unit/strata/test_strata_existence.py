@@ -9,10 +9,11 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 
 from neurostrata.core.config import section_defaults
+from neurostrata.core.families import family_sample
 from neurostrata.strata.commands import cluster, existence, stability
+from neurostrata.strata.existence.comparison_with_null import compare_with_null
 from neurostrata.strata.existence.membership import describe_membership, discriminant
-from neurostrata.strata.existence.stability import best_jaccard, family_bootstrap, find_again
-from neurostrata.strata.existence.test import compare_with_null
+from neurostrata.strata.existence.stability import best_jaccard, find_again
 from neurostrata.strata.existence.unimodal import KINDS, UnimodalNull, family_correlation, unimodal_margin
 from neurostrata.strata.finders.interface import Finding
 from neurostrata.strata.finders.mixture import (
@@ -276,15 +277,15 @@ def test_distances_and_probabilities_are_those_of_a_discriminant():
 def test_jaccard_index_of_the_most_similar_cluster():
     first = np.array([1, 1, 1, 1, 2, 2, 3])
     again = np.array([2, 2, 2, 1, 1, 1, 3])
-    np.testing.assert_allclose(best_jaccard(first, again), [3 / 4, 2 / 3, 1])
-    np.testing.assert_allclose(best_jaccard(np.array([1, 3, 3]), np.array([1, 1, 2])), [0.5, np.nan, 0.5])
+    np.testing.assert_allclose(best_jaccard(first, again, 3), [3 / 4, 2 / 3, 1])
+    np.testing.assert_allclose(best_jaccard(np.array([1, 3, 3]), np.array([1, 1, 2]), 3), [0.5, np.nan, 0.5])
 
 
 def test_families_are_drawn_whole():
     families = ["a", "a", "", "b", "b", "", "a"]
     sizes = []
     for draw in range(200):
-        rows = set(family_bootstrap(families, np.random.default_rng(draw)))
+        rows = set(family_sample(families, np.random.default_rng(draw)))
         assert rows & {0, 1, 6} in ({0, 1, 6}, set())
         assert rows & {3, 4} in ({3, 4}, set())
         sizes.append(len(rows))

@@ -11,7 +11,8 @@ from scipy.stats import kruskal
 
 from neurostrata.core.config import section_defaults
 from neurostrata.core.errors import UserError
-from neurostrata.strata.commands import compare_strata, profile_strata, repartition_strata
+from neurostrata.core.families import family_blocks, fixed_people
+from neurostrata.strata.comparison.commands import compare_strata, profile_strata, repartition_strata
 from neurostrata.strata.comparison.kruskal import (
     benjamini_hochberg,
     detectable_eta_squared,
@@ -25,8 +26,6 @@ from neurostrata.strata.comparison.kruskal import (
 )
 from neurostrata.strata.comparison.repartition import (
     exceedance_p,
-    family_blocks,
-    fixed_people,
     permuted_labels,
     repartition,
     resampled_h,

@@ -1,1 +1,1 @@
-"""Covariates and sites taken out of codes, and what is known of people beside images and phenotypes."""
+"""Removal of the effects of covariates and sites from codes, and the table of people's characteristics."""

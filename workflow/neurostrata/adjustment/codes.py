@@ -1,9 +1,11 @@
-"""Codes of one fold without differences between sites and without covariates, learned from its training people."""
+"""Removal of site differences and of the effects of covariates from codes: those of one fold, and those of everybody."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,10 +13,14 @@ import pandas as pd
 from neurostrata.adjustment.combat import ComBat
 from neurostrata.core.embeddings import Embeddings
 from neurostrata.core.errors import UserError
-from neurostrata.phenotypes.covariates import CovariateDesign, add_reason, code_covariates
+from neurostrata.phenotypes.covariates import CovariateDesign, add_reason, code_covariates, find_columns
 
-#: A site with fewer training people is not learned.
+#: Least number of training people from whom a site is learned.
 LEAST_PEOPLE = 3
+#: Columns of `strata.adjust.columns: auto`, in this order, as far as the study has them: one column for every
+#: :data:`PEOPLE_PER_COLUMN` people, because each column that is removed also removes some of the signal.
+AUTOMATIC = ("age", "sex", "head_size")
+PEOPLE_PER_COLUMN = 20
 
 
 class LinearAdjustment:
@@ -33,7 +39,7 @@ class LinearAdjustment:
             raise UserError(
                 f"covariates: {len(values)} training people are too few for {covariates.shape[1]} columns of covariates"
             )
-        # covariates that say the same share their effect; what is removed is the same
+        # covariates that are linearly dependent share their effect; what is removed is the same
         self.coefficients_ = np.linalg.lstsq(design, values, rcond=None)[0][1:]
         return self
 
@@ -44,7 +50,7 @@ class LinearAdjustment:
 
 @dataclass(frozen=True)
 class Adjustment:
-    """What is to be removed from codes, and what everybody's sites and covariates are.
+    """The columns whose effects are removed from codes, and everybody's values in them.
 
     Attributes
     ----------
@@ -53,7 +59,7 @@ class Adjustment:
     sites : str or None
         Column whose sites are harmonised (:class:`neurostrata.adjustment.combat.ComBat`).
     keep, covariates : tuple of str
-        Columns whose effects stay when sites are harmonised; columns whose effects are removed afterwards.
+        Columns whose effects are kept when sites are harmonised; columns whose effects are removed afterwards.
     splines : int
         Degrees of freedom of a number's effect that is removed: 1 is a straight line, 3 or more a cubic spline.
     """
@@ -72,13 +78,13 @@ class Adjustment:
     def apply(self, codes: Embeddings) -> tuple[Embeddings, pd.DataFrame]:
         """Adjust one fold's codes.
 
-        Everything is learned from people whose role is ``train``. Who lacks a site or a covariate, or is of a site
-        (or class) that the training people do not show often enough, is left out.
+        Everything is learned from people whose role is ``train``. People who lack a site or a covariate are left out, and those
+        of a site (or class) with too few training people.
 
         Returns
         -------
         adjusted : Embeddings
-            Of those who are not left out.
+            Codes of the people who are not left out.
         left_out : DataFrame
             subject, role, reason.
 
@@ -130,3 +136,65 @@ class Adjustment:
             }
         )
         return Embeddings(codes.subjects, values, codes.table).select(fine), left_out
+
+
+def adjusting(columns: str | Sequence[str], people: pd.DataFrame) -> list[str]:
+    """Return the columns that codes are adjusted by; ``auto`` takes those of :data:`AUTOMATIC` that vary."""
+    if columns != "auto":
+        return list(columns)
+    known = [c for c in AUTOMATIC if c in people and people[c].nunique() > 1]
+    return known[: max(1, len(people) // PEOPLE_PER_COLUMN)]
+
+
+def free_of_covariates(
+    codes: Embeddings, people: pd.DataFrame, adjust: Mapping[str, Any]
+) -> tuple[Embeddings, pd.DataFrame]:
+    """Remove the effects of covariates and sites from codes; they are learned from all of these people.
+
+    Parameters
+    ----------
+    codes
+        Codes of everybody who is clustered.
+    people
+        Index: subjects; their characteristics.
+    adjust
+        ``columns``, ``sites``, ``splines``.
+
+    Returns
+    -------
+    codes : Embeddings
+        Of the people who have every covariate and site.
+    left_out : DataFrame
+        subject, reason.
+
+    Raises
+    ------
+    UserError
+        When a column is unknown, or fewer than 3 people are left.
+    """
+    table = people.reindex(codes.subjects)
+    sites, columns = adjust["sites"], adjusting(adjust["columns"], table)
+    nobody = pd.DataFrame(columns=["subject", "reason"])
+    if not (columns or sites):
+        return codes, nobody
+    used = find_columns([*columns, *([sites] if sites else [])], [table], "strata.adjust.columns")
+    adjustment = Adjustment(used, sites, (), tuple(columns), adjust["splines"])
+    everybody = Embeddings(codes.subjects, codes.values, codes.table.assign(role="train"))
+    try:
+        adjusted, left_out = adjustment.apply(everybody)
+    except UserError as error:
+        raise UserError(f"strata.adjust: {error}") from error
+    if len(adjusted.subjects) < 3:
+        raise UserError(
+            f"strata.adjust: only {len(adjusted.subjects)} of {len(codes.subjects)} people have every one of "
+            f"{', '.join(columns)}; take columns off the list"
+        )
+    return adjusted, left_out[["subject", "reason"]]
+
+
+def share_removed(codes: Embeddings, adjusted: Embeddings) -> float:
+    """Return the share of the codes' variance that was removed, over the people who are not left out."""
+    place = {subject: row for row, subject in enumerate(codes.subjects)}
+    before = codes.values[[place[subject] for subject in adjusted.subjects]]
+    total = float(before.var(axis=0).sum())
+    return float(1 - adjusted.values.var(axis=0).sum() / total) if total > 0 else float(np.nan)

@@ -1,12 +1,12 @@
-"""ComBat: differences between sites in location and scale of codes, learned from some people, removed from others.
+"""ComBat: differences of codes between sites in location and scale, learned from some people and removed from all.
 
 Johnson et al. 2007 (Biostatistics 8:118), for images Fortin et al. 2018 (NeuroImage 167:104). Each dimension v of
 person j of site i is modelled as
 
     y_ijv = alpha_v + x_j beta_v + gamma_iv + delta_iv e_ijv
 
-with what is kept (age, sex) in x. The sites' gamma and delta are drawn together over dimensions by empirical
-Bayes (normal and inverse gamma priors, their parameters by moments), which is what makes small sites usable.
+where x has the covariates whose effects are kept (age, sex). The gamma and delta of a site are shrunk over dimensions by
+empirical Bayes (normal and inverse gamma priors, their parameters by moments), which makes small sites usable.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from neurostrata.core.errors import UserError
 #: Largest relative change of an estimate at which the iteration ends. The reference implementations stop at 1e-4.
 TOLERANCE = 1e-8
 _MOST_ITERATIONS = 1000
-#: A dimension whose residual variance is below this share of its variance has no scale to harmonise.
+#: Dimensions whose residual variance is below this share of their variance have no scale to harmonise.
 _LEAST_RESIDUAL = 1e-10
 
 
 class ComBat:
-    """Harmonise codes of several sites, in scikit-learn's manner.
+    """Harmonise codes of several sites, with scikit-learn's `fit` and `transform`.
 
     Parameters
     ----------
@@ -39,9 +39,9 @@ class ComBat:
     gamma_, delta_ : ndarray, shape (sites, dimensions)
         Location and (squared) scale of each site in units of the pooled residual's standard deviation.
     mean_ : ndarray, shape (dimensions,)
-        Mean over the training people at the mean of what is kept.
+        Mean over the training people at the mean of the kept covariates.
     coefficients_ : ndarray, shape (kept, dimensions)
-        Effects of what is kept.
+        Effects of the kept covariates.
     scale_ : ndarray, shape (dimensions,)
         Standard deviation of the pooled residuals.
     """
@@ -52,7 +52,7 @@ class ComBat:
     def fit(
         self, values: np.ndarray, sites: Sequence[str] | np.ndarray, keep: np.ndarray | None = None
     ) -> ComBat:
-        """Learn the sites' differences; people of sites with too few people are passed over.
+        """Learn the differences of the sites; people of sites with too few people are ignored.
 
         Parameters
         ----------
@@ -61,12 +61,12 @@ class ComBat:
         sites
             Site of each person.
         keep
-            (people, columns), what may differ between sites and is to stay; None: nothing.
+            (people, columns), covariates whose effects are kept although sites differ in them; None: nothing.
 
         Raises
         ------
         UserError
-            When fewer than two sites have enough people, or what is kept cannot be told from the sites.
+            When fewer than two sites have enough people, or a kept covariate is a linear combination of the sites.
         """
         values, labels = np.asarray(values, dtype=np.float64), np.asarray(sites, dtype=object)
         keep = np.zeros((len(values), 0)) if keep is None else np.asarray(keep, dtype=np.float64)
@@ -93,17 +93,17 @@ class ComBat:
         self.mean_ = share @ of_sites
         residual = values - design @ effects
         variance = (residual**2).sum(axis=0) / people
-        # a dimension that the sites and what is kept say completely has a location to shift and no scale
+        # a dimension that sites and kept covariates explain completely has a location but no scale
         flat = variance <= _LEAST_RESIDUAL * np.maximum(values.var(axis=0), np.finfo(float).tiny)
         self.scale_ = np.where(flat, 1.0, np.sqrt(variance))
-        standard = (values - self.mean_ - (keep - self.centre_) @ self.coefficients_) / self.scale_
+        standardised = (values - self.mean_ - (keep - self.centre_) @ self.coefficients_) / self.scale_
         self.gamma_ = np.empty((len(self.sites_), values.shape[1]))
         self.delta_ = np.ones_like(self.gamma_)
         for number in range(len(self.sites_)):
-            own = standard[member[:, number] > 0]
-            self.gamma_[number] = own.mean(axis=0)
+            of_site = standardised[member[:, number] > 0]
+            self.gamma_[number] = of_site.mean(axis=0)
             if (~flat).any():
-                self.gamma_[number, ~flat], self.delta_[number, ~flat] = empirical_bayes(own[:, ~flat])
+                self.gamma_[number, ~flat], self.delta_[number, ~flat] = empirical_bayes(of_site[:, ~flat])
         return self
 
     def knows(self, sites: Sequence[str] | np.ndarray) -> np.ndarray:
@@ -113,7 +113,7 @@ class ComBat:
     def transform(
         self, values: np.ndarray, sites: Sequence[str] | np.ndarray, keep: np.ndarray | None = None
     ) -> np.ndarray:
-        """Remove what was learned of each person's site, each person alone; parameters as in :meth:`fit`.
+        """Remove the differences of each person's site, each person independently; parameters as in :meth:`fit`.
 
         Returns
         -------
@@ -130,37 +130,37 @@ class ComBat:
         place = np.array([self.sites_.index(str(site)) for site in sites], dtype=int)
         keep = np.zeros((len(values), 0)) if keep is None else np.asarray(keep, dtype=np.float64)
         expected = self.mean_ + (keep - self.centre_) @ self.coefficients_
-        standard = (values - expected) / self.scale_
-        return expected + self.scale_ * (standard - self.gamma_[place]) / np.sqrt(self.delta_[place])
+        standardised = (values - expected) / self.scale_
+        return expected + self.scale_ * (standardised - self.gamma_[place]) / np.sqrt(self.delta_[place])
 
 
-def empirical_bayes(own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Estimate one site's location and squared scale, dimensions drawn together (Johnson 2007, 3.2).
+def empirical_bayes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Estimate one site's location and squared scale, shrunk over dimensions (Johnson 2007, 3.2).
 
     Parameters
     ----------
-    own
+    values
         (people of the site, dimensions), standardised values.
 
     Returns
     -------
     gamma, delta : ndarray, shape (dimensions,)
-        The posterior means. With a single dimension, which has nothing to be drawn to, the plain estimates.
+        The posterior means; with a single dimension, which cannot be shrunk, the plain estimates.
     """
-    people = len(own)
-    gamma_hat, delta_hat = own.mean(axis=0), own.var(axis=0, ddof=1)
-    if own.shape[1] < 2:
+    people = len(values)
+    gamma_hat, delta_hat = values.mean(axis=0), values.var(axis=0, ddof=1)
+    if values.shape[1] < 2:
         return gamma_hat, np.where(delta_hat > 0, delta_hat, 1.0)
     gamma_bar, tau = gamma_hat.mean(), gamma_hat.var(ddof=1)
     middle, spread = delta_hat.mean(), delta_hat.var(ddof=1)
-    if spread <= 1e-12 * middle**2:  # all alike: the prior is a point, which needs no iteration
+    if spread <= 1e-12 * middle**2:  # all equal: the prior is a point, and no iteration is needed
         delta = np.full_like(delta_hat, middle if middle > 0 else 1.0)
         return (people * tau * gamma_hat + delta * gamma_bar) / (people * tau + delta), delta
     a, b = (2 * spread + middle**2) / spread, (middle * spread + middle**3) / spread
     gamma, delta = gamma_hat, delta_hat
     for _ in range(_MOST_ITERATIONS):
         new_gamma = (people * tau * gamma_hat + delta * gamma_bar) / (people * tau + delta)
-        squares = ((own - new_gamma) ** 2).sum(axis=0)
+        squares = ((values - new_gamma) ** 2).sum(axis=0)
         new_delta = (0.5 * squares + b) / (people / 2 + a - 1)
         change = max(_relative(new_gamma, gamma), _relative(new_delta, delta))
         gamma, delta = new_gamma, new_delta

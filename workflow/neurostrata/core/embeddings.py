@@ -19,6 +19,11 @@ NOT_EMBEDDING = ("subject", "role", "fold", "experiment", "missing", "probabilit
 PARTS = "CodeModalities"
 
 
+def embedding_frame(codes: np.ndarray) -> pd.DataFrame:
+    """Return codes (people x dimensions) as a table with columns z0001, z0002, ..."""
+    return pd.DataFrame(codes, columns=[f"z{number + 1:04d}" for number in range(codes.shape[1])])
+
+
 @dataclass(frozen=True)
 class Embeddings:
     """Some people's codes.

@@ -1,4 +1,4 @@
-"""Families: who belongs to which, and random divisions of people that keep families together."""
+"""Families: who is related to whom, and divisions, samples and exchanges of people that keep relatives together."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from numpy.typing import NDArray
 Labels = NDArray[np.intp]
 
 
-def families_of(subjects: Iterable[str], people: pd.DataFrame) -> list[str]:
+def families_of(people: pd.DataFrame, subjects: Sequence[str] | pd.Index) -> list[str]:
     """Return each subject's family, "" for none.
 
     Parameters
     ----------
-    subjects
-        The people, in order.
     people
         Indexed by subject, with a column ``family``; without that column nobody has a family.
+    subjects
+        The people, in order.
     """
     if "family" not in people:
-        return [""] * len(list(subjects))
-    return people["family"].reindex(list(subjects)).fillna("").astype(str).tolist()
+        return [""] * len(subjects)
+    return people["family"].reindex(subjects).fillna("").astype(str).tolist()
 
 
 def family_names(subjects: Iterable[str], families: Iterable[str]) -> list[str]:
@@ -62,6 +62,47 @@ def family_parts(families: Sequence[str], parts: int, generator: np.random.Gener
         part_of[family] = part = order[np.argmin(filled[order])]
         filled[part] += count[family]
     return part_of[number]
+
+
+def family_sample(families: Sequence[str], generator: np.random.Generator) -> Labels:
+    """Return the rows of a bootstrap sample of whole families, each person once.
+
+    Families that are drawn more than once are not repeated, so that about 63% of them are in a sample: a person who
+    occurs twice would look like a cluster.
+    """
+    # not family_numbers: the order of these names decides which family a random number draws
+    names = np.array(family_names(map(str, range(len(families))), families))
+    unique, family = np.unique(names, return_inverse=True)
+    drawn = np.unique(generator.integers(len(unique), size=len(unique)))
+    return np.flatnonzero(np.isin(family, drawn))
+
+
+def family_blocks(families: Sequence[str]) -> list[Labels]:
+    """Group people into families, and families by size: families of one size can be exchanged.
+
+    Parameters
+    ----------
+    families
+        One per person; an empty text (or NaN, None) makes a person a family of their own.
+
+    Returns
+    -------
+    list of arrays
+        One array (families x members: rows of people) per family size, sizes increasing.
+    """
+    members: dict[str, list[int]] = {}
+    for row, family in enumerate(families):
+        alone = family is None or family != family or str(family).strip() == ""
+        members.setdefault(f"row {row}" if alone else f"family {family}", []).append(row)
+    by_size: dict[int, list[list[int]]] = {}
+    for rows in members.values():
+        by_size.setdefault(len(rows), []).append(rows)
+    return [np.array(by_size[size], dtype=np.intp) for size in sorted(by_size)]
+
+
+def fixed_people(blocks: Sequence[Labels]) -> int:
+    """Return how many people cannot be exchanged: those of the only family of its size."""
+    return int(sum(block.size for block in blocks if len(block) == 1))
 
 
 def family_weights(

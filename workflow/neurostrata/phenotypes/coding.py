@@ -1,4 +1,4 @@
-"""From what a table's cells say to numbers, by stated rules only.
+"""Coding of the cells of phenotype tables as numbers, by stated rules only.
 
 Built-in rules, each named in the descriptives beside the variable it was used on:
 
@@ -7,7 +7,8 @@ Built-in rules, each named in the descriptives beside the variable it was used o
 * ``false``/``true``, ``no``/``yes`` (any case): 0 and 1;
 * age bins such as HCP's ``22-25``: the middle of the bin, an open bin ``36+`` its bound.
 
-Anything else needs ``phenotypes: coding: {COLUMN: {value: number}}``; a cell among numbers that is none is refused.
+Anything else needs ``phenotypes: coding: {COLUMN: {value: number}}``; a column of numbers with single cells that are none
+is refused.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from neurostrata.core.errors import UserError
 class CodedColumn:
     """A column as numbers (NaN: missing) and the rule that made them; None: no rule fits.
 
-    `odd` has the cells, by subject, that stand among numbers and are none.
+    `odd` has the cells, by subject, that are no numbers in a column of numbers.
     """
 
     values: pd.Series | None
@@ -42,7 +43,7 @@ def code_column(column: pd.Series, coding: Mapping[str, float] | None = None) ->
     column
         Values as read.
     coding
-        The user's own coding (value as text -> number); it goes before the built-in rules.
+        The user's coding (value as text -> number); it takes precedence over the built-in rules.
 
     Raises
     ------
@@ -99,14 +100,14 @@ def code_table(
     coding
         The user's codings by column.
     strict
-        True when the columns were asked for by name: a column that can't be coded is then an error,
-        else a column of words is left out and listed.
+        Whether the columns were requested by name: a column of words is then an error; otherwise it is left out and
+        listed.
 
     Raises
     ------
     UserError
-        See `strict`; also when `coding` names a column that is not there, and when cells among numbers are none
-        (one wrong cell would cost the whole variable).
+        See `strict`; also when `coding` names an absent column, and when a column of numbers has cells that are no numbers
+        (one wrong cell would otherwise exclude the whole variable).
     """
     coding = coding or {}
     for column in coding:
@@ -115,14 +116,14 @@ def code_table(
     numbers: dict[str, pd.Series] = {}
     rules: dict[str, str] = {}
     left_out: dict[str, str] = {}
-    wrong: list[str] = []
+    odd_columns: list[str] = []
     for column in table.columns:
         coded = code_column(table[column], coding.get(column))
         if coded.values is not None:
             numbers[column] = coded.values
             rules[column] = coded.rule
         elif coded.odd:
-            wrong.append(odd_cells_message(str(column), coded.odd))
+            odd_columns.append(odd_cells_message(str(column), coded.odd))
         elif strict:
             raise UserError(
                 f"phenotypes: variables: {column} is {coded.rule}; "
@@ -130,7 +131,7 @@ def code_table(
             )
         else:
             left_out[column] = coded.rule
-    if wrong:
-        more = [f"... and {len(wrong) - 10} more columns"] if len(wrong) > 10 else []
-        raise UserError("\n".join(f"phenotypes: {line}" for line in wrong[:10] + more))
+    if odd_columns:
+        more = [f"... and {len(odd_columns) - 10} more columns"] if len(odd_columns) > 10 else []
+        raise UserError("\n".join(f"phenotypes: {line}" for line in odd_columns[:10] + more))
     return CodedTable(pd.DataFrame(numbers, index=table.index, dtype=float), rules, left_out)

@@ -1,4 +1,4 @@
-"""The command of the phenotype stage: files in, files out."""
+"""The commands that reduce phenotypes to factors and test how stable these are: files in, files out."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from neurostrata.core.errors import UserError
+from neurostrata.core.families import families_of
 from neurostrata.core.files import read_json, settings_record, sha256_file, write_json
 from neurostrata.core.locations import RESOURCES
 from neurostrata.core.people import require_people
@@ -18,18 +19,8 @@ from neurostrata.phenotypes.congruence import COLUMNS as COLUMNS_OF_CONGRUENCE
 from neurostrata.phenotypes.congruence import SPLITS, congruence_table, half_congruence
 from neurostrata.phenotypes.descriptives import COLUMNS
 from neurostrata.phenotypes.model import PhenotypeModel, code_variables
+from neurostrata.phenotypes.reduction import EIGENVALUE_COLUMNS
 from neurostrata.phenotypes.tables import join_tables, read_phenotypes
-
-EIGEN_COLUMNS = {
-    "component": "number of the principal component",
-    "eigenvalue": "eigenvalue of the correlation matrix",
-    "variance_share": "share of the total variance",
-    "cumulative_share": "the same, summed up to here",
-    "retained": "whether the component was kept and rotated",
-    "parallel_mean": "mean eigenvalue of random tables of the same size (parallel analysis)",
-    "parallel_95": "95th percentile of the same",
-    "rotated_variance": "sum of squared loadings of the factor of this number, after rotation",
-}
 
 
 def read_preset(name: str) -> list[str]:
@@ -77,7 +68,7 @@ def factor_phenotypes(
         "inputs": {str(path): sha256_file(path) for path in tables},
     }
     meanings = factor_meanings(result.loadings)
-    write_table(eigenvalues, result.eigenvalues, EIGEN_COLUMNS, **facts)
+    write_table(eigenvalues, result.eigenvalues, EIGENVALUE_COLUMNS, **facts)
     write_table(loadings, result.loadings, {"variable": "name of the variable", **meanings}, **facts)
     write_table(descriptives, result.descriptives, COLUMNS, **facts)
     write_table(
@@ -102,7 +93,7 @@ def factor_congruence(
     output: Path,
     settings: dict[str, Any],
 ) -> None:
-    """Measure whether the factors come back in halves of the people (Tucker's congruence).
+    """Measure how well the factors replicate in halves of the people (Tucker's congruence).
 
     Parameters
     ----------
@@ -111,39 +102,36 @@ def factor_congruence(
     families
         Table with `subject` and, where there are relatives, `family`: they are never divided.
     model, loadings, scores
-        What the whole cohort gave; those who have scores are divided, their gaps filled as there.
+        Results of the whole cohort; the people who have scores are divided, and their gaps filled in the same way.
     output
-        Table to write; without rows where variables were taken as they are.
+        Table to write; it has no rows when variables are used as they are.
     settings
         ``id_column``, ``rotation``, ``seed``.
     """
     learned = PhenotypeModel.from_dict(read_json(model))
     known = read_table(scores).set_index("subject").astype(float).dropna(how="all").index
-    names, found = learned.factors, np.zeros((0, 0))
-    if learned.method == "variables":
-        names, found = [], np.zeros((SPLITS, 0))
-    else:
-        id_column = settings["id_column"]
-        wanted = learned.variables
+    factors: list[str] = []
+    found = np.zeros((SPLITS, 0))
+    if learned.method != "variables":
+        factors, id_column, variables = learned.factors, settings["id_column"], learned.variables
         frames = [
-            (str(path), read_phenotypes(path, id_column, list(learned.coding), wanted)) for path in tables
+            (str(path), read_phenotypes(path, id_column, list(learned.coding), variables)) for path in tables
         ]
         people = read_table(families, text=("subject", "family")).set_index("subject")
         require_people(families, people.index, known, scores)
-        joined = join_tables(frames, list(known), learned.variables, id_column).values
+        joined = join_tables(frames, list(known), variables, id_column).values
         values = learned.imputation.fill(code_variables(learned, joined).to_numpy(dtype=float))
-        relatives = people["family"].reindex(known).fillna("").astype(str) if "family" in people else None
         found = half_congruence(
             values,
             read_table(loadings, text=("variable",)).set_index("variable").to_numpy(dtype=float),
-            [""] * len(known) if relatives is None else relatives.tolist(),
+            families_of(people, known),
             SPLITS,
             settings["seed"],
             **settings["rotation"],
         )
     write_table(
         output,
-        congruence_table(names, found),
+        congruence_table(factors, found),
         COLUMNS_OF_CONGRUENCE,
         people=len(known),
         settings=settings_record(settings),

@@ -1,4 +1,4 @@
-"""Whether the phenotype factors come back in halves of the people (Tucker's congruence)."""
+"""Replicability of the phenotype factors: Tucker's congruence between random halves of the people."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ def standardise_safely(values: Array) -> Array:
     return np.asarray((values - values.mean(axis=0)) / np.where(sd > 0, sd, np.inf))
 
 
-def matched_loadings(loadings: Array, wanted: Array) -> Array:
-    """Return loadings (variables x factors) in the order and sign in which they resemble the wanted ones most.
+def matched_loadings(loadings: Array, reference: Array) -> Array:
+    """Return loadings (variables x factors) in the order and with the signs that match the reference best.
 
-    A wanted factor that has no partner gets loadings of 0.
+    A reference factor without a partner gets loadings of 0.
     """
     from scipy.optimize import linear_sum_assignment
 
     with np.errstate(invalid="ignore", divide="ignore"):
-        alike = np.nan_to_num(tucker_congruence(wanted, loadings))
-    rows, columns = linear_sum_assignment(-np.abs(alike))
-    matched = np.zeros_like(wanted)
-    matched[:, rows] = loadings[:, columns] * np.where(alike[rows, columns] < 0, -1.0, 1.0)
+        congruence = np.nan_to_num(tucker_congruence(reference, loadings))
+    rows, columns = linear_sum_assignment(-np.abs(congruence))
+    matched = np.zeros_like(reference)
+    matched[:, rows] = loadings[:, columns] * np.where(congruence[rows, columns] < 0, -1.0, 1.0)
     return matched
 
 
@@ -61,7 +61,7 @@ def half_congruence(
     values
         People x variables, complete.
     loadings
-        Variables x factors, of everybody: each half's factors are matched to these, one to one.
+        Variables x factors, of everybody; each half's factors are matched to these, one to one.
     families
         One per person, "" for none.
     splits

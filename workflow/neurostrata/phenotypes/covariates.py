@@ -11,7 +11,7 @@ import pandas as pd
 from neurostrata.core.errors import UserError
 from neurostrata.phenotypes.coding import code_column
 
-#: Columns of the cohort sheet that are names even where they look like numbers.
+#: Columns of the cohort sheet that are classes even where they look like numbers.
 ALWAYS_WORDS = ("site", "family", "session", "diagnosis")
 
 
@@ -21,11 +21,11 @@ def find_columns(names: Sequence[str], tables: Sequence[pd.DataFrame], place: st
     Parameters
     ----------
     names
-        Wanted columns.
+        The columns.
     tables
         Indexed by the same subjects, in order of precedence.
     place
-        The key of the configuration that names them, for the message.
+        The configuration key that names the columns, for the message.
 
     Raises
     ------
@@ -73,13 +73,13 @@ class CovariateDesign:
     Parameters
     ----------
     splines
-        Columns that a number of many values becomes: 1, itself; 3 or more, a cubic spline with so many degrees of
-        freedom, its knots at quantiles, a straight line beyond the outermost.
+        Columns for a number with many values: 1, the number itself; 3 or more, a cubic spline with so many degrees of
+        freedom, with knots at quantiles and straight lines beyond the outermost.
 
     Attributes
     ----------
     columns_ : list of str
-        Names of the columns; a covariate that is constant among those it was learned from has none.
+        Names of the columns; a covariate that is constant among the training people has none.
     """
 
     def __init__(self, splines: int = 1) -> None:
@@ -91,7 +91,7 @@ class CovariateDesign:
         Parameters
         ----------
         table
-            People x covariates (:func:`code_covariates`); people with gaps are passed over.
+            People x covariates (:func:`code_covariates`); people with gaps are ignored.
         """
         known = table.dropna()
         self._numbers: dict[str, tuple[float, float]] = {}
@@ -114,15 +114,15 @@ class CovariateDesign:
         return self
 
     def problems(self, table: pd.DataFrame) -> np.ndarray:
-        """Return for each person why there is no row of numbers, "" where there is one; (people,), text."""
+        """Return for each person why there is no row of numbers, "" where there is one (array of text)."""
         reasons = np.full(len(table), "", dtype=object)
         for name in table:
             add_reason(reasons, table[name].isna().to_numpy(), f"no {name}")
             if name in self._classes:
-                strange = (table[name].notna() & ~table[name].isin(self._classes[name])).to_numpy()
-                for level in set(table.loc[strange, name]):
+                unknown = (table[name].notna() & ~table[name].isin(self._classes[name])).to_numpy()
+                for level in set(table.loc[unknown, name]):
                     unseen = f"{name} '{level}' does not occur among the training people"
-                    add_reason(reasons, strange & (table[name] == level).to_numpy(), unseen)
+                    add_reason(reasons, unknown & (table[name] == level).to_numpy(), unseen)
         return reasons
 
     def transform(self, table: pd.DataFrame) -> np.ndarray:
@@ -143,7 +143,7 @@ class CovariateDesign:
 
 
 def _spline(degrees_of_freedom: int) -> Any:
-    """Return scikit-learn's cubic splines with so many columns beside the constant."""
+    """Return scikit-learn's cubic splines with so many columns, not counting the constant."""
     from sklearn.preprocessing import SplineTransformer
 
     return SplineTransformer(

@@ -113,7 +113,7 @@ def varimax(loadings: Array, tolerance: float = 1e-5, max_iter: int = 1000) -> t
         return loadings.copy(), np.eye(loadings.shape[1])
     from factor_analyzer.rotator import Rotator
 
-    # A variable that no component holds has no direction to normalise; it stays out of the rotation.
+    # a variable without loadings has no direction to normalise and is left out of the rotation
     held = np.sum(loadings**2, axis=1) > 1e-12
     rotator = Rotator(method="varimax", normalize=True, tol=tolerance, max_iter=max_iter)
     rotator.fit_transform(loadings[held])

@@ -1,4 +1,4 @@
-"""What is kept of a factor analysis (model.json) and how new people are scored with it."""
+"""The fitted factor analysis, as it is kept in model.json, and the scores of people by it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from neurostrata.core.errors import UserError
 from neurostrata.phenotypes.coding import code_column
-from neurostrata.phenotypes.missing import Imputation
+from neurostrata.phenotypes.imputation import Imputation
 
 Array = NDArray[np.float64]
 
 
 @dataclass
 class PhenotypeModel:
-    """Everything that turns a person's phenotypes into factor scores.
+    """Everything needed to turn a person's phenotypes into factor scores.
 
     Attributes
     ----------
@@ -28,7 +28,7 @@ class PhenotypeModel:
     variables, factors
         Names, in the order of `weights`' rows and columns.
     mean, sd
-        Of each variable in the cohort after filling of gaps.
+        Of each variable in the cohort, gaps filled.
     weights
         Variables x factors.
     imputation
@@ -52,7 +52,7 @@ class PhenotypeModel:
     def score(self, values: Array) -> Array:
         """Return people x factors; NaN for people who miss too much (any gap, by policy ``complete``).
 
-        With method ``variables`` a gap stays a gap: nothing is filled.
+        With method ``variables`` nothing is filled: missing values stay missing.
         """
         if self.method == "variables":
             return (values - self.mean) / self.sd
@@ -83,7 +83,7 @@ class PhenotypeModel:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> PhenotypeModel:
-        """Build the model again from what :meth:`to_dict` gave."""
+        """Build the model from the values that :meth:`to_dict` returned."""
         missing = content["missing"]
         covariance = missing["covariance"]
         return cls(
@@ -116,7 +116,7 @@ def code_variables(model: PhenotypeModel, table: pd.DataFrame) -> pd.DataFrame:
     Raises
     ------
     UserError
-        When a variable is missing altogether or can't be read as numbers.
+        When a variable is absent or cannot be read as numbers.
     """
     absent = [variable for variable in model.variables if variable not in table.columns]
     if absent:

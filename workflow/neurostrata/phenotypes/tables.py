@@ -1,4 +1,4 @@
-"""Joining phenotype tables to the cohort: subject ids, doubles, columns that two tables share."""
+"""Joining phenotype tables to the cohort: subject ids, duplicates, columns that two tables share."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class JoinedTable:
     values
         Index: subject ids. Columns as in the files, not yet coded as numbers.
     without
-        People of the cohort whom no table knows.
+        People of the cohort who are in no table.
     others
-        How many people stand in the tables and not in the cohort.
+        Number of people in the tables who are not in the cohort.
     """
 
     values: pd.DataFrame
@@ -44,7 +44,7 @@ def read_phenotypes(
     text: Sequence[str] = (),
     columns: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """Read a phenotype table strictly; ids stay text as they stand.
+    """Read a phenotype table strictly; ids stay text, unchanged.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def read_phenotypes(
     text
         Further columns that stay text.
     columns
-        The columns that are wanted beside the ids; None takes all.
+        The columns to read besides the ids; None reads all.
 
     Returns
     -------
@@ -66,7 +66,7 @@ def read_phenotypes(
     ids = [name for name in ([id_column] if id_column else ID_COLUMNS) if name in table.columns]
     names = [c for c in table.columns if columns is None or c in columns or c in ids]
     places = [table.columns.index(name) for name in names]
-    # Cells have no control characters, so one can separate them: pandas' parser then makes numbers of them, fast.
+    # cells have no control characters, so that one can separate them for pandas' fast parser of numbers
     lines = (_SEPARATOR.join([line[place] for place in places]) + "\n" for line in table.cells)
     missing: dict[str, Any] = dict.fromkeys(names, sorted(MISSING_VALUES))
     missing |= {name: [] for name in ids}
@@ -86,7 +86,7 @@ def read_phenotypes(
 
 
 def normalise_ids(column: pd.Series) -> pd.Series:
-    """Return ids as they are compared (:func:`neurostrata.cohort.ids.plain_id`)."""
+    """Return ids in the form in which they are compared (:func:`neurostrata.cohort.ids.plain_id`)."""
     return column.astype(str).map(plain_id)
 
 
@@ -104,12 +104,12 @@ def key_table(
     id_column
         The column with the ids; None looks for the usual names in turn.
     subjects
-        The people of the study: rows of others may repeat an id, which is then nobody's. None: everybody.
+        The people of the study; ids of others may occur twice. None: everybody.
 
     Raises
     ------
     UserError
-        When there is no id column, an id is empty, or a subject stands in it twice.
+        When there is no id column, an id is empty, or a subject has two rows.
     """
     found = find_id_column(list(map(str, frame.columns)), id_column, name, "phenotypes: id_column")
     empty = frame[found].isna() | (frame[found].astype(str).str.strip() == "")
@@ -125,8 +125,8 @@ def key_table(
         doubles = doubles if subjects is None else doubles.intersection(pd.Index(list(subjects)))
         if len(doubles):
             raise UserError(
-                f"{name}: subject {', '.join(doubles[:5])}{' ...' if len(doubles) > 5 else ''} stands in it more "
-                f"than once ({len(doubles)} such subjects); keep one row per person"
+                f"{name}: subject {', '.join(doubles[:5])}{' ...' if len(doubles) > 5 else ''} has more than one row "
+                f"({len(doubles)} such subjects); keep one row per person"
             )
         keyed = keyed[~twice]
     return keyed
@@ -170,17 +170,17 @@ def join_tables(
     subjects
         The cohort's ids, without ``sub-``.
     columns
-        The columns wanted; None takes all.
+        The columns to take; None takes all.
     id_column
         The id column's name in every table; None looks for `ID_COLUMNS`.
     exclude
-        Columns to leave alone, in every table.
+        Columns to ignore, in every table.
 
     Raises
     ------
     UserError
         When a table shares no ids with the cohort, two tables disagree about a column, or a wanted or
-        excluded column is nowhere.
+        excluded column is in no table.
     """
     cohort = pd.Index([str(subject) for subject in subjects], name="subject")
     joined: dict[str, pd.Series] = {}

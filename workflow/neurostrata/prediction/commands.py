@@ -163,7 +163,7 @@ def predict(
     if len(baselines) not in (0, len(embeddings)):
         raise UserError(f"predict: {len(baselines)} folders of baselines for {len(embeddings)} folds")
     sheet = read_table(people, text=("subject", "family")).set_index("subject")
-    families = dict(zip(sheet.index, families_of(sheet.index, sheet)))
+    families = dict(zip(sheet.index, families_of(sheet, sheet.index)))
     label = settings.get("label")
     text = [settings["harmonise"]["sites"]] if settings.get("harmonise") else []
     phenotypes = [(str(path), read_phenotypes(path, settings["id_column"], text)) for path in tables]

@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from neurostrata.core.families import family_parts, family_weights
+from neurostrata.core.families import family_blocks, family_parts, family_weights
 from neurostrata.prediction.estimators import RIDGE_PENALTIES, percentile_interval
 from neurostrata.strata.comparison.kruskal import benjamini_hochberg
-from neurostrata.strata.comparison.repartition import family_blocks, permuted_labels
+from neurostrata.strata.comparison.repartition import permuted_labels
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.intp]

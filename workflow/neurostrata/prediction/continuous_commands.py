@@ -13,7 +13,7 @@ from neurostrata.core.errors import UserError
 from neurostrata.core.files import settings_record, sha256_file
 from neurostrata.core.people import require_people
 from neurostrata.core.tables import read_table, write_table
-from neurostrata.strata.commands import read_clusters
+from neurostrata.strata.inputs import read_clusters
 
 #: Features -> the table of the rule `baselines` that has them.
 BASELINES = {"pca": "pca_stacked", "regional_means": "regional_means"}
@@ -50,10 +50,11 @@ def continuous(
         ``continuous`` (folds, permutations), ``seed``; ``adjust`` where the codes are adjusted ones: the baselines are then
         adjusted in the same way.
     """
-    from neurostrata.adjustment.characteristics import WORDS, free_of_covariates
+    from neurostrata.adjustment.characteristics import read_characteristics
+    from neurostrata.adjustment.codes import free_of_covariates
     from neurostrata.prediction.continuous import ADDED_COLUMNS, COLUMNS, compare_features
 
-    described = read_table(people, text=WORDS).set_index("subject")
+    described = read_characteristics(people)
     found: dict[str, Embeddings] = {"codes": read_embeddings(embeddings).complete()}
     for name, table in BASELINES.items():
         codes = read_embeddings(baselines / f"{table}.tsv")

@@ -109,7 +109,7 @@ def explain(
     sheet = read_table(people, text=("subject", "family")).set_index("subject")
     require_people(people, sheet.index, known.subjects, embeddings)
     subjects = train.codes.subjects
-    families = np.array(family_names(subjects, families_of(subjects, sheet)))
+    families = np.array(family_names(subjects, families_of(sheet, subjects)))
     targets = learnable(_targets(people, settings), train)
     labels = map_labels([target.name for target, _ in targets])
     tables, rows = [], []
@@ -227,7 +227,7 @@ def tsne_of_modalities(
         ``experiment`` (modalities, label), ``targets``.
     """
     from neurostrata.prediction.explanation import present_rows
-    from neurostrata.strata.projection import tsne, tsne_perplexity
+    from neurostrata.strata.tsne import tsne_map, tsne_perplexity
 
     known, modalities = read_embeddings(embeddings), settings["experiment"]["modalities"]
     count = len(modalities)
@@ -240,7 +240,7 @@ def tsne_of_modalities(
     present = present_rows(known.table.get("missing"), len(known.subjects), modalities)
     parts = known.values.reshape(len(known.subjects), count, -1)
     rows, columns = np.nonzero(present)
-    positions = tsne(parts[rows, columns], PERPLEXITY, ITERATIONS, settings["seed"])
+    positions = tsne_map(parts[rows, columns], PERPLEXITY, ITERATIONS, settings["seed"])
     frame = pd.DataFrame(
         {
             "subject": np.array(known.subjects)[rows],

@@ -1,4 +1,4 @@
-"""Cluster profiles: where each cluster's median stands in the whole population (Dimitri et al., Fig. 10)."""
+"""Cluster profiles: the quantile of each cluster's median in the whole population (Dimitri et al., Fig. 10)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+COLUMNS = {
+    "cluster": "number of the cluster",
+    "factor": "name of the factor",
+    "median": "median of the cluster's people",
+    "quantile": "share of the whole population below that median, equal values counting half",
+    "n": "people of the cluster with a value",
+}
+
 
 def population_quantile(values: np.ndarray, point: float) -> float:
-    """Return the share of `values` below `point`, those equal to it counting half."""
+    """Return the share of `values` below `point`; values equal to it count half."""
     return float(np.mean(values < point) + 0.5 * np.mean(values == point))
 
 
@@ -26,7 +34,7 @@ def cluster_profiles(
         Index: the same subjects; one column per factor, NaN: missing. The population of a factor is
         everybody here who has it.
     names
-        All cluster numbers, those included in which nobody has scores (NaN).
+        All cluster numbers, including those of clusters in which nobody has scores (NaN).
     """
     rows = []
     for cluster in sorted(clusters.unique() if names is None else names):
@@ -37,4 +45,4 @@ def cluster_profiles(
             median = float(np.median(present)) if len(present) else np.nan
             quantile = population_quantile(population, median) if len(present) else np.nan
             rows.append((cluster, factor, median, quantile, len(present)))
-    return pd.DataFrame(rows, columns=["cluster", "factor", "median", "quantile", "n"])
+    return pd.DataFrame(rows, columns=list(COLUMNS))

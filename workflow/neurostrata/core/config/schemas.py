@@ -14,9 +14,23 @@ import yaml
 from neurostrata.core.locations import SCHEMAS
 
 
+def _schemas_in(folder: str | Path) -> dict[str, Path]:
+    """Return the name and file of each schema in a folder of the schemas, by name."""
+    files = sorted((SCHEMAS / folder).glob("*.schema.yaml"))
+    return {path.name.removesuffix(".schema.yaml"): path for path in files}
+
+
 def _inline(node: Any, folder: Path) -> Any:
-    """Replace every ``$ref`` to a file next to the schema by the content of that file."""
+    """Replace every ``$ref`` to a file next to the schema by the content of that file.
+
+    ``$properties`` names a folder: each schema in it becomes a property of its name, empty by default.
+    """
     if isinstance(node, dict):
+        if "$properties" in node:
+            files = _schemas_in(folder / node["$properties"])
+            further = {name: {"$ref": str(path), "default": {}} for name, path in files.items()}
+            node = {key: value for key, value in node.items() if key != "$properties"}
+            node["properties"] = {**node["properties"], **further}
         if isinstance(node.get("$ref"), str) and not node["$ref"].startswith("#"):
             referenced = _read(folder / node["$ref"])
             return {**referenced, **{key: _inline(v, folder) for key, v in node.items() if key != "$ref"}}
@@ -136,13 +150,9 @@ def nested_problems(place: str, value: Any, schema: Mapping[str, Any]) -> Iterat
 
 def model_names() -> list[str]:
     """Return the names of all models that have a schema of options."""
-    return sorted(
-        path.name.removesuffix(".schema.yaml") for path in (SCHEMAS / "models").glob("*.schema.yaml")
-    )
+    return list(_schemas_in("models"))
 
 
 def finder_names() -> list[str]:
     """Return the names of all finders that have a schema of options."""
-    return sorted(
-        path.name.removesuffix(".schema.yaml") for path in (SCHEMAS / "finders").glob("*.schema.yaml")
-    )
+    return list(_schemas_in("finders"))

@@ -155,7 +155,7 @@ class ExperimentData:
             table = read_table(self._labels, text=("subject", "family", column)).set_index("subject")
             classes = table[column].to_dict()
             # None, not "", since checkpoints of earlier releases were labelled with it
-            families = {s: f or None for s, f in zip(table.index, families_of(table.index, table))}
+            families = {s: f or None for s, f in zip(table.index, families_of(table, table.index))}
         if incomplete is None:
             incomplete = self.experiment.get("missing") == "include"
         return VolumeSet(self.volumes, subjects, self.scaling, incomplete, classes, self._regions, families)

@@ -19,7 +19,7 @@ FINAL_FOLD = "all"
 
 def _family_numbers(people: pd.DataFrame) -> np.ndarray:
     """Return a number per person, the same within a family, counted in order of appearance."""
-    families = families_of(people["subject"], people.set_index("subject"))
+    families = families_of(people.set_index("subject"), people["subject"])
     return pd.factorize(np.array(family_names(people["subject"], families), dtype=object))[0]
 
 

@@ -11,19 +11,7 @@ import pandas as pd
 
 from neurostrata.report.data.layout import Experiment
 from neurostrata.report.data.study import Study
-
-#: Finder -> its name for people.
-FINDER_NAMES = {
-    "mixture": "Gaussian mixture",
-    "affinity_propagation": "affinity propagation",
-    "consensus": "consensus clustering",
-    "similarity_network_fusion": "similarity network fusion",
-}
-
-
-def finder_name(finder: str) -> str:
-    """Return a finder's name for people."""
-    return FINDER_NAMES.get(finder, finder.replace("_", " "))
+from neurostrata.strata.finders.registry import finder_name as finder_name
 
 
 @dataclass

@@ -74,21 +74,10 @@ def likelihood_figure(search: pd.DataFrame) -> Figure:
     return figure
 
 
-#: Finder -> (columns its search needs, figure of it, title, what its marks mean).
-SEARCH_FIGURES: Mapping[str, tuple[tuple[str, ...], Callable[[pd.DataFrame], Figure], str, str]] = {
-    "mixture": (
-        ("components", "n_clusters", "standardised", "used"),
-        likelihood_figure,
-        "The search: how far the likelihood exceeds that of Gaussian data, for each number of components",
-        "Each line is a number of leading components of the code; red rings: the mixtures of the number of clusters that was chosen, whose "
-        "memberships are averaged. Whether it is more than chance is what the next figure says.",
-    ),
-    "affinity_propagation": (
-        ("damping", "preference", "converged", "n_clusters", "silhouette"),
-        grid_figure,
-        "The search: silhouette and number of clusters over damping and preference",
-        "Red ring: the setting chosen. Grey: did not converge, or has fewer than 2 or more than n − 1 clusters.",
-    ),
+#: Kind of :class:`neurostrata.strata.finders.interface.SearchFigure` -> what draws it.
+SEARCH_FIGURES: Mapping[str, Callable[[pd.DataFrame], Figure]] = {
+    "lines": likelihood_figure,
+    "grid": grid_figure,
 }
 
 

@@ -13,6 +13,9 @@ import numpy as np
 import pandas as pd
 
 from neurostrata.core.model_words import model_title
+from neurostrata.core.wording import count as count
+from neurostrata.core.wording import format_setting as format_setting
+from neurostrata.core.wording import join_words as join_words
 from neurostrata.report.data.layout import relative_link
 
 
@@ -173,11 +176,6 @@ def format_number(value: Any, digits: int = 3) -> str:
     return f"{number:.{max(digits - 1 - exponent, 0)}f}".replace("-", "−")
 
 
-def format_setting(value: Any) -> str:
-    """Return a number of the configuration as it was written: no digits added."""
-    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
-
-
 def fixed(digits: int) -> Callable[[Any], str]:
     """Return a function that writes numbers with so many decimals, so that a column lines up."""
     return lambda value: f"{float(value):.{digits}f}".replace("-", "−")
@@ -198,17 +196,6 @@ def format_p(value: Any) -> str:
         return "n/a"
     number = float(value)
     return "< 0.001" if number < 0.001 else f"{number:.3f}"
-
-
-def count(number: int, singular: str, plural: str = "") -> str:
-    """Return "1 cluster", "3 clusters"."""
-    return f"{number} {singular if number == 1 else plural or singular + 's'}"
-
-
-def join_words(words: Sequence[str]) -> str:
-    """Return "a, b and c"."""
-    words = [str(word) for word in words]
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
 
 
 def human_name(column: str) -> str:

@@ -31,6 +31,7 @@ from neurostrata.report.html.page import Page
 from neurostrata.report.html.pages import write_page
 from neurostrata.report.sections.composition import composition_section
 from neurostrata.report.text.verdict import REPARTITION_NOTE, Verdict, equals, significant_factors
+from neurostrata.strata.finders.registry import finder_class
 
 #: Panels per figure: more factors go on in the next figure.
 PANELS = 16
@@ -107,11 +108,11 @@ def _existence(page: Page, experiment: Experiment, evidence: Evidence, why: str)
     section = Section("existence", "Search, and whether clusters exist")
     path = experiment.strata("search.tsv")
     search = study.table(path, f"Search of clusters in {name}", (), why)
-    if search is not None and evidence.finder in SEARCH_FIGURES:
-        columns, draw, title, caption = SEARCH_FIGURES[evidence.finder]
-        if study.table(path, f"Search of clusters in {name}", columns) is not None:
-            section.add(page.figure(draw(search), f"{name}/search.svg", title, caption, path))
     if search is not None:
+        plan = finder_class(evidence.finder).search_figure
+        if plan and study.table(path, f"Search of clusters in {name}", plan.columns) is not None:
+            figure = SEARCH_FIGURES[plan.kind](search)
+            section.add(page.figure(figure, f"{name}/search.svg", plan.title, plan.caption, path))
         table = frame_table(
             search.head(500), "Candidates of the search", sources=page.sources(path), folded=True
         )

@@ -10,8 +10,8 @@ from neurostrata.cohort.sources.registry import SOURCES
 from neurostrata.core.config import declared_names, expand_modalities
 from neurostrata.core.model_words import model_schema, model_words
 from neurostrata.planning.options import training_keys
-from neurostrata.report.data.evidence import finder_name
 from neurostrata.report.html.blocks import count, format_setting, join_words, model_name
+from neurostrata.strata.finders.registry import FINDER_OF_THE_PAPER, finder_class, finder_name
 
 Config = Mapping[str, Any]
 
@@ -176,35 +176,6 @@ def phenotypes_text(config: Config) -> str:
     )
 
 
-def _mixture_text(options: Config) -> str:
-    numbers = join_words([str(number) for number in options["components"]])
-    return (
-        f"Gaussian mixtures with one covariance for all clusters, fitted to the {numbers} leading whitened components of the code from "
-        f"{count(int(options['starts']), 'random start')}, with up to {options['max_clusters']} clusters; their number "
-        "chosen by the likelihood ratio's excess over "
-        f"{count(int(options['reference_draws']), 'draw')} of Gaussian data, in standard deviations, on which two numbers of components "
-        "agree, and memberships averaged over the numbers of components that speak for it"
-    )
-
-
-def _affinity_text(options: Config) -> str:
-    text = "affinity propagation on negative squared Euclidean distances"
-    if options["sample"] is not None:
-        text += f" of at most {options['sample']} people, drawn at random, everybody else in the cluster of the nearest exemplar"
-    damping, preference = options["damping"], options["preference"]
-    return (
-        f"{text} ({count(int(damping['steps']), 'damping factor')} from {format_setting(damping['min'])} up to "
-        f"{format_setting(damping['max'])} × {count(int(preference['steps']), 'preference')} between the "
-        f"{format_setting(preference['low'])} and {format_setting(preference['high'])} percentiles of the similarities), the setting with "
-        "the best silhouette among those that converged with 2 to n − 1 clusters"
-    )
-
-
-def _finder_text(finder: str, strata: Config) -> str:
-    known = {"mixture": _mixture_text, "affinity_propagation": _affinity_text}
-    return known[finder](strata[finder]) if finder in known else finder_name(finder)
-
-
 def adjusted_text(strata: Config) -> str:
     """Say what was taken out of the codes before they were clustered; "" when nothing was."""
     adjust = strata["adjust"]
@@ -226,7 +197,7 @@ def strata_text(config: Config) -> str:
     sentences = []
     if adjusted:
         sentences.append(f"Taken out of the codes: {adjusted}. The codes as they are were clustered too.")
-    first, *others = [_finder_text(finder, strata) for finder in strata["finders"]]
+    first, *others = [finder_class(finder).methods_text(strata[finder]) for finder in strata["finders"]]
     sentences.append(f"Clusters: {first}.")
     sentences += [f"Beside it: {text}." for text in others]
     existence = strata["existence"]
@@ -407,11 +378,10 @@ def _strata_deviations(config: Config) -> list[tuple[str, str, str]]:
         lines.append(
             ("Codes that are clustered", "as they are", f"without {adjusted}; as they are beside them")
         )
-    if strata["finders"][0] != "affinity_propagation":
-        beside = " with affinity propagation beside it" if "affinity_propagation" in strata["finders"] else ""
-        lines.append(
-            ("Clusters", "affinity propagation, best silhouette", finder_name(strata["finders"][0]) + beside)
-        )
+    finders, paper = strata["finders"], finder_class(FINDER_OF_THE_PAPER)
+    if finders[0] != paper.name:
+        beside = f" with {paper.title} beside it" if paper.name in finders else ""
+        lines.append(("Clusters", f"{paper.title}, {paper.measure}", finder_name(finders[0]) + beside))
     lines.append(
         (
             "Whether clusters exist",
@@ -419,18 +389,8 @@ def _strata_deviations(config: Config) -> list[tuple[str, str, str]]:
             "tested against data without groups; stability over bootstrap samples, seeds and folds",
         )
     )
-    if "affinity_propagation" in strata["finders"]:
-        options = strata["affinity_propagation"]
-        if options["preference"]["steps"] != 1000:
-            lines.append(("Preferences tried", "1000", str(options["preference"]["steps"])))
-        if options["sample"] is not None:
-            lines.append(
-                (
-                    "People clustered",
-                    "all",
-                    f"at most {options['sample']}, drawn at random; the rest go to the nearest exemplar",
-                )
-            )
+    for finder in finders:
+        lines += finder_class(finder).deviations(strata[finder])
     if strata["outliers"]:
         lines.append(
             ("People in no cluster", "none", "people far from every centre, left out of the comparisons")

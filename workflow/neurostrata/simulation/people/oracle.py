@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,18 @@ def _standardise(values: np.ndarray) -> np.ndarray:
     return (values - values.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
 
 
+#: A coarse grid of affinity propagation.
+GRID = {
+    "damping": {"min": 0.5, "max": 1.0, "steps": 5},
+    "preference": {"low": 1, "high": 99, "steps": 40},
+    "max_iter": 500,
+    "convergence_iter": 15,
+    "sample": None,
+}
+
+
 def affinity_labels(values: np.ndarray, seed: int) -> np.ndarray | None:
-    """Return the affinity propagation labels of the best silhouette over a coarse grid; None if none converged.
+    """Return the affinity propagation labels of the best silhouette over :data:`GRID`; None if none converged.
 
     Parameters
     ----------
@@ -24,35 +33,10 @@ def affinity_labels(values: np.ndarray, seed: int) -> np.ndarray | None:
     seed
         Random state of the clustering.
     """
-    from sklearn.cluster import AffinityPropagation
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.metrics import pairwise_distances, silhouette_score
+    from neurostrata.strata.finders.affinity_propagation import AffinityPropagation
 
-    count = len(values)
-    distances = pairwise_distances(values)
-    similarity = -(distances**2)
-    off = similarity[~np.eye(count, dtype=bool)]
-    low, high = (float(np.percentile(off, rank)) for rank in (1, 99))
-    best, best_score = None, -np.inf
-    for damping in np.linspace(0.5, 1.0, 5, endpoint=False):
-        for preference in np.linspace(low, high, 40):
-            model = AffinityPropagation(
-                damping=damping,
-                preference=preference,
-                affinity="precomputed",
-                max_iter=500,
-                random_state=seed,
-            )
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always", ConvergenceWarning)
-                labels = model.fit(similarity).labels_
-            clusters = len(np.unique(labels))
-            if any(issubclass(w.category, ConvergenceWarning) for w in caught) or not 2 <= clusters < count:
-                continue
-            score = silhouette_score(distances, labels, metric="precomputed")
-            if score > best_score:
-                best, best_score = labels, score
-    return best
+    finding = AffinityPropagation(GRID, seed).find(values)
+    return None if finding.reason else finding.clusters
 
 
 def discriminant_auc(values: np.ndarray, labels: np.ndarray, seed: int) -> float | None:

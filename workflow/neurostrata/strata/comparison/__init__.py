@@ -1,1 +1,1 @@
-"""How clusters differ in phenotype, and checks of that comparison."""
+"""How clusters differ in phenotype and composition, and checks of these comparisons."""

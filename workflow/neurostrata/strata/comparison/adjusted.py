@@ -14,14 +14,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from neurostrata.core.families import families_of, family_blocks
 from neurostrata.phenotypes.covariates import CovariateDesign, code_covariates
 from neurostrata.strata.comparison.kruskal import benjamini_hochberg
-from neurostrata.strata.comparison.repartition import family_blocks, permuted_labels
+from neurostrata.strata.comparison.repartition import permuted_labels
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.intp]
 
-#: What comparisons are adjusted for, as far as it is known and differs.
+#: Covariates of the comparisons, where they are known and differ between people.
 COVARIATES = ("age", "sex", "head_size", "site", "image_quality")
 
 COLUMNS = {
@@ -40,12 +41,12 @@ COLUMNS = {
 
 
 def known_covariates(people: pd.DataFrame) -> list[str]:
-    """Return those of :data:`COVARIATES` that are known and differ among these people."""
+    """Return the :data:`COVARIATES` that are known and differ among these people."""
     return [name for name in COVARIATES if name in people and people[name].nunique() > 1]
 
 
 def partial_eta_squared(f: float, df1: int, df2: int) -> float:
-    """Return (SS_clusters - df1 MSE) / (SS_clusters + SS_error), at least 0: corrected for chance as eta squared is."""
+    """Return (SS_clusters - df1 MSE) / (SS_clusters + SS_error), at least 0; corrected for chance as eta squared is."""
     return max(0.0, (f - 1) * df1 / (f * df1 + df2))
 
 
@@ -61,7 +62,7 @@ def partial_interval(f: float, df1: int, df2: int, confidence: float) -> tuple[f
 
 
 def f_noncentrality(f: float, df1: int, df2: int, probability: float) -> float:
-    """Return the lambda for which a non-central F exceeds `f` with this probability; 0 when even the central one does."""
+    """Return the lambda for which a non-central F exceeds `f` with this probability; 0 when already the central F does."""
     from scipy.optimize import brentq
     from scipy.stats import f as central
     from scipy.stats import ncf
@@ -88,7 +89,7 @@ def freedman_lane(
     draws: int,
     generator: np.random.Generator,
 ) -> tuple[Array, Array, int, int]:
-    """Test clusters beside covariates.
+    """Test clusters together with covariates in one linear model.
 
     Parameters
     ----------
@@ -108,26 +109,26 @@ def freedman_lane(
     Returns
     -------
     f, p
-        Per factor; NaN where nothing is left to test.
+        Per factor; NaN where nothing can be tested.
     df1, df2
-        Degrees of freedom of the clusters beside the covariates, and of the error.
+        Degrees of freedom of the clusters given the covariates, and of the error.
     """
     n = len(values)
-    known = orthonormal(np.column_stack([np.ones(n), covariates]))
+    basis = orthonormal(np.column_stack([np.ones(n), covariates]))
     member = (labels[:, None] == np.unique(labels)).astype(float)
-    apart = member - known @ (known.T @ member)
-    # Clusters that the covariates determine leave rounding errors only.
-    left, scale, _ = np.linalg.svd(apart, full_matrices=False)
+    cluster_part = member - basis @ (basis.T @ member)
+    # clusters that are determined by the covariates leave rounding errors only
+    left, scale, _ = np.linalg.svd(cluster_part, full_matrices=False)
     clusters = left[:, scale > 1e-7 * np.sqrt(n)]
-    df1, df2 = clusters.shape[1], n - known.shape[1] - clusters.shape[1]
-    nothing = np.full(values.shape[1], np.nan)
+    df1, df2 = clusters.shape[1], n - basis.shape[1] - clusters.shape[1]
+    untested = np.full(values.shape[1], np.nan)
     if df1 < 1 or df2 < 1:
-        return nothing, nothing.copy(), df1, df2
-    residual = values - known @ (known.T @ values)
+        return untested, untested.copy(), df1, df2
+    residual = values - basis @ (basis.T @ values)
 
     def statistic(drawn: Array) -> Array:
         between = ((clusters.T @ drawn) ** 2).sum(axis=0)
-        total = (drawn**2).sum(axis=0) - ((known.T @ drawn) ** 2).sum(axis=0)
+        total = (drawn**2).sum(axis=0) - ((basis.T @ drawn) ** 2).sum(axis=0)
         error = np.maximum(total - between, 0)
         with np.errstate(invalid="ignore", divide="ignore"):
             return (between / df1) / (error / df2)
@@ -151,7 +152,7 @@ def compare_adjusted(
     seed: int,
     respect_families: bool = True,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Test every factor between clusters beside the covariates.
+    """Test every factor between clusters, adjusted for the covariates.
 
     Parameters
     ----------
@@ -160,7 +161,7 @@ def compare_adjusted(
     scores
         Index: the same subjects; one column per factor, NaN: missing.
     people
-        Index: subjects; what is known of them (characteristics.tsv).
+        Index: subjects; their characteristics (characteristics.tsv).
     draws
         Permutations.
     confidence
@@ -175,7 +176,7 @@ def compare_adjusted(
     table
         Columns :data:`COLUMNS`.
     facts
-        For the sidecar: covariates, and who lacks one.
+        For the sidecar: the covariates, and the people who lack one.
     """
     from scipy.stats import rankdata
 
@@ -184,12 +185,12 @@ def compare_adjusted(
     coded = code_covariates(described[names].replace("", np.nan))
     complete = coded.notna().all(axis=1).to_numpy()
     matrix = CovariateDesign().fit(coded[complete]).transform(coded)
-    family = _families(described) if respect_families else [""] * len(clusters)
+    family = families_of(described, clusters.index) if respect_families else [""] * len(clusters)
     labels = clusters.to_numpy(dtype=np.intp)
     values = scores.to_numpy(dtype=float)
     usable = ~np.isnan(values) & complete[:, None]
     rows: dict[int, dict[str, Any]] = {}
-    # Factors that the same people have share their permutations.
+    # factors with the same missing people share their permutations
     patterns, of_factor = np.unique(usable, axis=1, return_inverse=True)
     for pattern in range(patterns.shape[1]):
         here = np.flatnonzero(patterns[:, pattern])
@@ -205,15 +206,11 @@ def compare_adjusted(
                 np.random.default_rng(seed),
             )
         for position, column in enumerate(columns):
-            tested = np.isfinite(f[position])
-            low, high = partial_interval(f[position], df1, df2, confidence) if tested else (float("nan"),) * 2
             rows[int(column)] = {
                 "factor": scores.columns[column],
                 "f": f[position],
                 "p": p[position],
-                "eta2": partial_eta_squared(f[position], df1, df2) if tested else np.nan,
-                "eta2_low": low,
-                "eta2_high": high,
+                **_effect(f[position], df1, df2, confidence),
                 "n": len(here),
                 "missing": len(values) - len(here),
                 "adjusted_for": ", ".join(names) or "nothing",
@@ -228,8 +225,9 @@ def compare_adjusted(
     return table[list(COLUMNS)], facts
 
 
-def _families(people: pd.DataFrame) -> list[str]:
-    """Return each person's family, "" for none."""
-    if "family" not in people:
-        return [""] * len(people)
-    return people["family"].fillna("").astype(str).tolist()
+def _effect(f: float, df1: int, df2: int, confidence: float) -> dict[str, float]:
+    """Return partial eta squared with its interval; NaN where nothing was tested."""
+    if not np.isfinite(f):
+        return dict.fromkeys(("eta2", "eta2_low", "eta2_high"), np.nan)
+    low, high = partial_interval(f, df1, df2, confidence)
+    return {"eta2": partial_eta_squared(f, df1, df2), "eta2_low": low, "eta2_high": high}

@@ -1,4 +1,4 @@
-"""Whether different experiments and finders see the same groups."""
+"""Agreement of the partitions of different experiments and finders."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CROSSTAB_COLUMNS = {
 
 
 def match_clusters(counts: pd.DataFrame) -> list[tuple[int, int]]:
-    """Return pairs of clusters that have the most people in common in all (Hungarian method).
+    """Return the one-to-one pairs of clusters that have the most people in common (Hungarian method).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The commands of what a careful reader asks next about clusters: files in, files out."""
+"""The commands that compare clusters: in phenotype, in who their people are, and with other partitions."""
 
 from __future__ import annotations
 
@@ -8,37 +8,123 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from neurostrata.adjustment.characteristics import WORDS
-from neurostrata.core.embeddings import read_embeddings, read_parts
+from neurostrata.adjustment.characteristics import read_characteristics
+from neurostrata.core.embeddings import read_embeddings
 from neurostrata.core.errors import UserError
 from neurostrata.core.families import families_of
-from neurostrata.core.files import read_json, settings_record, sha256_file, sidecar_path
+from neurostrata.core.files import atomic_path, read_json, settings_record, sha256_file, sidecar_path
 from neurostrata.core.people import require_people
 from neurostrata.core.records import check
 from neurostrata.core.tables import read_table, write_table
-from neurostrata.strata.commands import _progress, read_clusters, read_strata
+from neurostrata.strata.inputs import configured_finder, read_clusters, read_groups, read_strata
+from neurostrata.strata.progress import progress_lines
 
 
-def read_people(people: Path) -> pd.DataFrame:
-    """Return what is known of people, by subject."""
-    return read_table(people, text=WORDS).set_index("subject")
+def repartition_strata(
+    *, clusters: Path, scores: Path, subjects: Path, output: Path, null: Path, settings: dict[str, Any]
+) -> None:
+    """Compare the clusters' H with that of random clusters of the same sizes.
+
+    Parameters
+    ----------
+    clusters, scores
+        Tables of people.
+    subjects
+        Table with `subject` and, where there are relatives, `family`.
+    output, null
+        Table to write, and the H of all draws (npz: factors, h, null) for the figure.
+    settings
+        Section `strata` with `seed`.
+    """
+    from neurostrata.core.families import family_blocks, fixed_people
+    from neurostrata.strata.comparison.repartition import COLUMNS, repartition
+
+    groups, table, facts = read_strata(clusters, scores)
+    options = settings["repartition"]
+    cohort = read_table(subjects, text=("subject", "family")).set_index("subject")
+    require_people(subjects, cohort.index, groups.index, clusters)
+    respected = options["families"] and not options["with_replacement"]
+    families = families_of(cohort, groups.index) if respected else [""] * len(groups)
+    result = repartition(
+        table.to_numpy(dtype=float),
+        groups.to_numpy(),
+        families,
+        options["draws"],
+        settings["seed"],
+        options["with_replacement"],
+    )
+    blocks = family_blocks(families)
+    write_table(
+        output,
+        result.table(table.columns),
+        COLUMNS,
+        **facts,
+        families_respected=respected,
+        families_of_several=int(sum(len(block) for block in blocks if block.shape[1] > 1)),
+        people_not_exchangeable=fixed_people(blocks),
+        settings=settings_record({"repartition": options, "seed": settings["seed"]}),
+    )
+    with atomic_path(null) as temporary:
+        np.savez_compressed(
+            temporary,
+            factors=np.array(table.columns, dtype=str),
+            h=result.h,
+            null=result.null.astype(np.float32),
+        )
 
 
-def read_groups(clusters: Path) -> pd.Series:
-    """Return the clusters of those who fit one, by subject."""
-    table = read_clusters(clusters)
-    return table.loc[table["fits"] == "yes", "cluster"]
+def compare_strata(
+    *, clusters: Path, scores: Path, repartition: Path, output: Path, settings: dict[str, Any]
+) -> None:
+    """Test every factor between clusters by Kruskal-Wallis, with effect sizes and the repartition's p.
+
+    Parameters
+    ----------
+    clusters, scores
+        Tables of people.
+    repartition
+        Table of :func:`repartition_strata`.
+    output
+        Table to write.
+    settings
+        ``comparisons`` of the section `strata`.
+    """
+    from neurostrata.strata.comparison.table import COLUMNS, compare_clusters
+
+    groups, table, facts = read_strata(clusters, scores)
+    options = settings["comparisons"]
+    frame = compare_clusters(groups, table, read_table(repartition, text=("factor",)), options)
+    write_table(output, frame, COLUMNS, **facts, settings=settings_record({"comparisons": options}))
+
+
+def profile_strata(*, clusters: Path, scores: Path, output: Path, settings: dict[str, Any]) -> None:
+    """Write each cluster's median of every factor and its quantile in the whole population.
+
+    Parameters
+    ----------
+    clusters, scores
+        Tables of people.
+    output
+        Table to write.
+    settings
+        Nothing.
+    """
+    from neurostrata.strata.profiles import COLUMNS, cluster_profiles
+
+    groups, table, facts = read_strata(clusters, scores)
+    names = sorted(read_clusters(clusters)["cluster"].unique().tolist())
+    write_table(output, cluster_profiles(groups, table, names), COLUMNS, **facts)
 
 
 def composition(*, clusters: Path, people: Path, output: Path, tests: Path, settings: dict[str, Any]) -> None:
-    """Say who the people of each cluster are, and whether clusters differ in it.
+    """Describe the people of each cluster, and test whether clusters differ in who they are.
 
     Parameters
     ----------
     clusters
         Table of people; those who fit no cluster are left out.
     people
-        What is known of them (``cohort/characteristics.tsv``).
+        Their characteristics (``cohort/characteristics.tsv``).
     output, tests
         Tables to write: means, counts and shares of every characteristic in every cluster, and one test for each.
     settings
@@ -51,7 +137,7 @@ def composition(*, clusters: Path, people: Path, output: Path, tests: Path, sett
         describe_clusters,
     )
 
-    groups, described = read_groups(clusters), read_people(people)
+    groups, described = read_groups(clusters), read_characteristics(people)
     require_people(people, described.index, groups.index, clusters)
     known = [c for c in described if described[c].reindex(groups.index).notna().any()]
     facts = {
@@ -70,14 +156,14 @@ def composition(*, clusters: Path, people: Path, output: Path, tests: Path, sett
 def compare_adjusted(
     *, clusters: Path, scores: Path, people: Path, output: Path, settings: dict[str, Any]
 ) -> None:
-    """Test every factor between clusters beside age, sex, head size, site and image quality.
+    """Test every factor between clusters, adjusted for age, sex, head size, site and image quality.
 
     Parameters
     ----------
     clusters, scores
         Tables of people.
     people
-        What is known of them (``cohort/characteristics.tsv``).
+        Their characteristics (``cohort/characteristics.tsv``).
     output
         Table to write.
     settings
@@ -87,7 +173,7 @@ def compare_adjusted(
     from neurostrata.strata.comparison.adjusted import compare_adjusted as compare
 
     groups, table, facts = read_strata(clusters, scores)
-    described = read_people(people)
+    described = read_characteristics(people)
     require_people(people, described.index, groups.index, clusters)
     frame, further = compare(
         groups,
@@ -112,7 +198,7 @@ def split_half(
     settings: dict[str, Any],
     threads: int = 1,
 ) -> None:
-    """Find clusters in one half of the people and test them in the other half, again and again.
+    """Find clusters in one half of the people and test them in the other half, for many random halves.
 
     Parameters
     ----------
@@ -127,28 +213,25 @@ def split_half(
     settings
         ``finder``, ``options``, ``split_half``, ``comparisons`` (alpha), ``seed``.
     threads
-        Results don't depend on it.
+        Results do not depend on it.
     """
     from neurostrata.strata.comparison.split_half import COLUMNS, DRAWS, FACTOR_COLUMNS, split_halves
-    from neurostrata.strata.finders.registry import build_finder
 
     known = read_embeddings(embeddings).complete()
     subjects = pd.Index(known.subjects)
     scored = read_table(scores).set_index("subject").astype(float)
     require_people(scores, scored.index, subjects, embeddings)
-    table, described = scored.reindex(subjects), read_people(people)
+    table, described = scored.reindex(subjects), read_characteristics(people)
     require_people(people, described.index, subjects, embeddings)
-    parts = read_parts(embeddings)
-    finder = build_finder(settings["finder"], settings["options"], settings["seed"], threads, parts)
     splits, tested = split_halves(
-        finder,
+        configured_finder(settings, embeddings, threads),
         known.values,
         table,
-        families_of(subjects, described),
+        families_of(described, subjects),
         settings["split_half"]["splits"],
         settings["comparisons"]["alpha"],
         settings["seed"],
-        _progress("splits"),
+        progress_lines("splits"),
     )
     facts = {
         "Codes": "The codes themselves were learned from everybody (and where they are adjusted, so were the effects of "
@@ -164,7 +247,7 @@ def split_half(
 def shuffle_links(
     *, clusters: Path, scores: Path, people: Path, null: Path, output: Path, settings: dict[str, Any]
 ) -> None:
-    """Join clusters with other people's phenotypes and see how often anything is found.
+    """Join clusters with other people's phenotypes and count how often anything is found.
 
     Parameters
     ----------
@@ -180,7 +263,7 @@ def shuffle_links(
     settings
         ``shuffles``, ``alpha``, ``families`` (whether whole families are exchanged), ``seed``.
     """
-    from neurostrata.strata.comparison.shuffles import COLUMNS, wilson_interval
+    from neurostrata.strata.comparison.shuffles import COLUMNS, found_shares
     from neurostrata.strata.comparison.shuffles import shuffle_links as shuffle
 
     groups, table, facts = read_strata(clusters, scores)
@@ -188,9 +271,9 @@ def shuffle_links(
     drawn = np.load(null)
     if list(drawn["factors"]) != list(table.columns):
         raise UserError(f"{null}: is not about the factors of {scores}; remove it and run again")
-    described = read_people(people)
+    described = read_characteristics(people)
     require_people(people, described.index, groups.index, clusters)
-    families = families_of(groups.index, described) if settings["families"] else [""] * len(groups)
+    families = families_of(described, groups.index) if settings["families"] else [""] * len(groups)
     frame = shuffle(
         groups.to_numpy(),
         table.to_numpy(dtype=float),
@@ -200,18 +283,7 @@ def shuffle_links(
         settings["alpha"],
         settings["seed"],
     )
-    shares: dict[str, float | None] = {}
-    # A control that could not be run has no share of 0.
-    tested = frame[frame["smallest_q"].notna()]
-    for name in ("", "_repartition"):
-        hits = int((tested[f"smallest_q{name}"] <= settings["alpha"]).sum())
-        low, high = wilson_interval(hits, len(tested))
-        share = hits / len(tested) if len(tested) else None
-        shares |= {f"share_found{name}": share}
-        shares |= {
-            f"{end}{name}": None if share is None else value
-            for end, value in (("share_low", low), ("share_high", high))
-        }
+    shares = found_shares(frame, settings["alpha"])
     inputs = {**facts.pop("inputs"), **{str(path): sha256_file(path) for path in (people, null)}}
     write_table(output, frame, COLUMNS, **facts, **shares, inputs=inputs, settings=settings_record(settings))
 

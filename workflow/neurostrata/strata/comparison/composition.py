@@ -1,4 +1,4 @@
-"""Who the people of each cluster are: age, sex, site, diagnosis, family, head size, image quality."""
+"""Composition of the clusters: age, sex, site, diagnosis, family, head size, image quality of their people."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from neurostrata.core.families import family_weights
+from neurostrata.core.families import families_of, family_blocks, family_weights
 from neurostrata.phenotypes.coding import code_column
 from neurostrata.phenotypes.covariates import ALWAYS_WORDS
 from neurostrata.strata.comparison.kruskal import (
@@ -20,12 +20,12 @@ from neurostrata.strata.comparison.kruskal import (
     rank_factors,
 )
 from neurostrata.strata.comparison.rank_sums import sum_by_cluster
-from neurostrata.strata.comparison.repartition import exceedance_p, family_blocks, permuted_labels
+from neurostrata.strata.comparison.repartition import exceedance_p, permuted_labels
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.intp]
 
-#: Bootstrap draws of the intervals of Cramer's V.
+#: Bootstrap draws for the intervals of Cramer's V.
 BOOTSTRAP = 1000
 
 COLUMNS = {
@@ -55,7 +55,7 @@ TEST_COLUMNS = {
 
 
 def as_numbers(name: str, column: pd.Series) -> pd.Series | None:
-    """Return a characteristic as numbers, None where it is classes: words, and whatever has two values only."""
+    """Return a characteristic as numbers; None where it has classes, as words do and whatever has only two values."""
     if name in ALWAYS_WORDS or column.nunique() <= 2:
         return None
     return code_column(column.rename(name)).values
@@ -81,7 +81,7 @@ def cramers_v(chi2: Array, rows: int, columns: int, n: int, corrections: int = 1
     n
         People.
     corrections
-        How often chance has been at work: 1 in a sample, 2 in a bootstrap sample of a sample.
+        How often chance is corrected for: once in a sample, twice in a bootstrap sample of a sample.
     """
     if min(rows, columns) < 2 or n < 2:
         return np.full(np.shape(chi2), np.nan)
@@ -99,7 +99,7 @@ def describe_clusters(clusters: pd.Series, people: pd.DataFrame) -> pd.DataFrame
     clusters
         Index: subjects; cluster numbers.
     people
-        Index: subjects; what is known of them.
+        Index: subjects; their characteristics.
     """
     described = people.reindex(clusters.index).replace("", np.nan)
     groups = [("all", np.ones(len(clusters), bool))]
@@ -127,7 +127,7 @@ def describe_clusters(clusters: pd.Series, people: pd.DataFrame) -> pd.DataFrame
 
 
 def _families_over_clusters(families: pd.Series, clusters: pd.Series) -> list[dict[str, Any]]:
-    """Return how many families of several people lie in one cluster and how many are split; none without such."""
+    """Return how many families of several people lie in one cluster and how many are split; no rows without such families."""
     known = families.dropna().astype(str)
     sizes = known.value_counts()
     several = known[known.isin(sizes.index[sizes > 1])]
@@ -155,12 +155,10 @@ def compare_composition(
     confidence
         Level of the intervals.
     seed
-        Of permutations and bootstrap.
+        Of the permutations and the bootstrap.
     """
     described = people.reindex(clusters.index).replace("", np.nan)
-    family = (
-        described["family"].fillna("").astype(str).tolist() if "family" in described else [""] * len(clusters)
-    )
+    family = families_of(described, clusters.index)
     rows = []
     for name in described.columns.drop("family", errors="ignore"):
         numbers = as_numbers(str(name), described[name])
@@ -246,7 +244,7 @@ def _test_classes(
     cell = (labels[:, None] == np.arange(number))[:, :, None] * member[:, None, :]
     weights = family_weights(families, BOOTSTRAP, generator)
     tables = (weights @ cell.reshape(n, -1)).reshape(BOOTSTRAP, number, levels)
-    # A bootstrap table has the chance of the sample and that of its own draw: both are taken off.
+    # a bootstrap table has the chance of the sample and that of its own draw: both are corrected for
     drawn = cramers_v(
         chi_square(tables) / np.maximum(tables.sum(axis=(1, 2)), 1) * n, number, levels, n, corrections=2
     )

@@ -1,4 +1,4 @@
-"""Kruskal-Wallis tests of factors between clusters, with effect sizes and what could have been found."""
+"""Kruskal-Wallis tests of factors between clusters, with effect sizes and the smallest detectable effect."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class RankedFactors:
     n
         People with a value, per factor.
     scale
-        Per factor, what the sum of (rank sum)^2 / size is multiplied with to give H, the correction
-        for ties included; NaN when all values are equal or there are fewer than 2.
+        Per factor, the number by which the sum of (rank sum)^2 / size is multiplied to give H, with the correction
+        for ties; NaN when all values are equal or there are fewer than 2.
     """
 
     ranks: Array
@@ -65,13 +65,13 @@ def h_statistics(ranked: RankedFactors, labels: Labels, n_clusters: int) -> Arra
     labels
         Partitions x people, 0 .. n_clusters-1.
     n_clusters
-        Number of clusters. A cluster in which nobody has a factor adds nothing to its H.
+        Number of clusters. A cluster in which nobody has a value adds nothing to H.
 
     Notes
     -----
     Rank sums are sums of halves and so exact: equal partitions give equal H, whatever the number of
-    threads. H = 12 / (N (N+1)) sum_j S_j^2 / n_j / ties with S_j the sum of centred ranks, which is the
-    usual form without its cancellation.
+    threads. H = 12 / (N (N+1)) sum_j S_j^2 / n_j / ties with S_j the sum of centred ranks, which avoids
+    the cancellation of the usual form.
     """
     from neurostrata.strata.comparison.rank_sums import sum_by_cluster
 
@@ -79,7 +79,7 @@ def h_statistics(ranked: RankedFactors, labels: Labels, n_clusters: int) -> Arra
     sums, counts = np.empty(shape), np.empty(shape)
     sum_by_cluster(labels, ranked.ranks, sums)
     if (ranked.present == 1).all():
-        # Everybody has every factor, so the clusters' own sizes count.
+        # everybody has every factor, so that the sizes of the clusters are the counts
         counts[:] = np.stack([(labels == cluster).sum(axis=1) for cluster in range(n_clusters)], axis=1)[
             :, :, None
         ]
@@ -89,7 +89,7 @@ def h_statistics(ranked: RankedFactors, labels: Labels, n_clusters: int) -> Arra
 
 
 def groups_with_values(ranked: RankedFactors, labels: Labels, n_clusters: int) -> NDArray[np.int64]:
-    """Return, per factor, in how many clusters anybody has a value."""
+    """Return, per factor, the number of clusters in which anybody has a value."""
     member = labels[None, :] == np.arange(n_clusters)[:, None]
     return ((member.astype(float) @ ranked.present) > 0).sum(axis=0)
 
@@ -126,7 +126,7 @@ def epsilon_squared(h: float, k: int, n: int) -> float:
 def noncentrality(h: float, df: int, probability: float) -> float:
     """Return the lambda for which a non-central chi-square exceeds `h` with the given probability.
 
-    0 when even the central one exceeds it that often.
+    0 when the central one already exceeds it that often.
     """
     from scipy.optimize import brentq
     from scipy.stats import chi2, ncx2

@@ -18,9 +18,9 @@ def sum_by_cluster(labels, values, sums):  # type: ignore[no-untyped-def]
         Filled.
     """
     for partition in range(labels.shape[0]):
-        own = sums[partition]
-        own[:] = 0
+        of_partition = sums[partition]
+        of_partition[:] = 0
         for person in range(labels.shape[1]):
-            row, value = own[labels[partition, person]], values[person]
+            row, value = of_partition[labels[partition, person]], values[person]
             for factor in range(values.shape[1]):
                 row[factor] += value[factor]

@@ -1,7 +1,7 @@
 """Random repartition of the people into clusters of the same sizes (Dimitri et al. 2.4.2).
 
 This is a permutation Kruskal-Wallis test: it needs no chi-square approximation and can respect families,
-but it is no independent confirmation of the Kruskal-Wallis test, nor evidence that clusters exist.
+but it neither confirms the Kruskal-Wallis test independently nor is it evidence that clusters exist.
 """
 
 from __future__ import annotations
@@ -10,10 +10,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
+from neurostrata.core.families import family_blocks
 from neurostrata.strata.comparison.kruskal import (
     RankedFactors,
+    benjamini_hochberg,
     groups_with_values,
     h_statistics,
     rank_factors,
@@ -22,7 +25,17 @@ from neurostrata.strata.comparison.kruskal import (
 Array = NDArray[np.float64]
 Labels = NDArray[np.intp]
 
-#: Partitions drawn at a time. Fixed, because the random numbers are drawn in this order.
+COLUMNS = {
+    "factor": "name of the factor",
+    "h": "Kruskal-Wallis H of the true clusters",
+    "p_repartition": "(draws with at least this H + 1) / (draws + 1)",
+    "q_repartition": "Benjamini-Hochberg false-discovery rate over the factors",
+    "n": "people with a value",
+    "draws": "random repartitions",
+    "null_mean": "mean H of the random repartitions",
+    "null_95": "their 95th percentile",
+}
+#: Partitions drawn at a time; a fixed number, because it decides the order of the random numbers.
 CHUNK = 500
 
 
@@ -45,33 +58,21 @@ class Repartition:
     null: Array
     n: Array
 
-
-def family_blocks(families: Sequence[str]) -> list[Labels]:
-    """Group people into families, and families by size.
-
-    Parameters
-    ----------
-    families
-        One per person; an empty text (or NaN, None) makes a person a family of their own.
-
-    Returns
-    -------
-    list of arrays
-        One array (families x members: rows of people) per family size, sizes increasing.
-    """
-    members: dict[str, list[int]] = {}
-    for row, family in enumerate(families):
-        alone = family is None or family != family or str(family).strip() == ""
-        members.setdefault(f"row {row}" if alone else f"family {family}", []).append(row)
-    by_size: dict[int, list[list[int]]] = {}
-    for rows in members.values():
-        by_size.setdefault(len(rows), []).append(rows)
-    return [np.array(by_size[size], dtype=np.intp) for size in sorted(by_size)]
-
-
-def fixed_people(blocks: Sequence[Labels]) -> int:
-    """Return how many people can't be exchanged: those of the only family of its size."""
-    return int(sum(block.size for block in blocks if len(block) == 1))
+    def table(self, factors: Sequence[str] | pd.Index) -> pd.DataFrame:
+        """Return one row per factor, columns :data:`COLUMNS`."""
+        drawn = len(self.null)
+        return pd.DataFrame(
+            {
+                "factor": factors,
+                "h": self.h,
+                "p_repartition": self.p,
+                "q_repartition": benjamini_hochberg(self.p),
+                "n": self.n.astype(int),
+                "draws": drawn,
+                "null_mean": self.null.mean(axis=0) if drawn else np.nan,
+                "null_95": np.percentile(self.null, 95, axis=0) if drawn else np.nan,
+            }
+        )
 
 
 def permuted_labels(
@@ -99,8 +100,8 @@ def resampled_h(
 ) -> Array:
     """Return H (draws x factors) of people drawn with replacement into clusters of the true sizes.
 
-    Values are ranked anew in each draw. Families play no part: there is no such thing as drawing a
-    family with replacement and keeping cluster sizes.
+    Values are ranked anew in each draw. Families are ignored: whole families cannot be drawn with replacement while
+    cluster sizes are kept.
     """
     null = np.full((draws, scores.shape[1]), np.nan)
     for column in range(scores.shape[1]):
@@ -124,7 +125,7 @@ def resampled_h(
                 if len(group):
                     total += ranks[:, group].sum(axis=1) ** 2 / len(group)
             scaled = 12.0 / (size * (size + 1.0)) * total
-            # A draw of one value only shows no difference between clusters.
+            # a draw in which all values are equal shows no difference between clusters
             null[start : start + count, column] = np.divide(scaled, ties, out=np.zeros(count), where=ties > 0)
     return null
 
@@ -132,8 +133,8 @@ def resampled_h(
 def exceedance_p(h: Array, null: Array) -> Array:
     """Return (b + 1) / (M + 1), b the draws with H at least the true one; NaN where H is NaN.
 
-    A hair of tolerance lets draws that are the true partition with clusters of equal size swapped
-    count as equal, although their terms were added in another order.
+    A tiny tolerance makes draws that equal the true partition but for swapped clusters of equal size count as equal,
+    although their terms were added in another order.
     """
     reached = null >= h - 1e-9 * np.maximum(1.0, np.abs(h))
     p = (reached.sum(axis=0) + 1.0) / (len(null) + 1.0)

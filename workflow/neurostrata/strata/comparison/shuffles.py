@@ -1,4 +1,4 @@
-"""Negative control: how often anything is found when images and phenotypes of different people are joined."""
+"""Negative control: how often any factor differs when clusters are joined with the phenotypes of other people."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from neurostrata.core.families import family_blocks
 from neurostrata.strata.comparison.kruskal import (
     benjamini_hochberg,
     groups_with_values,
@@ -14,7 +15,7 @@ from neurostrata.strata.comparison.kruskal import (
     p_values,
     rank_factors,
 )
-from neurostrata.strata.comparison.repartition import family_blocks, permuted_labels
+from neurostrata.strata.comparison.repartition import permuted_labels
 from neurostrata.strata.finders.interface import Array, Labels
 
 COLUMNS = {
@@ -44,7 +45,7 @@ def shuffle_links(
     alpha: float,
     seed: int,
 ) -> pd.DataFrame:
-    """Join clusters with the phenotypes of other people and test every factor, again and again.
+    """Join clusters with the phenotypes of other people and test every factor, many times.
 
     Parameters
     ----------
@@ -53,11 +54,11 @@ def shuffle_links(
     scores
         People x factors; NaN: missing.
     families
-        One per person; whole families change places, among families of the same size.
+        One per person; whole families are exchanged, among families of the same size.
     null
         H of random repartitions of the same clusters, draws x factors; without draws there is nothing to test.
     shuffles
-        How often.
+        How many times.
     alpha
         False-discovery rate at which something counts as found.
     seed
@@ -77,10 +78,10 @@ def shuffle_links(
     generator = np.random.default_rng(seed)
     for part in permuted_labels(labels, family_blocks(families), shuffles, generator):
         h = h_statistics(ranked, part, number)
-        for own, partition in zip(h, part):
+        for statistics, partition in zip(h, part):
             k = groups_with_values(ranked, partition, number)
-            q = benjamini_hochberg(p_values(own, k))
-            p = np.where((k >= 2) & (len(ordered) > 0), _pooled_p(own, ordered), np.nan)
+            q = benjamini_hochberg(p_values(statistics, k))
+            p = np.where((k >= 2) & (len(ordered) > 0), _pooled_p(statistics, ordered), np.nan)
             rows.append((_smallest(q), _smallest(benjamini_hochberg(p))))
     table = pd.DataFrame(rows, columns=["smallest_q", "smallest_q_repartition"], dtype=float)
     table.insert(0, "shuffle", np.arange(1, len(table) + 1))
@@ -89,15 +90,37 @@ def shuffle_links(
     return table[list(COLUMNS)]
 
 
+def found_shares(shuffles: pd.DataFrame, alpha: float) -> dict[str, float | None]:
+    """Return for the sidecar in which share of the shuffles a factor was found, with Wilson's interval.
+
+    Shuffles in which nothing could be tested do not count; the shares are None where that is all of them.
+
+    Parameters
+    ----------
+    shuffles
+        As :func:`shuffle_links` returns them.
+    alpha
+        False-discovery rate at which something counts as found.
+    """
+    shares: dict[str, float | None] = {}
+    tested = shuffles[shuffles["smallest_q"].notna()]
+    for name in ("", "_repartition"):
+        hits = int((tested[f"smallest_q{name}"] <= alpha).sum())
+        low, high = wilson_interval(hits, len(tested))
+        found = (hits / len(tested), low, high) if len(tested) else (None, None, None)
+        shares |= zip((f"share_found{name}", f"share_low{name}", f"share_high{name}"), found)
+    return shares
+
+
 def _pooled_p(h: Array, ordered: Array) -> Array:
-    """Return (draws that reach h + 1) / (draws + 1) for each factor, the draws being sorted."""
-    # the draws come from a file in single precision
+    """Return (draws that reach h + 1) / (draws + 1) for each factor; the draws are sorted."""
+    # the draws were stored in single precision
     below = [np.searchsorted(column, value * (1 - 1e-6), side="left") for column, value in zip(ordered.T, h)]
     p = (len(ordered) - np.array(below) + 1.0) / (len(ordered) + 1.0)
     return np.where(np.isnan(h), np.nan, p)
 
 
 def _smallest(q: Array) -> float:
-    """Return the smallest of what is not NaN; NaN without any."""
+    """Return the smallest value that is not NaN; NaN without any."""
     known = q[~np.isnan(q)]
     return float(known.min()) if len(known) else float("nan")

@@ -1,4 +1,4 @@
-"""Clusters found in one half of the people, and whether they are there and matter in the other half."""
+"""Split halves: clusters found in one half of the people are tested in the other half."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from neurostrata.core.families import family_parts
+from neurostrata.core.families import family_blocks, family_parts
 from neurostrata.strata.comparison.kruskal import (
     benjamini_hochberg,
     eta_squared,
     groups_with_values,
     rank_factors,
 )
-from neurostrata.strata.comparison.repartition import family_blocks, permuted_labels, repartition
-from neurostrata.strata.existence.membership import MOST_COMPONENTS, discriminant
+from neurostrata.strata.comparison.repartition import permuted_labels, repartition
+from neurostrata.strata.existence.membership import discriminant, distance_components
 from neurostrata.strata.finders.interface import Array, Finder, Finding, Labels, Progress
-from neurostrata.strata.finders.mixture import PEOPLE_PER_COMPONENT
 
-#: Random repartitions behind the p-value of a factor in one held-out half, and behind the agreement by chance.
+#: Random repartitions for the p-value of a factor in one held-out half, and for the agreement by chance.
 DRAWS = 999
 CHANCE = 100
 
@@ -48,12 +47,12 @@ FACTOR_COLUMNS = {
 
 @dataclass(frozen=True)
 class Split:
-    """What one division into halves gave.
+    """Result of one division into halves.
 
     Attributes
     ----------
     row
-        Columns :data:`COLUMNS` but the number of the split.
+        Columns :data:`COLUMNS` without the number of the split.
     eta2, p
         Per factor, in the held-out half; 0 and 1 where nothing can be tested.
     """
@@ -66,7 +65,7 @@ class Split:
 def assign(codes: Array, finding: Finding, others: Array) -> Labels:
     """Assign other people to the clusters found in some; return their clusters, from 1.
 
-    Components and clusters are those of the first people: the others' codes are only projected.
+    Components and clusters are learned from the first people; the codes of the others are only projected.
 
     Parameters
     ----------
@@ -81,8 +80,7 @@ def assign(codes: Array, finding: Finding, others: Array) -> Labels:
         return np.ones(len(others), dtype=np.intp)
     centre = codes.mean(axis=0)
     _, scale, axes = np.linalg.svd(codes - centre, full_matrices=False)
-    usual = min(MOST_COMPONENTS, max(2, len(codes) // PEOPLE_PER_COMPONENT))
-    kept = min(finding.components or usual, int((scale > 1e-9 * scale[0]).sum()))
+    kept = min(distance_components(finding, len(codes)), int((scale > 1e-9 * scale[0]).sum()))
     projected = axes[:kept].T
     posterior = discriminant(
         (codes - centre) @ projected, finding.clusters - 1, (others - centre) @ projected
@@ -102,7 +100,7 @@ def one_split(
     Parameters
     ----------
     finder
-        As it is repeated many times (:meth:`Finder.quick`).
+        The form that is repeated (:meth:`Finder.quick`).
     codes, scores
         People x dimensions; people x factors, NaN: missing.
     families
@@ -116,30 +114,32 @@ def one_split(
     if (half == 0).sum() < (half == 1).sum():
         half = 1 - half
     first, second = np.flatnonzero(half == 0), np.flatnonzero(half == 1)
-    found = finder.find(codes[first])
-    own = finder.find(codes[second])
-    given = assign(codes[first], found, codes[second])
+    first_finding = finder.find(codes[first])
+    second_finding = finder.find(codes[second])
+    assigned = assign(codes[first], first_finding, codes[second])
     relatives = [families[int(row)] for row in second]
     agreement = chance = float("nan")
-    if found.number > 1 and own.number > 1:
-        agreement = float(adjusted_rand_score(given, own.clusters))
-        moved = next(permuted_labels(given, family_blocks(relatives), CHANCE, generator))
-        chance = float(np.percentile([adjusted_rand_score(labels, own.clusters) for labels in moved], 95))
+    if first_finding.number > 1 and second_finding.number > 1:
+        agreement = float(adjusted_rand_score(assigned, second_finding.clusters))
+        permuted = next(permuted_labels(assigned, family_blocks(relatives), CHANCE, generator))
+        chance = float(
+            np.percentile([adjusted_rand_score(labels, second_finding.clusters) for labels in permuted], 95)
+        )
     held_out = scores[second]
     seed = int(generator.integers(2**31))
-    result = repartition(held_out, given, relatives, DRAWS, seed)
-    _, labels = np.unique(given, return_inverse=True)
+    result = repartition(held_out, assigned, relatives, DRAWS, seed)
+    _, labels = np.unique(assigned, return_inverse=True)
     present = groups_with_values(rank_factors(held_out), labels.ravel(), int(labels.max()) + 1)
     eta2 = [eta_squared(h, int(k), int(n)) for h, k, n in zip(result.h, present, result.n)]
     row = {
         "n_first": len(first),
         "n_second": len(second),
-        "k_first": found.number,
-        "k_second": own.number,
+        "k_first": first_finding.number,
+        "k_second": second_finding.number,
         "adjusted_rand": agreement,
         "agreement_p95": chance,
     }
-    # Where the first half has no clusters, or all of the second fall into one, no difference was shown.
+    # where the first half has no clusters, or all of the second half fall into one, there is no difference to show
     return Split(row, np.nan_to_num(np.array(eta2), nan=0.0), np.nan_to_num(result.p, nan=1.0))
 
 
@@ -181,13 +181,13 @@ def split_halves(
 
     quick, values = finder.quick(codes), scores.to_numpy(dtype=float)
 
-    def one(number: int) -> Split:
+    def numbered_split(number: int) -> Split:
         return one_split(quick, codes, values, families, np.random.default_rng([seed, number]))
 
-    # The first alone: what a finder keeps for people of this number is then there for all threads.
-    results = [one(1)]
+    # The first split runs alone, so that what a finder caches for so many people is there for all threads.
+    results = [numbered_split(1)]
     run = Parallel(n_jobs=finder.threads, backend="threading", return_as="generator")
-    for result in run(delayed(one)(number) for number in range(2, splits + 1)):
+    for result in run(delayed(numbered_split)(number) for number in range(2, splits + 1)):
         results.append(result)
         if progress is not None:
             progress(len(results), splits)

@@ -1,4 +1,4 @@
-"""The table that compares clusters factor by factor."""
+"""The table of comparisons: Kruskal-Wallis test, effect size and repartition of every factor."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def compare_clusters(
     Returns
     -------
     pandas.DataFrame
-        Columns `COLUMNS`. With one cluster only every test is NaN.
+        Columns `COLUMNS`. With a single cluster every test is NaN.
     """
     values = scores.to_numpy(dtype=float)
     names, labels = np.unique(clusters.to_numpy(), return_inverse=True)

@@ -1,4 +1,4 @@
-"""How well each person belongs to a cluster: probability, distance, and whether anywhere."""
+"""How well each person belongs to their cluster: probability, distance, and whether they fit any cluster."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 from neurostrata.strata.finders.interface import Array, Finding, Labels
 from neurostrata.strata.finders.mixture import PEOPLE_PER_COMPONENT, principal_scores
 
-#: Components at most in which distances are measured where the finder has none of its own.
+#: Largest number of components in which distances are measured when the finder does not say how many it used.
 MOST_COMPONENTS = 20
 
 
 @dataclass(frozen=True)
 class Membership:
-    """Of each person, towards the own cluster.
+    """Each person's relation to their own cluster.
 
     Attributes
     ----------
@@ -32,18 +32,17 @@ class Membership:
     typicality: Array
 
 
-def pooled_scores(codes: Array, components: int | None) -> Array:
-    """Return the leading principal components in which distances from clusters are measured."""
-    most = min(MOST_COMPONENTS, max(2, len(codes) // PEOPLE_PER_COMPONENT))
-    return principal_scores(codes, components or most)
+def distance_components(finding: Finding, people: int) -> int:
+    """Return the number of leading components in which distances from a finding's clusters are measured."""
+    return finding.components or min(MOST_COMPONENTS, max(2, people // PEOPLE_PER_COMPONENT))
 
 
 def discriminant(scores: Array, labels: Labels, others: Array | None = None) -> tuple[Array, Array]:
     """Return squared Mahalanobis distances and posterior probabilities, both people x clusters.
 
     Clusters are Gaussian with one covariance, that of the people about their clusters' means (shrunk as Ledoit and Wolf),
-    and as frequent as they are here. `labels` are 0 .. k-1. With `others` the answer is about these people's scores,
-    the clusters being those of the people with labels.
+    and as frequent as they are here. `labels` are 0 .. k-1. With `others`, the distances and probabilities are of these people's scores to the
+    clusters of the people with labels.
     """
     from scipy.linalg import cho_factor, cho_solve
     from scipy.special import softmax
@@ -53,7 +52,7 @@ def discriminant(scores: Array, labels: Labels, others: Array | None = None) -> 
     centres = np.stack([scores[labels == cluster].mean(axis=0) for cluster in range(number)])
     residual = scores - centres[labels]
     n, k = len(scores), number
-    # in units of the spread within clusters: shrinking is towards equal variances
+    # in units of the spread within clusters, because shrinkage is towards equal variances
     spread = np.sqrt((residual**2).mean(axis=0))
     spread = np.maximum(spread, 1e-6 * scores.std(axis=0).max())
     if not (spread > 0).all():
@@ -70,19 +69,19 @@ def discriminant(scores: Array, labels: Labels, others: Array | None = None) -> 
 
 
 def describe_membership(codes: Array, finding: Finding) -> Membership:
-    """Describe everybody's place in a finding's clusters.
+    """Describe how well everybody belongs to a finding's clusters.
 
     Parameters
     ----------
     codes
         People x dimensions.
     finding
-        Its own probabilities are taken where it has them; others come from :func:`discriminant`.
+        Its probabilities are used where it has them; otherwise those of :func:`discriminant`.
     """
     from scipy.stats import chi2
 
     n = len(codes)
-    scores = pooled_scores(codes, finding.components)
+    scores = principal_scores(codes, distance_components(finding, n))
     if n < 3 or scores.shape[1] == 0:
         return Membership(np.ones(n), np.zeros(n), np.ones(n))
     labels = finding.clusters - 1
@@ -90,7 +89,7 @@ def describe_membership(codes: Array, finding: Finding) -> Membership:
     if finding.membership is not None:
         posterior = finding.membership
     rows = np.arange(n)
-    own = squared[rows, labels]
-    # nobody is an outlier of a cluster who is typical of another
-    nearest = np.minimum(own, squared.min(axis=1))
-    return Membership(posterior[rows, labels], np.sqrt(own), chi2.sf(nearest, scores.shape[1]))
+    to_own_cluster = squared[rows, labels]
+    # a person who is typical of any cluster is no outlier
+    nearest = np.minimum(to_own_cluster, squared.min(axis=1))
+    return Membership(posterior[rows, labels], np.sqrt(to_own_cluster), chi2.sf(nearest, scores.shape[1]))

@@ -1,16 +1,17 @@
-"""How well each cluster is found again: in resampled people, with other seeds, by models of other folds (Hennig 2007)."""
+"""Stability: how well each cluster is found again in resampled people, with other seeds, by models of folds (Hennig 2007)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from neurostrata.core.families import family_names
+from neurostrata.core.families import family_sample
 from neurostrata.strata.finders.interface import Array, Finder, Labels, Progress
 
-#: Other seeds of the finder that are tried.
+#: Number of other seeds of the finder.
 SEEDS = 5
 
 COLUMNS = {
@@ -25,29 +26,16 @@ COLUMNS = {
 }
 
 
-def best_jaccard(clusters: Labels, again: Labels) -> Array:
-    """Return for each cluster 1..k the largest Jaccard index with any cluster of another partition of the same people.
+def best_jaccard(clusters: Labels, again: Labels, number: int) -> Array:
+    """Return for each cluster 1..`number` the largest Jaccard index with any cluster of another partition of the same people.
 
     NaN for a cluster of which nobody is among these people.
     """
-    number = int(clusters.max())
     table = np.zeros((number + 1, int(again.max()) + 1))
     np.add.at(table, (clusters, again), 1)
     union = table.sum(axis=1, keepdims=True) + table.sum(axis=0, keepdims=True) - table
     jaccard = np.divide(table, union, out=np.zeros_like(table), where=union > 0)[1:].max(axis=1)
     return np.where(table[1:].sum(axis=1) > 0, jaccard, np.nan)
-
-
-def family_bootstrap(families: Sequence[str], generator: np.random.Generator) -> Labels:
-    """Return the rows of a bootstrap sample of whole families, each person once.
-
-    A person drawn twice would be a cluster of their own to any finder, so repeats are dropped: about 63% of the
-    families are in a sample.
-    """
-    names = np.array(family_names(map(str, range(len(families))), families))
-    unique, family = np.unique(names, return_inverse=True)
-    drawn = np.unique(generator.integers(len(unique), size=len(unique)))
-    return np.flatnonzero(np.isin(family, drawn))
 
 
 def find_again(
@@ -60,7 +48,7 @@ def find_again(
     seed: int,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
-    """Repeat the search and see which clusters come back.
+    """Repeat the search and measure how well each cluster is found again.
 
     Parameters
     ----------
@@ -71,9 +59,9 @@ def find_again(
     clusters
         The partition found in them, from 1.
     families
-        One per person, "" for none; whole families are drawn.
+        One per person, "" for none; families are drawn as a whole.
     folds
-        Fold -> rows of the people whom it has codes of, and these codes.
+        Fold -> rows of the people who have codes in it, and these codes.
     draws
         Bootstrap samples.
     seed
@@ -88,12 +76,14 @@ def find_again(
     from sklearn.metrics import adjusted_rand_score
 
     quick = finder.quick(codes)
+    sizes = np.bincount(clusters, minlength=int(clusters.max()) + 1)[1:]
 
     def compare(rows: Labels, again: Labels) -> tuple[Array, float]:
-        return best_jaccard(clusters[rows], again), float(adjusted_rand_score(clusters[rows], again))
+        rand = float(adjusted_rand_score(clusters[rows], again))
+        return best_jaccard(clusters[rows], again, len(sizes)), rand
 
     def resampled(draw: int) -> tuple[Array, float]:
-        rows = family_bootstrap(families, np.random.default_rng([seed, draw]))
+        rows = family_sample(families, np.random.default_rng([seed, draw]))
         return compare(rows, quick.find(codes[rows]).clusters)
 
     def reseeded(number: int) -> tuple[Array, float]:
@@ -109,34 +99,24 @@ def find_again(
     found["seed"] = list(run(delayed(reseeded)(number) for number in range(1, SEEDS + 1)))
     if folds:
         found["fold"] = [compare(rows, quick.find(of_fold).clusters) for rows, of_fold in folds.values()]
-    sizes = np.bincount(clusters, minlength=int(clusters.max()) + 1)[1:]
-    rows = []
-    for repeated, results in found.items():
-        jaccard = np.array(
-            [
-                result[0] if len(result[0]) == len(sizes) else _padded(result[0], len(sizes))
-                for result in results
-            ]
-        )
-        rand = float(np.mean([result[1] for result in results]))
-        for cluster, size in enumerate(sizes, start=1):
-            own = jaccard[:, cluster - 1]
-            own = own[~np.isnan(own)]
-            rows.append(
-                {
-                    "cluster": cluster,
-                    "n": int(size),
-                    "repeated": repeated,
-                    "repeats": len(own),
-                    "jaccard": float(own.mean()) if len(own) else np.nan,
-                    "jaccard_low": float(np.percentile(own, 5)) if len(own) else np.nan,
-                    "dissolved": float((own <= 0.5).mean()) if len(own) else np.nan,
-                    "adjusted_rand": rand,
-                }
-            )
+    rows = [row for repeated, results in found.items() for row in _rows(repeated, results, sizes)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _padded(values: Array, length: int) -> Array:
-    """Return values with NaN for the clusters of higher numbers, of which nobody was drawn."""
-    return np.concatenate([values, np.full(length - len(values), np.nan)])
+def _rows(repeated: str, results: Sequence[tuple[Array, float]], sizes: Labels) -> Iterator[dict[str, Any]]:
+    """Yield a row of :data:`COLUMNS` per cluster from the Jaccard and Rand indices of the repeats of one kind."""
+    jaccard = np.array([result[0] for result in results])
+    rand = float(np.mean([result[1] for result in results]))
+    for cluster, size in enumerate(sizes, start=1):
+        values = jaccard[:, cluster - 1]
+        values = values[~np.isnan(values)]
+        yield {
+            "cluster": cluster,
+            "n": int(size),
+            "repeated": repeated,
+            "repeats": len(values),
+            "jaccard": float(values.mean()) if len(values) else np.nan,
+            "jaccard_low": float(np.percentile(values, 5)) if len(values) else np.nan,
+            "dissolved": float((values <= 0.5).mean()) if len(values) else np.nan,
+            "adjusted_rand": rand,
+        }

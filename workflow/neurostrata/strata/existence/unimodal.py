@@ -1,8 +1,8 @@
-"""Data without groups that look like given codes: unimodal margins, joined by a Gaussian copula.
+"""Draws of data without groups that resemble given codes: unimodal margins, joined by a Gaussian copula.
 
-As UNPaC (Helgeson, Vock and Bair 2021, Biometrics): skew and heavy tails, and a continuum along which people are spread
-evenly, are features of the null, so that they alone cannot count as clusters. Beyond UNPaC there is a second kind of draws
-with the margins along the directions in which the clusters were found; groups must be clearer than in both.
+As in UNPaC (Helgeson, Vock and Bair 2021, Biometrics), the null has skew, heavy tails, and any continuum along which
+people are spread evenly, so that these alone cannot count as clusters. In addition there is a second kind of draws, with
+the margins along the directions in which the clusters were found; groups must be clearer than in both kinds.
 """
 
 from __future__ import annotations
@@ -16,22 +16,21 @@ from neurostrata.core.families import family_numbers
 from neurostrata.strata.finders.interface import Array, Labels
 from neurostrata.strata.finders.mixture import principal_scores
 
-#: What draws keep of the codes besides their covariance and margins. ``margins``: that the numbers of the code are
-#: (un)correlated in the sample as they are, so that a draw's leading components are as skewed and heavy-tailed as the
-#: codes'. ``directions``: along each direction that tells the clusters found apart, the unimodal margin of the codes, so that
-#: a continuum there does not count as clusters.
+#: What draws share with the codes besides covariance and margins. ``margins``: the correlations in the sample itself, so that
+#: a draw's leading components are as skewed and heavy-tailed as those of the codes. ``directions``: the unimodal margin of the
+#: codes along each direction that separates the clusters found, so that a continuum there does not count as clusters.
 KINDS = ("margins", "directions")
-#: Leading components in which directions of clusters are sought where the finder does not say.
+#: Leading components in which directions of clusters are sought when the finder does not say how many it used.
 SEARCHED = 20
-#: Codes of more numbers than this are drawn by their principal components, which takes less time.
+#: Codes of more dimensions than this are drawn as principal components, which takes less time.
 MANY = 512
-#: With fewer pairs of relatives their resemblance is not estimated, and taken for none.
+#: With fewer pairs of relatives their resemblance is not estimated but taken as none.
 LEAST_PAIRS = 10
-#: Directions of clusters at most.
+#: Largest number of directions of clusters.
 DIRECTIONS = 5
 #: Bandwidth of the density estimate, in units of Silverman's rule.
 BANDWIDTH = 0.5
-#: Modes tried.
+#: Largest number of modes that are tried.
 _MODES = 40
 
 
@@ -52,10 +51,10 @@ class UnimodalMargin:
 
 
 def unimodal_margin(values: Array) -> UnimodalMargin:
-    """Return the unimodal density nearest (least squares) to a kernel estimate of the values' density.
+    """Return the unimodal density nearest (least squares) to a kernel estimate of the density of the values.
 
-    The estimate is narrow, so that little is smoothed away; what makes the result unimodal is isotonic regression, up to
-    the mode and down from it, which keeps tails as heavy as they are (a wider kernel would not).
+    The kernel is narrow, so that little is smoothed away. Isotonic regression, up to the mode and down from it, makes the
+    result unimodal and keeps heavy tails, which a wider kernel would not.
     """
     from sklearn.isotonic import isotonic_regression
 
@@ -85,11 +84,11 @@ def unimodal_margin(values: Array) -> UnimodalMargin:
 
 
 class UnimodalNull:
-    """Draws codes without groups that have the covariance and the unimodal margins of given ones.
+    """Draws codes without groups that have the covariance and unimodal margins of given codes.
 
     Each number of the code is drawn from its own unimodal margin, all of them joined by the Gaussian copula that the codes
-    have (the correlation of their normal scores). There are two kinds of draws, see :data:`KINDS`; what either lacks is more
-    than one mode. Relatives are as alike in each component as they are in the codes: resemblance within
+    have (the correlation of their normal scores). There are two kinds of draws, see :data:`KINDS`; neither has
+    more than one mode. Relatives resemble each other in each component as they do in the codes, because resemblance within
     families makes groups of two or three, not strata.
 
     Parameters
@@ -134,7 +133,7 @@ class UnimodalNull:
         self._scale /= np.sqrt(self.people)
         self.family_ = family_numbers(families or [""] * self.people)
         self.alike_ = family_correlation(latent * np.sqrt(self.people), self.family_)
-        # coordinates along the directions of clusters, and what moves codes along one of them and along nothing else
+        # coordinates along the directions of clusters, and the moves of codes along one of them only
         spread = scores.std(axis=0)
         white = scores / spread
         searched = min(components or SEARCHED, white.shape[1])
@@ -149,7 +148,7 @@ class UnimodalNull:
         self._along = [unimodal_margin(column) for column in (white @ directions).T]
 
     def draw(self, generator: np.random.Generator) -> Array:
-        """Return one set of codes (people x dimensions; principal components of very many) without groups."""
+        """Return one set of codes (people x dimensions; principal components when there are very many dimensions) without groups."""
         from scipy.special import ndtr
 
         shape = (self.people, len(self._scale))
@@ -158,16 +157,16 @@ class UnimodalNull:
             common = generator.standard_normal((int(self.family_.max()) + 1, shape[1]))[self.family_]
             latent = np.sqrt(self.alike_) * common + np.sqrt(1 - self.alike_) * latent
         if self.kind == "margins":
-            # Codes are mostly principal components of these very people: uncorrelated in the sample, not on average only.
-            # With correlations by chance the leading components of a draw would be other axes than those of the margins.
+            # Codes are mostly principal components of these very people, hence uncorrelated in this sample. With chance
+            # correlations the leading components of a draw would be other axes than those of the margins.
             latent = _whitened(latent)
         probability = ndtr((latent * self._scale) @ self._turn)
         drawn = np.column_stack([margin.at(column) for margin, column in zip(self.margins_, probability.T)])
         for position, margin in enumerate(self._along):
             coordinate = (drawn - self.mean_) @ self._coordinate[:, position]
-            wanted = np.empty(self.people)
-            wanted[np.argsort(coordinate)] = np.sort(margin.draw(generator, self.people))
-            drawn += (wanted - coordinate)[:, None] * self._move[position]
+            target = np.empty(self.people)
+            target[np.argsort(coordinate)] = np.sort(margin.draw(generator, self.people))
+            drawn += (target - coordinate)[:, None] * self._move[position]
         return drawn
 
 
@@ -189,8 +188,8 @@ def family_correlation(white: Array, family: Labels) -> Array:
 
     Notes
     -----
-    Mean product of the values of two relatives, over all pairs: with s the sum over a family, its pairs' products add up
-    to (s^2 - sum of squares) / 2.
+    It is the mean product of the values of two relatives over all pairs. With s the sum over a family, the products of its
+    pairs add up to (s^2 - sum of squares) / 2.
     """
     size = np.bincount(family)
     pairs = float((size * (size - 1) / 2).sum())

@@ -2,7 +2,7 @@
 
 Labels, exemplars and convergence of every setting are those of scikit-learn's `affinity_propagation` with the same
 random state, to the last bit in float64, whatever the number of threads. The messages are passed by
-:mod:`neurostrata.strata.finders.propagation`; what is the same for all settings (the noise that breaks ties) is made once.
+:mod:`neurostrata.strata.finders.propagation`; what all settings share (the noise that breaks ties) is made once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Labels = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Setting:
-    """One point of the grid and what affinity propagation made of it.
+    """One point of the grid, and the result of affinity propagation there.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Setting:
 def squared_distances(embeddings: Array) -> Array:
     """Return squared Euclidean distances (people x people), float64, one BLAS thread.
 
-    One thread, because the last digit of a matrix product depends on how it was shared out.
+    One thread, because the last digit of a matrix product depends on how it was divided among threads.
     """
     from sklearn.metrics import euclidean_distances
     from threadpoolctl import threadpool_limits
@@ -107,7 +107,7 @@ class Propagation:
         n = len(similarities)
         self.max_iter, self.convergence_iter, self.seed = max_iter, convergence_iter, seed
         self.plain = np.asarray(similarities, dtype=np.float64)
-        # scikit-learn answers these without passing a message.
+        # scikit-learn treats this case without passing messages.
         self.all_equal = n < 2 or _all_equal(self.plain)
         # The noise of scikit-learn, whose generator draws one number per pair, the diagonal included.
         drawn = np.random.RandomState(seed).standard_normal((n, n))
@@ -152,7 +152,7 @@ class Propagation:
         return Setting(float(damping), float(preference), bool(converged), int(iterations), labels, exemplars)
 
     def _assign(self, exemplars: Labels, own: Array) -> tuple[Labels, Labels]:
-        """Give people to the most similar exemplar, refine the exemplars, and give again, as scikit-learn does."""
+        """Assign people to the most similar exemplar, refine the exemplars, and assign again, as scikit-learn does."""
         from neurostrata.strata.finders.propagation import assign
 
         if len(exemplars) == 0:
@@ -162,7 +162,7 @@ class Propagation:
         return np.searchsorted(found, of_person).astype(np.intp), found.astype(np.intp)
 
     def _of_scikit_learn(self, damping: float, preference: float) -> Setting:
-        """Run scikit-learn itself, which has answers of its own to all similarities being equal."""
+        """Run scikit-learn itself, which treats equal similarities as a special case."""
         from sklearn.cluster import affinity_propagation
         from sklearn.exceptions import ConvergenceWarning
 
@@ -210,7 +210,7 @@ def run_grid(
     similarities
         People x people; negative squared distances.
     progress
-        Called with the number of settings done and of all.
+        Called with the number of settings done and the number of all.
 
     Yields
     ------
@@ -223,7 +223,7 @@ def run_grid(
     size = max(1, min(25, len(pairs) // (4 * threads) or 1))
     chunks = [pairs[start : start + size] for start in range(0, len(pairs), size)]
     propagation = Propagation(similarities, max_iter, convergence_iter, seed)
-    # Threads: the compiled code lets go of Python's lock, and all of them read one similarity matrix.
+    # Threads: the compiled code releases Python's lock, and all threads read one similarity matrix.
     run = Parallel(n_jobs=threads, return_as="generator", backend="threading")
     done = 0
     for settings in run(delayed(_run_chunk)(propagation, chunk) for chunk in chunks):

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
+from neurostrata.core.wording import count, format_setting
 from neurostrata.strata.finders.affinity import (
     damping_grid,
     preference_grid,
     run_grid,
     squared_distances,
 )
-from neurostrata.strata.finders.interface import Array, Finder, Finding, Labels, Progress, nothing
+from neurostrata.strata.finders.interface import (
+    Array,
+    Deviation,
+    Finder,
+    Finding,
+    Labels,
+    Progress,
+    SearchFigure,
+    nothing,
+)
 from neurostrata.strata.finders.labels import canonical, number_by_size
 
 #: The grid of :meth:`AffinityPropagation.quick`: damping factors and preferences.
@@ -24,13 +34,13 @@ QUICK_STEPS = (2, 15)
 class AffinityPropagation(Finder):
     """Run the grid and choose the converged setting with 2..n-1 clusters of best silhouette.
 
-    With more people than the option ``sample``, all this is done with a random sample of so many, and everybody
-    else gets the cluster of the nearest exemplar (Frey and Dueck 2007 assign people to exemplars the same way).
+    With more people than the option ``sample``, a random sample of that size is clustered, and everybody else gets the
+    cluster of the nearest exemplar (Frey and Dueck 2007 assign people to exemplars the same way).
 
     Notes
     -----
-    Equal silhouettes (mostly the same partition reached by several settings) are settled by the grid's
-    order: lowest damping, then lowest preference.
+    Of settings with equal silhouettes, mostly of the same partition, the first in the order of the grid is chosen: that of
+    lowest damping, then lowest preference.
     """
 
     name = "affinity_propagation"
@@ -45,8 +55,40 @@ class AffinityPropagation(Finder):
         "silhouette": "mean silhouette (Euclidean); n/a outside 2 to n-1 clusters",
     }
 
+    search_figure = SearchFigure(
+        "grid",
+        ("damping", "preference", "converged", "n_clusters", "silhouette"),
+        "The search: silhouette and number of clusters over damping and preference",
+        "Red ring: the setting chosen. Grey: did not converge, or has fewer than 2 or more than n − 1 clusters.",
+    )
+
+    @classmethod
+    def methods_text(cls, options: Mapping[str, Any]) -> str:
+        """See :meth:`Finder.methods_text`."""
+        text = "affinity propagation on negative squared Euclidean distances"
+        if options["sample"] is not None:
+            text += f" of at most {options['sample']} people, drawn at random, everybody else in the cluster of the nearest exemplar"
+        damping, preference = options["damping"], options["preference"]
+        return (
+            f"{text} ({count(int(damping['steps']), 'damping factor')} from {format_setting(damping['min'])} up to "
+            f"{format_setting(damping['max'])} × {count(int(preference['steps']), 'preference')} between the "
+            f"{format_setting(preference['low'])} and {format_setting(preference['high'])} percentiles of the similarities), the setting with "
+            "the best silhouette among those that converged with 2 to n − 1 clusters"
+        )
+
+    @classmethod
+    def deviations(cls, options: Mapping[str, Any]) -> list[Deviation]:
+        """See :meth:`Finder.deviations`; the paper is Dimitri et al. (2022)."""
+        lines = []
+        if options["preference"]["steps"] != 1000:
+            lines.append(("Preferences tried", "1000", str(options["preference"]["steps"])))
+        if options["sample"] is not None:
+            rest = "drawn at random; the rest go to the nearest exemplar"
+            lines.append(("People clustered", "all", f"at most {options['sample']}, {rest}"))
+        return lines
+
     def quick(self, codes: Array | None = None) -> AffinityPropagation:
-        """Return the same over a coarser grid: the paper's 10,000 settings cannot be repeated 200 times."""
+        """Return the finder with a coarser grid: the paper's 10,000 settings cannot be repeated 200 times."""
         damping, preference = (self.options[key] for key in ("damping", "preference"))
         return self.changed(
             {
@@ -121,14 +163,14 @@ class AffinityPropagation(Finder):
 
 
 def _sample(n: int, size: int | None, seed: int) -> Labels:
-    """Return the rows of a random sample, in order; of everybody, when they are no more than `size`."""
+    """Return the rows of a random sample, in order; all rows when there are at most `size`."""
     if size is None or n <= size:
         return np.arange(n)
     return np.sort(np.random.default_rng(seed).choice(n, size, replace=False))
 
 
 def _nearest_exemplar(codes: Array, chosen: Labels, exemplars: Labels) -> Labels:
-    """Return everybody's exemplar: that of the chosen as given, the nearest one of all others."""
+    """Return everybody's exemplar: the given one for the chosen people, the nearest one for all others."""
     from sklearn.metrics import pairwise_distances_argmin
 
     found = np.unique(exemplars)

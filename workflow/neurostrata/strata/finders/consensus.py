@@ -1,4 +1,4 @@
-"""Consensus clustering: k-means on resampled people; the number of clusters by how clear the consensus is."""
+"""Consensus clustering: k-means on resampled people; the number of clusters is that of the clearest consensus."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from neurostrata.strata.finders.consensus_fit import ambiguous_pairs, consensus_matrix
 from neurostrata.strata.finders.interface import Array, Finder, Finding, Labels, Progress, nothing
 from neurostrata.strata.finders.labels import number_by_size
 from neurostrata.strata.finders.mixture import (
@@ -21,25 +20,26 @@ from neurostrata.strata.finders.reference import LEAST_SPREAD, shares_of_cluster
 
 #: Resamples of :meth:`Consensus.quick`.
 QUICK_RESAMPLES = 30
-#: Added to the proportion of ambiguous clustering before its logarithm is taken, which 0 has not.
+#: Added to the proportion of ambiguous clustering before its logarithm is taken, since that of 0 is not finite.
 LEAST_AMBIGUITY = 1e-3
 
 Sizes = tuple[int, ...]
 
 
 class Consensus(Finder):
-    """Divide random subsets of the people by k-means and see who is put together again and again (Monti 2003).
+    """Divide random subsets of the people by k-means and count who is put together repeatedly (Monti 2003).
 
     For each number of components p of the code and of clusters k, the proportion of ambiguous clustering (PAC) is the
-    share of pairs of people who are together in more than a tenth and fewer than nine tenths of the subsets. Any data
-    have a k of smallest PAC; so, as in M3C (John et al. 2020, Scientific Reports 10:1816), its logarithm is compared
-    with that in Gaussian data of the same size. p and k are those whose PAC is the most standard deviations below.
+    share of pairs of people who are together in more than a tenth and fewer than nine tenths of the subsets. Some k
+    has the smallest PAC in any data. As in M3C (John et al. 2020, Scientific Reports 10:1816), the logarithm of PAC is
+    therefore compared with that in Gaussian data of the same size: the p and k are chosen whose PAC is the most standard
+    deviations below.
 
     Notes
     -----
-    The leading components are made white and freed of heavy tails first, as by the mixture. On the components as they
-    are k-means follows the variance: at weak effects (300 people) it reached an adjusted Rand index of 0.34, on
-    white ones 0.72, told the number of clusters.
+    The leading components are first whitened and their heavy tails pulled in, as in the mixture. On components that are
+    not whitened, k-means follows the variance: with weak effects, 300 people and the true number of clusters it reached
+    an adjusted Rand index of 0.34, on whitened ones 0.72.
     """
 
     name = "consensus"
@@ -55,11 +55,13 @@ class Consensus(Finder):
     }
 
     def quick(self, codes: Array | None = None) -> Consensus:
-        """Return the same with fewer resamples."""
+        """Return the finder with fewer resamples."""
         return self.changed({"resamples": min(self.options["resamples"], QUICK_RESAMPLES)})
 
     def find(self, codes: Array, progress: Progress | None = None) -> Finding:
         """Return the partition of the clearest consensus; see :meth:`Finder.find`."""
+        from neurostrata.strata.finders.consensus_fit import consensus_matrix
+
         options, n = self.options, len(codes)
         empty = pd.DataFrame(columns=list(self.search_columns))
         tried = component_numbers(n, codes.shape[1], options["components"])
@@ -110,6 +112,8 @@ def ambiguities(
     progress: Progress | None = None,
 ) -> Array:
     """Return the proportion of ambiguous clustering (components x clusters)."""
+    from neurostrata.strata.finders.consensus_fit import ambiguous_pairs, consensus_matrix
+
     pac = np.empty((len(components), len(clusters)))
     for i, p in enumerate(components):
         white = without_heavy_tails(whiten(scores[:, :p]))
@@ -126,7 +130,7 @@ def reference(
 ) -> tuple[Array, Array]:
     """Return mean and standard deviation of the logarithm (components x clusters) over draws of Gaussian data.
 
-    A draw's seed is its number alone: the reference is the same for every cohort of the same size.
+    The seed of a draw is its number, so that all cohorts of one size share the reference.
     """
     drawn = np.stack(
         [

@@ -7,9 +7,9 @@ from typing import Any
 import numba
 import numpy as np
 
-#: Iterations of k-means at most.
+#: Largest number of iterations of k-means.
 LLOYD = 30
-#: Two people who are together in more than the first and fewer than the second share of the subsets are ambiguous.
+#: Two people are an ambiguous pair when the share of subsets in which they are together lies between these two.
 AMBIGUOUS = (0.1, 0.9)
 
 _compiled: Any = numba.njit(nogil=True, cache=True)
@@ -45,20 +45,20 @@ def _kmeans(values, k, label):  # type: ignore[no-untyped-def]
         counts = np.zeros(k)
         sums = np.zeros((k, p))
         for i in range(n):
-            best, own = np.inf, 0
+            best, cluster = np.inf, 0
             for c in range(k):
                 distance = 0.0
                 for j in range(p):
                     distance += (values[i, j] - centres[c, j]) ** 2
                 if distance < best:
-                    best, own = distance, c
+                    best, cluster = distance, c
             total += best
-            if label[i] != own:
-                label[i] = own
+            if label[i] != cluster:
+                label[i] = cluster
                 changed = True
-            counts[own] += 1
+            counts[cluster] += 1
             for j in range(p):
-                sums[own, j] += values[i, j]
+                sums[cluster, j] += values[i, j]
         if not changed:
             break
         for c in range(k):
@@ -69,7 +69,7 @@ def _kmeans(values, k, label):  # type: ignore[no-untyped-def]
 
 @_compiled
 def consensus_matrix(values, k, resamples, share, starts, seed):  # type: ignore[no-untyped-def]
-    """Return how often two people fall into the same cluster when both are drawn.
+    """Return how often two people fall into the same cluster, among the subsets that have both.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What every finder of groups takes and returns."""
+"""The interface of finders of groups: what each takes and returns, and what the report says of it."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Finding:
     clusters
         Number of each person's cluster, from 1, the largest first; all 1 where the finder has no partition.
     statistic
-        How much speaks for groups by the finder's own measure; larger is more. What it is worth is known from
-        data without groups only (:mod:`neurostrata.strata.existence.test`). -inf without a partition.
+        Evidence for groups by the finder's own measure; larger is stronger. Only data without groups show how large it gets
+        by chance (:mod:`neurostrata.strata.existence.comparison_with_null`). -inf without a partition.
     search
-        One row for each candidate that was tried.
+        One row per candidate.
     membership
         People x clusters, the probability of belonging to each; None where the finder has none.
     components
@@ -39,7 +39,7 @@ class Finding:
     reason
         Why there is no partition; None when there is one.
     facts
-        More for the sidecar.
+        Further facts for the sidecar.
     """
 
     clusters: Labels
@@ -57,29 +57,58 @@ class Finding:
         return int(self.clusters.max())
 
 
+@dataclass(frozen=True)
+class SearchFigure:
+    """How the report draws a finder's search.
+
+    Attributes
+    ----------
+    kind
+        ``lines``: the standardised measure over the number of clusters, a line per number of components; ``grid``: silhouette
+        and number of clusters over damping and preference.
+    columns
+        Of :attr:`Finding.search` that the figure needs.
+    title, caption
+        As they stand in the report.
+    """
+
+    kind: str
+    columns: tuple[str, ...]
+    title: str
+    caption: str
+
+
+#: What differs from a paper: the subject, what the paper did, what is done here.
+Deviation = tuple[str, str, str]
+
+
 class Finder(ABC):
     """Looks for groups of people in their codes; sees nothing else of them.
+
+    The report takes everything that it says of a finder from its class, through the registry.
 
     Parameters
     ----------
     options
-        As in the finder's schema, complete.
+        The finder's options, complete: every key of its schema.
     seed
         Of every random choice.
     threads
         Results do not depend on it.
     parts
-        Which modality each number of the code belongs to, where the code is one part per modality; None: to all of them
-        together. Most finders look at the whole code and do not care.
+        Modality that each number of the code belongs to, where the code has one part per modality; None: the numbers belong to
+        all modalities. Most finders use the whole code and ignore this.
     """
 
     name: ClassVar[str]
-    #: As it stands in sentences and tables.
+    #: Name in sentences and tables.
     title: ClassVar[str]
     #: What :attr:`Finding.statistic` is.
     measure: ClassVar[str]
     #: Column of :attr:`Finding.search` -> what it holds.
     search_columns: ClassVar[Mapping[str, str]]
+    #: How the report draws :attr:`Finding.search`; None: as a table only.
+    search_figure: ClassVar[SearchFigure | None] = None
 
     def __init__(
         self,
@@ -99,17 +128,27 @@ class Finder(ABC):
         codes
             People x dimensions, finite.
         progress
-            Called with the number of candidates done and of all.
+            Called with the number of candidates done and the number of all.
         """
 
+    @classmethod
+    def methods_text(cls, options: Mapping[str, Any]) -> str:
+        """Return how the finder works with these options, for the methods section: a clause without a full stop."""
+        return cls.title
+
+    @classmethod
+    def deviations(cls, options: Mapping[str, Any]) -> list[Deviation]:
+        """Return how the finder with these options differs from the paper that it follows."""
+        return []
+
     def quick(self, codes: Array | None = None) -> Finder:
-        """Return the finder as it is repeated hundreds of times, on data without groups and on resampled people.
+        """Return a cheaper form of the finder, which is repeated hundreds of times on data without groups and on resampled people.
 
         Parameters
         ----------
         codes
-            What was clustered: all that it is repeated on has about the same covariance. A finder may prepare from it what
-            would take too long each time.
+            The codes that were clustered. The data of the repeats have about the same covariance, so a finder may prepare once
+            from these codes what would take too long in each repeat.
         """
         return self
 

@@ -1,4 +1,4 @@
-"""Numbering the groups of a partition."""
+"""Numbers of the clusters of a partition, in a fixed order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def canonical(labels: Labels) -> Labels:
 
 
 def number_by_size(labels: Labels) -> Labels:
-    """Return cluster numbers from 1, the largest cluster first; equal sizes by who comes first."""
+    """Return cluster numbers from 1, the largest cluster first; clusters of equal size in the order of their first people."""
     labels = canonical(labels)
     sizes = np.bincount(labels)
     number = np.empty(len(sizes), dtype=np.intp)

@@ -1,53 +1,55 @@
-"""Gaussian mixtures with one covariance; components of the code and clusters chosen together by the likelihood's excess."""
+"""Gaussian mixtures with one covariance; the numbers of components and clusters are chosen by standardised likelihood ratios."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
-from neurostrata.strata.finders.interface import Array, Finder, Finding, Progress, nothing
+from neurostrata.core.wording import count, join_words
+from neurostrata.strata.finders.interface import Array, Finder, Finding, Progress, SearchFigure, nothing
 from neurostrata.strata.finders.labels import number_by_size
 from neurostrata.strata.finders.reference import similar_size
 
-#: Numbers of components whose standardised ratios are averaged as the evidence for a number of clusters.
+#: The evidence for a number of clusters is the mean of so many standardised ratios, the largest over the numbers of components.
 AGREEING = 2
-#: Standardised gain of one more cluster above which it is taken.
+#: Standardised gain above which one more cluster is accepted.
 STEP = 4.0
-#: Mixtures whose standardised ratio is at least this share of the largest enter the memberships.
+#: Mixtures whose standardised ratio is at least this share of the largest contribute to the memberships.
 USED_FROM = 0.5
-#: Repeated searches have fewer starts from so many people on, in inverse proportion, and never fewer than so many.
+#: Repeated searches of more people than the first have proportionally fewer starts, but never fewer than the second.
 MANY_PEOPLE, LEAST_STARTS = 100, 10
-#: With more people than this they try every other number of components.
+#: With more people than this, repeated searches try only every second number of components.
 VERY_MANY_PEOPLE = 500
-#: Times at most that people far out are pulled in; it ends when nobody is moved by more than a tenth of the distance.
+#: Outlying people are pulled in at most so many times; it ends when nobody's distance shrinks by more than a tenth.
 PULLS, NO_PULL = 20, 0.9
-#: People per component at least; with fewer a mixture finds groups along some direction of any data.
+#: Least number of people per component; with fewer, a mixture finds groups along some direction of any data.
 PEOPLE_PER_COMPONENT = 6
-#: People per cluster at least, on average; but two clusters are always tried.
+#: Least mean number of people per cluster; two clusters are always tried.
 PEOPLE_PER_CLUSTER = 7
 
 
 class Mixture(Finder):
-    """Fit mixtures to the leading principal components of the code, made white and freed of heavy tails.
+    """Fit mixtures to the leading principal components of the code, whitened and with heavy tails pulled in.
 
     For each number of components p and of clusters k the log-likelihood ratio against one Gaussian, 2 (l_k - l_1), is
     standardised by its mean and standard deviation over draws of Gaussian data of the same size (the ratio does not
     depend on the covariance, so these hold for any code). The evidence for k clusters is the mean of the
-    :data:`AGREEING` largest standardised ratios over p: groups that show in one number of components alone do not
-    count. From the k of most evidence on, one cluster more is taken as long as the evidence against fewer goes on: the
-    gain in the ratio over k - 1, standardised by that of the Gaussian draws and averaged likewise, is above
-    :data:`STEP`. Memberships are averaged over the numbers of components that speak for it.
-    One against every k, over all p, is tested jointly by :mod:`neurostrata.strata.existence.test`.
+    :data:`AGREEING` largest standardised ratios over p: groups that show in a single number of components do not
+    count. Starting from the k of most evidence, one cluster more is accepted as long as the gain in the ratio over k - 1,
+    standardised by that of the Gaussian draws and averaged in the same way, is above :data:`STEP`. Memberships are
+    averaged over the numbers of components with evidence for the k that was chosen.
+    One cluster against every k, over all p, is tested jointly by :mod:`neurostrata.strata.existence.comparison_with_null`.
 
     Notes
     -----
-    With one covariance for all clusters the ratio asks for a direction in which people fall into groups, whatever the
-    variance along it, which Euclidean distances and k-means do not. k-means starts alone let the likelihood end in
-    poor optima on such data (scikit-learn issue 34845), hence many starts.
+    With one covariance for all clusters, the ratio finds a direction in which people fall into groups whatever the variance
+    along it; Euclidean distances and k-means do not. From k-means starts alone the likelihood ends in poor optima on such
+    data (scikit-learn issue 34845), hence the many starts.
     """
 
     name = "mixture"
@@ -65,14 +67,34 @@ class Mixture(Finder):
         "used": "yes: the memberships of this mixture enter those of the chosen number of clusters",
     }
 
-    #: Whether it is the form that is repeated.
+    search_figure = SearchFigure(
+        "lines",
+        ("components", "n_clusters", "standardised", "used"),
+        "The search: how far the likelihood exceeds that of Gaussian data, for each number of components",
+        "Each line is a number of leading components of the code; red rings: the mixtures of the number of clusters that was chosen, whose "
+        "memberships are averaged. Whether it is more than chance is what the next figure says.",
+    )
+
+    #: Whether this is the form of :meth:`quick`.
     repeated = False
 
-    def quick(self, codes: Array | None = None) -> Mixture:
-        """Return the same with fewer starts where there are many people, whose likelihood has fewer poor optima; with very
-        many also with fewer numbers of components, to save time.
+    @classmethod
+    def methods_text(cls, options: Mapping[str, Any]) -> str:
+        """See :meth:`Finder.methods_text`."""
+        numbers = join_words([str(number) for number in options["components"]])
+        return (
+            f"Gaussian mixtures with one covariance for all clusters, fitted to the {numbers} leading whitened components of the code from "
+            f"{count(int(options['starts']), 'random start')}, with up to {options['max_clusters']} clusters; their number "
+            "chosen by the likelihood ratio's excess over "
+            f"{count(int(options['reference_draws']), 'draw')} of Gaussian data, in standard deviations, on which two numbers of components "
+            "agree, and memberships averaged over the numbers of components that speak for it"
+        )
 
-        On simulated codes of 300 people a fifth of the starts reached the same likelihoods, with 80 people they did not.
+    def quick(self, codes: Array | None = None) -> Mixture:
+        """Return the finder with fewer starts for many people, and fewer numbers of components for very many.
+
+        The likelihood of many people has fewer poor optima: on simulated codes of 300 people a fifth of the starts reached the
+        same likelihoods; of 80 people they did not.
         """
         again = self.changed()
         again.repeated = True
@@ -103,7 +125,7 @@ class Mixture(Finder):
         standardised = (ratios - expected.mean) / expected.spread
         with np.errstate(invalid="ignore"):  # both collapsed: no gain
             steps = (np.diff(ratios, axis=1, prepend=0.0) - expected.step_mean) / expected.step_spread
-        # a mixture that collapsed on a few people speaks for nothing
+        # a mixture that collapsed on a few people is no evidence
         standardised[~np.isfinite(standardised)] = -np.inf
         evidence = np.sort(standardised, axis=0)[-AGREEING:].mean(axis=0)
         steps[~np.isfinite(steps)] = -np.inf
@@ -111,8 +133,12 @@ class Mixture(Finder):
         most_evident = chosen = int(evidence.argmax())
         while chosen + 1 < len(clusters) and onwards[chosen + 1] > STEP:
             chosen += 1
-        own = standardised[:, chosen]
-        used = own >= USED_FROM * own.max() if own.max() > 0 else own == own.max()
+        chosen_ratios = standardised[:, chosen]
+        used = (
+            chosen_ratios >= USED_FROM * chosen_ratios.max()
+            if chosen_ratios.max() > 0
+            else chosen_ratios == chosen_ratios.max()
+        )
         rows = [
             (
                 p,
@@ -132,10 +158,10 @@ class Mixture(Finder):
         search["used"] = np.where(search["used"], "yes", "no")
         if not np.isfinite(evidence[chosen]):
             return nothing(n, search, "every mixture collapsed on a few people")
-        membership = averaged({int(i): shares[int(i), chosen] for i in np.flatnonzero(used)}, own)
+        membership = averaged({int(i): shares[int(i), chosen] for i in np.flatnonzero(used)}, chosen_ratios)
         labels = number_by_size(membership.argmax(axis=1))
         number = int(labels.max())
-        # columns in the order of the clusters' numbers; one that is nobody's most probable has no number
+        # columns in the order of the clusters' numbers; a cluster that is nobody's most probable one has no number
         place = [int(membership[labels == cluster].argmax(axis=1)[0]) for cluster in range(1, number + 1)]
         membership = membership[:, place] / membership[:, place].sum(axis=1, keepdims=True)
         return Finding(
@@ -169,10 +195,10 @@ def averaged(shares: dict[int, Array], weights: Array) -> Array:
 
 
 def component_numbers(people: int, dimensions: int, wanted: list[int]) -> tuple[int, ...]:
-    """Return those of the numbers of components that so many people and dimensions allow.
+    """Return the numbers of components that are possible with so many people and dimensions.
 
-    Where fewer than :data:`AGREEING` of them are allowed, the largest numbers that are, so that small cohorts are
-    searched as well.
+    Where fewer than :data:`AGREEING` of the wanted numbers are, the largest possible ones are added, so that small cohorts
+    are searched as well.
     """
     most = min(people // PEOPLE_PER_COMPONENT, dimensions)
     allowed = {p for p in wanted if p <= most}
@@ -182,7 +208,7 @@ def component_numbers(people: int, dimensions: int, wanted: list[int]) -> tuple[
 
 
 def principal_scores(codes: Array, most: int) -> Array:
-    """Return the leading principal component scores (people x at most `most`), those without variance left out."""
+    """Return the leading principal component scores (people x at most `most`), without those that do not vary."""
     centred = codes - codes.mean(axis=0)
     left, scale, _ = np.linalg.svd(centred, full_matrices=False)
     kept = min(most, int((scale > 1e-9 * scale[0]).sum()) if len(scale) and scale[0] > 0 else 0)
@@ -198,26 +224,26 @@ def _chi_quantiles(people: int, components: int) -> Array:
 
 
 def whiten(values: Array) -> Array:
-    """Return values (people x components) of mean 0 and covariance I, turned as little as possible."""
+    """Return values (people x components) with mean 0 and covariance I, rotated as little as possible."""
     values = values - values.mean(axis=0)
     variances, axes = np.linalg.eigh(values.T @ values / len(values))
     return np.ascontiguousarray(values @ (axes / np.sqrt(variances)) @ axes.T)
 
 
 def without_heavy_tails(white: Array) -> Array:
-    """Bring people who lie farther out than Gaussian data would back to where these end, and make white again.
+    """Pull in people who lie farther from the centre than they would in Gaussian data, and whiten again.
 
-    The person of the r-th largest distance from the centre is moved towards it to the r-th largest expected distance, if
-    that is smaller (one-sided radial Gaussianisation, after Lyu and Simoncelli 2009). Directions stay, and so does the
-    order: a few people far out must not make a cluster. Groups make distances more alike and are left as they are. It is
-    repeated, because somebody very far out has made the axis along which the others lie together.
+    The person with the r-th largest distance from the centre is moved to the r-th largest expected distance, if that is
+    smaller (one-sided radial Gaussianisation, after Lyu and Simoncelli 2009); directions and order are kept. A few
+    outlying people must not form a cluster; groups, which make distances more alike, are hardly changed. It is repeated,
+    because a distant outlier inflates the variance of the axis on which it lies.
     """
     expected = _chi_quantiles(*white.shape)
     for _ in range(PULLS):
         radius = np.linalg.norm(white, axis=1)
-        wanted = np.empty(len(white))
-        wanted[np.argsort(radius, kind="stable")] = expected
-        pull = np.minimum(wanted, radius) / np.maximum(radius, 1e-12)
+        target = np.empty(len(white))
+        target[np.argsort(radius, kind="stable")] = expected
+        pull = np.minimum(target, radius) / np.maximum(radius, 1e-12)
         white = whiten(white * pull[:, None])
         if pull.min() > NO_PULL:
             break
@@ -265,12 +291,12 @@ def reference(
     """
     from joblib import Parallel, delayed
 
-    def one(draw: int) -> Array:
+    def ratios_of_draw(draw: int) -> Array:
         gaussian = np.random.default_rng([people, draw]).standard_normal((people, max(components)))
         return likelihood_ratios(gaussian, components, clusters, starts, draw)[0]
 
     drawn = np.stack(
-        Parallel(n_jobs=threads, backend="threading")(delayed(one)(draw) for draw in range(draws))
+        Parallel(n_jobs=threads, backend="threading")(delayed(ratios_of_draw)(draw) for draw in range(draws))
     )
     drawn[~np.isfinite(drawn)] = np.nan
     steps = np.diff(drawn, axis=2, prepend=0.0)

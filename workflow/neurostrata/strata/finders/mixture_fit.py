@@ -1,9 +1,9 @@
 """Gaussian mixtures with one covariance for all clusters, fitted by expectation maximisation, compiled.
 
-The data are white: mean 0, covariance I. Then the covariance within clusters that maximises the likelihood is
-W = I - M' P M, with the clusters' means in the rows of M and their shares on the diagonal of P, so that only the
-means and shares are free, and W never has to be formed: by Woodbury its inverse is I + M' Q M with
-Q = (1/P - M M')^-1, a matrix of clusters x clusters. An iteration costs people x components x clusters operations.
+The data are white: mean 0, covariance I. The covariance within clusters that maximises the likelihood is then
+W = I - M' P M, with the clusters' means in the rows of M and their shares on the diagonal of P. Only means and shares
+are free, and W itself is never formed: by Woodbury's identity its inverse is I + M' Q M with Q = (1/P - M M')^-1, a
+matrix of clusters x clusters. An iteration costs people x components x clusters operations.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-#: A start goes so many iterations before it is compared with the others.
+#: Iterations of each start before the starts are compared.
 SHORT = 10
-#: One in so many starts, the best, goes on to the end; at least so many.
+#: The best one in so many starts is continued to the end; at least so many are.
 ONE_IN, KEPT = 8, 3
-#: Iterations at most, and the gain of the log likelihood below which they end.
+#: Largest number of iterations, and the gain of the log likelihood below which they end.
 LONG, TOLERANCE = 200, 1e-2
-#: Iterations of k-means that make a start out of random people.
+#: Iterations of k-means, from random people, that make a start.
 LLOYD = 2
-#: A fit with an eigenvalue of W below this has collapsed on a few people, and is not counted.
+#: A fit with an eigenvalue of W below this has collapsed on a few people and does not count.
 LEAST_VARIANCE = 1e-6
 
 _compiled: Any = numba.njit(nogil=True, cache=True)
@@ -64,14 +64,14 @@ def _iterate(white, share, iterations):  # type: ignore[no-untyped-def]
         woodbury = np.linalg.inv(inverse)
         products = white @ means.T.copy()
         towards = products @ (eye + woodbury @ gram)
-        own = gram + gram @ woodbury @ gram
+        within_products = gram + gram @ woodbury @ gram
         quadratic = products @ woodbury
         gain = -0.5 * n * np.log(variances).sum()
         for i in range(n):
             square, largest = 0.0, -np.inf
             for c in range(k):
                 square += quadratic[i, c] * products[i, c]
-                share[i, c] = towards[i, c] - 0.5 * own[c, c] + np.log(weight[c])
+                share[i, c] = towards[i, c] - 0.5 * within_products[c, c] + np.log(weight[c])
                 largest = max(largest, share[i, c])
             total = 0.0
             for c in range(k):
@@ -88,7 +88,7 @@ def _iterate(white, share, iterations):  # type: ignore[no-untyped-def]
 
 @_compiled
 def _start(white, k):  # type: ignore[no-untyped-def]
-    """Return memberships by a few iterations of k-means from random people."""
+    """Return memberships after a few iterations of k-means from random people."""
     n, p = white.shape
     centres = white[np.random.choice(n, k, replace=False)].copy()  # noqa: NPY002 - all that numba compiles
     label = np.zeros(n, np.int64)
@@ -128,7 +128,7 @@ def fit_mixture(white, k, starts, seed):  # type: ignore[no-untyped-def]
     k : int
         Clusters, at least 2.
     starts : int
-        Random starts; all go a few iterations, the best few to the end.
+        Random starts; all run for a few iterations, the best few to the end.
     seed : int
 
     Returns
@@ -148,8 +148,8 @@ def fit_mixture(white, k, starts, seed):  # type: ignore[no-untyped-def]
     order = np.argsort(-gains)
     best, share = -np.inf, shares[order[0]].copy()
     for place in range(min(max(KEPT, starts // ONE_IN), starts)):
-        own = shares[order[place]].copy()
-        gain = _iterate(white, own, LONG)
+        continued = shares[order[place]].copy()
+        gain = _iterate(white, continued, LONG)
         if gain > best:
-            best, share = gain, own
+            best, share = gain, continued
     return best, share

@@ -17,9 +17,9 @@ def affinity(values: Array, neighbours: int, mu: float) -> Array:
     values
         People x numbers.
     neighbours
-        How many nearest people set the scale of a person's distances.
+        Number of nearest people whose distances give the scale of a person's distances.
     mu
-        Multiplies that scale.
+        Factor of that scale.
     """
     from scipy.spatial.distance import cdist
 
@@ -33,10 +33,10 @@ def affinity(values: Array, neighbours: int, mu: float) -> Array:
 
 
 def fuse(affinities: Sequence[Array], neighbours: int, iterations: int) -> Array:
-    """Return one network (people x people, symmetric, 1/2 and more on the diagonal) made of several.
+    """Fuse several networks into one (people x people, symmetric, at least 1/2 on the diagonal).
 
-    In each iteration what a network says of two people is replaced by what the others say of their nearest
-    neighbours (equation 5). A single network is only normalised.
+    In each iteration the similarity of two people in one network is replaced by that of their nearest neighbours in the
+    other networks (equation 5). A single network is only normalised.
     """
     networks = [_rows_to_one(weight) for weight in affinities]
     total = np.sum(networks, axis=0)

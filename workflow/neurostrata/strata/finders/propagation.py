@@ -1,16 +1,16 @@
 """The message passing of affinity propagation, compiled: scikit-learn's arithmetic on the few messages that matter.
 
-scikit-learn's iteration (Frey and Dueck 2007, Science 315) goes about 28 times over matrices of people x people.
-Most of their entries need no storing. As long as a responsibility r(i, k) has never been above 0, the
+scikit-learn's iteration (Frey and Dueck 2007, Science 315) passes about 28 times over matrices of people x people.
+Most of their entries need not be stored. As long as a responsibility r(i, k) has never been above 0, the
 availability a(i, k) has had the same history as all others like it in column k, so one number per column stands for
-them; and r(i, k) can only rise above 0 after s(i, k) has exceeded the largest a(i, .) + s(i, .), of which a history is
-kept, from which r(i, k) is then worked out, operation by operation. Those pairs are *active* and have their messages
-written down; each person's active pairs are the most similar people down to some place in their order, and a few
-more. The largest a + s of a row is found by going down its most similar people until none below can be larger.
+them; and r(i, k) can only rise above 0 after s(i, k) has exceeded the largest a(i, .) + s(i, .), whose
+history is kept: r(i, k) is then computed from it, operation by operation. Such pairs are *active* and their messages are
+stored; the active pairs of a person are the most similar people down to some place in their order, and a few more. The
+largest a + s of a row is found by going through its most similar people until none of the rest can be larger.
 
-Where many pairs become active (few, wide clusters; oscillations) whole rows are cheaper, and the rest of the iterations
-goes over them once each. Every number sees the same operations in the same order either way, and column sums are
-taken row after row as numpy does, so results are scikit-learn's to the last bit.
+Where many pairs become active (few, wide clusters; oscillations), whole rows are cheaper, and each of the remaining
+iterations passes over them once. Either way every number undergoes the same operations in the same order, and column
+sums are taken row after row as numpy does, so the results are those of scikit-learn to the last bit.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -23,7 +23,7 @@ import numpy as np
 _SAFE = {"nnan", "nsz"}
 _compiled = numba.njit(nogil=True, cache=True, fastmath=_SAFE, error_model="numpy")
 
-#: Mean share of a row's pairs that are active from which on whole rows are cheaper (measured).
+#: Mean share of active pairs in a row above which whole rows are cheaper (measured).
 WHOLE_ROWS_FROM = 0.2
 
 
@@ -45,7 +45,7 @@ def _responsibility(old, similarity, other, damping, keep):
 
 @_compiled
 def _with(best, total, k):
-    """Return the largest sum, its place (of equal ones the first) and the second largest and its place, one more seen."""
+    """Return the largest sum, its place (the first of equal ones), the second largest and its place, after one more sum."""
     largest, place, second, _ = best
     if total > largest or (total == largest and k < place):
         return total, k, largest, place
@@ -59,7 +59,7 @@ def _with(best, total, k):
 
 @_compiled
 def _search(i, code, order, ordered, base, highest, known, best):
-    """Return the two largest sums of row i, the best of those that `known` marks by `code` given.
+    """Return the two largest sums of row i; `best` has those of the people whom `known` marks with `code`.
 
     `base` are the availabilities of all others, `highest` the largest of them.
     """
@@ -74,7 +74,7 @@ def _search(i, code, order, ordered, base, highest, known, best):
 
 @_compiled
 def _activate(i, iteration, code, best, damping, people, base, history, known, active):
-    """Write down the messages of the pairs of row i that may now be positive: the row's best and all above `largest`."""
+    """Store the messages of the pairs of row i that may now be positive: the row's best and all above `largest`."""
     similarities, order, ordered, _ = people
     index, sim, avail, resp, counts, ends = active
     largest, place, second, _ = best
@@ -110,7 +110,7 @@ def _activate(i, iteration, code, best, damping, people, base, history, known, a
 
 @_compiled
 def _pass_active(iteration, damping, people, own, base, history, marks, active, column_sums, new_sums):
-    """Update all messages once, the active pairs one by one, all others by what stands for them."""
+    """Update all messages once: the active pairs one by one, all others by the number that stands for their column."""
     similarities, order, ordered, diagonal = people
     index, sim, avail, resp, counts, ends = active
     known, runner = marks
@@ -184,7 +184,7 @@ def _write_rows(iterations, damping, similarities, base, history, active):
 def _two_largest(s, a, places):
     """Return the largest and the second largest of s + a, and where the first (of equal ones) is.
 
-    Mostly they are where they were one iteration ago, which counting confirms: unlike a maximum, it is vectorised.
+    Mostly they are where they were one iteration ago. Counting confirms this, and unlike a maximum it is vectorised.
     """
     n = len(s)
     largest = s[places[0]] + a[places[0]]
@@ -263,7 +263,7 @@ def pass_messages(
     damping
         Factor in [0.5, 1).
     max_iter, window
-        Iterations at most; iterations without a change of exemplars that count as convergence.
+        Largest number of iterations; iterations without a change of exemplars that count as convergence.
     index
         Scratch, shape of `similarities`, integers.
     sim, availabilities, responsibilities
@@ -284,7 +284,7 @@ def pass_messages(
     own = (own_avail, own_resp)
     base = np.zeros(n)
     people = (similarities, order, ordered, diagonal)
-    # Who was looked at in which row, and each row's second; of each row how many pairs are active, and down to where.
+    # who was visited in which row, and the second best of each row; number of active pairs of each row, and where they end
     marks = (np.full(n, -1), np.full(n, -1))
     counts, ends = np.zeros(n, np.int64), np.zeros(n, np.int64)
     active = (index, sim, availabilities, responsibilities, counts, ends)
@@ -326,7 +326,7 @@ def pass_messages(
 
 @_compiled
 def _nearest(similarities, exemplars):
-    """Return which exemplar (0, 1, ...) is most similar to each person, the first of equal ones; their own for exemplars."""
+    """Return the exemplar (0, 1, ...) most similar to each person, the first of equal ones; an exemplar's is itself."""
     n = len(similarities)
     nearest = np.empty(n, np.int64)
     for i in range(n):
@@ -342,7 +342,7 @@ def _nearest(similarities, exemplars):
 
 @_compiled
 def assign(similarities, diagonal, exemplars):
-    """Give people to exemplars, make the person most similar to all others in a cluster its exemplar, and give again.
+    """Assign people to exemplars, make the person most similar to all others in a cluster its exemplar, and assign again.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What finders share that measure evidence against draws of data without groups."""
+"""Helpers shared by finders that standardise their evidence by draws of data without groups."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ LEAST_SPREAD = 0.01
 
 
 def similar_size(people: int) -> int:
-    """Return the size that stands for all about as large; bootstrap samples differ in size and share a reference.
+    """Return a rounded number of people, so that samples of similar size share one reference.
 
-    Below 30 people it is the size itself.
+    Below 30 people it is the number itself.
     """
     if people < 30:
         return people
@@ -23,7 +23,7 @@ def similar_size(people: int) -> int:
 
 
 def shares_of_clusters(similarity: Array, clusters: Labels) -> Array:
-    """Return how much more similar each person is to the people of a cluster than to those of the others.
+    """Return memberships: how similar each person is to the people of each cluster, relative to all clusters.
 
     Parameters
     ----------
@@ -35,8 +35,8 @@ def shares_of_clusters(similarity: Array, clusters: Labels) -> Array:
     Returns
     -------
     ndarray, shape (people, clusters)
-        Mean similarity to a cluster's people other than oneself, divided by the sum over the clusters; a person alone
-        in a cluster belongs to it entirely.
+        Mean similarity to the other people of a cluster, divided by the sum over the clusters; the only person of a
+        cluster belongs to it entirely.
     """
     number = int(clusters.max())
     member = np.eye(number)[clusters - 1]

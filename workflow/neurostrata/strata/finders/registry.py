@@ -1,4 +1,4 @@
-"""Which finders there are. A finder is one module, one line here, and one schema of its options."""
+"""The finders of groups, by name. A finder is one module, one line here, and one schema of its options."""
 
 from __future__ import annotations
 
@@ -16,6 +16,13 @@ FINDERS = {
     "consensus": "neurostrata.strata.finders.consensus:Consensus",
     "similarity_network_fusion": "neurostrata.strata.finders.similarity_network_fusion:SimilarityNetworkFusion",
 }
+#: The finder of Dimitri et al. (2022), with whose procedure the report compares what was done.
+FINDER_OF_THE_PAPER = "affinity_propagation"
+
+
+def finder_name(name: str) -> str:
+    """Return a finder's name as it stands in sentences; results of other releases may have finders unknown here."""
+    return finder_class(name).title if name in FINDERS else name.replace("_", " ")
 
 
 def finder_class(name: str) -> type[Finder]:

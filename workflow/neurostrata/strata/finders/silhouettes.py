@@ -1,4 +1,4 @@
-"""The silhouette of a partition from a distance matrix, compiled: the grid has thousands of them."""
+"""The mean silhouette of a partition from a distance matrix, compiled, since a grid has thousands of partitions."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def silhouette(distances: NDArray[np.float64], labels: NDArray[np.intp]) -> floa
 
     Notes
     -----
-    As scikit-learn's ``silhouette_score(metric="precomputed")``, people alone in their cluster
-    counting 0; sums are taken in a fixed order, so equal partitions give equal numbers.
+    The same as scikit-learn's ``silhouette_score(metric="precomputed")``: the only person of a cluster counts 0. Sums are
+    taken in a fixed order, so that equal partitions give equal numbers.
     """
     return float(_widths(distances, labels, np.bincount(labels)).mean())
 
@@ -32,15 +32,15 @@ def _widths(distances, labels, sizes):  # type: ignore[no-untyped-def]
     widths = np.zeros(n)
     sums = np.empty(len(sizes))
     for i in range(n):
-        own = labels[i]
-        if sizes[own] == 1:
+        cluster = labels[i]
+        if sizes[cluster] == 1:
             continue
         sums[:] = 0
         for j in range(n):
             sums[labels[j]] += distances[i, j]
-        inside, outside = sums[own] / (sizes[own] - 1), np.inf
+        inside, outside = sums[cluster] / (sizes[cluster] - 1), np.inf
         for k in range(len(sizes)):
-            if k != own:
+            if k != cluster:
                 outside = min(outside, sums[k] / sizes[k])
         largest = max(inside, outside)
         if largest > 0:

@@ -1,4 +1,4 @@
-"""Similarity network fusion: what the modalities agree on about who resembles whom, then spectral clustering."""
+"""Similarity network fusion: one network of similar people from all modalities, divided by spectral clustering."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Sizes = tuple[int, ...]
 class SimilarityNetworkFusion(Finder):
     """Link people by the codes of each modality, fuse the networks, and divide the people by spectral clustering.
 
-    The modality of each number of the code is :attr:`Finder.parts`; without it the code is one part, and this is
+    The modality of each number of the code is :attr:`Finder.parts`; without it the code has one part, and this is
     spectral clustering of one network. For each number of components p of every part and of clusters k, the sum of the
     fused network's k leading eigenvalues (how much of all links k clusters can have inside) is compared with that in
     Gaussian data of the same size and the same covariance within and between the parts. The p where it is the most
@@ -38,9 +38,9 @@ class SimilarityNetworkFusion(Finder):
 
     Notes
     -----
-    Each part's leading components are made white and freed of heavy tails, as by the mixture. The reference needs the
-    covariance between the parts: what modalities share without any groups is fused as well, and against independent
-    parts looked like groups in every cohort.
+    Each part's leading components are whitened and their heavy tails pulled in, as in the mixture. The reference needs the
+    covariance between the parts, because what modalities share without any groups is fused as well: compared with
+    independent parts, every cohort seemed to have groups.
     """
 
     name = "similarity_network_fusion"
@@ -56,11 +56,11 @@ class SimilarityNetworkFusion(Finder):
         "gap": "last of these eigenvalues less the next",
         "gap_standardised": "standardised by the same draws; the largest of the components decides on the clusters",
     }
-    #: Codes whose covariance the reference has; None: those that are clustered.
+    #: Codes whose covariance the reference has; None: the codes that are clustered.
     like: Array | None = None
 
     def quick(self, codes: Array | None = None) -> SimilarityNetworkFusion:
-        """Return the same with one reference for all data like these codes."""
+        """Return the finder with one reference for all data like these codes."""
         other = self.changed()
         other.like = codes
         return other
@@ -116,7 +116,7 @@ class SimilarityNetworkFusion(Finder):
 
 
 def split_code(codes: Array, parts: Sequence[str] | None) -> list[Array]:
-    """Return the part of each modality (people x its numbers); the whole code where it has no parts."""
+    """Return the part of each modality (people x numbers), or the whole code where it has no parts."""
     if parts is None:
         return [codes]
     owner = np.array(parts, dtype=object)
@@ -124,13 +124,13 @@ def split_code(codes: Array, parts: Sequence[str] | None) -> list[Array]:
 
 
 def white_scores(split: Sequence[Array], most: int) -> list[Array]:
-    """Return at most so many leading components of each part, at unit variance; parts that don't vary left out."""
+    """Return at most so many leading components of each part, at unit variance, without parts that do not vary."""
     scores = [principal_scores(part, most) for part in split]
     return [part / part.std(axis=0) for part in scores if part.shape[1]]
 
 
 def covariance(scores: Sequence[Array], most: int) -> tuple[tuple[float, ...], ...]:
-    """Return the covariance of the first `most` columns of all parts side by side, as something to cache by."""
+    """Return the covariance of the first `most` columns of all parts side by side, as tuples, which can be cached."""
     joint = np.column_stack([part[:, :most] for part in scores])
     return tuple(map(tuple, np.round(joint.T @ joint / len(joint), 6).tolist()))
 
@@ -138,7 +138,7 @@ def covariance(scores: Sequence[Array], most: int) -> tuple[tuple[float, ...], .
 def fused_network(
     scores: Sequence[Array], components: int, neighbours: int, mu: float, iterations: int
 ) -> Array:
-    """Return the network (people x people) that is fused from the leading components of all parts."""
+    """Return the network (people x people) fused from the leading components of all parts."""
     white = [without_heavy_tails(whiten(part[:, :components])) for part in scores]
     return fuse([affinity(part, neighbours, mu) for part in white], neighbours, iterations)
 

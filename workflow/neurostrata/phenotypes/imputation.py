@@ -1,7 +1,7 @@
-"""Missing values: which people and variables are used, and how gaps are filled.
+"""Missing phenotype values: which people and variables are used, and how gaps are filled.
 
-The filling is a plain function of a few numbers (medians, or a mean and a covariance) that are kept
-in model.json, so that new people are treated exactly as the cohort was.
+Gaps are filled by a function of a few numbers (medians, or a mean and a covariance) that are kept in model.json, so that
+new people are treated exactly as the cohort was.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ POLICIES = ("complete", "median", "iterative")
 
 @dataclass
 class Selection:
-    """Which people and variables go into the analysis, and why the others don't."""
+    """The people and variables of the analysis, and why the others are left out."""
 
     variables: list[str]
     people: list[str]
@@ -30,7 +30,7 @@ class Selection:
 def select(
     table: pd.DataFrame, policy: str, max_missing_variable: float, max_missing_person: float
 ) -> Selection:
-    """Choose variables, then people, by their share of missing values; constant variables go too.
+    """Choose variables, then people, by their share of missing values; constant variables are left out.
 
     Parameters
     ----------
@@ -39,8 +39,8 @@ def select(
     policy
         One of `POLICIES`. ``complete`` keeps only people without any gap in the variables kept.
     max_missing_variable, max_missing_person
-        Largest allowed share of missing values. People whose values are all missing don't count for
-        a variable's share: they were not asked.
+        Largest allowed share of missing values. People whose values are all missing were not asked, and do not count in a
+        variable's share.
     """
     left_out_people: dict[str, str] = {}
     left_out_variables: dict[str, str] = {}
@@ -66,7 +66,7 @@ def select(
             left_out_people[str(subject)] = f"{gaps} of {len(variables)} variables missing"
         else:
             people.append(str(subject))
-    # Without the people just left out a variable may have become constant.
+    # without the people who were just left out, a variable may be constant
     kept = present.loc[people]
     for column in list(variables):
         if people and _constant(kept[column]):
@@ -85,7 +85,7 @@ def _constant(values: pd.Series) -> bool:
 
 @dataclass
 class Imputation:
-    """How gaps are filled: by `centre` alone, or by regression on the values a person has.
+    """How gaps are filled: with `centre`, or by regression on the values that a person has.
 
     Attributes
     ----------
@@ -122,9 +122,9 @@ def _patterns(gaps: NDArray[np.bool_]) -> list[tuple[NDArray[np.bool_], NDArray[
 
 
 def _regression(precision: Array, pattern: NDArray[np.bool_]) -> tuple[Array, Array]:
-    """Return weights (present x missing) that predict the missing variables, and what they leave.
+    """Return weights (present x missing) that predict the missing variables, and the residual covariance.
 
-    From the inverse covariance, so that only a matrix of the few missing variables is inverted.
+    They are computed from the inverse covariance, so that only a matrix of the few missing variables is inverted.
     """
     residual = np.asarray(np.linalg.inv(precision[np.ix_(pattern, pattern)]), dtype=np.float64)
     return -precision[np.ix_(~pattern, pattern)] @ residual, residual
@@ -136,16 +136,15 @@ def fit_imputation(
     """Learn how to fill gaps.
 
     ``iterative`` is the EM algorithm for the mean and covariance of a multivariate normal table
-    (Little and Rubin, chapter 11): each gap becomes the regression of that variable on all that the
-    person has, over and over until nothing moves. A small ridge keeps it stable when variables are
-    many and people few.
+    (Little and Rubin, chapter 11): each gap is filled by regression on all values that the
+    person has, repeatedly until nothing changes. A small ridge keeps it stable with many variables and few people.
 
     Parameters
     ----------
     values
         People x variables, NaN where missing.
     policy
-        One of `POLICIES`; ``complete`` learns medians, which only new people will need.
+        One of `POLICIES`; ``complete`` learns medians, which only new people need.
     tolerance
         Largest change of a filled value, in standard deviations, at which ``iterative`` stops.
     max_iter
@@ -172,7 +171,7 @@ def fit_imputation(
             if pattern.any():
                 weights, residual = _regression(precision, pattern)
                 filled[np.ix_(rows, pattern)] = filled[np.ix_(rows, ~pattern)] @ weights
-                # the variance that regression leaves unexplained (the E step)
+                # the variance that the regression leaves unexplained (the E step)
                 left[np.ix_(pattern, pattern)] += len(rows) * residual
         filled += mean
         mean = filled.mean(axis=0)
