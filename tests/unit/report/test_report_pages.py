@@ -16,10 +16,10 @@ from neurostrata.core.errors import UserError
 from neurostrata.core.files import read_json
 from neurostrata.core.tables import read_table, write_table
 from neurostrata.report.commands import provenance, report, subject_page
-from neurostrata.report.data import study as report_study
+from neurostrata.report.data import results as report_results
 from neurostrata.report.data.layout import ResultsTree
 from neurostrata.report.html import page as report_page
-from neurostrata.report.sections.study import origins_table
+from neurostrata.report.sections.cohort import origins_table
 
 
 class Page(HTMLParser):
@@ -282,7 +282,7 @@ def test_where_images_come_from(tmp_path: Path) -> None:
     (tmp_path / "cohort" / "sources.tsv").write_text("\n".join(lines) + "\n")
 
     def made(**cohort: str | None) -> Any:
-        study = report_study.Study(ResultsTree(tmp_path), {"cohort": cohort})
+        study = report_results.StudyResults(ResultsTree(tmp_path), {"cohort": cohort})
         page = report_page.Page(study, tmp_path / "index.html", tmp_path)
         return origins_table(page, ["01", "02", "03"])  # the fourth is excluded
 

@@ -9,7 +9,7 @@ from typing import Any
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import write_json
 from neurostrata.report.data.layout import ResultsTree
-from neurostrata.report.data.study import Study
+from neurostrata.report.data.results import StudyResults
 
 
 def _results(folder: Path) -> ResultsTree:
@@ -38,7 +38,7 @@ def subject_page(*, results: Path, subject: str, output: Path, settings: dict[st
     from neurostrata.report.subjects import subject_sections
 
     tree = _results(results)
-    page = Page(Study(tree, {"report": settings}), output, output.parent)
+    page = Page(StudyResults(tree, {"report": settings}), output, output.parent)
     if not (tree.root / "derivatives" / f"sub-{subject}").is_dir():
         raise UserError(f"subject {subject}: {tree.root / 'derivatives'} holds nothing of this person")
     sections = subject_sections(page, subject)
@@ -93,4 +93,4 @@ def report(*, results: Path, output: Path, settings: dict[str, Any], benchmarks:
 
     tree = _results(results)
     config = {key: value for key, value in settings.items() if key != "version"}
-    write_index(Study(tree, config), output, benchmarks)
+    write_index(StudyResults(tree, config), output, benchmarks)

@@ -12,8 +12,16 @@ from neurostrata.core.tables import write_table
 from neurostrata.report.data.evidence import Evidence, read_evidence
 from neurostrata.report.data.finders import COLUMNS, VERDICT_COLUMNS, compare_finders, verdict_rows
 from neurostrata.report.data.layout import Experiment
-from neurostrata.report.data.study import Study
-from neurostrata.report.html.blocks import Bullets, Section, Text, anchor, count, model_name, number_blocks
+from neurostrata.report.data.results import StudyResults
+from neurostrata.report.html.blocks import (
+    Bullets,
+    Section,
+    Text,
+    count,
+    experiment_anchor,
+    model_name,
+    number_blocks,
+)
 from neurostrata.report.html.page import Page
 from neurostrata.report.html.pages import write_page
 from neurostrata.report.sections.agreement import agreement_section
@@ -23,19 +31,23 @@ from neurostrata.report.sections.closing import (
     provenance_section,
     resources_section,
 )
+from neurostrata.report.sections.cohort import cohort_section
 from neurostrata.report.sections.comparison import comparison_section
+from neurostrata.report.sections.decoding import decoding_section
+from neurostrata.report.sections.experiment_decoding import experiment_decoding
 from neurostrata.report.sections.explain import explain_section
+from neurostrata.report.sections.maps import volumes_section
 from neurostrata.report.sections.models import models_section
 from neurostrata.report.sections.phenotypes import factor_meanings, phenotypes_section
-from neurostrata.report.sections.reconstruction import decoding_caution, decoding_section, experiment_decoding
 from neurostrata.report.sections.strata import strata_section
-from neurostrata.report.sections.study import cohort_section, template_section, volumes_section
+from neurostrata.report.sections.template import template_section
+from neurostrata.report.text.judge import decoding_caution, judge
 from neurostrata.report.text.methods import experiment_text
-from neurostrata.report.text.verdict import EMBEDDING_NOTE, REPARTITION_NOTE, Verdict, judge, overall
+from neurostrata.report.text.verdict import EMBEDDING_NOTE, REPARTITION_NOTE, Verdict, overall
 
 
 def experiment_verdict(
-    study: Study, experiment: Experiment, config: Mapping[str, Any], meanings: Mapping[str, str]
+    study: StudyResults, experiment: Experiment, config: Mapping[str, Any], meanings: Mapping[str, str]
 ) -> tuple[Verdict, Evidence]:
     """Judge one experiment from its tables."""
     evidence = read_evidence(study, experiment)
@@ -95,7 +107,7 @@ def _experiment_section(
     evidence: Evidence,
     meanings: Mapping[str, str],
 ) -> Section:
-    key = f"experiment-{anchor(experiment.name)}"
+    key = experiment_anchor(experiment.name)
     section = Section(key, f"Experiment {experiment.name}")
     if config["model"]:
         section.add(Text(experiment_text(page.study.config, config)))
@@ -116,7 +128,7 @@ def _experiment_section(
     return section
 
 
-def write_index(study: Study, output: Path, benchmarks: Path | None = None) -> None:
+def write_index(study: StudyResults, output: Path, benchmarks: Path | None = None) -> None:
     """Write ``index.html``, its figures in ``figures/`` beside it, and with many people ``people.html``.
 
     Parameters
@@ -177,7 +189,7 @@ def write_index(study: Study, output: Path, benchmarks: Path | None = None) -> N
                     **asdict(verdict),
                     "colour": verdict.colour,
                     "label": verdict.label,
-                    "key": f"experiment-{anchor(verdict.name)}",
+                    "key": experiment_anchor(verdict.name),
                     "what": _describe(config),
                     "sources": page.sources(
                         experiment.strata("existence.tsv"),
@@ -216,7 +228,7 @@ def _write_tables(page: Page, experiments: list[Experiment], verdicts: list[Verd
         )
 
 
-def _after_verdict(study: Study, verdicts: list[Verdict]) -> list[Text]:
+def _after_verdict(study: StudyResults, verdicts: list[Verdict]) -> list[Text]:
     blocks = []
     if any(verdict.tested for verdict in verdicts):
         blocks.append(Text(f"How to read this: {REPARTITION_NOTE} {EMBEDDING_NOTE}", kind="note"))
@@ -232,7 +244,7 @@ def _after_verdict(study: Study, verdicts: list[Verdict]) -> list[Text]:
     return blocks
 
 
-def _facts(study: Study) -> str:
+def _facts(study: StudyResults) -> str:
     people = len(study.subjects())
     parts = [count(people, "person", "people") if people else "no cohort table"]
     parts.append(count(len(study.experiments()), "experiment"))

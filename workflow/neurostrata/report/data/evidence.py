@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from neurostrata.report.data.layout import Experiment
-from neurostrata.report.data.study import Study
+from neurostrata.report.data.results import StudyResults
 
 #: Finder -> its name for people.
 FINDER_NAMES = {
@@ -96,7 +96,7 @@ class Evidence:
         return str(self.existence["claimed"]).lower() in ("yes", "true")
 
 
-def read_evidence(study: Study, experiment: Experiment, finder: str = "", codes: str = "") -> Evidence:
+def read_evidence(study: StudyResults, experiment: Experiment, finder: str = "", codes: str = "") -> Evidence:
     """Read the tables of a finder (by default the leading one) without noting those that are absent."""
     finder = finder or (experiment.finders[0] if experiment.finders else "")
     codes = codes or experiment.codes[0]

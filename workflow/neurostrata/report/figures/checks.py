@@ -2,94 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from neurostrata.report.figures.strata import factor_title, grid_figure
+from neurostrata.report.figures.factors import factor_title
 from neurostrata.report.figures.style import (
     BLUE,
     GREEN,
     GREY,
     ORANGE,
     RED,
-    SEQUENTIAL,
     figure_style,
     new_figure,
     whole_ticks,
 )
-
-
-def likelihood_figure(search: pd.DataFrame) -> Figure:
-    """Draw the mixture's search: standardised likelihood ratio over clusters, a line per number of components.
-
-    Parameters
-    ----------
-    search
-        ``search.tsv``: components, n_clusters, standardised, used.
-
-    Returns
-    -------
-    Figure
-        The mixtures whose memberships are averaged are ringed.
-    """
-    numbers = sorted(search["components"].unique())
-    colours = matplotlib.colormaps[SEQUENTIAL](np.linspace(0, 0.85, max(len(numbers), 1)))
-    with figure_style():
-        figure = new_figure(7.6, 3.6)
-        axis = figure.subplots()
-        for number, colour, marker in zip(numbers, colours, "os^Dv*XP<>" * len(numbers)):
-            part = search[search["components"] == number].sort_values("n_clusters")
-            axis.plot(
-                part["n_clusters"],
-                part["standardised"],
-                marker=marker,
-                color=colour,
-                markersize=5,
-                label=f"{int(number)}",
-            )
-        used = search[(search["used"] == "yes") & search["standardised"].notna()]
-        if len(used):
-            axis.plot(
-                used["n_clusters"],
-                used["standardised"],
-                "o",
-                markersize=14,
-                markerfacecolor="none",
-                markeredgecolor="#C00000",
-                markeredgewidth=1.8,
-                clip_on=False,
-            )
-        axis.axhline(0, color=GREY, linewidth=0.8, linestyle=":")
-        axis.set(
-            xlabel="number of clusters",
-            ylabel="standardised likelihood ratio\n(standard deviations above Gaussian data)",
-        )
-        whole_ticks(axis.xaxis)
-        axis.yaxis.grid(True)
-        axis.legend(title="components", loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return figure
-
-
-#: Finder -> (columns its search needs, figure of it, title, what its marks mean).
-SEARCH_FIGURES: Mapping[str, tuple[tuple[str, ...], Callable[[pd.DataFrame], Figure], str, str]] = {
-    "mixture": (
-        ("components", "n_clusters", "standardised", "used"),
-        likelihood_figure,
-        "The search: how far the likelihood exceeds that of Gaussian data, for each number of components",
-        "Each line is a number of leading components of the code; red rings: the mixtures of the number of clusters that was chosen, whose "
-        "memberships are averaged. Whether it is more than chance is what the next figure says.",
-    ),
-    "affinity_propagation": (
-        ("damping", "preference", "converged", "n_clusters", "silhouette"),
-        grid_figure,
-        "The search: silhouette and number of clusters over damping and preference",
-        "Red ring: the setting chosen. Grey: did not converge, or has fewer than 2 or more than n − 1 clusters.",
-    ),
-}
 
 
 def existence_figure(null: pd.DataFrame, observed: float, measure: str) -> Figure:

@@ -117,6 +117,11 @@ def anchor(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "part"
 
 
+def experiment_anchor(name: str) -> str:
+    """Return the id of an experiment's section on the main page."""
+    return f"experiment-{anchor(name)}"
+
+
 def number_blocks(sections: Sequence[Section]) -> None:
     """Number figures and tables through the whole page, in reading order."""
     counts = {"figure": 0, "table": 0}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neurostrata.report.data.layout import relative_link
-from neurostrata.report.data.study import Study
+from neurostrata.report.data.results import StudyResults
 from neurostrata.report.html.blocks import Figure, Link, links
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Page:
         Folder of its figures.
     """
 
-    study: Study
+    study: StudyResults
     path: Path
     figures: Path
 

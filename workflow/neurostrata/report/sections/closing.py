@@ -9,8 +9,8 @@ import pandas as pd
 import yaml
 
 from neurostrata.core.tables import write_table
+from neurostrata.report.data.benchmarks import COLUMNS, resource_table
 from neurostrata.report.data.evidence import read_evidence
-from neurostrata.report.data.resources import COLUMNS, resource_table
 from neurostrata.report.html.blocks import (
     Bullets,
     Code,
@@ -22,7 +22,8 @@ from neurostrata.report.html.blocks import (
     frame_table,
 )
 from neurostrata.report.html.page import Page
-from neurostrata.report.text.methods import deviations, methods_paragraphs
+from neurostrata.report.text.deviations import deviations
+from neurostrata.report.text.methods import methods_paragraphs
 
 
 def people_table(page: Page) -> Table | None:

@@ -16,6 +16,7 @@ from neurostrata.report.html.blocks import (
     Table,
     Text,
     count,
+    experiment_anchor,
     fixed,
     format_number,
     join_words,
@@ -74,7 +75,10 @@ def _table(frame: pd.DataFrame, title: str, caption: str, page: Page, best: str 
             if method == own["model"].iloc[0]
             else BASELINES.get(method, model_name(method))
         )
-        cells = [Cell(experiment if first else "", f"#experiment-{experiment}" if first else ""), Cell(name)]
+        cells = [
+            Cell(experiment if first else "", f"#{experiment_anchor(experiment)}" if first else ""),
+            Cell(name),
+        ]
         for column in columns:
             if column not in own.index:
                 cells.append(Cell(""))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from neurostrata.report.data.study import Study
+from neurostrata.report.data.results import StudyResults
 from neurostrata.report.figures.phenotypes import factor_names
 from neurostrata.report.html.blocks import (
     Bullets,
@@ -23,7 +23,7 @@ from neurostrata.report.html.blocks import (
 from neurostrata.report.html.page import Page
 
 
-def factor_meanings(study: Study, most: int = 3) -> dict[str, str]:
+def factor_meanings(study: StudyResults, most: int = 3) -> dict[str, str]:
     """Return factor -> its `most` strongest variables, from ``loadings.tsv`` (empty for single variables)."""
     loadings = study.table(study.tree.phenotypes("loadings.tsv"), columns=["variable"])
     if loadings is None or study.config["phenotypes"]["method"] == "variables":

@@ -16,7 +16,7 @@ from neurostrata.report.html.blocks import (
     Section,
     Table,
     Text,
-    anchor,
+    experiment_anchor,
     fixed,
     format_number,
     format_p,
@@ -24,15 +24,10 @@ from neurostrata.report.html.blocks import (
     join_words,
 )
 from neurostrata.report.html.page import Page
-from neurostrata.report.sections.checks import continuous_blocks, write_checks
-from neurostrata.report.text.verdict import (
-    REPARTITION_NOTE,
-    Verdict,
-    adjusted_for,
-    describe_jaccard,
-    equals,
-    significant_factors,
-)
+from neurostrata.report.sections.checks import write_checks
+from neurostrata.report.sections.continuous import continuous_blocks
+from neurostrata.report.text.differences import adjusted_for, significant_factors
+from neurostrata.report.text.verdict import REPARTITION_NOTE, Verdict, describe_jaccard, equals
 
 #: Panels per figure: more factors go on in the next figure.
 PANELS = 16
@@ -49,7 +44,7 @@ def strata_section(
     """The clusters of one experiment, as far as they belong on the main page, with a link to their checks."""
     study = page.study
     name = experiment.name
-    section = Section(f"experiment-{anchor(name)}-strata", "Strata and their phenotypes")
+    section = Section(f"{experiment_anchor(name)}-strata", "Strata and their phenotypes")
     why = "" if config["analyses"]["strata"] else "analyses: strata is off"
     path = experiment.strata("clusters.tsv")
     if study.table(path, f"Clusters of {name}", ["subject", "cluster"], why) is None:
@@ -167,7 +162,7 @@ def _of(number: Any, total: Any) -> str:
 def _clusters(
     page: Page, section: Section, experiment: Experiment, evidence: Evidence, verdict: Verdict
 ) -> None:
-    from neurostrata.report.figures.strata import clusters_figure
+    from neurostrata.report.figures.clusters import clusters_figure
 
     study = page.study
     clusters = evidence.clusters
@@ -272,7 +267,7 @@ def _comparisons(
     names: Mapping[str, str],
     absent: str,
 ) -> None:
-    from neurostrata.report.figures.strata import effects_figure, factors_figure
+    from neurostrata.report.figures.factors import effects_figure, factors_figure
 
     study = page.study
     name = experiment.name

@@ -53,7 +53,7 @@ class Missing:
 
 
 @dataclass
-class Study:
+class StudyResults:
     """The results tree together with the configuration that made it.
 
     Attributes

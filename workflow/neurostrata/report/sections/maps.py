@@ -1,0 +1,99 @@
+"""The section on the maps that go into the models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from neurostrata.core.config import expand_modalities
+from neurostrata.report.data.results import StudyResults
+from neurostrata.report.html.blocks import (
+    Section,
+    Text,
+    format_number,
+    format_setting,
+    frame_table,
+    join_words,
+)
+from neurostrata.report.html.page import Page
+
+
+def volumes_section(page: Page) -> Section:
+    """The maps that go into the models: grid and intensity limits."""
+    study, tree = page.study, page.study.tree
+    section = Section("maps", "Maps")
+    rows = []
+    declared = expand_modalities(study.config["modalities"])
+    described = volumes_described(study)
+    for path, info in described.items():
+        rows.append(
+            {
+                "modality": path.stem,
+                # the array of a modality that is no longer declared stays in the folder
+                "measures": _declaration(declared[path.stem]) if path.stem in declared else "",
+                "people": len(info["subjects"]),
+                "low": float(info["limits"]["low"]),
+                "high": float(info["limits"]["high"]),
+            }
+        )
+    if not rows:
+        study.note("Maps on the fusion grid", "volumes/ holds no array")
+        return section
+    first, info = next(iter(described.items()))
+    percentiles = info["limits"]["percentiles"]
+    shape = _array_shape(first.with_suffix(".npy"))
+    grid = f"{' × '.join(str(n) for n in shape[1:])} voxels" if shape else "one grid"
+    side = np.linalg.norm(np.asarray(info["affine"], float)[:3, :3], axis=0)
+    grid += f" of {' × '.join(format_number(v) for v in side)} mm"
+    section.add(
+        Text(
+            f"All maps of all people are on {grid} in the template's space, each interpolated once from its own space."
+        ),
+        frame_table(
+            pd.DataFrame(rows),
+            "Modalities and their intensity limits",
+            names={
+                "low": "0 stands for",
+                "high": "1 stands for",
+                "people": "People",
+                "measures": "Made from",
+            },
+            caption=(
+                f"The {join_words([format_setting(p) for p in percentiles])} percentiles over the mask of everybody. Experiments "
+                "with limits: train scale by their training people's percentiles, in each fold's limits.json."
+            ),
+            sources=page.sources(*tree.volumes()),
+        ),
+    )
+    return section
+
+
+def _array_shape(path: Path) -> tuple[int, ...] | None:
+    try:
+        return tuple(np.load(path, mmap_mode="r").shape)
+    except (OSError, ValueError):
+        return None
+
+
+def _declaration(declaration: Mapping[str, Any]) -> str:
+    """Say what a modality is made from; each source has keys of its own."""
+    words = [declaration["from"]]
+    words += [declaration[key] for key in ("measure", "tissue", "column") if key in declaration]
+    if "component" in declaration:
+        words.append(f"component {declaration['component'] + 1}")
+    if declaration["from"] == "tissue":
+        words += ["modulated"] if declaration["modulate"] else []
+        smoothing = declaration["smooth_fwhm_mm"]
+        words += [f"smoothed {format_number(smoothing)} mm"] if smoothing else []
+    if declaration["from"] == "noddi" and declaration["tissue_weighted"]:
+        words.append("tissue-weighted")
+    return ", ".join(words)
+
+
+def volumes_described(study: StudyResults) -> dict[Path, dict[str, Any]]:
+    """Return path -> content of the description of each modality's array, those that can be read."""
+    return {path: info for path in study.tree.volumes() if (info := study.json(path))}
