@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from neurostrata.core.config import adjusts_codes, fill_config, fill_defaults, load_schema
@@ -159,6 +161,32 @@ class StudyResults:
         except (OSError, json.JSONDecodeError, UnicodeDecodeError):
             return {}
         return content if isinstance(content, dict) else {}
+
+    def arrays(self, path: Path, what: str, names: Iterable[str] = ()) -> dict[str, np.ndarray]:
+        """Read the arrays of an NPZ file.
+
+        Parameters
+        ----------
+        path
+            NPZ file.
+        what
+            What the report would have shown, for the list of missing pieces; "" adds nothing to it.
+        names
+            Arrays without which the file is of no use.
+
+        Returns
+        -------
+        dict
+            Empty when the file is absent, cannot be read or lacks one of `names`.
+        """
+        check(path)
+        try:
+            with np.load(path, allow_pickle=False) as content:
+                return {name: content[name] for name in names or content.files}
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            if what:
+                self.note(what, f"{self.relative(path)} cannot be read ({error})")
+            return {}
 
     def sidecar(self, path: Path) -> dict[str, Any]:
         """Return the JSON sidecar of a table or image, empty without one."""

@@ -16,6 +16,7 @@ from neurostrata.report.figures.style import (
     ORANGE,
     RED,
     figure_style,
+    hide_frame,
     new_figure,
     whole_ticks,
 )
@@ -194,7 +195,6 @@ def crosstab_figure(table: pd.DataFrame, first: str, second: str) -> Figure:
         axis.set_yticks(range(table.shape[0]), [str(c) for c in table.index])
         axis.tick_params(length=0)
         axis.set(xlabel=f"cluster: {second}", ylabel=f"cluster: {first}")
-        for spine in axis.spines.values():
-            spine.set_visible(False)
+        hide_frame(axis, ticks=True)
         figure.colorbar(image, ax=axis, label="share of the row", ticks=[0, 0.5, 1])
     return figure

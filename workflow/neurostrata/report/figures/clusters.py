@@ -11,7 +11,14 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
 from neurostrata.report.figures.factors import factor_title
-from neurostrata.report.figures.style import DIVERGING, cluster_style, figure_style, new_figure, tighten
+from neurostrata.report.figures.style import (
+    DIVERGING,
+    cluster_style,
+    figure_style,
+    hide_frame,
+    new_figure,
+    tighten,
+)
 
 
 def clusters_figure(
@@ -175,8 +182,7 @@ def profiles_figure(
             axis.tick_params(axis="x", labelsize=7.5)
         axis.tick_params(length=0)
         axis.set_xlabel("cluster")
-        for spine in axis.spines.values():
-            spine.set_visible(False)
+        hide_frame(axis, ticks=True)
         if n_clusters <= 12:
             for i in range(n_factors):
                 for j in range(n_clusters):

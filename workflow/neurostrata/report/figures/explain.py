@@ -9,8 +9,16 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from neurostrata.report.figures.reconstruction import PLANES, trim
-from neurostrata.report.figures.style import BLUE, DIVERGING, cluster_style, figure_style, new_figure, tighten
+from neurostrata.report.figures.slices import PLANES, trim
+from neurostrata.report.figures.style import (
+    BLUE,
+    DIVERGING,
+    cluster_style,
+    figure_style,
+    hide_frame,
+    new_figure,
+    tighten,
+)
 
 #: Modalities in the figure of importance, and in the sum of the maps (Figs. 2 and 3).
 TOP, SUMMED = 10, 5
@@ -105,9 +113,7 @@ def difference_figure(maps: Mapping[str, np.ndarray], brain: np.ndarray, label: 
                     under[cut].T, cmap="gray", origin="lower", vmin=0, vmax=1.2 * (brain.max() or 1.0)
                 )
                 drawn = axis.imshow(painted[cut].T, cmap=colours, vmin=-high, vmax=high, origin="lower")
-                axis.set(xticks=[], yticks=[])
-                for spine in axis.spines.values():
-                    spine.set_visible(False)
+                hide_frame(axis)
                 if row is axes[0]:
                     axis.set_title(plane, fontsize=9)
             row[0].set_ylabel(title, fontsize=9)
@@ -209,9 +215,7 @@ def generated_figure(
         axes = figure.subplots(len(rows), widest, squeeze=False)
         for row, (title, pictures, high) in zip(axes, rows):
             for axis in row:
-                axis.set(xticks=[], yticks=[])
-                for spine in axis.spines.values():
-                    spine.set_visible(False)
+                hide_frame(axis)
             for axis, (word, image) in zip(row, pictures):
                 axis.imshow(image[crop].T, cmap="gray", vmin=0, vmax=high, origin="lower")
                 axis.set_title(word, fontsize=8)

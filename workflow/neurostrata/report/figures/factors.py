@@ -9,7 +9,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from neurostrata.report.figures.phenotypes import factor_label, shorten
-from neurostrata.report.figures.style import GREY, RED, cluster_style, figure_style, new_figure
+from neurostrata.report.figures.style import GREY, RED, cluster_style, figure_style, hide_unused, new_figure
+
+#: Panels per figure: more factors go on in the next figure.
+PANELS = 16
 
 
 def factor_title(factor: str, names: Mapping[str, str] | None = None) -> str:
@@ -94,8 +97,7 @@ def factors_figure(
             )
             if starred:
                 axis.set_facecolor("#fff7ee")
-        for axis in axes.flat[len(factors) :]:
-            axis.set_visible(False)
+        hide_unused(axes, len(factors))
         figure.supxlabel("cluster", fontsize=10)
         figure.supylabel(unit, fontsize=10)
     return figure
@@ -145,8 +147,7 @@ def repartition_figure(
                 fontweight="bold" if starred else "normal",
                 color="#8a1c00" if starred else "#333333",
             )
-        for axis in axes.flat[len(factors) :]:
-            axis.set_visible(False)
+        hide_unused(axes, len(factors))
         figure.supxlabel("Kruskal-Wallis H (no unit)", fontsize=10)
         figure.supylabel("density", fontsize=10)
     return figure

@@ -8,10 +8,18 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from neurostrata.report.figures.slices import Volume, bounding_box, cut, positions
-from neurostrata.report.figures.style import BLUE, RED, figure_style, new_figure, tighten, whole_ticks
+from neurostrata.report.figures.slices import PLANES, Volume, bounding_box, cut, positions
+from neurostrata.report.figures.style import (
+    BLUE,
+    RED,
+    figure_style,
+    hide_frame,
+    hide_unused,
+    new_figure,
+    tighten,
+    whole_ticks,
+)
 
-PLANES = ("sagittal", "coronal", "axial")
 #: Column of convergence.tsv -> title and unit.
 MEASURES = {
     "similarity": ("Likeness to the template, mean", "correlation"),
@@ -108,9 +116,7 @@ def slice_rows(
                 )
                 if inside is not None and inside.any() and not inside.all() and colours == "gray":
                     panel.contour(inside, levels=[0.5], colors=OUTLINE, linewidths=1.1)
-                panel.set(xticks=[], yticks=[])
-                for spine in panel.spines.values():
-                    spine.set_visible(False)
+                hide_frame(panel)
                 if r == 0 and c % per_plane == per_plane // 2:
                     panel.set_title(PLANES[axis], fontsize=9, fontweight="normal")
             if names:
@@ -169,8 +175,7 @@ def convergence_figure(
             axis.set_xlabel("iteration")
             axis.set_ylabel(unit, fontsize=9)
             axis.yaxis.grid(True)
-        for axis in axes.flat[len(columns) :]:
-            axis.set_visible(False)
+        hide_unused(axes, len(columns))
     return figure
 
 

@@ -99,6 +99,19 @@ def tighten(figure: Figure, outer: float = 0.02, between: float = 0.01) -> None:
         engine.set(w_pad=outer, h_pad=outer, wspace=between, hspace=between)
 
 
+def hide_frame(axis: Any, ticks: bool = False) -> None:
+    """Take the frame off a panel, and its ticks unless `ticks`: for images."""
+    axis.spines[:].set_visible(False)
+    if not ticks:
+        axis.set(xticks=[], yticks=[])
+
+
+def hide_unused(panels: Any, used: int) -> None:
+    """Hide the panels of a grid after the first `used`."""
+    for panel in panels.flat[used:]:
+        panel.set_visible(False)
+
+
 def whole_ticks(axis: Any) -> None:
     """Tick an axis (``axes.xaxis``) at whole numbers only."""
     axis.set_major_locator(MaxNLocator(integer=True))

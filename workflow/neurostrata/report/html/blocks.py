@@ -222,6 +222,15 @@ def human_name(column: str) -> str:
     return " ".join(known.get(word, word) for word in str(column).split("_"))
 
 
+def parts(items: Sequence[Any], most: int) -> list[tuple[Sequence[Any], str]]:
+    """Divide what does not fit into one figure: (items, number of the part); the number is "" for a single part."""
+    starts = range(0, len(items), most)
+    return [
+        (items[start : start + most], str(number) if len(starts) > 1 else "")
+        for number, start in enumerate(starts, start=1)
+    ]
+
+
 def frame_table(
     frame: pd.DataFrame,
     title: str,

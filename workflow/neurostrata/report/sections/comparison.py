@@ -105,7 +105,7 @@ def prediction_figure(frame: pd.DataFrame) -> Figure:
     """Draw a panel per target: a dot and its interval for each experiment and baseline."""
     from matplotlib.figure import Figure
 
-    from neurostrata.report.figures.style import BLUE, GREY, figure_style
+    from neurostrata.report.figures.style import BLUE, GREY, figure_style, hide_unused
 
     targets = list(dict.fromkeys(frame["of"]))[:12]
     across = min(2, len(targets))
@@ -129,8 +129,7 @@ def prediction_figure(frame: pd.DataFrame) -> Figure:
             ]
             panel.set_yticks(places, labels)
             panel.set_title(target)
-        for panel in panels[len(targets) :]:
-            panel.set_visible(False)
+        hide_unused(panels, len(targets))
     return drawing
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,17 +9,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from neurostrata.core.records import check
 from neurostrata.report.data.evidence import Evidence
 from neurostrata.report.data.layout import Experiment
-from neurostrata.report.html.blocks import Section, Text, count, fixed, format_number, format_p, frame_table
+from neurostrata.report.figures.factors import PANELS
+from neurostrata.report.html.blocks import (
+    Section,
+    Text,
+    count,
+    fixed,
+    format_number,
+    format_p,
+    frame_table,
+    parts,
+)
 from neurostrata.report.html.page import Page
 from neurostrata.report.text.differences import significant_factors
 from neurostrata.report.text.verdict import REPARTITION_NOTE, equals
-
-#: Panels per figure: more factors go on in the next figure.
-PANELS = 16
-
 
 _COMPARISON_NAMES = {
     "factor": "Factor",
@@ -75,18 +79,13 @@ def differences_section(
     return section
 
 
-def read_null(path: Path) -> dict[str, np.ndarray]:
+def _null_values(page: Page, path: Path) -> dict[str, np.ndarray]:
     """Return factor -> H under repartition from ``null.npz`` (arrays ``factors`` and ``null``, draws x factors)."""
-    check(path)
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            factors = [str(factor) for factor in content["factors"]]
-            null = np.asarray(content["null"], float)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    arrays = page.study.arrays(path, "", ("factors", "null"))
+    if not arrays or arrays["null"].ndim != 2 or arrays["null"].shape[1] != len(arrays["factors"]):
         return {}
-    if null.ndim != 2 or null.shape[1] != len(factors):
-        return {}
-    return {factor: null[:, column] for column, factor in enumerate(factors)}
+    values = dict(zip(map(str, arrays["factors"]), arrays["null"].T.astype(float)))
+    return {factor: h for factor, h in values.items() if np.isfinite(h).any()}
 
 
 def _null(
@@ -102,7 +101,7 @@ def _null(
 
     study = page.study
     path = experiment.strata("null.npz")
-    null = {factor: h for factor, h in read_null(path).items() if np.isfinite(h).any()}
+    null = _null_values(page, path)
     what = f"Random repartition in {experiment.name}"
     if not null:
         study.note(
@@ -113,14 +112,11 @@ def _null(
     source = table if table is not None else comparisons
     observed = dict(zip(source["factor"].astype(str), source["h"].astype(float)))
     p_texts = {str(row["factor"]): f"q {equals(row['q_repartition'])}" for _, row in comparisons.iterrows()}
-    factors = list(null)
-    for start in range(0, len(factors), PANELS):
-        part = factors[start : start + PANELS]
-        number = f"-{start // PANELS + 1}" if len(factors) > PANELS else ""
+    for part, number in parts(list(null), PANELS):
         section.add(
             page.figure(
                 repartition_figure({f: null[f] for f in part}, observed, p_texts, found, names),
-                f"{experiment.name}/repartition{number}.svg",
+                f"{experiment.name}/repartition{number and f'-{number}'}.svg",
                 "Kruskal-Wallis statistic under random repartition",
                 f"{len(next(iter(null.values())))} random partitions into clusters of the same sizes; red dotted: the clusters found. "
                 f"As Fig. 9. {REPARTITION_NOTE}",

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from neurostrata.core.records import check
 from neurostrata.report.data.decoding import (
     RECONSTRUCTION_COLUMNS,
     better_baselines,
@@ -25,97 +23,13 @@ from neurostrata.report.html.blocks import (
     format_number,
     frame_table,
     model_name,
+    parts,
 )
 from neurostrata.report.html.page import Page
 from neurostrata.report.sections.decoding import mean_sd
 
-
-def experiment_decoding(page: Page, experiment: Experiment, config: Mapping[str, Any]) -> Section:
-    """Figures 4 and 5, the baselines and the training curves of one experiment."""
-    from neurostrata.report.figures.reconstruction import fold_figure, history_figure, methods_figure
-
-    study = page.study
-    section = Section(f"{experiment_anchor(experiment.name)}-decoding", "Decoding of unseen people")
-    why = "" if config["analyses"]["reconstruction"] else "analyses: reconstruction is off"
-    _examples(page, section, experiment, config, why)
-    path = experiment.file("reconstruction.tsv")
-    frame = study.table(path, f"Decoding measures of {experiment.name}", RECONSTRUCTION_COLUMNS, why)
-    if frame is None:
-        section.add(Text(f"Not evaluated: {why or 'reconstruction.tsv was not made'}.", kind="note"))
-    else:
-        methods, modalities = ordered_methods(frame, config), modality_order(frame, config)
-        own = frame[frame["method"] == methods[0]]
-        n_folds = own["fold"].nunique()
-        section.add(beats_baselines(frame, methods, modalities, page, path))
-        if len(modalities) <= 8:
-            section.add(
-                page.figure(
-                    fold_figure(own, modalities),
-                    f"{experiment.name}/folds.svg",
-                    f"{_capital(model_name(methods[0]))}: measures per fold",
-                    f"{count(n_folds, 'fold')} of {count(int(own['subject'].nunique()), 'test person', 'test people')}. Boxes: median "
-                    "and quartiles; red dotted: median over all folds; blue dotted: median absolute deviation (MAD). As Fig. 5.",
-                    path,
-                    alt=f"Box plots per fold of decoding measures, experiment {experiment.name}",
-                )
-            )
-        if len(methods) > 1:
-            section.add(
-                page.figure(
-                    methods_figure(frame, methods, modalities[:12]),
-                    f"{experiment.name}/methods.svg",
-                    "The model beside its baselines",
-                    "Each dot is a test person; the line is the median.",
-                    path,
-                )
-            )
-        measures = [
-            c
-            for c in ("mse", "mse_mask", "abs_normdiff", "normdiff", "cnr_normdiff", "ssim", "psnr")
-            if c in frame
-        ]
-        rows = [
-            {"Method": model_name(method), "Decoded": modality.upper()}
-            | {
-                _MEASURES[measure]: mean_sd(
-                    frame.loc[(frame["method"] == method) & (frame["modality"] == modality), measure]
-                )
-                for measure in measures
-            }
-            for modality in modalities
-            for method in methods
-        ]
-        table = frame_table(
-            pd.DataFrame(rows),
-            "All measures",
-            caption="Mean ± standard deviation over test people. PSNR in dB; SSIM: 1 is best.",
-            sources=page.sources(path),
-            folded=True,
-        )
-        table.numeric = [False, False, *[True] * len(measures)]
-        section.add(table)
-    histories, paths = {}, []
-    for fold in experiment.folds():
-        history = study.table(fold.history)
-        if history is not None:
-            histories[fold.name] = history
-            paths.append(fold.history)
-    drawing = history_figure({name: h for name, h in histories.items() if len(h) > 1})
-    if drawing is not None:
-        section.add(
-            page.figure(
-                drawing,
-                f"{experiment.name}/training.svg",
-                "Training curves",
-                "Blue: the folds; black: the final model, trained on everybody, whose embeddings are clustered.",
-                *paths[-1:],
-                wide=False,
-            )
-        )
-    return section
-
-
-_MEASURES = {
+#: Columns of ``reconstruction.tsv`` in the table of all measures, and their names.
+MEASURES = {
     "mse": "MSE",
     "mse_mask": "MSE in the mask",
     "abs_normdiff": "|NormDiff|",
@@ -124,6 +38,98 @@ _MEASURES = {
     "ssim": "SSIM",
     "psnr": "PSNR (dB)",
 }
+
+
+def experiment_decoding(page: Page, experiment: Experiment, config: Mapping[str, Any]) -> Section:
+    """Return the section with Figures 4 and 5, the baselines and the training curves of one experiment."""
+    section = Section(f"{experiment_anchor(experiment.name)}-decoding", "Decoding of unseen people")
+    why = "" if config["analyses"]["reconstruction"] else "analyses: reconstruction is off"
+    _examples(page, section, experiment, why)
+    path = experiment.file("reconstruction.tsv")
+    frame = page.study.table(path, f"Decoding measures of {experiment.name}", RECONSTRUCTION_COLUMNS, why)
+    if frame is None:
+        section.add(Text(f"Not evaluated: {why or 'reconstruction.tsv was not made'}.", kind="note"))
+    else:
+        _measures(page, section, experiment, config, frame)
+    _training(page, section, experiment)
+    return section
+
+
+def _measures(
+    page: Page, section: Section, experiment: Experiment, config: Mapping[str, Any], frame: pd.DataFrame
+) -> None:
+    """Add the figures and the table of the measures of ``reconstruction.tsv``."""
+    from neurostrata.report.figures.reconstruction import fold_figure, methods_figure
+
+    path = experiment.file("reconstruction.tsv")
+    methods, modalities = ordered_methods(frame, config), modality_order(frame, config)
+    own = frame[frame["method"] == methods[0]]
+    name = model_name(methods[0])
+    section.add(beats_baselines(frame, methods, modalities, page, path))
+    if len(modalities) <= 8:
+        people = count(int(own["subject"].nunique()), "test person", "test people")
+        section.add(
+            page.figure(
+                fold_figure(own, modalities),
+                f"{experiment.name}/folds.svg",
+                f"{name[:1].upper()}{name[1:]}: measures per fold",
+                f"{count(own['fold'].nunique(), 'fold')} of {people}. Boxes: median "
+                "and quartiles; red dotted: median over all folds; blue dotted: median absolute deviation (MAD). As Fig. 5.",
+                path,
+                alt=f"Box plots per fold of decoding measures, experiment {experiment.name}",
+            )
+        )
+    if len(methods) > 1:
+        section.add(
+            page.figure(
+                methods_figure(frame, methods, modalities[:12]),
+                f"{experiment.name}/methods.svg",
+                "The model and its baselines",
+                "Each dot is a test person; the line is the median.",
+                path,
+            )
+        )
+    measures = [measure for measure in MEASURES if measure in frame]
+    values = dict(iter(frame.groupby(["method", "modality"])))
+    rows = [
+        {"Method": model_name(method), "Decoded": modality.upper()}
+        | {
+            MEASURES[measure]: mean_sd(values[method, modality][measure])
+            if (method, modality) in values
+            else "n/a"
+            for measure in measures
+        }
+        for modality in modalities
+        for method in methods
+    ]
+    table = frame_table(
+        pd.DataFrame(rows),
+        "All measures",
+        caption="Mean ± standard deviation over test people. PSNR in dB; SSIM: 1 is best.",
+        sources=page.sources(path),
+        folded=True,
+    )
+    table.numeric = [False, False, *[True] * len(measures)]
+    section.add(table)
+
+
+def _training(page: Page, section: Section, experiment: Experiment) -> None:
+    from neurostrata.report.figures.reconstruction import history_figure
+
+    tables = {fold: page.study.table(fold.history) for fold in experiment.folds()}
+    histories = {fold: table for fold, table in tables.items() if table is not None}
+    drawing = history_figure({fold.name: table for fold, table in histories.items() if len(table) > 1})
+    if drawing is not None:
+        section.add(
+            page.figure(
+                drawing,
+                f"{experiment.name}/training.svg",
+                "Training curves",
+                "Blue: the folds; black: the final model, trained on everybody, whose embeddings are clustered.",
+                *[fold.history for fold in histories][-1:],
+                wide=False,
+            )
+        )
 
 
 def beats_baselines(
@@ -153,9 +159,8 @@ def beats_baselines(
     )
 
 
-def _examples(
-    page: Page, section: Section, experiment: Experiment, config: Mapping[str, Any], why: str
-) -> None:
+def _examples(page: Page, section: Section, experiment: Experiment, why: str) -> None:
+    """Add the slices of the first test people; all modalities of a person come from one file."""
     from neurostrata.report.figures.reconstruction import example_figure
 
     what = f"Real and decoded slices of {experiment.name}"
@@ -164,49 +169,38 @@ def _examples(
         page.study.note(what, why or f"experiments/{experiment.name}/fold-*/examples.npz was not made")
         return
     limit = int(page.study.config["report"]["example_people"])
-    real: list[np.ndarray] = []
-    decoded: list[np.ndarray] = []
-    subjects: list[str] = []
-    modalities: list[str] = []
-    used = []
-    for path in paths:
-        check(path)
-        try:
-            with np.load(path, allow_pickle=False) as content:
-                arrays = {name: content[name] for name in ("real", "decoded", "subjects", "modalities")}
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            page.study.note(what, f"{page.study.relative(path)} cannot be read ({error})")
-            continue
-        if real and arrays["real"].shape[1:] != real[0].shape[1:]:
-            continue
-        modalities = [str(m) for m in arrays["modalities"]]
-        for i in range(len(arrays["real"])):
-            if len(subjects) < limit:
-                real.append(arrays["real"][i : i + 1])
-                decoded.append(arrays["decoded"][i : i + 1])
-                subjects.append(str(arrays["subjects"][i]))
-                used.append(path)
-    if not real:
+    read = {
+        path: page.study.arrays(path, what, ("real", "decoded", "subjects", "modalities")) for path in paths
+    }
+    files = {path: arrays for path, arrays in read.items() if arrays}
+    if not files:
         return
-    for start in range(0, len(modalities), 4):
-        part = slice(start, start + 4)
-        number = f"-{start // 4 + 1}" if len(modalities) > 4 else ""
+    shape = next(iter(files.values()))["real"].shape[1:]
+    files = {path: arrays for path, arrays in files.items() if arrays["real"].shape[1:] == shape}
+    real, decoded, subjects = (
+        np.concatenate([arrays[name] for arrays in files.values()])[:limit]
+        for name in ("real", "decoded", "subjects")
+    )
+    if not len(real):
+        return
+    used, people = [], 0
+    for path, arrays in files.items():
+        used += [path] if people < limit and len(arrays["real"]) else []
+        people += len(arrays["real"])
+    modalities = [str(modality) for modality in next(iter(files.values()))["modalities"]]
+    for part, number in parts(range(len(modalities)), 4):
         section.add(
             page.figure(
                 example_figure(
-                    np.concatenate(real)[:, part],
-                    np.concatenate(decoded)[:, part],
-                    subjects,
-                    modalities[part],
+                    real[:, part],
+                    decoded[:, part],
+                    [str(s) for s in subjects],
+                    [modalities[i] for i in part],
                     limit,
                 ),
-                f"{experiment.name}/examples{number}.png",
+                f"{experiment.name}/examples{number and f'-{number}'}.png",
                 "Real and decoded images of people the model has not seen",
-                "Mid slices; each real-decoded pair shares one grey scale, from 0 to the real image's maximum. As Fig. 4.",
-                *dict.fromkeys(used),
+                "Mid slices; each pair of real and decoded slices shares one grey scale, from 0 to the real image's maximum. As Fig. 4.",
+                *used,
             )
         )
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from neurostrata.core.files import sidecar_path
-from neurostrata.core.records import check
 from neurostrata.report.data.layout import Experiment
 from neurostrata.report.html.blocks import Cell, Section, Table, Text, anchor, format_number
 from neurostrata.report.html.page import Page
@@ -203,12 +201,8 @@ def _generated(page: Page, section: Section, experiment: Experiment) -> None:
     path = experiment.file("generated.npz")
     if not path.is_file():
         return
-    check(path)
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            arrays = {name: content[name] for name in content.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        page.study.note(f"Generated images of {experiment.name}", f"{page.study.relative(path)}: {error}")
+    arrays = page.study.arrays(path, f"Generated images of {experiment.name}")
+    if not arrays:
         return
     from neurostrata.report.figures.explain import generated_figure
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from neurostrata.core.records import check
 from neurostrata.imaging.images.io import UNREADABLE, read_voxels
 from neurostrata.report.data.layout import Experiment
 from neurostrata.report.html.blocks import Cell, Section, Table, Text, format_number, model_name
@@ -200,14 +197,8 @@ def _synthesis(page: Page, section: Section, experiment: Experiment, config: Map
         examples = fold.folder / "synthesis_examples.npz"
         if not examples.is_file():
             continue
-        check(examples)
-        try:
-            with np.load(examples, allow_pickle=False) as content:
-                arrays = {name: content[name] for name in content.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            page.study.note(
-                f"Synthesised images of {experiment.name}", f"{page.study.relative(examples)}: {error}"
-            )
+        arrays = page.study.arrays(examples, f"Synthesised images of {experiment.name}")
+        if not arrays:
             return
         from neurostrata.report.figures.models import synthesis_figure
 

@@ -10,6 +10,7 @@ import pandas as pd
 from neurostrata.core.tables import read_table
 from neurostrata.report.data.evidence import Evidence, finder_name
 from neurostrata.report.data.layout import Experiment
+from neurostrata.report.figures.factors import PANELS
 from neurostrata.report.figures.phenotypes import factor_names
 from neurostrata.report.html.blocks import (
     Cell,
@@ -22,15 +23,13 @@ from neurostrata.report.html.blocks import (
     format_p,
     human_name,
     join_words,
+    parts,
 )
 from neurostrata.report.html.page import Page
 from neurostrata.report.sections.checks import write_checks
 from neurostrata.report.sections.continuous import continuous_blocks
 from neurostrata.report.text.differences import adjusted_for, significant_factors
 from neurostrata.report.text.verdict import REPARTITION_NOTE, Verdict, describe_jaccard, equals
-
-#: Panels per figure: more factors go on in the next figure.
-PANELS = 16
 
 
 def strata_section(
@@ -304,19 +303,18 @@ def _comparisons(
         return
     inside = evidence.clusters[~evidence.clusters["subject"].astype(str).isin(evidence.outside())]
     factors = [str(f) for f in comparisons["factor"] if f in scores and scores[f].notna().any()]
-    for start in range(0, len(factors), PANELS):
-        part = factors[start : start + PANELS]
-        number = f"-{start // PANELS + 1}" if len(factors) > PANELS else ""
-        of = f" ({start // PANELS + 1} of {-(-len(factors) // PANELS)})" if len(factors) > PANELS else ""
-        outcome = (
-            "★ marks the factors that differ by all tests"
-            if found
-            else "No factor differs by all tests; they are all shown"
-        )
+    outcome = (
+        "★ marks the factors that differ by all tests"
+        if found
+        else "No factor differs by all tests; they are all shown"
+    )
+    divided = parts(factors, PANELS)
+    for part, number in divided:
+        of = f" ({number} of {len(divided)})" if number else ""
         section.add(
             page.figure(
                 factors_figure(scores, inside, part, titles, found, names=names),
-                f"{name}/factors{number}.svg",
+                f"{name}/factors{number and f'-{number}'}.svg",
                 f"Phenotypic factors by cluster{of}",
                 f"Each dot is a person, boxes are median and quartiles, colours as in the cluster figure. {outcome}. As Fig. 8.",
                 scores_path,
