@@ -46,6 +46,11 @@ UNKNOWN: dict[str, Any] = {
 }
 
 
+def is_yes(column: pd.Series) -> pd.Series:
+    """Return which values of a column stand for yes, as text or as truth values."""
+    return column.astype(str).str.lower().isin(["yes", "true", "1", "1.0"])
+
+
 @dataclass(frozen=True)
 class Missing:
     """A piece of the report that could not be made, and why."""

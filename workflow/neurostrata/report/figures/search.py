@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from neurostrata.report.data.results import is_yes
 from neurostrata.report.figures.style import GREY, SEQUENTIAL, figure_style, new_figure, whole_ticks
 
 
-def likelihood_figure(search: pd.DataFrame) -> Figure:
+def likelihood_figure(search: pd.DataFrame, facts: Mapping[str, Any]) -> Figure:
     """Draw the mixture's search: standardised likelihood ratio over clusters, a line per number of components.
 
     Parameters
     ----------
     search
         ``search.tsv``: components, n_clusters, standardised, used.
+    facts
+        Sidecar of ``clusters.tsv``; not used here.
 
     Returns
     -------
@@ -63,20 +67,22 @@ def likelihood_figure(search: pd.DataFrame) -> Figure:
     return figure
 
 
-def grid_figure(grid: pd.DataFrame) -> Figure:
+def grid_figure(grid: pd.DataFrame, facts: Mapping[str, Any]) -> Figure:
     """Draw the affinity-propagation search: silhouette and number of clusters over damping and preference.
 
     Parameters
     ----------
     grid
         ``search.tsv`` of affinity propagation: damping, preference, converged, n_clusters, silhouette.
+    facts
+        Sidecar of ``clusters.tsv``: damping and preference of the chosen setting, if one was chosen.
 
     Returns
     -------
     Figure
-        Settings that did not converge are grey; the chosen one (best silhouette) is ringed.
+        Settings that did not converge are grey; the chosen one is ringed.
     """
-    usable = grid["converged"].astype(str).str.lower().isin(["true", "1", "yes"]) & grid["silhouette"].notna()
+    usable = is_yes(grid["converged"]) & grid["silhouette"].notna()
     dampings = np.sort(grid["damping"].unique())
     preferences = np.sort(grid["preference"].unique())
     panels = (
@@ -104,13 +110,12 @@ def grid_figure(grid: pd.DataFrame) -> Figure:
             axis.tick_params(axis="x", labelsize=8)
             axis.locator_params(axis="x", nbins=5)
         axes[0].set_ylabel("damping")
-        if usable.any():
-            best = grid.loc[grid["silhouette"].where(usable).idxmax()]
+        if "preference" in facts:
             for axis in axes:
                 for colour, width in (("white", 4.0), ("#C00000", 1.8)):
                     axis.plot(
-                        best["preference"],
-                        best["damping"],
+                        facts["preference"],
+                        facts["damping"],
                         "o",
                         markersize=12,
                         markerfacecolor="none",
@@ -136,7 +141,9 @@ def _edges(centres: np.ndarray) -> np.ndarray:
 
 
 #: Finder -> (columns its search needs, figure of it, title, what its marks mean).
-SEARCH_FIGURES: Mapping[str, tuple[tuple[str, ...], Callable[[pd.DataFrame], Figure], str, str]] = {
+SEARCH_FIGURES: Mapping[
+    str, tuple[tuple[str, ...], Callable[[pd.DataFrame, Mapping[str, Any]], Figure], str, str]
+] = {
     "mixture": (
         ("components", "n_clusters", "standardised", "used"),
         likelihood_figure,

@@ -10,6 +10,7 @@ from neurostrata.core.config import expand_modalities
 from neurostrata.core.errors import UserError
 from neurostrata.phenotypes.tables import read_phenotypes
 from neurostrata.report.data.demographics import availability, demographics_table, keyed
+from neurostrata.report.data.results import is_yes
 from neurostrata.report.html.blocks import Section, Table, Text, count, frame_table
 from neurostrata.report.html.page import Page
 from neurostrata.report.sections.maps import volumes_described
@@ -26,11 +27,7 @@ def modality_people(page: Page) -> dict[str, set[str]]:
     if cohort is not None:
         for modality in expand_modalities(study.config["modalities"]):
             if modality not in people and modality in cohort:
-                people[modality] = {
-                    str(s)
-                    for s, yes in zip(cohort["subject"], cohort[modality])
-                    if str(yes).lower() in ("yes", "true", "1")
-                }
+                people[modality] = set(cohort.loc[is_yes(cohort[modality]), "subject"].astype(str))
     return people
 
 

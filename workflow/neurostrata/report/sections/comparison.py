@@ -24,20 +24,10 @@ from neurostrata.report.html.blocks import (
 )
 from neurostrata.report.html.page import Page
 from neurostrata.report.sections.latent import latent_blocks
+from neurostrata.report.text.features import FEATURE_NAMES, OWN_FEATURES, feature_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-#: What the linear baselines are called on the page.
-BASELINES = {
-    "embedding": "the model's embedding",
-    "classifier": "the model's own classifier",
-    "pca_modalities": "PCA of each modality",
-    "pca_stacked": "PCA of the modalities side by side",
-    "pca_pooled": "PCA of all volumes pooled",
-    "regional_means": "regional means",
-    "pca": "PCA",
-}
 
 
 def _with_interval(row: pd.Series) -> str:
@@ -53,7 +43,7 @@ def _with_interval(row: pd.Series) -> str:
 def baselines_once(frame: pd.DataFrame, groups: Mapping[str, list[str]]) -> pd.DataFrame:
     """Leave out baselines that an earlier experiment of the same people, folds and value has shown already."""
     first = {name: leader for leader, names in groups.items() for name in names}
-    own = (frame["method"] == frame["model"]) | frame["method"].isin(["embedding", "classifier"])
+    own = (frame["method"] == frame["model"]) | frame["method"].isin(OWN_FEATURES)
     # an experiment without splits is in no group
     leader = frame["experiment"].map(lambda name: first.get(name, name))
     keys = frame.assign(leader=leader)[["leader", "what", "of", "method", "value"]]
@@ -73,7 +63,7 @@ def _table(frame: pd.DataFrame, title: str, caption: str, page: Page, best: str 
         name = (
             model_name(method)
             if method == own["model"].iloc[0]
-            else BASELINES.get(method, model_name(method))
+            else FEATURE_NAMES.get(method, model_name(method))
         )
         cells = [
             Cell(experiment if first else "", f"#{experiment_anchor(experiment)}" if first else ""),
@@ -117,16 +107,13 @@ def prediction_figure(frame: pd.DataFrame) -> Figure:
         for panel, target in zip(panels, targets):
             part = frame[frame["of"] == target].reset_index(drop=True)
             places = -np.arange(len(part))
-            own = part["method"].isin(["embedding", "classifier"]).to_numpy()
+            own = part["method"].isin(OWN_FEATURES).to_numpy()
             for mine, colour in ((True, BLUE), (False, GREY)):
                 chosen = own == mine
                 panel.hlines(places[chosen], part["low"][chosen], part["high"][chosen], color=colour, lw=1.6)
                 panel.plot(part["value"][chosen], places[chosen], "o", color=colour, ms=5)
             panel.axvline(0.5 if target.endswith("(AUC)") else 0.0, color="#555555", lw=0.8, ls=":")
-            labels = [
-                f"{e}: {BASELINES.get(m, m) if m != 'embedding' else 'embedding'}"
-                for e, m in zip(part["experiment"], part["method"])
-            ]
+            labels = [f"{e}: {feature_name(m)}" for e, m in zip(part["experiment"], part["method"])]
             panel.set_yticks(places, labels)
             panel.set_title(target)
         hide_unused(panels, len(targets))

@@ -10,17 +10,8 @@ from neurostrata.report.figures.phenotypes import factor_names
 from neurostrata.report.html.blocks import Figure, Section, Table, Text, fixed, format_number, frame_table
 from neurostrata.report.html.page import Page
 from neurostrata.report.sections.differences import number_formats
+from neurostrata.report.text.features import feature_name
 from neurostrata.report.text.verdict import equals
-
-#: Features of the continuous alternative -> their name; those of finders are made up from the finder's.
-_FEATURES = {"codes": "codes", "pca": "PCA of the images", "regional_means": "regional means"}
-
-
-def _feature_name(features: str) -> str:
-    for start in ("codes + clusters of ", "clusters of "):
-        if features.startswith(start):
-            return f"{start.removesuffix(' of ')} ({finder_name(features.removeprefix(start))})"
-    return _FEATURES.get(features, features.replace("_", " "))
 
 
 def continuous_blocks(
@@ -42,7 +33,7 @@ def continuous_blocks(
     ridge = table[table["factor"].notna() & table["value"].notna()]
     if len(ridge):
         names = factor_names(ridge["factor"].unique(), meanings)
-        labels = {feature: _feature_name(feature) for feature in ridge["features"].unique()}
+        labels = {feature: feature_name(feature) for feature in ridge["features"].unique()}
         cut = ridge["factor"].nunique()
         blocks.append(
             page.figure(
@@ -56,7 +47,7 @@ def continuous_blocks(
             )
         )
     canonical = [
-        f"{_feature_name(str(row['features']))} {format_number(row['value'], 2)} ({format_number(row['low'], 2)} to "
+        f"{feature_name(str(row['features']))} {format_number(row['value'], 2)} ({format_number(row['low'], 2)} to "
         f"{format_number(row['high'], 2)}, p {equals(row['p'])})"
         for _, row in table[table["method"].astype(str) == "cca"].iterrows()
     ]
@@ -84,7 +75,7 @@ def continuous_section(
             frame_table(
                 table,
                 "The same in numbers",
-                formats={**formats, "features": _feature_name},
+                formats={**formats, "features": feature_name},
                 names={"p": "p", "q": "q", "n": "n"},
                 sources=page.sources(experiment.continuous),
                 folded=True,

@@ -23,7 +23,7 @@ def existence_section(page: Page, experiment: Experiment, evidence: Evidence, wh
     if search is not None and evidence.finder in SEARCH_FIGURES:
         columns, draw, title, caption = SEARCH_FIGURES[evidence.finder]
         if study.table(path, f"Search of clusters in {name}", columns) is not None:
-            section.add(page.figure(draw(search), f"{name}/search.svg", title, caption, path))
+            section.add(page.figure(draw(search, evidence.facts), f"{name}/search.svg", title, caption, path))
     if search is not None:
         table = frame_table(
             search.head(500), "Candidates of the search", sources=page.sources(path), folded=True

@@ -11,7 +11,7 @@ from neurostrata.imaging.images.io import UNREADABLE, read_voxels
 from neurostrata.report.data.layout import Experiment
 from neurostrata.report.html.blocks import Cell, Section, Table, Text, format_number, model_name
 from neurostrata.report.html.page import Page
-from neurostrata.report.sections.comparison import BASELINES
+from neurostrata.report.text.features import FEATURE_NAMES, feature_name
 
 #: Measures of classification.tsv as Arco 2023, Table 2, has them.
 MEASURES = {
@@ -50,7 +50,7 @@ def _classification(page: Page, section: Section, experiment: Experiment, config
         rows = []
         for features, own in part.groupby("features", sort=False):
             values = own.set_index("measure")
-            cells = [Cell(BASELINES.get(str(features), str(features)))]
+            cells = [Cell(feature_name(str(features)))]
             for measure in MEASURES:
                 mean, sd = values.loc[measure, "mean"], values.loc[measure, "sd"]
                 text = format_number(mean, 2)
@@ -71,7 +71,7 @@ def _classification(page: Page, section: Section, experiment: Experiment, config
 
             section.add(
                 page.figure(
-                    roc_figure(curves[curves["target"] == target], BASELINES),
+                    roc_figure(curves[curves["target"] == target], FEATURE_NAMES),
                     f"{experiment.name}/roc-{target}.svg",
                     f"ROC curves for {target}",
                     "Thin: folds; thick: their mean; dotted: chance (Arco 2023, Fig. 5).",
@@ -147,7 +147,7 @@ def _synthesis(page: Page, section: Section, experiment: Experiment, config: Map
     if frame is None:
         return
     # of an experiment that is no longer configured: the one method that is no baseline
-    model = config["model"] or next(m for m in dict.fromkeys(frame["method"]) if m not in BASELINES)
+    model = config["model"] or next(m for m in dict.fromkeys(frame["method"]) if m not in FEATURE_NAMES)
     methods = [model] + [m for m in dict.fromkeys(frame["method"]) if m != model]
     rows, groups = [], []
     for output, of_output in frame.groupby("output", sort=False):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from neurostrata.report.data.results import StudyResults
+from neurostrata.report.data.results import StudyResults, is_yes
 from neurostrata.report.figures.phenotypes import factor_names
 from neurostrata.report.html.blocks import (
     Bullets,
@@ -126,9 +126,7 @@ def _factors(page: Page, section: Section) -> None:
     path = tree.phenotypes("eigenvalues.tsv")
     eigen = study.table(path, "Eigenvalues", ["eigenvalue"])
     if eigen is not None and eigen["eigenvalue"].notna().any():
-        retained = (
-            int((eigen["retained"].astype(str).str.lower() == "true").sum()) if "retained" in eigen else 0
-        )
+        retained = int(is_yes(eigen["retained"]).sum()) if "retained" in eigen else 0
         parallel = eigen["parallel_95"].to_numpy(float) if "parallel_95" in eigen else None
         if parallel is not None and not np.isfinite(parallel).any():
             parallel = None

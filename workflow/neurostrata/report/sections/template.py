@@ -8,14 +8,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from neurostrata.report.data.results import is_yes
 from neurostrata.report.figures.slices import try_volume
-from neurostrata.report.html.blocks import Section, Text, count, format_number, frame_table, join_words
+from neurostrata.report.html.blocks import (
+    Figure,
+    Section,
+    Text,
+    count,
+    format_number,
+    frame_table,
+    join_words,
+)
 from neurostrata.report.html.page import Page
 
 
 def template_section(page: Page) -> Section:
     """The study template: how it converged, what it looks like, whether it is unbiased."""
-    from neurostrata.report.figures.images import convergence_figure, slice_rows
+    from neurostrata.report.figures.images import slice_rows
 
     study, tree = page.study, page.study.tree
     section = Section("template", "Template and registration")
@@ -47,24 +56,19 @@ def template_section(page: Page) -> Section:
             )
         )
     if table is not None:
-        tolerance = study.config["template"]["tolerance"]
-        limits = {"rms_mean_warp_vox": 0.5, "mean_log_jacobian": 0.01}
-        if tolerance is not None:
-            limits["rms_change"] = float(tolerance)
-        shown = table.drop(columns=[c for c in ("people",) if c in table])
-        if "skipped" in shown:
-            shown = shown[~_truth(shown["skipped"])]
-        drawing = convergence_figure(shown, study.column_meanings(path), limits)
-        if drawing is not None:
+        figure = tree.template("convergence.png")
+        if figure.is_file():
             section.add(
-                page.figure(
-                    drawing,
-                    "template/convergence.svg",
+                Figure(
+                    page.href(figure),
                     "Convergence of the template",
-                    "Each measure over the iterations; dashed: the value it should stay within.",
-                    path,
+                    "Each measure over the iterations; dashed: the value it should stay below, or close to.",
+                    "Likeness, change and bias of the template over its iterations",
+                    page.sources(path),
                 )
             )
+        else:
+            study.note("Figure of the template's convergence", "template/convergence.png was not made")
         section.add(
             frame_table(
                 table,
@@ -77,10 +81,6 @@ def template_section(page: Page) -> Section:
     return section
 
 
-def _truth(column: pd.Series) -> pd.Series:
-    return column.astype(str).str.lower().isin(["true", "1", "yes", "1.0"])
-
-
 def _litres(mask: np.ndarray, zooms: tuple[float, float, float]) -> str:
     return format_number(float((mask > 0).sum()) * float(np.prod(zooms)) / 1e6)
 
@@ -88,12 +88,12 @@ def _litres(mask: np.ndarray, zooms: tuple[float, float, float]) -> str:
 def _unbiasedness(page: Page, table: pd.DataFrame, path: Path) -> list[Any]:
     """Return the sentences on convergence and on shape, judged against their limits."""
     blocks: list[Any] = []
-    measured = table[~_truth(table["skipped"])] if "skipped" in table else table
+    measured = table[~is_yes(table["skipped"])] if "skipped" in table else table
     measured = measured[measured["iteration"] > 0] if (measured["iteration"] > 0).any() else measured
     last = measured.iloc[-1]
     text = f"The template was rebuilt {count(int(last['iteration']), 'time')}"
     if "converged" in table:
-        done = _truth(table["converged"])
+        done = is_yes(table["converged"])
         if done.any():
             text += f" and met the tolerance at iteration {int(table.loc[done.idxmax(), 'iteration'])}"
         elif page.study.config["template"]["tolerance"] is not None:
