@@ -78,8 +78,13 @@ if STUDY.notices:
         f"neurostrata: {'; '.join(STUDY.notices)} ({CONFIG['output']}/cohort/sources.tsv)",
         file=sys.stderr,
     )
-# The captions of Snakemake's own report read it: with every default, as the rules do.
-config.update(CONFIG)
+# The captions of Snakemake's own report read it: with every default, as the rules do, and with the methods as the
+# report has them. No rule reads this copy: the methods are in nobody's settings.
+METHODS = Path(CONFIG["output"], "report", "methods.rst")
+config.update(
+    CONFIG,
+    methods_text=METHODS.read_text(encoding="utf-8") if METHODS.is_file() else "",
+)
 
 
 # Where the people are listed. Results depend on what stands there (each rule's digest), not on where.

@@ -76,7 +76,7 @@ def provenance(*, results: Path, output: Path, settings: dict[str, Any]) -> None
 
 
 def report(*, results: Path, output: Path, settings: dict[str, Any], benchmarks: Path | None = None) -> None:
-    """Write the report of whatever was run; pieces that are not there are listed, not fatal.
+    """Write the report of everything that was run; missing pieces are listed in it.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The report's main page, put together from its sections."""
+"""The main page of the report, made of its sections."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from neurostrata.core.files import atomic_path
 from neurostrata.core.tables import write_table
 from neurostrata.report.data.evidence import Evidence, read_evidence
 from neurostrata.report.data.finders import COLUMNS, VERDICT_COLUMNS, compare_finders, verdict_rows
@@ -42,7 +43,7 @@ from neurostrata.report.sections.phenotypes import factor_meanings, phenotypes_s
 from neurostrata.report.sections.strata import strata_section
 from neurostrata.report.sections.template import template_section
 from neurostrata.report.text.judge import decoding_caution, judge
-from neurostrata.report.text.methods import experiment_text
+from neurostrata.report.text.methods import experiment_text, methods_paragraphs, restructured_text
 from neurostrata.report.text.verdict import EMBEDDING_NOTE, REPARTITION_NOTE, Verdict, overall
 
 
@@ -76,7 +77,7 @@ def _describe(config: Mapping[str, Any]) -> str:
 
 
 def _flow(page: Page, experiment: Experiment, config: Mapping[str, Any]) -> Text | None:
-    """Say how many of the cohort reached which step of an experiment, so that nobody goes missing in silence."""
+    """Say how many people of the cohort reached each step of an experiment."""
     study = page.study
     people = study.subjects()
     splits = study.table(experiment.file("splits.tsv"), columns=["subject"])
@@ -113,7 +114,7 @@ def _experiment_section(
         section.add(Text(experiment_text(page.study.config, config)))
     if not experiment.folder.is_dir():
         page.study.note(f"Experiment {experiment.name}", f"experiments/{experiment.name}/ was not made")
-        section.add(Text("This experiment is configured and was not run.", kind="note"))
+        section.add(Text("This experiment is configured but was not run.", kind="note"))
         return section
     section.add(_flow(page, experiment, config))
     section.sections = [
@@ -142,7 +143,7 @@ def write_index(study: StudyResults, output: Path, benchmarks: Path | None = Non
     """
     output = output.resolve()
     figures = output.parent / "figures"
-    # Figures of an earlier run that this one does not draw would stay for ever.
+    # Figures of an earlier run that this one does not draw would stay.
     shutil.rmtree(figures, ignore_errors=True)
     for old in output.parent.glob("strata-*.html"):
         old.unlink()
@@ -151,7 +152,7 @@ def write_index(study: StudyResults, output: Path, benchmarks: Path | None = Non
     experiments = study.experiments()
     judged = [experiment_verdict(study, e, c, meanings) for e, c in experiments]
     verdicts = [verdict for verdict, _ in judged]
-    _write_tables(page, [experiment for experiment, _ in experiments], verdicts)
+    _write_files(page, [experiment for experiment, _ in experiments], verdicts)
     sections = [
         cohort_section(page),
         template_section(page),
@@ -208,9 +209,11 @@ def write_index(study: StudyResults, output: Path, benchmarks: Path | None = Non
     )
 
 
-def _write_tables(page: Page, experiments: list[Experiment], verdicts: list[Verdict]) -> None:
-    """Write the verdicts, and every finder beside the others, as tables."""
+def _write_files(page: Page, experiments: list[Experiment], verdicts: list[Verdict]) -> None:
+    """Write the verdicts and the comparison of the finders as tables, and the methods for Snakemake's own report."""
     folder = page.path.parent
+    with atomic_path(folder / "methods.rst", record=False) as temporary:
+        temporary.write_text(restructured_text(methods_paragraphs(page.study.config)), encoding="utf-8")
     finders = compare_finders(page.study, experiments)
     if len(finders):
         write_table(
@@ -279,7 +282,7 @@ def _people(page: Page, section: Section) -> None:
     )
     section.add(
         Text(
-            f"The table of the {len(study.subjects())} people with links to their pages stands on a page of its own.",
+            f"The table of the {len(study.subjects())} people, with links to their pages, is on a separate page.",
             sources=page.sources(other.path),
             lead="see",
         )

@@ -1,4 +1,4 @@
-"""The end of a run in a few lines: what was found, and where the report is."""
+"""A summary of a finished run in a few lines: what was found, and where the report is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The numbers that compare experiments: decoding, prediction, missing modalities, cost; each from a table of the study."""
+"""The numbers that compare the experiments: decoding, prediction, missing modalities and cost."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def ratio_interval(part: np.ndarray, whole: np.ndarray, seed: int = 1) -> tuple[
 
 
 def decoded_rows(study: StudyResults, experiment: Experiment) -> list[dict[str, Any]]:
-    """Return how much of what differs between people each method decodes, per modality."""
+    """Return the share of the differences between people that each method decodes, per modality."""
     needed = ("subject", "method", "modality", "mse_mask")
     frame = study.table(experiment.file("reconstruction.tsv"), columns=needed)
     if frame is None or "mean_image" not in set(frame["method"]):
@@ -129,7 +129,7 @@ def cost_rows(study: StudyResults, experiment: Experiment) -> list[dict[str, Any
 
 
 def compare_experiments(study: StudyResults) -> pd.DataFrame:
-    """Return every comparing number of the study, with the columns of :data:`COLUMNS`."""
+    """Return the numbers of all experiments, with the columns of :data:`COLUMNS`."""
     rows = []
     for experiment, config in study.experiments():
         own = {"experiment": experiment.name, "model": config["model"] or ""}
@@ -139,7 +139,7 @@ def compare_experiments(study: StudyResults) -> pd.DataFrame:
 
 
 def same_people_and_folds(study: StudyResults) -> Mapping[str, list[str]]:
-    """Return groups of experiments whose people were divided into folds alike: name of the first -> names."""
+    """Return groups of experiments with the same people in the same folds: name of the first -> names."""
     groups: dict[str, list[str]] = {}
     seen: dict[str, str] = {}
     for experiment, _ in study.experiments():

@@ -1,4 +1,4 @@
-"""What the tables say of one partition: everything that a verdict rests on, read once, nothing decided."""
+"""The tables about one partition of the people, on which a verdict rests."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Evidence:
 
 
 def read_evidence(study: StudyResults, experiment: Experiment, finder: str = "", codes: str = "") -> Evidence:
-    """Read the tables of a finder (by default the leading one) without noting those that are absent."""
+    """Read the tables of a finder (by default the leading one); absent ones are not added to the missing pieces."""
     finder = finder or (experiment.finders[0] if experiment.finders else "")
     codes = codes or experiment.codes[0]
 
@@ -150,5 +150,5 @@ def adjusted_rand(first: pd.DataFrame, second: pd.DataFrame) -> float:
     rows, columns, total = pairs(table.sum(1)), pairs(table.sum(0)), pairs(np.array([table.sum()]))
     expected = rows * columns / total if total else 0.0
     largest = (rows + columns) / 2
-    # Both everybody in one, or both everybody alone: the same partition.
+    # In both everybody is in one cluster, or everybody alone: the same partition.
     return 1.0 if largest == expected else (pairs(table) - expected) / (largest - expected)

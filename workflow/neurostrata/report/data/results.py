@@ -1,4 +1,4 @@
-"""Reading a finished or half-finished study: every table once, every absent piece noted, never a crash."""
+"""The results of a study, finished or not: each table is read once, and each absent piece is noted."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TEXT_COLUMNS = (
     "level",
 )
 
-#: What is known of an experiment that the configuration does not have (any longer): nothing but what is on disk.
+#: Configuration of an experiment that is on disk but not, or no longer, in the configuration.
 UNKNOWN: dict[str, Any] = {
     "model": None,
     "modalities": [],
@@ -68,9 +68,9 @@ class StudyResults:
     tree
         Paths.
     config
-        The whole configuration. What an earlier release did not have in it yet is filled in with its default.
+        The whole configuration. Keys that an earlier release did not have are filled in with their defaults.
     missing
-        Filled while the report is made: what is not there, and why.
+        What is missing and why; filled while the report is made.
     """
 
     tree: ResultsTree
@@ -116,11 +116,11 @@ class StudyResults:
         path
             TSV file.
         what
-            What the report would have shown; empty when its absence is nothing to report.
+            What the report would have shown; "" when its absence need not be reported.
         columns
-            Columns without which the table is of no use.
+            Required columns.
         why_absent
-            What to say when the file is not there; by default that it was not made.
+            What to say when the file is absent; by default that it was not made.
 
         Returns
         -------
@@ -133,7 +133,7 @@ class StudyResults:
                 try:
                     frame = read_table(path, text=TEXT_COLUMNS)
                 except DamagedError:
-                    raise  # a table that its stage wrote otherwise is not to be left out, but to be made again
+                    raise  # it was changed after its stage wrote it: it must be made again, not left out
                 except UserError as error:
                     reason = str(error).removeprefix(f"{path}: ")
                     self.note(
@@ -177,7 +177,7 @@ class StudyResults:
         what
             What the report would have shown, for the list of missing pieces; "" adds nothing to it.
         names
-            Arrays without which the file is of no use.
+            Required arrays; by default all of the file.
 
         Returns
         -------
@@ -210,8 +210,8 @@ class StudyResults:
     def experiments(self) -> list[tuple[Experiment, dict[str, Any]]]:
         """Return each experiment, configured or found on disk, with its configuration.
 
-        Configured ones come first and in the order of the configuration. How one was made that is only on disk is not
-        known (any longer): see :data:`UNKNOWN`.
+        Configured ones come first and in the order of the configuration. Those that are only on disk have
+        :data:`UNKNOWN`.
         """
         configured = [dict(item) for item in self.config["experiments"]]
         pairs = [(self.tree.experiment(str(item["name"])), item) for item in configured]

@@ -1,4 +1,4 @@
-"""Figures of the evidence for and against clusters: search, existence, stability, the continuous alternative, agreement."""
+"""Figures of the evidence for and against clusters: existence, stability, prediction without clusters, agreement."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from neurostrata.report.figures.style import (
 
 
 def existence_figure(null: pd.DataFrame, observed: float, measure: str) -> Figure:
-    """Draw the finder's measure in data without groups with the observed one, and the clusters found in such data.
+    """Draw the finder's measure in data without groups with the observed value, and the number of clusters found in such data.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ _FEATURES = (
 def continuous_figure(
     continuous: pd.DataFrame, names: Mapping[str, str], labels: Mapping[str, str]
 ) -> Figure:
-    """Draw how much of each factor is predicted for people not learned from, by codes, rivals and clusters.
+    """Draw how much of each factor is predicted for held-out people, from codes, baselines and clusters.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def continuous_figure(
         axis.set_xlim(left=max(low, -1.0) - 0.02)
         axis.set_yticks(range(len(factors)), [factor_title(f, names) for f in factors])
         axis.set_ylim(len(factors) - 0.5, -0.5)
-        axis.set_xlabel("R² in people not learned from (share of variance, no unit)")
+        axis.set_xlabel("R² in held-out people (share of variance, no unit)")
         figure.legend(loc="outside right upper", title="predicted from")
     return figure
 

@@ -44,7 +44,7 @@ def clusters_figure(
     exemplars
         Subjects drawn with a ring: the clusters' exemplars.
     outside
-        Subjects drawn with a cross: they fit into no cluster.
+        Subjects drawn with a cross: those who fit into no cluster.
     """
     with figure_style():
         figure = new_figure(11.0 if tsne is not None else 6.0, 4.3)
@@ -126,7 +126,7 @@ def _draw_map(axis: Axes, people: pd.DataFrame, exemplars: Sequence[str], outsid
 def profiles_figure(
     quantiles: pd.DataFrame, sizes: Mapping[int, int], names: Mapping[str, str] | None = None
 ) -> Figure:
-    """Draw where each cluster's median stands in the whole population, factor by factor (Fig. 10).
+    """Draw where each cluster's median stands in the whole population, for each factor (Fig. 10).
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def profiles_figure(
     Returns
     -------
     Figure
-        Dendrograms (average linkage, Euclidean) order factors and clusters for the eye only.
+        Dendrograms (average linkage, Euclidean) order factors and clusters for display only.
     """
     complete = quantiles.fillna(0.5).to_numpy(float)
     n_factors, n_clusters = complete.shape

@@ -1,4 +1,4 @@
-"""Figures of what codes say about two classes, of the codes themselves, and of images made from codes (Geenjaar 2021)."""
+"""Figures of important modalities, decoded differences, codes, and images generated from codes (Geenjaar 2021)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def importance_figure(summary: pd.DataFrame, measure: str, label: str, even: flo
     label
         Of the axis, with its unit.
     even
-        Where a dotted line is drawn: what would be as good as none.
+        Where a dotted line is drawn: the value of a modality without importance.
     """
     part = summary.sort_values("rank").head(TOP).iloc[::-1]
     places = np.arange(len(part))
@@ -82,7 +82,7 @@ def largest_voxels(differences: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def difference_figure(maps: Mapping[str, np.ndarray], brain: np.ndarray, label: str) -> Figure:
-    """Draw difference maps over the brain, three planes each, through the voxel where they are largest together (Fig. 3).
+    """Draw difference maps over the brain, three planes each, through the planes where they are largest together (Fig. 3).
 
     Parameters
     ----------

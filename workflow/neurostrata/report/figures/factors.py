@@ -1,4 +1,4 @@
-"""Figures of clusters and what they differ in (Figures 7-10 of Dimitri 2022) and of the search that found them."""
+"""Figures of the phenotypic factors compared between clusters (Figures 8 and 9 of Dimitri 2022)."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def effects_figure(
     significant
         Factors drawn in colour.
     adjusted
-        The same after adjustment, drawn below in open squares.
+        The same after adjustment, drawn below as open squares.
     names
         Factor -> its name.
     """
@@ -198,7 +198,7 @@ def effects_figure(
                     markersize=6,
                 )
         if after is not None:
-            axis.plot([], [], "o", color=GREY, label="as it is")
+            axis.plot([], [], "o", color=GREY, label="unadjusted")
             axis.plot([], [], "s", markerfacecolor="white", markeredgecolor=GREY, label="adjusted")
             figure.legend(loc="outside lower right", ncols=2)
         axis.set_yticks(range(len(frame)), [factor_title(f, names) for f in frame["factor"]])

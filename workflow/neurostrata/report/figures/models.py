@@ -1,4 +1,4 @@
-"""Figures of what single models have to show: ROC curves, relevant regions, synthesised images."""
+"""Figures of results that only some models have: ROC curves, relevant regions, synthesised images."""
 
 from __future__ import annotations
 

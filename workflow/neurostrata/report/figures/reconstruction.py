@@ -36,7 +36,7 @@ FOLD_METRICS = {
 def example_figure(
     real: np.ndarray, decoded: np.ndarray, subjects: Sequence[str], modalities: Sequence[str], people: int = 2
 ) -> Figure:
-    """Draw real beside decoded mid slices (Fig. 4).
+    """Draw real and decoded mid slices (Fig. 4).
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def _fold_label(fold: object) -> str:
 
 
 def methods_figure(frame: pd.DataFrame, methods: Sequence[str], modalities: Sequence[str]) -> Figure:
-    """Draw the error of the model beside that of the baselines, person by person.
+    """Draw the errors of the model and of the baselines, one dot per person.
 
     Parameters
     ----------

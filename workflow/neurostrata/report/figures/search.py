@@ -140,7 +140,7 @@ def _edges(centres: np.ndarray) -> np.ndarray:
     return np.concatenate([[2 * centres[0] - middle[0]], middle, [2 * centres[-1] - middle[-1]]])
 
 
-#: Finder -> (columns its search needs, figure of it, title, what its marks mean).
+#: Finder -> (columns that its search needs, function that draws it, title, caption).
 SEARCH_FIGURES: Mapping[
     str, tuple[tuple[str, ...], Callable[[pd.DataFrame, Mapping[str, Any]], Figure], str, str]
 ] = {
@@ -148,8 +148,8 @@ SEARCH_FIGURES: Mapping[
         ("components", "n_clusters", "standardised", "used"),
         likelihood_figure,
         "The search: how far the likelihood exceeds that of Gaussian data, for each number of components",
-        "Each line is a number of leading components of the code; red rings: the mixtures of the number of clusters that was chosen, whose "
-        "memberships are averaged. Whether it is more than chance is what the next figure says.",
+        "Each line is a number of leading components of the code; red rings: the mixtures with the chosen number of clusters, whose "
+        "memberships are averaged. The next figure shows whether this is more than chance.",
     ),
     "affinity_propagation": (
         ("damping", "preference", "converged", "n_clusters", "silhouette"),

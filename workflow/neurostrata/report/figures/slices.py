@@ -1,4 +1,4 @@
-"""Cutting pictures out of volumes, in radiologists' orientation and with square millimetres."""
+"""Slices of volumes, with the person's left on the left and millimetres of equal size in both directions."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def on_grid_of(volume: Volume, other: Volume | None) -> Volume | None:
 
 
 def try_volume(path: Path) -> Volume | None:
-    """Return the image, or None when it is not there or cannot be read, which the page then says.
+    """Return the image, or None when it is absent or cannot be read; the page then says so.
 
     One that is not as its stage wrote it raises :class:`~neurostrata.core.records.DamagedError`.
     """

@@ -1,4 +1,4 @@
-"""What a page is made of: sections holding paragraphs, figures and tables, free of any HTML layout."""
+"""The content of a page: sections of paragraphs, figures and tables, without any HTML."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ class Cell:
 class Table:
     """A table of ready-made texts.
 
-    ``numeric`` says per column whether it is right-aligned, ``marked`` per row whether it stands out, ``groups`` per
-    row whether a line above it parts it from the rows before.
+    ``numeric`` says for each column whether it is right-aligned, ``marked`` for each row whether it is highlighted, ``groups``
+    for each row whether a line separates it from the rows before.
     """
 
     title: str
@@ -151,9 +151,9 @@ def links(page: Path, root: Path, *targets: Path) -> list[Link]:
 
 
 def format_number(value: Any, digits: int = 3) -> str:
-    """Return a number with `digits` significant digits as people write it; n/a for a missing value.
+    """Return a number with `digits` significant digits; n/a for a missing value.
 
-    Whole numbers and values from 1000 up are written in full, tiny ones as powers of ten.
+    Whole numbers and values from 1000 up are written in full, very small ones as powers of ten.
     """
     if value is None or value is pd.NA:
         return "n/a"
@@ -178,12 +178,12 @@ def format_number(value: Any, digits: int = 3) -> str:
 
 
 def format_setting(value: Any) -> str:
-    """Return a number of the configuration as it was written: no digits added."""
+    """Return a number of the configuration as it was written, without added digits."""
     return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
 
 def fixed(digits: int) -> Callable[[Any], str]:
-    """Return a function that writes numbers with so many decimals, so that a column lines up."""
+    """Return a function that writes numbers with this many decimals, so that a column lines up."""
     return lambda value: f"{float(value):.{digits}f}".replace("-", "−")
 
 
@@ -256,7 +256,7 @@ def frame_table(
     formats
         Column -> function from value to text; numbers default to :func:`format_number`.
     marked
-        Rows to stand out.
+        Rows to highlight.
     hrefs
         Column -> one link per row (empty for none).
     """

@@ -1,4 +1,4 @@
-"""A page under construction: where it stands, where its figures go, and how it links to the tables."""
+"""A page while it is made: its path, the folder of its figures, and its links to the tables."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Page:
     Attributes
     ----------
     study
-        What the page tells of.
+        The study that the page is about.
     path
         The HTML file.
     figures
@@ -63,7 +63,7 @@ class Page:
         *sources
             Files that the figure was drawn from.
         wide
-            Whether it may take the whole width.
+            Whether it may use the whole width of the page.
         """
         from neurostrata.report.figures.style import save_figure
 

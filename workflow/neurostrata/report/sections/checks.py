@@ -1,4 +1,4 @@
-"""What a careful reader asks of an experiment's clusters, on a page of its own (strata-EXPERIMENT.html)."""
+"""The page with the checks of an experiment's clusters (strata-EXPERIMENT.html)."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from neurostrata.report.sections.existence import existence_section, stability_s
 from neurostrata.report.text.verdict import Verdict
 
 DOUBLE_DIPPING = (
-    "Images compared between these clusters: the clusters were found in the same images, so the images differ between them by "
-    "construction, and a p-value of such a difference means nothing (double dipping). Maps of clusters show effect sizes; p-values "
-    "come only from held-out halves, whose people were assigned to clusters that were found without them. The same goes for head "
-    "size and image quality, which are measured in these images."
+    "The clusters were found in these images, so the images differ between the clusters by construction, and the p-value of such "
+    "a difference means nothing (double dipping). Maps of clusters therefore show effect sizes; p-values come only from held-out "
+    "halves, whose people were assigned to clusters that were found without them. The same holds for head size and image "
+    "quality, which are measured in these images."
 )
 
 
@@ -40,7 +40,7 @@ def write_checks(
     page
         The main page, which links to it.
     experiment, verdict, evidence
-        What it is about.
+        The experiment that the page is about, its verdict and the tables behind it.
     meanings
         Factor -> the variables that load on it.
     why
@@ -71,7 +71,7 @@ def write_checks(
             "sections": sections,
             "blocks_first": [
                 Text(
-                    f"{finder_name(evidence.finder).capitalize()} on {evidence.codes} codes, which lead the report. {verdict.headline}"
+                    f"The clusters of the verdict: {finder_name(evidence.finder)} on {evidence.codes} codes. {verdict.headline}"
                 ),
                 Text(DOUBLE_DIPPING, kind="note"),
             ],

@@ -1,4 +1,4 @@
-"""All experiments beside each other and beside linear baselines: what each is worth and what it costs."""
+"""Comparison of all experiments with each other and with linear baselines: decoding, prediction, cost."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def prediction_figure(frame: pd.DataFrame) -> Figure:
 
 
 def adjustment_notes(page: Page) -> list[Text | Table]:
-    """Say for each experiment what was taken out of the codes, and list whom that left out."""
+    """Say for each experiment what was removed from the codes, and list who was left out for that reason."""
     blocks: list[Text | Table] = []
     ways = set()
     for experiment, _ in page.study.experiments():
@@ -140,7 +140,7 @@ def adjustment_notes(page: Page) -> list[Text | Table]:
             done.append(f"linear effects of {join_words(record['Removed'])} removed")
         text = (
             f"{experiment.name}: before anything was predicted, in the embedding and in the baselines alike, {', then '.join(done)}; "
-            "learned from each fold's training people. A model's own classifier is as it came."
+            "learned from each fold's training people. A model's own classifier was not adjusted."
         )
         left_out = pd.DataFrame(record["LeftOut"], columns=["fold", "subject", "role", "reason"])
         tested = left_out.loc[left_out["role"] == "test", "subject"].nunique()
@@ -170,16 +170,14 @@ def adjustment_notes(page: Page) -> list[Text | Table]:
             )
         )
     if len(ways) > 1:
-        text = (
-            "Not all experiments were adjusted alike, so their predictions cannot be compared as they stand."
-        )
+        text = "Not all experiments were adjusted in the same way, so their predictions cannot be compared directly."
         blocks.insert(0, Text(text, kind="warning"))
     return blocks
 
 
 def comparison_section(page: Page) -> Section:
-    """Return the section; empty when there is nothing to put side by side."""
-    section = Section("comparison", "The models side by side")
+    """Return the section; empty when there is nothing to compare."""
+    section = Section("comparison", "Model comparison")
     frame = compare_experiments(page.study)
     if (frame["what"] == "cost").all():
         return section
@@ -192,9 +190,7 @@ def comparison_section(page: Page) -> Section:
     together = [names for names in groups.values() if len(names) > 1]
     if together:
         words = "; ".join(join_words(names) for names in together)
-        section.add(
-            Text(f"The same people in the same folds: {words}. Only these can be compared as they stand.")
-        )
+        section.add(Text(f"The same people in the same folds: {words}. Only these can be compared directly."))
     elif len(groups) > 1:
         section.add(
             Text(
@@ -207,8 +203,8 @@ def comparison_section(page: Page) -> Section:
         _table(
             frame[frame["what"] == "decoded"],
             "Share of the differences between people that is decoded",
-            "1 - squared error inside the mask over that of the mean training image, people whom the models have not seen; "
-            "0: no better than the mean image. 95% bootstrap intervals over people. Baselines stand with the first experiment of "
+            "1 - squared error inside the mask divided by that of the mean training image, in people whom the models have not seen; "
+            "0: no better than the mean image. 95% bootstrap intervals over people. Baselines are listed with the first experiment of "
             "the same people and folds.",
             page,
             "largest",
@@ -239,15 +235,15 @@ def comparison_section(page: Page) -> Section:
     section.add(
         _table(
             frame[frame["what"] == "hidden"],
-            "Doing without a modality",
-            "Decoding error of all modalities with one hidden, over the error with nothing hidden (1: as good as with all). "
+            "Decoding without one modality",
+            "Decoding error of all modalities with one hidden, divided by the error with none hidden (1: as good as with all). "
             "95% bootstrap intervals over people.",
             page,
             "smallest",
         ),
         _table(
             frame[frame["what"] == "cost"].assign(low=np.nan, high=np.nan),
-            "What the models cost",
+            "Cost of the models",
             "Of the final model, trained on everybody; times depend on the machine.",
             page,
             None,

@@ -40,8 +40,8 @@ def continuous_blocks(
                 continuous_figure(ridge, names, labels),
                 f"{experiment.name}/continuous.svg",
                 "How much of each factor is predicted without clusters, and with them",
-                "Ridge regression, people not learned from, families together; dots with intervals; dotted: no better than the mean. Where "
-                "clusters predict less than the codes, dividing people into groups loses what the codes know."
+                "Ridge regression in held-out people, families kept together; dots with intervals; dotted: no better than the mean. Where "
+                "clusters predict less than the codes, dividing people into groups loses information."
                 + (f" The first 20 of {cut} factors." if cut > 20 else ""),
                 path,
             )
@@ -54,7 +54,7 @@ def continuous_blocks(
     if canonical:
         blocks.append(
             Text(
-                f"Canonical correlation with all factors together, in people not learned from: {'; '.join(canonical)}.",
+                f"Canonical correlation with all factors together, in held-out people: {'; '.join(canonical)}.",
                 sources=page.sources(path),
             )
         )
@@ -74,7 +74,7 @@ def continuous_section(
         section.add(
             frame_table(
                 table,
-                "The same in numbers",
+                "Predictions without clusters in numbers",
                 formats={**formats, "features": feature_name},
                 names={"p": "p", "q": "q", "n": "n"},
                 sources=page.sources(experiment.continuous),
@@ -104,7 +104,7 @@ def continuous_section(
                     "p": "p",
                     "q": "q",
                 },
-                caption="R² of codes and clusters together less that of the codes alone, in people not learned from.",
+                caption="R² of codes and clusters together minus that of the codes alone, in held-out people.",
                 sources=page.sources(path),
             )
         )

@@ -1,4 +1,4 @@
-"""How well people whom the models have not seen are decoded: Figures 4 and 5 and Table 2 of Dimitri 2022."""
+"""How well all experiments decode people whom their models have not seen (Table 2 of Dimitri 2022)."""
 
 from __future__ import annotations
 
@@ -100,11 +100,11 @@ def skip_text(config: Mapping[str, Any], method: str) -> str:
 
 
 def decoding_section(page: Page) -> Section:
-    """Table 2 over all experiments."""
+    """Return the section with Table 2 over all experiments."""
     section = Section("decoding", "Decoding of unseen people")
     caption = (
-        "Mean ± standard deviation over test people of all folds, images scaled to [0, 1]; in bold the best method of an "
-        "experiment. NA: not among the inputs. As Table 2 of the paper, with two baselines that a reader needs: the mean image "
+        "Mean ± standard deviation over test people of all folds, images scaled to [0, 1]; bold: the best method of an "
+        "experiment. NA: not among the inputs. As Table 2 of the paper, with two baselines: the mean image "
         "of the training people, and PCA with as many components as the training people allow."
     )
     tables = [
@@ -116,7 +116,7 @@ def decoding_section(page: Page) -> Section:
             "cnr_normdiff",
             "Normalised difference of the median CNR of decoded and real images",
             "Mean ± standard deviation; 0 is best, negative means less contrast in the decoded image. Baselines that blur may "
-            "stand near −1; the mean image has the same contrast for everybody.",
+            "be near −1; the mean image has the same contrast for everybody.",
             True,
         ),
     ]
@@ -130,7 +130,7 @@ def decoding_section(page: Page) -> Section:
         section.add(
             Text(
                 "Rows with skip connections show how well images can be passed through the network, not how much the embedding "
-                "holds: detail goes past the code.",
+                "holds: detail bypasses the code.",
                 kind="note",
             )
         )

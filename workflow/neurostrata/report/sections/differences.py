@@ -65,10 +65,11 @@ def differences_section(
     section.add(
         frame_table(
             comparisons,
-            "Every number of the comparisons",
+            "All results of the comparisons",
             names=_COMPARISON_NAMES,
             formats=number_formats(comparisons, names),
-            caption="Detectable: the smallest η² that this many people had a fair chance to show, also corrected for the number of factors.",
+            caption="Detectable: the smallest η² that is detectable at the configured power with this many people; also corrected for the "
+            "number of factors.",
             sources=page.sources(experiment.strata("comparisons.tsv")),
             folded=True,
         )
@@ -152,7 +153,7 @@ def _profiles(
                 f"{experiment.name}/profiles.svg",
                 "Cluster profiles",
                 "Where each cluster's median stands in the whole population: 0.5 is the population's median. The paper plots the "
-                "logarithm of this quantile. The brackets order rows and columns for the eye only. As Fig. 10.",
+                "logarithm of this quantile. The dendrograms order rows and columns for display only. As Fig. 10.",
                 path,
             )
         )
@@ -180,10 +181,10 @@ def halves_section(
         same = int((splits["k_first"] == splits["k_second"]).sum())
         section.add(
             Text(
-                f"In {count(len(splits), 'random division', 'random divisions')} into halves (families together) clusters were found in the first "
-                "half and the people of the second were assigned to them. Against clusters found in the second half alone: adjusted Rand "
+                f"In {count(len(splits), 'random division', 'random divisions')} into halves (families kept together), clusters were found in the first "
+                "half, and the people of the second were assigned to them. Agreement with clusters found in the second half alone: adjusted Rand "
                 f"index {format_number(rand.median(), 2)} (median; {format_number(rand.quantile(0.05), 2)} to "
-                f"{format_number(rand.quantile(0.95), 2)}, 5th to 95th percentile); as many clusters in {same} of {len(splits)}.",
+                f"{format_number(rand.quantile(0.95), 2)}, 5th to 95th percentile); the same number of clusters in {same} of {len(splits)}.",
                 sources=page.sources(path),
             )
         )
@@ -206,8 +207,8 @@ def halves_section(
                 },
                 formats={**number_formats(factors, names), "share_below_alpha": fixed(2)},
                 marked=list(factors["q"] < study.alpha),
-                caption=f"People whom the clusters were not found in; p combined over halves. Marked: q below {study.alpha:g}. Half the "
-                "people have less power than all of them.",
+                caption=f"In people who were not used to find the clusters; p combined over halves. Marked: q below {study.alpha:g}. "
+                "Half of the people give less power than all of them.",
                 sources=page.sources(path),
             )
         )
@@ -219,8 +220,8 @@ def halves_section(
         low, high = float(facts["share_low"]), float(facts["share_high"])
         section.add(
             Text(
-                f"Control: images and phenotypes of different people joined, {count(len(shuffles), 'time')}. Some factor differed in "
-                f"{100 * float(facts['share_found']):.1f}% of them (95% interval {100 * low:.1f}% to "
+                f"Control: images and phenotypes of different people were joined {count(len(shuffles), 'time')}. At least one factor differed in "
+                f"{100 * float(facts['share_found']):.1f}% of these runs (95% interval {100 * low:.1f}% to "
                 f"{100 * high:.1f}%); more than {100 * study.alpha:g}% would mean that the tests claim too much.",
                 kind="warning" if low > study.alpha else "plain",
                 sources=page.sources(path),

@@ -17,7 +17,7 @@ def existence_section(page: Page, experiment: Experiment, evidence: Evidence, wh
     from neurostrata.report.figures.search import SEARCH_FIGURES
 
     study, name = page.study, experiment.name
-    section = Section("existence", "Search, and whether clusters exist")
+    section = Section("existence", "Search for clusters, and whether they exist")
     path = experiment.strata("search.tsv")
     search = study.table(path, f"Search of clusters in {name}", (), why)
     if search is not None and evidence.finder in SEARCH_FIGURES:
@@ -59,7 +59,7 @@ def existence_section(page: Page, experiment: Experiment, evidence: Evidence, wh
         null = null[null["null"] == row["null"]]
     if null is not None and np.isfinite([float(row["statistic"]), *null["statistic"]]).any():
         found = int(np.isfinite(null["statistic"].to_numpy(float)).sum())
-        some = "" if found == len(null) else f" In {len(null) - found} of them nothing was found to measure."
+        some = "" if found == len(null) else f" In {len(null) - found} of them no partition was found."
         section.add(
             page.figure(
                 existence_figure(null, float(row["statistic"]), measure),
@@ -94,7 +94,7 @@ def stability_section(page: Page, experiment: Experiment, evidence: Evidence, wh
                 stability_figure(stability),
                 f"{experiment.name}/stability.svg",
                 "Whether each cluster is found again",
-                "Mean Jaccard index; the line goes down to the 5th percentile. Dotted: the limits of Hennig (2007). Other seeds say "
+                "Mean Jaccard index; the line extends down to the 5th percentile. Dotted: the limits of Hennig (2007). Other seeds show "
                 "whether the search is thorough; the folds' codes come from models that have not seen some of the people.",
                 path,
                 wide=False,
@@ -107,8 +107,8 @@ def stability_section(page: Page, experiment: Experiment, evidence: Evidence, wh
             names={
                 "cluster": "Cluster",
                 "n": "n",
-                "repeated": "Done again",
-                "repeats": "Times",
+                "repeated": "Repeated with",
+                "repeats": "Repeats",
                 "jaccard": "Jaccard, mean",
                 "jaccard_low": "5th percentile",
                 "dissolved": "Share dissolved (≤ 0.5)",

@@ -1,4 +1,4 @@
-"""What a model's codes say about two classes, how its modalities' codes lie, and what it makes up (Geenjaar 2021)."""
+"""What the codes of a model show: important modalities, decoded differences, t-SNE, generated images (Geenjaar 2021)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ALIKE = 0.5
 
 def explain_section(page: Page, experiment: Experiment, config: Mapping[str, Any]) -> Section:
     """Return the experiment's section on importance, decoded differences and codes; empty without any of them."""
-    section = Section(f"explain-{experiment.name}", "What the codes say")
+    section = Section(f"explain-{experiment.name}", "Content of the codes")
     _importance(page, section, experiment)
     _code_map(page, section, experiment)
     _generated(page, section, experiment)
@@ -75,7 +75,7 @@ def _importance(page: Page, section: Section, experiment: Experiment) -> None:
             "Decoded ~ test",
             "Training ~ test",
         ]
-        more = f" The {ROWS} of {len(ordered)} modalities that count most." if len(ordered) > ROWS else ""
+        more = f" The {ROWS} most important of {len(ordered)} modalities." if len(ordered) > ROWS else ""
         share = (
             f"Share of the weights: of a linear support vector machine's absolute weights (an even share is "
             f"{1 / len(ordered):.3f}). "
@@ -93,8 +93,8 @@ def _importance(page: Page, section: Section, experiment: Experiment) -> None:
                     f"{share}AUC lost: of test people, with the modality taken from them (all: "
                     f"{format_number(ordered['auc'].iloc[0], 2)}). The last three: correlation over voxels of the difference "
                     "between the classes' decoded mean codes with the voxelwise difference of the same (training) and of "
-                    "other (test) people, and of these two with each other; decoding keeps what other people show too where "
-                    f"the second is no less than the third. Mean ± standard deviation over folds.{more}"
+                    "other (test) people, and of these two with each other; where the second is at least as large as the third, "
+                    f"decoding keeps differences that other people show as well. Mean ± standard deviation over folds.{more}"
                 ),
                 sources=page.sources(path, other),
             )
@@ -121,7 +121,7 @@ def _importance(page: Page, section: Section, experiment: Experiment) -> None:
             section.add(
                 Text(
                     f"The decoded difference does not resemble the difference of the same people's images in "
-                    f"{str(ordered['modality'].iloc[0]).upper()}, the modality that counts most: whatever the codes hold of "
+                    f"{str(ordered['modality'].iloc[0]).upper()}, the most important modality: whatever the codes hold about "
                     f"{target}, decoding them does not show where it is.",
                     kind="warning",
                 )
@@ -171,7 +171,7 @@ def _maps(page: Page, section: Section, experiment: Experiment, target: str, ran
             f"Where {second} differs from {first}",
             f"{second} minus {first}, training people of fold {folds[0].name}: mean codes decoded, and mean images. Of each "
             f"modality the 1% of voxels that differ most, summed over {', '.join(str(m).upper() for m in ranked[:SUMMED])} "
-            "(Geenjaar 2021, Fig. 3). Both come from the same people: their likeness says that the code keeps the "
+            "(Geenjaar 2021, Fig. 3). Both come from the same people: their likeness shows that the code keeps the "
             "difference, not that other people have it.",
             *(path for path in paths if path is not None),
         )
@@ -190,7 +190,7 @@ def _code_map(page: Page, section: Section, experiment: Experiment) -> None:
             code_map_figure(frame),
             f"{experiment.name}/codes.png",
             "Codes of all modalities (t-SNE)",
-            "Each point is one modality of one person, final model (Geenjaar 2021, Fig. 1). For the eye only: distances between "
+            "Each point is one modality of one person, final model (Geenjaar 2021, Fig. 1). For display only: distances between "
             "groups of points and their sizes mean little.",
             path,
         )

@@ -92,7 +92,7 @@ def _target_blocks(
             enough = len(values) > 1
             spread = f"{values.mean():.3f} ± {values.std(ddof=1):.3f} ({len(values)})" if enough else ""
             cells.append(Cell(spread))
-        lines.append([Cell("the same, over seeds (how many)"), *cells])
+        lines.append([Cell("the same, over seeds (number of seeds)"), *cells])
     for features in ("pca_modalities", "pca_stacked", "pca_pooled"):
         lines.append(
             [
@@ -118,8 +118,8 @@ def _target_blocks(
     if repeated:
         blocks.append(
             Text(
-                "Seeds change the training's chance only, not the folds: their spread leaves out what other people would "
-                "have made of it, which the spread over folds shows in part.",
+                "Seeds change only the randomness of the training, not the folds: their spread leaves out the variation between "
+                "samples of people, which the spread over folds shows in part.",
                 kind="note",
             )
         )

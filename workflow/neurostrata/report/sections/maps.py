@@ -23,7 +23,7 @@ from neurostrata.report.html.page import Page
 
 
 def volumes_section(page: Page) -> Section:
-    """The maps that go into the models: grid and intensity limits."""
+    """Return the section on the maps that go into the models: grid and intensity limits."""
     study, tree = page.study, page.study.tree
     section = Section("maps", "Maps")
     rows = []
@@ -33,7 +33,7 @@ def volumes_section(page: Page) -> Section:
         rows.append(
             {
                 "modality": path.stem,
-                # the array of a modality that is no longer declared stays in the folder
+                # the array of a modality that is no longer declared is still in the folder
                 "measures": _declaration(declared[path.stem]) if path.stem in declared else "",
                 "people": len(info["subjects"]),
                 "low": float(info["limits"]["low"]),
@@ -80,7 +80,7 @@ def _array_shape(path: Path) -> tuple[int, ...] | None:
 
 
 def _declaration(declaration: Mapping[str, Any]) -> str:
-    """Say what a modality is made from; each source has keys of its own."""
+    """Return what a modality is made from; each source has its own keys."""
     words = [declaration["from"]]
     words += [declaration[key] for key in ("measure", "tissue", "column") if key in declaration]
     if "component" in declaration:

@@ -1,4 +1,4 @@
-"""What single kinds of models have to show: classification, relevant regions, synthesis."""
+"""Results that only some models have: classification, relevant regions, synthesis."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _classification(page: Page, section: Section, experiment: Experiment, config
             rows.append(cells)
         section.add(
             Table(
-                title=f"Telling {target} apart",
+                title=f"Classification of {target}",
                 columns=["From", *MEASURES.values()],
                 rows=rows,
                 numeric=[False, *[True] * len(MEASURES)],
@@ -102,9 +102,9 @@ def _relevance(page: Page, section: Section, experiment: Experiment, config: Map
     texts = (
         ("features", "relevance", "Relevant regions", "relevant features per person (number)",
          "Mean over test people of the number of features whose attention mask is above 0.9 (Arco 2023, Fig. 6, which shows one person)."),
-        ("weight", "attention", "Regions that the classifier listens to", "mean absolute weight",
+        ("weight", "attention", "Regions by the weight of the classifier", "mean absolute weight",
          "Mean absolute weight of the attention module's first layer, mean over folds (Arco 2023, Fig. 7). Weak evidence: regions "
-         "that the classifier can do without also have weights."),
+         "that the classifier does not need also have weights."),
     )  # fmt: skip
     for parts, kind, (column, name, title, label, caption) in zip(tables, paths, texts):
         found = [part for part in parts if part is not None]
@@ -146,7 +146,7 @@ def _synthesis(page: Page, section: Section, experiment: Experiment, config: Map
     )
     if frame is None:
         return
-    # of an experiment that is no longer configured: the one method that is no baseline
+    # an experiment that is no longer configured: the one method that is not a baseline
     model = config["model"] or next(m for m in dict.fromkeys(frame["method"]) if m not in FEATURE_NAMES)
     methods = [model] + [m for m in dict.fromkeys(frame["method"]) if m != model]
     rows, groups = [], []
@@ -189,7 +189,7 @@ def _synthesis(page: Page, section: Section, experiment: Experiment, config: Map
             sources=page.sources(path, experiment.file("synthesis_comparisons.tsv")),
         ),
         Text(
-            "These errors leave the images' unknown scale out of account; the reconstruction table above does not.",
+            "These errors ignore the unknown scale of the images; the table of reconstruction above does not.",
             kind="note",
         ),
     )

@@ -1,4 +1,4 @@
-"""Clusters of one experiment and what they differ in: Figures 7 and 8 of Dimitri 2022, on the main page."""
+"""The clusters of one experiment and the phenotypes that differ between them (Figures 7 and 8 of Dimitri 2022)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def strata_section(
     evidence: Evidence,
     meanings: Mapping[str, str],
 ) -> Section:
-    """The clusters of one experiment, as far as they belong on the main page, with a link to their checks."""
+    """Return the section on the clusters of one experiment, with a link to the page of their checks."""
     study = page.study
     name = experiment.name
     section = Section(f"{experiment_anchor(name)}-strata", "Strata and their phenotypes")
@@ -83,8 +83,8 @@ def strata_section(
     if checks is not None:
         section.add(
             Text(
-                "Search, existence, stability, composition of the clusters, split halves, shuffled links, the results without "
-                f"clusters and the numbers behind all of it: on the page of {name}'s checks.",
+                "The search, existence, stability and composition of the clusters, split halves, shuffled links, the results without "
+                f"clusters and the numbers behind them are on the page of checks of {name}.",
                 sources=page.sources(checks),
                 lead="see",
             )
@@ -122,7 +122,7 @@ def _finders(page: Page, experiment: Experiment) -> Table | None:
     sidecar = page.study.sidecar(experiment.adjusted_codes)
     removed = [*sidecar["Removed"], *([sidecar["Sites"]] if sidecar["Sites"] else [])] if sidecar else []
     what = (
-        f"Adjusted codes: {join_words([human_name(str(name)) for name in removed])} taken out. "
+        f"Adjusted codes: {join_words([human_name(str(name)) for name in removed])} removed. "
         if removed
         else ""
     )
@@ -132,7 +132,7 @@ def _finders(page: Page, experiment: Experiment) -> Table | None:
             "Finder",
             "Codes",
             "Clusters: sizes",
-            "Do they exist",
+            "Clusters exist",
             "Stability (Jaccard)",
             "Factors that differ",
             "After adjustment",
@@ -142,8 +142,8 @@ def _finders(page: Page, experiment: Experiment) -> Table | None:
         numeric=[False] * 5 + [True] * 3,
         marked=marked,
         groups=groups,
-        caption=f"Marked: the one that leads; the verdict and all figures are of it. {what}Agreement: adjusted Rand index with the one "
-        "that leads (1: the same partition, 0: no more than chance). Stability and comparisons are made for the leading codes only.",
+        caption=f"Marked: the leading partition, which the verdict and all figures show. {what}Agreement: adjusted Rand index with the "
+        "leading partition (1: the same partition, 0: no more than chance). Stability and comparisons are made for the leading codes only.",
         sources=page.sources(path),
     )
 
@@ -171,7 +171,7 @@ def _clusters(
     hatched = " Hatched bars: clusters flagged as small." if verdict.small else ""
     crosses = " Crosses: people who fit into no cluster." if verdict.outside and tsne is not None else ""
     seen = (
-        " The t-SNE map is for the eye only; distances between groups in it mean nothing."
+        " The t-SNE map is for display only; distances between groups in it mean nothing."
         if tsne is not None
         else ""
     )
@@ -200,7 +200,7 @@ def _interval(row: pd.Series, value: str, low: str, high: str) -> str:
 def comparisons_table(
     page: Page, experiment: Experiment, evidence: Evidence, names: Mapping[str, str], found: list[str]
 ) -> Table:
-    """Return the comparisons as they are and adjusted, side by side."""
+    """Return the table of the comparisons, unadjusted and adjusted side by side."""
     comparisons, adjusted = evidence.comparisons, evidence.adjusted
     assert comparisons is not None
     after = None if adjusted is None else adjusted.set_index(adjusted["factor"].astype(str))
@@ -215,7 +215,7 @@ def comparisons_table(
             _interval(row, "eta2", "eta2_low", "eta2_high"),
         ]
         if after is not None:
-            # fewer people have all that is adjusted for, so a factor can be missing
+            # fewer people have every covariate, so a factor can be missing
             line = after.loc[factor] if factor in after.index else pd.Series({"eta2": None, "q": None})
             cells += [
                 _interval(line, "eta2", "eta2_low", "eta2_high"),
@@ -290,8 +290,8 @@ def _comparisons(
                 effects_figure(comparisons, found, evidence.adjusted, names),
                 f"{name}/effects.svg",
                 "Effect sizes",
-                f"η² with its {level:g}% interval; in colour the factors that differ"
-                + (" (none does)." if not found else "."),
+                f"η² with its {level:g}% interval; coloured: factors that differ"
+                + (" (none)." if not found else "."),
                 path,
                 experiment.strata("comparisons_adjusted.tsv"),
                 wide=False,
@@ -306,7 +306,7 @@ def _comparisons(
     outcome = (
         "★ marks the factors that differ by all tests"
         if found
-        else "No factor differs by all tests; they are all shown"
+        else "No factor differs by all tests; all are shown"
     )
     divided = parts(factors, PANELS)
     for part, number in divided:
@@ -316,7 +316,7 @@ def _comparisons(
                 factors_figure(scores, inside, part, titles, found, names=names),
                 f"{name}/factors{number and f'-{number}'}.svg",
                 f"Phenotypic factors by cluster{of}",
-                f"Each dot is a person, boxes are median and quartiles, colours as in the cluster figure. {outcome}. As Fig. 8.",
+                f"Each dot is a person; boxes show median and quartiles; colours as in the figure of the clusters. {outcome}. As Fig. 8.",
                 scores_path,
                 experiment.strata("clusters.tsv"),
                 path,

@@ -23,7 +23,7 @@ from neurostrata.report.html.page import Page
 
 
 def template_section(page: Page) -> Section:
-    """The study template: how it converged, what it looks like, whether it is unbiased."""
+    """Return the section on the study template: convergence, slices, and whether its shape is unbiased."""
     from neurostrata.report.figures.images import slice_rows
 
     study, tree = page.study, page.study.tree
@@ -50,7 +50,7 @@ def template_section(page: Page) -> Section:
                     if mask is not None
                     else ""
                 )
-                + "Left of the picture is the person's left.",
+                + "The person's left is on the left of the picture.",
                 tree.template("template.nii.gz"),
                 tree.template("mask.nii.gz"),
             )

@@ -166,10 +166,18 @@ def _strata_deviations(config: Config) -> list[Row]:
     adjusted = adjusted_text(strata)
     if adjusted:
         rows.append(
-            ("Codes that are clustered", "as they are", f"without {adjusted}; as they are beside them")
+            (
+                "Codes that are clustered",
+                "as they are",
+                f"without {adjusted}; unadjusted codes for comparison",
+            )
         )
     if strata["finders"][0] != "affinity_propagation":
-        beside = " with affinity propagation beside it" if "affinity_propagation" in strata["finders"] else ""
+        beside = (
+            ", with affinity propagation for comparison"
+            if "affinity_propagation" in strata["finders"]
+            else ""
+        )
         rows.append(
             ("Clusters", "affinity propagation, best silhouette", finder_name(strata["finders"][0]) + beside)
         )
@@ -194,7 +202,11 @@ def _strata_deviations(config: Config) -> list[Row]:
             )
     if strata["outliers"]:
         rows.append(
-            ("People in no cluster", "none", "people far from every centre, left out of the comparisons")
+            (
+                "People in no cluster",
+                "none",
+                "people far from every centre, who are left out of the comparisons",
+            )
         )
     if config["phenotypes"]["tables"]:
         rows.append(

@@ -52,7 +52,7 @@ def judge_factors(
     meanings: Mapping[str, str],
     exists: bool | None,
 ) -> None:
-    """Count the factors that differ; where clusters exist, give the outcome and the headline."""
+    """Add the sentences on the factors; where clusters exist, set the outcome and the headline."""
     comparisons, adjusted = evidence.comparisons, evidence.adjusted
     clusters = count(verdict.clusters or 0, "cluster")
     start = f"{clusters} exist (p {equals(verdict.p)})"
@@ -96,14 +96,14 @@ def judge_factors(
         if not raw:
             top = tested.loc[tested["p"].idxmin()]
             verdict.sentences.append(
-                f"The nearest was {named(str(top['factor']), meanings)}: {effect_text(top, level)}."
+                f"The smallest p-value is that of {named(str(top['factor']), meanings)}: {effect_text(top, level)}."
             )
     elif raw:
         many = (
             f"{count(len(raw), 'factor')} ({join_words([named(f, meanings) for f in raw[:4]])}) nevertheless"
         )
         verdict.cautions.append(
-            f"{many} differ{'s' if len(raw) == 1 else ''} between the parts of this partition: a cut through a continuum does that."
+            f"{many} differ{'s' if len(raw) == 1 else ''} between the parts of this partition; dividing a continuum produces such differences."
         )
     if exists:
         _judge_disagreements(verdict, tested, raw, adjusted, alpha, meanings)
@@ -189,9 +189,7 @@ def _judge_power(verdict: Verdict, tested: pd.DataFrame) -> None:
     ]
     if columns:
         value = format_number(float(np.median(tested[columns[0]].dropna().to_numpy(float))), 2)
-        verdict.sentences.append(
-            f"The smallest effect that this many people had a fair chance to show is η² ≈ {value}."
-        )
+        verdict.sentences.append(f"The smallest detectable effect at the configured power is η² ≈ {value}.")
 
 
 def named(factor: str, meanings: Mapping[str, str]) -> str:

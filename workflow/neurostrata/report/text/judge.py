@@ -41,7 +41,7 @@ def judge(
     meanings: Mapping[str, str] | None = None,
     decoding: str = "",
 ) -> Verdict:
-    """Say what an experiment found, by the rules of this module.
+    """Return the verdict on an experiment, by the rules of :mod:`neurostrata.report.text.verdict`.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def _nothing(evidence: Evidence, verdict: Verdict, alpha: float) -> str:
 
 def _judge_stability(verdict: Verdict, evidence: Evidence) -> None:
     if verdict.jaccard is None:
-        verdict.cautions.append("How stable the clusters are is not known: people were not resampled.")
+        verdict.cautions.append("The stability of the clusters is not known: people were not resampled.")
         return
     reading = describe_jaccard(verdict.jaccard)
     each = join_words([format_number(value, 2) for _, value in evidence.jaccard().values()][:12])
@@ -156,7 +156,7 @@ def _judge_composition(verdict: Verdict, evidence: Evidence, alpha: float, exist
     if tests is None:
         if exists:
             verdict.cautions.append(
-                "Whether site, image quality or head size explains the clusters is not known: no such table was made."
+                "Whether site, image quality or head size explains the clusters is not known: composition_tests.tsv was not made."
             )
         return
     verdict.explained_by = explaining(tests, alpha)
@@ -174,7 +174,7 @@ def _judge_composition(verdict: Verdict, evidence: Evidence, alpha: float, exist
     if exists and verdict.explained_by:
         strong = tests[tests["characteristic"].isin(verdict.explained_by)]
         names = join_words([human_name(name) for name in verdict.explained_by])
-        verdict.sentences.insert(0, f"Without that explanation it would read: {verdict.headline}")
+        verdict.sentences.insert(0, f"Without this explanation the verdict would be: {verdict.headline}")
         verdict.kind = "explained"
         unstable = "not stable" in verdict.doubts
         again = f", and resampling does not find them again (mean Jaccard index {format_number(verdict.jaccard, 2)})"
@@ -186,15 +186,17 @@ def _judge_composition(verdict: Verdict, evidence: Evidence, alpha: float, exist
         verdict.cautions.append(f"{what}{also} differ in {described(weaker)}.")
     elif exists and not verdict.explained_by:
         names = join_words([human_name(str(name)) for name in tests["characteristic"]])
-        verdict.sentences.append(f"Not explained by what else is known: no difference in {names}.")
+        verdict.sentences.append(
+            f"The other known characteristics do not explain the clusters: no difference in {names}."
+        )
 
 
 def _checks(evidence: Evidence, alpha: float) -> list[str]:
-    """Split halves and shuffled links."""
+    """Return the sentences on split halves and shuffled links."""
     sentences = []
     if evidence.split_half is not None and evidence.split_half["adjusted_rand"].notna().any():
         rand = float(evidence.split_half["adjusted_rand"].median())
-        text = f"Split halves: adjusted Rand index {format_number(rand, 2)} (median) between clusters carried over and clusters found anew"
+        text = f"Split halves: adjusted Rand index {format_number(rand, 2)} (median) between clusters carried over from the other half and clusters found anew"
         if evidence.split_factors is not None:
             held = int((evidence.split_factors["q"] < alpha).sum())
             text += (
@@ -205,14 +207,14 @@ def _checks(evidence: Evidence, alpha: float) -> list[str]:
     if shuffles and shuffles["share_found"] is not None:
         share = float(shuffles["share_found"])
         sentences.append(
-            f"With images and phenotypes of different people joined, some factor differs in {100 * share:.0f}% of the tries "
+            f"When images and phenotypes of different people are joined, at least one factor differs in {100 * share:.0f}% of the runs "
             f"(expected: at most {100 * alpha:g}%)."
         )
     return sentences
 
 
 def continuous_sentences(evidence: Evidence, alpha: float, meanings: Mapping[str, str]) -> list[str]:
-    """What the codes predict without any clusters."""
+    """Return the sentence on what the codes predict without any clusters."""
     if evidence.continuous is None:
         return []
     rows = evidence.continuous
@@ -220,9 +222,11 @@ def continuous_sentences(evidence: Evidence, alpha: float, meanings: Mapping[str
     if not len(rows):
         return []
     good = rows[(rows["q"] < alpha) & (rows["value"] > 0)]
-    text = f"Without clusters: the codes predict {len(good)} of {count(len(rows), 'factor')} in people not learned from"
+    text = (
+        f"Without clusters: the codes predict {len(good)} of {count(len(rows), 'factor')} in held-out people"
+    )
     best = (good if len(good) else rows).sort_values("value", ascending=False).iloc[0]
-    what = "best" if len(good) else "nearest"
+    what = "best" if len(good) else "closest"
     text += (
         f" ({what}: {named(str(best['factor']), meanings)}, R² = {format_number(best['value'], 2)}, "
         f"{format_number(best['low'], 2)} to {format_number(best['high'], 2)}, q {equals(best['q'])})."
@@ -257,7 +261,7 @@ def _judge_people(verdict: Verdict, evidence: Evidence, sizes: Mapping[int, int]
     if people and max(sizes.values()) / people > 0.9:
         share = max(sizes.values()) / people
         verdict.cautions.append(
-            f"One cluster holds {share:.0%} of the people: this is outliers against the rest."
+            f"One cluster holds {share:.0%} of the people; the other clusters are outliers."
         )
     if verdict.outside:
         out = verdict.outside

@@ -1,8 +1,12 @@
-"""The methods paragraphs, put together from the configuration that ran, which has every key (:func:`fill_config`)."""
+"""The methods in sentences, made from the whole configuration (:func:`~neurostrata.core.config.fill_config`).
+
+They are written twice from here: on the report's page, and as ``report/methods.rst`` for Snakemake's own report.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from neurostrata.core.config import declared_names, expand_modalities
@@ -27,20 +31,20 @@ GREEDY = {
 
 
 def anatomy_text(config: Config) -> str:
-    """Preparation, template, registration, Jacobian."""
+    """Return the paragraph on preprocessing, template, registration and Jacobian."""
     parts = []
     if config["anatomy"]["n4"]["enabled"]:
         parts.append("T1-weighted images were corrected for the bias field with N4.")
     template = config["template"]
     text = (
-        f"A study-specific template of {format_setting(template['resolution_mm'])} mm voxels was built from the mean of the "
-        f"centre-of-mass-aligned images in at most {count(int(template['iterations']), 'iteration')}: everybody is registered, images "
-        "and warps are averaged, and the inverse of the mean warp and the mean affine without its rigid part are applied, so that "
+        f"A study-specific template with {format_setting(template['resolution_mm'])} mm voxels was built from the mean of the "
+        f"images aligned by centre of mass, in at most {count(int(template['iterations']), 'iteration')}. In each, everybody is registered, "
+        "images and warps are averaged, and the inverse of the mean warp and the mean affine without its rigid part are applied, so that "
         "neither shape, pose nor size drifts."
     )
     if template["tolerance"] is not None:
         text += (
-            f" Building ends early once the template changes by at most {format_setting(template['tolerance'])} of its mean "
+            f" The iterations end early once the template changes by at most {format_setting(template['tolerance'])} of its mean "
             "brightness."
         )
     parts.append(text)
@@ -48,7 +52,7 @@ def anatomy_text(config: Config) -> str:
     options = config["registration"][engine]
     if engine == "ants":
         parts.append(
-            "Registration: ANTs, from centre of mass over rigid, similarity and affine to symmetric diffeomorphic (SyN) with "
+            "Registration: ANTs by centre of mass, rigid, similarity and affine steps, then symmetric diffeomorphic (SyN) with "
             f"neighbourhood cross-correlation of radius {_numbers(options['cc_radius'])} voxels, gradient step "
             f"{_numbers(options['gradient_step'])}, shrink factors {_numbers(options['shrink_factors'])}, smoothing "
             f"{_numbers(options['smoothing_vox'])} voxels and at most {_numbers(options['iterations'])} iterations."
@@ -67,13 +71,13 @@ def anatomy_text(config: Config) -> str:
 
 
 def used_modalities(config: Config) -> dict[str, dict[str, Any]]:
-    """Return modality -> declaration of those that an experiment uses, components of 4-D images each by itself."""
+    """Return modality -> declaration of the modalities that experiments use; each component of a 4-D image is one."""
     used = {modality for experiment in config["experiments"] for modality in experiment["modalities"]}
     return {name: d for name, d in expand_modalities(config["modalities"]).items() if name in used}
 
 
 def maps_text(config: Config) -> str:
-    """Diffusion models, the grid, the limits."""
+    """Return the paragraph on the maps: diffusion models, other sources, and the grid."""
     parts = []
     used = used_modalities(config)
     sources = {declaration["from"] for declaration in used.values()}
@@ -102,11 +106,11 @@ def maps_text(config: Config) -> str:
         )
     declared = declared_names(config["modalities"])
     # only some sources have a space
-    standard = dict.fromkeys(declared[name] for name, d in used.items() if d.get("space") == "mni")
-    if standard:
+    in_mni = dict.fromkeys(declared[name] for name, d in used.items() if d.get("space") == "mni")
+    if in_mni:
         parts.append(
-            f"{join_words([name.upper() for name in standard])}: images in MNI152 space, brought to the template by the "
-            "registration of nilearn's MNI152 (2009c) and the template."
+            f"{join_words([name.upper() for name in in_mni])}: images in MNI152 space, transformed to the template by the "
+            "registration between nilearn's MNI152 (2009c) and the template."
         )
     parts.append(
         f"Each map was interpolated once, from its own space to a {format_setting(volumes['resolution_mm'])} mm "
@@ -122,7 +126,7 @@ def grid_text(volumes: Config) -> str:
 
 
 def training_values(config: Config, experiment: Config) -> dict[str, Any]:
-    """Return how an experiment's model was trained: of each key that it reads, its own value, the section's or the preset's."""
+    """Return how an experiment's model was trained: for each key that it reads, the experiment's value, the section's or the preset's."""
     from neurostrata.fusion.models.interface import PRESETS
 
     merged = {**config["training"], **experiment["training"]}
@@ -133,7 +137,7 @@ def training_values(config: Config, experiment: Config) -> dict[str, Any]:
 
 
 def experiment_text(config: Config, experiment: Config) -> str:
-    """One experiment: model, validation, limits, training."""
+    """Return the paragraph on one experiment: model, training, validation and limits."""
     options = experiment["options"]
     modalities = " + ".join(modality.upper() for modality in experiment["modalities"])
     model = model_name(experiment["model"])
@@ -152,7 +156,7 @@ def experiment_text(config: Config, experiment: Config) -> str:
     validation = experiment["validation"]
     if validation["method"] == "holdout":
         share = 100 * float(validation["test_fraction"])
-        parts.append(f"tested once on {share:.0f}% of the people, held out")
+        parts.append(f"tested once on {share:.0f}% of the people, who were held out")
     else:
         parts.append(f"tested in {validation['folds']}-fold cross-validation")
     scope = "the fold's training people" if experiment["limits"] == "train" else "the whole cohort"
@@ -162,7 +166,7 @@ def experiment_text(config: Config, experiment: Config) -> str:
 
 
 def adjustment_sentences(analyses: Config) -> list[str]:
-    """What is taken out of codes before anything is predicted from them."""
+    """Return the sentences on what was removed from the codes before anything was predicted from them."""
     sentences = []
     harmonise, covariates = analyses["harmonise"], analyses["covariates"]
     if harmonise:
@@ -183,17 +187,17 @@ def adjustment_sentences(analyses: Config) -> list[str]:
 
 
 def phenotypes_text(config: Config) -> str:
-    """Reduction of the phenotypes."""
+    """Return the paragraph on the reduction of the phenotypes."""
     section = config["phenotypes"]
     if not section["tables"]:
-        return ""
+        return "No phenotype tables were configured, so the clusters were not compared."
     if section["method"] == "variables":
-        return "Each variable was standardised and compared as it is."
+        return "Each phenotypic variable was standardised and compared by itself."
     keep = section["n_factors"]
     rule = f"the first {keep} components" if keep else "components with an eigenvalue above 1"
     return (
-        f"Principal components of the correlation matrix, {rule}, varimax rotation with Kaiser normalisation, regression "
-        f"scores; missing values: {section['missing']}."
+        f"Phenotypes were reduced to principal components of the correlation matrix ({rule}), with varimax rotation and Kaiser "
+        f"normalisation; scores by regression; missing values: {section['missing']}."
     )
 
 
@@ -227,11 +231,11 @@ def _finder_text(finder: str, strata: Config) -> str:
 
 
 def adjusted_text(strata: Config) -> str:
-    """Say what was taken out of the codes before they were clustered; "" when nothing was."""
+    """Return what was removed from the codes before they were clustered; "" when nothing was."""
     adjust = strata["adjust"]
     parts = [f"sites (column {adjust['sites']}, ComBat)"] if adjust["sites"] else []
     if adjust["columns"] == "auto":
-        parts.append("age, sex and head size, as far as the study has them and 20 people for each")
+        parts.append("age, sex and head size, as far as they are known and there are 20 people for each")
     elif adjust["columns"]:
         parts.append(join_words([str(column) for column in adjust["columns"]]))
     if not parts:
@@ -241,25 +245,25 @@ def adjusted_text(strata: Config) -> str:
 
 
 def strata_text(config: Config) -> str:
-    """Clustering and tests."""
+    """Return the paragraph on clustering and tests."""
     strata = config["strata"]
     adjusted = adjusted_text(strata)
     sentences = []
     if adjusted:
-        sentences.append(f"Taken out of the codes: {adjusted}. The codes as they are were clustered too.")
+        sentences.append(f"Removed from the codes: {adjusted}. The unadjusted codes were clustered too.")
     first, *others = [_finder_text(finder, strata) for finder in strata["finders"]]
     sentences.append(f"Clusters: {first}.")
-    sentences += [f"Beside it: {text}." for text in others]
+    sentences += [f"For comparison: {text}." for text in others]
     existence = strata["existence"]
     sentences.append(
-        f"Whether clusters exist: the whole search repeated on {existence['draws']} data sets without groups, of each of two kinds, that have the codes' "
+        f"Existence of clusters: the whole search was repeated on {existence['draws']} data sets without groups of each of two kinds, which have the codes' "
         "covariance and unimodal margins (joined by a Gaussian copula); clusters are claimed where p = (b + 1)/(M + 1) is at most "
         f"{format_setting(existence['alpha'])}. Stability: mean Jaccard index of each cluster over {strata['stability']['draws']} "
         "bootstrap samples of families (Hennig 2007)."
     )
     if strata["outliers"]:
         sentences.append(
-            f"People farther from every centre than all but {format_setting(strata['outliers'])} of a cluster's people belong to none."
+            f"People who are farther from every centre than all but {format_setting(strata['outliers'])} of a cluster's people belong to no cluster."
         )
     sentences.append(
         "Factors were compared by Kruskal-Wallis tests with Benjamini-Hochberg correction over factors; effect size η² = "
@@ -274,7 +278,7 @@ def strata_text(config: Config) -> str:
     sentences.append(text + ".")
     sentences.append(
         f"Checks: comparisons adjusted for age, sex, head size, site and image quality; {strata['split_half']['splits']} split halves; "
-        f"{strata['shuffles']} times images and phenotypes of different people; ridge regression and canonical correlation in "
+        f"{strata['shuffles']} runs with images and phenotypes of different people joined; ridge regression and canonical correlation in "
         f"{strata['continuous']['folds']} folds with {strata['continuous']['permutations']} permutations. Families are never divided."
     )
     return " ".join(sentences)
@@ -289,3 +293,14 @@ def methods_paragraphs(config: Config) -> list[tuple[str, str]]:
     seeds = f"Seed of splits, training, clustering and permutations: {config['seed']}; of the registrations: {config['imaging_seed']}."
     paragraphs.append(("Seeds", seeds))
     return [(heading, text) for heading, text in paragraphs if text]
+
+
+def restructured_text(paragraphs: Sequence[tuple[str, str]]) -> str:
+    """Return the paragraphs as reStructuredText, for Snakemake's own report (``workflow/report/workflow.rst``)."""
+    parts = [f"**{_escaped(heading)}.** {_escaped(text)}" for heading, text in paragraphs]
+    return "\n\n".join(parts) + "\n"
+
+
+def _escaped(text: str) -> str:
+    """Return a text without markup: names of experiments and columns may end with an underscore, which makes a link."""
+    return re.sub(r"([\\`*_|])", r"\\\1", text)

@@ -1,7 +1,7 @@
-"""What was found, in sentences that follow from the tables by fixed rules; "nothing" is said as plainly.
+"""The outcome of an experiment and the rules that decide it.
 
-The rules, in the order in which they are asked; the first that holds gives the outcome (``kind``). They are those of the
-leading finder on the leading codes; alpha is ``report.alpha``.
+The rules in the order in which they are checked; the first that holds gives the outcome (``kind``). All tables are those
+of the leading finder on the leading codes; alpha is ``report.alpha``.
 
 ============== ================================================================================= =======
 Outcome        Holds when                                                                        Colour
@@ -17,12 +17,12 @@ unadjusted     a factor has both q < alpha in comparisons.tsv; comparisons_adjus
 found          at least one factor has all three q < alpha                                       green
 ============== ================================================================================= =======
 
-Two things turn the colour of any outcome but unknown to amber, and stand in the first sentence: the model decodes some
+Two things turn the colour of any outcome but unknown to amber, and are named in the first sentence: the model decodes some
 modality of people it has not seen no better than the mean training image (median squared error); and, where clusters
 exist, their mean Jaccard index over bootstrap samples (weighted by people) is below 0.6.
 
-Everything else is said and changes no colour: what clusters add to the continuous model, split halves, shuffled links,
-weaker effects of site, quality, head size, age or sex, small clusters, people who fit into none.
+Everything else is reported and changes no colour: what clusters add to the continuous model, split halves, shuffled links,
+weaker effects of site, quality, head size, age or sex, small clusters, people who fit into no cluster.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ from neurostrata.report.html.blocks import format_p, human_name, join_words
 
 REPARTITION_NOTE = (
     "The random repartition is a permutation version of the same Kruskal-Wallis test on the same people and clusters. "
-    "It is no independent confirmation of a difference, and no evidence that the clusters exist."
+    "It neither confirms a difference independently nor shows that the clusters exist."
 )
 EMBEDDING_NOTE = (
-    "With skip connections image detail reaches the decoder past the embedding; claims about what an embedding holds rest "
+    "Skip connections carry image detail to the decoder past the embedding; claims about what an embedding holds rest "
     "on the experiments that were run without them."
 )
 #: Limits of the mean Jaccard index over bootstrap samples (Hennig 2007) and how it reads below each.
 JACCARD_READINGS = ((0.5, "dissolved"), (0.6, "doubtful"), (0.75, "a pattern whose members change"))
 #: Below this mean Jaccard index clusters are not trusted.
 DOUBTFUL = 0.6
-#: An effect this large of one of :data:`NUISANCES` explains the clusters.
+#: An effect of at least this size of one of :data:`NUISANCES` explains the clusters.
 EXPLAINS = 0.5
-#: Characteristics that, if clusters follow them, leave nothing to say about the brain.
+#: Characteristics that explain clusters: clusters that follow them say nothing about the brain.
 NUISANCES = ("site", "image_quality", "head_size")
 
 #: Outcome -> colour of its card and the words on it.
@@ -157,5 +157,5 @@ def overall(verdicts: Sequence[Verdict]) -> str:
         doubt = " (in doubt, see below)" if doubtful and len(verdicts) == 1 else doubt
         parts.append(f"{where}, {phrase}{doubt}.")
     if all(verdict.kind == "nothing" for verdict in verdicts):
-        parts.append("The continuous results lead.")
+        parts.append("The results without clusters come first.")
     return " ".join(parts)
