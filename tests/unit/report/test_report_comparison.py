@@ -1,4 +1,4 @@
-"""The models side by side: each number from a table, with its interval."""
+"""The comparison of the models: each number from a table, with its interval."""
 
 import numpy as np
 import pandas as pd
@@ -168,7 +168,7 @@ def test_what_was_taken_out_of_the_codes_is_said(study, tmp_path):
     (tmp_path / "experiments" / "ours" / "predictions.json").unlink()
     fresh = Page(StudyResults(study.tree, study.config), page.path, tmp_path / "report" / "figures")
     texts = [b.text for b in comparison_section(fresh).blocks if b.block == "text"]
-    assert any("Not all experiments were adjusted alike" in text for text in texts)
+    assert any("Not all experiments were adjusted in the same way" in text for text in texts)
 
 
 def test_latent_sizes_and_seeds_in_one_table(tmp_path):

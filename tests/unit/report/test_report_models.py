@@ -74,7 +74,7 @@ def test_classes_and_regions(tmp_path):
     assert [block.title for block in section.blocks if block.block == "figure"] == [
         "ROC curves for diagnosis",
         "Relevant regions",
-        "Regions that the classifier listens to",
+        "Regions by the weight of the classifier",
     ]
 
 

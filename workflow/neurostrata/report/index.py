@@ -114,7 +114,7 @@ def _experiment_section(
         section.add(Text(experiment_text(page.study.config, config)))
     if not experiment.folder.is_dir():
         page.study.note(f"Experiment {experiment.name}", f"experiments/{experiment.name}/ was not made")
-        section.add(Text("This experiment is configured but was not run.", kind="note"))
+        section.add(Text("This experiment is configured and was not run.", kind="note"))
         return section
     section.add(_flow(page, experiment, config))
     section.sections = [
