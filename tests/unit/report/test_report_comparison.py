@@ -197,7 +197,7 @@ def test_latent_sizes_and_seeds_in_one_table(tmp_path):
     assert table.columns == ["", "16", "32"]
     rows = {row[0].text: [cell.text for cell in row[1:]] for row in table.rows}
     assert rows["shared VAE"] == ["0.800 ± 0.050", "0.900 ± 0.050"]
-    assert rows["the same, over seeds (how many)"] == ["0.750 ± 0.050 (3)", ""]
+    assert rows["the same, over seeds (number of seeds)"] == ["0.750 ± 0.050 (3)", ""]
     assert rows["PCA of the modalities side by side"] == ["0.700 ± 0.050", "0.700 ± 0.050"]
     assert rows["PCA of all volumes pooled"] == ["n/a", "n/a"]
     assert "other" not in table.caption
