@@ -38,6 +38,7 @@ def _with_sd(row: pd.Series, measure: str, decimals: int = 2) -> str:
 
 
 def _importance(page: Page, section: Section, experiment: Experiment) -> None:
+    """Add a table, a figure and maps for each target."""
     path, other = experiment.file("importance.tsv"), experiment.file("group_differences.tsv")
     if not path.is_file():
         return
@@ -51,54 +52,11 @@ def _importance(page: Page, section: Section, experiment: Experiment) -> None:
         ordered = part.sort_values("rank")
         weighed = bool(ordered["weight_share"].notna().any())
         measure = "weight_share" if weighed else "separation_drop"
-        own = (
-            None
-            if correlations is None
-            else correlations[correlations["target"] == target].set_index("modality")
-        )
-        rows = []
-        for _, row in ordered.head(ROWS).iterrows():
-            cells = [Cell(str(row["modality"]).upper())]
-            cells.append(Cell(_with_sd(row, measure, 3)))
-            cells.append(Cell(_with_sd(row, "auc_drop", 3)))
-            for likeness in ("decoded_train", "decoded_test", "train_test"):
-                known = own is not None and row["modality"] in own.index
-                cells.append(
-                    Cell(_with_sd(own.loc[row["modality"]], likeness) if own is not None and known else "")
-                )
-            rows.append(cells)
-        columns = [
-            "Modality",
-            "Share of the weights" if weighed else "Separation lost without it",
-            "AUC lost without it",
-            "Decoded ~ training",
-            "Decoded ~ test",
-            "Training ~ test",
-        ]
-        more = f" The {ROWS} most important of {len(ordered)} modalities." if len(ordered) > ROWS else ""
-        share = (
-            f"Share of the weights: of a linear support vector machine's absolute weights (an even share is "
-            f"{1 / len(ordered):.3f}). "
-            if weighed
-            else "The code belongs to all modalities together, so its weights have no modality. Separation lost: of the classes' "
-            "mean decision values, in standard deviations. "
-        )
-        section.add(
-            Table(
-                title=f"What tells {target} apart",
-                columns=columns,
-                rows=rows,
-                numeric=[False, *[True] * (len(columns) - 1)],
-                caption=(
-                    f"{share}AUC lost: of test people, with the modality taken from them (all: "
-                    f"{format_number(ordered['auc'].iloc[0], 2)}). The last three: correlation over voxels of the difference "
-                    "between the classes' decoded mean codes with the voxelwise difference of the same (training) and of "
-                    "other (test) people, and of these two with each other; where the second is at least as large as the third, "
-                    f"decoding keeps differences that other people show as well. Mean ± standard deviation over folds.{more}"
-                ),
-                sources=page.sources(path, other),
-            )
-        )
+        found = correlations[correlations["target"] == target] if correlations is not None else None
+        own = found.set_index("modality") if found is not None else None
+        table = _importance_table(str(target), ordered, measure, own)
+        table.sources = page.sources(path, other)
+        section.add(table)
         if len(ordered) > 1:
             section.add(
                 page.figure(
@@ -117,16 +75,62 @@ def _importance(page: Page, section: Section, experiment: Experiment) -> None:
                     wide=False,
                 )
             )
-        if own is not None and own["decoded_train"][ordered["modality"].iloc[0]] < ALIKE:
+        first = ordered["modality"].iloc[0]
+        if own is not None and own["decoded_train"][first] < ALIKE:
             section.add(
                 Text(
                     f"The decoded difference does not resemble the difference of the same people's images in "
-                    f"{str(ordered['modality'].iloc[0]).upper()}, the most important modality: whatever the codes hold about "
+                    f"{str(first).upper()}, the most important modality: whatever the codes hold about "
                     f"{target}, decoding them does not show where it is.",
                     kind="warning",
                 )
             )
         _maps(page, section, experiment, str(target), list(ordered["modality"]))
+
+
+def _importance_table(
+    target: str, ordered: pd.DataFrame, measure: str, correlations: pd.DataFrame | None
+) -> Table:
+    weighed = measure == "weight_share"
+    rows = []
+    for _, row in ordered.head(ROWS).iterrows():
+        modality = row["modality"]
+        cells = [str(modality).upper(), _with_sd(row, measure, 3), _with_sd(row, "auc_drop", 3)]
+        known = correlations is not None and modality in correlations.index
+        for likeness in ("decoded_train", "decoded_test", "train_test"):
+            cells.append(
+                _with_sd(correlations.loc[modality], likeness) if correlations is not None and known else ""
+            )
+        rows.append([Cell(cell) for cell in cells])
+    columns = [
+        "Modality",
+        "Share of the weights" if weighed else "Separation lost without it",
+        "AUC lost without it",
+        "Decoded ~ training",
+        "Decoded ~ test",
+        "Training ~ test",
+    ]
+    more = f" The {ROWS} most important of {len(ordered)} modalities." if len(ordered) > ROWS else ""
+    share = (
+        f"Share of the weights: of a linear support vector machine's absolute weights (an even share is "
+        f"{1 / len(ordered):.3f}). "
+        if weighed
+        else "The code belongs to all modalities together, so its weights have no modality. Separation lost: of the classes' "
+        "mean decision values, in standard deviations. "
+    )
+    return Table(
+        title=f"Importance of modalities for {target}",
+        columns=columns,
+        rows=rows,
+        numeric=[False, *[True] * (len(columns) - 1)],
+        caption=(
+            f"{share}AUC lost: of test people, with the modality taken from them (all: "
+            f"{format_number(ordered['auc'].iloc[0], 2)}). The last three: correlation over voxels of the difference "
+            "between the classes' decoded mean codes with the voxelwise difference of the same (training) and of "
+            "other (test) people, and of these two with each other; where the second is at least as large as the third, "
+            f"decoding keeps differences that other people show as well. Mean ± standard deviation over folds.{more}"
+        ),
+    )
 
 
 def _map_of(folder: Path, target: str, kind: str) -> Path | None:

@@ -141,13 +141,51 @@ def _synthesis(page: Page, section: Section, experiment: Experiment, config: Map
     if not path.is_file():
         return
     frame = page.study.table(path, columns=("method", "inputs", "output", "mse"))
-    tests = page.study.table(
-        experiment.file("synthesis_comparisons.tsv"), columns=("inputs", "output", "p_holm")
-    )
     if frame is None:
         return
     # an experiment that is no longer configured: the one method that is not a baseline
     model = config["model"] or next(m for m in dict.fromkeys(frame["method"]) if m not in FEATURE_NAMES)
+    section.add(
+        _synthesis_table(page, experiment, frame, model),
+        Text(
+            "These errors ignore the unknown scale of the images; the table of reconstruction above does not.",
+            kind="note",
+        ),
+    )
+    paths = [fold.folder / "synthesis_examples.npz" for fold in experiment.folds()]
+    examples = next((path for path in paths if path.is_file()), None)
+    if examples is None:
+        return
+    arrays = page.study.arrays(examples, f"Synthesised images of {experiment.name}")
+    if not arrays:
+        return
+    from neurostrata.report.figures.models import synthesis_figure
+
+    section.add(
+        page.figure(
+            synthesis_figure(
+                arrays["real"][0][:, 2],
+                arrays["synthesised"][0][:, 2],
+                [str(i) for i in arrays["inputs"]],
+                [str(o) for o in arrays["output"]],
+                [str(m) for m in arrays["modalities"]],
+                str(arrays["subjects"][0]),
+            ),
+            f"{experiment.name}/synthesis.png",
+            "Synthesised images of a person the model has not seen",
+            "Axial mid slices, each in units of its mean, one grey scale per row (Chartsias 2018, Fig. 6).",
+            examples,
+        )
+    )
+
+
+def _synthesis_table(page: Page, experiment: Experiment, frame: pd.DataFrame, model: str) -> Table:
+    tests_path = experiment.file("synthesis_comparisons.tsv")
+    tests = page.study.table(tests_path, columns=("inputs", "output", "p_holm"))
+    different = set()
+    if tests is not None:
+        marked = tests[(tests["measure"] == "mse") & (tests["p_holm"] < 0.05)]
+        different = set(zip(marked["inputs"], marked["output"], marked["baseline"]))
     methods = [model] + [m for m in dict.fromkeys(frame["method"]) if m != model]
     rows, groups = [], []
     for output, of_output in frame.groupby("output", sort=False):
@@ -163,59 +201,19 @@ def _synthesis(page: Page, section: Section, experiment: Experiment, config: Map
                     cells.append(Cell("n/a"))
                     continue
                 text = f"{format_number(values.mean(), 3)} ({format_number(values.std(ddof=1), 2)})"
-                if tests is not None and method != model:
-                    own = tests[
-                        (tests["inputs"] == inputs)
-                        & (tests["output"] == output)
-                        & (tests["baseline"] == method)
-                        & (tests["measure"] == "mse")
-                    ]
-                    if len(own) and own["p_holm"].iloc[0] < 0.05:
-                        text += " *"
+                text += " *" if (inputs, output, method) in different else ""
                 cells.append(Cell(text, strong=bool(means[method] == means.min())))
             rows.append(cells)
             groups.append(position == 0)
-    section.add(
-        Table(
-            title="Error of synthesised images",
-            columns=["Synthesised", "From", *[model_name(method) for method in methods]],
-            rows=rows,
-            numeric=[False, False, *[True] * len(methods)],
-            caption=(
-                "Mean (standard deviation) over people of the mean squared error, both images in units of their means, as Tables "
-                "II and IV of Chartsias 2018; bold: the least. * differs from the model (paired t-test, Holm-corrected, 5%)."
-            ),
-            groups=groups,
-            sources=page.sources(path, experiment.file("synthesis_comparisons.tsv")),
+    return Table(
+        title="Error of synthesised images",
+        columns=["Synthesised", "From", *[model_name(method) for method in methods]],
+        rows=rows,
+        numeric=[False, False, *[True] * len(methods)],
+        caption=(
+            "Mean (standard deviation) over people of the mean squared error, both images in units of their means, as Tables "
+            "II and IV of Chartsias 2018; bold: the least. * differs from the model (paired t-test, Holm-corrected, 5%)."
         ),
-        Text(
-            "These errors ignore the unknown scale of the images; the table of reconstruction above does not.",
-            kind="note",
-        ),
+        groups=groups,
+        sources=page.sources(experiment.file("synthesis.tsv"), tests_path),
     )
-    for fold in experiment.folds():
-        examples = fold.folder / "synthesis_examples.npz"
-        if not examples.is_file():
-            continue
-        arrays = page.study.arrays(examples, f"Synthesised images of {experiment.name}")
-        if not arrays:
-            return
-        from neurostrata.report.figures.models import synthesis_figure
-
-        section.add(
-            page.figure(
-                synthesis_figure(
-                    arrays["real"][0][:, 2],
-                    arrays["synthesised"][0][:, 2],
-                    [str(i) for i in arrays["inputs"]],
-                    [str(o) for o in arrays["output"]],
-                    [str(m) for m in arrays["modalities"]],
-                    str(arrays["subjects"][0]),
-                ),
-                f"{experiment.name}/synthesis.png",
-                "Synthesised images of a person the model has not seen",
-                "Axial mid slices, each in units of its mean, one grey scale per row (Chartsias 2018, Fig. 6).",
-                examples,
-            )
-        )
-        return
