@@ -42,11 +42,6 @@ class Fold:
         """Mid slices of a few test people, real and decoded."""
         return self.folder / "examples.npz"
 
-    @property
-    def limits(self) -> Path:
-        """Intensity limits of each modality that this fold used."""
-        return self.folder / "limits.json"
-
 
 @dataclass(frozen=True)
 class Experiment:
@@ -128,10 +123,6 @@ class ResultsTree:
     def agreement(self, name: str = "agreement.tsv") -> Path:
         """Return a table of the agreement between clusters of different experiments and finders."""
         return self.root / "strata" / name
-
-    def strata_page(self, experiment: str) -> Path:
-        """Return the page with the checks of one experiment's clusters."""
-        return self.root / "report" / f"strata-{experiment}.html"
 
     @property
     def provenance(self) -> Path:
