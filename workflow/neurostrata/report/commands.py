@@ -19,7 +19,7 @@ def _results(folder: Path) -> ResultsTree:
 
 
 def subject_page(*, results: Path, subject: str, output: Path, settings: dict[str, Any]) -> None:
-    """Write the page of one person, its pictures in a folder beside it.
+    """Write the page of one person, with its pictures in a folder of the same name.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def subject_page(*, results: Path, subject: str, output: Path, settings: dict[st
     subject
         Id without ``sub-``.
     output
-        ``report/subjects/sub-X.html``; pictures go to ``sub-X/`` beside it.
+        ``report/subjects/sub-X.html``; pictures go to the folder ``sub-X/`` next to it.
     settings
         Section ``report``.
     """
@@ -83,7 +83,7 @@ def report(*, results: Path, output: Path, settings: dict[str, Any], benchmarks:
     results
         The results folder; it is only read.
     output
-        ``report/index.html``; figures go to ``figures/`` beside it.
+        ``report/index.html``; figures go to the folder ``figures/`` next to it.
     settings
         The whole configuration, defaults filled in.
     benchmarks

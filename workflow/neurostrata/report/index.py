@@ -130,7 +130,7 @@ def _experiment_section(
 
 
 def write_index(study: StudyResults, output: Path, benchmarks: Path | None = None) -> None:
-    """Write ``index.html``, its figures in ``figures/`` beside it, and with many people ``people.html``.
+    """Write ``index.html``, its figures in the folder ``figures/``, and with many people ``people.html``.
 
     Parameters
     ----------

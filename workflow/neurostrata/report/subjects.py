@@ -85,7 +85,7 @@ def _registration(page: Page, subject: str, missing: list[str]) -> Section:
                 slice_rows(
                     warped,
                     outline=on_grid_of(warped, mask),
-                    beside=template,
+                    compared=template,
                     names=["person", "template"] if template is not None else ["person"],
                 ),
                 f"sub-{subject}/registered.png",

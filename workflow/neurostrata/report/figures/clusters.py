@@ -126,7 +126,7 @@ def _draw_map(axis: Axes, people: pd.DataFrame, exemplars: Sequence[str], outsid
 def profiles_figure(
     quantiles: pd.DataFrame, sizes: Mapping[int, int], names: Mapping[str, str] | None = None
 ) -> Figure:
-    """Draw where each cluster's median stands in the whole population, for each factor (Fig. 10).
+    """Draw the quantile of each cluster's median in the whole population, for each factor (Fig. 10).
 
     Parameters
     ----------

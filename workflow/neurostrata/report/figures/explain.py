@@ -124,7 +124,7 @@ def difference_figure(maps: Mapping[str, np.ndarray], brain: np.ndarray, label: 
 
 
 def code_map_figure(frame: pd.DataFrame) -> Figure:
-    """Draw the t-SNE of all modalities' codes: by modality, named where its points lie, and by each class (Fig. 1).
+    """Draw the t-SNE of all modalities' codes: by modality, with its name at the median of its points, and by each class (Fig. 1).
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ def slice_rows(
     volume: Volume,
     *,
     outline: Volume | None = None,
-    beside: Volume | None = None,
+    compared: Volume | None = None,
     names: Sequence[str] = (),
     per_plane: int = 3,
     colours: str = "gray",
@@ -46,7 +46,7 @@ def slice_rows(
         What to draw.
     outline
         Mask on the same grid, drawn as a line.
-    beside
+    compared
         Second row: another volume on the same grid, in its own grey window.
     names
         Row labels.
@@ -65,7 +65,9 @@ def slice_rows(
     """
     mask = outline.data if outline is not None and outline.data.shape == volume.data.shape else None
     box = bounding_box(mask if mask is not None else volume.data)
-    rows = [volume] + ([beside] if beside is not None and beside.data.shape == volume.data.shape else [])
+    rows = [volume] + (
+        [compared] if compared is not None and compared.data.shape == volume.data.shape else []
+    )
     cuts = [(axis, index) for axis in range(3) for index in positions(box, axis, per_plane)]
     sizes = [part.stop - part.start for part in box]
     extent = [size * zoom for size, zoom in zip(sizes, volume.zooms)]

@@ -29,7 +29,7 @@ CLUSTER_COLOURS = (
     "#999933",
     "#AA4499",
 )
-#: After nine clusters the colours come round again with the next marker.
+#: After nine clusters the colours start again with the next marker.
 CLUSTER_MARKERS = ("o", "^", "s", "D", "v", "P", "X")
 #: The pair of colours for two things compared (Okabe and Ito).
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#767676"

@@ -46,7 +46,7 @@ class Bullets:
 
 @dataclass
 class Figure:
-    """An image file beside the page."""
+    """An image file that the page shows."""
 
     href: str
     title: str

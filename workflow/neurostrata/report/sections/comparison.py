@@ -128,7 +128,7 @@ def adjustment_notes(page: Page) -> list[Text | Table]:
         path = experiment.file("predictions.tsv")
         if not path.is_file():
             continue
-        record = page.study.sidecar(path).get("Adjustment")  # only where something was taken out
+        record = page.study.sidecar(path).get("Adjustment")  # only where something was removed
         ways.add(str([record[key] for key in ("Sites", "Kept", "Removed")]) if record else "")
         if not record:
             continue
@@ -139,7 +139,7 @@ def adjustment_notes(page: Page) -> list[Text | Table]:
         if record["Removed"]:
             done.append(f"linear effects of {join_words(record['Removed'])} removed")
         text = (
-            f"{experiment.name}: before anything was predicted, in the embedding and in the baselines alike, {', then '.join(done)}; "
+            f"{experiment.name}: before anything was predicted, in the embedding and in the baselines, {', then '.join(done)}; "
             "learned from each fold's training people. A model's own classifier was not adjusted."
         )
         left_out = pd.DataFrame(record["LeftOut"], columns=["fold", "subject", "role", "reason"])

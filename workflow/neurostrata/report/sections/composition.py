@@ -30,7 +30,7 @@ EFFECTS = {"eta2": "η²", "cramers_v": "Cramér's V"}
 def composition_section(page: Page, experiment: Experiment, evidence: Evidence, why: str) -> Section:
     """Return the table of who is in which cluster, its tests, and the people who are in no cluster."""
     study, name = page.study, experiment.name
-    section = Section("composition", "Who is in which cluster")
+    section = Section("composition", "Composition of the clusters")
     path, tests_path = experiment.strata("composition.tsv"), experiment.strata("composition_tests.tsv")
     composition = study.table(
         path, f"Composition of the clusters in {name}", ("characteristic", "cluster", "n"), why

@@ -152,7 +152,7 @@ def _profiles(
                 profiles_figure(quantiles, sizes, names),
                 f"{experiment.name}/profiles.svg",
                 "Cluster profiles",
-                "Where each cluster's median stands in the whole population: 0.5 is the population's median. The paper plots the "
+                "The quantile of each cluster's median in the whole population: 0.5 is the population's median. The paper plots the "
                 "logarithm of this quantile. The dendrograms order rows and columns for display only. As Fig. 10.",
                 path,
             )

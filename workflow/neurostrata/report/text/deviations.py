@@ -173,13 +173,17 @@ def _strata_deviations(config: Config) -> list[Row]:
             )
         )
     if strata["finders"][0] != "affinity_propagation":
-        beside = (
+        compared = (
             ", with affinity propagation for comparison"
             if "affinity_propagation" in strata["finders"]
             else ""
         )
         rows.append(
-            ("Clusters", "affinity propagation, best silhouette", finder_name(strata["finders"][0]) + beside)
+            (
+                "Clusters",
+                "affinity propagation, best silhouette",
+                finder_name(strata["finders"][0]) + compared,
+            )
         )
     rows.append(
         (

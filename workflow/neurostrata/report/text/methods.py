@@ -182,7 +182,7 @@ def adjustment_sentences(analyses: Config) -> list[str]:
             + (" after that." if harmonise else " before anything was predicted.")
         )
     if sentences:
-        sentences.append("The embedding and the baselines were treated alike.")
+        sentences.append("The embedding and the baselines were treated in the same way.")
     return sentences
 
 

@@ -13,7 +13,7 @@ explained      composition_tests.tsv: site, image quality or head size differs b
 clusters_only  no factor differs: none has q < alpha in comparisons_adjusted.tsv and both        purple
                q < alpha in comparisons.tsv, or phenotypes were not compared
 unadjusted     a factor has both q < alpha in comparisons.tsv; comparisons_adjusted.tsv is       amber
-               not there
+               missing
 found          at least one factor has all three q < alpha                                       green
 ============== ================================================================================= =======
 
