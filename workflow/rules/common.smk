@@ -7,6 +7,7 @@ from neurostrata.controller.missing import make_missing_results_again
 from neurostrata.controller.reasons import explain_reruns
 from neurostrata.controller.session import (
     Session,
+    caption_values,
     collect_garbage_rarely,
     complete_config,
     job_environment,
@@ -46,8 +47,8 @@ except UserError as error:
 # How many images were found where; each choice is in OUTPUT/cohort/sources.tsv.
 if STUDY.notices:
     SESSION.say(f"{'; '.join(STUDY.notices)} ({CONFIG['output']}/cohort/sources.tsv)")
-# The captions of Snakemake's own report read the configuration, which needs every default for them.
-config.update(CONFIG)
+# No rule reads this copy: settings are taken from CONFIG.
+config.update(caption_values(CONFIG))
 
 ENVIRONMENT = job_environment(CONFIG, LIBRARY, SESSION.mark)
 collect_garbage_rarely()

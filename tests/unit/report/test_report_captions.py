@@ -12,6 +12,7 @@ from jinja2 import Environment, StrictUndefined
 
 from neurostrata.core.config import fill_config
 from neurostrata.core.locations import REPOSITORY
+from neurostrata.report.text.methods import methods_paragraphs, restructured_text
 
 CAPTIONS = REPOSITORY / "workflow" / "report"
 FILES = sorted(CAPTIONS.glob("*.rst"))
@@ -31,8 +32,10 @@ def render(name: str, config: dict[str, Any]) -> str:
         finder="affinity_propagation",
     )
     environment = Environment(trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+    filled = fill_config(config)
+    methods = {"methods_text": restructured_text(methods_paragraphs(filled))}  # as common.smk adds it
     return environment.from_string((CAPTIONS / name).read_text()).render(
-        snakemake=SimpleNamespace(config=fill_config(config), wildcards=wildcards)
+        snakemake=SimpleNamespace(config=filled | methods, wildcards=wildcards)
     )
 
 
@@ -59,12 +62,16 @@ def test_every_caption_of_a_rule_exists() -> None:
     assert named <= {path.name for path in FILES}
 
 
-def test_workflow_description_names_what_ran() -> None:
-    text = render("workflow.rst", report_fixture.make_config(["p.tsv"]))
-    assert "greedy" in text
-    assert "**jac-ndi**" in text
-    assert "without skip connections" in text
-    assert "500 random repartitions" in text
-    assert "looked for by mixture, affinity propagation" in " ".join(text.split())
-    assert "no phenotypes were configured" not in text.lower()
-    assert "No phenotypes were configured" in render("workflow.rst", {})
+def test_workflow_description_is_the_methods_of_the_report() -> None:
+    config = report_fixture.make_config(["p.tsv"])
+    text = render("workflow.rst", config).replace("\\_", "_")
+    for heading, paragraph in methods_paragraphs(fill_config(config)):
+        assert f"**{heading}.** {paragraph}" in text
+    assert "No phenotype tables were configured" in render("workflow.rst", {})
+
+
+def test_names_are_no_markup_in_the_methods() -> None:
+    core = pytest.importorskip("docutils.core")
+    text = restructured_text([("Experiment pca_", "Column site_ of *all* |people|, `codes` and a\\b.")])
+    html = core.publish_parts(text, writer_name="html", settings_overrides={"halt_level": 2})["body"]
+    assert "<strong>Experiment pca_.</strong> Column site_ of *all* |people|, `codes` and a\\b." in html

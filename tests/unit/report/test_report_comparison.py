@@ -1,4 +1,4 @@
-"""The models side by side: each number from a table, with its interval."""
+"""The comparison of the models: each number from a table, with its interval."""
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,7 @@ from neurostrata.core.files import write_json
 from neurostrata.core.tables import read_table, write_table
 from neurostrata.report.data.comparison import compare_experiments, ratio_interval, same_people_and_folds
 from neurostrata.report.data.layout import ResultsTree
-from neurostrata.report.data.study import Study
+from neurostrata.report.data.results import StudyResults
 from neurostrata.report.html.page import Page
 from neurostrata.report.sections.comparison import comparison_section
 from neurostrata.report.sections.latent import latent_blocks
@@ -80,7 +80,7 @@ def study(tmp_path):
         {"name": "ours", "model": "residual_autoencoder"},
         {"name": "paper", "model": "separable_autoencoder"},
     ]
-    return Study(ResultsTree(tmp_path), {"experiments": experiments})
+    return StudyResults(ResultsTree(tmp_path), {"experiments": experiments})
 
 
 def test_every_number_is_there_with_its_interval(study):
@@ -122,7 +122,7 @@ def test_the_page_says_what_can_be_compared(study, tmp_path):
 def test_other_folds_are_not_comparable(tmp_path):
     experiment(tmp_path, "a", "pca", 0.5, 0.9)
     experiment(tmp_path, "b", "pca", 0.5, 0.9, shift=1)
-    study = Study(ResultsTree(tmp_path), {})
+    study = StudyResults(ResultsTree(tmp_path), {})
     assert same_people_and_folds(study) == {"a": ["a"], "b": ["b"]}
     page = Page(study, tmp_path / "report" / "index.html", tmp_path / "report" / "figures")
     page.path.parent.mkdir()
@@ -166,9 +166,9 @@ def test_what_was_taken_out_of_the_codes_is_said(study, tmp_path):
     ]
     assert not any("not all experiments" in text.lower() for text in texts)
     (tmp_path / "experiments" / "ours" / "predictions.json").unlink()
-    fresh = Page(Study(study.tree, study.config), page.path, tmp_path / "report" / "figures")
+    fresh = Page(StudyResults(study.tree, study.config), page.path, tmp_path / "report" / "figures")
     texts = [b.text for b in comparison_section(fresh).blocks if b.block == "text"]
-    assert any("Not all experiments were adjusted alike" in text for text in texts)
+    assert any("Not all experiments were adjusted in the same way" in text for text in texts)
 
 
 def test_latent_sizes_and_seeds_in_one_table(tmp_path):
@@ -190,17 +190,17 @@ def test_latent_sizes_and_seeds_in_one_table(tmp_path):
     # other folds, or other options: not to be compared
     experiment(tmp_path, "other", "shared_vae", 0.2, 0.99, shift=1)
     configured.append(configured[1] | {"name": "other"})
-    study = Study(ResultsTree(tmp_path), {"experiments": configured})
+    study = StudyResults(ResultsTree(tmp_path), {"experiments": configured})
     page = Page(study, tmp_path / "report" / "index.html", tmp_path / "report" / "figures")
     groups = same_people_and_folds(study)
     table, note = latent_blocks(page, groups)
     assert table.columns == ["", "16", "32"]
     rows = {row[0].text: [cell.text for cell in row[1:]] for row in table.rows}
     assert rows["shared VAE"] == ["0.800 ± 0.050", "0.900 ± 0.050"]
-    assert rows["the same, over seeds (how many)"] == ["0.750 ± 0.050 (3)", ""]
+    assert rows["the same, over seeds (number of seeds)"] == ["0.750 ± 0.050 (3)", ""]
     assert rows["PCA of the modalities side by side"] == ["0.700 ± 0.050", "0.700 ± 0.050"]
     assert rows["PCA of all volumes pooled"] == ["n/a", "n/a"]
     assert "other" not in table.caption
     assert "not the folds" in note.text
-    alone = Study(ResultsTree(tmp_path), {"experiments": configured[:1]})
+    alone = StudyResults(ResultsTree(tmp_path), {"experiments": configured[:1]})
     assert latent_blocks(Page(alone, page.path, page.figures), {"v16": ["v16"]}) == []

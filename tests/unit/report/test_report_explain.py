@@ -89,7 +89,7 @@ def test_decoding_that_shows_something_else_is_said(tmp_path):
     write_table(path, read_table(path).assign(decoded_train=0.1))
     (said,) = [b for b in explain_section(page, experiment, {}).blocks if b.block == "text"]
     assert said.kind == "warning"
-    assert "M11, the modality that counts most" in said.text
+    assert "M11, the most important modality" in said.text
 
 
 def test_codes_and_generated_images(tmp_path):

@@ -11,10 +11,12 @@ import pandas as pd
 import pytest
 
 from neurostrata.report.figures import checks as figures_checks
+from neurostrata.report.figures import clusters as figures_clusters
+from neurostrata.report.figures import factors as figures_factors
 from neurostrata.report.figures import images as figures_images
 from neurostrata.report.figures import phenotypes as figures_phenotypes
 from neurostrata.report.figures import reconstruction as figures_reconstruction
-from neurostrata.report.figures import strata as figures_strata
+from neurostrata.report.figures import search as figures_search
 from neurostrata.report.figures.slices import Volume, bounding_box, cut, positions, read_volume, try_volume
 from neurostrata.report.figures.style import MAX_WIDTH, cluster_style, new_figure, save_figure
 
@@ -117,7 +119,7 @@ def test_loadings_below_the_threshold_are_blank() -> None:
     assert sorted(text.get_text() for text in figure.axes[0].texts) == [".80", ".90", "−.31"]
 
 
-def test_grid_ring_is_on_the_best_converged_setting() -> None:
+def test_grid_ring_is_on_the_chosen_setting() -> None:
     grid = pd.DataFrame(
         {
             "damping": [0.5, 0.5, 0.6, 0.6],
@@ -127,7 +129,7 @@ def test_grid_ring_is_on_the_best_converged_setting() -> None:
             "silhouette": [0.1, 0.4, 0.9, np.nan],
         }
     )
-    figure = figures_strata.grid_figure(grid)
+    figure = figures_search.grid_figure(grid, {"damping": 0.5, "preference": -1.0})
     rings = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
     assert {(line.get_xdata()[0], line.get_ydata()[0]) for line in rings} == {(-1.0, 0.5)}
     mesh = figure.axes[0].collections[0].get_array()
@@ -144,13 +146,13 @@ def test_one_setting_makes_a_grid_too() -> None:
             "silhouette": [np.nan],
         }
     )
-    assert figures_strata.grid_figure(grid).axes
+    assert figures_search.grid_figure(grid, {}).axes
 
 
 def test_profiles_keep_each_value_with_its_factor_and_cluster() -> None:
     values = np.array([[0.1, 0.9, 0.5], [0.2, 0.8, 0.5], [0.9, 0.1, 0.4], [0.95, 0.05, np.nan]])
     frame = pd.DataFrame(values, index=list("abcd"), columns=[1, 2, 3])
-    figure = figures_strata.profiles_figure(frame, {1: 5, 2: 4, 3: 3})
+    figure = figures_clusters.profiles_figure(frame, {1: 5, 2: 4, 3: 3})
     axis = next(a for a in figure.axes if a.get_images())
     drawn = axis.get_images()[0].get_array()
     rows = [t.get_text() for t in axis.get_yticklabels()]
@@ -169,37 +171,28 @@ def test_profiles_of_any_size(factors: int, clusters: int, tmp_path: Path) -> No
         index=[f"f{i}" for i in range(factors)],
         columns=range(1, clusters + 1),
     )
-    assert save_figure(figures_strata.profiles_figure(frame, {}), tmp_path / "p.svg").stat().st_size > 1000
+    assert save_figure(figures_clusters.profiles_figure(frame, {}), tmp_path / "p.svg").stat().st_size > 1000
 
 
 def test_factor_figure_survives_clusters_without_scores(tmp_path: Path) -> None:
     scores = pd.DataFrame({"subject": list("abcdef"), "factor_01": [1, 2, np.nan, np.nan, 0.5, 1.5]})
     clusters = pd.DataFrame({"subject": list("abcdef"), "cluster": [1, 1, 2, 2, 3, 3]})
-    figure = figures_strata.factors_figure(scores, clusters, ["factor_01"], {}, ["factor_01"])
+    figure = figures_factors.factors_figure(scores, clusters, ["factor_01"], {}, ["factor_01"])
     assert figure.axes[0].get_title().startswith("★ Factor 1")
     save_figure(figure, tmp_path / "f.svg")
-
-
-def test_convergence_has_no_panel_without_numbers() -> None:
-    table = pd.DataFrame({"iteration": [0], "converged": [False], "change": [np.nan]})
-    assert figures_images.convergence_figure(table, {}, {}) is None
-    table["change"] = 0.2
-    figure = figures_images.convergence_figure(table, {"change": "RMS change in voxels"}, {"change": 0.1})
-    assert figure is not None
-    assert figure.axes[0].get_ylabel() == "voxels"
 
 
 def test_mixture_search_has_a_line_per_number_of_components_and_a_ring() -> None:
     search = pd.DataFrame(
         {"components": [4, 4, 8, 8], "n_clusters": [2, 3, 2, 3], "standardised": [1.0, 2.0, 5.0, np.nan]}
     ).assign(used=["no", "no", "yes", "no"])
-    figure = figures_checks.SEARCH_FIGURES["lines"](search)
+    figure = figures_search.SEARCH_FIGURES["lines"](search, {})
     lines = [line for line in figure.axes[0].lines if line.get_label() in ("4", "8")]
     assert [next(iter(line.get_ydata())) for line in lines] == [1.0, 5.0]
     ring = next(line for line in figure.axes[0].lines if line.get_markersize() == 14)
     assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (2, 5.0)
-    assert figures_checks.SEARCH_FIGURES["grid"] is figures_strata.grid_figure
-    assert figures_checks.likelihood_figure(search.iloc[:0]).axes
+    assert figures_search.SEARCH_FIGURES["grid"] is figures_search.grid_figure
+    assert figures_search.likelihood_figure(search.iloc[:0], {}).axes
 
 
 def test_existence_figure_leaves_out_what_is_not_finite(tmp_path: Path) -> None:
@@ -242,7 +235,7 @@ def test_effects_stand_beside_their_adjusted_values() -> None:
     comparisons = pd.DataFrame(
         {"factor": ["factor_01"], "eta2": [0.3], "eta2_low": [0.1], "eta2_high": [0.5]}
     )
-    figure = figures_strata.effects_figure(
+    figure = figures_factors.effects_figure(
         comparisons, [], comparisons.assign(eta2=0.2), {"factor_01": "Factor 1: Fear"}
     )
     drawn = {

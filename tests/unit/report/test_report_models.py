@@ -8,14 +8,14 @@ from fusion_toy import AFFINE, toy_mask
 from neurostrata.core.tables import write_table
 from neurostrata.report.data.comparison import COLUMNS
 from neurostrata.report.data.layout import ResultsTree
-from neurostrata.report.data.study import Study
+from neurostrata.report.data.results import StudyResults
 from neurostrata.report.html.page import Page
 from neurostrata.report.sections.comparison import baselines_once
 from neurostrata.report.sections.models import MEASURES, models_section
 
 
 def page_of(tmp_path):
-    study = Study(ResultsTree(tmp_path), {})
+    study = StudyResults(ResultsTree(tmp_path), {})
     (tmp_path / "report").mkdir(exist_ok=True)
     return Page(study, tmp_path / "report" / "index.html", tmp_path / "report" / "figures")
 
@@ -74,7 +74,7 @@ def test_classes_and_regions(tmp_path):
     assert [block.title for block in section.blocks if block.block == "figure"] == [
         "ROC curves for diagnosis",
         "Relevant regions",
-        "Regions that the classifier listens to",
+        "Regions by the weight of the classifier",
     ]
 
 

@@ -16,10 +16,10 @@ from neurostrata.core.errors import UserError
 from neurostrata.core.files import read_json
 from neurostrata.core.tables import read_table, write_table
 from neurostrata.report.commands import provenance, report, subject_page
-from neurostrata.report.data import study as report_study
+from neurostrata.report.data import results as report_results
 from neurostrata.report.data.layout import ResultsTree
 from neurostrata.report.html import page as report_page
-from neurostrata.report.sections.study import origins_table
+from neurostrata.report.sections.cohort import origins_table
 
 
 class Page(HTMLParser):
@@ -168,7 +168,7 @@ def test_the_verdict_is_the_one_of_the_tables(study: tuple[Path, dict[str, Any],
     )
     assert "No clusters were found: the best partition of the 22 people" in text
     assert "is a cut through a continuum" in text
-    assert "no evidence that the clusters exist" in text
+    assert "nor shows that the clusters exist" in text
     assert "rest on the experiments that were run without them" in text
 
 
@@ -191,6 +191,8 @@ def test_finders_stand_side_by_side_with_the_numbers_of_their_tables(
     assert verdicts["kind"].tolist() == ["found", "nothing"]
     assert all(headline in page.flat() for headline in verdicts["headline"])
     assert "Every finder on every kind of codes" in page.flat()
+    methods = (page.path.parent / "methods.rst").read_text(encoding="utf-8")
+    assert methods.startswith("**Anatomy.** T1-weighted images were corrected")
 
 
 def test_the_checks_stand_on_a_page_of_their_own(study: tuple[Path, dict[str, Any], Page]) -> None:
@@ -202,9 +204,9 @@ def test_the_checks_stand_on_a_page_of_their_own(study: tuple[Path, dict[str, An
     assert "index.html#experiment-jac-ndi" in checks.references
     text = checks.flat()
     assert "double dipping" in text
-    assert "1 person fits into no cluster, lying too far from every centre: 022" in text
-    assert "Some factor differed in 2.5% of them (95% interval 1.1% to 5.7%)" in text
-    assert "Canonical correlation with all factors together, in people not learned from: codes 0.41" in text
+    assert "1 person fits into no cluster, because they are too far from every centre: 022" in text
+    assert "At least one factor differed in 2.5% of these runs (95% interval 1.1% to 5.7%)" in text
+    assert "Canonical correlation with all factors together, in held-out people: codes 0.41" in text
     assert "p = 0.010, so clusters are claimed" in text
     place = results / "experiments/jac-ndi/strata/adjusted/mixture"
     age = read_table(place / "composition.tsv").query("characteristic == 'age' and cluster == 'all'").iloc[0]
@@ -267,7 +269,7 @@ def test_exclusions_missing_data_and_people_who_drop_out_are_listed(
     study: tuple[Path, dict[str, Any], Page],
 ) -> None:
     text = study[2].flat()
-    assert "24 people took part; 1 person was excluded altogether" in text
+    assert "24 people took part; 1 person was excluded entirely" in text
     assert "no dwi in the cohort sheet" in text
     assert "22 of 24 people of the cohort took part in this experiment; 2 did not" in text
     assert "Policy for missing values: median" in text
@@ -282,7 +284,7 @@ def test_where_images_come_from(tmp_path: Path) -> None:
     (tmp_path / "cohort" / "sources.tsv").write_text("\n".join(lines) + "\n")
 
     def made(**cohort: str | None) -> Any:
-        study = report_study.Study(ResultsTree(tmp_path), {"cohort": cohort})
+        study = report_results.StudyResults(ResultsTree(tmp_path), {"cohort": cohort})
         page = report_page.Page(study, tmp_path / "index.html", tmp_path)
         return origins_table(page, ["01", "02", "03"])  # the fourth is excluded
 

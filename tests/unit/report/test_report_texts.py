@@ -12,22 +12,16 @@ import report_fixture
 
 from neurostrata.core.config import fill_config, load_schema, section_defaults
 from neurostrata.core.locations import REPOSITORY
+from neurostrata.report.data.decoding import better_baselines
 from neurostrata.report.data.demographics import availability, demographics_table, keyed
 from neurostrata.report.data.evidence import Evidence, adjusted_rand
 from neurostrata.report.figures.phenotypes import short_name
 from neurostrata.report.html.blocks import count, format_number, format_p, frame_table, join_words
-from neurostrata.report.sections.reconstruction import better_baselines
 from neurostrata.report.text import verdict as verdict_module
-from neurostrata.report.text.methods import deviations, methods_paragraphs, training_values
-from neurostrata.report.text.verdict import (
-    DOUBTFUL,
-    EXPLAINS,
-    JACCARD_READINGS,
-    OUTCOMES,
-    Verdict,
-    judge,
-    overall,
-)
+from neurostrata.report.text.deviations import deviations
+from neurostrata.report.text.judge import judge
+from neurostrata.report.text.methods import methods_paragraphs, training_values
+from neurostrata.report.text.verdict import DOUBTFUL, EXPLAINS, JACCARD_READINGS, OUTCOMES, Verdict, overall
 
 
 @pytest.mark.parametrize(
@@ -222,7 +216,7 @@ def test_clusters_without_a_phenotype_say_so() -> None:
     verdict = judge("x", _evidence([25, 15], **tables))
     assert (verdict.kind, verdict.colour) == ("clusters_only", "purple")
     assert "but none of 2 phenotypic factors tested differs between them" in verdict.headline
-    assert "The nearest was Factor 1" in " ".join(verdict.sentences)
+    assert "The smallest p-value is that of Factor 1" in " ".join(verdict.sentences)
     none = judge("x", _evidence([25, 15]))
     assert (none.kind, none.headline) == (
         "clusters_only",
@@ -264,7 +258,7 @@ def test_no_clusters_lead_to_the_continuous_results() -> None:
     assert "the codes predict 1 of 2 factors" in verdict.sentences[0]
     assert "a cut through a continuum" in verdict.sentences[1]
     assert "2 factors (Factor 3 and Factor 1) nevertheless differ" in " ".join(verdict.cautions)
-    assert overall([verdict]) == "In x, no clusters were found. The continuous results lead."
+    assert overall([verdict]) == "In x, no clusters were found. The results without clusters come first."
     one = judge("x", _evidence([40], "no"))
     assert (one.kind, one.clusters) == ("nothing", 1)
     assert "keeps the 40 people in one group" in one.headline
@@ -390,7 +384,7 @@ def test_methods_follow_the_configuration() -> None:
     config["registration"] = section_defaults("registration")
     assert "SyN" in dict(methods_paragraphs(config))["Anatomy"]
     assert "drawn at random" not in text["Strata"]
-    assert "Taken out of the codes: age, sex and head size" in text["Strata"]
+    assert "Removed from the codes: age, sex and head size" in text["Strata"]
     assert "Clusters: Gaussian mixtures" in text["Strata"]
     assert "40 preferences" in text["Strata"]
     assert "199 data sets without groups" in text["Strata"]
@@ -402,7 +396,7 @@ def test_methods_follow_the_configuration() -> None:
     config = fill_config(config)
     strata = dict(methods_paragraphs(config))["Strata"]
     assert "at most 500 people, drawn at random" in strata
-    assert "Taken out" not in strata
+    assert "Removed" not in strata
     assert "mixture" not in strata
     config["registration"]["engine"] = "torch"
     assert "own, in torch) after rigid and affine steps" in dict(methods_paragraphs(config))["Anatomy"]
@@ -477,7 +471,7 @@ def test_deviations_are_those_of_this_run() -> None:
     assert topics["Training: epochs"] == "3 in jac-ndi"
     assert "Intensity limits" in topics
     assert "People clustered" not in topics
-    assert topics["Clusters"] == "Gaussian mixture with affinity propagation beside it"
+    assert topics["Clusters"] == "Gaussian mixture, with affinity propagation for comparison"
     assert topics["Codes that are clustered"].startswith("without age, sex and head size")
     paper_strata = {"finders": ["affinity_propagation"], "adjust": {"columns": []}}
     same = {topic for topic, _, _ in deviations(fill_config({"strata": paper_strata}))}

@@ -17,7 +17,7 @@ from neurostrata.core.embeddings import read_parts
 from neurostrata.core.errors import UserError
 from neurostrata.core.tables import write_table
 from neurostrata.fusion.commands import embed, split, train
-from neurostrata.report.figures.checks import SEARCH_FIGURES
+from neurostrata.report.figures.search import SEARCH_FIGURES
 from neurostrata.strata.commands import cluster
 from neurostrata.strata.existence.comparison_with_null import compare_with_null
 from neurostrata.strata.finders.consensus import Consensus

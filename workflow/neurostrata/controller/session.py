@@ -24,6 +24,7 @@ from neurostrata.controller.state import FAILURES
 from neurostrata.core.config import overlaid, read_yaml
 from neurostrata.core.errors import UserError
 from neurostrata.core.locations import DEFAULT_CONFIG
+from neurostrata.planning.results import REPORT_METHODS, path_in
 
 
 def end_with(error: object) -> None:
@@ -56,6 +57,15 @@ def complete_config(workflow: Any, config: dict[str, Any]) -> None:
     """
     if not workflow.modifier.is_main_snakefile():
         config.update(overlaid(read_yaml(DEFAULT_CONFIG), config))
+
+
+def caption_values(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the captions of Snakemake's own report read: the configuration with every default, and the report's methods.
+
+    The methods, ``methods_text``, are "" until the report has been made.
+    """
+    methods = Path(path_in(config["output"], REPORT_METHODS))
+    return {**config, "methods_text": methods.read_text(encoding="utf-8") if methods.is_file() else ""}
 
 
 def refuse_other_paths(workflow: Any, config: Mapping[str, Any]) -> None:

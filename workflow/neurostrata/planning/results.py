@@ -156,6 +156,7 @@ SUBJECT_PAGE = f"{ROOT}/report/subjects/sub-{{subject}}.html"
 PROVENANCE = f"{ROOT}/provenance.json"
 REPORT = f"{ROOT}/report/index.html"
 REPORT_FIGURES = f"{ROOT}/report/figures"
+REPORT_METHODS = f"{ROOT}/report/methods.rst"
 
 
 def fill(pattern: str, **names: object) -> str:

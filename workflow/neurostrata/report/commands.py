@@ -9,7 +9,7 @@ from typing import Any
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import write_json
 from neurostrata.report.data.layout import ResultsTree
-from neurostrata.report.data.study import Study
+from neurostrata.report.data.results import StudyResults
 
 
 def _results(folder: Path) -> ResultsTree:
@@ -19,7 +19,7 @@ def _results(folder: Path) -> ResultsTree:
 
 
 def subject_page(*, results: Path, subject: str, output: Path, settings: dict[str, Any]) -> None:
-    """Write the page of one person, its pictures in a folder beside it.
+    """Write the page of one person, with its pictures in a folder of the same name.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def subject_page(*, results: Path, subject: str, output: Path, settings: dict[st
     subject
         Id without ``sub-``.
     output
-        ``report/subjects/sub-X.html``; pictures go to ``sub-X/`` beside it.
+        ``report/subjects/sub-X.html``; pictures go to the folder ``sub-X/`` next to it.
     settings
         Section ``report``.
     """
@@ -38,7 +38,7 @@ def subject_page(*, results: Path, subject: str, output: Path, settings: dict[st
     from neurostrata.report.subjects import subject_sections
 
     tree = _results(results)
-    page = Page(Study(tree, {"report": settings}), output, output.parent)
+    page = Page(StudyResults(tree, {"report": settings}), output, output.parent)
     if not (tree.root / "derivatives" / f"sub-{subject}").is_dir():
         raise UserError(f"subject {subject}: {tree.root / 'derivatives'} holds nothing of this person")
     sections = subject_sections(page, subject)
@@ -76,14 +76,14 @@ def provenance(*, results: Path, output: Path, settings: dict[str, Any]) -> None
 
 
 def report(*, results: Path, output: Path, settings: dict[str, Any], benchmarks: Path | None = None) -> None:
-    """Write the report of whatever was run; pieces that are not there are listed, not fatal.
+    """Write the report of everything that was run; missing pieces are listed in it.
 
     Parameters
     ----------
     results
         The results folder; it is only read.
     output
-        ``report/index.html``; figures go to ``figures/`` beside it.
+        ``report/index.html``; figures go to the folder ``figures/`` next to it.
     settings
         The whole configuration, defaults filled in.
     benchmarks
@@ -93,4 +93,4 @@ def report(*, results: Path, output: Path, settings: dict[str, Any], benchmarks:
 
     tree = _results(results)
     config = {key: value for key, value in settings.items() if key != "version"}
-    write_index(Study(tree, config), output, benchmarks)
+    write_index(StudyResults(tree, config), output, benchmarks)

@@ -1,4 +1,4 @@
-"""The report's main page, put together from its sections."""
+"""The main page of the report, made of its sections."""
 
 from __future__ import annotations
 
@@ -8,13 +8,22 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from neurostrata.core.files import atomic_path
 from neurostrata.core.model_words import model_words
 from neurostrata.core.tables import write_table
 from neurostrata.report.data.evidence import Evidence, read_evidence
 from neurostrata.report.data.finders import COLUMNS, VERDICT_COLUMNS, compare_finders, verdict_rows
 from neurostrata.report.data.layout import Experiment
-from neurostrata.report.data.study import Study
-from neurostrata.report.html.blocks import Bullets, Section, Text, anchor, count, model_name, number_blocks
+from neurostrata.report.data.results import StudyResults
+from neurostrata.report.html.blocks import (
+    Bullets,
+    Section,
+    Text,
+    count,
+    experiment_anchor,
+    model_name,
+    number_blocks,
+)
 from neurostrata.report.html.page import Page
 from neurostrata.report.html.pages import write_page
 from neurostrata.report.sections.agreement import agreement_section
@@ -24,19 +33,23 @@ from neurostrata.report.sections.closing import (
     provenance_section,
     resources_section,
 )
+from neurostrata.report.sections.cohort import cohort_section
 from neurostrata.report.sections.comparison import comparison_section
+from neurostrata.report.sections.decoding import decoding_section
+from neurostrata.report.sections.experiment_decoding import experiment_decoding
 from neurostrata.report.sections.explain import explain_section
+from neurostrata.report.sections.maps import volumes_section
 from neurostrata.report.sections.models import models_section
 from neurostrata.report.sections.phenotypes import factor_meanings, phenotypes_section
-from neurostrata.report.sections.reconstruction import decoding_caution, decoding_section, experiment_decoding
 from neurostrata.report.sections.strata import strata_section
-from neurostrata.report.sections.study import cohort_section, template_section, volumes_section
-from neurostrata.report.text.methods import experiment_text
-from neurostrata.report.text.verdict import EMBEDDING_NOTE, REPARTITION_NOTE, Verdict, judge, overall
+from neurostrata.report.sections.template import template_section
+from neurostrata.report.text.judge import decoding_caution, judge
+from neurostrata.report.text.methods import experiment_text, methods_paragraphs, restructured_text
+from neurostrata.report.text.verdict import EMBEDDING_NOTE, REPARTITION_NOTE, Verdict, overall
 
 
 def experiment_verdict(
-    study: Study, experiment: Experiment, config: Mapping[str, Any], meanings: Mapping[str, str]
+    study: StudyResults, experiment: Experiment, config: Mapping[str, Any], meanings: Mapping[str, str]
 ) -> tuple[Verdict, Evidence]:
     """Judge one experiment from its tables."""
     evidence = read_evidence(study, experiment)
@@ -63,7 +76,7 @@ def _describe(config: Mapping[str, Any]) -> str:
 
 
 def _flow(page: Page, experiment: Experiment, config: Mapping[str, Any]) -> Text | None:
-    """Say how many of the cohort reached which step of an experiment, so that nobody goes missing in silence."""
+    """Say how many people of the cohort reached each step of an experiment."""
     study = page.study
     people = study.subjects()
     splits = study.table(experiment.file("splits.tsv"), columns=["subject"])
@@ -94,7 +107,7 @@ def _experiment_section(
     evidence: Evidence,
     meanings: Mapping[str, str],
 ) -> Section:
-    key = f"experiment-{anchor(experiment.name)}"
+    key = experiment_anchor(experiment.name)
     section = Section(key, f"Experiment {experiment.name}")
     if config["model"]:
         section.add(Text(experiment_text(page.study.config, config)))
@@ -115,8 +128,8 @@ def _experiment_section(
     return section
 
 
-def write_index(study: Study, output: Path, benchmarks: Path | None = None) -> None:
-    """Write ``index.html``, its figures in ``figures/`` beside it, and with many people ``people.html``.
+def write_index(study: StudyResults, output: Path, benchmarks: Path | None = None) -> None:
+    """Write ``index.html``, its figures in the folder ``figures/``, and with many people ``people.html``.
 
     Parameters
     ----------
@@ -129,7 +142,7 @@ def write_index(study: Study, output: Path, benchmarks: Path | None = None) -> N
     """
     output = output.resolve()
     figures = output.parent / "figures"
-    # Figures of an earlier run that this one does not draw would stay for ever.
+    # Figures of an earlier run that this one does not draw would stay.
     shutil.rmtree(figures, ignore_errors=True)
     for old in output.parent.glob("strata-*.html"):
         old.unlink()
@@ -138,7 +151,7 @@ def write_index(study: Study, output: Path, benchmarks: Path | None = None) -> N
     experiments = study.experiments()
     judged = [experiment_verdict(study, e, c, meanings) for e, c in experiments]
     verdicts = [verdict for verdict, _ in judged]
-    _write_tables(page, [experiment for experiment, _ in experiments], verdicts)
+    _write_files(page, [experiment for experiment, _ in experiments], verdicts)
     sections = [
         cohort_section(page),
         template_section(page),
@@ -176,7 +189,7 @@ def write_index(study: Study, output: Path, benchmarks: Path | None = None) -> N
                     **asdict(verdict),
                     "colour": verdict.colour,
                     "label": verdict.label,
-                    "key": f"experiment-{anchor(verdict.name)}",
+                    "key": experiment_anchor(verdict.name),
                     "what": _describe(config),
                     "sources": page.sources(
                         experiment.strata("existence.tsv"),
@@ -195,9 +208,11 @@ def write_index(study: Study, output: Path, benchmarks: Path | None = None) -> N
     )
 
 
-def _write_tables(page: Page, experiments: list[Experiment], verdicts: list[Verdict]) -> None:
-    """Write the verdicts, and every finder beside the others, as tables."""
+def _write_files(page: Page, experiments: list[Experiment], verdicts: list[Verdict]) -> None:
+    """Write the verdicts and the comparison of the finders as tables, and the methods for Snakemake's own report."""
     folder = page.path.parent
+    with atomic_path(folder / "methods.rst", record=False) as temporary:
+        temporary.write_text(restructured_text(methods_paragraphs(page.study.config)), encoding="utf-8")
     finders = compare_finders(page.study, experiments)
     if len(finders):
         write_table(
@@ -215,7 +230,7 @@ def _write_tables(page: Page, experiments: list[Experiment], verdicts: list[Verd
         )
 
 
-def _after_verdict(study: Study, verdicts: list[Verdict]) -> list[Text]:
+def _after_verdict(study: StudyResults, verdicts: list[Verdict]) -> list[Text]:
     blocks = []
     if any(verdict.tested for verdict in verdicts):
         blocks.append(Text(f"How to read this: {REPARTITION_NOTE} {EMBEDDING_NOTE}", kind="note"))
@@ -231,7 +246,7 @@ def _after_verdict(study: Study, verdicts: list[Verdict]) -> list[Text]:
     return blocks
 
 
-def _facts(study: Study) -> str:
+def _facts(study: StudyResults) -> str:
     people = len(study.subjects())
     parts = [count(people, "person", "people") if people else "no cohort table"]
     parts.append(count(len(study.experiments()), "experiment"))
@@ -266,7 +281,7 @@ def _people(page: Page, section: Section) -> None:
     )
     section.add(
         Text(
-            f"The table of the {len(study.subjects())} people with links to their pages stands on a page of its own.",
+            f"The table of the {len(study.subjects())} people, with links to their pages, is on a separate page.",
             sources=page.sources(other.path),
             lead="see",
         )

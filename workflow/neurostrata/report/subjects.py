@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from neurostrata.report.figures.slices import Volume, try_volume
+from neurostrata.report.figures.slices import Volume, on_grid_of, try_volume
 from neurostrata.report.html.blocks import Section, Text, format_number
 from neurostrata.report.html.page import Page
 
@@ -21,149 +21,149 @@ DIFFUSION_MAPS = {
 
 
 def subject_sections(page: Page, subject: str) -> list[Section]:
-    """Return the sections of a person's page; what is not there is named on it."""
-    from neurostrata.report.figures.images import display_range, slice_rows
-
-    tree = page.study.tree
-    folder = f"sub-{subject}"
-    sections = []
+    """Return the sections of a person's page; the last one lists what is missing."""
     missing: list[str] = []
+    sections = [
+        _scan(page, subject, missing),
+        _registration(page, subject, missing),
+        _diffusion_maps(page, subject),
+        _fusion_maps(page, subject),
+    ]
+    if missing:
+        sections.append(Section("missing", "Missing"))
+        text = f"Not made, or not readable, for this person: {', '.join(missing)}."
+        sections[-1].add(Text(text, kind="note"))
+    return [section for section in sections if section.blocks]
 
-    scan = Section("scan", "T1-weighted scan and brain mask")
-    t1w_path, mask_path = (
-        tree.anatomy(subject, "desc-preproc_T1w.nii.gz"),
-        tree.anatomy(subject, "desc-brain_mask.nii.gz"),
-    )
-    t1w, mask = try_volume(t1w_path), try_volume(mask_path)
+
+def _scan(page: Page, subject: str, missing: list[str]) -> Section:
+    from neurostrata.report.figures.images import slice_rows
+
+    section = Section("scan", "T1-weighted scan and brain mask")
+    tree = page.study.tree
+    t1w_path = tree.anatomy(subject, "desc-preproc_T1w.nii.gz")
+    mask_path = tree.anatomy(subject, "desc-brain_mask.nii.gz")
+    t1w = try_volume(t1w_path)
     if t1w is None:
         missing.append("T1-weighted image")
+        return section
+    caption = f"In the scan's own space, {_voxels(t1w)}."
+    mask = on_grid_of(t1w, try_volume(mask_path))
+    if mask is None:
+        missing.append("brain mask")
     else:
-        caption = f"Own space, {_voxels(t1w)}."
-        if mask is not None and mask.data.shape == t1w.data.shape:
-            millilitres = float((mask.data > 0).sum()) * mask.zooms[0] * mask.zooms[1] * mask.zooms[2] / 1000
-            caption += f" Orange: the brain mask ({format_number(millilitres)} ml)."
-        else:
-            mask = None
-            missing.append("brain mask")
-        scan.add(
-            page.figure(
-                slice_rows(t1w, outline=mask),
-                f"{folder}/t1w.png",
-                "Prepared T1-weighted image",
-                caption,
-                t1w_path,
-                mask_path,
-            )
+        millilitres = float((mask.data > 0).sum()) * mask.zooms[0] * mask.zooms[1] * mask.zooms[2] / 1000
+        caption += f" Orange: the brain mask ({format_number(millilitres)} ml)."
+    section.add(
+        page.figure(
+            slice_rows(t1w, outline=mask),
+            f"sub-{subject}/t1w.png",
+            "Preprocessed T1-weighted image",
+            caption,
+            t1w_path,
+            mask_path,
         )
-        sections.append(scan)
-
-    study_mask = try_volume(tree.template("mask.nii.gz"))
-    registered = Section("registration", "Registration to the template")
-    warped_path, template_path = (
-        tree.anatomy(subject, "space-study_desc-preproc_T1w.nii.gz"),
-        tree.template("template.nii.gz"),
     )
-    warped, template = try_volume(warped_path), try_volume(template_path)
+    return section
+
+
+def _registration(page: Page, subject: str, missing: list[str]) -> Section:
+    from neurostrata.report.figures.images import slice_rows
+
+    section = Section("registration", "Registration to the template")
+    tree = page.study.tree
+    warped_path = tree.anatomy(subject, "space-study_desc-preproc_T1w.nii.gz")
+    jacobian_path = tree.anatomy(subject, "space-study_desc-nonlinear_jacobian.nii.gz")
+    template_path, mask_path = tree.template("template.nii.gz"), tree.template("mask.nii.gz")
+    warped, jacobian, mask = try_volume(warped_path), try_volume(jacobian_path), try_volume(mask_path)
     if warped is None:
         missing.append("registered T1-weighted image")
     else:
-        same = template is not None and template.data.shape == warped.data.shape
-        outline = (
-            study_mask if study_mask is not None and study_mask.data.shape == warped.data.shape else None
-        )
-        registered.add(
+        template = on_grid_of(warped, try_volume(template_path))
+        section.add(
             page.figure(
                 slice_rows(
                     warped,
-                    outline=outline,
-                    beside=template if same else None,
-                    names=["person", "template"] if same else ["person"],
+                    outline=on_grid_of(warped, mask),
+                    compared=template,
+                    names=["person", "template"] if template is not None else ["person"],
                 ),
-                f"{folder}/registered.png",
+                f"sub-{subject}/registered.png",
                 "The person in template space, above the template",
-                "The same slices of both; orange: the template's mask. The outlines should follow both brains.",
+                "The same slices of both; orange: the template's mask. The outline should follow both brains.",
                 warped_path,
                 template_path,
-                tree.template("mask.nii.gz"),
+                mask_path,
             )
         )
-    jacobian_path = tree.anatomy(subject, "space-study_desc-nonlinear_jacobian.nii.gz")
-    jacobian = try_volume(jacobian_path)
     if jacobian is None:
         missing.append("Jacobian determinant")
     else:
-        outline = (
-            study_mask if study_mask is not None and study_mask.data.shape == jacobian.data.shape else None
-        )
-        registered.add(
+        section.add(
             page.figure(
                 slice_rows(
                     jacobian,
-                    outline=outline,
+                    outline=on_grid_of(jacobian, mask),
                     colours="RdBu_r",
                     window=(-1, 1),
                     logarithmic=True,
                     label="log₂ J",
                 ),
-                f"{folder}/jacobian.png",
+                f"sub-{subject}/jacobian.png",
                 "Jacobian determinant of the non-linear deformation",
                 "Red: the person's region is larger than the template's (1: twice as large); blue: smaller.",
                 jacobian_path,
             )
         )
-    if registered.blocks:
-        sections.append(registered)
+    return section
 
-    maps = Section("maps", "Diffusion maps")
-    dwi_mask = try_volume(tree.diffusion(subject, "desc-brain_mask.nii.gz"))
+
+def _diffusion_maps(page: Page, subject: str) -> Section:
+    from neurostrata.report.figures.images import display_range, slice_rows
+
+    section = Section("maps", "Diffusion maps")
+    tree = page.study.tree
+    mask = try_volume(tree.diffusion(subject, "desc-brain_mask.nii.gz"))
     for name, (title, label, window) in DIFFUSION_MAPS.items():
         path = tree.diffusion(subject, name)
         volume = try_volume(path)
         if volume is None:
             continue
-        outline = dwi_mask if dwi_mask is not None and dwi_mask.data.shape == volume.data.shape else None
-        low, high = window if window is not None else display_range(volume, outline.data if outline else None)
-        maps.add(
+        outline = on_grid_of(volume, mask)
+        window = window or display_range(volume, outline.data if outline is not None else None)
+        section.add(
             page.figure(
-                slice_rows(volume, outline=outline, colours="viridis", window=(low, high), label=label),
-                f"{folder}/{name.split('_')[1].removeprefix('param-')}.png",
+                slice_rows(volume, outline=outline, colours="viridis", window=window, label=label),
+                f"sub-{subject}/{name.split('_')[1].removeprefix('param-')}.png",
                 title,
                 f"In the diffusion data's own space, {_voxels(volume)}.",
                 path,
             )
         )
-    if maps.blocks:
-        sections.append(maps)
+    return section
 
-    fusion = Section("fusion", "Maps as the models see them")
-    grid_mask = try_volume(tree.volume("mask.nii.gz"))
+
+def _fusion_maps(page: Page, subject: str) -> Section:
+    from neurostrata.report.figures.images import slice_rows
+
+    section = Section("fusion", "The maps that the models use")
+    tree = page.study.tree
+    mask = try_volume(tree.volume("mask.nii.gz"))
     for path in tree.fusion_maps(subject):
         volume = try_volume(path)
         if volume is None:
             continue
-        outline = grid_mask if grid_mask is not None and grid_mask.data.shape == volume.data.shape else None
         modality = path.name.split("_desc-")[1].removesuffix("_map.nii.gz")
-        fusion.add(
+        section.add(
             page.figure(
-                slice_rows(
-                    volume,
-                    outline=outline,
-                    window=display_range(volume, outline.data if outline is not None else None),
-                    inside_only=True,
-                ),
-                f"{folder}/fusion-{modality}.png",
+                slice_rows(volume, outline=on_grid_of(volume, mask), inside_only=True),
+                f"sub-{subject}/fusion-{modality}.png",
                 f"{modality.upper()} on the fusion grid",
                 f"{_voxels(volume)}, before scaling to [0, 1].",
                 path,
             )
         )
-    if fusion.blocks:
-        sections.append(fusion)
-    if missing:
-        lead = Section("missing", "Not there")
-        lead.add(Text("Not made, or not readable, for this person: " + ", ".join(missing) + ".", kind="note"))
-        sections.append(lead)
-    return sections
+    return section
 
 
 def _voxels(volume: Volume) -> str:

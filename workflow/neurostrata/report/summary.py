@@ -1,4 +1,4 @@
-"""The end of a run in a few lines: what was found, and where the report is."""
+"""A summary of a finished run in a few lines: what was found, and where the report is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import read_json
 from neurostrata.report.data.layout import ResultsTree
-from neurostrata.report.data.study import Study
+from neurostrata.report.data.results import StudyResults
 
 
 def summary(*, results: Path) -> None:
@@ -25,7 +25,7 @@ def summary(*, results: Path) -> None:
     if not report.is_file():
         raise UserError(f"{report}: no such file; run the workflow first")
     settings = read_json(results / "provenance.json")["settings"]
-    study = Study(ResultsTree(results.resolve()), settings)
+    study = StudyResults(ResultsTree(results.resolve()), settings)
     print("\nWhat was found")
     for experiment, config in study.experiments():
         verdict, _ = experiment_verdict(study, experiment, config, factor_meanings(study))

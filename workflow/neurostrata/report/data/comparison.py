@@ -1,4 +1,4 @@
-"""The numbers that compare experiments: decoding, prediction, missing modalities, cost; each from a table of the study."""
+"""The numbers that compare the experiments: decoding, prediction, missing modalities and cost."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from neurostrata.report.data.layout import Experiment
-from neurostrata.report.data.study import Study
+from neurostrata.report.data.results import StudyResults
 
 #: Columns of comparison.tsv and what they hold.
 COLUMNS = {
@@ -39,8 +39,8 @@ def ratio_interval(part: np.ndarray, whole: np.ndarray, seed: int = 1) -> tuple[
     return value, float(low), float(high)
 
 
-def decoded_rows(study: Study, experiment: Experiment) -> list[dict[str, Any]]:
-    """Return how much of what differs between people each method decodes, per modality."""
+def decoded_rows(study: StudyResults, experiment: Experiment) -> list[dict[str, Any]]:
+    """Return the share of the differences between people that each method decodes, per modality."""
     needed = ("subject", "method", "modality", "mse_mask")
     frame = study.table(experiment.file("reconstruction.tsv"), columns=needed)
     if frame is None or "mean_image" not in set(frame["method"]):
@@ -65,7 +65,7 @@ def decoded_rows(study: Study, experiment: Experiment) -> list[dict[str, Any]]:
     return rows
 
 
-def predicted_rows(study: Study, experiment: Experiment) -> list[dict[str, Any]]:
+def predicted_rows(study: StudyResults, experiment: Experiment) -> list[dict[str, Any]]:
     """Return how well each target is predicted from the embedding and from each baseline."""
     frame = study.table(experiment.file("prediction_scores.tsv"), columns=("features", "target", "value"))
     if frame is None:
@@ -81,7 +81,7 @@ def predicted_rows(study: Study, experiment: Experiment) -> list[dict[str, Any]]
     ]
 
 
-def hidden_rows(study: Study, experiment: Experiment) -> list[dict[str, Any]]:
+def hidden_rows(study: StudyResults, experiment: Experiment) -> list[dict[str, Any]]:
     """Return how much larger the decoding error of all modalities is when one is hidden."""
     frames = [study.table(fold.folder / "robustness.tsv") for fold in experiment.folds()]
     tables = [frame for frame in frames if frame is not None]
@@ -106,7 +106,7 @@ def hidden_rows(study: Study, experiment: Experiment) -> list[dict[str, Any]]:
     return rows
 
 
-def cost_rows(study: Study, experiment: Experiment) -> list[dict[str, Any]]:
+def cost_rows(study: StudyResults, experiment: Experiment) -> list[dict[str, Any]]:
     """Return code size, trained parameters, and the time of the final training."""
     model = study.json(experiment.folder / "model" / "model.json")
     if not model:
@@ -128,8 +128,8 @@ def cost_rows(study: Study, experiment: Experiment) -> list[dict[str, Any]]:
     ]
 
 
-def compare_experiments(study: Study) -> pd.DataFrame:
-    """Return every comparing number of the study, with the columns of :data:`COLUMNS`."""
+def compare_experiments(study: StudyResults) -> pd.DataFrame:
+    """Return the numbers of all experiments, with the columns of :data:`COLUMNS`."""
     rows = []
     for experiment, config in study.experiments():
         own = {"experiment": experiment.name, "model": config["model"] or ""}
@@ -138,8 +138,8 @@ def compare_experiments(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def same_people_and_folds(study: Study) -> Mapping[str, list[str]]:
-    """Return groups of experiments whose people were divided into folds alike: name of the first -> names."""
+def same_people_and_folds(study: StudyResults) -> Mapping[str, list[str]]:
+    """Return groups of experiments with the same people in the same folds: name of the first -> names."""
     groups: dict[str, list[str]] = {}
     seen: dict[str, str] = {}
     for experiment, _ in study.experiments():

@@ -1,4 +1,4 @@
-"""Who was studied: the demographics table (Table 1 of Dimitri 2022) and the counts of what each person has."""
+"""The demographics table (Table 1 of Dimitri 2022) and the counts of people by modality."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def _summary(values: pd.Series, people: int) -> str:
 def availability(
     subjects: Sequence[str], having: Mapping[str, set[str]]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Count who has which modality.
+    """Count the people who have each modality.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What the tables say of one partition: everything that a verdict rests on, read once, nothing decided."""
+"""The tables about one partition of the people, on which a verdict rests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from neurostrata.report.data.layout import Experiment
-from neurostrata.report.data.study import Study
+from neurostrata.report.data.results import StudyResults
 from neurostrata.strata.finders.registry import finder_name as finder_name
 
 
@@ -84,8 +84,8 @@ class Evidence:
         return str(self.existence["claimed"]).lower() in ("yes", "true")
 
 
-def read_evidence(study: Study, experiment: Experiment, finder: str = "", codes: str = "") -> Evidence:
-    """Read the tables of a finder (by default the leading one) without noting those that are absent."""
+def read_evidence(study: StudyResults, experiment: Experiment, finder: str = "", codes: str = "") -> Evidence:
+    """Read the tables of a finder (by default the leading one); absent ones are not added to the missing pieces."""
     finder = finder or (experiment.finders[0] if experiment.finders else "")
     codes = codes or experiment.codes[0]
 
@@ -138,5 +138,5 @@ def adjusted_rand(first: pd.DataFrame, second: pd.DataFrame) -> float:
     rows, columns, total = pairs(table.sum(1)), pairs(table.sum(0)), pairs(np.array([table.sum()]))
     expected = rows * columns / total if total else 0.0
     largest = (rows + columns) / 2
-    # Both everybody in one, or both everybody alone: the same partition.
+    # In both everybody is in one cluster, or everybody alone: the same partition.
     return 1.0 if largest == expected else (pairs(table) - expected) / (largest - expected)

@@ -10,8 +10,9 @@ import pandas as pd
 
 from neurostrata.report.data.evidence import Evidence, adjusted_rand, read_evidence
 from neurostrata.report.data.layout import Experiment
-from neurostrata.report.data.study import Study
-from neurostrata.report.text.verdict import Verdict, significant_factors
+from neurostrata.report.data.results import StudyResults
+from neurostrata.report.text.differences import significant_factors
+from neurostrata.report.text.verdict import Verdict
 
 #: Columns of strata_finders.tsv and what they hold.
 COLUMNS = {
@@ -74,7 +75,7 @@ def finder_row(evidence: Evidence, leading: Evidence, alpha: float) -> dict[str,
     return row
 
 
-def compare_finders(study: Study, experiments: Sequence[Experiment]) -> pd.DataFrame:
+def compare_finders(study: StudyResults, experiments: Sequence[Experiment]) -> pd.DataFrame:
     """Return the rows of all experiments, those of the leading codes first."""
     rows = []
     for experiment in experiments:

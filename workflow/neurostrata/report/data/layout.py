@@ -1,4 +1,4 @@
-"""Where things stand in the results tree. Standard library only; nothing is read here."""
+"""The paths of the results tree. Nothing is read here."""
 
 from __future__ import annotations
 
@@ -42,11 +42,6 @@ class Fold:
         """Mid slices of a few test people, real and decoded."""
         return self.folder / "examples.npz"
 
-    @property
-    def limits(self) -> Path:
-        """Intensity limits of each modality that this fold used."""
-        return self.folder / "limits.json"
-
 
 @dataclass(frozen=True)
 class Experiment:
@@ -78,7 +73,7 @@ class Experiment:
 
     @property
     def adjusted_codes(self) -> Path:
-        """The codes without age, sex and the like."""
+        """The codes without the effects of age, sex and other covariates."""
         return self.folder / "strata" / "codes-adjusted.tsv"
 
     @property
@@ -88,7 +83,7 @@ class Experiment:
 
     @property
     def continuous_added(self) -> Path:
-        """What clusters add to that."""
+        """What clusters add to the prediction."""
         return self.folder / "strata" / "continuous_added.tsv"
 
     def folds(self) -> list[Fold]:
@@ -107,31 +102,27 @@ class ResultsTree:
 
     @property
     def subjects(self) -> Path:
-        """The people who are in."""
+        """The people who take part."""
         return self.root / "cohort" / "subjects.tsv"
 
     @property
     def sources(self) -> Path:
-        """Where each image of each person was found, when they were searched for."""
+        """Where each image of each person was found, for a study without a sheet."""
         return self.root / "cohort" / "sources.tsv"
 
     @property
     def exclusions(self) -> Path:
-        """Who or what was left out, with reasons."""
+        """Who or what was excluded, with reasons."""
         return self.root / "cohort" / "exclusions.tsv"
 
     @property
     def characteristics(self) -> Path:
-        """Age, sex, site, head size, image quality and the like of everybody."""
+        """Age, sex, site, head size, image quality and other characteristics of everybody."""
         return self.root / "cohort" / "characteristics.tsv"
 
     def agreement(self, name: str = "agreement.tsv") -> Path:
-        """Return a table of how far the clusters of different experiments and finders agree."""
+        """Return a table of the agreement between clusters of different experiments and finders."""
         return self.root / "strata" / name
-
-    def strata_page(self, experiment: str) -> Path:
-        """Return the page with the checks of one experiment's clusters."""
-        return self.root / "report" / f"strata-{experiment}.html"
 
     @property
     def provenance(self) -> Path:

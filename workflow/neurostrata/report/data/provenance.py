@@ -1,4 +1,4 @@
-"""What was run with what: versions, code, seeds, settings and digests of the inputs."""
+"""The record of a study: versions, code, seeds, settings and digests of the inputs."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def file_digest(path: Path) -> str | None:
 def group_digest(paths: Iterable[Path]) -> dict[str, Any]:
     """Summarise many files: how many, bytes, those that cannot be read, one digest over all of them in order.
 
-    Each file enters with its size and first 4 KiB (for an image: its header), not with its place or date, so a copy of
+    Each file enters with its size and first 4 KiB (for an image: its header), not with its path or date, so a copy of
     the data elsewhere has the same digest.
     """
     digest = hashlib.sha256()
@@ -141,7 +141,7 @@ def _image_digests(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def engines(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return which programs and models did the work."""
+    """Return the registration engine, the NODDI engine and the models that were used."""
     sources = {declaration["from"] for declaration in config["modalities"].values()}
     return {
         "registration": config["registration"]["engine"],

@@ -1,88 +1,29 @@
-"""Figures of the evidence for and against clusters: search, existence, stability, the continuous alternative, agreement."""
+"""Figures of the evidence for and against clusters: existence, stability, prediction without clusters, agreement."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from neurostrata.report.figures.strata import factor_title, grid_figure
+from neurostrata.report.figures.factors import factor_title
 from neurostrata.report.figures.style import (
     BLUE,
     GREEN,
     GREY,
     ORANGE,
     RED,
-    SEQUENTIAL,
     figure_style,
+    hide_frame,
     new_figure,
     whole_ticks,
 )
 
 
-def likelihood_figure(search: pd.DataFrame) -> Figure:
-    """Draw the mixture's search: standardised likelihood ratio over clusters, a line per number of components.
-
-    Parameters
-    ----------
-    search
-        ``search.tsv``: components, n_clusters, standardised, used.
-
-    Returns
-    -------
-    Figure
-        The mixtures whose memberships are averaged are ringed.
-    """
-    numbers = sorted(search["components"].unique())
-    colours = matplotlib.colormaps[SEQUENTIAL](np.linspace(0, 0.85, max(len(numbers), 1)))
-    with figure_style():
-        figure = new_figure(7.6, 3.6)
-        axis = figure.subplots()
-        for number, colour, marker in zip(numbers, colours, "os^Dv*XP<>" * len(numbers)):
-            part = search[search["components"] == number].sort_values("n_clusters")
-            axis.plot(
-                part["n_clusters"],
-                part["standardised"],
-                marker=marker,
-                color=colour,
-                markersize=5,
-                label=f"{int(number)}",
-            )
-        used = search[(search["used"] == "yes") & search["standardised"].notna()]
-        if len(used):
-            axis.plot(
-                used["n_clusters"],
-                used["standardised"],
-                "o",
-                markersize=14,
-                markerfacecolor="none",
-                markeredgecolor="#C00000",
-                markeredgewidth=1.8,
-                clip_on=False,
-            )
-        axis.axhline(0, color=GREY, linewidth=0.8, linestyle=":")
-        axis.set(
-            xlabel="number of clusters",
-            ylabel="standardised likelihood ratio\n(standard deviations above Gaussian data)",
-        )
-        whole_ticks(axis.xaxis)
-        axis.yaxis.grid(True)
-        axis.legend(title="components", loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return figure
-
-
-#: Kind of :class:`neurostrata.strata.finders.interface.SearchFigure` -> what draws it.
-SEARCH_FIGURES: Mapping[str, Callable[[pd.DataFrame], Figure]] = {
-    "lines": likelihood_figure,
-    "grid": grid_figure,
-}
-
-
 def existence_figure(null: pd.DataFrame, observed: float, measure: str) -> Figure:
-    """Draw the finder's measure in data without groups with the observed one, and the clusters found in such data.
+    """Draw the finder's measure in data without groups with the observed value, and the number of clusters found in such data.
 
     Parameters
     ----------
@@ -174,7 +115,7 @@ _FEATURES = (
 def continuous_figure(
     continuous: pd.DataFrame, names: Mapping[str, str], labels: Mapping[str, str]
 ) -> Figure:
-    """Draw how much of each factor is predicted for people not learned from, by codes, rivals and clusters.
+    """Draw how much of each factor is predicted for held-out people, from codes, baselines and clusters.
 
     Parameters
     ----------
@@ -215,7 +156,7 @@ def continuous_figure(
         axis.set_xlim(left=max(low, -1.0) - 0.02)
         axis.set_yticks(range(len(factors)), [factor_title(f, names) for f in factors])
         axis.set_ylim(len(factors) - 0.5, -0.5)
-        axis.set_xlabel("R² in people not learned from (share of variance, no unit)")
+        axis.set_xlabel("R² in held-out people (share of variance, no unit)")
         figure.legend(loc="outside right upper", title="predicted from")
     return figure
 
@@ -254,7 +195,6 @@ def crosstab_figure(table: pd.DataFrame, first: str, second: str) -> Figure:
         axis.set_yticks(range(table.shape[0]), [str(c) for c in table.index])
         axis.tick_params(length=0)
         axis.set(xlabel=f"cluster: {second}", ylabel=f"cluster: {first}")
-        for spine in axis.spines.values():
-            spine.set_visible(False)
+        hide_frame(axis, ticks=True)
         figure.colorbar(image, ax=axis, label="share of the row", ticks=[0, 0.5, 1])
     return figure

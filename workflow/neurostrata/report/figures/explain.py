@@ -1,4 +1,4 @@
-"""Figures of what codes say about two classes, of the codes themselves, and of images made from codes (Geenjaar 2021)."""
+"""Figures of important modalities, decoded differences, codes, and images generated from codes (Geenjaar 2021)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,16 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from neurostrata.report.figures.reconstruction import PLANES, trim
-from neurostrata.report.figures.style import BLUE, DIVERGING, cluster_style, figure_style, new_figure, tighten
+from neurostrata.report.figures.slices import PLANES, trim
+from neurostrata.report.figures.style import (
+    BLUE,
+    DIVERGING,
+    cluster_style,
+    figure_style,
+    hide_frame,
+    new_figure,
+    tighten,
+)
 
 #: Modalities in the figure of importance, and in the sum of the maps (Figs. 2 and 3).
 TOP, SUMMED = 10, 5
@@ -30,7 +38,7 @@ def importance_figure(summary: pd.DataFrame, measure: str, label: str, even: flo
     label
         Of the axis, with its unit.
     even
-        Where a dotted line is drawn: what would be as good as none.
+        Where a dotted line is drawn: the value of a modality without importance.
     """
     part = summary.sort_values("rank").head(TOP).iloc[::-1]
     places = np.arange(len(part))
@@ -74,7 +82,7 @@ def largest_voxels(differences: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def difference_figure(maps: Mapping[str, np.ndarray], brain: np.ndarray, label: str) -> Figure:
-    """Draw difference maps over the brain, three planes each, through the voxel where they are largest together (Fig. 3).
+    """Draw difference maps over the brain, three planes each, through the planes where they are largest together (Fig. 3).
 
     Parameters
     ----------
@@ -105,9 +113,7 @@ def difference_figure(maps: Mapping[str, np.ndarray], brain: np.ndarray, label: 
                     under[cut].T, cmap="gray", origin="lower", vmin=0, vmax=1.2 * (brain.max() or 1.0)
                 )
                 drawn = axis.imshow(painted[cut].T, cmap=colours, vmin=-high, vmax=high, origin="lower")
-                axis.set(xticks=[], yticks=[])
-                for spine in axis.spines.values():
-                    spine.set_visible(False)
+                hide_frame(axis)
                 if row is axes[0]:
                     axis.set_title(plane, fontsize=9)
             row[0].set_ylabel(title, fontsize=9)
@@ -118,7 +124,7 @@ def difference_figure(maps: Mapping[str, np.ndarray], brain: np.ndarray, label: 
 
 
 def code_map_figure(frame: pd.DataFrame) -> Figure:
-    """Draw the t-SNE of all modalities' codes: by modality, named where its points lie, and by each class (Fig. 1).
+    """Draw the t-SNE of all modalities' codes: by modality, with its name at the median of its points, and by each class (Fig. 1).
 
     Parameters
     ----------
@@ -209,9 +215,7 @@ def generated_figure(
         axes = figure.subplots(len(rows), widest, squeeze=False)
         for row, (title, pictures, high) in zip(axes, rows):
             for axis in row:
-                axis.set(xticks=[], yticks=[])
-                for spine in axis.spines.values():
-                    spine.set_visible(False)
+                hide_frame(axis)
             for axis, (word, image) in zip(row, pictures):
                 axis.imshow(image[crop].T, cmap="gray", vmin=0, vmax=high, origin="lower")
                 axis.set_title(word, fontsize=8)

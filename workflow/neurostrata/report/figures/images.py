@@ -5,22 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 
-from neurostrata.report.figures.slices import Volume, bounding_box, cut, positions
-from neurostrata.report.figures.style import BLUE, RED, figure_style, new_figure, tighten, whole_ticks
+from neurostrata.report.figures.slices import PLANES, Volume, bounding_box, cut, positions
+from neurostrata.report.figures.style import figure_style, hide_frame, new_figure, tighten
 
-PLANES = ("sagittal", "coronal", "axial")
-#: Column of convergence.tsv -> title and unit.
-MEASURES = {
-    "similarity": ("Likeness to the template, mean", "correlation"),
-    "similarity_worst": ("Likeness to the template, worst", "correlation"),
-    "rms_change": ("Change of the template", "RMS / mean brightness"),
-    "rms_mean_warp_vox": ("Mean warp, RMS", "voxels"),
-    "mean_log_jacobian": ("Mean log Jacobian", "log volume ratio"),
-    "mean_log_scale": ("Mean log scale of the affines", "log volume ratio"),
-}
 #: Outline of a mask: bright on grey-scale images, and told apart by lightness alone too.
 OUTLINE = "#FF5A1F"
 
@@ -39,7 +28,7 @@ def slice_rows(
     volume: Volume,
     *,
     outline: Volume | None = None,
-    beside: Volume | None = None,
+    compared: Volume | None = None,
     names: Sequence[str] = (),
     per_plane: int = 3,
     colours: str = "gray",
@@ -57,7 +46,7 @@ def slice_rows(
         What to draw.
     outline
         Mask on the same grid, drawn as a line.
-    beside
+    compared
         Second row: another volume on the same grid, in its own grey window.
     names
         Row labels.
@@ -76,7 +65,9 @@ def slice_rows(
     """
     mask = outline.data if outline is not None and outline.data.shape == volume.data.shape else None
     box = bounding_box(mask if mask is not None else volume.data)
-    rows = [volume] + ([beside] if beside is not None and beside.data.shape == volume.data.shape else [])
+    rows = [volume] + (
+        [compared] if compared is not None and compared.data.shape == volume.data.shape else []
+    )
     cuts = [(axis, index) for axis in range(3) for index in positions(box, axis, per_plane)]
     sizes = [part.stop - part.start for part in box]
     extent = [size * zoom for size, zoom in zip(sizes, volume.zooms)]
@@ -108,9 +99,7 @@ def slice_rows(
                 )
                 if inside is not None and inside.any() and not inside.all() and colours == "gray":
                     panel.contour(inside, levels=[0.5], colors=OUTLINE, linewidths=1.1)
-                panel.set(xticks=[], yticks=[])
-                for spine in panel.spines.values():
-                    spine.set_visible(False)
+                hide_frame(panel)
                 if r == 0 and c % per_plane == per_plane // 2:
                     panel.set_title(PLANES[axis], fontsize=9, fontweight="normal")
             if names:
@@ -119,64 +108,3 @@ def slice_rows(
             figure.colorbar(picture, ax=axes, label=label, shrink=0.95, pad=0.012, aspect=14)
         tighten(figure)
     return figure
-
-
-def convergence_figure(
-    table: pd.DataFrame, meanings: dict[str, str], limits: dict[str, float]
-) -> Figure | None:
-    """Draw every numeric measure of the template building over its iterations.
-
-    Parameters
-    ----------
-    table
-        ``convergence.tsv``: iteration and measures.
-    meanings
-        Column -> meaning, for the panels' titles.
-    limits
-        Column -> the value it should not exceed in size, drawn as a dashed line.
-
-    Returns
-    -------
-    Figure or None
-        None when there is nothing numeric.
-    """
-    columns = [
-        column
-        for column in table.columns
-        if column not in ("iteration", "converged")
-        and pd.api.types.is_numeric_dtype(table[column])
-        and not pd.api.types.is_bool_dtype(table[column])
-        and table[column].notna().any()
-    ]
-    if not columns or "iteration" not in table:
-        return None
-    per_row = min(3, len(columns))
-    n_rows = -(-len(columns) // per_row)
-    with figure_style():
-        figure = new_figure(3.7 * per_row if per_row > 1 else 5.5, 2.5 * n_rows)
-        axes = figure.subplots(n_rows, per_row, squeeze=False)
-        for axis, column in zip(axes.flat, columns):
-            axis.plot(table["iteration"], table[column], marker="o", color=BLUE, markersize=5)
-            if column in limits:
-                largest = float(table[column].abs().max())
-                axis.axhline(limits[column], color=RED, linestyle="--", linewidth=1.2)
-                if float(table[column].min()) < 0:
-                    axis.axhline(-limits[column], color=RED, linestyle="--", linewidth=1.2)
-                axis.margins(y=0.15 if largest else 0.05)
-            whole_ticks(axis.xaxis)
-            title, unit = MEASURES.get(column, (column.replace("_", " "), _unit(meanings.get(column, ""))))
-            axis.set_title(title, fontsize=9)
-            axis.set_xlabel("iteration")
-            axis.set_ylabel(unit, fontsize=9)
-            axis.yaxis.grid(True)
-        for axis in axes.flat[len(columns) :]:
-            axis.set_visible(False)
-    return figure
-
-
-def _unit(meaning: str) -> str:
-    """Guess the unit from a column's meaning: what it says after "in" or in brackets."""
-    for word in ("voxels", "voxel", "mm"):
-        if word in meaning.replace("(", " ").replace(")", " ").replace(",", " ").split():
-            return "voxels" if word == "voxel" else word
-    return "no unit"

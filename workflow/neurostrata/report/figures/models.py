@@ -1,4 +1,4 @@
-"""Figures of what single models have to show: ROC curves, relevant regions, synthesised images."""
+"""Figures of results that only some models have: ROC curves, relevant regions, synthesised images."""
 
 from __future__ import annotations
 
@@ -9,9 +9,17 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from neurostrata.report.figures.style import BLUE, GREY, SEQUENTIAL, figure_style, new_figure, tighten
-
-PLANES = ("sagittal", "coronal", "axial")
+from neurostrata.report.figures.slices import PLANES
+from neurostrata.report.figures.style import (
+    BLUE,
+    GREY,
+    SEQUENTIAL,
+    figure_style,
+    hide_frame,
+    hide_unused,
+    new_figure,
+    tighten,
+)
 
 
 def roc_figure(curves: pd.DataFrame, names: Mapping[str, str]) -> Figure:
@@ -36,8 +44,7 @@ def roc_figure(curves: pd.DataFrame, names: Mapping[str, str]) -> Figure:
             axis.plot([0, 1], [0, 1], color="#555555", lw=0.8, ls=":")
             axis.set(aspect="equal", xlabel="1 - specificity", ylabel="sensitivity")
             axis.set_title(textwrap.fill(names.get(kind, kind), 20))
-        for axis in axes[len(kinds) :]:
-            axis.set_visible(False)
+        hide_unused(axes, len(kinds))
     return figure
 
 
@@ -57,7 +64,7 @@ def region_figure(
     label
         Of the colour bar, with its unit.
     """
-    from neurostrata.report.figures.reconstruction import trim
+    from neurostrata.report.figures.slices import trim
 
     high = max(max(row.values(), default=0.0) for row in values.values()) or 1.0
     shown = trim(brain.max(axis=2) > 0), trim(brain.max(axis=1) > 0)
@@ -78,9 +85,7 @@ def region_figure(
                 picture = axis.imshow(
                     painted[cut].T, cmap=SEQUENTIAL, vmin=0, vmax=high, origin="lower", alpha=0.75
                 )
-                axis.set(xticks=[], yticks=[])
-                for spine in axis.spines.values():
-                    spine.set_visible(False)
+                hide_frame(axis)
                 if row == 0:
                     axis.set_title(plane, fontsize=9)
             axes[row, 0].set_ylabel(title, fontsize=9)
@@ -129,9 +134,7 @@ def synthesis_figure(
                 axis.imshow(image.T, cmap="gray", vmin=0, vmax=high, origin="lower")
                 axis.set_title(title, fontsize=8)
             for axis in row:
-                axis.set(xticks=[], yticks=[])
-                for spine in axis.spines.values():
-                    spine.set_visible(False)
+                hide_frame(axis)
             for axis in row[len(pictures) :]:
                 axis.set_visible(False)
             row[0].set_ylabel(f"sub-{subject}", fontsize=9)

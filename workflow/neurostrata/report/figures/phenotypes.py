@@ -14,6 +14,7 @@ from neurostrata.report.figures.style import (
     GREY,
     ORANGE,
     figure_style,
+    hide_frame,
     new_figure,
     whole_ticks,
 )
@@ -100,8 +101,7 @@ def loadings_figure(
         axis.set_yticks(np.arange(n_variables + 1) - 0.5, minor=True)
         axis.grid(which="minor", color="#e8e8e8", linewidth=0.6)
         axis.tick_params(which="minor", length=0)
-        for spine in axis.spines.values():
-            spine.set_visible(False)
+        hide_frame(axis, ticks=True)
         if n_factors <= 20:
             for i, j in zip(*np.nonzero(~np.isnan(shown))):
                 colour = "white" if abs(shown[i, j]) > 0.65 else "#222222"

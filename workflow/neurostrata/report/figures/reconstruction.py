@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from neurostrata.report.figures.slices import PLANES, trim
 from neurostrata.report.figures.style import (
     BLUE,
     GREEN,
@@ -16,13 +17,13 @@ from neurostrata.report.figures.style import (
     ORANGE,
     RED,
     figure_style,
+    hide_frame,
+    hide_unused,
     new_figure,
     tighten,
     whole_ticks,
 )
 from neurostrata.report.html.blocks import model_name
-
-PLANES = ("sagittal", "coronal", "axial")
 
 #: Metric -> (axis label, function of the raw column). Fig. 5 plots the absolute logarithm of the MSE.
 FOLD_METRICS = {
@@ -32,26 +33,10 @@ FOLD_METRICS = {
 }
 
 
-def trim(image: np.ndarray, background: float = 1e-6) -> tuple[slice, slice]:
-    """Return the slices that cut empty borders off a 2-D picture (NaN and zeros are empty).
-
-    Parameters
-    ----------
-    image : array, shape (rows, columns)
-    background
-        Absolute values up to this are empty.
-    """
-    filled = np.abs(np.nan_to_num(image)) > background
-    if not filled.any():
-        return slice(0, image.shape[0]), slice(0, image.shape[1])
-    rows, columns = np.flatnonzero(filled.any(1)), np.flatnonzero(filled.any(0))
-    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-
-
 def example_figure(
     real: np.ndarray, decoded: np.ndarray, subjects: Sequence[str], modalities: Sequence[str], people: int = 2
 ) -> Figure:
-    """Draw real beside decoded mid slices (Fig. 4).
+    """Draw real and decoded mid slices (Fig. 4).
 
     Parameters
     ----------
@@ -90,9 +75,7 @@ def example_figure(
                         axis = axes[2 * person + offset, 3 * m + plane]
                         picture = source[person, m, plane][crop].T
                         axis.imshow(picture, cmap="gray", vmin=0, vmax=high, origin="lower")
-                        axis.set(xticks=[], yticks=[])
-                        for spine in axis.spines.values():
-                            spine.set_visible(False)
+                        hide_frame(axis)
                         if person == 0 and offset == 0:
                             name = f"{modality.upper()}\n" if plane == 1 else "\n"
                             axis.set_title(f"{name}{PLANES[plane]}", fontsize=9)
@@ -170,7 +153,7 @@ def _fold_label(fold: object) -> str:
 
 
 def methods_figure(frame: pd.DataFrame, methods: Sequence[str], modalities: Sequence[str]) -> Figure:
-    """Draw the error of the model beside that of the baselines, person by person.
+    """Draw the errors of the model and of the baselines, one dot per person.
 
     Parameters
     ----------
@@ -216,8 +199,7 @@ def methods_figure(frame: pd.DataFrame, methods: Sequence[str], modalities: Sequ
             axis.set_yticks(range(len(methods)), [model_name(m) for m in methods])
             axis.set_ylim(len(methods) - 0.5, -0.5)
             axis.xaxis.grid(True)
-        for axis in axes.flat[len(modalities) :]:
-            axis.set_visible(False)
+        hide_unused(axes, len(modalities))
     return figure
 
 

@@ -1,12 +1,14 @@
-"""Cutting pictures out of volumes, in radiologists' orientation and with square millimetres."""
+"""Slices of volumes, with the person's left on the left and millimetres of equal size in both directions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+#: Planes by the axis that they are cut across.
+PLANES = ("sagittal", "coronal", "axial")
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,13 @@ def read_volume(path: Path) -> Volume:
     return Volume(data, (zooms[0], zooms[1], zooms[2]))
 
 
+def on_grid_of(volume: Volume, other: Volume | None) -> Volume | None:
+    """Return `other` when its grid has the size of `volume`'s, else None: a mask that can be drawn on it."""
+    return other if other is not None and other.data.shape == volume.data.shape else None
+
+
 def try_volume(path: Path) -> Volume | None:
-    """Return the image, or None when it is not there or cannot be read, which the page then says.
+    """Return the image, or None when it is absent or cannot be read; the page then says so.
 
     One that is not as its stage wrote it raises :class:`~neurostrata.core.records.DamagedError`.
     """
@@ -75,6 +82,22 @@ def bounding_box(mask: np.ndarray, margin: int = 2) -> tuple[slice, slice, slice
     return (box[0], box[1], box[2])
 
 
+def trim(image: np.ndarray, background: float = 1e-6) -> tuple[slice, slice]:
+    """Return the slices that cut empty borders off a 2-D picture (NaN and zeros are empty).
+
+    Parameters
+    ----------
+    image : array, shape (rows, columns)
+    background
+        Absolute values up to this are empty.
+    """
+    filled = np.abs(np.nan_to_num(image)) > background
+    if not filled.any():
+        return slice(0, image.shape[0]), slice(0, image.shape[1])
+    rows, columns = np.flatnonzero(filled.any(1)), np.flatnonzero(filled.any(0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
 def positions(box: tuple[slice, slice, slice], axis: int, count: int) -> list[int]:
     """Return `count` slice indices spread evenly inside a box along one axis, ends left out."""
     start, stop = box[axis].start, box[axis].stop
@@ -90,8 +113,3 @@ def cut(volume: Volume, axis: int, index: int, box: tuple[slice, slice, slice]) 
     index = min(max(index, 0), volume.data.shape[axis] - 1)
     picture = np.take(volume.data, index, axis=axis)[box[others[0]], box[others[1]]].T
     return picture, volume.zooms[others[1]] / volume.zooms[others[0]]
-
-
-def same_grid(volumes: Sequence[Volume | None]) -> bool:
-    """Return whether all volumes that are there have the same shape."""
-    return len({volume.data.shape for volume in volumes if volume is not None}) <= 1

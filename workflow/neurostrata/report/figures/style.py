@@ -29,7 +29,7 @@ CLUSTER_COLOURS = (
     "#999933",
     "#AA4499",
 )
-#: After nine clusters the colours come round again with the next marker.
+#: After nine clusters the colours start again with the next marker.
 CLUSTER_MARKERS = ("o", "^", "s", "D", "v", "P", "X")
 #: The pair of colours for two things compared (Okabe and Ito).
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#767676"
@@ -97,6 +97,19 @@ def tighten(figure: Figure, outer: float = 0.02, between: float = 0.01) -> None:
     engine = figure.get_layout_engine()
     if isinstance(engine, ConstrainedLayoutEngine):
         engine.set(w_pad=outer, h_pad=outer, wspace=between, hspace=between)
+
+
+def hide_frame(axis: Any, ticks: bool = False) -> None:
+    """Take the frame off a panel, and its ticks unless `ticks`: for images."""
+    axis.spines[:].set_visible(False)
+    if not ticks:
+        axis.set(xticks=[], yticks=[])
+
+
+def hide_unused(panels: Any, used: int) -> None:
+    """Hide the panels of a grid after the first `used`."""
+    for panel in panels.flat[used:]:
+        panel.set_visible(False)
 
 
 def whole_ticks(axis: Any) -> None:

@@ -1,4 +1,4 @@
-"""What a page is made of: sections holding paragraphs, figures and tables, free of any HTML layout."""
+"""The content of a page: sections of paragraphs, figures and tables, without any HTML."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Bullets:
 
 @dataclass
 class Figure:
-    """An image file beside the page."""
+    """An image file that the page shows."""
 
     href: str
     title: str
@@ -85,8 +85,8 @@ class Cell:
 class Table:
     """A table of ready-made texts.
 
-    ``numeric`` says per column whether it is right-aligned, ``marked`` per row whether it stands out, ``groups`` per
-    row whether a line above it parts it from the rows before.
+    ``numeric`` says for each column whether it is right-aligned, ``marked`` for each row whether it is highlighted, ``groups``
+    for each row whether a line separates it from the rows before.
     """
 
     title: str
@@ -121,6 +121,11 @@ def anchor(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "part"
 
 
+def experiment_anchor(name: str) -> str:
+    """Return the id of an experiment's section on the main page."""
+    return f"experiment-{anchor(name)}"
+
+
 def number_blocks(sections: Sequence[Section]) -> None:
     """Number figures and tables through the whole page, in reading order."""
     counts = {"figure": 0, "table": 0}
@@ -150,9 +155,9 @@ def links(page: Path, root: Path, *targets: Path) -> list[Link]:
 
 
 def format_number(value: Any, digits: int = 3) -> str:
-    """Return a number with `digits` significant digits as people write it; n/a for a missing value.
+    """Return a number with `digits` significant digits; n/a for a missing value.
 
-    Whole numbers and values from 1000 up are written in full, tiny ones as powers of ten.
+    Whole numbers and values from 1000 up are written in full, very small ones as powers of ten.
     """
     if value is None or value is pd.NA:
         return "n/a"
@@ -177,7 +182,7 @@ def format_number(value: Any, digits: int = 3) -> str:
 
 
 def fixed(digits: int) -> Callable[[Any], str]:
-    """Return a function that writes numbers with so many decimals, so that a column lines up."""
+    """Return a function that writes numbers with this many decimals, so that a column lines up."""
     return lambda value: f"{float(value):.{digits}f}".replace("-", "−")
 
 
@@ -202,6 +207,15 @@ def human_name(column: str) -> str:
     """Return a column's name for people: underscores gone, the usual abbreviations in capitals."""
     known = {"mse": "MSE", "ssim": "SSIM", "psnr": "PSNR", "cnr": "CNR", "rms": "RMS", "id": "id"}
     return " ".join(known.get(word, word) for word in str(column).split("_"))
+
+
+def parts(items: Sequence[Any], most: int) -> list[tuple[Sequence[Any], str]]:
+    """Divide what does not fit into one figure: (items, number of the part); the number is "" for a single part."""
+    starts = range(0, len(items), most)
+    return [
+        (items[start : start + most], str(number) if len(starts) > 1 else "")
+        for number, start in enumerate(starts, start=1)
+    ]
 
 
 def frame_table(
@@ -229,7 +243,7 @@ def frame_table(
     formats
         Column -> function from value to text; numbers default to :func:`format_number`.
     marked
-        Rows to stand out.
+        Rows to highlight.
     hrefs
         Column -> one link per row (empty for none).
     """

@@ -1,4 +1,4 @@
-"""A page under construction: where it stands, where its figures go, and how it links to the tables."""
+"""A page while it is made: its path, the folder of its figures, and its links to the tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neurostrata.report.data.layout import relative_link
-from neurostrata.report.data.study import Study
+from neurostrata.report.data.results import StudyResults
 from neurostrata.report.html.blocks import Figure, Link, links
 
 if TYPE_CHECKING:
@@ -21,14 +21,14 @@ class Page:
     Attributes
     ----------
     study
-        What the page tells of.
+        The study that the page is about.
     path
         The HTML file.
     figures
         Folder of its figures.
     """
 
-    study: Study
+    study: StudyResults
     path: Path
     figures: Path
 
@@ -63,7 +63,7 @@ class Page:
         *sources
             Files that the figure was drawn from.
         wide
-            Whether it may take the whole width.
+            Whether it may use the whole width of the page.
         """
         from neurostrata.report.figures.style import save_figure
 

@@ -1,4 +1,4 @@
-"""From blocks to HTML: the jinja2 templates and what they are given."""
+"""Rendering of pages with the jinja2 templates."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def write_page(path: Path, template: str, content: Mapping[str, Any]) -> None:
     template
         Name under ``templates/``.
     content
-        What the template names; the version is added.
+        The variables of the template; the version is added.
     """
     html = _environment().get_template(template).render(**content, version=__version__)
     with atomic_path(path, record=False) as temporary:

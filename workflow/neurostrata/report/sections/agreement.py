@@ -9,7 +9,7 @@ from neurostrata.report.html.blocks import Section, Text, fixed, frame_table
 from neurostrata.report.html.page import Page
 
 NEEDED = ("experiment_a", "finder_a", "experiment_b", "finder_b")
-#: Cross-tables drawn; the numbers of the others are in the file.
+#: Number of cross-tables that are drawn; the file has all of them.
 FIGURES = 6
 
 
@@ -28,7 +28,7 @@ def agreement_section(page: Page) -> Section:
         return section
     section.add(
         Text(
-            "Clusters of different experiments have the same numbers by size alone; what corresponds to what stands in the last column.",
+            "Clusters are numbered by size in each experiment, so equal numbers do not correspond; the last column shows which clusters do.",
         )
     )
     shown = pd.DataFrame(
@@ -46,7 +46,7 @@ def agreement_section(page: Page) -> Section:
     section.add(
         frame_table(
             shown,
-            "Agreement of every two partitions of the same people",
+            "Agreement of every pair of partitions of the same people",
             names={name: name for name in shown},
             formats={"Adjusted Rand": fixed(2)},
             caption="Adjusted Rand index: 1, the same partition; 0, no more than chance.",
@@ -75,7 +75,7 @@ def _crosstabs(page: Page, section: Section) -> None:
     leading = study.tree.finders[0]
     drawn = 0
     for (a, first, b, second), part in cells.groupby(list(NEEDED), sort=False):
-        # Between experiments the leading finder's; within one there is the table above.
+        # Only of the leading finder and between experiments; the table above has the rest.
         if a == b or first != leading or second != leading or drawn == FIGURES:
             continue
         table = part.pivot_table(

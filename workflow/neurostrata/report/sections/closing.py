@@ -1,4 +1,4 @@
-"""The last sections: people, what is missing, methods, deviations, provenance."""
+"""The last sections of the main page: people, methods, time and memory, provenance."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pandas as pd
 import yaml
 
 from neurostrata.core.tables import write_table
+from neurostrata.report.data.benchmarks import COLUMNS, resource_table
 from neurostrata.report.data.evidence import read_evidence
-from neurostrata.report.data.resources import COLUMNS, resource_table
 from neurostrata.report.html.blocks import (
     Bullets,
     Code,
@@ -22,7 +22,8 @@ from neurostrata.report.html.blocks import (
     frame_table,
 )
 from neurostrata.report.html.page import Page
-from neurostrata.report.text.methods import deviations, methods_paragraphs
+from neurostrata.report.text.deviations import deviations
+from neurostrata.report.text.methods import methods_paragraphs
 
 
 def people_table(page: Page) -> Table | None:
@@ -61,7 +62,7 @@ def people_table(page: Page) -> Table | None:
 
 
 def methods_section(page: Page) -> Section:
-    """What was done, from the configuration that ran."""
+    """Return the section with the methods, from the configuration that ran, and the departures from the paper."""
     section = Section("methods", "Methods")
     paragraphs = methods_paragraphs(page.study.config)
     if paragraphs:
@@ -76,15 +77,15 @@ def methods_section(page: Page) -> Section:
                 frame,
                 "Where this run departs from the paper",
                 names={c: c for c in frame},
-                caption="Dimitri et al. 2022, Multimodal and multicontrast image fusion via deep generative models. With what each "
-                "departure changes: the page on differences from the paper in docs/.",
+                caption="Dimitri et al. 2022, Multimodal and multicontrast image fusion via deep generative models. docs/differences-dimitri2022.md "
+                "says what each departure changes.",
             )
         )
     return section
 
 
 def resources_section(page: Page, benchmarks: Path | None) -> Section:
-    """What each rule used, beside what was asked for."""
+    """Return the section on the time and memory that each rule used and requested."""
     section = Section("resources", "Time and memory")
     table = resource_table(benchmarks) if benchmarks is not None else None
     if table is None:
@@ -101,25 +102,25 @@ def resources_section(page: Page, benchmarks: Path | None) -> Section:
     section.add(
         frame_table(
             table,
-            "What each rule used and asked for",
+            "Time and memory that each rule used and requested",
             names={
                 "rule": "Rule",
                 "jobs": "Jobs",
                 "minutes_median": "Minutes, median",
                 "minutes_max": "Minutes, longest",
-                "minutes_asked": "Minutes asked",
+                "minutes_asked": "Minutes requested",
                 "memory_max": "MB, largest",
-                "memory_asked": "MB asked",
+                "memory_asked": "MB requested",
                 "threads": "Threads",
-                "busy": "Threads at work",
+                "busy": "Threads busy",
                 "cpu_hours": "CPU hours",
-                "memory_suggested": "Ask for MB",
-                "minutes_suggested": "Ask for minutes",
+                "memory_suggested": "MB to request",
+                "minutes_suggested": "Minutes to request",
             },
             formats=dict.fromkeys(table.columns[2:], short),
             marked=list(few | late),
             caption="From Snakemake's benchmark files, most CPU time first. Marked: a job came within 20% of the memory or "
-            "took more than half of the time that was asked for. The last two columns are what the next run could ask for "
+            "took more than half of the time that was requested. The last two columns are what the next run could request "
             "(set-resources in a profile): 1.5 times the memory and twice the time of the largest job.",
             sources=page.sources(path),
             folded=len(table) > 6,
@@ -129,7 +130,7 @@ def resources_section(page: Page, benchmarks: Path | None) -> Section:
 
 
 def provenance_section(page: Page) -> Section:
-    """Versions, seeds, digests, settings."""
+    """Return the section with versions, seeds, digests and settings."""
     study = page.study
     section = Section("provenance", "Provenance")
     record = study.json(study.tree.provenance)
@@ -197,7 +198,7 @@ def _input_rows(inputs: dict[str, Any]) -> list[dict[str, Any]]:
     for name, digest in inputs.items():
         if name == "images":
             for column, group in digest.items():
-                # of a cohort that could not be read there is a sentence in place of the groups
+                # when the cohort could not be read, a sentence replaces the groups
                 if isinstance(group, dict) and (group["files"] or group["unreadable"]):
                     rows.append(
                         {

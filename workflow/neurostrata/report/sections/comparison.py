@@ -1,4 +1,4 @@
-"""All experiments beside each other and beside linear baselines: what each is worth and what it costs."""
+"""Comparison of all experiments with each other and with linear baselines: decoding, prediction, cost."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from neurostrata.core.tables import write_table
-from neurostrata.fusion.evaluation.baselines import TITLES
 from neurostrata.report.data.comparison import COLUMNS, compare_experiments, same_people_and_folds
 from neurostrata.report.html.blocks import (
     Cell,
@@ -17,6 +16,7 @@ from neurostrata.report.html.blocks import (
     Table,
     Text,
     count,
+    experiment_anchor,
     fixed,
     format_number,
     join_words,
@@ -24,16 +24,10 @@ from neurostrata.report.html.blocks import (
 )
 from neurostrata.report.html.page import Page
 from neurostrata.report.sections.latent import latent_blocks
+from neurostrata.report.text.features import FEATURE_NAMES, OWN_FEATURES, feature_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-#: What the linear baselines are called on the page.
-BASELINES = {
-    "embedding": "the model's embedding",
-    "classifier": "the model's own classifier",
-    **TITLES,
-}
 
 
 def _with_interval(row: pd.Series) -> str:
@@ -49,7 +43,7 @@ def _with_interval(row: pd.Series) -> str:
 def baselines_once(frame: pd.DataFrame, groups: Mapping[str, list[str]]) -> pd.DataFrame:
     """Leave out baselines that an earlier experiment of the same people, folds and value has shown already."""
     first = {name: leader for leader, names in groups.items() for name in names}
-    own = (frame["method"] == frame["model"]) | frame["method"].isin(["embedding", "classifier"])
+    own = (frame["method"] == frame["model"]) | frame["method"].isin(OWN_FEATURES)
     # an experiment without splits is in no group
     leader = frame["experiment"].map(lambda name: first.get(name, name))
     keys = frame.assign(leader=leader)[["leader", "what", "of", "method", "value"]]
@@ -69,9 +63,12 @@ def _table(frame: pd.DataFrame, title: str, caption: str, page: Page, best: str 
         name = (
             model_name(method)
             if method == own["model"].iloc[0]
-            else BASELINES.get(method, model_name(method))
+            else FEATURE_NAMES.get(method, model_name(method))
         )
-        cells = [Cell(experiment if first else "", f"#experiment-{experiment}" if first else ""), Cell(name)]
+        cells = [
+            Cell(experiment if first else "", f"#{experiment_anchor(experiment)}" if first else ""),
+            Cell(name),
+        ]
         for column in columns:
             if column not in own.index:
                 cells.append(Cell(""))
@@ -98,7 +95,7 @@ def prediction_figure(frame: pd.DataFrame) -> Figure:
     """Draw a panel per target: a dot and its interval for each experiment and baseline."""
     from matplotlib.figure import Figure
 
-    from neurostrata.report.figures.style import BLUE, GREY, figure_style
+    from neurostrata.report.figures.style import BLUE, GREY, figure_style, hide_unused
 
     targets = list(dict.fromkeys(frame["of"]))[:12]
     across = min(2, len(targets))
@@ -110,32 +107,28 @@ def prediction_figure(frame: pd.DataFrame) -> Figure:
         for panel, target in zip(panels, targets):
             part = frame[frame["of"] == target].reset_index(drop=True)
             places = -np.arange(len(part))
-            own = part["method"].isin(["embedding", "classifier"]).to_numpy()
+            own = part["method"].isin(OWN_FEATURES).to_numpy()
             for mine, colour in ((True, BLUE), (False, GREY)):
                 chosen = own == mine
                 panel.hlines(places[chosen], part["low"][chosen], part["high"][chosen], color=colour, lw=1.6)
                 panel.plot(part["value"][chosen], places[chosen], "o", color=colour, ms=5)
             panel.axvline(0.5 if target.endswith("(AUC)") else 0.0, color="#555555", lw=0.8, ls=":")
-            labels = [
-                f"{e}: {BASELINES.get(m, m) if m != 'embedding' else 'embedding'}"
-                for e, m in zip(part["experiment"], part["method"])
-            ]
+            labels = [f"{e}: {feature_name(m)}" for e, m in zip(part["experiment"], part["method"])]
             panel.set_yticks(places, labels)
             panel.set_title(target)
-        for panel in panels[len(targets) :]:
-            panel.set_visible(False)
+        hide_unused(panels, len(targets))
     return drawing
 
 
 def adjustment_notes(page: Page) -> list[Text | Table]:
-    """Say for each experiment what was taken out of the codes, and list whom that left out."""
+    """Say for each experiment what was removed from the codes, and list who was left out for that reason."""
     blocks: list[Text | Table] = []
     ways = set()
     for experiment, _ in page.study.experiments():
         path = experiment.file("predictions.tsv")
         if not path.is_file():
             continue
-        record = page.study.sidecar(path).get("Adjustment")  # only where something was taken out
+        record = page.study.sidecar(path).get("Adjustment")  # only where something was removed
         ways.add(str([record[key] for key in ("Sites", "Kept", "Removed")]) if record else "")
         if not record:
             continue
@@ -146,8 +139,8 @@ def adjustment_notes(page: Page) -> list[Text | Table]:
         if record["Removed"]:
             done.append(f"linear effects of {join_words(record['Removed'])} removed")
         text = (
-            f"{experiment.name}: before anything was predicted, in the embedding and in the baselines alike, {', then '.join(done)}; "
-            "learned from each fold's training people. A model's own classifier is as it came."
+            f"{experiment.name}: before anything was predicted, in the embedding and in the baselines, {', then '.join(done)}; "
+            "learned from each fold's training people. A model's own classifier was not adjusted."
         )
         left_out = pd.DataFrame(record["LeftOut"], columns=["fold", "subject", "role", "reason"])
         tested = left_out.loc[left_out["role"] == "test", "subject"].nunique()
@@ -177,16 +170,14 @@ def adjustment_notes(page: Page) -> list[Text | Table]:
             )
         )
     if len(ways) > 1:
-        text = (
-            "Not all experiments were adjusted alike, so their predictions cannot be compared as they stand."
-        )
+        text = "Not all experiments were adjusted in the same way, so their predictions cannot be compared directly."
         blocks.insert(0, Text(text, kind="warning"))
     return blocks
 
 
 def comparison_section(page: Page) -> Section:
-    """Return the section; empty when there is nothing to put side by side."""
-    section = Section("comparison", "The models side by side")
+    """Return the section; empty when there is nothing to compare."""
+    section = Section("comparison", "Model comparison")
     frame = compare_experiments(page.study)
     if (frame["what"] == "cost").all():
         return section
@@ -199,9 +190,7 @@ def comparison_section(page: Page) -> Section:
     together = [names for names in groups.values() if len(names) > 1]
     if together:
         words = "; ".join(join_words(names) for names in together)
-        section.add(
-            Text(f"The same people in the same folds: {words}. Only these can be compared as they stand.")
-        )
+        section.add(Text(f"The same people in the same folds: {words}. Only these can be compared directly."))
     elif len(groups) > 1:
         section.add(
             Text(
@@ -214,8 +203,8 @@ def comparison_section(page: Page) -> Section:
         _table(
             frame[frame["what"] == "decoded"],
             "Share of the differences between people that is decoded",
-            "1 - squared error inside the mask over that of the mean training image, people whom the models have not seen; "
-            "0: no better than the mean image. 95% bootstrap intervals over people. Baselines stand with the first experiment of "
+            "1 - squared error inside the mask divided by that of the mean training image, in people whom the models have not seen; "
+            "0: no better than the mean image. 95% bootstrap intervals over people. Baselines are listed with the first experiment of "
             "the same people and folds.",
             page,
             "largest",
@@ -246,15 +235,15 @@ def comparison_section(page: Page) -> Section:
     section.add(
         _table(
             frame[frame["what"] == "hidden"],
-            "Doing without a modality",
-            "Decoding error of all modalities with one hidden, over the error with nothing hidden (1: as good as with all). "
+            "Decoding without one modality",
+            "Decoding error of all modalities with one hidden, divided by the error with none hidden (1: as good as with all). "
             "95% bootstrap intervals over people.",
             page,
             "smallest",
         ),
         _table(
             frame[frame["what"] == "cost"].assign(low=np.nan, high=np.nan),
-            "What the models cost",
+            "Cost of the models",
             "Of the final model, trained on everybody; times depend on the machine.",
             page,
             None,

@@ -1,4 +1,4 @@
-"""Who is in which cluster: age, sex, site, diagnosis, head size, image quality, with tests; and who is in none."""
+"""The characteristics of the people in each cluster (age, sex, site and others), their tests, and who is in no cluster."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ EFFECTS = {"eta2": "η²", "cramers_v": "Cramér's V"}
 
 
 def composition_section(page: Page, experiment: Experiment, evidence: Evidence, why: str) -> Section:
-    """Return the table of who is in which cluster, its tests, and the people who belong nowhere."""
+    """Return the table of who is in which cluster, its tests, and the people who are in no cluster."""
     study, name = page.study, experiment.name
-    section = Section("composition", "Who is in which cluster")
+    section = Section("composition", "Composition of the clusters")
     path, tests_path = experiment.strata("composition.tsv"), experiment.strata("composition_tests.tsv")
     composition = study.table(
         path, f"Composition of the clusters in {name}", ("characteristic", "cluster", "n"), why
@@ -58,7 +58,12 @@ def composition_section(page: Page, experiment: Experiment, evidence: Evidence, 
             )
         section.add(table)
         section.add(
-            frame_table(composition, "The same, every level", sources=page.sources(path), folded=True)
+            frame_table(
+                composition,
+                "Characteristics of each cluster, every level",
+                sources=page.sources(path),
+                folded=True,
+            )
         )
     if tests is not None:
         section.add(
@@ -80,8 +85,8 @@ def composition_section(page: Page, experiment: Experiment, evidence: Evidence, 
     if outside:
         section.add(
             Text(
-                f"{count(len(outside), 'person fits', 'people fit')} into no cluster, lying too far from every centre: {', '.join(outside)}. "
-                "They are counted in the cluster they are nearest to and left out of every comparison.",
+                f"{count(len(outside), 'person fits', 'people fit')} into no cluster, because they are too far from every centre: {', '.join(outside)}. "
+                "They are counted in the nearest cluster, but left out of every comparison.",
                 sources=page.sources(experiment.strata("clusters.tsv")),
             )
         )
@@ -131,14 +136,14 @@ def composition_table(composition: pd.DataFrame, tests: pd.DataFrame | None, alp
             marked.append(test is not None and bool(test["q"] < alpha) and position == 0)
     heads = ["All" if c == "all" else f"Cluster {c}" for c in clusters]
     return Table(
-        title="Age, sex, site, head size, image quality and the like of each cluster",
+        title="Characteristics of each cluster",
         columns=["", "", *heads, "Effect", "q"],
         rows=rows,
         numeric=[False, False, *[True] * len(heads), False, True],
         groups=groups,
         marked=marked,
-        caption=f"Mean ± standard deviation, or people (share of the cluster). Marked: q below {alpha:g}. Tests and their names are in "
-        "the folded table.",
+        caption=f"Mean ± standard deviation, or people (share of the cluster). Marked: q below {alpha:g}. The folded table "
+        "has the tests.",
     )
 
 

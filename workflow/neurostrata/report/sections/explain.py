@@ -1,8 +1,7 @@
-"""What a model's codes say about two classes, how its modalities' codes lie, and what it makes up (Geenjaar 2021)."""
+"""What the codes of a model show: important modalities, decoded differences, t-SNE, generated images (Geenjaar 2021)."""
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from neurostrata.core.files import sidecar_path
-from neurostrata.core.records import check
 from neurostrata.report.data.layout import Experiment
 from neurostrata.report.html.blocks import Cell, Section, Table, Text, anchor, format_number
 from neurostrata.report.html.page import Page
@@ -24,7 +22,7 @@ ALIKE = 0.5
 
 def explain_section(page: Page, experiment: Experiment, config: Mapping[str, Any]) -> Section:
     """Return the experiment's section on importance, decoded differences and codes; empty without any of them."""
-    section = Section(f"explain-{experiment.name}", "What the codes say")
+    section = Section(f"explain-{experiment.name}", "Content of the codes")
     _importance(page, section, experiment)
     _code_map(page, section, experiment)
     _generated(page, section, experiment)
@@ -40,6 +38,7 @@ def _with_sd(row: pd.Series, measure: str, decimals: int = 2) -> str:
 
 
 def _importance(page: Page, section: Section, experiment: Experiment) -> None:
+    """Add a table, a figure and maps for each target."""
     path, other = experiment.file("importance.tsv"), experiment.file("group_differences.tsv")
     if not path.is_file():
         return
@@ -53,54 +52,11 @@ def _importance(page: Page, section: Section, experiment: Experiment) -> None:
         ordered = part.sort_values("rank")
         weighed = bool(ordered["weight_share"].notna().any())
         measure = "weight_share" if weighed else "separation_drop"
-        own = (
-            None
-            if correlations is None
-            else correlations[correlations["target"] == target].set_index("modality")
-        )
-        rows = []
-        for _, row in ordered.head(ROWS).iterrows():
-            cells = [Cell(str(row["modality"]).upper())]
-            cells.append(Cell(_with_sd(row, measure, 3)))
-            cells.append(Cell(_with_sd(row, "auc_drop", 3)))
-            for likeness in ("decoded_train", "decoded_test", "train_test"):
-                known = own is not None and row["modality"] in own.index
-                cells.append(
-                    Cell(_with_sd(own.loc[row["modality"]], likeness) if own is not None and known else "")
-                )
-            rows.append(cells)
-        columns = [
-            "Modality",
-            "Share of the weights" if weighed else "Separation lost without it",
-            "AUC lost without it",
-            "Decoded ~ training",
-            "Decoded ~ test",
-            "Training ~ test",
-        ]
-        more = f" The {ROWS} of {len(ordered)} modalities that count most." if len(ordered) > ROWS else ""
-        share = (
-            f"Share of the weights: of a linear support vector machine's absolute weights (an even share is "
-            f"{1 / len(ordered):.3f}). "
-            if weighed
-            else "The code belongs to all modalities together, so its weights have no modality. Separation lost: of the classes' "
-            "mean decision values, in standard deviations. "
-        )
-        section.add(
-            Table(
-                title=f"What tells {target} apart",
-                columns=columns,
-                rows=rows,
-                numeric=[False, *[True] * (len(columns) - 1)],
-                caption=(
-                    f"{share}AUC lost: of test people, with the modality taken from them (all: "
-                    f"{format_number(ordered['auc'].iloc[0], 2)}). The last three: correlation over voxels of the difference "
-                    "between the classes' decoded mean codes with the voxelwise difference of the same (training) and of "
-                    "other (test) people, and of these two with each other; decoding keeps what other people show too where "
-                    f"the second is no less than the third. Mean ± standard deviation over folds.{more}"
-                ),
-                sources=page.sources(path, other),
-            )
-        )
+        found = correlations[correlations["target"] == target] if correlations is not None else None
+        own = found.set_index("modality") if found is not None else None
+        table = _importance_table(str(target), ordered, measure, own)
+        table.sources = page.sources(path, other)
+        section.add(table)
         if len(ordered) > 1:
             section.add(
                 page.figure(
@@ -119,16 +75,62 @@ def _importance(page: Page, section: Section, experiment: Experiment) -> None:
                     wide=False,
                 )
             )
-        if own is not None and own["decoded_train"][ordered["modality"].iloc[0]] < ALIKE:
+        first = ordered["modality"].iloc[0]
+        if own is not None and own["decoded_train"][first] < ALIKE:
             section.add(
                 Text(
                     f"The decoded difference does not resemble the difference of the same people's images in "
-                    f"{str(ordered['modality'].iloc[0]).upper()}, the modality that counts most: whatever the codes hold of "
+                    f"{str(first).upper()}, the most important modality: whatever the codes hold about "
                     f"{target}, decoding them does not show where it is.",
                     kind="warning",
                 )
             )
         _maps(page, section, experiment, str(target), list(ordered["modality"]))
+
+
+def _importance_table(
+    target: str, ordered: pd.DataFrame, measure: str, correlations: pd.DataFrame | None
+) -> Table:
+    weighed = measure == "weight_share"
+    rows = []
+    for _, row in ordered.head(ROWS).iterrows():
+        modality = row["modality"]
+        cells = [str(modality).upper(), _with_sd(row, measure, 3), _with_sd(row, "auc_drop", 3)]
+        known = correlations is not None and modality in correlations.index
+        for likeness in ("decoded_train", "decoded_test", "train_test"):
+            cells.append(
+                _with_sd(correlations.loc[modality], likeness) if correlations is not None and known else ""
+            )
+        rows.append([Cell(cell) for cell in cells])
+    columns = [
+        "Modality",
+        "Share of the weights" if weighed else "Separation lost without it",
+        "AUC lost without it",
+        "Decoded ~ training",
+        "Decoded ~ test",
+        "Training ~ test",
+    ]
+    more = f" The {ROWS} most important of {len(ordered)} modalities." if len(ordered) > ROWS else ""
+    share = (
+        f"Share of the weights: of a linear support vector machine's absolute weights (an even share is "
+        f"{1 / len(ordered):.3f}). "
+        if weighed
+        else "The code belongs to all modalities together, so its weights have no modality. Separation lost: of the classes' "
+        "mean decision values, in standard deviations. "
+    )
+    return Table(
+        title=f"Importance of modalities for {target}",
+        columns=columns,
+        rows=rows,
+        numeric=[False, *[True] * (len(columns) - 1)],
+        caption=(
+            f"{share}AUC lost: of test people, with the modality taken from them (all: "
+            f"{format_number(ordered['auc'].iloc[0], 2)}). The last three: correlation over voxels of the difference "
+            "between the classes' decoded mean codes with the voxelwise difference of the same (training) and of "
+            "other (test) people, and of these two with each other; where the second is at least as large as the third, "
+            f"decoding keeps differences that other people show as well. Mean ± standard deviation over folds.{more}"
+        ),
+    )
 
 
 def _map_of(folder: Path, target: str, kind: str) -> Path | None:
@@ -173,7 +175,7 @@ def _maps(page: Page, section: Section, experiment: Experiment, target: str, ran
             f"Where {second} differs from {first}",
             f"{second} minus {first}, training people of fold {folds[0].name}: mean codes decoded, and mean images. Of each "
             f"modality the 1% of voxels that differ most, summed over {', '.join(str(m).upper() for m in ranked[:SUMMED])} "
-            "(Geenjaar 2021, Fig. 3). Both come from the same people: their likeness says that the code keeps the "
+            "(Geenjaar 2021, Fig. 3). Both come from the same people: their likeness shows that the code keeps the "
             "difference, not that other people have it.",
             *(path for path in paths if path is not None),
         )
@@ -192,7 +194,7 @@ def _code_map(page: Page, section: Section, experiment: Experiment) -> None:
             code_map_figure(frame),
             f"{experiment.name}/codes.png",
             "Codes of all modalities (t-SNE)",
-            "Each point is one modality of one person, final model (Geenjaar 2021, Fig. 1). For the eye only: distances between "
+            "Each point is one modality of one person, final model (Geenjaar 2021, Fig. 1). For display only: distances between "
             "groups of points and their sizes mean little.",
             path,
         )
@@ -203,12 +205,8 @@ def _generated(page: Page, section: Section, experiment: Experiment) -> None:
     path = experiment.file("generated.npz")
     if not path.is_file():
         return
-    check(path)
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            arrays = {name: content[name] for name in content.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        page.study.note(f"Generated images of {experiment.name}", f"{page.study.relative(path)}: {error}")
+    arrays = page.study.arrays(path, f"Generated images of {experiment.name}")
+    if not arrays:
         return
     from neurostrata.report.figures.explain import generated_figure
 

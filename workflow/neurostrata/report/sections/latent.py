@@ -12,13 +12,7 @@ import pandas as pd
 from neurostrata.report.data.layout import Experiment
 from neurostrata.report.html.blocks import Cell, Table, Text, format_number, join_words, model_name
 from neurostrata.report.html.page import Page
-
-#: Rows under the models': baselines of the same folds, with as many components as the latent size.
-LINEAR = {
-    "pca_modalities": "PCA of each modality",
-    "pca_stacked": "PCA of the modalities side by side",
-    "pca_pooled": "PCA of all volumes pooled",
-}
+from neurostrata.report.text.features import FEATURE_NAMES
 
 
 def _families(page: Page, groups: Mapping[str, list[str]]) -> list[list[tuple[Experiment, dict[str, Any]]]]:
@@ -98,9 +92,14 @@ def _target_blocks(
             enough = len(values) > 1
             spread = f"{values.mean():.3f} ± {values.std(ddof=1):.3f} ({len(values)})" if enough else ""
             cells.append(Cell(spread))
-        lines.append([Cell("the same, over seeds (how many)"), *cells])
-    for features, name in LINEAR.items():
-        lines.append([Cell(name), *(_fold_cell(row(sizes[size][0].name, features)) for size in ordered)])
+        lines.append([Cell("the same, over seeds (number of seeds)"), *cells])
+    for features in ("pca_modalities", "pca_stacked", "pca_pooled"):
+        lines.append(
+            [
+                Cell(FEATURE_NAMES[features]),
+                *(_fold_cell(row(sizes[size][0].name, features)) for size in ordered),
+            ]
+        )
     names = join_words([e.name for e, _ in members])
     blocks: list[Any] = [
         Table(
@@ -119,8 +118,8 @@ def _target_blocks(
     if repeated:
         blocks.append(
             Text(
-                "Seeds change the training's chance only, not the folds: their spread leaves out what other people would "
-                "have made of it, which the spread over folds shows in part.",
+                "Seeds change only the randomness of the training, not the folds: their spread leaves out the variation between "
+                "samples of people, which the spread over folds shows in part.",
                 kind="note",
             )
         )

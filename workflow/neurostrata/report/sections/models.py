@@ -1,20 +1,17 @@
-"""What single kinds of models have to show: classification, relevant regions, synthesis."""
+"""Results that only some models have: classification, relevant regions, synthesis."""
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from neurostrata.core.records import check
 from neurostrata.imaging.images.io import UNREADABLE, read_voxels
 from neurostrata.report.data.layout import Experiment
 from neurostrata.report.html.blocks import Cell, Section, Table, Text, format_number, model_name
 from neurostrata.report.html.page import Page
-from neurostrata.report.sections.comparison import BASELINES
+from neurostrata.report.text.features import FEATURE_NAMES, feature_name
 
 #: Measures of classification.tsv as Arco 2023, Table 2, has them.
 MEASURES = {
@@ -53,7 +50,7 @@ def _classification(page: Page, section: Section, experiment: Experiment, config
         rows = []
         for features, own in part.groupby("features", sort=False):
             values = own.set_index("measure")
-            cells = [Cell(BASELINES.get(str(features), str(features)))]
+            cells = [Cell(feature_name(str(features)))]
             for measure in MEASURES:
                 mean, sd = values.loc[measure, "mean"], values.loc[measure, "sd"]
                 text = format_number(mean, 2)
@@ -61,7 +58,7 @@ def _classification(page: Page, section: Section, experiment: Experiment, config
             rows.append(cells)
         section.add(
             Table(
-                title=f"Telling {target} apart",
+                title=f"Classification of {target}",
                 columns=["From", *MEASURES.values()],
                 rows=rows,
                 numeric=[False, *[True] * len(MEASURES)],
@@ -74,7 +71,7 @@ def _classification(page: Page, section: Section, experiment: Experiment, config
 
             section.add(
                 page.figure(
-                    roc_figure(curves[curves["target"] == target], BASELINES),
+                    roc_figure(curves[curves["target"] == target], FEATURE_NAMES),
                     f"{experiment.name}/roc-{target}.svg",
                     f"ROC curves for {target}",
                     "Thin: folds; thick: their mean; dotted: chance (Arco 2023, Fig. 5).",
@@ -105,9 +102,9 @@ def _relevance(page: Page, section: Section, experiment: Experiment, config: Map
     texts = (
         ("features", "relevance", "Relevant regions", "relevant features per person (number)",
          "Mean over test people of the number of features whose attention mask is above 0.9 (Arco 2023, Fig. 6, which shows one person)."),
-        ("weight", "attention", "Regions that the classifier listens to", "mean absolute weight",
+        ("weight", "attention", "Regions by the weight of the classifier", "mean absolute weight",
          "Mean absolute weight of the attention module's first layer, mean over folds (Arco 2023, Fig. 7). Weak evidence: regions "
-         "that the classifier can do without also have weights."),
+         "that the classifier does not need also have weights."),
     )  # fmt: skip
     for parts, kind, (column, name, title, label, caption) in zip(tables, paths, texts):
         found = [part for part in parts if part is not None]
@@ -144,13 +141,51 @@ def _synthesis(page: Page, section: Section, experiment: Experiment, config: Map
     if not path.is_file():
         return
     frame = page.study.table(path, columns=("method", "inputs", "output", "mse"))
-    tests = page.study.table(
-        experiment.file("synthesis_comparisons.tsv"), columns=("inputs", "output", "p_holm")
-    )
     if frame is None:
         return
-    # of an experiment that is no longer configured: the one method that is no baseline
-    model = config["model"] or next(m for m in dict.fromkeys(frame["method"]) if m not in BASELINES)
+    # an experiment that is no longer configured: the one method that is not a baseline
+    model = config["model"] or next(m for m in dict.fromkeys(frame["method"]) if m not in FEATURE_NAMES)
+    section.add(
+        _synthesis_table(page, experiment, frame, model),
+        Text(
+            "These errors ignore the unknown scale of the images; the table of reconstruction above does not.",
+            kind="note",
+        ),
+    )
+    paths = [fold.folder / "synthesis_examples.npz" for fold in experiment.folds()]
+    examples = next((path for path in paths if path.is_file()), None)
+    if examples is None:
+        return
+    arrays = page.study.arrays(examples, f"Synthesised images of {experiment.name}")
+    if not arrays:
+        return
+    from neurostrata.report.figures.models import synthesis_figure
+
+    section.add(
+        page.figure(
+            synthesis_figure(
+                arrays["real"][0][:, 2],
+                arrays["synthesised"][0][:, 2],
+                [str(i) for i in arrays["inputs"]],
+                [str(o) for o in arrays["output"]],
+                [str(m) for m in arrays["modalities"]],
+                str(arrays["subjects"][0]),
+            ),
+            f"{experiment.name}/synthesis.png",
+            "Synthesised images of a person the model has not seen",
+            "Axial mid slices, each in units of its mean, one grey scale per row (Chartsias 2018, Fig. 6).",
+            examples,
+        )
+    )
+
+
+def _synthesis_table(page: Page, experiment: Experiment, frame: pd.DataFrame, model: str) -> Table:
+    tests_path = experiment.file("synthesis_comparisons.tsv")
+    tests = page.study.table(tests_path, columns=("inputs", "output", "p_holm"))
+    different = set()
+    if tests is not None:
+        marked = tests[(tests["measure"] == "mse") & (tests["p_holm"] < 0.05)]
+        different = set(zip(marked["inputs"], marked["output"], marked["baseline"]))
     methods = [model] + [m for m in dict.fromkeys(frame["method"]) if m != model]
     rows, groups = [], []
     for output, of_output in frame.groupby("output", sort=False):
@@ -166,65 +201,19 @@ def _synthesis(page: Page, section: Section, experiment: Experiment, config: Map
                     cells.append(Cell("n/a"))
                     continue
                 text = f"{format_number(values.mean(), 3)} ({format_number(values.std(ddof=1), 2)})"
-                if tests is not None and method != model:
-                    own = tests[
-                        (tests["inputs"] == inputs)
-                        & (tests["output"] == output)
-                        & (tests["baseline"] == method)
-                        & (tests["measure"] == "mse")
-                    ]
-                    if len(own) and own["p_holm"].iloc[0] < 0.05:
-                        text += " *"
+                text += " *" if (inputs, output, method) in different else ""
                 cells.append(Cell(text, strong=bool(means[method] == means.min())))
             rows.append(cells)
             groups.append(position == 0)
-    section.add(
-        Table(
-            title="Error of synthesised images",
-            columns=["Synthesised", "From", *[model_name(method) for method in methods]],
-            rows=rows,
-            numeric=[False, False, *[True] * len(methods)],
-            caption=(
-                "Mean (standard deviation) over people of the mean squared error, both images in units of their means, as Tables "
-                "II and IV of Chartsias 2018; bold: the least. * differs from the model (paired t-test, Holm-corrected, 5%)."
-            ),
-            groups=groups,
-            sources=page.sources(path, experiment.file("synthesis_comparisons.tsv")),
+    return Table(
+        title="Error of synthesised images",
+        columns=["Synthesised", "From", *[model_name(method) for method in methods]],
+        rows=rows,
+        numeric=[False, False, *[True] * len(methods)],
+        caption=(
+            "Mean (standard deviation) over people of the mean squared error, both images in units of their means, as Tables "
+            "II and IV of Chartsias 2018; bold: the least. * differs from the model (paired t-test, Holm-corrected, 5%)."
         ),
-        Text(
-            "These errors leave the images' unknown scale out of account; the reconstruction table above does not.",
-            kind="note",
-        ),
+        groups=groups,
+        sources=page.sources(experiment.file("synthesis.tsv"), tests_path),
     )
-    for fold in experiment.folds():
-        examples = fold.folder / "synthesis_examples.npz"
-        if not examples.is_file():
-            continue
-        check(examples)
-        try:
-            with np.load(examples, allow_pickle=False) as content:
-                arrays = {name: content[name] for name in content.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            page.study.note(
-                f"Synthesised images of {experiment.name}", f"{page.study.relative(examples)}: {error}"
-            )
-            return
-        from neurostrata.report.figures.models import synthesis_figure
-
-        section.add(
-            page.figure(
-                synthesis_figure(
-                    arrays["real"][0][:, 2],
-                    arrays["synthesised"][0][:, 2],
-                    [str(i) for i in arrays["inputs"]],
-                    [str(o) for o in arrays["output"]],
-                    [str(m) for m in arrays["modalities"]],
-                    str(arrays["subjects"][0]),
-                ),
-                f"{experiment.name}/synthesis.png",
-                "Synthesised images of a person the model has not seen",
-                "Axial mid slices, each in units of its mean, one grey scale per row (Chartsias 2018, Fig. 6).",
-                examples,
-            )
-        )
-        return

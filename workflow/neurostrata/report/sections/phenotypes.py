@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from neurostrata.report.data.study import Study
+from neurostrata.report.data.results import StudyResults, is_yes
 from neurostrata.report.figures.phenotypes import factor_names
 from neurostrata.report.html.blocks import (
     Bullets,
@@ -23,7 +23,7 @@ from neurostrata.report.html.blocks import (
 from neurostrata.report.html.page import Page
 
 
-def factor_meanings(study: Study, most: int = 3) -> dict[str, str]:
+def factor_meanings(study: StudyResults, most: int = 3) -> dict[str, str]:
     """Return factor -> its `most` strongest variables, from ``loadings.tsv`` (empty for single variables)."""
     loadings = study.table(study.tree.phenotypes("loadings.tsv"), columns=["variable"])
     if loadings is None or study.config["phenotypes"]["method"] == "variables":
@@ -42,7 +42,7 @@ def factor_meanings(study: Study, most: int = 3) -> dict[str, str]:
 
 
 def phenotypes_section(page: Page) -> Section:
-    """What the questionnaires and tests were reduced to."""
+    """Return the section on the phenotypic variables and the factors they were reduced to."""
     study, tree = page.study, page.study.tree
     section = Section("phenotypes", "Phenotypes")
     configured = bool(study.config["phenotypes"]["tables"])
@@ -73,11 +73,11 @@ def _summary(page: Page, facts: dict[str, Any], scores: pd.DataFrame | None) -> 
     names = [column for column in scores if column != "subject"]
     n = int(scores[names].notna().any(axis=1).sum())
     if facts["method"] == "variables":
-        text = f"{count(len(names), 'variable')} of {count(n, 'person', 'people')}, standardised and compared as they are."
+        text = f"{count(len(names), 'variable')} of {count(n, 'person', 'people')}, standardised and compared one by one."
     else:
         text = f"{count(len(names), 'factor')} from "
         text += f"{count(int(facts['variables_analysed']), 'variable')} of {count(n, 'person', 'people')}"
-        text += f", holding {100 * float(facts['variance_explained']):.0f}% of the variance"
+        text += f", explaining {100 * float(facts['variance_explained']):.0f}% of the variance"
         if "factors_by_parallel_analysis" in facts:
             text += f". Parallel analysis would keep {facts['factors_by_parallel_analysis']}"
         text += "."
@@ -88,16 +88,16 @@ def _missing_data(facts: dict[str, Any]) -> Bullets:
     policies = {
         "complete": "only people with all variables have scores",
         "median": "gaps are filled with the variable's median",
-        "iterative": "gaps are filled by regression on what else is known of the person",
-        "none filled": "nothing is filled in; each variable is compared among those who have it",
+        "iterative": "gaps are filled by regression on the person's other variables",
+        "none filled": "gaps are not filled; each variable is compared among the people who have it",
     }
     policy = str(facts["missing"])
     items = [("Policy for missing values", f"{policy}: {policies[policy]}")]
     if facts["values_filled"]:
         items.append(("Values filled in", str(facts["values_filled"])))
     for key, name in (
-        ("people_without_table_row", "People whom no phenotype table knows"),
-        ("people_only_in_tables", "People in the tables and not in the cohort"),
+        ("people_without_table_row", "People in no phenotype table"),
+        ("people_only_in_tables", "People in the tables but not in the cohort"),
     ):
         if facts[key]:
             items.append((name, str(facts[key])))
@@ -126,9 +126,7 @@ def _factors(page: Page, section: Section) -> None:
     path = tree.phenotypes("eigenvalues.tsv")
     eigen = study.table(path, "Eigenvalues", ["eigenvalue"])
     if eigen is not None and eigen["eigenvalue"].notna().any():
-        retained = (
-            int((eigen["retained"].astype(str).str.lower() == "true").sum()) if "retained" in eigen else 0
-        )
+        retained = int(is_yes(eigen["retained"]).sum()) if "retained" in eigen else 0
         parallel = eigen["parallel_95"].to_numpy(float) if "parallel_95" in eigen else None
         if parallel is not None and not np.isfinite(parallel).any():
             parallel = None
@@ -136,7 +134,7 @@ def _factors(page: Page, section: Section) -> None:
             page.figure(
                 eigenvalue_figure(eigen["eigenvalue"].to_numpy(float), parallel, retained),
                 "phenotypes/eigenvalues.svg",
-                "Eigenvalues of the variables' correlations",
+                "Eigenvalues of the correlation matrix of the variables",
                 "Kaiser's rule, as in the paper: components with an eigenvalue above 1 are kept"
                 + (
                     "; parallel analysis (orange): the 95th percentile of random tables of the same size, which real factors should "
@@ -198,7 +196,7 @@ def _congruence(page: Page, section: Section, names: Mapping[str, str]) -> None:
                 "low": fixed(2),
             },
             caption="Tucker's coefficient of congruence of the loadings of two random halves, mean over splits. Read after Lorenzo-Seva "
-            f"and ten Berge (2006). {poor} of {len(table)} factors are below 0.85: results on these may not hold in other people.",
+            f"and ten Berge (2006). {poor} of {len(table)} factors are below 0.85: results on them may not hold in other people.",
             sources=page.sources(path),
         )
     )

@@ -1,4 +1,4 @@
-"""Clusters of one experiment and what they differ in: Figures 7 and 8 of Dimitri 2022, on the main page."""
+"""The clusters of one experiment and the phenotypes that differ between them (Figures 7 and 8 of Dimitri 2022)."""
 
 from __future__ import annotations
 
@@ -10,32 +10,26 @@ import pandas as pd
 from neurostrata.core.tables import read_table
 from neurostrata.report.data.evidence import Evidence, finder_name
 from neurostrata.report.data.layout import Experiment
+from neurostrata.report.figures.factors import PANELS
 from neurostrata.report.figures.phenotypes import factor_names
 from neurostrata.report.html.blocks import (
     Cell,
     Section,
     Table,
     Text,
-    anchor,
+    experiment_anchor,
     fixed,
     format_number,
     format_p,
     human_name,
     join_words,
+    parts,
 )
 from neurostrata.report.html.page import Page
-from neurostrata.report.sections.checks import continuous_blocks, write_checks
-from neurostrata.report.text.verdict import (
-    REPARTITION_NOTE,
-    Verdict,
-    adjusted_for,
-    describe_jaccard,
-    equals,
-    significant_factors,
-)
-
-#: Panels per figure: more factors go on in the next figure.
-PANELS = 16
+from neurostrata.report.sections.checks import write_checks
+from neurostrata.report.sections.continuous import continuous_blocks
+from neurostrata.report.text.differences import adjusted_for, significant_factors
+from neurostrata.report.text.verdict import REPARTITION_NOTE, Verdict, describe_jaccard, equals
 
 
 def strata_section(
@@ -46,10 +40,10 @@ def strata_section(
     evidence: Evidence,
     meanings: Mapping[str, str],
 ) -> Section:
-    """The clusters of one experiment, as far as they belong on the main page, with a link to their checks."""
+    """Return the section on the clusters of one experiment, with a link to the page of their checks."""
     study = page.study
     name = experiment.name
-    section = Section(f"experiment-{anchor(name)}-strata", "Strata and their phenotypes")
+    section = Section(f"{experiment_anchor(name)}-strata", "Strata and their phenotypes")
     why = "" if config["analyses"]["strata"] else "analyses: strata is off"
     path = experiment.strata("clusters.tsv")
     if study.table(path, f"Clusters of {name}", ["subject", "cluster"], why) is None:
@@ -89,8 +83,8 @@ def strata_section(
     if checks is not None:
         section.add(
             Text(
-                "Search, existence, stability, composition of the clusters, split halves, shuffled links, the results without "
-                f"clusters and the numbers behind all of it: on the page of {name}'s checks.",
+                "The search, existence, stability and composition of the clusters, split halves, shuffled links, the results without "
+                f"clusters and the numbers behind them are on the page of checks of {name}.",
                 sources=page.sources(checks),
                 lead="see",
             )
@@ -128,7 +122,7 @@ def _finders(page: Page, experiment: Experiment) -> Table | None:
     sidecar = page.study.sidecar(experiment.adjusted_codes)
     removed = [*sidecar["Removed"], *([sidecar["Sites"]] if sidecar["Sites"] else [])] if sidecar else []
     what = (
-        f"Adjusted codes: {join_words([human_name(str(name)) for name in removed])} taken out. "
+        f"Adjusted codes: {join_words([human_name(str(name)) for name in removed])} removed. "
         if removed
         else ""
     )
@@ -138,7 +132,7 @@ def _finders(page: Page, experiment: Experiment) -> Table | None:
             "Finder",
             "Codes",
             "Clusters: sizes",
-            "Do they exist",
+            "Clusters exist",
             "Stability (Jaccard)",
             "Factors that differ",
             "After adjustment",
@@ -148,8 +142,8 @@ def _finders(page: Page, experiment: Experiment) -> Table | None:
         numeric=[False] * 5 + [True] * 3,
         marked=marked,
         groups=groups,
-        caption=f"Marked: the one that leads; the verdict and all figures are of it. {what}Agreement: adjusted Rand index with the one "
-        "that leads (1: the same partition, 0: no more than chance). Stability and comparisons are made for the leading codes only.",
+        caption=f"Marked: the leading partition, which the verdict and all figures show. {what}Agreement: adjusted Rand index with the "
+        "leading partition (1: the same partition, 0: no more than chance). Stability and comparisons are made for the leading codes only.",
         sources=page.sources(path),
     )
 
@@ -167,7 +161,7 @@ def _of(number: Any, total: Any) -> str:
 def _clusters(
     page: Page, section: Section, experiment: Experiment, evidence: Evidence, verdict: Verdict
 ) -> None:
-    from neurostrata.report.figures.strata import clusters_figure
+    from neurostrata.report.figures.clusters import clusters_figure
 
     study = page.study
     clusters = evidence.clusters
@@ -177,7 +171,7 @@ def _clusters(
     hatched = " Hatched bars: clusters flagged as small." if verdict.small else ""
     crosses = " Crosses: people who fit into no cluster." if verdict.outside and tsne is not None else ""
     seen = (
-        " The t-SNE map is for the eye only; distances between groups in it mean nothing."
+        " The t-SNE map is for display only; distances between groups in it mean nothing."
         if tsne is not None
         else ""
     )
@@ -206,7 +200,7 @@ def _interval(row: pd.Series, value: str, low: str, high: str) -> str:
 def comparisons_table(
     page: Page, experiment: Experiment, evidence: Evidence, names: Mapping[str, str], found: list[str]
 ) -> Table:
-    """Return the comparisons as they are and adjusted, side by side."""
+    """Return the table of the comparisons, unadjusted and adjusted side by side."""
     comparisons, adjusted = evidence.comparisons, evidence.adjusted
     assert comparisons is not None
     after = None if adjusted is None else adjusted.set_index(adjusted["factor"].astype(str))
@@ -221,7 +215,7 @@ def comparisons_table(
             _interval(row, "eta2", "eta2_low", "eta2_high"),
         ]
         if after is not None:
-            # fewer people have all that is adjusted for, so a factor can be missing
+            # fewer people have every covariate, so a factor can be missing
             line = after.loc[factor] if factor in after.index else pd.Series({"eta2": None, "q": None})
             cells += [
                 _interval(line, "eta2", "eta2_low", "eta2_high"),
@@ -272,7 +266,7 @@ def _comparisons(
     names: Mapping[str, str],
     absent: str,
 ) -> None:
-    from neurostrata.report.figures.strata import effects_figure, factors_figure
+    from neurostrata.report.figures.factors import effects_figure, factors_figure
 
     study = page.study
     name = experiment.name
@@ -296,8 +290,8 @@ def _comparisons(
                 effects_figure(comparisons, found, evidence.adjusted, names),
                 f"{name}/effects.svg",
                 "Effect sizes",
-                f"η² with its {level:g}% interval; in colour the factors that differ"
-                + (" (none does)." if not found else "."),
+                f"η² with its {level:g}% interval; coloured: factors that differ"
+                + (" (none)." if not found else "."),
                 path,
                 experiment.strata("comparisons_adjusted.tsv"),
                 wide=False,
@@ -309,21 +303,20 @@ def _comparisons(
         return
     inside = evidence.clusters[~evidence.clusters["subject"].astype(str).isin(evidence.outside())]
     factors = [str(f) for f in comparisons["factor"] if f in scores and scores[f].notna().any()]
-    for start in range(0, len(factors), PANELS):
-        part = factors[start : start + PANELS]
-        number = f"-{start // PANELS + 1}" if len(factors) > PANELS else ""
-        of = f" ({start // PANELS + 1} of {-(-len(factors) // PANELS)})" if len(factors) > PANELS else ""
-        outcome = (
-            "★ marks the factors that differ by all tests"
-            if found
-            else "No factor differs by all tests; they are all shown"
-        )
+    outcome = (
+        "★ marks the factors that differ by all tests"
+        if found
+        else "No factor differs by all tests; all are shown"
+    )
+    divided = parts(factors, PANELS)
+    for part, number in divided:
+        of = f" ({number} of {len(divided)})" if number else ""
         section.add(
             page.figure(
                 factors_figure(scores, inside, part, titles, found, names=names),
-                f"{name}/factors{number}.svg",
+                f"{name}/factors{number and f'-{number}'}.svg",
                 f"Phenotypic factors by cluster{of}",
-                f"Each dot is a person, boxes are median and quartiles, colours as in the cluster figure. {outcome}. As Fig. 8.",
+                f"Each dot is a person; boxes show median and quartiles; colours as in the figure of the clusters. {outcome}. As Fig. 8.",
                 scores_path,
                 experiment.strata("clusters.tsv"),
                 path,

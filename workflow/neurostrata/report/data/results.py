@@ -1,13 +1,15 @@
-"""Reading a finished or half-finished study: every table once, every absent piece noted, never a crash."""
+"""The results of a study, finished or not: each table is read once, and each absent piece is noted."""
 
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from neurostrata.core.config import adjusts_codes, fill_config, fill_defaults, load_schema
@@ -35,13 +37,18 @@ TEXT_COLUMNS = (
     "level",
 )
 
-#: What is known of an experiment that the configuration does not have (any longer): nothing but what is on disk.
+#: Configuration of an experiment that is on disk but not, or no longer, in the configuration.
 UNKNOWN: dict[str, Any] = {
     "model": None,
     "modalities": [],
     "options": {},
     "analyses": fill_defaults({}, load_schema("experiments")["properties"]["analyses"]),
 }
+
+
+def is_yes(column: pd.Series) -> pd.Series:
+    """Return which values of a column stand for yes, as text or as truth values."""
+    return column.astype(str).str.lower().isin(["yes", "true", "1", "1.0"])
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,7 @@ class Missing:
 
 
 @dataclass
-class Study:
+class StudyResults:
     """The results tree together with the configuration that made it.
 
     Attributes
@@ -61,9 +68,9 @@ class Study:
     tree
         Paths.
     config
-        The whole configuration. What an earlier release did not have in it yet is filled in with its default.
+        The whole configuration. Keys that an earlier release did not have are filled in with their defaults.
     missing
-        Filled while the report is made: what is not there, and why.
+        What is missing and why; filled while the report is made.
     """
 
     tree: ResultsTree
@@ -109,11 +116,11 @@ class Study:
         path
             TSV file.
         what
-            What the report would have shown; empty when its absence is nothing to report.
+            What the report would have shown; "" when its absence need not be reported.
         columns
-            Columns without which the table is of no use.
+            Required columns.
         why_absent
-            What to say when the file is not there; by default that it was not made.
+            What to say when the file is absent; by default that it was not made.
 
         Returns
         -------
@@ -126,7 +133,7 @@ class Study:
                 try:
                     frame = read_table(path, text=TEXT_COLUMNS)
                 except DamagedError:
-                    raise  # a table that its stage wrote otherwise is not to be left out, but to be made again
+                    raise  # it was changed after its stage wrote it: it must be made again, not left out
                 except UserError as error:
                     reason = str(error).removeprefix(f"{path}: ")
                     self.note(
@@ -160,6 +167,32 @@ class Study:
             return {}
         return content if isinstance(content, dict) else {}
 
+    def arrays(self, path: Path, what: str, names: Iterable[str] = ()) -> dict[str, np.ndarray]:
+        """Read the arrays of an NPZ file.
+
+        Parameters
+        ----------
+        path
+            NPZ file.
+        what
+            What the report would have shown, for the list of missing pieces; "" adds nothing to it.
+        names
+            Required arrays; by default all of the file.
+
+        Returns
+        -------
+        dict
+            Empty when the file is absent, cannot be read or lacks one of `names`.
+        """
+        check(path)
+        try:
+            with np.load(path, allow_pickle=False) as content:
+                return {name: content[name] for name in names or content.files}
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            if what:
+                self.note(what, f"{self.relative(path)} cannot be read ({error})")
+            return {}
+
     def sidecar(self, path: Path) -> dict[str, Any]:
         """Return the JSON sidecar of a table or image, empty without one."""
         return self.json(sidecar_path(path))
@@ -177,8 +210,8 @@ class Study:
     def experiments(self) -> list[tuple[Experiment, dict[str, Any]]]:
         """Return each experiment, configured or found on disk, with its configuration.
 
-        Configured ones come first and in the order of the configuration. How one was made that is only on disk is not
-        known (any longer): see :data:`UNKNOWN`.
+        Configured ones come first and in the order of the configuration. Those that are only on disk have
+        :data:`UNKNOWN`.
         """
         configured = [dict(item) for item in self.config["experiments"]]
         pairs = [(self.tree.experiment(str(item["name"])), item) for item in configured]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from neurostrata.report.data.resources import COLUMNS, resource_table
+from neurostrata.report.data.benchmarks import COLUMNS, resource_table
 
 HEADER = "s\th:m:s\tmax_rss\tcpu_time\tthreads\tparams\tresources\n"
 

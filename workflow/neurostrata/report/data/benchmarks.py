@@ -1,4 +1,4 @@
-"""What the jobs of each rule used, beside what was asked for: from Snakemake's benchmark files."""
+"""The time and memory that the jobs of each rule used and requested, from Snakemake's benchmark files."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def _number(text: str | None) -> float:
     try:
         return float(text or "nan")
     except ValueError:
-        return float("nan")  # "NA", "-": a job too short to be looked at
+        return float("nan")  # "NA", "-": a job too short to be measured
 
 
 def read_benchmarks(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield what each benchmark file says: rule, seconds, memory, cpu, threads, asked memory and time.
+    """Yield the content of each benchmark file: rule, seconds, memory, cpu, threads, asked memory and time.
 
-    What was asked for is only in files written with ``--benchmark-extended``, which our profiles set.
+    What was requested is only in files written with ``--benchmark-extended``, which our profiles set.
     """
     for path in sorted(folder.rglob("*.tsv")):
         rule = path.relative_to(folder).parts[0].removesuffix(".tsv")

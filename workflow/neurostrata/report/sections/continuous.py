@@ -1,0 +1,111 @@
+"""What the codes of an experiment predict without any clusters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from neurostrata.report.data.evidence import false_discovery_rates, finder_name
+from neurostrata.report.data.layout import Experiment
+from neurostrata.report.figures.phenotypes import factor_names
+from neurostrata.report.html.blocks import Figure, Section, Table, Text, fixed, format_number, frame_table
+from neurostrata.report.html.page import Page
+from neurostrata.report.sections.differences import number_formats
+from neurostrata.report.text.features import feature_name
+from neurostrata.report.text.verdict import equals
+
+
+def continuous_blocks(
+    page: Page, experiment: Experiment, meanings: Mapping[str, str], absent: str = ""
+) -> list[Figure | Table | Text]:
+    """Return the results without clusters: a figure by factor, and canonical correlations in words."""
+    from neurostrata.report.figures.checks import continuous_figure
+
+    path = experiment.continuous
+    table = page.study.table(
+        path,
+        f"The continuous alternative in {experiment.name}",
+        ("features", "method", "factor", "value", "low", "high", "q"),
+        absent,
+    )
+    if table is None:
+        return []
+    blocks: list[Figure | Table | Text] = []
+    ridge = table[table["factor"].notna() & table["value"].notna()]
+    if len(ridge):
+        names = factor_names(ridge["factor"].unique(), meanings)
+        labels = {feature: feature_name(feature) for feature in ridge["features"].unique()}
+        cut = ridge["factor"].nunique()
+        blocks.append(
+            page.figure(
+                continuous_figure(ridge, names, labels),
+                f"{experiment.name}/continuous.svg",
+                "How much of each factor is predicted without clusters, and with them",
+                "Ridge regression in held-out people, families kept together; dots with intervals; dotted: no better than the mean. Where "
+                "clusters predict less than the codes, dividing people into groups loses information."
+                + (f" The first 20 of {cut} factors." if cut > 20 else ""),
+                path,
+            )
+        )
+    canonical = [
+        f"{feature_name(str(row['features']))} {format_number(row['value'], 2)} ({format_number(row['low'], 2)} to "
+        f"{format_number(row['high'], 2)}, p {equals(row['p'])})"
+        for _, row in table[table["method"].astype(str) == "cca"].iterrows()
+    ]
+    if canonical:
+        blocks.append(
+            Text(
+                f"Canonical correlation with all factors together, in held-out people: {'; '.join(canonical)}.",
+                sources=page.sources(path),
+            )
+        )
+    return blocks
+
+
+def continuous_section(
+    page: Page, experiment: Experiment, meanings: Mapping[str, str], absent: str
+) -> Section:
+    """Return the section on what is predicted without clusters, and what clusters add to it."""
+    section = Section("continuous", "Without clusters")
+    section.add(*continuous_blocks(page, experiment, meanings, absent))
+    table = page.study.table(experiment.continuous, columns=("features", "factor", "value"))
+    if table is not None:
+        names = factor_names(table["factor"].dropna().unique(), meanings)
+        formats = number_formats(table, names) | dict.fromkeys(("value", "low", "high"), fixed(3))
+        section.add(
+            frame_table(
+                table,
+                "Predictions without clusters in numbers",
+                formats={**formats, "features": feature_name},
+                names={"p": "p", "q": "q", "n": "n"},
+                sources=page.sources(experiment.continuous),
+                folded=True,
+            )
+        )
+    path = experiment.continuous_added
+    added = page.study.table(
+        path,
+        f"What clusters add to the continuous model in {experiment.name}",
+        ("finder", "factor", "added_r2", "p"),
+        absent,
+    )
+    if added is not None:
+        names = factor_names(added["factor"].unique(), meanings)
+        formats = number_formats(added, names) | dict.fromkeys(("added_r2", "low", "high"), fixed(3))
+        added = added.assign(q=added.groupby("finder")["p"].transform(false_discovery_rates))
+        section.add(
+            frame_table(
+                added,
+                "What clusters add to the codes",
+                formats={**formats, "finder": finder_name},
+                names={
+                    "finder": "Clusters of",
+                    "factor": "Factor",
+                    "added_r2": "Added R²",
+                    "p": "p",
+                    "q": "q",
+                },
+                caption="R² of codes and clusters together minus that of the codes alone, in held-out people.",
+                sources=page.sources(path),
+            )
+        )
+    return section

@@ -1,0 +1,206 @@
+"""How well one experiment decodes people whom its models have not seen (Figures 4 and 5 of Dimitri 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from neurostrata.report.data.decoding import (
+    RECONSTRUCTION_COLUMNS,
+    better_baselines,
+    modality_order,
+    ordered_methods,
+)
+from neurostrata.report.data.layout import Experiment
+from neurostrata.report.html.blocks import (
+    Section,
+    Text,
+    count,
+    experiment_anchor,
+    format_number,
+    frame_table,
+    model_name,
+    parts,
+)
+from neurostrata.report.html.page import Page
+from neurostrata.report.sections.decoding import mean_sd
+
+#: Columns of ``reconstruction.tsv`` in the table of all measures, and their names.
+MEASURES = {
+    "mse": "MSE",
+    "mse_mask": "MSE in the mask",
+    "abs_normdiff": "|NormDiff|",
+    "normdiff": "NormDiff",
+    "cnr_normdiff": "NormDiff of CNR",
+    "ssim": "SSIM",
+    "psnr": "PSNR (dB)",
+}
+
+
+def experiment_decoding(page: Page, experiment: Experiment, config: Mapping[str, Any]) -> Section:
+    """Return the section with Figures 4 and 5, the baselines and the training curves of one experiment."""
+    section = Section(f"{experiment_anchor(experiment.name)}-decoding", "Decoding of unseen people")
+    why = "" if config["analyses"]["reconstruction"] else "analyses: reconstruction is off"
+    _examples(page, section, experiment, why)
+    path = experiment.file("reconstruction.tsv")
+    frame = page.study.table(path, f"Decoding measures of {experiment.name}", RECONSTRUCTION_COLUMNS, why)
+    if frame is None:
+        section.add(Text(f"Not evaluated: {why or 'reconstruction.tsv was not made'}.", kind="note"))
+    else:
+        _measures(page, section, experiment, config, frame)
+    _training(page, section, experiment)
+    return section
+
+
+def _measures(
+    page: Page, section: Section, experiment: Experiment, config: Mapping[str, Any], frame: pd.DataFrame
+) -> None:
+    """Add the figures and the table of the measures of ``reconstruction.tsv``."""
+    from neurostrata.report.figures.reconstruction import fold_figure, methods_figure
+
+    path = experiment.file("reconstruction.tsv")
+    methods, modalities = ordered_methods(frame, config), modality_order(frame, config)
+    own = frame[frame["method"] == methods[0]]
+    name = model_name(methods[0])
+    section.add(beats_baselines(frame, methods, modalities, page, path))
+    if len(modalities) <= 8:
+        people = count(int(own["subject"].nunique()), "test person", "test people")
+        section.add(
+            page.figure(
+                fold_figure(own, modalities),
+                f"{experiment.name}/folds.svg",
+                f"{name[:1].upper()}{name[1:]}: measures per fold",
+                f"{count(own['fold'].nunique(), 'fold')} of {people}. Boxes: median "
+                "and quartiles; red dotted: median over all folds; blue dotted: median absolute deviation (MAD). As Fig. 5.",
+                path,
+                alt=f"Box plots per fold of decoding measures, experiment {experiment.name}",
+            )
+        )
+    if len(methods) > 1:
+        section.add(
+            page.figure(
+                methods_figure(frame, methods, modalities[:12]),
+                f"{experiment.name}/methods.svg",
+                "The model and its baselines",
+                "Each dot is a test person; the line is the median.",
+                path,
+            )
+        )
+    measures = [measure for measure in MEASURES if measure in frame]
+    values = dict(iter(frame.groupby(["method", "modality"])))
+    rows = [
+        {"Method": model_name(method), "Decoded": modality.upper()}
+        | {
+            MEASURES[measure]: mean_sd(values[method, modality][measure])
+            if (method, modality) in values
+            else "n/a"
+            for measure in measures
+        }
+        for modality in modalities
+        for method in methods
+    ]
+    table = frame_table(
+        pd.DataFrame(rows),
+        "All measures",
+        caption="Mean ± standard deviation over test people. PSNR in dB; SSIM: 1 is best.",
+        sources=page.sources(path),
+        folded=True,
+    )
+    table.numeric = [False, False, *[True] * len(measures)]
+    section.add(table)
+
+
+def _training(page: Page, section: Section, experiment: Experiment) -> None:
+    from neurostrata.report.figures.reconstruction import history_figure
+
+    tables = {fold: page.study.table(fold.history) for fold in experiment.folds()}
+    histories = {fold: table for fold, table in tables.items() if table is not None}
+    drawing = history_figure({fold.name: table for fold, table in histories.items() if len(table) > 1})
+    if drawing is not None:
+        section.add(
+            page.figure(
+                drawing,
+                f"{experiment.name}/training.svg",
+                "Training curves",
+                "Blue: the folds; black: the final model, trained on everybody, whose embeddings are clustered.",
+                *[fold.history for fold in histories][-1:],
+                wide=False,
+            )
+        )
+
+
+def beats_baselines(
+    frame: pd.DataFrame, methods: list[str], modalities: list[str], page: Page, path: Any
+) -> Text | None:
+    """Return a sentence on whether the model decodes unseen people better than its baselines do."""
+    if len(methods) < 2:
+        return None
+    worse = [
+        f"{modality.upper()} ({model_name(other)} {format_number(theirs, 2)}, "
+        f"{model_name(methods[0])} {format_number(ours, 2)})"
+        for modality, other, theirs, ours in better_baselines(frame, methods, modalities)
+    ]
+    if not worse:
+        names = " and the ".join(model_name(method) for method in methods[1:])
+        return Text(
+            f"By median MSE the model decodes unseen people better than the {names}, in every modality.",
+            kind="good",
+            sources=page.sources(path),
+        )
+    return Text(
+        "By median MSE a baseline decodes unseen people as well as or better than the model: "
+        + "; ".join(worse)
+        + ".",
+        kind="warning",
+        sources=page.sources(path),
+    )
+
+
+def _examples(page: Page, section: Section, experiment: Experiment, why: str) -> None:
+    """Add the slices of the first test people; all modalities of a person come from one file."""
+    from neurostrata.report.figures.reconstruction import example_figure
+
+    what = f"Real and decoded slices of {experiment.name}"
+    paths = [fold.examples for fold in experiment.folds() if fold.examples.is_file()]
+    if not paths:
+        page.study.note(what, why or f"experiments/{experiment.name}/fold-*/examples.npz was not made")
+        return
+    limit = int(page.study.config["report"]["example_people"])
+    read = {
+        path: page.study.arrays(path, what, ("real", "decoded", "subjects", "modalities")) for path in paths
+    }
+    files = {path: arrays for path, arrays in read.items() if arrays}
+    if not files:
+        return
+    shape = next(iter(files.values()))["real"].shape[1:]
+    files = {path: arrays for path, arrays in files.items() if arrays["real"].shape[1:] == shape}
+    real, decoded, subjects = (
+        np.concatenate([arrays[name] for arrays in files.values()])[:limit]
+        for name in ("real", "decoded", "subjects")
+    )
+    if not len(real):
+        return
+    used, people = [], 0
+    for path, arrays in files.items():
+        used += [path] if people < limit and len(arrays["real"]) else []
+        people += len(arrays["real"])
+    modalities = [str(modality) for modality in next(iter(files.values()))["modalities"]]
+    for part, number in parts(range(len(modalities)), 4):
+        section.add(
+            page.figure(
+                example_figure(
+                    real[:, part],
+                    decoded[:, part],
+                    [str(s) for s in subjects],
+                    [modalities[i] for i in part],
+                    limit,
+                ),
+                f"{experiment.name}/examples{number and f'-{number}'}.png",
+                "Real and decoded images of people the model has not seen",
+                "Mid slices; each pair of real and decoded slices shares one grey scale, from 0 to the real image's maximum. As Fig. 4.",
+                *used,
+            )
+        )

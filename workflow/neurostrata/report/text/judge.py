@@ -1,0 +1,288 @@
+"""The verdict on one experiment, from its tables by the rules of :mod:`neurostrata.report.text.verdict`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from neurostrata.core.model_words import model_words
+from neurostrata.report.data.decoding import (
+    RECONSTRUCTION_COLUMNS,
+    better_baselines,
+    modality_order,
+    ordered_methods,
+)
+from neurostrata.report.data.evidence import Evidence, false_discovery_rates, finder_name
+from neurostrata.report.data.layout import Experiment
+from neurostrata.report.data.results import StudyResults
+from neurostrata.report.html.blocks import count, format_number, human_name, join_words
+from neurostrata.report.text.differences import judge_factors, named
+from neurostrata.report.text.verdict import DOUBTFUL, EXPLAINS, NUISANCES, Verdict, describe_jaccard, equals
+
+
+def explaining(tests: pd.DataFrame | None, alpha: float) -> list[str]:
+    """Return the nuisances that explain the clusters, the strongest first."""
+    if tests is None:
+        return []
+    strong = tests[
+        tests["characteristic"].isin(NUISANCES) & (tests["q"] < alpha) & (tests["effect"] >= EXPLAINS)
+    ]
+    return [str(name) for name in strong.sort_values("effect", ascending=False)["characteristic"]]
+
+
+def judge(
+    name: str,
+    evidence: Evidence,
+    *,
+    experiment: Mapping[str, Any] | None = None,
+    alpha: float = 0.05,
+    level: str = "95%",
+    meanings: Mapping[str, str] | None = None,
+    decoding: str = "",
+) -> Verdict:
+    """Return the verdict on an experiment, by the rules of :mod:`neurostrata.report.text.verdict`.
+
+    Parameters
+    ----------
+    name
+        Of the experiment.
+    evidence
+        The tables of the leading finder on the leading codes.
+    experiment
+        Its configuration: model, modalities, options.
+    alpha
+        Limit of the false-discovery rates.
+    level
+        Level of the effect size's interval, for the text.
+    meanings
+        Factor -> the variables that load on it.
+    decoding
+        A sentence when the model decodes no better than the mean image, else "".
+    """
+    meanings = meanings or {}
+    verdict = Verdict(name, finder=evidence.finder)
+    verdict.cautions.extend(model_words(experiment, "cautions") if experiment else [])
+    if evidence.clusters is None:
+        verdict.headline = (
+            f"{decoding} No clusters were looked for, so nothing can be said about strata.".strip()
+        )
+        verdict.sentences.extend(continuous_sentences(evidence, alpha, meanings))
+        return verdict
+    sizes = evidence.sizes()
+    verdict.clusters, verdict.people = len(sizes), sum(sizes.values())
+    verdict.outside = evidence.outside()
+    verdict.jaccard = evidence.mean_jaccard() if len(sizes) > 1 else None
+    if evidence.existence is not None:
+        verdict.p = float(evidence.existence["p"])
+    exists = evidence.claimed()
+    if len(sizes) < 2 and exists is not None:
+        exists = False
+    if decoding:
+        verdict.doubts.append("decodes no better than the mean image")
+    partition = f"{count(len(sizes), 'cluster')} of {_sizes(sizes)} people, by {finder_name(evidence.finder)}"
+    if exists is None:
+        verdict.headline = (
+            "Whether clusters exist is not known: what was found was not compared with data without groups."
+        )
+        verdict.sentences.append(f"The partition shown has {partition}.")
+    elif not exists:
+        verdict.kind = "nothing"
+        verdict.headline = _nothing(evidence, verdict, alpha)
+        verdict.sentences.extend(continuous_sentences(evidence, alpha, meanings))
+        if len(sizes) > 1:
+            verdict.sentences.append(f"The partition shown, {partition}, is a cut through a continuum.")
+    else:
+        verdict.sentences.append(
+            f"Existence: p {equals(verdict.p)} against data without groups; {partition}."
+        )
+        _judge_stability(verdict, evidence)
+    if len(sizes) > 1:
+        judge_factors(verdict, evidence, alpha, level, meanings, exists)
+        _judge_composition(verdict, evidence, alpha, exists)
+        if exists:
+            verdict.sentences.extend(_checks(evidence, alpha))
+            verdict.sentences.extend(continuous_sentences(evidence, alpha, meanings))
+            verdict.sentences.extend(_added(evidence, alpha, meanings))
+        _judge_people(verdict, evidence, sizes)
+    elif evidence.facts and evidence.facts["reason"]:
+        verdict.sentences.append(f"{finder_name(evidence.finder)}: {evidence.facts['reason']}.".capitalize())
+    if decoding:
+        verdict.headline = f"{decoding} {verdict.headline}"
+    return verdict
+
+
+def _sizes(sizes: Mapping[int, int]) -> str:
+    if len(sizes) <= 12:
+        return join_words([str(n) for n in sizes.values()])
+    return f"between {min(sizes.values())} and {max(sizes.values())}"
+
+
+def _nothing(evidence: Evidence, verdict: Verdict, alpha: float) -> str:
+    who = count(verdict.people or 0, "person", "people")
+    if (verdict.clusters or 0) < 2:
+        return f"No clusters were found: {finder_name(evidence.finder)} keeps the {who} in one group."
+    return (
+        f"No clusters were found: the best partition of the {who} ({finder_name(evidence.finder)}) is no clearer than in data "
+        f"without groups (p {equals(verdict.p)})."
+    )
+
+
+def _judge_stability(verdict: Verdict, evidence: Evidence) -> None:
+    if verdict.jaccard is None:
+        verdict.cautions.append("The stability of the clusters is not known: people were not resampled.")
+        return
+    reading = describe_jaccard(verdict.jaccard)
+    each = join_words([format_number(value, 2) for _, value in evidence.jaccard().values()][:12])
+    verdict.sentences.append(
+        f"Stability: mean Jaccard index over bootstrap samples {format_number(verdict.jaccard, 2)}, read as {reading} "
+        f"(cluster by cluster: {each})."
+    )
+    if verdict.jaccard < DOUBTFUL:
+        verdict.doubts.append("not stable")
+    weak = [
+        f"{cluster} ({describe_jaccard(value)}, {format_number(value, 2)})"
+        for cluster, (_, value) in evidence.jaccard().items()
+        if value < DOUBTFUL
+    ]
+    if weak:
+        verdict.cautions.append(
+            f"Not found again in most bootstrap samples: cluster {join_words(weak[:12])}."
+        )
+
+
+def _judge_composition(verdict: Verdict, evidence: Evidence, alpha: float, exists: bool | None) -> None:
+    tests = evidence.composition_tests
+    if tests is None:
+        if exists:
+            verdict.cautions.append(
+                "Whether site, image quality or head size explains the clusters is not known: composition_tests.tsv was not made."
+            )
+        return
+    verdict.explained_by = explaining(tests, alpha)
+    effects = {"eta2": "η²", "cramers_v": "Cramér's V"}
+
+    def described(rows: pd.DataFrame) -> str:
+        return join_words(
+            [
+                f"{human_name(str(row['characteristic']))} ({effects.get(str(row['effect_name']), row['effect_name'])} = "
+                f"{format_number(row['effect'], 2)}, q {equals(row['q'])})"
+                for _, row in rows.iterrows()
+            ]
+        )
+
+    if exists and verdict.explained_by:
+        strong = tests[tests["characteristic"].isin(verdict.explained_by)]
+        names = join_words([human_name(name) for name in verdict.explained_by])
+        verdict.sentences.insert(0, f"Without this explanation the verdict would be: {verdict.headline}")
+        verdict.kind = "explained"
+        unstable = "not stable" in verdict.doubts
+        again = f", and resampling does not find them again (mean Jaccard index {format_number(verdict.jaccard, 2)})"
+        verdict.headline = f"The clusters are explained by {names}: they differ in {described(strong)}{again if unstable else ''}."
+    weaker = tests[(tests["q"] < alpha) & ~tests["characteristic"].isin(verdict.explained_by)]
+    if len(weaker):
+        what = "The parts of this partition" if exists is False else "The clusters"
+        also = " also" if exists and verdict.explained_by else ""
+        verdict.cautions.append(f"{what}{also} differ in {described(weaker)}.")
+    elif exists and not verdict.explained_by:
+        names = join_words([human_name(str(name)) for name in tests["characteristic"]])
+        verdict.sentences.append(
+            f"The other known characteristics do not explain the clusters: no difference in {names}."
+        )
+
+
+def _checks(evidence: Evidence, alpha: float) -> list[str]:
+    """Return the sentences on split halves and shuffled links."""
+    sentences = []
+    if evidence.split_half is not None and evidence.split_half["adjusted_rand"].notna().any():
+        rand = float(evidence.split_half["adjusted_rand"].median())
+        text = f"Split halves: adjusted Rand index {format_number(rand, 2)} (median) between clusters carried over from the other half and clusters found anew"
+        if evidence.split_factors is not None:
+            held = int((evidence.split_factors["q"] < alpha).sum())
+            text += (
+                f"; {held} of {count(len(evidence.split_factors), 'factor')} differ in the held-out halves"
+            )
+        sentences.append(text + ".")
+    shuffles = evidence.shuffles  # empty without phenotypes; null when nothing could be tested
+    if shuffles and shuffles["share_found"] is not None:
+        share = float(shuffles["share_found"])
+        sentences.append(
+            f"When images and phenotypes of different people are joined, at least one factor differs in {100 * share:.0f}% of the runs "
+            f"(expected: at most {100 * alpha:g}%)."
+        )
+    return sentences
+
+
+def continuous_sentences(evidence: Evidence, alpha: float, meanings: Mapping[str, str]) -> list[str]:
+    """Return the sentence on what the codes predict without any clusters."""
+    if evidence.continuous is None:
+        return []
+    rows = evidence.continuous
+    rows = rows[(rows["features"] == "codes") & (rows["method"] == "ridge") & rows["value"].notna()]
+    if not len(rows):
+        return []
+    good = rows[(rows["q"] < alpha) & (rows["value"] > 0)]
+    text = (
+        f"Without clusters: the codes predict {len(good)} of {count(len(rows), 'factor')} in held-out people"
+    )
+    best = (good if len(good) else rows).sort_values("value", ascending=False).iloc[0]
+    what = "best" if len(good) else "closest"
+    text += (
+        f" ({what}: {named(str(best['factor']), meanings)}, R² = {format_number(best['value'], 2)}, "
+        f"{format_number(best['low'], 2)} to {format_number(best['high'], 2)}, q {equals(best['q'])})."
+    )
+    return [text]
+
+
+def _added(evidence: Evidence, alpha: float, meanings: Mapping[str, str]) -> list[str]:
+    rows = evidence.added
+    if rows is None or not rows["p"].notna().any():
+        return []
+    q = false_discovery_rates(rows["p"])
+    more = rows[(q < alpha) & (rows["added_r2"] > 0)]
+    if not len(more):
+        return [
+            f"The clusters add nothing to the codes in any of {count(len(rows), 'factor')}: codes without clusters predict as well."
+        ]
+    names = join_words([named(str(f), meanings) for f in more["factor"]][:4])
+    return [f"The clusters add to what the codes predict in {len(more)} of {len(rows)} factors: {names}."]
+
+
+def _judge_people(verdict: Verdict, evidence: Evidence, sizes: Mapping[int, int]) -> None:
+    if evidence.facts:  # the clusters' sidecar may be lost
+        verdict.small = [int(cluster) for cluster in evidence.facts["small_clusters"]]
+    if verdict.small:
+        numbers = join_words([f"{c} (n = {sizes.get(c, 0)})" for c in verdict.small[:12]])
+        more = f" and {len(verdict.small) - 12} more" if len(verdict.small) > 12 else ""
+        verb = "is" if len(verdict.small) == 1 else "are"
+        limit = format_number(evidence.facts["small_cluster_limit"])
+        verdict.cautions.append(f"Small clusters: {numbers}{more} {verb} below {limit} people.")
+    people = sum(sizes.values())
+    if people and max(sizes.values()) / people > 0.9:
+        share = max(sizes.values()) / people
+        verdict.cautions.append(
+            f"One cluster holds {share:.0%} of the people; the other clusters are outliers."
+        )
+    if verdict.outside:
+        out = verdict.outside
+        more = f" and {len(out) - 20} more" if len(out) > 20 else ""
+        verdict.cautions.append(
+            f"{count(len(out), 'person fits', 'people fit')} into no cluster and {'is' if len(out) == 1 else 'are'} left out of the "
+            f"comparisons: {', '.join(out[:20])}{more}."
+        )
+
+
+def decoding_caution(study: StudyResults, experiment: Experiment, config: Mapping[str, Any]) -> str:
+    """Return a sentence for the verdict when the model decodes no better than the mean training image, else ""."""
+    frame = study.table(experiment.file("reconstruction.tsv"), columns=RECONSTRUCTION_COLUMNS)
+    if frame is None:
+        return ""
+    lost = better_baselines(frame, ordered_methods(frame, config), modality_order(frame, config))
+    modalities = [modality.upper() for modality, other, _, _ in lost if other == "mean_image"]
+    if not modalities:
+        return ""
+    return (
+        f"The model decodes {join_words(modalities)} of people it has not seen no better than the mean training image does: its "
+        "embedding then holds little that is particular to a person."
+    )
