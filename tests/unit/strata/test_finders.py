@@ -1,6 +1,5 @@
 """What every finder of groups must do, and what is special to each."""
 
-import importlib
 import json
 import shutil
 
@@ -11,8 +10,15 @@ from fusion_toy import toy_settings, toy_volumes
 from sklearn.metrics import adjusted_rand_score
 
 from neurostrata.adjustment.commands import adjust_codes
-from neurostrata.core import config
-from neurostrata.core.config import fill_defaults, load_schema, schema_problems, section_defaults
+from neurostrata.core.config import (
+    check_config,
+    fill_defaults,
+    finder_names,
+    load_schema,
+    schema_problems,
+    schemas,
+    section_defaults,
+)
 from neurostrata.core.embeddings import read_parts
 from neurostrata.core.errors import UserError
 from neurostrata.core.tables import write_table
@@ -26,7 +32,6 @@ from neurostrata.strata.finders.network_fusion import affinity, fuse, leading_ei
 from neurostrata.strata.finders.reference import shares_of_clusters, similar_size
 from neurostrata.strata.finders.registry import (
     FINDER_OF_THE_PAPER,
-    FINDERS,
     build_finder,
     finder_class,
     finder_name,
@@ -60,19 +65,19 @@ def groups(sizes=(40, 30, 24), distance=8.0, dimensions=8, seed=0):
 
 
 def test_a_schema_in_the_folder_is_a_section_and_a_name(tmp_path, monkeypatch):
-    shutil.copytree(config.SCHEMAS, tmp_path / "schemas")
+    shutil.copytree(schemas.SCHEMAS, tmp_path / "schemas")
     ward = tmp_path / "schemas" / "finders" / "ward.schema.yaml"
     ward.write_text(
         "{type: object, additionalProperties: false, properties: {trees: {type: integer, default: 7}}}"
     )
-    monkeypatch.setattr(config, "SCHEMAS", tmp_path / "schemas")
+    monkeypatch.setattr(schemas, "SCHEMAS", tmp_path / "schemas")
     cohort = {"cohort": {"sheet": "people.tsv"}}
-    assert config.check_config({**cohort, "strata": {"finders": ["ward"]}})["strata"]["ward"] == {"trees": 7}
+    assert check_config({**cohort, "strata": {"finders": ["ward"]}})["strata"]["ward"] == {"trees": 7}
     with pytest.raises(UserError, match=r"strata.ward: unknown key 'tree'; did you mean 'trees'\?"):
-        config.check_config({**cohort, "strata": {"ward": {"tree": 3}}})
+        check_config({**cohort, "strata": {"ward": {"tree": 3}}})
 
 
-@pytest.mark.parametrize("name", FINDERS)
+@pytest.mark.parametrize("name", finder_names())
 def test_everything_that_the_report_says_of_a_finder_stands_in_its_class(name):
     cls = finder_class(name)
     text = cls.methods_text(section_defaults("strata")[name])
@@ -91,7 +96,7 @@ def test_finders_of_other_releases_have_a_name_and_the_papers_finder_says_what_d
     assert [line[0] for line in cls.deviations({**options, "sample": 500})] == ["People clustered"]
 
 
-@pytest.mark.parametrize("name", FINDERS)
+@pytest.mark.parametrize("name", finder_names())
 def test_separated_groups_are_found_and_numbered_by_size(name):
     values, truth = groups()
     found = finder(name).find(values)
@@ -108,7 +113,7 @@ def test_separated_groups_are_found_and_numbered_by_size(name):
         np.testing.assert_array_equal(found.membership.argmax(axis=1) + 1, found.clusters)
 
 
-@pytest.mark.parametrize("name", FINDERS)
+@pytest.mark.parametrize("name", finder_names())
 def test_a_seed_decides_everything_and_threads_nothing(name):
     values, _ = groups(distance=3.0)
     first, again, threads = (finder(name, threads=count).find(values) for count in (1, 1, 2))
@@ -121,7 +126,7 @@ def test_a_seed_decides_everything_and_threads_nothing(name):
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("people", [1, 2, 3, 6, 40])
 @pytest.mark.parametrize("kind", ["constant", "usual", "one direction", "many dimensions"])
-@pytest.mark.parametrize("name", FINDERS)
+@pytest.mark.parametrize("name", finder_names())
 def test_hardly_any_data_raise_nothing(name, kind, people):
     generator = np.random.default_rng(people)
     values = generator.standard_normal((people, 100 if kind == "many dimensions" else 8))
@@ -142,7 +147,7 @@ def test_hardly_any_data_raise_nothing(name, kind, people):
         assert found.reason
 
 
-@pytest.mark.parametrize("name", FINDERS)
+@pytest.mark.parametrize("name", finder_names())
 def test_the_quick_form_is_a_finder_that_keeps_what_it_was_told(name):
     values, truth = groups(distance=10.0)
     quick = finder(name, seed=4, parts=["a"] * 4 + ["b"] * 4).quick(values)
@@ -154,7 +159,7 @@ def test_the_quick_form_is_a_finder_that_keeps_what_it_was_told(name):
     assert quick.seed == 4
 
 
-@pytest.mark.parametrize("name", FINDERS)
+@pytest.mark.parametrize("name", finder_names())
 def test_defaults_of_the_schema_build_it(name):
     schema = load_schema(f"finders/{name}")
     options = fill_defaults({}, schema)
@@ -266,9 +271,8 @@ def test_parts_reach_the_finder_by_the_sidecar(tmp_path):
 
 
 def test_registered_classes_have_what_tables_and_sentences_need():
-    for name, place in FINDERS.items():
-        module, cls = place.split(":")
-        found = getattr(importlib.import_module(module), cls)
+    for name in finder_names():
+        found = finder_class(name)
         assert found.name == name
         assert found.title
         assert found.measure

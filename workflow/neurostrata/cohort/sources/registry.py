@@ -1,17 +1,24 @@
-"""All sources of modalities, and what a declaration needs by its source. Standard library only."""
+"""All sources of modalities, each named by its block of modalities.schema.yaml, and what a declaration needs by its source."""
 
 from __future__ import annotations
 
-from neurostrata.cohort.sources.anatomy import Jacobian, T1w, Tissue
-from neurostrata.cohort.sources.columns import Column, DualRegression
-from neurostrata.cohort.sources.diffusion import Noddi, Tensor
+import importlib
+
 from neurostrata.cohort.sources.source import Config, Declaration, Made, ModalitySource
+from neurostrata.core.config import load_schema
+
+
+def _sources() -> dict[str, ModalitySource]:
+    """Return the source that each block of the schema names."""
+    found = {}
+    for block in load_schema("modalities")["additionalProperties"]["anyOf"]:
+        module, cls = block["class"].split(":")
+        found[block["properties"]["from"]["const"]] = getattr(importlib.import_module(module), cls)()
+    return found
+
 
 #: Value of `from` -> source, in the order of the methods text.
-SOURCES: dict[str, ModalitySource] = {
-    source.name: source
-    for source in (T1w(), Jacobian(), Tensor(), Noddi(), Tissue(), Column(), DualRegression())
-}
+SOURCES = _sources()
 
 _REGISTRATION = {"affine": Made("register", "affine"), "warp": Made("register", "warp")}
 #: Space of an image -> inputs of ``map_to_template`` that bring it to the study template.

@@ -43,8 +43,7 @@ class SheetImage:
 class ModalitySource:
     """One source of modalities: the value of `from` in a declaration of the section `modalities`.
 
-    A further source is a subclass, named in :mod:`neurostrata.cohort.sources.registry`, and a block with its keys in
-    ``modalities.schema.yaml``. A source whose images are made by the workflow also needs the rule that makes them.
+    A further source is a subclass, and a block in ``modalities.schema.yaml`` with the subclass as `class` and its keys. A source whose images are made by the workflow also needs the rule that makes them.
     """
 
     #: The value of `from`.

@@ -1,4 +1,4 @@
-"""The finders of groups, by name. A finder is one module, one line here, and one schema of its options."""
+"""Which finders of groups there are: every schema in workflow/schemas/finders names the class of its finder."""
 
 from __future__ import annotations
 
@@ -6,23 +6,17 @@ import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from neurostrata.core.config import finder_names, load_schema
 from neurostrata.core.errors import UserError
 from neurostrata.strata.finders.interface import Finder
 
-#: Name in the configuration -> where the class lives; imported only when it is used.
-FINDERS = {
-    "mixture": "neurostrata.strata.finders.mixture:Mixture",
-    "affinity_propagation": "neurostrata.strata.finders.affinity_propagation:AffinityPropagation",
-    "consensus": "neurostrata.strata.finders.consensus:Consensus",
-    "similarity_network_fusion": "neurostrata.strata.finders.similarity_network_fusion:SimilarityNetworkFusion",
-}
 #: The finder of Dimitri et al. (2022), with whose procedure the report compares what was done.
 FINDER_OF_THE_PAPER = "affinity_propagation"
 
 
 def finder_name(name: str) -> str:
     """Return a finder's name as it stands in sentences; results of other releases may have finders unknown here."""
-    return finder_class(name).title if name in FINDERS else name.replace("_", " ")
+    return finder_class(name).title if name in finder_names() else name.replace("_", " ")
 
 
 def finder_class(name: str) -> type[Finder]:
@@ -33,9 +27,9 @@ def finder_class(name: str) -> type[Finder]:
     UserError
         When there is no such finder.
     """
-    if name not in FINDERS:
-        raise UserError(f"strata.finders: '{name}' is none of {', '.join(sorted(FINDERS))}")
-    module, cls = FINDERS[name].split(":")
+    if name not in finder_names():
+        raise UserError(f"strata.finders: '{name}' is none of {', '.join(finder_names())}")
+    module, cls = load_schema(f"finders/{name}")["class"].split(":")
     found: type[Finder] = getattr(importlib.import_module(module), cls)
     return found
 
