@@ -10,7 +10,7 @@ from planned import MODALITIES, experiment, planned
 
 from neurostrata.cohort.sources.registry import map_files
 from neurostrata.planning import results as tree
-from neurostrata.planning.inputs import MAP_FILES, Inputs
+from neurostrata.planning.inputs import Inputs
 from neurostrata.planning.jobs import by_wildcards, memory, minutes, registration_memory, registration_threads
 from neurostrata.planning.targets import prediction_results, strata_results
 
@@ -64,7 +64,7 @@ def test_aligned_diffusion_data_need_no_alignment() -> None:
 def test_every_file_of_every_declaration_has_a_path() -> None:
     study = planned()
     files = {file for m in study.modalities.values() for file in map_files(m, False).values() if file}
-    assert files <= MAP_FILES.keys()
+    assert files <= tree.MAP_FILES.keys()
     assert len(MODALITIES) + 2 <= len(files)
 
 

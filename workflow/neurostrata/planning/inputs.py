@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from neurostrata.cohort.columns import class_columns
 from neurostrata.cohort.sources.registry import SOURCES, map_files
-from neurostrata.cohort.sources.source import Made
 from neurostrata.cohort.study import Study
 from neurostrata.core.config import adjusting_columns
 from neurostrata.planning import results as tree
@@ -12,27 +11,6 @@ from neurostrata.planning.experiments import can, folds, reconstruction_folds
 
 #: What an input function gives: a path, several, or none.
 Paths = str | list[str]
-
-#: What rules make -> the pattern of its file, for all that a map may be made of or brought to the template by.
-MAP_FILES = {
-    Made("prepare_t1w", "t1w"): tree.T1W,
-    Made("register", "affine"): tree.T1W_AFFINE,
-    Made("register", "warp"): tree.T1W_WARP,
-    Made("align_diffusion"): tree.DWI_ALIGNMENT,
-    Made("template_to_mni", "affine"): tree.MNI_AFFINE,
-    Made("template_to_mni", "warp"): tree.MNI_WARP,
-    Made("jacobian", "nonlinear"): tree.NONLINEAR_JACOBIAN,
-    Made("jacobian", "absolute"): tree.ABSOLUTE_JACOBIAN,
-    Made("segment_tissue", "gm"): tree.GM,
-    Made("segment_tissue", "wm"): tree.WM,
-    Made("segment_tissue", "csf"): tree.CSF,
-    Made("fit_tensor", "fa"): tree.FA,
-    Made("fit_tensor", "md"): tree.MD,
-    Made("fit_noddi", "ndi"): tree.NDI,
-    Made("fit_noddi", "odi"): tree.ODI,
-    Made("fit_noddi", "fwf"): tree.FWF,
-    Made("dual_regression", "maps"): tree.COMPONENT_MAPS,
-}
 
 
 class Inputs:
@@ -77,7 +55,7 @@ class Inputs:
         names = {"subject": subject, "declared": self.study.declared(modality)}
         files = map_files(declaration, self._diffusion_aligned)
         inputs: dict[str, Paths] = {
-            key: tree.path_in(self.results, MAP_FILES[made], **names) if made else []
+            key: tree.path_in(self.results, tree.MAP_FILES[made], **names) if made else []
             for key, made in files.items()
         }
         if files["image"] is None:

@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
+from neurostrata.cohort.sources.source import Made
 from neurostrata.core.settings import rows_digest
 
 ROOT = "<results>"
@@ -157,6 +158,27 @@ PROVENANCE = f"{ROOT}/provenance.json"
 REPORT = f"{ROOT}/report/index.html"
 REPORT_FIGURES = f"{ROOT}/report/figures"
 REPORT_METHODS = f"{ROOT}/report/methods.rst"
+
+#: What rules make -> the pattern of its file, for all that a map may be made of or brought to the template by.
+MAP_FILES = {
+    Made("prepare_t1w", "t1w"): T1W,
+    Made("register", "affine"): T1W_AFFINE,
+    Made("register", "warp"): T1W_WARP,
+    Made("align_diffusion"): DWI_ALIGNMENT,
+    Made("template_to_mni", "affine"): MNI_AFFINE,
+    Made("template_to_mni", "warp"): MNI_WARP,
+    Made("jacobian", "nonlinear"): NONLINEAR_JACOBIAN,
+    Made("jacobian", "absolute"): ABSOLUTE_JACOBIAN,
+    Made("segment_tissue", "gm"): GM,
+    Made("segment_tissue", "wm"): WM,
+    Made("segment_tissue", "csf"): CSF,
+    Made("fit_tensor", "fa"): FA,
+    Made("fit_tensor", "md"): MD,
+    Made("fit_noddi", "ndi"): NDI,
+    Made("fit_noddi", "odi"): ODI,
+    Made("fit_noddi", "fwf"): FWF,
+    Made("dual_regression", "maps"): COMPONENT_MAPS,
+}
 
 
 def fill(pattern: str, **names: object) -> str:
