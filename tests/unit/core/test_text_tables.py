@@ -140,7 +140,7 @@ def test_strangers_block_nothing(tmp_path: Path) -> None:
     joined = join_tables([("p", read_phenotypes(path))], ["01", "02"])
     assert joined.others == 2
     path = write(tmp_path / "q.tsv", "subject\tiq\n01\t1\n01\t2\n")
-    with pytest.raises(UserError, match="subject 01 stands in it more than once"):
+    with pytest.raises(UserError, match="subject 01 has more than one row"):
         join_tables([("q", read_phenotypes(path))], ["01", "02"])
 
 

@@ -138,7 +138,7 @@ def test_the_truth_is_written(cohort):
 def test_the_same_cohort_is_not_made_twice(cohort, tmp_path, capsys):
     before = {path: path.stat().st_mtime_ns for path in cohort.rglob("*")}
     simulate(output=cohort, **OPTIONS)
-    assert "there already" in capsys.readouterr().out
+    assert "already exists" in capsys.readouterr().out
     assert before == {path: path.stat().st_mtime_ns for path in cohort.rglob("*")}
 
 
@@ -216,7 +216,7 @@ def test_the_same_options_are_recognised_again(extended, capsys):
         bold=True,
         bold_resolution_mm=12.0,
     )
-    assert "there already" in capsys.readouterr().out
+    assert "already exists" in capsys.readouterr().out
 
 
 def test_a_missing_modality_is_an_empty_cell():

@@ -87,7 +87,7 @@ def test_modalities_may_list_people_differently(tmp_path):
 
 def test_mistakes_have_one_line(tmp_path):
     paths = toy_volumes(tmp_path, people=4, side=8)
-    with pytest.raises(UserError, match="'ndi' is wanted"):
+    with pytest.raises(UserError, match="expected modality 'ndi', got 'jac'"):
         open_volumes(paths, ["ndi", "jac"])
     with pytest.raises(UserError, match="1 files for 2"):
         open_volumes(paths[:1], ["jac", "ndi"])

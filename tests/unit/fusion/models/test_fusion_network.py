@@ -9,9 +9,8 @@ from fusion_toy import toy_mask, toy_volumes
 from torch.nn import functional
 
 from neurostrata.core.config import (
-    decodes,
+    capability,
     fill_defaults,
-    handles_missing,
     load_schema,
     model_names,
     section_defaults,
@@ -276,15 +275,10 @@ def test_what_a_schema_says_its_model_can_is_what_the_class_can(name):
     filled = fill_defaults({}, schema)
     model = build_model(name, filled, ["jac", "ndi"], (32, 32, 32), seed=1)
     assert model.name == name
-    for capability, default in (
-        ("supervised", False),
-        ("regions", False),
-        ("synthesises", False),
-        ("reconstructs", True),
-    ):
-        assert getattr(model, capability) == schema.get(capability, default), capability
-    assert model.decodes == decodes(schema, filled)
-    assert model.handles_missing == handles_missing(schema, filled)
+    keys = ("supervised", "regions", "synthesises", "reconstructs", "decodes", "handles_missing")
+    for key in keys:
+        told = capability(schema, key, filled, default=key == "reconstructs")
+        assert getattr(model, key) == told, key
 
 
 def test_a_model_without_a_schema_is_refused():
