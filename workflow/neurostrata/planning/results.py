@@ -35,6 +35,7 @@ def _clusters(name: str) -> str:
 # Who takes part
 SUBJECTS = f"{ROOT}/cohort/subjects.tsv"
 EXCLUSIONS = f"{ROOT}/cohort/exclusions.tsv"
+SOURCES = f"{ROOT}/cohort/sources.tsv"
 HEADERS = f"{ROOT}/cohort/headers.json"
 GATE = f"{ROOT}/cohort/gate.json"
 GROUP = f"{ROOT}/cohort/groups/{{group}}.tsv"

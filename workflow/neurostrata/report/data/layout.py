@@ -1,4 +1,4 @@
-"""The paths of the results tree. Nothing is read here."""
+"""The results tree as the report sees it: paths, and what is found on disk. Where files are is said in planning.results."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+
+from neurostrata.planning import results as tree
 
 
 def _natural(text: str) -> list[tuple[int, int, str]]:
@@ -35,12 +37,12 @@ class Fold:
     @property
     def history(self) -> Path:
         """Training curve."""
-        return self.folder / "history.tsv"
+        return self.folder / Path(tree.HISTORY).name
 
     @property
     def examples(self) -> Path:
         """Mid slices of a few test people, real and decoded."""
-        return self.folder / "examples.npz"
+        return self.folder / Path(tree.EXAMPLES).name
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,10 @@ class Experiment:
         """The experiment's name in the configuration."""
         return self.folder.name
 
+    def _path(self, pattern: str, **names: str) -> Path:
+        results = self.folder.parent.parent
+        return Path(tree.path_in(results, pattern, experiment=self.name, **names))
+
     def file(self, name: str) -> Path:
         """Return a file of the experiment itself (splits.tsv, reconstruction.tsv, embeddings.tsv)."""
         return self.folder / name
@@ -64,27 +70,27 @@ class Experiment:
     def strata(self, name: str, finder: str = "", codes: str = "") -> Path:
         """Return a file of one finder on one kind of codes; by default of those that lead the report."""
         finder = finder or (self.finders[0] if self.finders else "")
-        return self.folder / "strata" / (codes or self.codes[0]) / finder / name
+        return self._path(tree.CLUSTERS, codes=codes or self.codes[0], finder=finder).with_name(name)
 
     @property
     def tsne(self) -> Path:
         """The leading codes in two dimensions."""
-        return self.folder / "strata" / "tsne.tsv"
+        return self._path(tree.TSNE)
 
     @property
     def adjusted_codes(self) -> Path:
         """The codes without the effects of age, sex and other covariates."""
-        return self.folder / "strata" / "codes-adjusted.tsv"
+        return self._path(tree.ADJUSTED_CODES)
 
     @property
     def continuous(self) -> Path:
         """How well factors are predicted without clusters."""
-        return self.folder / "strata" / "continuous.tsv"
+        return self._path(tree.CONTINUOUS)
 
     @property
     def continuous_added(self) -> Path:
         """What clusters add to the prediction."""
-        return self.folder / "strata" / "continuous_added.tsv"
+        return self._path(tree.CONTINUOUS_ADDED)
 
     def folds(self) -> list[Fold]:
         """Return the folds found on disk, in natural order, ``all`` last."""
@@ -100,76 +106,85 @@ class ResultsTree:
     codes: tuple[str, ...] = ("raw",)
     finders: tuple[str, ...] = ()
 
+    def _path(self, pattern: str, **names: str) -> Path:
+        return Path(tree.path_in(self.root, pattern, **names))
+
     @property
     def subjects(self) -> Path:
         """The people who take part."""
-        return self.root / "cohort" / "subjects.tsv"
+        return self._path(tree.SUBJECTS)
 
     @property
     def sources(self) -> Path:
         """Where each image of each person was found, for a study without a sheet."""
-        return self.root / "cohort" / "sources.tsv"
+        return self._path(tree.SOURCES)
 
     @property
     def exclusions(self) -> Path:
         """Who or what was excluded, with reasons."""
-        return self.root / "cohort" / "exclusions.tsv"
+        return self._path(tree.EXCLUSIONS)
 
     @property
     def characteristics(self) -> Path:
         """Age, sex, site, head size, image quality and other characteristics of everybody."""
-        return self.root / "cohort" / "characteristics.tsv"
+        return self._path(tree.CHARACTERISTICS)
 
     def agreement(self, name: str = "agreement.tsv") -> Path:
         """Return a table of the agreement between clusters of different experiments and finders."""
-        return self.root / "strata" / name
+        return self._path(tree.AGREEMENT).with_name(name)
 
     @property
     def provenance(self) -> Path:
         """Versions, settings, digests and seeds."""
-        return self.root / "provenance.json"
+        return self._path(tree.PROVENANCE)
 
     def template(self, name: str) -> Path:
         """Return a file of the template folder."""
-        return self.root / "template" / name
+        return self._path(tree.TEMPLATE).with_name(name)
 
     def phenotypes(self, name: str) -> Path:
         """Return a file of the phenotypes folder."""
-        return self.root / "phenotypes" / name
+        return self._path(tree.LOADINGS).with_name(name)
 
     def volume(self, name: str) -> Path:
         """Return a file of the volumes folder."""
-        return self.root / "volumes" / name
+        return self._path(tree.GRID_MASK).with_name(name)
 
     def volumes(self) -> list[Path]:
         """Return the JSON description of every modality's array, by name."""
         return sorted(
-            (path for path in (self.root / "volumes").glob("*.json") if path.with_suffix(".npy").is_file()),
+            (
+                path
+                for path in self._path(tree.GRID_MASK).parent.glob("*.json")
+                if path.with_suffix(".npy").is_file()
+            ),
             key=lambda path: _natural(path.stem),
         )
 
     def anatomy(self, subject: str, name: str) -> Path:
         """Return a person's file ``derivatives/sub-X/anat/sub-X_{name}``."""
-        return self.root / "derivatives" / f"sub-{subject}" / "anat" / f"sub-{subject}_{name}"
+        return self._path(tree.T1W, subject=subject).with_name(f"sub-{subject}_{name}")
 
     def diffusion(self, subject: str, name: str) -> Path:
         """Return a person's file ``derivatives/sub-X/dwi/sub-X_{name}``."""
-        return self.root / "derivatives" / f"sub-{subject}" / "dwi" / f"sub-{subject}_{name}"
+        return self._path(tree.FA, subject=subject).with_name(f"sub-{subject}_{name}")
 
     def fusion_maps(self, subject: str) -> list[Path]:
         """Return a person's maps on the fusion grid."""
-        folder = self.root / "derivatives" / f"sub-{subject}" / "fusion"
-        return sorted(folder.glob(f"sub-{subject}_space-study_desc-*_map.nii.gz"))
+        pattern = self._path(tree.MAP, subject=subject, modality="*")
+        return sorted(pattern.parent.glob(pattern.name))
 
     def subject_page(self, subject: str) -> Path:
         """Return the page of one person."""
-        return self.root / "report" / "subjects" / f"sub-{subject}.html"
+        return self._path(tree.SUBJECT_PAGE, subject=subject)
 
     def experiment(self, name: str) -> Experiment:
         """Return the files of the experiment called `name`."""
-        return Experiment(self.root / "experiments" / name, self.codes, self.finders)
+        return Experiment(self._path(tree.SPLITS, experiment=name).parent, self.codes, self.finders)
 
     def experiments(self) -> list[Experiment]:
         """Return the experiments found on disk."""
-        found = [path for path in (self.root / "experiments").glob("*") if path.is_dir()]
+        found = [
+            path for path in self._path(tree.SPLITS, experiment="*").parent.parent.glob("*") if path.is_dir()
+        ]
         return [self.experiment(path.name) for path in sorted(found, key=lambda path: _natural(path.name))]
