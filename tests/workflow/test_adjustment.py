@@ -43,4 +43,4 @@ def test_adjusting_repeats_the_predictions_only(tmp_path: Path) -> None:
     configure(study, prediction=["v2"], covariates=["v2"])
     run = study.snakemake("-n")
     assert run.returncode == 2
-    assert "experiments[0].analyses.covariates: 'v2' is what the experiment predicts" in run.stderr
+    assert "experiments[0].analyses.covariates: 'v2' is predicted by this experiment" in run.stderr

@@ -47,7 +47,7 @@ except UserError as error:
 # How many images were found where; each choice is in OUTPUT/cohort/sources.tsv.
 if STUDY.notices:
     SESSION.say(f"{'; '.join(STUDY.notices)} ({CONFIG['output']}/cohort/sources.tsv)")
-# No rule reads this copy: settings are taken from CONFIG.
+# This copy is in no settings, which are taken from CONFIG.
 config.update(caption_values(CONFIG))
 
 ENVIRONMENT = job_environment(CONFIG, LIBRARY, SESSION.mark)
