@@ -210,10 +210,10 @@ def human_name(column: str) -> str:
 
 
 def parts(items: Sequence[Any], most: int) -> list[tuple[Sequence[Any], str]]:
-    """Divide what does not fit into one figure: (items, number of the part); the number is "" for a single part."""
+    """Divide what does not fit into one figure: (items, end of the file's name), such as "-2"; "" for a single part."""
     starts = range(0, len(items), most)
     return [
-        (items[start : start + most], str(number) if len(starts) > 1 else "")
+        (items[start : start + most], f"-{number}" if len(starts) > 1 else "")
         for number, start in enumerate(starts, start=1)
     ]
 

@@ -113,11 +113,11 @@ def _null(
     source = table if table is not None else comparisons
     observed = dict(zip(source["factor"].astype(str), source["h"].astype(float)))
     p_texts = {str(row["factor"]): f"q {equals(row['q_repartition'])}" for _, row in comparisons.iterrows()}
-    for part, number in parts(list(null), PANELS):
+    for part, end in parts(list(null), PANELS):
         section.add(
             page.figure(
                 repartition_figure({f: null[f] for f in part}, observed, p_texts, found, names),
-                f"{experiment.name}/repartition{number and f'-{number}'}.svg",
+                f"{experiment.name}/repartition{end}.svg",
                 "Kruskal-Wallis statistic under random repartition",
                 f"{len(next(iter(null.values())))} random partitions into clusters of the same sizes; red dotted: the clusters found. "
                 f"As Fig. 9. {REPARTITION_NOTE}",

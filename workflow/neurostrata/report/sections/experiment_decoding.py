@@ -188,7 +188,7 @@ def _examples(page: Page, section: Section, experiment: Experiment, why: str) ->
         used += [path] if people < limit and len(arrays["real"]) else []
         people += len(arrays["real"])
     modalities = [str(modality) for modality in next(iter(files.values()))["modalities"]]
-    for part, number in parts(range(len(modalities)), 4):
+    for part, end in parts(range(len(modalities)), 4):
         section.add(
             page.figure(
                 example_figure(
@@ -198,7 +198,7 @@ def _examples(page: Page, section: Section, experiment: Experiment, why: str) ->
                     [modalities[i] for i in part],
                     limit,
                 ),
-                f"{experiment.name}/examples{number and f'-{number}'}.png",
+                f"{experiment.name}/examples{end}.png",
                 "Real and decoded images of people the model has not seen",
                 "Mid slices; each pair of real and decoded slices shares one grey scale, from 0 to the real image's maximum. As Fig. 4.",
                 *used,

@@ -309,12 +309,12 @@ def _comparisons(
         else "No factor differs by all tests; all are shown"
     )
     divided = parts(factors, PANELS)
-    for part, number in divided:
-        of = f" ({number} of {len(divided)})" if number else ""
+    for part, end in divided:
+        of = f" ({end[1:]} of {len(divided)})" if end else ""
         section.add(
             page.figure(
                 factors_figure(scores, inside, part, titles, found, names=names),
-                f"{name}/factors{number and f'-{number}'}.svg",
+                f"{name}/factors{end}.svg",
                 f"Phenotypic factors by cluster{of}",
                 f"Each dot is a person; boxes show median and quartiles; colours as in the figure of the clusters. {outcome}. As Fig. 8.",
                 scores_path,
