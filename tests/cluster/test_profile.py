@@ -55,7 +55,7 @@ def test_the_study_runs_through_sbatch(literal: ClusterStudy) -> None:
 def test_jobs_that_would_share_their_fate_are_refused(literal: ClusterStudy, option: str) -> None:
     run = literal.run("--until", "jacobian", "--forcerun", "jacobian", *option.split(" ", 1))
     assert run.returncode == 2
-    assert "the work of others is deleted with it" in run.stderr
+    assert "the finished work of the others is deleted with it" in run.stderr
 
 
 def test_nothing_is_planned_again_with_or_without_the_profile(literal: ClusterStudy) -> None:
@@ -69,7 +69,7 @@ FAULTS = """
 import errno, sys
 from neurostrata import cli
 from neurostrata.core.errors import UserError
-from neurostrata.imaging import volume_commands as stage
+from neurostrata.imaging.volumes import commands as stage
 
 def of_the_gpu(*arguments, **options):
     import torch
