@@ -14,7 +14,8 @@ from neurostrata.fusion.evaluation.synthesis import COLUMNS as SYNTHESIS
 from neurostrata.fusion.models.registry import build_model
 from neurostrata.fusion.models.siamese.classifier import AttentionNetwork
 from neurostrata.fusion.models.siamese.regions import RegionNetwork
-from neurostrata.phenotypes.commands import EIGEN_COLUMNS
+from neurostrata.phenotypes.reduction import EIGENVALUE_COLUMNS
+from neurostrata.planning import results as tree
 from neurostrata.prediction.crossfold import CLASSIFICATION_COLUMNS, SCORE_COLUMNS
 from neurostrata.strata.comparison.table import COLUMNS as COMPARISONS
 
@@ -25,7 +26,7 @@ PAPERS = [path.stem for path in TABLES]
 COLUMNS = {
     "reconstruction.tsv": RECONSTRUCTION,
     "synthesis.tsv": SYNTHESIS,
-    "eigenvalues.tsv": EIGEN_COLUMNS,
+    "eigenvalues.tsv": EIGENVALUE_COLUMNS,
     "classification.tsv": CLASSIFICATION_COLUMNS,
     "prediction_scores.tsv": SCORE_COLUMNS,
     "comparisons.tsv": COMPARISONS,
@@ -158,11 +159,15 @@ def test_the_preset_sets_what_the_paper_says(paper):
 
 def results_patterns():
     """Return what files below results/ look like: outputs of the rules, figures of the report."""
-    rules = "\n".join(path.read_text() for path in (REPOSITORY / "workflow" / "rules").glob("*.smk"))
     report = "\n".join(
         p.read_text() for p in (REPOSITORY / "workflow" / "neurostrata" / "report").rglob("*.py")
     )
-    found = re.findall(r'"<results>/([^"]+)"', rules)
+    start = f"{tree.ROOT}/"
+    found = [
+        path.removeprefix(start)
+        for path in vars(tree).values()
+        if isinstance(path, str) and path.startswith(start)
+    ]
     figures = set(re.findall(r'f?"([^"\s]+\.(?:svg|png))"', report))
     for name in ("relevance", "attention"):
         assert f'"{name}"' in report
@@ -170,7 +175,7 @@ def results_patterns():
     # A name that is nothing but placeholders says nothing.
     found += ["report/figures/" + f for f in figures if re.sub(r"\{[^}]*\}|[/.]|svg|png", "", f)]
     return [
-        re.compile("[^/]+".join(re.escape(part) for part in re.split(r"\{[^}]*\}", name))) for name in found
+        re.compile("[^/]*".join(re.escape(part) for part in re.split(r"\{[^}]*\}", name))) for name in found
     ]
 
 
