@@ -168,7 +168,7 @@ def results_patterns():
         for path in vars(tree).values()
         if isinstance(path, str) and path.startswith(start)
     ]
-    figures = set(re.findall(r'f?"([^"\s]+\.(?:svg|png))"', report))
+    figures = set(re.findall(r'f?"([^"\n]+\.(?:svg|png))"', report))
     for name in ("relevance", "attention"):
         assert f'"{name}"' in report
         figures.add("{experiment}/" + name + ".png")
