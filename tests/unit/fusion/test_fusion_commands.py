@@ -11,8 +11,9 @@ import pytest
 from fusion_toy import toy_settings, toy_volumes
 
 from neurostrata import cli
+from neurostrata.core.config import check_config, read_configuration
 from neurostrata.core.errors import UserError
-from neurostrata.core.locations import REPOSITORY
+from neurostrata.core.locations import DEFAULT_CONFIG, REPOSITORY
 from neurostrata.core.tables import read_table
 from neurostrata.fusion.commands import embed, split, summarise_experiment, train
 from neurostrata.fusion.evaluation.commands import evaluate
@@ -282,37 +283,12 @@ def test_the_papers_default_batch_is_refused_at_this_size_in_one_line(autoencode
     assert not (tmp_path / "model").exists()
 
 
-def test_ready_experiments_are_valid():
-
-    import yaml
-
-    from neurostrata.core.config import check_config, fill_defaults, load_schema, schema_problems
-
-    folder = REPOSITORY / "config" / "experiments"
-    files = sorted(folder.glob("*.yaml"))
-    assert [file.stem for file in files] == [
-        "arco2023", "chartsias2018-lesions", "chartsias2018", "comparison", "geenjaar2021", "jac-fa", "jac-ndi",
-        "t1-ndi", "table2",
-    ]  # fmt: skip
-    schema = load_schema("experiments")
-    for file in files:
-        for experiment in yaml.safe_load(file.read_text())["experiments"]:
-            assert not schema_problems(experiment, schema)
-            filled = fill_defaults(experiment, schema)
-            build_model(filled["model"], fill_defaults(filled["options"], load_schema("models/" + filled["model"])),
-                        filled["modalities"], (32, 32, 32), 1)  # fmt: skip
-        whole = yaml.safe_load((folder.parent / "config.yaml").read_text()) | {"experiments": None}
-        own = yaml.safe_load(file.read_text())
-        modalities = {**whole["modalities"], **own.get("modalities", {})}
-        check_config({**whole, **own, "modalities": modalities})
-    table = yaml.safe_load((folder / "table2.yaml").read_text())["experiments"]
-    assert [e["modalities"] for e in table] == [
-        ["ndi"],
-        ["jac", "ndi"],
-        ["jac", "ndi", "fa"],
-        ["jac", "ndi", "fa", "md"],
-    ]
-    assert all(e["validation"] == {"method": "holdout", "test_fraction": 0.3} for e in table)
+def test_the_comparison_of_all_models_is_valid():
+    whole = check_config(
+        read_configuration([DEFAULT_CONFIG, REPOSITORY / "config" / "experiments" / "comparison.yaml"])
+    )
+    for experiment in whole["experiments"]:
+        build_model(experiment["model"], experiment["options"], experiment["modalities"], (32, 32, 32), 1)
 
 
 def test_splits_table_of_the_command(autoencoder):

@@ -223,7 +223,7 @@ def in_command(results: str | Path, pattern: str, **names: str) -> str:
 
 
 def group_table(group: str) -> str:
-    """Return the table of the people of a group; see :meth:`neurostrata.cohort.groups.named_group`."""
+    """Return the table of the people of a group; see :func:`neurostrata.cohort.groups.named_group`."""
     return fill(GROUP, group=group)
 
 

@@ -71,7 +71,7 @@ def group_selection(study: Study, group: str) -> dict[str, Any]:
     study
         People and configuration.
     group
-        Name of the group; see :meth:`neurostrata.cohort.groups.named_group`.
+        Name of the group; see :func:`neurostrata.cohort.groups.named_group`.
     """
     kind, _, name = group.partition("-")
     chosen: dict[str, Any] = {}
