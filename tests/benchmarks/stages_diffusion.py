@@ -1,4 +1,4 @@
-"""NODDI engines beside each other, on simulated signals of known microstructure."""
+"""NODDI engines compared, on simulated signals of known microstructure."""
 
 from __future__ import annotations
 

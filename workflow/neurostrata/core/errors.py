@@ -1,4 +1,4 @@
-"""The one exception that stands for a mistake its user can mend."""
+"""The exception for mistakes that users can correct."""
 
 
 class UserError(Exception):

@@ -1,4 +1,4 @@
-"""The t-SNE map of codes in two dimensions, for the eye only."""
+"""The t-SNE map of codes in two dimensions, for display only."""
 
 from __future__ import annotations
 
