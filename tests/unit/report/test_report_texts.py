@@ -12,11 +12,12 @@ import report_fixture
 
 from neurostrata.core.config import fill_config, load_schema, section_defaults
 from neurostrata.core.locations import REPOSITORY
+from neurostrata.core.wording import count, join_words
 from neurostrata.report.data.decoding import better_baselines
 from neurostrata.report.data.demographics import availability, demographics_table, keyed
 from neurostrata.report.data.evidence import Evidence, adjusted_rand
 from neurostrata.report.figures.phenotypes import short_name
-from neurostrata.report.html.blocks import count, format_number, format_p, frame_table, join_words
+from neurostrata.report.html.blocks import format_number, format_p, frame_table
 from neurostrata.report.text import verdict as verdict_module
 from neurostrata.report.text.deviations import deviations
 from neurostrata.report.text.judge import judge

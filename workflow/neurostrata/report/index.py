@@ -11,6 +11,7 @@ from typing import Any
 from neurostrata.core.files import atomic_path
 from neurostrata.core.model_words import model_words
 from neurostrata.core.tables import write_table
+from neurostrata.core.wording import count
 from neurostrata.report.data.evidence import Evidence, read_evidence
 from neurostrata.report.data.finders import COLUMNS, VERDICT_COLUMNS, compare_finders, verdict_rows
 from neurostrata.report.data.layout import Experiment
@@ -19,7 +20,6 @@ from neurostrata.report.html.blocks import (
     Bullets,
     Section,
     Text,
-    count,
     experiment_anchor,
     model_name,
     number_blocks,

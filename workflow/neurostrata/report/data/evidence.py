@@ -11,7 +11,6 @@ import pandas as pd
 
 from neurostrata.report.data.layout import Experiment
 from neurostrata.report.data.results import StudyResults
-from neurostrata.strata.finders.registry import finder_name as finder_name
 
 
 @dataclass

@@ -13,9 +13,6 @@ import numpy as np
 import pandas as pd
 
 from neurostrata.core.model_words import model_title
-from neurostrata.core.wording import count as count
-from neurostrata.core.wording import format_setting as format_setting
-from neurostrata.core.wording import join_words as join_words
 from neurostrata.report.data.layout import relative_link
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from neurostrata.report.data.evidence import finder_name
 from neurostrata.report.html.blocks import Section, Text, fixed, frame_table
 from neurostrata.report.html.page import Page
+from neurostrata.strata.finders.registry import finder_name
 
 NEEDED = ("experiment_a", "finder_a", "experiment_b", "finder_b")
 #: Number of cross-tables that are drawn; the file has all of them.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from neurostrata.report.data.evidence import Evidence, finder_name
+from neurostrata.report.data.evidence import Evidence
 from neurostrata.report.data.layout import Experiment
 from neurostrata.report.figures.phenotypes import factor_names
 from neurostrata.report.html.blocks import Text, experiment_anchor, number_blocks
@@ -16,6 +16,7 @@ from neurostrata.report.sections.continuous import continuous_section
 from neurostrata.report.sections.differences import differences_section, halves_section
 from neurostrata.report.sections.existence import existence_section, stability_section
 from neurostrata.report.text.verdict import Verdict
+from neurostrata.strata.finders.registry import finder_name
 
 DOUBLE_DIPPING = (
     "The clusters were found in these images, so the images differ between the clusters by construction, and the p-value of such "

@@ -9,18 +9,10 @@ import pandas as pd
 import yaml
 
 from neurostrata.core.tables import write_table
+from neurostrata.core.wording import count
 from neurostrata.report.data.benchmarks import COLUMNS, resource_table
 from neurostrata.report.data.evidence import read_evidence
-from neurostrata.report.html.blocks import (
-    Bullets,
-    Code,
-    Section,
-    Table,
-    Text,
-    count,
-    format_number,
-    frame_table,
-)
+from neurostrata.report.html.blocks import Bullets, Code, Section, Table, Text, format_number, frame_table
 from neurostrata.report.html.page import Page
 from neurostrata.report.text.deviations import deviations
 from neurostrata.report.text.methods import methods_paragraphs

@@ -8,10 +8,11 @@ import pandas as pd
 
 from neurostrata.core.config import expand_modalities
 from neurostrata.core.errors import UserError
+from neurostrata.core.wording import count
 from neurostrata.phenotypes.tables import read_phenotypes
 from neurostrata.report.data.demographics import availability, demographics_table, keyed
 from neurostrata.report.data.results import is_yes
-from neurostrata.report.html.blocks import Section, Table, Text, count, frame_table
+from neurostrata.report.html.blocks import Section, Table, Text, frame_table
 from neurostrata.report.html.page import Page
 from neurostrata.report.sections.maps import volumes_described
 

@@ -9,17 +9,16 @@ import numpy as np
 import pandas as pd
 
 from neurostrata.core.tables import write_table
+from neurostrata.core.wording import count, join_words
 from neurostrata.report.data.comparison import COLUMNS, compare_experiments, same_people_and_folds
 from neurostrata.report.html.blocks import (
     Cell,
     Section,
     Table,
     Text,
-    count,
     experiment_anchor,
     fixed,
     format_number,
-    join_words,
     model_name,
 )
 from neurostrata.report.html.page import Page

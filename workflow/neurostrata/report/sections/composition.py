@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from neurostrata.core.wording import count
 from neurostrata.report.data.evidence import Evidence
 from neurostrata.report.data.layout import Experiment
 from neurostrata.report.html.blocks import (
@@ -11,7 +12,6 @@ from neurostrata.report.html.blocks import (
     Section,
     Table,
     Text,
-    count,
     format_number,
     format_p,
     frame_table,

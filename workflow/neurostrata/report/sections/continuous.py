@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from neurostrata.report.data.evidence import false_discovery_rates, finder_name
+from neurostrata.report.data.evidence import false_discovery_rates
 from neurostrata.report.data.layout import Experiment
 from neurostrata.report.figures.phenotypes import factor_names
 from neurostrata.report.html.blocks import Figure, Section, Table, Text, fixed, format_number, frame_table
@@ -12,6 +12,7 @@ from neurostrata.report.html.page import Page
 from neurostrata.report.sections.differences import number_formats
 from neurostrata.report.text.features import feature_name
 from neurostrata.report.text.verdict import equals
+from neurostrata.strata.finders.registry import finder_name
 
 
 def continuous_blocks(

@@ -9,19 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from neurostrata.core.wording import count
 from neurostrata.report.data.evidence import Evidence
 from neurostrata.report.data.layout import Experiment
 from neurostrata.report.figures.factors import PANELS
-from neurostrata.report.html.blocks import (
-    Section,
-    Text,
-    count,
-    fixed,
-    format_number,
-    format_p,
-    frame_table,
-    parts,
-)
+from neurostrata.report.html.blocks import Section, Text, fixed, format_number, format_p, frame_table, parts
 from neurostrata.report.html.page import Page
 from neurostrata.report.text.differences import significant_factors
 from neurostrata.report.text.verdict import REPARTITION_NOTE, equals

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from neurostrata.core.wording import count
 from neurostrata.report.data.decoding import (
     RECONSTRUCTION_COLUMNS,
     better_baselines,
@@ -18,7 +19,6 @@ from neurostrata.report.data.layout import Experiment
 from neurostrata.report.html.blocks import (
     Section,
     Text,
-    count,
     experiment_anchor,
     format_number,
     frame_table,

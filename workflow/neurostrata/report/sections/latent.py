@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from neurostrata.core.wording import join_words
 from neurostrata.report.data.layout import Experiment
-from neurostrata.report.html.blocks import Cell, Table, Text, format_number, join_words, model_name
+from neurostrata.report.html.blocks import Cell, Table, Text, format_number, model_name
 from neurostrata.report.html.page import Page
 from neurostrata.report.text.features import FEATURE_NAMES
 

@@ -10,15 +10,9 @@ import pandas as pd
 
 from neurostrata.cohort.sources.registry import source_of
 from neurostrata.core.config import expand_modalities
+from neurostrata.core.wording import format_setting, join_words
 from neurostrata.report.data.results import StudyResults
-from neurostrata.report.html.blocks import (
-    Section,
-    Text,
-    format_number,
-    format_setting,
-    frame_table,
-    join_words,
-)
+from neurostrata.report.html.blocks import Section, Text, format_number, frame_table
 from neurostrata.report.html.page import Page
 
 

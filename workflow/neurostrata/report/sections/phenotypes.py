@@ -8,18 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from neurostrata.core.wording import count, join_words
 from neurostrata.report.data.results import StudyResults, is_yes
 from neurostrata.report.figures.phenotypes import factor_names
-from neurostrata.report.html.blocks import (
-    Bullets,
-    Section,
-    Text,
-    count,
-    fixed,
-    format_number,
-    frame_table,
-    join_words,
-)
+from neurostrata.report.html.blocks import Bullets, Section, Text, fixed, format_number, frame_table
 from neurostrata.report.html.page import Page
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from neurostrata.core.tables import read_table
-from neurostrata.report.data.evidence import Evidence, finder_name
+from neurostrata.core.wording import join_words
+from neurostrata.report.data.evidence import Evidence
 from neurostrata.report.data.layout import Experiment
 from neurostrata.report.figures.factors import PANELS
 from neurostrata.report.figures.phenotypes import factor_names
@@ -22,7 +23,6 @@ from neurostrata.report.html.blocks import (
     format_number,
     format_p,
     human_name,
-    join_words,
     parts,
 )
 from neurostrata.report.html.page import Page
@@ -30,6 +30,7 @@ from neurostrata.report.sections.checks import write_checks
 from neurostrata.report.sections.continuous import continuous_blocks
 from neurostrata.report.text.differences import adjusted_for, significant_factors
 from neurostrata.report.text.verdict import REPARTITION_NOTE, Verdict, describe_jaccard, equals
+from neurostrata.strata.finders.registry import finder_name
 
 
 def strata_section(

@@ -8,17 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from neurostrata.core.wording import count, join_words
 from neurostrata.report.data.results import is_yes
 from neurostrata.report.figures.slices import try_volume
-from neurostrata.report.html.blocks import (
-    Figure,
-    Section,
-    Text,
-    count,
-    format_number,
-    frame_table,
-    join_words,
-)
+from neurostrata.report.html.blocks import Figure, Section, Text, format_number, frame_table
 from neurostrata.report.html.page import Page
 
 

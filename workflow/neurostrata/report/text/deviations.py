@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from neurostrata.cohort.sources.registry import SOURCES
 from neurostrata.core.model_words import model_schema
-from neurostrata.report.html.blocks import format_setting, join_words
+from neurostrata.core.wording import format_setting, join_words
 from neurostrata.report.text.methods import Config, adjusted_text, grid_text, training_values, used_modalities
 from neurostrata.strata.finders.registry import FINDER_OF_THE_PAPER, finder_class, finder_name
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from neurostrata.core.wording import count, join_words
 from neurostrata.report.data.evidence import Evidence
 from neurostrata.report.figures.phenotypes import factor_label, short_name
-from neurostrata.report.html.blocks import count, format_number, human_name, join_words
+from neurostrata.report.html.blocks import format_number, human_name
 from neurostrata.report.text.verdict import Verdict, equals
 
 

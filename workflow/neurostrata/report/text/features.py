@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from neurostrata.fusion.evaluation.baselines import TITLES
-from neurostrata.report.data.evidence import finder_name
+from neurostrata.strata.finders.registry import finder_name
 
 #: Kind of features in the tables of predictions -> its name for people.
 FEATURE_NAMES = {

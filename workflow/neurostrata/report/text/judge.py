@@ -8,18 +8,20 @@ from typing import Any
 import pandas as pd
 
 from neurostrata.core.model_words import model_words
+from neurostrata.core.wording import count, join_words
 from neurostrata.report.data.decoding import (
     RECONSTRUCTION_COLUMNS,
     better_baselines,
     modality_order,
     ordered_methods,
 )
-from neurostrata.report.data.evidence import Evidence, false_discovery_rates, finder_name
+from neurostrata.report.data.evidence import Evidence, false_discovery_rates
 from neurostrata.report.data.layout import Experiment
 from neurostrata.report.data.results import StudyResults
-from neurostrata.report.html.blocks import count, format_number, human_name, join_words
+from neurostrata.report.html.blocks import format_number, human_name
 from neurostrata.report.text.differences import judge_factors, named
 from neurostrata.report.text.verdict import DOUBTFUL, EXPLAINS, NUISANCES, Verdict, describe_jaccard, equals
+from neurostrata.strata.finders.registry import finder_name
 
 
 def explaining(tests: pd.DataFrame | None, alpha: float) -> list[str]:

@@ -12,8 +12,9 @@ from typing import Any
 from neurostrata.cohort.sources.registry import SOURCES
 from neurostrata.core.config import declared_names, expand_modalities
 from neurostrata.core.model_words import model_words
+from neurostrata.core.wording import count, format_setting, join_words
 from neurostrata.planning.options import training_keys
-from neurostrata.report.html.blocks import count, format_setting, join_words, model_name
+from neurostrata.report.html.blocks import model_name
 from neurostrata.strata.finders.registry import finder_class
 
 Config = Mapping[str, Any]

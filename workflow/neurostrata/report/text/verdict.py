@@ -31,7 +31,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from neurostrata.report.html.blocks import format_p, human_name, join_words
+from neurostrata.core.wording import join_words
+from neurostrata.report.html.blocks import format_p, human_name
 
 REPARTITION_NOTE = (
     "The random repartition is a permutation version of the same Kruskal-Wallis test on the same people and clusters. "
