@@ -27,18 +27,32 @@ TARGETS = {"all", "maps", "volumes", "models", "strata"}
 
 
 @pytest.fixture
-def rules(study, monkeypatch):
+def parsed(study, monkeypatch):
+    """The workflow, parsed for a study whose report has been made."""
+    methods = study.folder / "results" / "report" / "methods.rst"
+    methods.parent.mkdir(parents=True)
+    methods.write_text("**Anatomy.** By hand.\n")
     monkeypatch.chdir(study.folder)
-    repository = Path(__file__).resolve().parents[2]
     with SnakemakeApi(OutputSettings()) as api:
         workflow = api.workflow(
             resource_settings=ResourceSettings(cores=1),
             config_settings=ConfigSettings(),
             storage_settings=StorageSettings(),
-            snakefile=repository / "Snakefile",
+            snakefile=REPOSITORY / "Snakefile",
             workdir=study.folder,
         )
-        yield list(workflow._workflow.rules)
+        yield workflow._workflow
+
+
+@pytest.fixture
+def rules(parsed):
+    return list(parsed.rules)
+
+
+def test_snakemakes_report_shows_the_methods_and_no_setting_has_them(parsed) -> None:
+    known = parsed.globals
+    assert known["config"]["methods_text"] == "**Anatomy.** By hand.\n"
+    assert "methods_text" not in known["CONFIG"]
 
 
 def test_every_rule_is_documented_logged_measured_and_bounded(rules) -> None:
