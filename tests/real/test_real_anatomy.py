@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from evaluate_ixi import mean_dice
+from template_steps import build_template
 
 from neurostrata.core.config import section_defaults
 from neurostrata.imaging.anatomy import commands
@@ -23,7 +24,6 @@ from neurostrata.imaging.images.io import Grid, Image, read_image
 from neurostrata.imaging.registration import commands as registration_commands
 from neurostrata.imaging.registration.chain import register_images, similarity, warp_image
 from neurostrata.imaging.registration.transforms import read_affine, read_displacement, resample
-from neurostrata.imaging.template import commands as template_commands
 from neurostrata.imaging.template.building import Average
 
 pytestmark = pytest.mark.slow
@@ -51,7 +51,6 @@ def study(real_data: Path, people: list[str], tmp_path_factory: pytest.TempPathF
     common = {"seed": 1, "version": 1}
     template = {**section_defaults("template"), **common, "registration": registration(), "tolerance": None}
     template.update(resolution_mm=2.0, iterations=2, coarse_iterations=1)
-    pd.DataFrame({"subject": people}).to_csv(folder / "people.tsv", sep="\t", index=False)
     for subject in people:
         commands.prepare_t1w(
             t1w=real_data / f"ixi/t1w/{subject}_T1w.nii.gz",
@@ -60,52 +59,7 @@ def study(real_data: Path, people: list[str], tmp_path_factory: pytest.TempPathF
             mask=folder / f"{subject}_initial.nii.gz",
             settings={**section_defaults("anatomy"), **common},
         )
-    template_commands.template_start(
-        subjects=folder / "people.tsv",
-        pattern=str(folder / "{subject}_t1w.nii.gz"),
-        output=folder / "iter-0/template.nii.gz",
-        state=folder / "iter-0/state.json",
-        settings=template,
-    )
-    for iteration in (1, 2):
-        before, here = folder / f"iter-{iteration - 1}", folder / f"iter-{iteration}"
-        for subject in people:
-            template_commands.template_register(
-                t1w=folder / f"{subject}_t1w.nii.gz",
-                template=before / "template.nii.gz",
-                state=before / "state.json",
-                subject=subject,
-                output=here / f"sub-{subject}",
-                settings=template,
-                threads=THREADS,
-            )
-        template_commands.template_update(
-            subjects=folder / "people.tsv",
-            pattern=str(here / "sub-{subject}"),
-            template=before / "template.nii.gz",
-            previous_state=before / "state.json",
-            iteration=iteration,
-            output=here / "template.nii.gz",
-            state=here / "state.json",
-            settings=template,
-        )
-    template_commands.template_final(
-        template=folder / "iter-2/template.nii.gz",
-        states=[folder / f"iter-{i}/state.json" for i in range(3)],
-        output=folder / "template.nii.gz",
-        convergence=folder / "convergence.tsv",
-        figure=folder / "convergence.png",
-        settings=template,
-    )
-    template_commands.template_mask(
-        template=folder / "template.nii.gz",
-        output=folder / "mask.nii.gz",
-        gm=folder / "gm.nii.gz",
-        wm=folder / "wm.nii.gz",
-        csf=folder / "csf.nii.gz",
-        settings=template,
-        threads=THREADS,
-    )
+    build_template(folder, people, template, iterations=2, threads=THREADS)
     for subject in people:
         registration_commands.register(
             t1w=folder / f"{subject}_t1w.nii.gz",

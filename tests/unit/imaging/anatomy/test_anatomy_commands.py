@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from template_steps import build_template
 
 from neurostrata.core.config import section_defaults
 from neurostrata.core.errors import UserError
@@ -73,7 +74,6 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     anatomy["n4"].update(iterations=[20, 20], shrink_factor=2)
     template = {**section_defaults("template"), **common, "registration": registration(), "tolerance": None}
     template.update(resolution_mm=5.0, iterations=2, coarse_iterations=1)
-    pd.DataFrame({"subject": PEOPLE}).to_csv(folder / "people.tsv", sep="\t", index=False)
     for subject in PEOPLE:
         commands.prepare_t1w(
             t1w=person(subject, folder, mni152),
@@ -82,50 +82,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
             output=folder / f"{subject}_t1w.nii.gz",
             mask=folder / f"{subject}_initial.nii.gz",
         )
-    template_commands.template_start(
-        subjects=folder / "people.tsv",
-        pattern=str(folder / "{subject}_t1w.nii.gz"),
-        settings=template,
-        output=folder / "iter-0/template.nii.gz",
-        state=folder / "iter-0/state.json",
-    )
-    for iteration in (1, 2):
-        before, here = folder / f"iter-{iteration - 1}", folder / f"iter-{iteration}"
-        for subject in PEOPLE:
-            template_commands.template_register(
-                t1w=folder / f"{subject}_t1w.nii.gz",
-                template=before / "template.nii.gz",
-                state=before / "state.json",
-                subject=subject,
-                output=here / f"sub-{subject}",
-                settings=template,
-            )
-        template_commands.template_update(
-            subjects=folder / "people.tsv",
-            pattern=str(here / "sub-{subject}"),
-            template=before / "template.nii.gz",
-            previous_state=before / "state.json",
-            iteration=iteration,
-            output=here / "template.nii.gz",
-            state=here / "state.json",
-            settings=template,
-        )
-    template_commands.template_final(
-        template=folder / "iter-2/template.nii.gz",
-        states=[folder / f"iter-{i}/state.json" for i in (2, 0, 1)],
-        output=folder / "template.nii.gz",
-        convergence=folder / "convergence.tsv",
-        figure=folder / "convergence.png",
-        settings=template,
-    )
-    template_commands.template_mask(
-        template=folder / "template.nii.gz",
-        output=folder / "mask.nii.gz",
-        gm=folder / "gm.nii.gz",
-        wm=folder / "wm.nii.gz",
-        csf=folder / "csf.nii.gz",
-        settings=template,
-    )
+    build_template(folder, PEOPLE, template, iterations=2)
     for subject in PEOPLE:
         own = {
             name: folder / f"{subject}_{name}"

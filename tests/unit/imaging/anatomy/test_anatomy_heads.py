@@ -8,16 +8,15 @@ from typing import Any
 import anatomy_phantoms as phantoms
 import nibabel as nib
 import numpy as np
-import pandas as pd
 import pytest
 from scipy import ndimage
+from template_steps import build_template
 
 from neurostrata.core.config import section_defaults
 from neurostrata.imaging.anatomy import commands
 from neurostrata.imaging.images.io import Grid, Image, is_skull_stripped, read_image
 from neurostrata.imaging.registration import commands as registration_commands
 from neurostrata.imaging.registration.transforms import displace, invert_displacement, resample, sample
-from neurostrata.imaging.template import commands as template_commands
 from neurostrata.imaging.template.mni152 import MNI152, load_mni152
 
 pytestmark = pytest.mark.slow
@@ -65,57 +64,15 @@ def test_masks_of_heads(tmp_path: Path) -> None:
         commands.prepare_t1w(
             t1w=tmp_path / f"{subject}_T1w.nii.gz",
             subject=subject,
-            output=tmp_path / f"{subject}.nii.gz",
+            output=tmp_path / f"{subject}_t1w.nii.gz",
             mask=tmp_path / f"{subject}_initial.nii.gz",
             settings={**section_defaults("anatomy"), "seed": 1},
         )
-    pd.DataFrame({"subject": list(PEOPLE)}).to_csv(tmp_path / "people.tsv", sep="\t", index=False)
-    template_commands.template_start(
-        subjects=tmp_path / "people.tsv",
-        pattern=str(tmp_path / "{subject}.nii.gz"),
-        output=tmp_path / "iter-0.nii.gz",
-        state=tmp_path / "state-0.json",
-        settings=template,
-    )
+    build_template(tmp_path, PEOPLE, template, iterations=1)
     for subject in PEOPLE:
-        template_commands.template_register(
-            t1w=tmp_path / f"{subject}.nii.gz",
-            template=tmp_path / "iter-0.nii.gz",
-            state=tmp_path / "state-0.json",
-            subject=subject,
-            output=tmp_path / f"sub-{subject}",
-            settings=template,
-        )
-    template_commands.template_update(
-        subjects=tmp_path / "people.tsv",
-        pattern=str(tmp_path / "sub-{subject}"),
-        template=tmp_path / "iter-0.nii.gz",
-        previous_state=tmp_path / "state-0.json",
-        iteration=1,
-        output=tmp_path / "iter-1.nii.gz",
-        state=tmp_path / "state-1.json",
-        settings=template,
-    )
-    template_commands.template_final(
-        template=tmp_path / "iter-1.nii.gz",
-        states=[tmp_path / "state-0.json", tmp_path / "state-1.json"],
-        output=tmp_path / "template.nii.gz",
-        convergence=tmp_path / "convergence.tsv",
-        figure=tmp_path / "convergence.png",
-        settings=template,
-    )
-    template_commands.template_mask(
-        template=tmp_path / "template.nii.gz",
-        output=tmp_path / "mask.nii.gz",
-        gm=tmp_path / "gm.nii.gz",
-        wm=tmp_path / "wm.nii.gz",
-        csf=tmp_path / "csf.nii.gz",
-        settings=template,
-    )
-    for subject in PEOPLE:
-        assert is_skull_stripped(tmp_path / f"{subject}.nii.gz") is False
+        assert is_skull_stripped(tmp_path / f"{subject}_t1w.nii.gz") is False
         registration_commands.register(
-            t1w=tmp_path / f"{subject}.nii.gz",
+            t1w=tmp_path / f"{subject}_t1w.nii.gz",
             initial_mask=tmp_path / f"{subject}_initial.nii.gz",
             template=tmp_path / "template.nii.gz",
             template_mask=tmp_path / "mask.nii.gz",
