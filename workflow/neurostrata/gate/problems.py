@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from neurostrata.core.locations import LIBRARY
+from neurostrata.core.wording import count
 
 #: Kind -> its heading, in the order in which problems are best solved: the later ones often follow from the earlier.
 KINDS = {
@@ -54,8 +55,8 @@ def problem_table(problems: Iterable[Problem], most: int | None = MOST_LINES, wh
         A file with all of them, named where some are not shown.
     """
     listed = list(dict.fromkeys(problems))
-    count = f"{len(listed)} problem" + ("s" if len(listed) > 1 else "")
-    lines = [f"{count}, the ones to solve first on top:" if len(listed) > 1 else f"{count}:"]
+    total = count(len(listed), "problem")
+    lines = [f"{total}, the ones to solve first on top:" if len(listed) > 1 else f"{total}:"]
     for kind, heading in KINDS.items():
         texts = [problem.text for problem in listed if problem.kind == kind]
         if not texts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from neurostrata.cohort.discovery.sessions import natural_order
+from neurostrata.core.wording import count
 
 _SHOWN = 3
 
@@ -14,9 +15,9 @@ def ordered(labels: Iterable[str]) -> list[str]:
     return sorted(labels, key=natural_order)
 
 
-def people(count: int) -> str:
+def people(number: int) -> str:
     """Return a number of people as text."""
-    return f"{count} person" if count == 1 else f"{count} people"
+    return count(number, "person", "people")
 
 
 def listed(cases: Sequence[str]) -> str:
