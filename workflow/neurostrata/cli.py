@@ -122,6 +122,15 @@ def _limit_threads(arguments: Sequence[str]) -> None:
     os.environ.setdefault("ANTS_RANDOM_SEED", "1")
 
 
+def _log(text: str) -> None:
+    """Write to standard error, or drop what cannot be written: left for later, it would change the exit status (to 120)."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
 def _complain(text: str) -> None:
     """Write a message to the user's terminal, past the log of a job, and to standard error, as far as these can be written.
 
@@ -131,8 +140,7 @@ def _complain(text: str) -> None:
     if console:
         with contextlib.suppress(OSError, ValueError):
             os.write(int(console), f"{text}\n".encode())
-    with contextlib.suppress(OSError, ValueError):
-        print(text, file=sys.stderr, flush=True)
+    _log(text)
 
 
 _ATTEMPT = "---- neurostrata"
@@ -152,7 +160,7 @@ def _begin_log(stage: str) -> None:
             place += f", Slurm job {job}"
         when = time.strftime("%Y-%m-%d %H:%M:%S %z")
         line = f"{_ATTEMPT} {stage}: attempt {number}, {when}, {place}"
-        print(f"{earlier}{line}", file=sys.stderr, flush=True)
+        _log(f"{earlier}{line}")
 
 
 def _report(stage: str, arguments: Sequence[str], error: Exception) -> None:
