@@ -15,7 +15,7 @@ export PATH := $(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)/workflow
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help env env-dev demo check-demo test test-full lint unit workflow-tests cluster browser calibrate noise-free bench clean
+.PHONY: help env env-dev demo check-demo test test-full lint unit workflow-tests cluster browser calibrate noise-free bench gpu clean
 # The suites run one after the other, so that each has all cores. The time of each is printed.
 .NOTPARALLEL:
 
@@ -70,7 +70,7 @@ lint: env-dev
 	$(call timed,lint,ruff check . && ruff format --check . && snakefmt --check Snakefile workflow/rules && mypy --no-error-summary && lint-imports --no-cache)
 
 unit: env-dev
-	$(call timed,unit,python -m pytest -q -n $(CORES) -m "not slow" tests/unit tests/real)
+	$(call timed,unit,python -m pytest -q -n $(CORES) -m "not slow" tests/unit tests/real tests/gpu)
 
 workflow-tests: env-dev
 	$(call timed,workflow,python -m pytest -q -m "not slow" tests/workflow)
@@ -98,6 +98,10 @@ noise-free: env
 # By hand, on an idle machine: compare each stage with its peer and write docs/benchmarks.md (about an hour).
 bench: env-dev
 	python tests/benchmarks/run.py
+
+# By hand, on a machine with a GPU: correctness against the CPU, speed and memory, into docs/gpu.json (8 minutes). Installs nothing.
+gpu:
+	$(PYTHON) tests/gpu/run.py --output docs/gpu.json
 
 clean:
 	rm -rf $(VENV) $(DEMO) noise-free

@@ -73,6 +73,8 @@ class Row:
         What was compared, and how well it agreed.
     note
         What stands in the way, or what else to know.
+    machine, day
+        Where and when it was measured; empty: here and now.
     """
 
     stage: str
@@ -84,6 +86,8 @@ class Row:
     met: bool | None
     agreement: str
     note: str = ""
+    machine: str = ""
+    day: str = ""
 
     @property
     def ratio(self) -> float | None:

@@ -23,7 +23,14 @@ sys.path[:0] = [str(HERE), str(ROOT / "workflow")]
 
 from measure import Row  # noqa: E402
 
-MODULES = ("stages_imaging", "stages_diffusion", "stages_fusion", "stages_strata", "stages_workflow")
+MODULES = (
+    "stages_imaging",
+    "stages_diffusion",
+    "stages_fusion",
+    "stages_strata",
+    "stages_workflow",
+    "stages_gpu",
+)
 
 
 def stages() -> dict[str, object]:
@@ -108,7 +115,9 @@ def main() -> None:
             print(row, file=sys.stderr, flush=True)
         if rows:
             today = datetime.date.today().isoformat()
-            done[name] = [{**asdict(row), "machine": machine(), "day": today} for row in rows]
+            done[name] = [
+                {**asdict(row), "machine": row.machine or machine(), "day": row.day or today} for row in rows
+            ]
             ordered = {stage: done[stage] for stage in known if stage in done}
             numbers.write_text(json.dumps(ordered, indent=1) + "\n")
             chosen.output.write_text(page([row for rows in ordered.values() for row in rows]))

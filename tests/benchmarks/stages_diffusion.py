@@ -88,17 +88,6 @@ def noddi(quick: bool) -> list[Row]:
             agreement,
             f"wall {ours['wall_s']:.1f} against {peer['wall_s']:.1f} s",
         ),
-        Row(
-            "NODDI on a GPU",
-            "dmri-amico",
-            None,
-            None,
-            "wall",
-            "20 times faster",
-            None,
-            "the same code on the CPU: see above",
-            "not yet measured: no GPU was available",
-        ),
     ]
 
 

@@ -63,17 +63,6 @@ def training_step(quick: bool) -> list[Row]:
             f"40 steps on 4 x 2 x 32x32x32: the loss falls by {mine[0] - mine[-1]:.2f}, the curves differ by at most "
             f"{np.abs(mine - theirs).max():.0e}",
         ),
-        Row(
-            "training step, separable autoencoder, H200",
-            "the paper's Titan V, about 0.7 s",
-            None,
-            None,
-            "wall",
-            "100 times the paper's throughput",
-            None,
-            "on the CPU: see above",
-            "not yet measured: no GPU was available",
-        ),
     ]
 
 

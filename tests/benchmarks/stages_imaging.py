@@ -117,19 +117,6 @@ def registration(quick: bool) -> list[Row]:
                 "affine steps and the inverse included; Dice over the regions that either person has",
             )
         )
-    rows.append(
-        Row(
-            "pairwise registration, `torch` on a GPU",
-            "ANTs SyN, as above",
-            None,
-            None,
-            "wall",
-            "300 times",
-            None,
-            "the same code on the CPU: see above",
-            "not yet measured: no GPU was available",
-        )
-    )
     return rows
 
 

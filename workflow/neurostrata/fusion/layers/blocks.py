@@ -6,20 +6,26 @@ biases 0), since the paper's model was written in Keras.
 
 from __future__ import annotations
 
+import importlib.util
+import math
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from neurostrata.fusion.layers.batch_normalisation import BatchNormalisation
 from neurostrata.fusion.layers.direct_convolution import direct_convolution
 
 #: Largest product of a group's channels in and out for which direct_convolution() is the faster way on a CPU (measured).
 DIRECT_LIMIT = 128
+#: The same for triton_convolution() on a GPU: products with the number of taps, and channels out of a group (measured).
+TRITON_LIMIT, TRITON_OUTPUTS = 4800, 16
 
 
 class Convolution(nn.Conv3d):
-    """3-D convolution at stride 1 that keeps an image's size; one of few channels is done directly on a CPU.
+    """3-D convolution at stride 1 that keeps an image's size; one of few channels is done directly.
 
     torch's "same" pads as Keras does: k - 1 voxels in all, the odd one at the end (6: 2 before, 3 after).
     """
@@ -32,11 +38,25 @@ class Convolution(nn.Conv3d):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Return the convolved image, as large as the image."""
-        pairs = self.in_channels // self.groups * (self.out_channels // self.groups)
+        outputs = self.out_channels // self.groups
+        pairs = self.in_channels // self.groups * outputs
         here = input.device.type == "cpu" and input.dtype == torch.float32
         if here and pairs <= DIRECT_LIMIT and max(self.kernel_size) > 1:
             return direct_convolution(input, self.weight, self.bias, self.groups)
+        small = pairs * math.prod(self.kernel_size) <= TRITON_LIMIT and outputs <= TRITON_OUTPUTS
+        if input.device.type == "cuda" and small and has_triton():
+            from neurostrata.fusion.layers.triton_convolution import triton_convolution
+
+            kind = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else input.dtype
+            bias = None if self.bias is None else self.bias.to(kind)
+            return triton_convolution(input.to(kind), self.weight.to(kind), bias, self.groups)
         return super().forward(input)
+
+
+@cache
+def has_triton() -> bool:
+    """Tell whether Triton is there; it comes with torch's builds for GPUs on Linux."""
+    return importlib.util.find_spec("triton") is not None
 
 
 class KerasConvolution(Convolution):
@@ -87,7 +107,7 @@ class ConvolutionBlock(nn.Sequential):
             convolution = [KerasConvolution(channels_in, channels_out, kernel)]
         super().__init__(
             *convolution,
-            nn.BatchNorm3d(channels_out, eps=1e-3, momentum=momentum),  # Keras's epsilon
+            BatchNormalisation(channels_out, eps=1e-3, momentum=momentum),  # Keras's epsilon
             nn.ELU(),
             nn.Dropout(dropout),
         )

@@ -36,8 +36,17 @@ class Machine:
 
     @property
     def device(self) -> str:
-        """Where a network is put: "cuda" or "cpu"."""
-        return "cuda" if self.accelerators else "cpu"
+        """Where a network is put: "cuda" or "cpu".
+
+        On a GPU, float32 then has the precision of float32 in convolutions too, for which torch takes TF32 (10 bits
+        instead of 23): a code must not depend on whether it was computed on a GPU.
+        """
+        if not self.accelerators:
+            return "cpu"
+        import torch
+
+        torch.backends.cudnn.allow_tf32 = False
+        return "cuda"
 
     @property
     def volume_bytes(self) -> float:

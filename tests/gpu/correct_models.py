@@ -1,0 +1,304 @@
+"""Models on the GPU against the CPU, float32: losses, codes, decoded images, checkpoints, precision, determinism."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+from checks import Machine, result
+from toys import model, people, training
+
+from neurostrata.fusion.models.interface import FusionModel
+from neurostrata.fusion.training import checkpoints as checkpoint_module
+from neurostrata.fusion.training import module as training_module
+from neurostrata.fusion.training.machine import Machine as Resources
+
+#: Without dropout: GPUs and CPUs draw different numbers from the same seed.
+MODELS: dict[str, dict[str, Any]] = {
+    "separable_autoencoder": {"dropout": 0.0},
+    "residual_autoencoder": {"code_size": 2, "channels": [8, 16], "validation_fraction": 0},
+    "shared_vae": {"latent_size": 8, "channels": [8, 16, 32, 64], "validation_fraction": 0},
+    "latent_synthesis": {"channels": [8, 16, 32], "validation_fraction": 0, "slices_per_step": 8},
+    "siamese_attention": {
+        "parcels": 4,
+        "linear_sizes": [32, 8],
+        "inner_folds": 2,
+        "validation_fraction": 0.2,
+    },
+}
+#: Largest relative difference of a loss, of codes and of decoded images: rounding, grown over 20 steps of Adam.
+LOSS, OUTPUT = 2e-3, 5e-2
+
+
+@contextlib.contextmanager
+def same_noise() -> Iterator[None]:
+    """Let the noise of a variational autoencoder be drawn on the CPU, so that it is the same on any device."""
+
+    def drawn(like: torch.Tensor) -> torch.Tensor:
+        return torch.randn(like.shape).to(like.device)
+
+    with mock.patch.object(torch, "randn_like", drawn):
+        yield
+
+
+def steps(where: Machine) -> int:
+    """Return how many training steps are compared."""
+    return 4 if where.short else 20
+
+
+def fit(
+    name: str, device: str, shape: tuple[int, int, int], number: int, folder: Path | None = None, **given: Any
+) -> tuple[FusionModel, Any, np.ndarray]:
+    """Train a model; return it with its history and everybody's volumes."""
+    everybody = people(number, shape)
+    options = {**MODELS[name], **given.pop("options", {})}
+    network = model(name, shape, **options)
+    settings = {"batch_size": number, "learning_rate": 1e-3, **given}
+    resources = Resources(threads=torch.get_num_threads(), gpus=int(device == "cuda"))
+    with same_noise(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        history = network.fit(everybody, everybody.volumes[0].mask, training(**settings), resources, folder)
+    network.prepare(resources)
+    return network, history, np.stack([everybody[i] for i in range(number)])
+
+
+def relative(value: np.ndarray, reference: np.ndarray) -> float:
+    """Return the length of the difference over that of the reference."""
+    return float(np.linalg.norm(value - reference) / max(np.linalg.norm(reference), 1e-12))
+
+
+def one_model(name: str, where: Machine) -> list[dict[str, Any]]:
+    """Compare 20 steps of one model, its codes and its decoded images."""
+    shape = (16, 16, 16) if where.short and name != "separable_autoencoder" else (32, 32, 32)
+    number = 12 if name == "siamese_attention" else 4
+    more = {"epochs": steps(where), **({"batch_size": 4} if name == "siamese_attention" else {})}
+    on_cpu, cpu_history, volumes = fit(name, "cpu", shape, number, **more)
+    on_gpu, gpu_history, _ = fit(name, where.device, shape, number, **more)
+    columns = [c for c in cpu_history.columns if "loss" in c and cpu_history[c].dtype.kind == "f"]
+    length = min(len(cpu_history), len(gpu_history))
+    mine = gpu_history[columns].to_numpy(float)[:length]
+    theirs = cpu_history[columns].to_numpy(float)[:length]
+    worst = float(np.nanmax(np.abs(mine - theirs) / np.nanmax(np.abs(theirs), axis=0)))
+    found = [
+        result(
+            f"{name}: losses of {steps(where)} steps",
+            worst,
+            LOSS,
+            note=f"first {theirs[0, 0]:.5g}, last {theirs[-1, 0]:.5g}; largest difference as a share of the largest loss",
+        ),
+        result(
+            f"{name}: codes",
+            relative(on_gpu.encode(volumes), on_cpu.encode(volumes)),
+            OUTPUT,
+            note="relative",
+        ),
+    ]
+    # the same weights on both devices: only the forward pass differs
+    on_gpu.load_weights(on_cpu.weights())
+    found.append(
+        result(
+            f"{name}: codes of the same weights",
+            relative(on_gpu.encode(volumes), on_cpu.encode(volumes)),
+            1e-4,
+            note="relative",
+        )
+    )
+    if where.gpu:
+        exact = on_gpu.encode(volumes)
+        torch.backends.cudnn.allow_tf32 = True
+        rounded = on_gpu.encode(volumes)
+        torch.backends.cudnn.allow_tf32 = False
+        found.append(
+            result(
+                f"{name}: codes with TF32, which is switched off", relative(rounded, exact), note="relative"
+            )
+        )
+    if name == "latent_synthesis":
+        pairs = (on_gpu.synthesise(volumes), on_cpu.synthesise(volumes))
+    elif name == "siamese_attention":
+        pairs = (np.asarray(on_gpu.predict(volumes)), np.asarray(on_cpu.predict(volumes)))
+    else:
+        pairs = (on_gpu.reconstruct(volumes), on_cpu.reconstruct(volumes))
+    found.append(
+        result(
+            f"{name}: decoded images of the same weights",
+            relative(*map(np.nan_to_num, pairs)),
+            1e-4,
+            note="relative",
+        )
+    )
+    return found
+
+
+class StoppedError(Exception):
+    """Training was killed by the check."""
+
+
+def _killed_and_resumed(first: str, second: str, shape: tuple[int, int, int], epochs: int) -> Any:
+    """Kill a training half-way on one device and resume it on another; return the history."""
+    start = training_module.TrainingModule.on_train_epoch_start
+
+    def maybe_die(self: Any) -> None:
+        if self.current_epoch == epochs // 2:
+            raise StoppedError
+        start(self)
+
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mock.patch.object(checkpoint_module, "CHECKPOINT_SECONDS", 0.0),
+    ):
+        place = Path(folder) / "checkpoints"
+        with (
+            mock.patch.object(checkpoint_module.RegularCheckpoint.__init__, "__defaults__", (0.0,)),
+            mock.patch.object(training_module.TrainingModule, "on_train_epoch_start", maybe_die),
+        ):
+            try:
+                fit("separable_autoencoder", first, shape, 4, place, epochs=epochs)
+            except StoppedError:
+                pass
+            else:
+                raise AssertionError("the training was not killed")
+            if not (place / "last.ckpt").exists():
+                raise AssertionError("the killed training left no checkpoint")
+        return fit("separable_autoencoder", second, shape, 4, place, epochs=epochs)[1]
+
+
+def checkpoints(where: Machine) -> list[dict[str, Any]]:
+    """A training that is killed on one device and resumed on another ends like an unbroken one."""
+    shape = (32, 32, 32)
+    whole = fit("separable_autoencoder", "cpu", shape, 4, epochs=steps(where))[1]["loss"].to_numpy()
+    found = []
+    ways = {(where.device, "cpu"), ("cpu", where.device), (where.device, where.device)}
+    for first, second in sorted(ways):
+        history = _killed_and_resumed(first, second, shape, steps(where))
+        if len(history) != steps(where):
+            raise AssertionError(f"{len(history)} epochs instead of {steps(where)}")
+        worst = float(np.max(np.abs(history["loss"].to_numpy() - whole) / whole))
+        found.append(
+            result(
+                f"checkpoint from {first} resumed on {second}",
+                worst,
+                LOSS,
+                note="largest relative difference",
+            )
+        )
+    return found
+
+
+def deterministic(where: Machine) -> list[dict[str, Any]]:
+    """With training.deterministic the same seed gives the same weights to the last bit, dropout on."""
+    found = []
+    for name in ("separable_autoencoder", "shared_vae"):
+        runs = []
+        caught: set[str] = set()
+        for _ in range(2):
+            with warnings.catch_warnings(record=True) as noted:
+                warnings.simplefilter("always")
+                more = {"options": {"dropout": 0.1}} if name == "separable_autoencoder" else {}
+                runs.append(
+                    fit(name, where.device, (32, 32, 32), 4, deterministic=True, epochs=steps(where), **more)[
+                        0
+                    ].weights()
+                )
+            caught |= {
+                str(w.message).split(" does not have")[0] for w in noted if "deterministic" in str(w.message)
+            }
+        different = sum(not np.array_equal(runs[0][key], runs[1][key]) for key in runs[0])
+        found.append(
+            result(
+                f"{name}: tensors that differ between two deterministic trainings",
+                different,
+                0,
+                note="; ".join(sorted(caught))[:300],
+            )
+        )
+    return found
+
+
+def compiled(where: Machine) -> list[dict[str, Any]]:
+    """bf16 and torch.compile against fp32: loss curves and codes of 40 steps at the paper's grid."""
+    shape, number, epochs = ((32, 32, 32), 4, 2) if where.short or not where.gpu else ((128, 128, 96), 4, 40)
+    curves, codes, times = {}, {}, {}
+    for name, given in {
+        "fp32": {"precision": "fp32", "compile": False},
+        "bf16 compiled": {"precision": "bf16", "compile": True},
+    }.items():
+        start = time.perf_counter()
+        trained, history, volumes = fit(
+            "separable_autoencoder", where.device, shape, number, epochs=epochs, **given
+        )
+        times[name] = time.perf_counter() - start
+        curves[name] = history["loss"].to_numpy()
+        codes[name] = trained.encode(volumes)
+        if name == "bf16 compiled":
+            fresh = model("separable_autoencoder", shape, **MODELS["separable_autoencoder"])
+            fresh.load_weights(trained.weights())
+            fresh.prepare(Resources(threads=2, gpus=int(where.gpu)))
+            codes["plain"] = fresh.encode(volumes)
+    fall = curves["fp32"][0] - curves["fp32"][-1]
+    gap = float(np.abs(curves["bf16 compiled"] - curves["fp32"]).max() / abs(fall))
+    centred = {key: (value - value.mean(axis=0)).ravel() for key, value in codes.items()}
+    return [
+        result(
+            "bf16 and compiled: loss curve against fp32",
+            gap,
+            0.05,
+            note=f"largest difference as a share of the fall from {curves['fp32'][0]:.4f} to {curves['fp32'][-1]:.4f}",
+            seconds=times,
+        ),
+        result(
+            "bf16 and compiled: correlation of codes about their mean with fp32's",
+            float(np.corrcoef(centred["fp32"], centred["bf16 compiled"])[0, 1]),
+            note="two trainings",
+        ),
+        result(
+            "compiled: codes against the same weights, not compiled",
+            relative(codes["bf16 compiled"], codes["plain"]),
+            1e-3,
+            note="relative",
+        ),
+    ]
+
+
+def device_mistakes(where: Machine) -> list[dict[str, Any]]:
+    """Every network's loss and gradients with tensors without values: one that is left on the CPU is an error. Needs no GPU."""
+    found = []
+    for name in ("separable_autoencoder", "residual_autoencoder", "shared_vae", "latent_synthesis"):
+        shape = (32, 32, 32)
+        network = model(name, shape, **MODELS[name]).network.to("meta")  # type: ignore[attr-defined]
+        error = None
+        try:
+            loss = network.train().losses(torch.empty((2, 2, *shape), device="meta"))
+            if loss.device.type != "meta":
+                error = f"the loss is on {loss.device}"
+            loss.mean().backward()
+        except Exception as problem:
+            error = f"{type(problem).__name__}: {problem}"
+        # a choice that depends on values cannot be made without them
+        unknown = error is not None and ("meta tensors" in error or "DataDependent" in error)
+        found.append(
+            result(
+                f"{name}: tensors left on the CPU",
+                None if unknown else float(error is not None),
+                None if unknown else 0,
+                note=error or "",
+            )
+        )
+    return found
+
+
+CHECKS = {
+    **{f"model {name}": (lambda where, name=name: one_model(name, where)) for name in MODELS},
+    "checkpoints": checkpoints,
+    "deterministic": deterministic,
+    "compiled": compiled,
+    "device mistakes": device_mistakes,
+}
