@@ -14,7 +14,7 @@ from report_fixture import make_config
 from neurostrata.core.config import check_config, fill_config, read_configuration, read_yaml
 from neurostrata.core.locations import REPOSITORY
 from neurostrata.report.data.papers import paper_tables
-from neurostrata.report.html.blocks import Section
+from neurostrata.report.html.blocks import Link, Section
 from neurostrata.report.sections.departures import add_departures
 from neurostrata.report.text.departures import compared, departures, unsettled
 
@@ -266,10 +266,10 @@ def test_what_no_setting_can_say() -> None:
 
 
 def section_of(config: dict[str, Any]) -> Section:
-    section, notes = Section("methods", "Methods"), []
-    page: Any = SimpleNamespace(study=SimpleNamespace(config=config, note=lambda *line: notes.append(line)))
+    section = Section("methods", "Methods")
+    study = SimpleNamespace(config=config, tree=SimpleNamespace(provenance="provenance.json"))
+    page: Any = SimpleNamespace(study=study, sources=lambda *paths: [Link(path, path) for path in paths])
     add_departures(page, section)
-    assert not notes
     return section
 
 

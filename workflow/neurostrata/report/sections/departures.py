@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -9,7 +10,7 @@ import pandas as pd
 from neurostrata.core.model_words import model_title
 from neurostrata.core.wording import count, join_words
 from neurostrata.report.data.papers import PAPERS, paper_tables
-from neurostrata.report.html.blocks import Section, Table, Text, frame_table
+from neurostrata.report.html.blocks import Link, Section, Table, Text, frame_table
 from neurostrata.report.html.page import Page
 from neurostrata.report.text.departures import compared, departures, experiments_of, unsettled
 
@@ -71,6 +72,7 @@ def _of_paper(name: str, table: dict[str, Any], page: Page) -> list[Any]:
                 f"Every setting that differs from what the paper says. {table['preset']} has the paper's values; "
                 f"docs/differences-{name}.md says what a departure changes. Settings that decide nothing here, such as options of "
                 "an engine that was not chosen, are left out.",
+                page.sources(page.study.tree.provenance),
             )
         )
     rest = unsettled(table)
@@ -95,7 +97,14 @@ def _of_paper(name: str, table: dict[str, Any], page: Page) -> list[Any]:
     return blocks
 
 
-def _table(frame: pd.DataFrame, title: str, caption: str, folded: bool = False) -> Table:
+def _table(
+    frame: pd.DataFrame, title: str, caption: str, sources: Sequence[Link] = (), folded: bool = False
+) -> Table:
     return frame_table(
-        frame, title, names={column: column for column in frame}, caption=caption, folded=folded
+        frame,
+        title,
+        names={column: column for column in frame},
+        caption=caption,
+        sources=sources,
+        folded=folded,
     )
