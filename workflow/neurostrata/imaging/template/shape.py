@@ -21,7 +21,7 @@ class MeanShape:
     y = c + S(x + u(x) - c), where S is the affine's symmetric part and c the centre of the brain. The template has the mean
     shape when the mean of y over people is x itself, which the update of the template strives for
     (:func:`~neurostrata.imaging.template.building.updated_template`). How far it is from that is measured here, where no later
-    step removes it. :func:`~neurostrata.imaging.registration.chain.balance` moves size from u to S and leaves y as it is.
+    step removes it. :func:`~neurostrata.imaging.registration.chain.balance` moves size from u to S and, apart from pose, leaves y as it is.
 
     The mean log Jacobian cannot show a bias: `balance` makes that of u zero for every person, and that of y, which is then
     log det S, averages below 0 in the mean shape as well, because the logarithm of a varying number averages below the
@@ -37,6 +37,8 @@ class MeanShape:
 
     def __init__(self, grid: Grid, mask: np.ndarray) -> None:
         self.grid, self.mask = grid, mask
+        if not mask.any():
+            raise UserError("the template's brain mask is empty; build the template again")
         points = grid.points()[mask]
         self.centre = points.mean(axis=0)
         self._points = points - self.centre

@@ -33,7 +33,8 @@ def template_section(page: Page) -> Section:
     path = tree.template("convergence.tsv")
     table = study.table(path, "Template convergence", ["iteration"])
     if table is not None:
-        section.add(*_unbiasedness(page, table, path))
+        section.add(_convergence(page, table, path))
+    section.add(*_mean_shape(page))
     template, mask = try_volume(tree.template("template.nii.gz")), try_volume(tree.template("mask.nii.gz"))
     if template is None:
         study.note("Slices of the template", "template/template.nii.gz was not made or cannot be read")
@@ -88,9 +89,8 @@ def _litres(mask: np.ndarray, zooms: tuple[float, float, float]) -> str:
     return format_number(float((mask > 0).sum()) * float(np.prod(zooms)) / 1e6)
 
 
-def _unbiasedness(page: Page, table: pd.DataFrame, path: Path) -> list[Any]:
-    """Return the sentences on convergence, and on the shape judged against its limits."""
-    blocks: list[Any] = []
+def _convergence(page: Page, table: pd.DataFrame, path: Path) -> Text:
+    """Return the sentences on how the building of the template converged."""
     measured = table[~is_yes(table["skipped"])] if "skipped" in table else table
     measured = measured[measured["iteration"] > 0] if (measured["iteration"] > 0).any() else measured
     last = measured.iloc[-1]
@@ -105,9 +105,7 @@ def _unbiasedness(page: Page, table: pd.DataFrame, path: Path) -> list[Any]:
         text += f". The people's warped images correlate with it at {format_number(last['similarity'])} on average"
         if pd.notna(last["similarity_worst"]):
             text += f" ({format_number(last['similarity_worst'])} at worst)"
-    blocks.append(Text(text + ".", sources=page.sources(path)))
-    blocks += _mean_shape(page)
-    return blocks
+    return Text(text + ".", sources=page.sources(path))
 
 
 def _mean_shape(page: Page) -> list[Any]:
@@ -137,7 +135,7 @@ def _mean_shape(page: Page) -> list[Any]:
     said = join_words([text if ok else f"{text}, which is exceeded" for ok, text in checks])
     whom = count(shape.people, "person", "people")
     if shape.people < len(people):
-        whom += f", of {len(people)} whose images made it"
+        whom += f" of the {len(people)} whose images it was made of"
     blocks = [
         Text(
             f"Unbiased shape: {'yes' if good else 'not within the limits'}. In the final registrations of {whom}: {said}.",
