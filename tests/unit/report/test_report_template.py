@@ -23,7 +23,7 @@ GRID = Grid((10, 10, 10), np.diag([2.0, 2.0, 2.0, 1.0]))
 SIZES = {"01": 1.1, "02": 0.9, "03": 1.5}
 
 
-def make(folder: Path, sizes: dict[str, float], **config: Any) -> Page:
+def make(folder: Path, sizes: dict[str, float], shift: float = 0, **config: Any) -> Page:
     tree = ResultsTree(folder)
     tree.subjects.parent.mkdir(parents=True, exist_ok=True)
     people = pd.DataFrame({"subject": list(SIZES), "template": ["yes", "yes", "no"]})
@@ -36,7 +36,7 @@ def make(folder: Path, sizes: dict[str, float], **config: Any) -> Page:
         affine, warp = tree.registration(subject)
         affine.parent.mkdir(parents=True, exist_ok=True)
         write_affine(affine, np.diag([size, size, size, 1]))
-        write_displacement(warp, Displacement(np.zeros((*GRID.shape, 3), np.float32), GRID))
+        write_displacement(warp, Displacement(np.full((*GRID.shape, 3), shift, np.float32), GRID))
     study = StudyResults(tree, {"modalities": {}, "experiments": [], **config})
     return Page(study, folder / "report/index.html", folder / "report/figures")
 
@@ -65,6 +65,13 @@ def test_a_biased_shape_is_said(tmp_path: Path) -> None:
     assert texts[0].startswith("Unbiased shape: not within the limits. ")
     assert f"{3 * np.log(1.08):.3f} (limit 0.02 either way), which is exceeded" in texts[0]
     assert "mean log Jacobian" not in texts[1]
+    kind, texts = said(make(tmp_path, SIZES, shift=2.0))
+    assert kind == "warning"
+    assert (
+        "is 1.73 voxels from the point itself (root mean square in the brain; limit 0.5), which is exceeded"
+        in texts[0]
+    )
+    assert texts[0].count("exceeded") == 1
 
 
 def test_registrations_that_lack_are_noted(tmp_path: Path) -> None:
