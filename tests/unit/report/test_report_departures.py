@@ -193,7 +193,8 @@ def test_rows_hold_only_under_their_conditions(dimitri: dict[str, Any]) -> None:
         "validation.test_fraction": f"0.1 in {holdout['name']}",
     }
     table = copy.deepcopy(PAPERS["dimitri2022"])
-    table["settings"] = [{**table["settings"][0], "when": {"registration.engine": "greedy"}}]
+    (row,) = [row for row in table["settings"] if row["key"] == "template.resolution_mm"]
+    table["settings"] = [{**row, "when": {"registration.engine": "greedy"}}]
     dimitri["template"]["resolution_mm"] = 9
     assert [row.key for row in departures({**table, "experiments": []}, dimitri)] == []
     dimitri["registration"]["engine"] = "greedy"
@@ -287,9 +288,9 @@ def test_the_report_has_a_table_for_each_paper() -> None:
     tables = {block.title: block for block in blocks if block.block == "table"}
     assert list(tables) == [
         "Where this run departs from Arco et al. 2023",
-        "What no setting can say of Arco et al. 2023",
+        "Differences from Arco et al. 2023 that are no settings",
         "Where this run departs from Dimitri et al. 2022",
-        "What no setting can say of Dimitri et al. 2022",
+        "Differences from Dimitri et al. 2022 that are no settings",
     ]
     rows = {
         row[0].text: [cell.text for cell in row[1:]]
@@ -298,19 +299,20 @@ def test_the_report_has_a_table_for_each_paper() -> None:
     assert rows["Template iterations"] == [
         "2.3.5",
         "averaged iteratively (5 iterations)",
-        "3",
-        "template.iterations",
+        "template.iterations: 3",
     ]
-    assert rows["Registration"][2] == "greedy"
-    assert rows["Epochs"][1:3] == ["200", "3"]
-    assert f"{len(rows)} rows below" in texts[1]
+    assert rows["Registration"][2] == "registration.engine: greedy"
+    assert rows["Epochs"][1:] == ["200", "training.epochs: 3"]
+    assert f"{len(rows)} departures." in texts[1]
 
 
 def test_the_report_says_when_nothing_differs_and_when_nothing_was_compared(dimitri: dict[str, Any]) -> None:
     blocks = section_of(dimitri).blocks
     assert "none differs" in blocks[0].text
+    many = configuration("chartsias2018")
+    assert f"({len(many['experiments'])} experiments); none differs." in section_of(many).blocks[0].text
     assert [block.title for block in blocks if block.block == "table"] == [
-        "What no setting can say of Dimitri et al. 2022"
+        "Differences from Dimitri et al. 2022 that are no settings"
     ]
     dimitri["experiments"] = [{**dimitri["experiments"][0], "model": "pca"}]
     (only,) = section_of(dimitri).blocks

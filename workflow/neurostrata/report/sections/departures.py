@@ -14,6 +14,9 @@ from neurostrata.report.html.blocks import Link, Section, Table, Text, frame_tab
 from neurostrata.report.html.page import Page
 from neurostrata.report.text.departures import compared, departures, experiments_of, unsettled
 
+#: Experiments that are named one by one, at most.
+MOST_NAMES = 8
+
 
 def add_departures(page: Page, section: Section) -> None:
     """Add, for each paper whose model the run uses, the settings that differ, and what no setting can say."""
@@ -48,11 +51,14 @@ def _of_paper(name: str, table: dict[str, Any], page: Page) -> list[Any]:
     config, paper = page.study.config, table["paper"]
     experiments = experiments_of(table, config)
     rows = departures(table, config)
-    found = "none differs" if not rows else f"{count(len(rows), 'row')} below"
+    found = count(len(rows), "departure") if rows else "none differs"
+    names = join_words([experiment["name"] for experiment in experiments])
+    if len(experiments) > MOST_NAMES:
+        names = count(len(experiments), "experiment")
     blocks: list[Any] = [
         Text(
             f"{paper}, {table['title']}: {compared(table)} settings of the paper were compared with this run "
-            f"({join_words([experiment['name'] for experiment in experiments])}); {found}."
+            f"({names}); {found}."
         )
     ]
     if rows:
@@ -61,8 +67,7 @@ def _of_paper(name: str, table: dict[str, Any], page: Page) -> list[Any]:
                 "Topic": [row.topic for row in rows],
                 "Section": [row.section for row in rows],
                 paper: [row.paper for row in rows],
-                "This run": [row.here for row in rows],
-                "Setting": [row.key for row in rows],
+                "This run": [f"{row.key}: {row.here}" for row in rows],
             }
         )
         blocks.append(
@@ -88,7 +93,7 @@ def _of_paper(name: str, table: dict[str, Any], page: Page) -> list[Any]:
         blocks.append(
             _table(
                 frame,
-                f"What no setting can say of {paper}",
+                f"Differences from {paper} that are no settings",
                 "What the program does otherwise, and what it does where the paper says nothing; numbers are those of "
                 f"{table['preset']}.",
                 folded=True,
