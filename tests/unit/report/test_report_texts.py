@@ -19,7 +19,6 @@ from neurostrata.report.data.evidence import Evidence, adjusted_rand
 from neurostrata.report.figures.phenotypes import short_name
 from neurostrata.report.html.blocks import format_number, format_p, frame_table
 from neurostrata.report.text import verdict as verdict_module
-from neurostrata.report.text.deviations import deviations
 from neurostrata.report.text.judge import judge
 from neurostrata.report.text.methods import methods_paragraphs, training_values
 from neurostrata.report.text.verdict import DOUBTFUL, EXPLAINS, JACCARD_READINGS, OUTCOMES, Verdict, overall
@@ -450,59 +449,6 @@ def test_methods_say_what_this_run_used() -> None:
     assert "Adam" not in text["Experiment linear"]
     assert "epochs 7, batch size 4, learning rate 0.01" in text["Experiment pairs"]
     assert training_values(config, config["experiments"][1]) == {}
-    run = {topic: text for topic, _, text in deviations(config)}
-    assert run["Data reduction"].startswith(
-        "64 × 96 × 64 are 393,216 voxels; 384 numbers are a 1024-fold reduction"
-    )
-    assert "to 1 mm, then means over 3×3×3 blocks" in run["Resolution of the maps"]
-    assert run["Bias field"] == "not corrected"
-    assert run["Percentiles of the limits"] == "1 and 99"
-    assert run["Pooling"] == "stride 2, size 3"
-    assert run["Training: learning rate"] == "0.01 in ae"
-    assert "NODDI" not in run
-    assert all("1536" not in line and "128" not in line for line in run.values())
-
-
-def test_deviations_are_those_of_this_run() -> None:
-    config = fill_config(report_fixture.make_config(["p.tsv"]))
-    topics = {topic: run for topic, _, run in deviations(config)}
-    assert topics["Registration"].startswith("greedy")
-    assert topics["Template iterations"] == "3"
-    assert "jac-ndi" in topics["Skip connections"]
-    assert topics["Training: epochs"] == "3 in jac-ndi"
-    assert "Intensity limits" in topics
-    assert "People clustered" not in topics
-    assert topics["Clusters"] == "Gaussian mixture, with affinity propagation for comparison"
-    assert topics["Codes that are clustered"].startswith("without age, sex and head size")
-    paper_strata = {"finders": ["affinity_propagation"], "adjust": {"columns": []}}
-    same = {topic for topic, _, _ in deviations(fill_config({"strata": paper_strata}))}
-    assert not same & {"Clusters", "Codes that are clustered"}
-    fewer = fill_config({"strata": {"affinity_propagation": {"sample": 500}}})
-    sampled = {topic: run for topic, _, run in deviations(fewer)}
-    assert sampled["People clustered"].startswith("at most 500, drawn at random")
-    paper = {
-        "registration": {"engine": "ants"},
-        "template": {"iterations": 5},
-        "training": {"preset": "paper"},
-        "experiments": [
-            {
-                "name": "a",
-                "model": "separable_autoencoder",
-                "modalities": ["jac"],
-                "limits": "cohort",
-                "options": {"skip_connections": True},
-            }
-        ],
-    }
-    none = {topic for topic, _, _ in deviations(fill_config(paper))}
-    assert not none & {
-        "Registration",
-        "Template iterations",
-        "Skip connections",
-        "Intensity limits",
-        "Training: epochs",
-        "Training: batch size",
-    }
 
 
 def test_schema_defaults_are_complete() -> None:

@@ -31,7 +31,6 @@ from neurostrata.strata.finders.consensus_fit import ambiguous_pairs, consensus_
 from neurostrata.strata.finders.network_fusion import affinity, fuse, leading_eigenvalues
 from neurostrata.strata.finders.reference import shares_of_clusters, similar_size
 from neurostrata.strata.finders.registry import (
-    FINDER_OF_THE_PAPER,
     build_finder,
     finder_class,
     finder_name,
@@ -88,12 +87,8 @@ def test_everything_that_the_report_says_of_a_finder_stands_in_its_class(name):
     assert cls.search_figure is None or cls.search_figure.kind in SEARCH_FIGURES
 
 
-def test_finders_of_other_releases_have_a_name_and_the_papers_finder_says_what_differs():
+def test_finders_of_other_releases_have_a_name():
     assert finder_name("some_other") == "some other"
-    cls = finder_class(FINDER_OF_THE_PAPER)
-    options = section_defaults("strata")[cls.name]
-    assert cls.deviations(options) == []
-    assert [line[0] for line in cls.deviations({**options, "sample": 500})] == ["People clustered"]
 
 
 @pytest.mark.parametrize("name", finder_names())

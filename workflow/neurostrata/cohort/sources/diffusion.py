@@ -56,10 +56,6 @@ class Noddi(ModalitySource):
             how = f"by maximum likelihood, {noise} noise"
         return f"NODDI was fitted to all shells in the data's own space ({how}); NDI is the neurite density index."
 
-    def deviation(self, config: Config) -> tuple[str, str, str]:
-        """Return the paper's program and this run's engine."""
-        return "NODDI", "MDT", self.engine(config)
-
     def options(self, declaration: Declaration) -> list[str]:
         """Say whether the map is averaged over tissue."""
         return ["tissue-weighted"] if declaration["tissue_weighted"] else []

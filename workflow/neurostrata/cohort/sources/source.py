@@ -97,10 +97,6 @@ class ModalitySource:
         """Return what the methods text says of the image, "" for nothing."""
         return ""
 
-    def deviation(self, config: Config) -> tuple[str, str, str] | None:
-        """Return a departure from Dimitri et al. 2022: topic, the paper, this run."""
-        return None
-
     def options(self, declaration: Declaration) -> list[str]:
         """Return words for the options of a declaration that change its maps."""
         return []

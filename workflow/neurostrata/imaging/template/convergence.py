@@ -17,8 +17,8 @@ CONVERGENCE_COLUMNS = {
     "similarity_worst": "Smallest of these correlations",
     "rms_change": "RMS difference of the new template from the old one, as a share of the old one's mean",
     "rms_mean_warp_vox": "RMS length of the mean displacement in the template's support, in voxels",
-    "mean_log_jacobian": "Mean over people and support of the log determinant of the non-linear part",
-    "mean_log_scale": "Mean over people of the log determinant of the affine",
+    "mean_log_jacobian": "Mean over people and support of the log determinant of the non-linear part; near 0 by construction with registration.balance",
+    "mean_log_scale": "Mean over people of the log determinant of the affine; below 0 in an unbiased template as well (docs/differences-dimitri2022.md)",
     "converged": "Whether the tolerance was met at this iteration or before",
     "skipped": "Whether this iteration only copied a template that had converged",
 }

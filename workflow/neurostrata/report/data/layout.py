@@ -165,6 +165,10 @@ class ResultsTree:
         """Return a person's file ``derivatives/sub-X/anat/sub-X_{name}``."""
         return self._path(tree.T1W, subject=subject).with_name(f"sub-{subject}_{name}")
 
+    def registration(self, subject: str) -> tuple[Path, Path]:
+        """Return the affine and the warp that bring a person's T1-weighted image to the template."""
+        return self._path(tree.T1W_AFFINE, subject=subject), self._path(tree.T1W_WARP, subject=subject)
+
     def diffusion(self, subject: str, name: str) -> Path:
         """Return a person's file ``derivatives/sub-X/dwi/sub-X_{name}``."""
         return self._path(tree.FA, subject=subject).with_name(f"sub-{subject}_{name}")

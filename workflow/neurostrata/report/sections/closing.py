@@ -14,7 +14,7 @@ from neurostrata.report.data.benchmarks import COLUMNS, resource_table
 from neurostrata.report.data.evidence import read_evidence
 from neurostrata.report.html.blocks import Bullets, Code, Section, Table, Text, format_number, frame_table
 from neurostrata.report.html.page import Page
-from neurostrata.report.text.deviations import deviations
+from neurostrata.report.sections.departures import add_departures
 from neurostrata.report.text.methods import methods_paragraphs
 
 
@@ -54,25 +54,14 @@ def people_table(page: Page) -> Table | None:
 
 
 def methods_section(page: Page) -> Section:
-    """Return the section with the methods, from the configuration that ran, and the departures from the paper."""
+    """Return the section with the methods, from the configuration that ran, and the departures from the papers."""
     section = Section("methods", "Methods")
     paragraphs = methods_paragraphs(page.study.config)
     if paragraphs:
         section.add(Bullets(paragraphs, page.sources(page.study.tree.provenance), paragraphs=True))
     else:
         section.add(Text("The configuration holds no section to describe.", kind="note"))
-    rows = deviations(page.study.config)
-    if rows:
-        frame = pd.DataFrame(rows, columns=["Topic", "Dimitri et al. 2022", "This run"])
-        section.add(
-            frame_table(
-                frame,
-                "Where this run departs from the paper",
-                names={c: c for c in frame},
-                caption="Dimitri et al. 2022, Multimodal and multicontrast image fusion via deep generative models. docs/differences-dimitri2022.md "
-                "says what each departure changes.",
-            )
-        )
+    add_departures(page, section)
     return section
 
 

@@ -17,7 +17,6 @@ from neurostrata.strata.finders.affinity import (
 )
 from neurostrata.strata.finders.interface import (
     Array,
-    Deviation,
     Finder,
     Finding,
     Labels,
@@ -75,17 +74,6 @@ class AffinityPropagation(Finder):
             f"{format_setting(preference['low'])} and {format_setting(preference['high'])} percentiles of the similarities), the setting with "
             "the best silhouette among those that converged with 2 to n − 1 clusters"
         )
-
-    @classmethod
-    def deviations(cls, options: Mapping[str, Any]) -> list[Deviation]:
-        """See :meth:`Finder.deviations`; the paper is Dimitri et al. (2022)."""
-        lines = []
-        if options["preference"]["steps"] != 1000:
-            lines.append(("Preferences tried", "1000", str(options["preference"]["steps"])))
-        if options["sample"] is not None:
-            rest = "drawn at random; the rest go to the nearest exemplar"
-            lines.append(("People clustered", "all", f"at most {options['sample']}, {rest}"))
-        return lines
 
     def quick(self, codes: Array | None = None) -> AffinityPropagation:
         """Return the finder with a coarser grid: the paper's 10,000 settings cannot be repeated 200 times."""

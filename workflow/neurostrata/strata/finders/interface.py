@@ -78,10 +78,6 @@ class SearchFigure:
     caption: str
 
 
-#: What differs from a paper: the subject, what the paper did, what is done here.
-Deviation = tuple[str, str, str]
-
-
 class Finder(ABC):
     """Looks for groups of people in their codes; sees nothing else of them.
 
@@ -135,11 +131,6 @@ class Finder(ABC):
     def methods_text(cls, options: Mapping[str, Any]) -> str:
         """Return how the finder works with these options, for the methods section: a clause without a full stop."""
         return cls.title
-
-    @classmethod
-    def deviations(cls, options: Mapping[str, Any]) -> list[Deviation]:
-        """Return how the finder with these options differs from the paper that it follows."""
-        return []
 
     def quick(self, codes: Array | None = None) -> Finder:
         """Return a cheaper form of the finder, which is repeated hundreds of times on data without groups and on resampled people.

@@ -10,9 +10,6 @@ from neurostrata.core.config import finder_names, load_schema
 from neurostrata.core.errors import UserError
 from neurostrata.strata.finders.interface import Finder
 
-#: The finder of Dimitri et al. (2022), with whose procedure the report compares what was done.
-FINDER_OF_THE_PAPER = "affinity_propagation"
-
 
 def finder_name(name: str) -> str:
     """Return a finder's name as it stands in sentences; results of other releases may have finders unknown here."""
