@@ -145,7 +145,7 @@ def _computed(number: Mapping[str, Any]) -> str:
     if "take" not in number:
         return ""
     words = {
-        "count": "number of rows with",
+        "count": "number of rows, by",
         "distinct": "number of different values of",
         "max": "largest",
         "mean": "mean of",

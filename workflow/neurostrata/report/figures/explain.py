@@ -169,7 +169,8 @@ def code_map_figure(frame: pd.DataFrame, domains: Mapping[str, str] | None = Non
             if column == "modality":
                 _name_modalities(axis, frame)
             if column != "modality" or title == "domains":
-                legend = axis.legend(markerscale=2, loc="best")
+                below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.01), "ncols": 3}
+                legend = axis.legend(markerscale=2, **(below if title == "domains" else {"loc": "best"}))
                 for handle in legend.legend_handles:
                     if handle is not None:
                         handle.set_alpha(1)
@@ -187,7 +188,7 @@ def _name_modalities(axis: Axes, frame: pd.DataFrame) -> None:
             (middle["x"], middle["y"]),
             ha="center",
             va="center",
-            fontsize=9 if len(names) < 12 else 7,
+            fontsize=9 if len(names) < 12 else 7 if len(names) < 40 else 6,
             bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.75},
         )
 
