@@ -16,6 +16,7 @@ from neurostrata.report.data.paper_results import (
 )
 from neurostrata.report.data.papers import paper_tables
 from neurostrata.report.data.results import StudyResults
+from neurostrata.report.html.blocks import Section, Table
 from neurostrata.report.html.page import Page
 from neurostrata.report.sections.paper_results import paper_results_section, printed
 
@@ -142,6 +143,7 @@ def test_the_section_has_what_the_run_has(tmp_path):
     figure = tmp_path / "report/figures/jac-ndi/folds.svg"
     figure.parent.mkdir(parents=True)
     figure.write_text("<svg/>")
+    figure.with_name("effects.svg").write_text("<svg/>")  # one of the three files of Fig. 8
     (part,) = paper_results_section(page).sections  # no experiment has another paper's model
     assert part.title == "Dimitri et al. 2022"
     _, files, numbers = part.blocks
@@ -154,15 +156,22 @@ def test_the_section_has_what_the_run_has(tmp_path):
     assert files.rows[start][3].href == "figures/jac-ndi/folds.svg"
     assert files.rows[start + 1][3].href == "../experiments/jac-ndi/reconstruction.tsv"
     assert ["Figure 1", "2", "The workflow.", "not here: a drawing of the method"] in rows
-    assert rows[0][3] == "on this page"
-    assert files.rows[0][3].href == "#cohort"
-    assert "not in this run: 1 further file" in [row[3] for row in rows]
+    assert rows[0][3] == "not in this run"
+    assert "not in this run: 2 further files" in [row[3] for row in rows]
     assert texts(numbers) == [
         ["Figure 5", "Largest median MSE of a fold (the sixth)", "0.038", "0.0500"],
         ["", "MSE of the other folds at most", "0.02", "0.0600"],
     ]
     paper = [n for row in paper_tables()["dimitri2022"]["results"] for n in row.get("numbers", [])]
     assert f"{len(paper) - 2} numbers of the paper have no counterpart" in numbers.caption
+
+
+def test_the_table_of_people_is_on_the_page_itself(tmp_path):
+    page = page_of(tmp_path, ("jac-ndi", DIMITRI))
+    others = [Section("verdict", "Verdict"), Section("cohort", "Cohort", [Table("Demographics", [], [], [])])]
+    (part,) = paper_results_section(page, others).sections
+    first = part.blocks[1].rows[0][3]
+    assert (first.text, first.href) == ("on this page", "#cohort")
 
 
 def test_a_run_without_a_papers_model_has_no_section(tmp_path):

@@ -163,7 +163,7 @@ def write_index(study: StudyResults, output: Path, benchmarks: Path | None = Non
         agreement_section(page),
         *(_experiment_section(page, e, c, v, i, meanings) for (e, c), (v, i) in zip(experiments, judged)),
     ]
-    sections.append(paper_results_section(page))
+    sections.append(paper_results_section(page, sections))
     if not experiments:
         study.note("Experiments", "none is configured and none was found under experiments/")
     people = Section("people", "People")

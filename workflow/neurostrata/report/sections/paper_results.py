@@ -25,22 +25,39 @@ from neurostrata.strata.finders.registry import finder_name
 
 #: Rows from which a table is folded.
 FOLDED = 40
-#: Anchor of the section with the table of demographics.
-DEMOGRAPHICS = "cohort"
+#: Title of the table that stands for the papers' tables of people.
+DEMOGRAPHICS = "Demographics"
 
 
-def paper_results_section(page: Page) -> Section:
+def paper_results_section(page: Page, others: Sequence[Section] = ()) -> Section:
     """Return the section, with a part for each paper whose model an experiment uses; empty without any.
 
     It is made after the other sections: only figures that are drawn can be linked.
+
+    Parameters
+    ----------
+    page
+        The page that is being made.
+    others
+        The sections of the page so far.
     """
+    people = next(
+        (
+            f"#{other.key}"
+            for other in others
+            if any(getattr(block, "title", "") == DEMOGRAPHICS for block in other.blocks)
+        ),
+        "",
+    )
     section = Section("papers", "Beside the papers' results")
     used = {experiment["model"] for experiment in page.study.config["experiments"]}
     for name, table in paper_tables().items():
         if table["model"] in used:
             part = Section(f"papers-{name}", table["paper"])
             part.add(
-                _introduction(page, name, table), _files_table(page, table), *_numbers(page, name, table)
+                _introduction(page, name, table),
+                _files_table(page, table, people),
+                *_numbers(page, name, table),
             )
             if any("loadings" in row for row in table["results"]):
                 part.add(*_factors(page, table))
@@ -61,12 +78,12 @@ def _introduction(page: Page, name: str, table: Mapping[str, Any]) -> Text:
     return Text(text)
 
 
-def _files_table(page: Page, table: Mapping[str, Any]) -> Table:
+def _files_table(page: Page, table: Mapping[str, Any], people: str) -> Table:
     rows: list[list[Cell]] = []
     groups: list[bool] = []
     for result in table["results"]:
         shows = f"{result['shows']}. {result['note']}" if "note" in result else f"{result['shows']}."
-        cells = _file_cells(page, table, result)
+        cells = _file_cells(page, table, result, people)
         for number, cell in enumerate(cells):
             first = number == 0
             rows.append(
@@ -91,16 +108,16 @@ def _files_table(page: Page, table: Mapping[str, Any]) -> Table:
     )
 
 
-def _file_cells(page: Page, table: Mapping[str, Any], result: Mapping[str, Any]) -> list[Cell]:
+def _file_cells(page: Page, table: Mapping[str, Any], result: Mapping[str, Any], people: str) -> list[Cell]:
     """Return links to the run's files of one result, and a last cell for those that it does not have."""
     if "not_here" in result:
         return [Cell(f"not here: {result['not_here'][0].lower()}{result['not_here'][1:]}")]
     cells, absent = [], 0
     for path in result["here"]:
         file = page.study.tree.root / path
-        if file == page.path:  # being written
-            cells.append(Cell("on this page", f"#{DEMOGRAPHICS}"))
-        elif run_file(page.study, table, path) is None:
+        if file == page.path and people:  # being written
+            cells.append(Cell("on this page", people))
+        elif file == page.path or run_file(page.study, table, path) is None:
             absent += 1
         else:
             cells.append(Cell(path, page.href(file)))
