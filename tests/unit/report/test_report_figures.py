@@ -150,8 +150,8 @@ def test_one_setting_makes_a_grid_too() -> None:
 
 
 def test_profiles_keep_each_value_with_its_factor_and_cluster() -> None:
-    values = np.array([[0.1, 0.9, 0.5], [0.2, 0.8, 0.5], [0.9, 0.1, 0.4], [0.95, 0.05, np.nan]])
-    frame = pd.DataFrame(values, index=list("abcd"), columns=[1, 2, 3])
+    values = np.array([[0.1, 0.9, 0.5], [0.9, 0.1, 0.4], [0.2, 0.8, 0.5], [0.95, 0.05, np.nan]])
+    frame = pd.DataFrame(values, index=list("acbd"), columns=[1, 2, 3])
     panels = {"medians": frame, "means": 1 - frame}
     figure = figures_clusters.profiles_figure(panels, {1: 5, 2: 4, 3: 3})
     axes = {a.get_title(): a for a in figure.axes if a.get_title()}
@@ -159,6 +159,9 @@ def test_profiles_keep_each_value_with_its_factor_and_cluster() -> None:
     rows = [t.get_text() for t in axes["means"].get_yticklabels()]  # once, beside the last panel
     columns = [int(t.get_text().split("\n")[0]) for t in axes["medians"].get_xticklabels()]
     assert sorted(rows) == list("abcd")
+    assert (
+        abs(rows.index("a") - rows.index("b")) == abs(rows.index("c") - rows.index("d")) == 1
+    )  # as the tree joins them
     for title, axis in axes.items():  # in the same order, that of the medians
         drawn = axis.get_images()[0].get_array()
         for i, factor in enumerate(rows):

@@ -24,7 +24,7 @@ from neurostrata.report.figures.style import (
 )
 
 #: Clusters up to which the panels of the profiles stand side by side; wider ones stand below each other.
-BESIDE = 9
+BESIDE = 6
 
 
 def clusters_figure(
