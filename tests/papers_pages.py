@@ -145,7 +145,6 @@ def _computed(number: Mapping[str, Any]) -> str:
     if "take" not in number:
         return ""
     words = {
-        "count": "number of rows, by",
         "distinct": "number of different values of",
         "max": "largest",
         "mean": "mean of",
@@ -159,7 +158,10 @@ def _computed(number: Mapping[str, Any]) -> str:
         else f"{key} = {str(value).lower() if isinstance(value, bool) else value}"
         for key, value in number.get("where", {}).items()
     )
-    text = f"{words[number['take']]} `{number['column']}` in {tables}".strip()
+    if number["take"] == "count":
+        text = f"number of rows of {tables}"
+    else:
+        text = f"{words[number['take']]} `{number['column']}` in {tables}".strip()
     return f"{text} where {where}" if where else text
 
 

@@ -18,7 +18,7 @@ from neurostrata.report.data.paper_results import (
 )
 from neurostrata.report.data.papers import paper_tables
 from neurostrata.report.figures.phenotypes import factor_names
-from neurostrata.report.html.blocks import Cell, Section, Table, Text, format_number, format_p
+from neurostrata.report.html.blocks import Cell, Section, Table, Text, format_number, format_p, superscript
 from neurostrata.report.html.page import Page
 from neurostrata.report.sections.phenotypes import congruence_reading, factor_meanings
 from neurostrata.strata.finders.registry import finder_name
@@ -130,7 +130,8 @@ def _file_cells(page: Page, table: Mapping[str, Any], result: Mapping[str, Any],
 
 def printed(value: float) -> str:
     """Return a number as a paper prints it: no digits added."""
-    return (f"{value:.10g}" if abs(value) >= 1e-4 or not value else format_number(value, 4)).replace("-", "−")
+    plain, _, exponent = f"{value:.10g}".partition("e")
+    return (f"{plain}×10{superscript(int(exponent))}" if exponent else plain).replace("-", "−")
 
 
 def _numbers(page: Page, name: str, table: Mapping[str, Any]) -> list[Table | Text]:
