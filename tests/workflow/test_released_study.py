@@ -29,6 +29,10 @@ def test_only_raised_versions_plan_anything(name: str, tmp_path: Path) -> None:
 def test_what_has_changed_is_said_before_it_is_done(tmp_path: Path) -> None:
     """What another engine or a model without epochs does not read plans the record of the settings alone."""
     study = restore(tmp_path / "study", "greedy")
+    run = (
+        study.snakemake()
+    )  # first what raised versions ask for, which would be the reason of all that follows it
+    assert run.returncode == 0, run.stderr
     study.configure(
         registration={"engine": "greedy", "ants": {"cc_radius": 3}, "torch": {"step_vox": 0.5}},
         training={"epochs": 3, "preset": "fast"},

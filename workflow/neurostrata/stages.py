@@ -92,7 +92,7 @@ STAGES = {
     "project": _analysis("strata.commands:map_people", "laying out embeddings (t-SNE)", "strata", version=2),
     "compare_strata": _analysis("strata.comparison.commands:compare_strata", "comparing phenotypes between clusters", "strata", version=2),
     "repartition_strata": _analysis("strata.comparison.commands:repartition_strata", "comparing with random partitions", "strata", version=2),
-    "profile_strata": _analysis("strata.comparison.commands:profile_strata", "profiling clusters", version=2),
+    "profile_strata": _analysis("strata.comparison.commands:profile_strata", "profiling clusters", version=3),
     "composition": _analysis("strata.comparison.commands:composition", "describing who is in each cluster", "strata"),
     "compare_adjusted": _analysis("strata.comparison.commands:compare_adjusted", "comparing phenotypes with covariates", "strata"),
     "split_half": _analysis("strata.comparison.commands:split_half", "clustering halves of the people", "strata"),

@@ -12,6 +12,7 @@ from neurostrata.core.config import (
     fill_defaults,
     finder_names,
     load_schema,
+    modality_domains,
     section_defaults,
 )
 from neurostrata.core.errors import UserError
@@ -62,6 +63,14 @@ def test_defaults_are_filled_recursively() -> None:
         ),
         ({"strata": {"finders": []}}, r"strata.finders"),
         (
+            {"modalities": {"icn": {"from": "column", "column": "c", "components": 3, "domain": ["a", "b"]}}},
+            r"modalities.icn.domain: 2 domains for 3 components",
+        ),
+        ({"modalities": {"jac": {"from": "jacobian", "domain": ["a", "b"]}}}, r"2 domains for 1 component;"),
+        ({"modalities": {"jac": {"from": "jacobian", "domain": ""}}}, r"modalities.jac.domain"),
+        ({"phenotypes": {"factor_names": []}}, r"phenotypes.factor_names"),
+        ({"phenotypes": {"factor_names": ["a", "a"]}}, r"phenotypes.factor_names"),
+        (
             {"strata": {"adjust": {"columns": ["age", "diagnosis"]}}},
             r"strata.adjust.columns: 'diagnosis' is never adjusted for",
         ),
@@ -110,6 +119,20 @@ def test_four_dimensional_modalities_expand() -> None:
     expanded = expand_modalities({"icn": {"from": "column", "column": "icn", "components": 12}})
     assert list(expanded)[:2] == ["icn01", "icn02"]
     assert expanded["icn12"]["component"] == 11
+
+
+def test_domains_of_modalities_and_of_components() -> None:
+    sources = {
+        "jac": {"from": "jacobian", "domain": "structure"},
+        "fa": {"from": "tensor", "measure": "fa"},
+        "icn": {"from": "column", "column": "icn", "components": 3, "domain": ["visual", "motor", "visual"]},
+        "rsn": {"from": "column", "column": "rsn", "components": 2, "domain": "rest"},
+    }
+    modalities = check_config(config(modalities=sources))["modalities"]
+    assert modality_domains(modalities) == {
+        "jac": "structure", "icn1": "visual", "icn2": "motor", "icn3": "visual", "rsn1": "rest", "rsn2": "rest",
+    }  # fmt: skip
+    assert not any("domain" in declaration for declaration in expand_modalities(modalities).values())
 
 
 def _objects(schema: Any, place: str) -> Any:

@@ -17,6 +17,7 @@ from neurostrata.fusion.models.siamese.regions import RegionNetwork
 from neurostrata.phenotypes.reduction import EIGENVALUE_COLUMNS
 from neurostrata.planning import results as tree
 from neurostrata.prediction.crossfold import CLASSIFICATION_COLUMNS, SCORE_COLUMNS
+from neurostrata.report.data.paper_results import SUMMARIES
 from neurostrata.strata.comparison.table import COLUMNS as COMPARISONS
 
 TABLES = sorted((REPOSITORY / "resources" / "papers").glob("*.yaml"))
@@ -34,7 +35,6 @@ COLUMNS = {
     "clusters.tsv": ["subject", "cluster"],
     "subjects.tsv": ["subject", "jac", "ndi"],
 }
-SUMMARIES = {"count", "distinct", "max", "mean", "value"}
 
 
 def table_of(paper):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from inspect import signature
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -159,3 +160,23 @@ def test_deviations_of_the_gradients_count_for_the_engine_that_reads_them() -> N
         same = stage_settings(study, "check_cohort")
         study.rows["01"]["note"] = "another"
         assert stage_settings(study, "check_cohort") == same
+
+
+def test_names_and_domains_are_read_by_the_report_alone() -> None:
+    modalities = planned().config["modalities"]
+    shown = {
+        "modalities": modalities | {"jac": modalities["jac"] | {"domain": "structure"}},
+        "phenotypes": {"factor_names": {"1": "memory"}},
+    }
+    before, after = planned(), planned(**shown)
+    for stage in STAGES:
+        names = [
+            name
+            for name in vars(JOB)
+            if name in signature(parameters._SETTINGS.get(stage, parameters._nothing)).parameters
+        ]
+        chosen = {name: getattr(JOB, name) for name in names} | (
+            {"modality": "jac"} if "modality" in names else {}
+        )
+        same = stage_settings(before, stage, **chosen) == stage_settings(after, stage, **chosen)
+        assert same == (stage not in ("provenance", "report")), stage

@@ -5,11 +5,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from fusion_toy import AFFINE, toy_mask
+from matplotlib.colors import to_hex
 from test_report_models import page_of
 
 from neurostrata.core.files import write_sidecar
 from neurostrata.core.tables import read_table, write_table
 from neurostrata.report.figures.explain import code_map_figure, importance_figure, largest_voxels
+from neurostrata.report.figures.style import GREY
 from neurostrata.report.sections.explain import explain_section
 
 MASK = toy_mask(16)
@@ -141,3 +143,34 @@ def test_panels():
     ]  # the first at the right
     points = pd.DataFrame({"modality": ["a", "b"], "x": [0.0, 1.0], "y": [0.0, 1.0], "class_sex": ["F", "M"]})
     assert [axis.get_title() for axis in code_map_figure(points).axes] == ["modalities", "sex"]
+
+
+def test_codes_have_the_colours_of_their_domains():
+    points = pd.DataFrame(
+        {"modality": list("abcd"), "x": [0.0, 1, 2, 3], "y": 0.0, "class_sex": list("FMFM")}
+    )
+    domains = {"a": "visual", "b": "cerebellum", "c": "visual"}
+    axis = code_map_figure(points, domains).axes[0]
+    assert axis.get_title() == "domains"
+    drawn = {str(dots.get_label()): dots for dots in axis.collections}
+    assert {name: len(dots.get_offsets()) for name, dots in drawn.items()} == {
+        "visual": 2, "cerebellum": 1, "no domain": 1,
+    }  # fmt: skip
+    assert len({tuple(dots.get_facecolors()[0]) for dots in drawn.values()}) == 3
+    assert to_hex(drawn["no domain"].get_facecolors()[0]) == GREY.lower()
+    assert [text.get_text() for text in axis.texts] == list("ABCD")  # names stay
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == list(drawn)
+
+
+def test_domains_come_from_the_configuration(tmp_path):
+    page = page_of(tmp_path)
+    experiment = page.study.tree.experiment("vae")
+    points = pd.DataFrame({"modality": ["icn1", "icn2", "gm"], "subject": "01", "x": [0.0, 1, 2], "y": 0.0})
+    write_table(experiment.folder / "code_map.tsv", points)
+    (plain,) = explain_section(page, experiment, {}).blocks
+    assert "domain" not in plain.caption
+    page.study.config["modalities"].update(
+        icn={"from": "column", "column": "icn", "components": 2, "domain": ["visual", "motor"]}
+    )
+    (figure,) = explain_section(page, experiment, {}).blocks
+    assert "domains of the modalities" in figure.caption

@@ -150,28 +150,35 @@ def test_one_setting_makes_a_grid_too() -> None:
 
 
 def test_profiles_keep_each_value_with_its_factor_and_cluster() -> None:
-    values = np.array([[0.1, 0.9, 0.5], [0.2, 0.8, 0.5], [0.9, 0.1, 0.4], [0.95, 0.05, np.nan]])
-    frame = pd.DataFrame(values, index=list("abcd"), columns=[1, 2, 3])
-    figure = figures_clusters.profiles_figure(frame, {1: 5, 2: 4, 3: 3})
-    axis = next(a for a in figure.axes if a.get_images())
-    drawn = axis.get_images()[0].get_array()
-    rows = [t.get_text() for t in axis.get_yticklabels()]
-    columns = [int(t.get_text().split("\n")[0]) for t in axis.get_xticklabels()]
+    values = np.array([[0.1, 0.9, 0.5], [0.9, 0.1, 0.4], [0.2, 0.8, 0.5], [0.95, 0.05, np.nan]])
+    frame = pd.DataFrame(values, index=list("acbd"), columns=[1, 2, 3])
+    panels = {"medians": frame, "means": 1 - frame}
+    figure = figures_clusters.profiles_figure(panels, {1: 5, 2: 4, 3: 3})
+    axes = {a.get_title(): a for a in figure.axes if a.get_title()}
+    assert list(axes) == ["medians", "means"]
+    rows = [t.get_text() for t in axes["means"].get_yticklabels()]  # once, beside the last panel
+    columns = [int(t.get_text().split("\n")[0]) for t in axes["medians"].get_xticklabels()]
     assert sorted(rows) == list("abcd")
-    for i, factor in enumerate(rows):
-        for j, cluster in enumerate(columns):
-            value = frame.loc[factor, cluster]
-            assert np.ma.is_masked(drawn[i, j]) if np.isnan(value) else drawn[i, j] == value
+    assert (
+        abs(rows.index("a") - rows.index("b")) == abs(rows.index("c") - rows.index("d")) == 1
+    )  # as the tree joins them
+    for title, axis in axes.items():  # in the same order, that of the medians
+        drawn = axis.get_images()[0].get_array()
+        for i, factor in enumerate(rows):
+            for j, cluster in enumerate(columns):
+                value = panels[title].loc[factor, cluster]
+                assert np.ma.is_masked(drawn[i, j]) if np.isnan(value) else drawn[i, j] == value
 
 
-@pytest.mark.parametrize(("factors", "clusters"), [(1, 1), (1, 4), (2, 2), (5, 1)])
+@pytest.mark.parametrize(("factors", "clusters"), [(1, 1), (1, 4), (2, 2), (5, 1), (3, 12)])
 def test_profiles_of_any_size(factors: int, clusters: int, tmp_path: Path) -> None:
     frame = pd.DataFrame(
         np.full((factors, clusters), 0.5),
         index=[f"f{i}" for i in range(factors)],
         columns=range(1, clusters + 1),
     )
-    assert save_figure(figures_clusters.profiles_figure(frame, {}), tmp_path / "p.svg").stat().st_size > 1000
+    figure = figures_clusters.profiles_figure({"medians": frame, "means": frame}, {})
+    assert save_figure(figure, tmp_path / "p.svg").stat().st_size > 1000
 
 
 def test_factor_figure_survives_clusters_without_scores(tmp_path: Path) -> None:

@@ -216,11 +216,20 @@ def test_a_large_cohort_takes_seconds():
 def test_profiles():
     assert population_quantile(np.array([1.0, 2, 3, 4]), 2.0) == 0.375
     clusters = pd.Series([1, 1, 1, 2], index=list("abcd"))
-    scores = pd.DataFrame({"f": [1.0, 2, np.nan, 9], "g": [0.0, 0, 1, np.nan]}, index=list("abcd"))
+    scores = pd.DataFrame({"f": [1.0, 2, np.nan, 9], "g": [0.0, 0, 1.5, np.nan]}, index=list("abcd"))
     table = cluster_profiles(clusters, scores, [1, 2, 3]).set_index(["cluster", "factor"])
-    assert tuple(table.loc[(1, "f")]) == (1.5, pytest.approx(1 / 3), 2)
-    assert tuple(table.loc[(2, "f")]) == (9, pytest.approx(5 / 6), 1)
+    third = pytest.approx(1 / 3)
+    assert tuple(table.loc[(1, "f")]) == (1.5, third, 1.5, third, 2)
+    assert tuple(table.loc[(1, "g")]) == (
+        0,
+        third,
+        0.5,
+        pytest.approx(2 / 3),
+        3,
+    )  # the mean is beyond two of the three
+    assert tuple(table.loc[(2, "f")]) == (9, pytest.approx(5 / 6), 9, pytest.approx(5 / 6), 1)
     assert table.loc[(2, "g"), "n"] == 0
+    assert table.loc[(2, "g")].drop("n").isna().all()
     assert np.isnan(table.loc[(3, "f"), "median"])
 
 

@@ -133,8 +133,9 @@ def _of_finder(*keys: str, adjust: bool = False) -> Callable[..., Values]:
 
 
 def _phenotypes(study: Study) -> Values:
-    """What the factors depend on: the section without what only the check before the first job reads."""
-    return {key: value for key, value in study.config["phenotypes"].items() if key != "matching"}
+    """What the factors depend on: the section without what only the check before the first job and the report read."""
+    unread = ("matching", "factor_names")
+    return {key: value for key, value in study.config["phenotypes"].items() if key not in unread}
 
 
 def _characteristics(study: Study) -> Values:
@@ -175,7 +176,8 @@ def _continuous(study: Study) -> Values:
 def _recorded(study: Study) -> Values:
     """The whole configuration: without the seed, which is in all settings, and the container, which alters no result."""
     kept = {key: value for key, value in study.config.items() if key not in ("seed", "container")}
-    return kept | {"phenotypes": _phenotypes(study)}
+    names = _section(study, "phenotypes", "factor_names")
+    return kept | {"phenotypes": _phenotypes(study) | names}
 
 
 def _provenance(study: Study) -> Values:

@@ -7,6 +7,7 @@ from typing import Any
 from neurostrata.cohort.groups import group_rows, named_group
 from neurostrata.cohort.sources.registry import SOURCES
 from neurostrata.cohort.study import Study
+from neurostrata.core.config.modalities import SHOWN_KEYS
 from neurostrata.core.settings import rows_digest
 from neurostrata.planning.experiments import prediction_analyses, special_keys
 
@@ -39,7 +40,10 @@ def selection(study: Study) -> dict[str, Any]:
     if _uses_gradient_deviations(study):
         diffusion["noddi"] = {"engine": "maximum_likelihood"}
     return {
-        "modalities": config["modalities"],
+        "modalities": {
+            name: {key: value for key, value in declaration.items() if key not in SHOWN_KEYS}
+            for name, declaration in config["modalities"].items()
+        },
         "experiments": [
             {**_experiment(study, name), "validation": experiment["validation"]}
             for name, experiment in study.experiments.items()

@@ -40,6 +40,7 @@ from neurostrata.report.sections.experiment_decoding import experiment_decoding
 from neurostrata.report.sections.explain import explain_section
 from neurostrata.report.sections.maps import volumes_section
 from neurostrata.report.sections.models import models_section
+from neurostrata.report.sections.paper_results import paper_results_section
 from neurostrata.report.sections.phenotypes import factor_meanings, phenotypes_section
 from neurostrata.report.sections.strata import strata_section
 from neurostrata.report.sections.template import template_section
@@ -162,6 +163,7 @@ def write_index(study: StudyResults, output: Path, benchmarks: Path | None = Non
         agreement_section(page),
         *(_experiment_section(page, e, c, v, i, meanings) for (e, c), (v, i) in zip(experiments, judged)),
     ]
+    sections.append(paper_results_section(page, sections))
     if not experiments:
         study.note("Experiments", "none is configured and none was found under experiments/")
     people = Section("people", "People")

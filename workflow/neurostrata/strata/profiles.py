@@ -1,4 +1,4 @@
-"""Cluster profiles: the quantile of each cluster's median in the whole population (Dimitri et al., Fig. 10)."""
+"""Cluster profiles: the quantile of each cluster's median (Dimitri et al., Fig. 10) and mean in the whole population."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ COLUMNS = {
     "factor": "name of the factor",
     "median": "median of the cluster's people",
     "quantile": "share of the whole population below that median, equal values counting half",
+    "mean": "mean of the cluster's people",
+    "quantile_of_mean": "share of the whole population below that mean, equal values counting half",
     "n": "people of the cluster with a value",
 }
 
@@ -24,7 +26,9 @@ def population_quantile(values: np.ndarray, point: float) -> float:
 def cluster_profiles(
     clusters: pd.Series, scores: pd.DataFrame, names: Sequence[int] | None = None
 ) -> pd.DataFrame:
-    """Return median, its quantile in the population and n, per cluster and factor.
+    """Return median and mean, their quantiles in the population and n, per cluster and factor.
+
+    The paper has medians. A mean beside it shows whether a few people of the cluster are far from the others.
 
     Parameters
     ----------
@@ -42,7 +46,9 @@ def cluster_profiles(
         for factor in scores.columns:
             population = scores[factor].dropna().to_numpy(dtype=float)
             present = members[factor].dropna().to_numpy(dtype=float)
-            median = float(np.median(present)) if len(present) else np.nan
-            quantile = population_quantile(population, median) if len(present) else np.nan
-            rows.append((cluster, factor, median, quantile, len(present)))
+            numbers = [np.nan] * 4
+            if len(present):
+                middles = float(np.median(present)), float(np.mean(present))
+                numbers = [number for m in middles for number in (m, population_quantile(population, m))]
+            rows.append((cluster, factor, *numbers, len(present)))
     return pd.DataFrame(rows, columns=list(COLUMNS))

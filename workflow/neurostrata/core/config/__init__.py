@@ -5,7 +5,12 @@ Imported while the workflow is parsed, so: standard library, PyYAML and jsonsche
 
 from neurostrata.core.config.check import adjusts_codes, check_config, fill_config
 from neurostrata.core.config.experiments import adjusting_columns, capability
-from neurostrata.core.config.modalities import component_names, declared_names, expand_modalities
+from neurostrata.core.config.modalities import (
+    component_names,
+    declared_names,
+    expand_modalities,
+    modality_domains,
+)
 from neurostrata.core.config.reading import overlaid, read_configuration, read_yaml
 from neurostrata.core.config.schemas import (
     fill_defaults,
@@ -28,6 +33,7 @@ __all__ = [
     "fill_defaults",
     "finder_names",
     "load_schema",
+    "modality_domains",
     "model_names",
     "overlaid",
     "read_configuration",

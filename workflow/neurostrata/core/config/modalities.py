@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+#: Keys of a declaration that only the report reads.
+SHOWN_KEYS = ("domain",)
+
 
 def component_names(name: str, declaration: Mapping[str, Any]) -> list[str]:
     """Return the modalities that one declaration stands for: its own name, or ``icn01`` .. ``icn53`` of a 4-D image.
@@ -32,22 +35,39 @@ def expand_modalities(modalities: Mapping[str, Mapping[str, Any]]) -> dict[str, 
     """Return modality name -> its declaration, a 4-D one of n components as n modalities.
 
     ``icn: {components: 53}`` becomes ``icn01`` .. ``icn53``, each with its ``component`` (from 0). An ``intensity``
-    or ``kind`` that has no effect is left out, so that maps made before these keys existed stay valid.
+    or ``kind`` that has no effect is left out, so that maps made before these keys existed stay valid, and so is what only
+    the report reads.
     """
     idle = {("intensity", "none"), ("kind", "image")}
     expanded: dict[str, dict[str, Any]] = {}
     for name, declared in modalities.items():
-        declaration = {k: v for k, v in declared.items() if (k, v) not in idle}
+        declaration = {k: v for k, v in declared.items() if k not in SHOWN_KEYS and (k, v) not in idle}
         for component, modality in enumerate(component_names(name, declared)):
             part = {"component": component} if declaration.get("components") else {}
             expanded[modality] = {**declaration, **part}
     return expanded
 
 
+def modality_domains(modalities: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return modality name -> its domain, of those that have one."""
+    domains: dict[str, str] = {}
+    for name, declaration in modalities.items():
+        if "domain" in declaration:
+            names, domain = component_names(name, declaration), declaration["domain"]
+            domains |= dict(zip(names, [domain] * len(names) if isinstance(domain, str) else domain))
+    return domains
+
+
 def modality_problems(modalities: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Check that no two declarations stand for the same modality: ``pet: {components: 2}`` and ``pet2``."""
+    """Check that no two declarations stand for the same modality (``pet: {components: 2}`` and ``pet2``), and their domains."""
     first: dict[str, str] = {}
     for name, declaration in modalities.items():
+        domain, count = declaration.get("domain"), declaration.get("components") or 1
+        if isinstance(domain, list) and len(domain) != count:
+            yield (
+                f"modalities.{name}.domain: {len(domain)} domains for {count} component{'s' if count > 1 else ''}; list one "
+                "for each, or write one text for all"
+            )
         for modality in component_names(name, declaration):
             if modality in first:
                 yield (

@@ -23,6 +23,9 @@ from neurostrata.report.figures.style import (
     tighten,
 )
 
+#: Clusters up to which the panels of the profiles stand side by side; wider ones stand below each other.
+BESIDE = 6
+
 
 def clusters_figure(
     clusters: pd.DataFrame,
@@ -124,14 +127,14 @@ def _draw_map(axis: Axes, people: pd.DataFrame, exemplars: Sequence[str], outsid
 
 
 def profiles_figure(
-    quantiles: pd.DataFrame, sizes: Mapping[int, int], names: Mapping[str, str] | None = None
+    quantiles: Mapping[str, pd.DataFrame], sizes: Mapping[int, int], names: Mapping[str, str] | None = None
 ) -> Figure:
-    """Draw the quantile of each cluster's median in the whole population, for each factor (Fig. 10).
+    """Draw the quantile of each cluster's median (Fig. 10), and of its mean, in the whole population, for each factor.
 
     Parameters
     ----------
-    quantiles : DataFrame, factors x clusters
-        Quantile in [0, 1] of the cluster's median in the population; columns are cluster numbers.
+    quantiles : title -> DataFrame, factors x clusters
+        Quantile in [0, 1] of the cluster's median, or mean, in the population; columns are cluster numbers. One panel each.
     sizes
         Cluster number -> number of people.
     names
@@ -140,28 +143,40 @@ def profiles_figure(
     Returns
     -------
     Figure
-        Dendrograms (average linkage, Euclidean) order factors and clusters for display only.
+        Dendrograms (average linkage, Euclidean) of the first panel order factors and clusters for display only.
     """
-    complete = quantiles.fillna(0.5).to_numpy(float)
+    first = next(iter(quantiles.values()))
+    complete = first.fillna(0.5).to_numpy(float)
     n_factors, n_clusters = complete.shape
+    beside = n_clusters <= BESIDE
+    across, down = (len(quantiles), 1) if beside else (1, len(quantiles))
+    tall = max(0.31 * n_factors, 1.2)
     with figure_style():
-        width = float(np.clip(0.62 * n_clusters + 4.2, 5.6, 11.4))
-        figure = new_figure(width, float(np.clip(0.31 * n_factors + 2.1, 3.0, 16)))
+        width = float(np.clip(0.62 * n_clusters * across + 4.2, 5.6, 11.4))
+        figure = new_figure(width, float(np.clip(down * (0.31 * n_factors + 0.8) + 1.3, 3.0, 16)))
         axes = figure.subplots(
-            2,
-            2,
-            width_ratios=[0.9, width - 3.2],
-            height_ratios=[0.5, max(0.31 * n_factors, 1.2)],
+            1 + down,
+            1 + across,
+            width_ratios=[0.9, *[(width - 3.2) / across] * across],
+            height_ratios=[0.5, *[tall] * down],
             squeeze=False,
         )
         axes[0, 0].axis("off")
-        rows = _draw_tree(axes[1, 0], complete, "left")[::-1]
-        columns = _draw_tree(axes[0, 1], complete.T, "top")
-        image = _draw_quantiles(axes[1, 1], quantiles.iloc[rows, columns], sizes, names)
+        for position, (title, shown) in enumerate(quantiles.items()):
+            row, column = (1, 1 + position) if beside else (1 + position, 1)
+            axis = axes[row, column]
+            if beside or position == 0:
+                columns = _draw_tree(axes[0, column], complete.T, "top")
+            if not beside or position == 0:
+                rows = _draw_tree(axes[row, 0], complete, "left")[::-1]
+            image = _draw_quantiles(axis, shown.iloc[rows, columns], sizes, names)
+            axis.set_title(title)
+            if beside and column < across:
+                axis.tick_params(labelright=False)
         figure.colorbar(
             image,
-            ax=axes[:, 1],
-            label="quantile of the cluster's median",
+            ax=axes[:, 1:],
+            label="quantile in the whole population",
             ticks=[0, 0.25, 0.5, 0.75, 1],
             shrink=min(1.0, 3.0 / figure.get_figheight()),
             pad=0.02,

@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from neurostrata.report.figures.slices import PLANES, trim
 from neurostrata.report.figures.style import (
     BLUE,
     DIVERGING,
+    GREY,
     cluster_style,
     figure_style,
     hide_frame,
@@ -24,6 +26,8 @@ from neurostrata.report.figures.style import (
 TOP, SUMMED = 10, 5
 #: Share of a map's voxels that are shown, by size.
 SHOWN_SHARE = 0.01
+#: Domain of modalities without one, where others have one.
+NO_DOMAIN = "no domain"
 
 
 def importance_figure(summary: pd.DataFrame, measure: str, label: str, even: float | None) -> Figure:
@@ -123,13 +127,16 @@ def difference_figure(maps: Mapping[str, np.ndarray], brain: np.ndarray, label: 
     return figure
 
 
-def code_map_figure(frame: pd.DataFrame) -> Figure:
+def code_map_figure(frame: pd.DataFrame, domains: Mapping[str, str] | None = None) -> Figure:
     """Draw the t-SNE of all modalities' codes: by modality, with its name at the median of its points, and by each class (Fig. 1).
 
     Parameters
     ----------
     frame
         modality, x, y and a column ``class_TARGET`` for each target.
+    domains
+        Modality -> its domain. Where there are any, points have the colours of the domains, as in the paper; those of
+        modalities without one are grey.
     """
     targets = [column for column in frame if column.startswith("class_")]
     panels = [("modality", "modalities"), *((column, column.removeprefix("class_")) for column in targets)]
@@ -138,41 +145,52 @@ def code_map_figure(frame: pd.DataFrame) -> Figure:
         axes = figure.subplots(1, len(panels), squeeze=False)[0]
         size = float(np.clip(3000 / len(frame), 3, 18))
         for axis, (column, title) in zip(axes, panels):
-            groups = list(dict.fromkeys(frame[column].dropna()))
+            values = frame[column]
+            if column == "modality" and domains:
+                values, title = values.map(lambda modality: domains.get(modality, NO_DOMAIN)), "domains"
+            groups = list(dict.fromkeys(values.dropna()))
             if column != "modality":
                 groups = sorted(groups)
-            for number, group in enumerate(groups, start=1):
-                part = frame[frame[column] == group]
-                colour, marker = cluster_style(number)
+            coloured = [group for group in groups if not (title == "domains" and group == NO_DOMAIN)]
+            for group in groups:
+                part = frame[values == group]
+                style = cluster_style(coloured.index(group) + 1) if group in coloured else (GREY, "o")
                 axis.scatter(
                     part["x"],
                     part["y"],
                     s=size,
-                    color=colour,
-                    marker=marker,
+                    color=style[0],
+                    marker=style[1],
                     alpha=0.55,
                     linewidths=0,
                     label=str(group),
                     rasterized=len(frame) > 500,
                 )
             if column == "modality":
-                for group in groups:
-                    middle = frame.loc[frame["modality"] == group, ["x", "y"]].median()
-                    axis.annotate(
-                        str(group).upper(),
-                        (middle["x"], middle["y"]),
-                        ha="center",
-                        va="center",
-                        fontsize=9 if len(groups) < 12 else 7,
-                        bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.75},
-                    )
-            else:
-                legend = axis.legend(markerscale=2, loc="best")
+                _name_modalities(axis, frame)
+            if column != "modality" or title == "domains":
+                below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.01), "ncols": 3}
+                legend = axis.legend(markerscale=2, **(below if title == "domains" else {"loc": "best"}))
                 for handle in legend.legend_handles:
                     if handle is not None:
                         handle.set_alpha(1)
             axis.set(xticks=[], yticks=[], title=title)
     return figure
+
+
+def _name_modalities(axis: Axes, frame: pd.DataFrame) -> None:
+    """Write each modality's name at the median of its points."""
+    names = list(dict.fromkeys(frame["modality"].dropna()))
+    for name in names:
+        middle = frame.loc[frame["modality"] == name, ["x", "y"]].median()
+        axis.annotate(
+            str(name).upper(),
+            (middle["x"], middle["y"]),
+            ha="center",
+            va="center",
+            fontsize=9 if len(names) < 12 else 7 if len(names) < 40 else 6,
+            bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.75},
+        )
 
 
 def generated_figure(

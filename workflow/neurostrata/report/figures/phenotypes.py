@@ -38,13 +38,18 @@ def shorten(text: str, most: int = NAME_LENGTH) -> str:
 
 
 def short_name(factor: str, meaning: str = "") -> str:
-    """Return "Factor 1: Endurance, Strength", cut to :data:`NAME_LENGTH` at the end of a variable where that fits."""
+    """Return "Factor 1: Endurance, Strength", cut to :data:`NAME_LENGTH` at the end of a variable where that fits.
+
+    A single name that is too long beside "Factor 1" stands beside "F1".
+    """
     label = factor_label(factor)
     if not meaning:
         return shorten(label)
     words = meaning.replace("_", " ").split(", ")
     while len(words) > 1 and len(f"{label}: {', '.join(words)}") > NAME_LENGTH:
         words.pop()
+    if len(f"{label}: {words[0]}") > NAME_LENGTH and label.startswith("Factor "):
+        label = label.replace("Factor ", "F")
     return shorten(f"{label}: {', '.join(words)}")
 
 

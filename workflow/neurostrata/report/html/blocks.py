@@ -174,7 +174,7 @@ def format_number(value: Any, digits: int = 3) -> str:
     exponent = math.floor(math.log10(abs(number)))
     if exponent < -4:
         mantissa = f"{number / 10**exponent:.{digits - 1}f}"
-        return f"{mantissa}×10{_superscript(exponent)}".replace("-", "−")
+        return f"{mantissa}×10{superscript(exponent)}".replace("-", "−")
     return f"{number:.{max(digits - 1 - exponent, 0)}f}".replace("-", "−")
 
 
@@ -188,7 +188,8 @@ def model_name(model: str) -> str:
     return "mean training image" if model == "mean_image" else model_title(model)
 
 
-def _superscript(number: int) -> str:
+def superscript(number: int) -> str:
+    """Return a whole number in superscript digits."""
     return str(number).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 

@@ -129,23 +129,26 @@ def _profiles(
     from neurostrata.report.figures.clusters import profiles_figure
 
     path = experiment.strata("profiles.tsv")
-    profiles = page.study.table(
-        path, f"Cluster profiles of {experiment.name}", ["cluster", "factor", "quantile"]
-    )
+    needed = ["cluster", "factor", "quantile", "quantile_of_mean"]
+    profiles = page.study.table(path, f"Cluster profiles of {experiment.name}", needed)
     if profiles is None or not profiles["quantile"].notna().any():
         return
     order = list(dict.fromkeys(profiles["factor"]))
-    quantiles = profiles.pivot_table(
-        index="factor", columns="cluster", values="quantile", dropna=False
-    ).reindex(order)
-    if quantiles.shape[1] <= 60 and quantiles.shape[0] <= 80:
+    quantiles = {
+        title: profiles.pivot_table(index="factor", columns="cluster", values=column, dropna=False).reindex(
+            order
+        )
+        for title, column in (("medians", "quantile"), ("means", "quantile_of_mean"))
+    }
+    if quantiles["medians"].shape[1] <= 60 and quantiles["medians"].shape[0] <= 80:
         section.add(
             page.figure(
                 profiles_figure(quantiles, sizes, names),
                 f"{experiment.name}/profiles.svg",
                 "Cluster profiles",
-                "The quantile of each cluster's median in the whole population: 0.5 is the population's median. The paper plots the "
-                "logarithm of this quantile. The dendrograms order rows and columns for display only. As Fig. 10.",
+                "The quantile of each cluster's median, and of its mean, in the whole population: 0.5 is the population's median. A "
+                "mean far from the median comes from a few people of the cluster. The paper has medians, and plots the logarithm of "
+                "the quantile. The dendrograms of the medians order rows and columns for display only. As Fig. 10.",
                 path,
             )
         )
@@ -153,6 +156,7 @@ def _profiles(
         frame_table(
             profiles,
             "Cluster profiles in numbers",
+            names={"quantile": "quantile of median"},
             formats={"factor": lambda factor: names.get(str(factor), str(factor))},
             sources=page.sources(path),
             folded=True,

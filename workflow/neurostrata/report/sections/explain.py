@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from neurostrata.core.config import modality_domains
 from neurostrata.core.files import sidecar_path
 from neurostrata.report.data.layout import Experiment
 from neurostrata.report.html.blocks import Cell, Section, Table, Text, anchor, format_number
@@ -189,13 +190,16 @@ def _code_map(page: Page, section: Section, experiment: Experiment) -> None:
         return
     from neurostrata.report.figures.explain import code_map_figure
 
+    known = modality_domains(page.study.config["modalities"])
+    domains = {modality: known[modality] for modality in frame["modality"].unique() if modality in known}
+    colours = " Colours: domains of the modalities (modalities.<name>.domain)." if domains else ""
     section.add(
         page.figure(
-            code_map_figure(frame),
+            code_map_figure(frame, domains),
             f"{experiment.name}/codes.png",
             "Codes of all modalities (t-SNE)",
-            "Each point is one modality of one person, final model (Geenjaar 2021, Fig. 1). For display only: distances between "
-            "groups of points and their sizes mean little.",
+            f"Each point is one modality of one person, final model (Geenjaar 2021, Fig. 1).{colours} For display only: distances "
+            "between groups of points and their sizes mean little.",
             path,
         )
     )

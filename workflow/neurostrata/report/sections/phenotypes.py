@@ -7,19 +7,41 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import yaml
 
 from neurostrata.core.wording import count, join_words
+from neurostrata.phenotypes.analysis import factor_meanings as described_factors
+from neurostrata.phenotypes.naming import named_factors, proposed_names
 from neurostrata.report.data.results import StudyResults, is_yes
-from neurostrata.report.figures.phenotypes import factor_names
-from neurostrata.report.html.blocks import Bullets, Section, Text, fixed, format_number, frame_table
+from neurostrata.report.figures.phenotypes import factor_label, factor_names
+from neurostrata.report.html.blocks import (
+    Bullets,
+    Code,
+    Section,
+    Table,
+    Text,
+    fixed,
+    format_number,
+    frame_table,
+)
 from neurostrata.report.html.page import Page
 
 
 def factor_meanings(study: StudyResults, most: int = 3) -> dict[str, str]:
-    """Return factor -> its `most` strongest variables, from ``loadings.tsv`` (empty for single variables)."""
+    """Return factor -> its name in the configuration, or else its `most` strongest variables (none for single variables).
+
+    Raises
+    ------
+    UserError
+        When the configuration's names do not fit the factors of ``loadings.tsv``.
+    """
     loadings = study.table(study.tree.phenotypes("loadings.tsv"), columns=["variable"])
-    if loadings is None or study.config["phenotypes"]["method"] == "variables":
+    if loadings is None:
         return {}
+    settings = study.config["phenotypes"]
+    given = named_factors(settings["factor_names"], [name for name in loadings if name != "variable"])
+    if settings["method"] == "variables":
+        return given
     threshold = float(study.config["report"]["loading_threshold"])
     values = loadings.set_index("variable").select_dtypes("number")
     meanings = {}
@@ -30,7 +52,7 @@ def factor_meanings(study: StudyResults, most: int = 3) -> dict[str, str]:
         ]
         if names and list(names) != [str(factor)]:
             meanings[str(factor)] = ", ".join(names)
-    return meanings
+    return meanings | given
 
 
 def phenotypes_section(page: Page) -> Section:
@@ -160,7 +182,43 @@ def _factors(page: Page, section: Section) -> None:
             )
         )
     section.add(frame_table(loadings, "All loadings", names=names, sources=page.sources(path), folded=True))
+    section.add(*_names(page, loadings, eigen, threshold))
     _congruence(page, section, names)
+
+
+def _names(
+    page: Page, loadings: pd.DataFrame, eigen: pd.DataFrame | None, threshold: float
+) -> list[Table | Code]:
+    """Return what loads on each factor, and names to begin with where the configuration has none."""
+    path = page.study.tree.phenotypes("loadings.tsv")
+    given = named_factors(
+        page.study.config["phenotypes"]["factor_names"], [name for name in loadings if name != "variable"]
+    )
+    highest = described_factors(loadings, threshold)
+    frame = pd.DataFrame({"Factor": [factor_label(factor) for factor in highest]})
+    if given:
+        frame["Name"] = [given.get(factor, "") for factor in highest]
+    frame["Highest loadings"] = list(highest.values())
+    if eigen is not None and "rotated_variance" in eigen and eigen["rotated_variance"].notna().any():
+        share = eigen["rotated_variance"].to_numpy(float)[: len(highest)] / len(loadings)
+        frame["Share of the variance"] = share
+    table = frame_table(
+        frame,
+        "Factors by their highest loadings",
+        names={column: column for column in frame},
+        formats={"Share of the variance": fixed(3)},
+        caption=f"At most six variables, those with a loading of at least {threshold:g} in size. Shares: of the variance of all variables, after "
+        "the rotation.",
+        sources=page.sources(path),
+        folded=len(frame) > 25,
+    )
+    if given:
+        return [table]
+    proposal = proposed_names(loadings.set_index("variable"), threshold)
+    lines = yaml.safe_dump(
+        {"phenotypes": {"factor_names": proposal}}, sort_keys=False, allow_unicode=True, width=200
+    )
+    return [table, Code("Names to begin with, for the configuration", lines, page.sources(path))]
 
 
 def _congruence(page: Page, section: Section, names: Mapping[str, str]) -> None:

@@ -98,7 +98,7 @@ def compare_strata(
 
 
 def profile_strata(*, clusters: Path, scores: Path, output: Path, settings: dict[str, Any]) -> None:
-    """Write each cluster's median of every factor and its quantile in the whole population.
+    """Write each cluster's median and mean of every factor and their quantiles in the whole population.
 
     Parameters
     ----------
