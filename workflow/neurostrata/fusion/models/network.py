@@ -73,8 +73,8 @@ class NetworkModel(FusionModel):
         return self._apply("encode", volumes)
 
     def reconstruct(self, volumes: np.ndarray) -> np.ndarray:
-        """Return the decoded volumes."""
-        return self._apply("reconstruct", volumes)
+        """Return the decoded volumes, in the range of those that the network learned from."""
+        return self._apply("reconstruct", volumes).clip(*self.value_range)
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Decode codes to volumes; a network that can has ``decode_volumes``."""

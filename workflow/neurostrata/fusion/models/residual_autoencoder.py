@@ -148,11 +148,11 @@ class ResidualAutoencoderNetwork(nn.Module):
         return mean_over_present(error.square().sum(dim=(2, 3, 4)) / self.mask.sum(), present(volumes))
 
     def decode_volumes(self, codes: torch.Tensor) -> torch.Tensor:
-        """Return the volumes (people, modalities, x, y, z) decoded from codes, in [0, 1]."""
-        return (self.mean + self.decode(codes) * self.scale).clip(0, 1)
+        """Return the volumes (people, modalities, x, y, z) decoded from codes."""
+        return self.mean + self.decode(codes) * self.scale
 
     def reconstruct(self, volumes: torch.Tensor) -> torch.Tensor:
-        """Return the decoded volumes, in [0, 1]."""
+        """Return the decoded volumes."""
         return self.decode_volumes(self.encode(volumes))
 
 
@@ -178,6 +178,10 @@ class ResidualAutoencoder(NetworkModel):
                 f"of {factor}; set volumes.shape or options.channels"
             )
         return ResidualAutoencoderNetwork(len(self.modalities), self.shape, self.options)
+
+    def decode(self, codes: np.ndarray) -> np.ndarray:
+        """Decode codes to volumes, in the range of those that the network learned from."""
+        return super().decode(codes).clip(*self.value_range)
 
     @property
     def code_size(self) -> int:

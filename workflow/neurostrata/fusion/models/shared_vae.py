@@ -130,11 +130,11 @@ class SharedVAENetwork(nn.Module):
         return self.codes(volumes).flatten(1)
 
     def reconstruct(self, volumes: torch.Tensor) -> torch.Tensor:
-        """Return the decoded posterior means, in the units of the volumes, in [0, 1]."""
+        """Return the decoded posterior means, in the units of the volumes."""
         _, largest = self.as_samples(volumes)
         largest = torch.where(present(volumes).flatten()[:, None, None, None, None], largest, 1.0)
         decoded = self.decode(self.codes(volumes).flatten(0, 1)) * largest
-        return decoded.squeeze(1).unflatten(0, volumes.shape[:2]).clip(0, 1)
+        return decoded.squeeze(1).unflatten(0, volumes.shape[:2])
 
 
 class SharedVAE(NetworkModel):

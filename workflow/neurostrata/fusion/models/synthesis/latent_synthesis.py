@@ -236,12 +236,12 @@ class LatentSynthesis(NetworkModel):
         return self._apply("synthesise", volumes, plane=plane)
 
     def reconstruct(self, volumes: np.ndarray, plane: str | None = None) -> np.ndarray:
-        """Return every output in [0, 1], from the inputs that are present.
+        """Return every output at most 1, from the inputs that are present.
 
         Parameters
         ----------
         volumes
-            (people, modalities, x, y, z) in [0, 1]; NaN throughout for what is missing.
+            (people, modalities, x, y, z) in :attr:`value_range`; NaN throughout for what is missing.
         plane
             Plane of the slices. The network does not depend on it, so that it can differ from that of training
             (VI-I).
@@ -252,4 +252,4 @@ class LatentSynthesis(NetworkModel):
             NaN for modalities that are no outputs.
         """
         self._check(volumes)
-        return self._apply("reconstruct", volumes, plane=plane)
+        return self._apply("reconstruct", volumes, plane=plane).clip(*self.value_range)

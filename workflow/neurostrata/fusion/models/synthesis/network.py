@@ -322,7 +322,7 @@ class SynthesisNetwork(nn.Module):
         return result
 
     def reconstruct(self, volumes: torch.Tensor, plane: str | None = None) -> torch.Tensor:
-        """Return :meth:`synthesise` in the units of the volumes, in [0, 1].
+        """Return :meth:`synthesise` in the units of the volumes.
 
         An output that the person has among the inputs gets its own mean intensity back, another the training
         people's.
@@ -331,7 +331,7 @@ class SynthesisNetwork(nn.Module):
         known = torch.zeros_like(means, dtype=torch.bool)
         known[:, self.inputs] = ~means[:, self.inputs].isnan()
         scale = torch.where(known, means, self.scale)
-        return (self.synthesise(volumes, plane) * scale[:, :, None, None, None]).clip(0, 1)
+        return self.synthesise(volumes, plane) * scale[:, :, None, None, None]
 
 
 class NewDecoder(nn.Module):
