@@ -264,4 +264,4 @@ class LatentSynthesis(NetworkModel):
             NaN for modalities that are no outputs.
         """
         self._check(volumes)
-        return self._apply("reconstruct", volumes, plane=plane).clip(*self.value_range)
+        return self._apply("reconstruct", volumes, plane=plane)
