@@ -26,6 +26,7 @@ from neurostrata.fusion.data.experiment import ExperimentData
 from neurostrata.fusion.data.splits import make_splits
 from neurostrata.fusion.models.interface import TrainingSettings
 from neurostrata.fusion.training.machine import Machine
+from neurostrata.planning.options import training_keys
 
 
 def split(*, subjects: Path, output: Path, settings: dict[str, Any]) -> None:
@@ -115,7 +116,9 @@ def train(
     network = build_model(
         experiment["model"], experiment["options"], learning.modalities, learning.shape, settings["seed"]
     )
-    how = TrainingSettings.resolve(settings["training"], experiment["training"], settings["seed"])
+    how = TrainingSettings.resolve(
+        settings["training"], experiment["training"], settings["seed"], training_keys(experiment["model"])
+    )
     progress = network.fit(learning, data.mask, how, Machine(threads, gpus, memory_mb), checkpoints)
     ways = {
         "limits": "Intensities are clipped to these limits and scaled to [0, 1].",

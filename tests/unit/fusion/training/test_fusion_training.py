@@ -323,6 +323,10 @@ def test_what_a_later_release_added_has_its_default_where_it_is_not_given():
     former = {k: v for k, v in section.items() if k not in ("adam_epsilon", "modality_losses")}
     assert TrainingSettings.resolve(former, {}, 1) == TrainingSettings.resolve(section, {}, 1)
     assert TrainingSettings.resolve(former, {"adam_epsilon": 1e-3}, 1).adam_epsilon == 1e-3
+    one = TrainingSettings.resolve(former, {}, 1, ["adam_epsilon"])
+    assert (one.adam_epsilon, one.losses_are_added) == (1e-7, False)
+    with pytest.raises(AttributeError, match="modality_losses is read but not among"):
+        _ = one.modality_losses
 
 
 @pytest.mark.parametrize("epsilon", [1e-7, 1e-3])

@@ -8,7 +8,7 @@ A new model is one module with a subclass of :class:`FusionModel` (of
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -55,22 +55,35 @@ class TrainingSettings:
     modality_losses: str
     seed: int
 
+    @property
+    def losses_are_added(self) -> bool:
+        """Whether the sum of the modalities' losses is made least, not their mean; no for models that do not have one for each."""
+        return "modality_losses" in vars(self) and self.modality_losses == "sum"
+
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(
             f"training.{name} is read but not among `training` of the model's schema, so no change of it would be noticed"
         )
 
     @classmethod
-    def resolve(cls, section: Mapping[str, Any], override: Mapping[str, Any], seed: int) -> TrainingSettings:
+    def resolve(
+        cls,
+        section: Mapping[str, Any],
+        override: Mapping[str, Any],
+        seed: int,
+        keys: Collection[str] | None = None,
+    ) -> TrainingSettings:
         """Build them from the `training` section, an experiment's own keys, and the preset's values.
 
         Parameters
         ----------
         section, override
-            Only keys that are in one of them can be read afterwards, and those that a later release added, which are in none of
-            them at their defaults; null takes the preset's value.
+            Only keys that are in one of them can be read afterwards; null takes the preset's value.
         seed
             Seed of the training.
+        keys
+            What the model reads; None: all keys. Of these, keys that a later release added have their defaults where they are in
+            neither.
 
         Raises
         ------
@@ -83,7 +96,9 @@ class TrainingSettings:
             raise UserError(
                 f"experiments.training: unknown key '{unknown[0]}'; known keys: {', '.join(known)}"
             )
-        merged = {**later_defaults(load_schema("training")), **section, **override}
+        later = later_defaults(load_schema("training"))
+        merged = {key: value for key, value in later.items() if keys is None or key in keys}
+        merged |= {**section, **override}
         preset = PRESETS[merged.pop("preset")] if "preset" in merged else {}
         resolved = object.__new__(cls)
         for key, value in merged.items():

@@ -73,7 +73,8 @@ def run_digest(model: FusionModel, people: VolumeSet, training: TrainingSettings
     }
     # What a later release added, where it is not at its default: checkpoints of the releases before it stay valid.
     schema = load_schema("training")
-    facts |= without_later({key: getattr(training, key) for key in later_defaults(schema)}, schema)
+    known = vars(training)  # what the model reads
+    facts |= without_later({key: known[key] for key in later_defaults(schema) if key in known}, schema)
     if people.strata is not None:
         facts["strata"] = people.strata
     if people.maximum:

@@ -83,7 +83,7 @@ class TrainingModule(lightning.LightningModule):
         self._epoch_losses.append(losses.detach())
         mean = losses.mean()
         self.log("loss", mean, prog_bar=True, logger=False)
-        return losses.sum() if self.training_settings.modality_losses == "sum" else mean
+        return losses.sum() if self.training_settings.losses_are_added else mean
 
     def on_train_epoch_end(self) -> None:
         """Add a row to the history."""
