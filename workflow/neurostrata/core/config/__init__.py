@@ -15,10 +15,12 @@ from neurostrata.core.config.reading import overlaid, read_configuration, read_y
 from neurostrata.core.config.schemas import (
     fill_defaults,
     finder_names,
+    later_defaults,
     load_schema,
     model_names,
     schema_problems,
     section_defaults,
+    without_later,
 )
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "fill_config",
     "fill_defaults",
     "finder_names",
+    "later_defaults",
     "load_schema",
     "modality_domains",
     "model_names",
@@ -40,4 +43,5 @@ __all__ = [
     "read_yaml",
     "schema_problems",
     "section_defaults",
+    "without_later",
 ]

@@ -8,7 +8,7 @@ A new model is one module with a subclass of :class:`FusionModel` (of
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from neurostrata.core.config import later_defaults, load_schema
 from neurostrata.core.errors import UserError
-from neurostrata.fusion.data.volumes import VolumeSet
+from neurostrata.fusion.data.volumes import VolumeSet, value_range
 from neurostrata.fusion.training.machine import Machine
 
 #: Settings of each training preset (Dimitri 2022, 2.1.3); schema: training.
@@ -50,7 +51,14 @@ class TrainingSettings:
     deterministic: bool
     batch_norm_statistics: str
     schedule: str
+    adam_epsilon: float
+    modality_losses: str
     seed: int
+
+    @property
+    def losses_are_added(self) -> bool:
+        """Whether the sum of the modalities' losses is made least, not their mean; no for models that do not have one for each."""
+        return "modality_losses" in vars(self) and self.modality_losses == "sum"
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(
@@ -58,7 +66,13 @@ class TrainingSettings:
         )
 
     @classmethod
-    def resolve(cls, section: Mapping[str, Any], override: Mapping[str, Any], seed: int) -> TrainingSettings:
+    def resolve(
+        cls,
+        section: Mapping[str, Any],
+        override: Mapping[str, Any],
+        seed: int,
+        keys: Collection[str] | None = None,
+    ) -> TrainingSettings:
         """Build them from the `training` section, an experiment's own keys, and the preset's values.
 
         Parameters
@@ -67,6 +81,9 @@ class TrainingSettings:
             Only keys that are in one of them can be read afterwards; null takes the preset's value.
         seed
             Seed of the training.
+        keys
+            What the model reads; None: all keys. Of these, keys that a later release added have their defaults where they are in
+            neither.
 
         Raises
         ------
@@ -79,7 +96,9 @@ class TrainingSettings:
             raise UserError(
                 f"experiments.training: unknown key '{unknown[0]}'; known keys: {', '.join(known)}"
             )
-        merged = {**section, **override}
+        later = later_defaults(load_schema("training"))
+        merged = {key: value for key, value in later.items() if keys is None or key in keys}
+        merged |= {**section, **override}
         preset = PRESETS[merged.pop("preset")] if "preset" in merged else {}
         resolved = object.__new__(cls)
         for key, value in merged.items():
@@ -125,6 +144,13 @@ class FusionModel(ABC):
         self.modalities = list(modalities)
         self.shape = (int(shape[0]), int(shape[1]), int(shape[2]))
         self.seed = seed
+        #: Whether it learned from volumes over their maxima (``experiments.scaling``); set by :meth:`fit`.
+        self.maximum = False
+
+    @property
+    def value_range(self) -> tuple[float, float]:
+        """Least and greatest value of the volumes that it learned from, and that it decodes."""
+        return value_range(self.maximum)
 
     @property
     @abstractmethod
@@ -167,7 +193,7 @@ class FusionModel(ABC):
 
     @abstractmethod
     def reconstruct(self, volumes: np.ndarray) -> np.ndarray:
-        """Encode and decode: volumes (people, modalities, x, y, z) in [0, 1], the same shape out."""
+        """Encode and decode: volumes (people, modalities, x, y, z) in :attr:`value_range`, the same shape out."""
 
     @abstractmethod
     def weights(self) -> dict[str, np.ndarray]:
