@@ -7,7 +7,6 @@ biases 0), since the paper's model was written in Keras.
 from __future__ import annotations
 
 import importlib.util
-import math
 from collections.abc import Sequence
 from functools import cache
 
@@ -20,8 +19,8 @@ from neurostrata.fusion.layers.direct_convolution import direct_convolution
 
 #: Largest product of a group's channels in and out for which direct_convolution() is the faster way on a CPU (measured).
 DIRECT_LIMIT = 128
-#: The same for triton_convolution() on a GPU: products with the number of taps, and channels out of a group (measured).
-TRITON_LIMIT, TRITON_OUTPUTS = 4800, 16
+#: The same for triton_convolution() on a GPU (measured on an H200), and for kernels of one voxel (not measured yet).
+TRITON_LIMIT, TRITON_POINT_LIMIT = 32, 256
 
 
 class Convolution(nn.Conv3d):
@@ -38,13 +37,12 @@ class Convolution(nn.Conv3d):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Return the convolved image, as large as the image."""
-        outputs = self.out_channels // self.groups
-        pairs = self.in_channels // self.groups * outputs
+        pairs = self.in_channels // self.groups * (self.out_channels // self.groups)
         here = input.device.type == "cpu" and input.dtype == torch.float32
         if here and pairs <= DIRECT_LIMIT and max(self.kernel_size) > 1:
             return direct_convolution(input, self.weight, self.bias, self.groups)
-        small = pairs * math.prod(self.kernel_size) <= TRITON_LIMIT and outputs <= TRITON_OUTPUTS
-        if input.device.type == "cuda" and small and has_triton():
+        limit = TRITON_LIMIT if max(self.kernel_size) > 1 else TRITON_POINT_LIMIT
+        if input.device.type == "cuda" and pairs <= limit and has_triton():
             from neurostrata.fusion.layers.triton_convolution import triton_convolution
 
             kind = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else input.dtype
