@@ -112,7 +112,7 @@ def _constants(node: ast.Constant) -> Iterator[tuple[str, ast.expr]]:
         yield "constant", _copy(node, value=value + 1)
     elif isinstance(value, float):
         yield "constant", _copy(node, value=value * 2 if value else 1.0)
-    elif isinstance(value, str) and value:
+    elif isinstance(value, str) and value and " " not in value:  # text with spaces is for people
         yield "constant", _copy(node, value=f"XX{value}XX")
 
 
