@@ -1,0 +1,102 @@
+"""Covariates as columns of numbers, by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from neurostrata.core.errors import UserError
+from neurostrata.phenotypes.covariates import CovariateDesign, add_reason, code_covariates, find_columns
+
+
+def people(**columns):
+    return pd.DataFrame(columns, index=[f"p{row}" for row in range(len(next(iter(columns.values()))))])
+
+
+def test_a_column_comes_from_the_first_table_that_has_it():
+    sheet = people(age=[1.0, 2.0], site=["a", ""])
+    table = people(age=[8.0, 9.0], iq=[100.0, np.nan], none=[np.nan, ""])
+    found = find_columns(["iq", "age", "site"], [sheet, table], "strata.adjust")
+    assert list(found) == ["iq", "age", "site"]
+    assert list(found.index) == ["p0", "p1"]
+    assert list(found["age"]) == [1.0, 2.0]
+    assert found["site"].isna().tolist() == [False, True]
+    with pytest.raises(UserError, match=r"strata\.adjust: 'height' is no column"):
+        find_columns(["height"], [sheet, table], "strata.adjust")
+    with pytest.raises(UserError, match="nobody has a value of 'none'"):
+        find_columns(["none"], [sheet, table], "strata.adjust")
+
+
+def test_numbers_and_classes_are_told_apart():
+    table = people(age=["30", "40", None], site=[1, 2, 1], sex=["F", "M", None], city=["Rome", "Bath", None])
+    coded = code_covariates(table)
+    assert coded["age"].tolist()[:2] == [30.0, 40.0]
+    assert coded["sex"].tolist()[:2] == [0.0, 1.0]
+    assert coded["site"].tolist() == ["1", "2", "1"]
+    assert coded["city"].tolist()[:2] == ["Rome", "Bath"]
+    assert coded.isna().sum().tolist() == [1, 0, 1, 1]
+    assert list(coded.index) == list(table.index)
+    for name in ("site", "family", "session", "diagnosis"):
+        assert code_covariates(people(**{name: [1, 2]}))[name].tolist() == ["1", "2"]
+    assert code_covariates(people(site=[1, 2]), words=()).site.tolist() == [1.0, 2.0]
+
+
+def test_reasons_are_appended():
+    reasons = np.array(["", "no age", ""], dtype=object)
+    add_reason(reasons, np.array([True, True, False]), "no sex")
+    assert reasons.tolist() == ["no sex", "no age; no sex", ""]
+
+
+TRAINED = people(
+    age=[20.0, 30.0, 40.0, np.nan], flat=[2.0, 2.0, 2.0, 2.0], site=["c", "a", "b", "d"], one=["x"] * 4
+)
+
+
+def test_columns_of_a_design():
+    design = CovariateDesign().fit(TRAINED)
+    # the person with a gap is ignored: site d is unknown, and the mean age is 30
+    assert design.columns_ == ["age", "site: b", "site: c"]
+    sd = np.sqrt(200 / 3)
+    np.testing.assert_allclose(design.transform(TRAINED)[:3], [[-10 / sd, 0, 1], [0, 0, 0], [10 / sd, 1, 0]])
+    assert np.isnan(design.transform(TRAINED)[3]).all()
+    assert design.problems(TRAINED).tolist() == [
+        *[""] * 3,
+        "no age; site 'd' does not occur among the training people",
+    ]
+    new = people(age=[50.0, 20.0], flat=[9.0, 2.0], site=["a", None], one=["x", "y"])
+    assert design.problems(new).tolist() == [
+        "",
+        "no site; one 'y' does not occur among the training people",
+    ]
+    np.testing.assert_allclose(design.transform(new)[0], [20 / sd, 0, 0])
+    assert CovariateDesign().fit(people(flat=[1.0, 1.0])).transform(people(flat=[1.0, 1.0])).shape == (2, 0)
+
+
+def test_splines_bend_within_and_are_straight_beyond():
+    ages = np.linspace(20, 80, 61)
+    table = people(age=ages)
+    design = CovariateDesign(splines=3).fit(table)
+    assert design.columns_ == ["age: spline 1", "age: spline 2", "age: spline 3"]
+    outside = people(age=[100.0, 110.0, 120.0, np.nan])
+    columns = design.transform(outside)
+    np.testing.assert_allclose(columns[1] - columns[0], columns[2] - columns[1])
+    assert np.isnan(columns[3]).all()
+    assert np.isfinite(design.transform(table)).all()
+    # together with a constant they hold every straight line and a curve, but no cubic beyond their freedom
+    inside = np.column_stack([np.ones(61), design.transform(table)])
+    for curve, held in ((ages, True), ((ages - 50) ** 2, True), (np.sin(ages), False)):
+        left = curve - inside @ np.linalg.lstsq(inside, curve, rcond=None)[0]
+        assert (np.abs(left).max() < 1e-6 * np.abs(curve).max()) == held
+    assert CovariateDesign(splines=4).fit(table).transform(table).shape == (61, 4)
+
+
+@pytest.mark.parametrize(
+    ("splines", "values", "columns"), [(1, 9, 1), (2, 9, 1), (3, 4, 1), (3, 5, 3), (4, 5, 1), (4, 6, 4)]
+)
+def test_few_values_stay_one_number(splines, values, columns):
+    table = people(age=list(map(float, range(values))) * 3, flat=[1.0] * 3 * values)
+    assert len(CovariateDesign(splines).fit(table).columns_) == columns
+
+
+def test_a_spline_of_nobody_known():
+    table = people(age=np.linspace(20, 80, 61))
+    assert np.isnan(CovariateDesign(3).fit(table).transform(people(age=[np.nan, np.nan]))).all()
