@@ -88,3 +88,25 @@ def test_the_table():
     assert frame["congruence"].tolist() == pytest.approx([0.75, 0.375])
     assert frame["low"].tolist() == pytest.approx([0.525, 0.2625])
     assert frame["splits"].tolist() == [21, 21]
+
+
+def test_the_sum_of_congruences_decides_and_signs_do_not_need_perfect_factors(monkeypatch):
+    generator = np.random.default_rng(0)
+    reference = generator.standard_normal((6, 2))
+    near = reference + 0.3 * generator.standard_normal((6, 2))
+    np.testing.assert_array_equal(matched_loadings(near * [1, -1], reference), near)
+    monkeypatch.setattr(
+        "neurostrata.phenotypes.congruence.tucker_congruence", lambda *_: np.array([[0.9, -0.6], [-0.6, 0.2]])
+    )
+    # 0.6 + 0.6 is more than 0.9 + 0.2
+    np.testing.assert_array_equal(matched_loadings(near, reference), -near[:, ::-1])
+
+
+def test_a_factor_that_a_half_does_not_have_is_not_congruent():
+    """Three people have two dimensions at most."""
+    values = np.random.default_rng(1).standard_normal((6, 5))
+    loadings = principal_varimax(standardise(values)[0], 4).loadings
+    found = half_congruence(values, loadings, [""] * 6, 10, 1)
+    assert np.isfinite(found).all()
+    assert (np.abs(found) <= 1 + 1e-9).all()
+    assert ((found == 0).sum(axis=1) >= 2).all()

@@ -78,7 +78,9 @@ def test_splines_bend_within_and_are_straight_beyond():
     assert design.columns_ == ["age: spline 1", "age: spline 2", "age: spline 3"]
     outside = people(age=[100.0, 110.0, 120.0, np.nan])
     columns = design.transform(outside)
+    assert np.isfinite(columns[:3]).all()
     np.testing.assert_allclose(columns[1] - columns[0], columns[2] - columns[1])
+    assert np.abs(columns[1] - columns[0]).max() > 0.05
     assert np.isnan(columns[3]).all()
     assert np.isfinite(design.transform(table)).all()
     # together with a constant they hold every straight line and a curve, but no cubic beyond their freedom
@@ -100,3 +102,40 @@ def test_few_values_stay_one_number(splines, values, columns):
 def test_a_spline_of_nobody_known():
     table = people(age=np.linspace(20, 80, 61))
     assert np.isnan(CovariateDesign(3).fit(table).transform(people(age=[np.nan, np.nan]))).all()
+
+
+def test_no_covariates_at_all():
+    sheet = people(age=[1.0, 2.0])
+    assert find_columns([], [sheet], "strata.adjust").index.tolist() == ["p0", "p1"]
+    assert find_columns(["age"], [sheet], "strata.adjust")["age"].tolist() == [1.0, 2.0]
+    assert code_covariates(sheet[[]]).index.tolist() == ["p0", "p1"]
+
+
+@pytest.mark.parametrize("splines", [1, 3])
+def test_the_unit_of_a_number_does_not_matter(splines):
+    ages = np.random.default_rng(0).exponential(10, 80)
+    years, ages_in_centuries = people(age=ages), people(age=ages / 100)
+    one = CovariateDesign(splines).fit(years)
+    other = CovariateDesign(splines).fit(ages_in_centuries)
+    assert len(one.columns_) == len(other.columns_) == splines
+    np.testing.assert_allclose(one.transform(years), other.transform(ages_in_centuries), atol=1e-9)
+
+
+def test_knots_are_at_quantiles():
+    from scipy.interpolate import BSpline
+
+    ages = np.random.default_rng(0).exponential(10, 80)
+    table = people(age=ages)
+    found = CovariateDesign(4).fit(table).transform(table)
+    inner = np.quantile(ages, [0, 0.5, 1])
+    # three knots, and as many beyond each end as a cubic needs, at the distance of the outermost two
+    left, right = inner[1] - inner[0], inner[2] - inner[1]
+    knots = [*(inner[0] - left * np.arange(3, 0, -1)), *inner, *(inner[2] + right * np.arange(1, 4))]
+    wanted = BSpline.design_matrix(ages, knots, 3, extrapolate=True).toarray()
+    np.testing.assert_allclose(found, wanted[:, :-1], atol=1e-9)
+
+
+def test_each_unknown_class_is_named_to_its_own_people():
+    design = CovariateDesign().fit(people(site=["a", "b"]))
+    said = design.problems(people(site=["c", "d", "a"]))
+    assert [text.split(" does")[0] for text in said] == ["site 'c'", "site 'd'", ""]

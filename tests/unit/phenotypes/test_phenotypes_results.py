@@ -1,5 +1,7 @@
 """What the phenotype stage says about its variables, people and factors."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,8 +9,11 @@ from scipy import stats
 
 from neurostrata.core.config import section_defaults
 from neurostrata.core.errors import UserError
+from neurostrata.core.tables import write_table
 from neurostrata.phenotypes.analysis import analyse_phenotypes, factor_meanings
-from neurostrata.phenotypes.coding import code_table
+from neurostrata.phenotypes.coding import code_column, code_table
+from neurostrata.phenotypes.commands import factor_congruence, factor_phenotypes
+from neurostrata.phenotypes.congruence import SPLITS, half_congruence
 from neurostrata.phenotypes.descriptives import COLUMNS, describe
 from neurostrata.phenotypes.imputation import select
 from neurostrata.phenotypes.reduction import EIGENVALUE_COLUMNS, METHODS, factor_names
@@ -34,18 +39,19 @@ def test_descriptives_by_hand():
     x = [1.0, 2.0, 4.0, 8.0, 16.0, np.nan]
     values = pd.DataFrame({"x": x, "few": [3.0, 5.0, 9.0, *[np.nan] * 3], "one": [7.0, *[np.nan] * 5]})
     values["two"], values["none"] = [1.0, 3.0, *[np.nan] * 4], np.nan
+    values["four"] = [1.0, 3.0, 4.0, 9.0, np.nan, np.nan]
     found = describe(
         values, {"x": "number"}, {"one": "missing"}, {"x": 1}, {"x": 0.6}, {"words": "not numeric (a)"}
     ).set_index("variable")
     assert ["variable", *found] == list(COLUMNS)
-    assert found.index.tolist() == ["x", "few", "one", "two", "none", "words"]
-    assert found["used"].tolist() == [True, True, False, True, True, False]
+    assert found.index.tolist() == ["x", "few", "one", "two", "none", "four", "words"]
+    assert found["used"].tolist() == [True, True, False, True, True, True, False]
     assert found.loc["one", "reason"] == "missing"
     assert found.loc["words", "reason"] == "not numeric (a)"
     assert pd.isna(found.loc["x", "reason"])
     assert found["n"].tolist()[:5] == [5, 3, 1, 2, 0]
     assert found["missing"].tolist()[:5] == [1, 3, 5, 4, 6]
-    assert found["filled"].tolist() == [1, 0, 0, 0, 0, 0]
+    assert found["filled"].tolist() == [1, 0, 0, 0, 0, 0, 0]
     known = np.array(x[:5])
     row = found.loc["x"]
     assert row[["mean", "median", "min", "max"]].tolist() == [6.2, 4.0, 1.0, 16.0]
@@ -55,7 +61,7 @@ def test_descriptives_by_hand():
     assert (row["communality"], row["coding"]) == (0.6, "number")
     # too few values for a statistic leave it empty
     assert found.loc["few", ["skewness"]].notna().all()
-    assert found[["sd", "skewness", "kurtosis"]].notna().sum(axis=1).tolist() == [3, 2, 0, 1, 0, 0]
+    assert found[["sd", "skewness", "kurtosis"]].notna().sum(axis=1).tolist() == [3, 2, 0, 1, 0, 3, 0]
     assert found.loc["one", "mean"] == found.loc["one", "median"] == found.loc["one", "max"] == 7
     assert found.loc["none", ["mean", "median", "min", "max", "communality"]].isna().all()
 
@@ -228,3 +234,60 @@ def test_warnings_at_their_limits():
 def test_names_of_factors_sort():
     assert factor_names(2) == ["factor_01", "factor_02"]
     assert factor_names(100)[::99] == ["factor_001", "factor_100"]
+
+
+def test_equal_loadings_stay_in_order():
+    loadings = pd.DataFrame({"variable": [f"v{row:02d}" for row in range(60)], "one": [0.5, -0.5] * 30})
+    assert (
+        factor_meanings(loadings)["one"] == "v00 +0.50, v01 -0.50, v02 +0.50, v03 -0.50, v04 +0.50, v05 -0.50"
+    )
+
+
+def test_words_beside_bins_are_words():
+    coded = code_column(pd.Series(["22-25", "old", "26-30"], name="age"))
+    assert (coded.values, coded.rule) == (None, "not numeric (22-25, 26-30, old)")
+    assert code_column(pd.Series(list("edcba"), name="x")).rule == "not numeric (a, b, c)"
+
+
+def test_the_model_keeps_the_codings_of_its_variables():
+    frame = phenotypes().assign(mood=["low", "high"] * 20, flat="same")
+    coding = {"mood": {"low": 0, "high": 1}, "flat": {"same": 1}}
+    result = analyse_phenotypes([("a.tsv", frame)], subjects(40), settings(coding=coding))
+    assert result.model.coding == {"mood": {"low": 0, "high": 1}}
+
+
+def run_command(folder, frame, **changes):
+    frame.to_csv(folder / "a.tsv", sep="\t", index=False)
+    people = pd.DataFrame({"subject": frame["subject"], "family": ["1", "01"] * (len(frame) // 2)})
+    people.loc[10:, "family"] = ""
+    write_table(folder / "people.tsv", people, {})
+    tables = {name: folder / f"{name}.tsv" for name in ("eigenvalues", "loadings", "scores", "descriptives")}
+    shared = {"tables": [folder / "a.tsv"], "model": folder / "model.json", "settings": settings(**changes)}
+    factor_phenotypes(subjects=folder / "people.tsv", **tables, **shared)
+    shared |= {
+        "loadings": tables["loadings"],
+        "scores": tables["scores"],
+        "output": folder / "congruence.tsv",
+    }
+    factor_congruence(families=folder / "people.tsv", **shared)
+    return people, shared
+
+
+def test_congruence_of_the_commands_is_that_of_families_by_their_text(tmp_path):
+    frame = phenotypes()
+    people, shared = run_command(tmp_path, frame, variables=["v0", "v1", "v2", "v3", "v4", "v5"])
+    result = analyse_phenotypes([("a.tsv", frame)], subjects(40), settings())
+    loadings = result.loadings.drop(columns="variable").to_numpy()
+    values = frame.drop(columns="subject").to_numpy()
+    wanted = half_congruence(values, loadings, list(people["family"]), SPLITS, 1, **settings()["rotation"])
+    found = pd.read_csv(tmp_path / "congruence.tsv", sep="\t")
+    np.testing.assert_allclose(found["congruence"], wanted.mean(axis=0), atol=1e-6)
+    assert json.loads((tmp_path / "model.json").read_text())["settings"]["seed"] == 1
+    write_table(tmp_path / "few.tsv", people.iloc[1:], {})
+    with pytest.raises(UserError, match=r"few\.tsv"):
+        factor_congruence(families=tmp_path / "few.tsv", **shared)
+
+
+def test_variables_as_they_are_have_no_congruence(tmp_path):
+    run_command(tmp_path, phenotypes(), method="variables")
+    assert pd.read_csv(tmp_path / "congruence.tsv", sep="\t").empty
