@@ -123,7 +123,7 @@ def _calls(node: ast.Call) -> Iterator[tuple[str, ast.expr]]:
     elif isinstance(function, ast.Name) and function.id in NAMES:
         yield "name", _copy(node, func=_copy(function, id=NAMES[function.id]))
     for index, keyword in enumerate(node.keywords):
-        if keyword.arg is not None:
+        if keyword.arg not in {None, "strict"}:  # zip's is a check of our own
             yield "argument", _copy(node, keywords=node.keywords[:index] + node.keywords[index + 1 :])
     in_place = isinstance(function, ast.Attribute) and function.attr.startswith(
         ("clip", "clamp", "nan_to_num")

@@ -5,9 +5,9 @@
     python tests/mutants/run.py --list fusion/models            # print them; nothing is run
 
 Each change (operators.py) is made in memory, never in a file: a forked process imports the changed module and runs the tests that call the
-changed function, tests in folders named `golden` first, then the fastest, until one fails. Which tests these are is measured once
+changed function, those of a test file named after the changed one first, then golden tests, then the fastest, until one fails. Which tests these are is measured once
 (measure.py). Everything is kept in .mutants/, so a stopped run goes on where it was; a changed function's mutants are run again. The scores
-go to docs/tables/mutants.tsv. equivalent.tsv lists changes that make no difference that a test could or should see, with the reason.
+go to docs/tables/mutants.tsv and docs/mutants.md. equivalent.tsv lists changes that make no difference that a test could or should see, with the reason.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = ROOT / "workflow" / "neurostrata"
 STORE = ROOT / ".mutants"
 TABLE = ROOT / "docs" / "tables" / "mutants.tsv"
+PAGE = ROOT / "docs" / "mutants.md"
 EQUIVALENT = Path(__file__).with_name("equivalent.tsv")
 COLUMNS = ["file", "mutants", "run", "killed", "equivalent", "survived", "score"]
 #: What a mutant may take beyond three times its tests' own time, seconds.
@@ -185,9 +186,15 @@ def preload(known: dict[str, dict[str, Any]]) -> None:
     gc.freeze()  # a collection in a forked process need not look at these
 
 
-def order(tests: dict[str, dict[str, Any]]) -> list[str]:
-    """Return tests as they are run: golden ones first, then the fastest."""
-    return sorted(tests, key=lambda name: ("/golden/" not in name, tests[name]["seconds"], name))
+def order(tests: dict[str, dict[str, Any]], file: str) -> list[str]:
+    """Return tests in the order in which they are run: those named after the file, golden ones, then the fastest."""
+    stem = Path(file).stem
+
+    def place(name: str) -> tuple[bool, bool, float, str]:
+        own = stem in Path(name.split("::")[0]).stem
+        return not own, "/golden/" not in name, tests[name]["seconds"], name
+
+    return sorted(tests, key=place)
 
 
 def choose(mutant: Mutant, tests: dict[str, dict[str, Any]], budget: float) -> list[str]:
@@ -204,7 +211,7 @@ def choose(mutant: Mutant, tests: dict[str, dict[str, Any]], budget: float) -> l
             n: e for n, e in tests.items() if any(f.startswith(f"{mutant.file}\t") for f in e["functions"])
         }
     chosen, total = [], 0.0
-    for name in order(found):
+    for name in order(found, mutant.file):
         if chosen and total + tests[name]["seconds"] > budget:
             break
         chosen.append(name)
@@ -296,10 +303,8 @@ def sources(tree: ast.Module) -> dict[str, str]:
 
 
 def equivalent() -> dict[str, str]:
-    """Return the reasons of mutants that need not be noticed, by key."""
-    with open(EQUIVALENT, newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
-    return {"\t".join(list(row.values())[:6]): row["reason"] for row in rows}
+    """Return the reasons of mutants that need not be noticed, by key; `*` as operator stands for a whole function."""
+    return {"\t".join(list(row.values())[:6]): row["reason"] for row in read(EQUIVALENT)}
 
 
 def files(packages: Sequence[str]) -> list[Path]:
@@ -326,11 +331,53 @@ def write_table(done: dict[str, dict[str, Any]]) -> None:
         writer.writerows(row for name, row in sorted(rows.items()) if (LIBRARY / name).exists())
 
 
+def read(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a table."""
+    with open(path, newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def page(text: str) -> str:
+    """Return the page with the tables as they are now, each between its two comments."""
+
+    def put(name: str, lines: list[list[str]]) -> None:
+        nonlocal text
+        rows = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines]
+        first, last = f"<!-- {name} -->", f"<!-- end of {name} -->"
+        before, rest = text.split(first)
+        text = f"{before}{first}\n" + "\n".join(rows) + f"\n{last}{rest.split(last)[1]}"
+
+    scores = read(TABLE)
+    totals: dict[str, list[int]] = {}
+    for row in scores:
+        folder = row["file"].rpartition("/")[0]
+        parts = folder.split("/")
+        for name in ["/".join(parts[: i + 1]) for i in range(len(parts))]:
+            total = totals.setdefault(name, [0] * 5)
+            for i, column in enumerate(COLUMNS[1:6]):
+                total[i] += int(row[column])
+    head = ["package", *COLUMNS[1:]]
+    share = {name: f"{100 * t[2] / t[1]:.0f} %" if t[1] else "" for name, t in totals.items()}
+    put("packages", [head, ["---"] * 7, *([n, *map(str, totals[n]), share[n]] for n in sorted(totals))])
+    put("files", [COLUMNS, ["---"] * 7, *(list(row.values()) for row in scores)])
+    same = [["where", "change", "why it makes no difference"], ["---"] * 3]
+    for row in read(EQUIVALENT):
+        where = f"{row['file']} {row['function']}".strip()
+        change = "all" if row["operator"] == "*" else f"`{row['before']}` to `{row['after']}`"
+        same.append([where, change, row["reason"]])
+    put("equivalent", same)
+    return text
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("packages", nargs="+", help="folders or files, relative to workflow/neurostrata")
+    parser.add_argument(
+        "packages",
+        nargs="*",
+        help="folders or files, relative to workflow/neurostrata; none: only write docs/mutants.md anew",
+    )
     parser.add_argument(
         "--sample", type=int, metavar="N", help="at most N mutants of each file, drawn at random"
     )
@@ -365,16 +412,26 @@ def main() -> None:
         os.environ[name] = "1"  # before numpy and torch are imported: threads do not survive a fork
     STORE.mkdir(exist_ok=True)
     (STORE / ".gitignore").write_text("*\n")
-    results, reasons = Results(), equivalent()
+    results, listed = Results(), equivalent()
     found = {path: mutants(path, LIBRARY) for path in files(options.packages)}
+    reasons = {
+        mutant.key: listed[key]
+        for _, every in found.values()
+        for mutant in every
+        for key in (mutant.key, f"{mutant.file}\t{mutant.function}\t*\t\t\t")
+        if key in listed
+    }
     source = {path: sources(tree) for path, (tree, _) in found.items()}
     drawn: dict[Path, list[Mutant]] = {}
     for path, (_, every) in found.items():
         chosen = every
         if options.sample is not None and len(every) > options.sample:
             name = path.relative_to(LIBRARY).as_posix()
-            numbers = random.Random(f"{options.seed} {name}").sample(range(len(every)), options.sample)
-            chosen = [every[i] for i in sorted(numbers)]
+            numbers = list(range(len(every)))
+            random.Random(f"{options.seed} {name}").shuffle(
+                numbers
+            )  # a larger sample has the smaller one in it
+            chosen = [every[i] for i in sorted(numbers[: options.sample])]
         if options.survivors or options.list:
             chosen = list(survivors(every, results, source[path], reasons))
         drawn[path] = chosen
@@ -466,6 +523,7 @@ def main() -> None:
                 "score": f"{killed / len(run):.2f}" if run else "",
             }
     write_table(table)
+    PAGE.write_text(page(PAGE.read_text()))
     for row in table.values():
         print("\t".join(str(value) for value in row.values()))
 

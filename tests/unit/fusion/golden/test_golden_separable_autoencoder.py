@@ -1,11 +1,16 @@
 """``separable_autoencoder`` against a plain implementation of Dimitri 2022 (2.1.2, 2.1.3, Figs. 2 and 3)."""
 
+import pytest
 import torch
 from plain_training import Weights, assert_close, check_training, random_network, random_volumes, weights_of
 from torch.nn import functional
 
+from neurostrata.core.config import fill_defaults, load_schema
+from neurostrata.core.errors import UserError
+from neurostrata.fusion.models.registry import build_model
+
 SHAPE = (32, 32, 32)
-DROPOUT, MOMENTUM = 0.1, 0.01
+DROPOUT, MOMENTUM = 0.2, 0.05  # not the defaults
 LEVELS = 5
 
 
@@ -112,7 +117,8 @@ def test_without_skip_connections_and_with_wide_pooling() -> None:
 
 def test_it_learns_as_the_plain_one() -> None:
     volumes = random_volumes(3, 2, SHAPE)
-    network = random_network("separable_autoencoder", 2, SHAPE, {"kernel_size": [3, 4, 1]}, gain=1)
+    options = {"kernel_size": [3, 4, 1], "dropout": DROPOUT, "batch_norm_momentum": MOMENTUM}
+    network = random_network("separable_autoencoder", 2, SHAPE, options, gain=1)
 
     def losses(weights: Weights, batch: torch.Tensor) -> torch.Tensor:
         return plain_losses(plain_forward(weights, batch, train=True, skip=True)[1], batch)
@@ -121,3 +127,70 @@ def test_it_learns_as_the_plain_one() -> None:
     for name, value in network.state_dict().items():
         if "running" in name:
             assert_close(value, weights[name], name, 1e-3)
+
+
+def test_hidden_modalities_are_predicted_and_missing_ones_do_not_count() -> None:
+    volumes = random_volumes(5, 2, SHAPE)
+    volumes[4, 1] = torch.nan
+    there = ~torch.isnan(volumes[:, :, 0, 0, 0])
+    options = {
+        "kernel_size": [1, 2, 1],
+        "dropout": DROPOUT,
+        "skip_connections": False,
+        "modality_dropout": 0.6,
+    }
+    network = random_network("separable_autoencoder", 2, SHAPE, options, gain=1)
+    weights = weights_of(network)
+    mean = weights["mean"]
+    assert mean.shape == (2, *SHAPE)
+    assert bool(mean.any())
+    filled = torch.where(there[:, :, None, None, None], volumes, mean)
+
+    def losses(seen: torch.Tensor, train: bool) -> torch.Tensor:
+        logits = plain_forward(weights, seen, train=train, skip=False)[1]
+        each = torch.stack([plain_losses(logits[i : i + 1], filled[i : i + 1]) for i in range(5)])
+        return torch.stack([each[there[:, m], m].mean() for m in range(2)])
+
+    with torch.no_grad():
+        assert_close(network.eval().losses(volumes), losses(filled, train=False), "losses")
+        hidden = 0
+        for seed in range(2):
+            torch.manual_seed(seed)
+            found = network.train().losses(volumes)
+            torch.manual_seed(seed)
+            chance = torch.rand(5, 2)
+            keep = there & (chance >= 0.6)
+            for person in range(5):
+                if not keep[person].any():
+                    keep[person, chance[person].argmax() if person < 4 else 0] = True
+            hidden += int((there & ~keep).sum())
+            seen = torch.where(keep[:, :, None, None, None], volumes, mean)
+            assert_close(found, losses(seen, train=True), "losses while training")
+        assert hidden
+
+
+def test_the_start_is_keras_s_and_the_mean_is_0() -> None:
+    options = fill_defaults({"modality_dropout": 0.5}, load_schema("models/separable_autoencoder"))
+    model = build_model("separable_autoencoder", options, ["a", "b"], SHAPE, 1)
+    for name, value in model.network.state_dict().items():  # type: ignore[attr-defined]
+        if name == "mean" or name.endswith(("bias", "running_mean")):
+            assert not value.any(), name
+    assert model.code_size == 32
+    assert model.smallest_batch == 2  # type: ignore[attr-defined]
+    assert model.handles_missing
+    assert not model.decodes
+    wide = build_model(
+        "separable_autoencoder", {**options, "skip_connections": False}, ["a"], (32, 64, 96), 1
+    )
+    assert wide.code_size == 6 * 32
+    assert wide.smallest_batch == 1  # type: ignore[attr-defined]
+    assert wide.decodes
+    for shape in ((31, 32, 32), (32, 32, 48), (32, 0, 32)):
+        with pytest.raises(UserError, match="multiples of 32"):
+            build_model("separable_autoencoder", options, ["a"], shape, 1)
+
+
+def test_a_code_is_not_decoded_without_the_features_it_needs() -> None:
+    network = random_network("separable_autoencoder", 1, SHAPE, {"kernel_size": [1, 1, 1]}, gain=1).eval()
+    with pytest.raises(ValueError, match="does not decode from its code alone"):
+        network.decode(torch.zeros(1, 32, 1, 1, 1))
