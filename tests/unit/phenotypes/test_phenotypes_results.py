@@ -291,3 +291,15 @@ def test_congruence_of_the_commands_is_that_of_families_by_their_text(tmp_path):
 def test_variables_as_they_are_have_no_congruence(tmp_path):
     run_command(tmp_path, phenotypes(), method="variables")
     assert pd.read_csv(tmp_path / "congruence.tsv", sep="\t").empty
+
+
+def test_large_numbers_that_differ_are_not_constant():
+    frame = pd.DataFrame({"large": 1e7 + np.array([0.0, 0.5, 0.0])}, index=list("xyz"))
+    assert select(frame, "median", 0.5, 1.0).variables == ["large"]
+
+
+def test_a_first_eigenvalue_between_one_and_two_is_no_warning():
+    values = np.random.default_rng(2).standard_normal((80, 4))
+    found = METHODS["pca_varimax"].reduce(values, list("abcd"), settings())
+    assert 1 < found.eigenvalues["eigenvalue"][0] < 2
+    assert found.warnings == []

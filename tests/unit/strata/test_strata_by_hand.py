@@ -32,7 +32,7 @@ from neurostrata.strata.comparison.repartition import exceedance_p, resampled_h
 from neurostrata.strata.comparison.shuffles import found_shares, shuffle_links
 from neurostrata.strata.comparison.split_half import one_split
 from neurostrata.strata.existence.comparison_with_null import Existence, described
-from neurostrata.strata.existence.membership import distance_components
+from neurostrata.strata.existence.membership import describe_membership, distance_components
 from neurostrata.strata.existence.stability import best_jaccard, find_again
 from neurostrata.strata.existence.unimodal import (
     UnimodalMargin,
@@ -40,8 +40,11 @@ from neurostrata.strata.existence.unimodal import (
     family_correlation,
     unimodal_margin,
 )
+from neurostrata.strata.finders.consensus import ambiguities
+from neurostrata.strata.finders.consensus_fit import _kmeans, consensus_matrix
 from neurostrata.strata.finders.interface import Finder, Finding, nothing
 from neurostrata.strata.finders.reference import shares_of_clusters, similar_size
+from neurostrata.strata.finders.registry import build_finder
 from neurostrata.strata.progress import progress_lines
 from neurostrata.strata.tsne import tsne_map, tsne_perplexity
 
@@ -429,3 +432,52 @@ def test_the_map_of_the_command(tmp_path):
     assert facts["settings"] == {"tsne": options, "seed": 5}
     assert list(facts["Columns"]) == ["subject", "x", "y"]
     assert [name.rsplit("/", 1)[-1] for name in facts["inputs"]] == ["codes.tsv"]
+
+
+# ------------------------------------------------------------------------------------ compiled parts
+def test_kmeans_ends_where_everybody_is_with_the_nearest_mean():
+    values = np.random.default_rng(0).normal(size=(40, 2))
+    label = np.empty(40, np.int64)
+    consensus_matrix(values, 3, 1, 1.0, 1, seed=0)  # which sets the seed of the compiled code
+    for _ in range(10):
+        total = _kmeans(values, 3, label)
+        means = np.stack([values[label == k].mean(axis=0) for k in range(3)])
+        squared = ((values[:, None] - means) ** 2).sum(axis=2)
+        np.testing.assert_array_equal(label, squared.argmin(axis=1))
+        assert total == pytest.approx(squared.min(axis=1).sum())
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-4])
+def test_kmeans_starts_from_people_far_apart(unit):
+    generator = np.random.default_rng(0)
+    truth = np.repeat([0, 1, 2], [20, 20, 2])
+    centres = np.array([[0.0, 0], [300, 0], [300, 400]])
+    values = unit * (centres[truth] + generator.normal(size=(42, 2)))
+    for seed in range(20):
+        matrix = consensus_matrix(values, 3, 1, 1.0, 1, seed)
+        np.testing.assert_array_equal(matrix, (truth[:, None] == truth).astype(float))
+
+
+def test_every_candidate_is_counted_once():
+    seen = []
+    scores = np.random.default_rng(0).normal(size=(40, 4))
+    ambiguities(scores, (2, 4), (2, 3, 4), 3, 0.8, 1, 1, lambda done, of: seen.append((done, of)))
+    assert seen == [(number, 6) for number in range(1, 7)]
+
+
+def test_distances_in_one_dimension():
+    codes = np.array([[-1.1], [-1], [-0.9], [0.8], [1], [1.2]])
+    found = describe_membership(
+        codes, Finding(np.array([1, 1, 1, 2, 2, 2]), 0.0, pd.DataFrame(), components=1)
+    )
+    assert found.distance.max() > 0.5
+    assert found.typicality.min() < 0.9
+    assert (found.probability > 0.9).all()
+
+
+def test_two_people_cannot_be_divided():
+    found = build_finder("affinity_propagation", section_defaults("strata")["affinity_propagation"], 1).find(
+        np.eye(2)
+    )
+    assert found.facts == {"settings_tried": 0, "settings_converged": 0, "settings_eligible": 0}
+    assert (found.number, found.statistic) == (1, -np.inf)
