@@ -453,9 +453,12 @@ def test_kmeans_starts_from_people_far_apart(unit):
     truth = np.repeat([0, 1, 2], [20, 20, 2])
     centres = np.array([[0.0, 0], [300, 0], [300, 400]])
     values = unit * (centres[truth] + generator.normal(size=(42, 2)))
-    for seed in range(20):
-        matrix = consensus_matrix(values, 3, 1, 1.0, 1, seed)
-        np.testing.assert_array_equal(matrix, (truth[:, None] == truth).astype(float))
+    label = np.empty(42, np.int64)
+    matrix = consensus_matrix(values, 3, 1, 1.0, 1, seed=0)
+    np.testing.assert_array_equal(matrix, (truth[:, None] == truth).astype(float))
+    for _ in range(20):
+        _kmeans(values, 3, label)
+        np.testing.assert_array_equal(label[:, None] == label, truth[:, None] == truth)
 
 
 def test_every_candidate_is_counted_once():
