@@ -123,7 +123,7 @@ def _calls(node: ast.Call) -> Iterator[tuple[str, ast.expr]]:
     elif isinstance(function, ast.Name) and function.id in NAMES:
         yield "name", _copy(node, func=_copy(function, id=NAMES[function.id]))
     for index, keyword in enumerate(node.keywords):
-        if keyword.arg not in {None, "strict"}:  # zip's is a check of our own
+        if keyword.arg not in {None, "strict"}:
             yield "argument", _copy(node, keywords=node.keywords[:index] + node.keywords[index + 1 :])
     in_place = isinstance(function, ast.Attribute) and function.attr.startswith(
         ("clip", "clamp", "nan_to_num")
@@ -173,6 +173,8 @@ def _statements(node: ast.stmt) -> Iterator[tuple[str, ast.stmt]]:
 
 def _silent(node: ast.AST) -> bool:
     """Whether a change inside would only be read by people: errors' words, progress, notes of types."""
+    if isinstance(node, ast.keyword) and node.arg == "strict":
+        return True  # zip's is a check of our own
     if isinstance(node, ast.Raise | ast.Import | ast.ImportFrom | ast.JoinedStr | ast.Assert):
         return True
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):

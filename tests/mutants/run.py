@@ -43,7 +43,7 @@ TABLE = ROOT / "docs" / "tables" / "mutants.tsv"
 PAGE = ROOT / "docs" / "mutants.md"
 EQUIVALENT = Path(__file__).with_name("equivalent.tsv")
 COLUMNS = ["file", "mutants", "run", "killed", "equivalent", "survived", "score"]
-#: What a mutant may take beyond three times its tests' own time, seconds.
+#: What a mutant may take beyond ten times its tests' processor time, seconds.
 GRACE = 60
 
 
@@ -144,8 +144,11 @@ def measured(packages: Sequence[str], fresh: bool, jobs: int) -> dict[str, dict[
 
     record = STORE / "tests.json"
     known: dict[str, dict[str, Any]] = {}
-    if record.exists() and not fresh:
+    if record.exists():
         known = json.loads(record.read_text())
+        preload(known)  # else the first test of each file seems slow
+    if fresh:
+        known = {}
 
     def done(name: str, code: int | None, folder: Path, seconds: float) -> None:
         try:
@@ -198,7 +201,7 @@ def order(tests: dict[str, dict[str, Any]], file: str) -> list[str]:
 
 
 def choose(mutant: Mutant, tests: dict[str, dict[str, Any]], budget: float) -> list[str]:
-    """Return the tests that call the function a mutant is in; of import-time code, those that call anything of the file."""
+    """Return the tests that call the function a mutant is in; of import-time code, those that call anything of the file or are named after it."""
     scope = mutant.function
     while scope:
         wanted = f"{mutant.file}\t{scope}"
@@ -207,8 +210,11 @@ def choose(mutant: Mutant, tests: dict[str, dict[str, Any]], budget: float) -> l
             break
         scope = scope.rsplit(".<locals>.", 1)[0]  # compiled functions are not seen
     if not scope:
+        stem, prefix = Path(mutant.file).stem, f"{mutant.file}\t"
         found = {
-            n: e for n, e in tests.items() if any(f.startswith(f"{mutant.file}\t") for f in e["functions"])
+            name: entry
+            for name, entry in tests.items()
+            if stem in Path(name.split("::")[0]).stem or any(f.startswith(prefix) for f in entry["functions"])
         }
     chosen, total = [], 0.0
     for name in order(found, mutant.file):
@@ -496,7 +502,7 @@ def main() -> None:
                         }
                     )
                     continue
-                limit = GRACE + 3 * sum(tests[name]["seconds"] for name in names)
+                limit = GRACE + 10 * sum(tests[name]["seconds"] for name in names)
                 workers.start(
                     (mutant, text),
                     limit,

@@ -1,9 +1,14 @@
 """``latent_synthesis`` against a plain implementation of Chartsias et al. 2018 (IV, V, Figs. 2 and 3)."""
 
+import numpy as np
 import pytest
 import torch
 from plain_training import Weights, assert_close, check_training, random_network, random_volumes, weights_of
 from torch.nn import functional
+
+from neurostrata.core.config import fill_defaults, load_schema
+from neurostrata.core.errors import UserError
+from neurostrata.fusion.models.registry import build_model
 
 #: Slices of 8 x 12: no padding is needed.
 SHAPE = (8, 12, 3)
@@ -123,3 +128,34 @@ def test_it_learns_as_the_plain_one(fusion: str) -> None:
         return plain_cost(weights, slices[drawn], fusion)
 
     check_training(network, random_volumes(3, 2, SHAPE), losses, decay=1e-3)
+
+
+def test_the_model_checks_its_inputs_and_takes_any_plane() -> None:
+    given = fill_defaults(
+        {**options("max"), "inputs": ["a", "b"], "outputs": ["c"]}, load_schema("models/latent_synthesis")
+    )
+    model = build_model("latent_synthesis", given, ["a", "b", "c"], (8, 8, 8), 1)
+    assert (model.inputs, model.outputs, model.always_given, model.slice_plane) == (
+        ["a", "b"],
+        ["c"],
+        [],
+        "axial",
+    )
+    assert model.code_size == LATENT * 4
+    volumes = random_volumes(2, 3, (8, 8, 8)).numpy()
+    turned = np.ascontiguousarray(volumes.transpose(0, 1, 4, 3, 2))
+    for use in (model.synthesise, model.reconstruct):
+        axial, sagittal = use(volumes), use(volumes, plane="sagittal")  # type: ignore[call-arg]
+        assert np.isnan(axial[:, :2]).all()
+        assert np.isfinite(axial[:, 2]).all()
+        assert not np.allclose(axial[:, 2], sagittal[:, 2])
+        # the sagittal slices of an image are the axial ones of its mirror image, but for their own axes
+        again = use(np.ascontiguousarray(turned.transpose(0, 1, 3, 2, 4)))[:, 2].transpose(0, 2, 1, 3)
+        np.testing.assert_allclose(sagittal[:, 2], again.transpose(0, 3, 2, 1), atol=1e-5)
+    lacking = volumes.copy()
+    lacking[1, :2] = np.nan
+    for check in (model.encode, model.synthesise, model.reconstruct):
+        with pytest.raises(UserError, match="a person has none of the inputs"):
+            check(lacking)
+    lacking[1, 0] = volumes[1, 0]
+    assert np.isfinite(model.encode(lacking)).all()

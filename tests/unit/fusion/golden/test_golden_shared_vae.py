@@ -2,9 +2,23 @@
 
 import math
 
+import numpy as np
 import torch
-from plain_training import Weights, assert_close, check_training, random_network, random_volumes, weights_of
+from plain_training import (
+    Weights,
+    assert_close,
+    check_training,
+    people_in_memory,
+    random_network,
+    random_volumes,
+    weights_of,
+)
 from torch.nn import functional
+
+from neurostrata.core.config import fill_defaults, load_schema, section_defaults
+from neurostrata.fusion.models.interface import TrainingSettings
+from neurostrata.fusion.models.registry import build_model
+from neurostrata.fusion.training.machine import Machine
 
 #: Odd and even sides.
 SHAPE = (13, 12, 10)
@@ -92,3 +106,48 @@ def test_what_is_drawn_has_the_posterior_s_spread() -> None:
     deviation = torch.exp(log_variance / 2)
     assert float(((latent.mean(dim=0) - mean) / deviation).abs().max()) < 0.2
     assert float((latent.std(dim=0) / deviation - 1).abs().max()) < 0.15
+
+
+def test_a_missing_modality_has_the_mean_code_and_does_not_count() -> None:
+    volumes = random_volumes(4, 2, SHAPE)
+    volumes[1, 0] = torch.nan
+    network = random_network("shared_vae", 2, SHAPE, OPTIONS).eval()
+    weights = weights_of(network)
+    complete = volumes.nan_to_num(nan=0.5)
+    with torch.no_grad():
+        mean, _ = encode(weights, as_samples(complete))
+        codes = mean.reshape(4, 2, 5)
+        codes[1, 0] = weights["usual"][0]
+        assert_close(network.encode(volumes), codes.flatten(1), "code")
+        decoded = decode(weights, codes.reshape(8, 5)).reshape(4, 2, *SHAPE)
+        largest = volumes.amax(dim=(2, 3, 4), keepdim=True).nan_to_num(nan=1.0)
+        assert_close(network.reconstruct(volumes), (decoded * largest).clamp(0, 1), "decoded")
+        found = network.losses(volumes)
+        each = torch.stack([plain_losses(weights, complete[i : i + 1], train=False) for i in range(4)])
+        assert_close(found, torch.stack([each[[0, 2, 3], 0].mean(), each[:, 1].mean()]), "losses")
+
+
+def test_what_a_trained_model_says_of_itself() -> None:
+    given = fill_defaults(
+        {**OPTIONS, "validation_fraction": 0, "weight_decay": 0.1}, load_schema("models/shared_vae")
+    )
+    model = build_model("shared_vae", given, ["m0", "m1"], SHAPE, 1)
+    network = model.network  # type: ignore[attr-defined]
+    assert not network.usual.any()
+    assert (model.code_size, model.code_modalities) == (10, ["m0"] * 5 + ["m1"] * 5)
+    assert model.handles_missing
+    assert model.decodes
+    volumes = random_volumes(4, 2, SHAPE).numpy()
+    volumes[1, 0] = np.nan
+    volumes[2, 1] = 0
+    scales = volumes.max(axis=(2, 3, 4))
+    np.testing.assert_allclose(
+        model.scales(-volumes), np.where(np.isnan(scales), 1, np.maximum(scales, 1e-6))
+    )
+    people = people_in_memory(volumes, np.ones(SHAPE, bool))
+    training = TrainingSettings.resolve({**section_defaults("training"), "epochs": 1}, {}, 1)
+    history = model.fit(people, np.ones(SHAPE, bool), training, Machine(threads=1, gpus=0))
+    assert len(history) == 1
+    codes = model.encode(volumes).reshape(4, 2, 5)
+    usual = np.stack([codes[[0, 2, 3], 0].mean(axis=0), codes[:, 1].mean(axis=0)])
+    np.testing.assert_allclose(network.usual.numpy(), usual, atol=1e-5)

@@ -140,3 +140,10 @@ def test_the_prior_is_the_weakest_that_is_about_as_good_as_the_best(
         prior = Prior(entry["weight"], entry["width"] / 2, bool(entry["mirror"]))
         assert entry["decoded"] == pytest.approx(decoded[candidates.index(prior)], abs=3e-3)
     assert chosen == Prior(candidates[best].weight, 2 * candidates[best].width, candidates[best].mirror)
+
+
+def test_the_priors_that_are_tried() -> None:
+    assert (library.WEIGHTS, library.WIDTHS) == ((0.5, 0.8, 0.9, 0.97), (2.0, 4.0, 6.0, 9.0))
+    assert (library.AS_GOOD, library.FOLDS, library.COARSE_SIDE) == (0.95, 3, 32)
+    assert (library.ITERATIONS, library.FEWER_ITERATIONS) == (6, 3)
+    assert Prior() == Prior(weight=0, width=0, mirror=False)
