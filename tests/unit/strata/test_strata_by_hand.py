@@ -32,7 +32,7 @@ from neurostrata.strata.comparison.repartition import exceedance_p, resampled_h
 from neurostrata.strata.comparison.shuffles import found_shares, shuffle_links
 from neurostrata.strata.comparison.split_half import one_split
 from neurostrata.strata.existence.comparison_with_null import Existence, described
-from neurostrata.strata.existence.membership import describe_membership, distance_components
+from neurostrata.strata.existence.membership import Membership, describe_membership, distance_components
 from neurostrata.strata.existence.stability import best_jaccard, find_again
 from neurostrata.strata.existence.unimodal import (
     UnimodalMargin,
@@ -43,8 +43,10 @@ from neurostrata.strata.existence.unimodal import (
 from neurostrata.strata.finders.consensus import ambiguities
 from neurostrata.strata.finders.consensus_fit import _kmeans, consensus_matrix
 from neurostrata.strata.finders.interface import Finder, Finding, nothing
+from neurostrata.strata.finders.labels import number_by_size
 from neurostrata.strata.finders.reference import shares_of_clusters, similar_size
 from neurostrata.strata.finders.registry import build_finder
+from neurostrata.strata.partition import partition_facts, partition_table
 from neurostrata.strata.progress import progress_lines
 from neurostrata.strata.tsne import tsne_map, tsne_perplexity
 
@@ -153,6 +155,7 @@ def test_partitions_of_one_cluster_or_of_other_people():
     assert table[["k_a", "k_b"]].iloc[0].tolist() == [2, 1]
     assert table["matched"].tolist() == ["2=1", "", ""]
     assert cells[["cluster_a", "cluster_b", "n"]].to_numpy().tolist() == [[1, 1, 1], [2, 1, 2]]
+    assert compare_partitions({("e", "g"): one, ("e", "f"): several})[0]["adjusted_rand"].isna().all()
 
 
 def test_characteristics_of_clusters_by_hand():
@@ -412,6 +415,9 @@ def test_the_map_of_few_people_is_their_principal_components():
     np.testing.assert_allclose(np.abs(points), [[2, 1]] * 4)
     one = tsne_map(codes[:2, :1], 30, 250, 1)
     np.testing.assert_allclose(np.abs(one), [[2, 0]] * 2)
+    five = np.random.default_rng(0).normal(size=(5, 2))
+    apart = ((five - five.mean(axis=0)) ** 2).sum()
+    assert (tsne_map(five, 30, 250, 1) ** 2).sum() != pytest.approx(apart, rel=0.01)
     assert [tsne_perplexity(n, 30) for n in (2, 4, 31, 91, 500)] == [1, 1, 10, 30, 30]
 
 
@@ -484,3 +490,28 @@ def test_two_people_cannot_be_divided():
     )
     assert found.facts == {"settings_tried": 0, "settings_converged": 0, "settings_eligible": 0}
     assert (found.number, found.statistic) == (1, -np.inf)
+
+
+def test_small_clusters_and_people_in_none():
+    finding = Finding(np.array([1] * 7 + [2] * 3), 1.5, pd.DataFrame(), components=4)
+    membership = Membership(np.full(10, 0.9), np.arange(10.0), np.array([0.5] * 8 + [0.01, 0.009]))
+    people = [f"p{number}" for number in range(10)]
+    table = partition_table(people, finding, membership, 0.01)
+    assert table["fits"].tolist() == ["yes"] * 9 + ["no"]
+    facts = partition_facts(Sign({}), finding, table, 6, {"people": 2, "share": 0.3})
+    assert (facts["small_cluster_limit"], facts["small_clusters"]) == (3.0, [])
+    facts = partition_facts(Sign({}), finding, table, 6, {"people": 4, "share": 0.3})
+    assert (facts["small_cluster_limit"], facts["small_clusters"]) == (4, [2])
+    assert facts["cluster_sizes"] == [7, 3]
+    assert facts["people_in_no_cluster"] == ["p9"]
+    one = Finding(np.ones(10, np.intp), -np.inf, pd.DataFrame(), reason="none")
+    facts = partition_facts(Sign({}), one, table, 6, {"people": 40, "share": 0.3})
+    assert (facts["small_clusters"], facts["found"], facts["statistic"]) == ([], False, None)
+    exemplars = Finding(np.array([1, 1, 2]), 0.0, pd.DataFrame(), exemplars=np.array([1, 1, -1]))
+    membership = Membership(np.ones(3), np.ones(3), np.ones(3))
+    assert partition_table(list("abc"), exemplars, membership, 0.5)["exemplar"].tolist()[:2] == ["b", "b"]
+
+
+def test_clusters_of_equal_size_keep_their_order():
+    labels = np.tile(np.arange(60), 2)
+    np.testing.assert_array_equal(number_by_size(labels), labels + 1)
