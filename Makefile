@@ -15,7 +15,7 @@ export PATH := $(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)/workflow
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help env env-dev demo check-demo test test-full lint unit workflow-tests cluster browser calibrate noise-free bench gpu clean
+.PHONY: help env env-dev demo check-demo test test-full lint unit workflow-tests cluster browser calibrate noise-free bench gpu mutants clean
 # The suites run one after the other, so that each has all cores. The time of each is printed.
 .NOTPARALLEL:
 
@@ -102,6 +102,13 @@ bench: env-dev
 # By hand, on a machine with a GPU: correctness against the CPU, speed and memory, into docs/gpu.json (8 minutes). Installs nothing.
 gpu:
 	$(PYTHON) tests/gpu/run.py --output docs/gpu.json
+
+# By hand: how many small changes of the code the unit tests notice; docs/mutants.md. A stopped run goes on where it was.
+# make mutants PACKAGES="strata phenotypes/factors.py" MUTANTS="--sample 40"
+PACKAGES ?= fusion/models fusion/layers fusion/training/module.py
+MUTANTS ?=
+mutants: env-dev
+	nice -n 10 python tests/mutants/run.py $(PACKAGES) $(MUTANTS)
 
 clean:
 	rm -rf $(VENV) $(DEMO) noise-free

@@ -6,9 +6,9 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
-import pytest
 import yaml
 
 from neurostrata.cli import COMMANDS
@@ -46,6 +46,7 @@ def environments(repository: Path) -> list[tuple[str, str, str]]:
 
 def test_environments_agree_with_the_requirements(repository: Path) -> None:
     wanted = pins(repository / "requirements.txt") | pins(repository / "requirements-amico.txt")
+    assert not wanted.keys() & pins(repository / "requirements-dev.txt").keys()
     readme = (repository / "envs" / "README.md").read_text()
     explained = {
         (cells[1].strip().lower(), cells[3].strip().split()[-1])
@@ -68,10 +69,9 @@ def test_every_environment_can_read_the_configuration(repository: Path) -> None:
         assert {"pyyaml", "jsonschema", "python"} <= names, path.name
 
 
-@pytest.mark.parametrize("pin", ["antspyx", "scikit-learn"])
-def test_caps_say_why(repository: Path, pin: str) -> None:
+def test_caps_say_why(repository: Path) -> None:
     lines = (repository / "requirements.txt").read_text().splitlines()
-    position = next(n for n, line in enumerate(lines) if line.startswith(pin))
+    position = next(n for n, line in enumerate(lines) if line.startswith("antspyx"))
     assert lines[position - 1].startswith("#")
 
 
@@ -97,6 +97,11 @@ def imported(tree: ast.AST, everywhere: bool) -> Iterator[str]:
             yield from imported(node, everywhere)
 
 
+@cache
+def imports_of(path: Path, everywhere: bool) -> tuple[str, ...]:
+    return tuple(imported(ast.parse(path.read_text()), everywhere))
+
+
 def foreign_packages(module: str, library: Path, everywhere: bool) -> set[str]:
     """What a module of ours needs of others, through all of ours that it imports."""
     waiting, seen, found = [module], set(), set()
@@ -106,7 +111,7 @@ def foreign_packages(module: str, library: Path, everywhere: bool) -> set[str]:
         if name in seen or not path.exists():
             continue
         seen.add(name)
-        for other in imported(ast.parse(path.read_text()), everywhere):
+        for other in imports_of(path, everywhere):
             if other.startswith("neurostrata"):
                 waiting.append(other)
             elif other.split(".")[0] not in sys.stdlib_module_names:
@@ -132,3 +137,26 @@ def test_each_rule_finds_what_its_code_imports(repository: Path) -> None:
             assert wanted <= there, f"{command[1]}: {wanted - there} not in envs/{environment[1]}"
             seen += 1
     assert seen > 40
+
+
+def test_environments_hold_nothing_that_their_rules_do_not_import(repository: Path) -> None:
+    """Whatever the packages of the library import whose stages run there, finders and models included."""
+    library = repository / "workflow"
+    rooms: dict[str, set[str]] = {}
+    for file in sorted((library / "rules").glob("*.smk")):
+        for block in re.split(r"^rule ", file.read_text(), flags=re.MULTILINE)[1:]:
+            command = re.search(r"neurostrata ([a-z0-9-]+)", block)
+            environment = re.search(r"envs/(\w+\.yaml)", block)
+            if command is not None and environment is not None:
+                rooms.setdefault(environment[1], set()).add(COMMANDS[command[1]].split(".")[1])
+    assert len(rooms) >= 7
+    for environment, names in rooms.items():
+        imported_there = {"python", "pip", "pyyaml", "jsonschema"}
+        for path in (path for name in names for path in (library / "neurostrata" / name).rglob("*.py")):
+            module = ".".join(path.relative_to(library).with_suffix("").parts)
+            imported_there |= {name.lower() for name in foreign_packages(module, library, everywhere=True)}
+        for file_name, name, _ in environments(repository):
+            if file_name == environment:
+                assert (BRINGS.get(name, set()) | {name}) & imported_there, (
+                    f"{environment}: nothing imports {name}"
+                )

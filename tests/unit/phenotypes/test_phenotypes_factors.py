@@ -107,6 +107,16 @@ def test_equal_to_psych_principal_on_a_real_table(real_data):
     )
 
 
+def test_only_the_rotator_of_factor_analyzer_is_used(monkeypatch):
+    """The rest calls `check_array` with an argument that scikit-learn 1.8 dropped."""
+    import factor_analyzer.factor_analyzer
+
+    monkeypatch.delattr(factor_analyzer.factor_analyzer, "check_array")
+    check_against_r(
+        "four_factors", pd.read_csv(REFERENCE / "four_factors.tsv", sep="\t").to_numpy(dtype=float)
+    )
+
+
 def test_signs_order_and_score_scale():
     values = -planted(300, [3, 6, 4], 0.8, 3)[0]
     solution = principal_varimax(standardise(values)[0])

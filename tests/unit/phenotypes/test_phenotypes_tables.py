@@ -14,7 +14,7 @@ from neurostrata.phenotypes.coding import code_column, code_table
 from neurostrata.phenotypes.commands import factor_phenotypes, read_preset
 from neurostrata.phenotypes.imputation import fit_imputation, select
 from neurostrata.phenotypes.model import PhenotypeModel, score_people
-from neurostrata.phenotypes.tables import join_tables, normalise_ids
+from neurostrata.phenotypes.tables import join_tables, key_table, normalise_ids, read_phenotypes
 
 
 def make_settings(**changes):
@@ -301,3 +301,69 @@ def test_schema_is_closed_and_its_defaults_valid():
     assert schema_problems(section_defaults("phenotypes"), schema) == []
     assert schema_problems({"variable": "all"}, schema)
     assert schema_problems({"variables": ["a", "b"], "coding": {"a": {"x": 1}}}, schema) == []
+
+
+def test_people_of_the_tables_who_are_not_in_the_cohort_are_counted_once():
+    one, two = table(6), table(8)[["Subject", "v0"]].rename(columns={"v0": "w"})
+    joined = join_tables([("a", one), ("b", two)], people(5))
+    assert joined.others == 3
+    assert joined.without == []
+    assert joined.values.shape == (5, 7)
+    assert joined.values.index.name == "subject"
+
+
+def test_numbers_in_two_tables_may_differ_by_rounding():
+    one = table(4)
+    near = one[["Subject", "v0"]].assign(v0=one["v0"] + 5e-10)
+    assert list(join_tables([("a", one), ("b", near)], people(4)).values["v0"]) == list(one["v0"])
+    with pytest.raises(UserError, match="column v0 differs"):
+        join_tables([("a", one), ("b", near.assign(v0=one["v0"] + 5e-9))], people(4))
+    # what only the second has is taken from it; text and number of one value are equal
+    gap = one.assign(v0=[np.nan, *one["v0"][1:]])
+    filled = join_tables([("a", gap), ("b", one[["Subject", "v0"]])], people(4)).values["v0"]
+    assert list(filled) == list(one["v0"])
+    both = join_tables(
+        [("a", one.assign(v0=["1.0", "x", "3", "4"])), ("b", one.assign(v0=[1, "x", 3, 4.0]))], people(4)
+    )
+    assert list(both.values["v0"]) == ["1.0", "x", "3", "4"]
+
+
+def test_excluded_columns_may_differ_and_wanted_ones_keep_their_order():
+    one, two = table(4).assign(record=1), table(4)[["Subject"]].assign(record=2)
+    joined = join_tables([("a", one), ("b", two)], people(4), exclude=["record"])
+    assert "record" not in joined.values
+    wanted = join_tables([("a", one)], people(4), columns=["v3", "v1"])
+    assert list(wanted.values) == ["v3", "v1"]
+    # a wanted list says nothing about what else is excluded
+    assert list(join_tables([("a", one)], people(4), columns=["v1"], exclude=["no"]).values) == ["v1"]
+
+
+def test_strangers_may_occur_twice_but_nobody_of_the_cohort():
+    frame = pd.concat([table(6), table(6).iloc[[5]]])
+    assert list(key_table(frame, "a", subjects=people(5)).index) == people(6)
+    with pytest.raises(UserError, match=r"100005 has more than one row \(1 such subjects\)"):
+        key_table(frame, "a")
+    many = pd.concat([table(8)] * 2)
+    with pytest.raises(UserError, match=r"100004 \.\.\. has more than one row \(8 such"):
+        key_table(many, "a")
+    with pytest.raises(UserError, match="100004 has more than one row"):
+        key_table(pd.concat([table(5)] * 2), "a")
+    with pytest.raises(UserError, match="1 rows without an id"):
+        key_table(table(3).assign(Subject=["1", " ", "3"]), "a")
+
+
+def test_cells_are_read_as_they_stand(tmp_path):
+    path = tmp_path / "a.tsv"
+    path.write_text(
+        "Subject\tcode\tx\ty\tflag\n007\t01\t1.5\tn/a\ttrue\nn/a\t02\t\t3\tfalse\n9\t\tnan\t4\ttrue\n"
+    )
+    found = read_phenotypes(path, text=["code", "absent"])
+    assert list(found["Subject"]) == ["007", "n/a", "9"]  # ids are never missing values
+    assert found["code"].tolist()[:2] == ["01", "02"]
+    assert pd.isna(found["code"][2])
+    assert found["x"].isna().tolist() == [False, True, True]
+    assert found["y"].tolist()[1:] == [3, 4]
+    assert found["flag"].tolist() == [True, False, True]
+    assert list(read_phenotypes(path, columns=["y"])) == ["Subject", "y"]
+    assert list(read_phenotypes(path, "code", columns=["y"])) == ["code", "y"]
+    assert list(read_phenotypes(path, "code")["code"]) == ["01", "02", ""]

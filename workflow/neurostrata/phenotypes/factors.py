@@ -5,7 +5,7 @@ The rotation is `factor_analyzer.rotator.Rotator` (varimax with Kaiser normalisa
 rule), which follows ``stats::varimax`` step by step. `FactorAnalyzer(method="principal")` itself is not
 used: it scales by the standard deviation with n instead of n-1 in the denominator, so that its scores
 are off from R's by sqrt(n/(n-1)), it inverts the correlation matrix, which fails with more variables
-than people, and its SVD is randomised.
+than people, and its SVD is randomised. It also fails with scikit-learn 1.8 and later, which the Rotator does not.
 """
 
 from __future__ import annotations

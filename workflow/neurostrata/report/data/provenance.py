@@ -31,7 +31,6 @@ PACKAGES = (
     "scikit-learn",
     "factor-analyzer",
     "statsmodels",
-    "torchmetrics",
     "safetensors",
     "matplotlib",
     "jinja2",
