@@ -6,6 +6,10 @@ import torch
 from plain_training import Weights, assert_close, check_training, random_network, random_volumes, weights_of
 from torch.nn import functional
 
+from neurostrata.core.config import fill_defaults, load_schema
+from neurostrata.core.errors import UserError
+from neurostrata.fusion.models.registry import build_model
+
 SHAPE = (8, 8, 12)
 CHANNELS, CODE = [8, 16], 5
 
@@ -108,3 +112,22 @@ def test_codes_of_the_incomplete_are_expected_values_of_a_normal_distribution() 
                 covariance = rows.T @ variance @ rows + noise * torch.eye(rows.shape[1])
                 expected = variance @ rows @ torch.linalg.solve(covariance, differences)
             assert_close(codes[person], expected, f"person {person}", 1e-3)
+
+
+def test_it_starts_without_a_reference_and_the_grid_must_suit_the_channels() -> None:
+    given = fill_defaults(
+        {"channels": [8, 8, 16], "code_size": CODE}, load_schema("models/residual_autoencoder")
+    )
+    network = build_model("residual_autoencoder", given, ["a", "b"], (8, 16, 24), 1).network  # type: ignore[attr-defined]
+    assert not network.mean.any()
+    assert bool((network.scale == 1).all())
+    assert bool((network.mask == 1).all())
+    assert network.scale.shape == (2, 1, 1, 1)
+    assert not network.components.any()
+    assert bool((network.variance == 1e-12).all())
+    assert not network.products.any()
+    for layer in (network.encoder[-1], network.decoder[-1]):
+        assert not layer.weight.any()
+        assert not layer.bias.any()
+    with pytest.raises(UserError, match="multiples of 8"):
+        build_model("residual_autoencoder", given, ["a"], (12, 8, 8), 1)
