@@ -185,6 +185,12 @@ def _silent(node: ast.AST) -> bool:
     return False
 
 
+def _any_size(parent: ast.AST, node: ast.AST) -> bool:
+    """Whether this is the -1 of a reshape(): numpy takes any negative number for it."""
+    name = getattr(parent.func, "attr", "") if isinstance(parent, ast.Call) else ""
+    return name == "reshape" and isinstance(node, ast.UnaryOp) and ast.unparse(node) == "-1"
+
+
 def mutants(path: Path, root: Path) -> tuple[ast.Module, list[Mutant]]:
     """Find all changes of a file.
 
@@ -219,7 +225,7 @@ def mutants(path: Path, root: Path) -> tuple[ast.Module, list[Mutant]]:
             if field in {"annotation", "returns", "decorator_list", "type_comment", "type_ignores"}:
                 continue
             for index, child in enumerate(value if isinstance(value, list) else [value]):
-                if not isinstance(child, ast.AST) or _silent(child):
+                if not isinstance(child, ast.AST) or _silent(child) or _any_size(node, child):
                     continue
                 place = (node, field, index if isinstance(value, list) else None)
                 inner, inner_prefix = scope, prefix

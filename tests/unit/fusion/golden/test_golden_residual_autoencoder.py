@@ -1,10 +1,24 @@
 """``residual_autoencoder`` (ours) against a plain implementation of what its module says."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
-from plain_training import Weights, assert_close, check_training, random_network, random_volumes, weights_of
+from plain_training import (
+    Weights,
+    assert_close,
+    check_training,
+    people_in_memory,
+    random_network,
+    random_volumes,
+    weights_of,
+)
 from torch.nn import functional
+
+from neurostrata.core.config import fill_defaults, load_schema
+from neurostrata.core.errors import UserError
+from neurostrata.fusion.models.registry import build_model
 
 SHAPE = (8, 8, 12)
 CHANNELS, CODE = [8, 16], 5
@@ -108,3 +122,52 @@ def test_codes_of_the_incomplete_are_expected_values_of_a_normal_distribution() 
                 covariance = rows.T @ variance @ rows + noise * torch.eye(rows.shape[1])
                 expected = variance @ rows @ torch.linalg.solve(covariance, differences)
             assert_close(codes[person], expected, f"person {person}", 1e-3)
+
+
+def test_it_starts_without_a_reference_and_the_grid_must_suit_the_channels() -> None:
+    given = fill_defaults(
+        {"channels": [8, 8, 16], "code_size": CODE}, load_schema("models/residual_autoencoder")
+    )
+    network = build_model("residual_autoencoder", given, ["a", "b"], (8, 16, 24), 1).network  # type: ignore[attr-defined]
+    assert not network.mean.any()
+    assert bool((network.scale == 1).all())
+    assert bool((network.mask == 1).all())
+    assert network.scale.shape == (2, 1, 1, 1)
+    assert not network.components.any()
+    assert bool((network.variance == 1e-12).all())
+    assert not network.products.any()
+    for layer in (network.encoder[-1], network.decoder[-1]):
+        assert not layer.weight.any()
+        assert not layer.bias.any()
+    with pytest.raises(UserError, match="multiples of 8"):
+        build_model("residual_autoencoder", given, ["a"], (12, 8, 8), 1)
+
+
+def test_components_are_learned_from_as_many_complete_people_as_fit() -> None:
+    volumes = random_volumes(8, 2, SHAPE).numpy()
+    volumes[2, 1] = np.nan
+    mask = np.random.default_rng(1).random(SHAPE) < 0.6
+    people = people_in_memory(volumes, mask)
+    given = fill_defaults(
+        {"channels": CHANNELS, "code_size": CODE}, load_schema("models/residual_autoencoder")
+    )
+    model = build_model("residual_autoencoder", given, ["m0", "m1"], SHAPE, 3)
+    complete = np.array([0, 1, 3, 4, 5, 6, 7])
+    each = 12 * 2 * mask.sum()
+
+    def rows(room: float) -> np.ndarray:
+        machine = SimpleNamespace(volume_bytes=room * each)
+        return model._rows(people, mask, machine)  # type: ignore[attr-defined]
+
+    def expected(who: np.ndarray) -> np.ndarray:
+        found = volumes[who][:, :, mask]
+        found = found - found.mean(axis=0)
+        return found / found.reshape(len(who), 2, -1).std(axis=(0, 2))[None, :, None]
+
+    for room in (100, 7.01, 7):
+        np.testing.assert_allclose(rows(room), expected(complete), atol=1e-4)
+    order = np.random.default_rng([3, 6]).permutation(complete)
+    np.testing.assert_allclose(rows(4.5), expected(np.sort(order[:4])), atol=1e-4)
+    np.testing.assert_allclose(rows(0), expected(np.sort(order[:2])), atol=1e-4)
+    with pytest.raises(UserError, match="1 training people with all modalities"):
+        model._rows(people.subset([1, 2]), mask, SimpleNamespace(volume_bytes=1e9))  # type: ignore[attr-defined]

@@ -11,6 +11,7 @@ from safetensors.numpy import load_file
 from neurostrata import __version__
 from neurostrata.core.config import fill_defaults, load_schema
 from neurostrata.core.errors import UserError
+from neurostrata.fusion.models import bundle
 from neurostrata.fusion.models.bundle import load_bundle, save_bundle
 from neurostrata.fusion.models.registry import build_model
 
@@ -103,3 +104,10 @@ def test_damaged_weights_are_named(saved):
     path.write_bytes(path.read_bytes()[:-8])
     with pytest.raises(UserError, match=r"weights\.safetensors: .*run again"):
         load_bundle(folder)
+
+
+def test_weights_are_compared_with_their_record(saved, monkeypatch):
+    checked = []
+    monkeypatch.setattr(bundle, "check", checked.append)
+    load_bundle(saved[1])
+    assert checked == [saved[1] / "weights.safetensors"]
