@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import importlib.util
 import json
 import os
 import subprocess
@@ -36,16 +35,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parents[1] / "workflow"), str(HERE)]
-
-if (
-    importlib.util.find_spec("nibabel") is None
-):  # no image is read here, so that machines without it can train
-    stand_in, errors = types.ModuleType("nibabel"), types.ModuleType("nibabel.filebasedimages")
-    errors.ImageFileError = type("ImageFileError", (Exception,), {})  # type: ignore[attr-defined]
-    stand_in.filebasedimages = errors  # type: ignore[attr-defined]
-    sys.modules |= {"nibabel": stand_in, "nibabel.filebasedimages": errors}
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workflow"))
 
 import people as cohorts
 import torch
@@ -65,6 +56,7 @@ from neurostrata.fusion.training.batch_norm import (
 )
 from neurostrata.fusion.training.module import EpochBatches, TrainingModule
 
+HERE = Path(__file__).resolve().parent
 #: Seconds between saved states.
 SAVED_EVERY = 30.0
 #: Components of a code that clusters are sought in.

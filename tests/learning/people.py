@@ -7,12 +7,23 @@ determinant of the deformation's derivative, `ndi` the head's densities times a 
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import sys
+import types
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+if importlib.util.find_spec("nibabel") is None:  # no image is read here: machines without it can train
+    _parts = {name: types.ModuleType(f"nibabel.{name}") for name in ("filebasedimages", "spatialimages")}
+    for _part, _error in (("filebasedimages", "ImageFileError"), ("spatialimages", "HeaderDataError")):
+        setattr(_parts[_part], _error, type(_error, (Exception,), {}))
+    _stand_in = types.ModuleType("nibabel")
+    vars(_stand_in).update(_parts)
+    sys.modules |= {"nibabel": _stand_in} | {part.__name__: part for part in _parts.values()}
 
 MODALITIES = ("jac", "ndi")
 #: People per stratum, shares.
