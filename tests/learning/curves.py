@@ -10,7 +10,7 @@ compared. Killed or out of --minutes, the same command goes on where it was; a f
 Writes OUTPUT/curves.tsv (a row per model, epoch and modality) and OUTPUT/learning.tsv (a row per model and modality
 at its last epoch, the mean image and PCA among them). With --table the latter's rows also go into a table that is kept.
 
-How long: on 2 CPU cores 32x32x32, 100 people, 20 epochs: about TIMES_CPU for all four separable autoencoders.
+How long: on 2 CPU cores 32x32x32, 100 people, 20 epochs: about half an hour for all four separable autoencoders.
 On a GPU with 16 cores at 64x64x48, 300 people, batch 4: a few seconds per epoch for all four together
 (--parallel 4); give --minutes to stop in time. Simulating 300 people takes 20 s on one core at 64x64x48,
 2 minutes at 128x128x96 (3.8 GB).

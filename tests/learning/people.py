@@ -37,7 +37,7 @@ STRETCH = {"factor": 0.06, "coarse": 0.05, "fine": 0.05}
 #: The same of the logarithm of densities.
 DENSITY = {"factor": 0.06, "coarse": 0.05, "fine": 0.05}
 #: Distance of strata from their mean, in standard deviations of one factor.
-DISTANCE = 2.2
+DISTANCE = 1.3
 #: Noise of a voxel on a grid of 64 voxels (finer voxels have more).
 NOISE = 0.01
 
