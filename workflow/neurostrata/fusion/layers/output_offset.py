@@ -79,7 +79,7 @@ def output_offset(
     ValueError
         When an offset is asked for and the grid is not known.
     """
-    if options.get("output_offset", "none") == "none":
+    if options.get("output_offset") != "mean":
         return None
     if shape is None:
         raise ValueError("output_offset: the grid must be known")
