@@ -32,6 +32,7 @@ rule train:
         mask=rules.grid_mask.output,
         labels=by_wildcards(INPUTS.training_labels),
         regions=by_wildcards(INPUTS.regions),
+        people=by_wildcards(INPUTS.stratified_people),
     output:
         model=directory(tree.FOLD_MODEL),
         history=tree.HISTORY,
@@ -52,7 +53,7 @@ rule train:
     shell:
         "python -m neurostrata train --volumes {input.volumes:q} --splits {input.splits:q}"
         " --mask {input.mask:q} --labels {input.labels:q} --regions {input.regions:q}"
-        " --fold {wildcards.fold} --model {output.model:q}"
+        " --people {input.people:q} --fold {wildcards.fold} --model {output.model:q}"
         " --history {output.history:q} --limits {output.limits:q}"
         ' --checkpoints "$(dirname {output.history:q})/checkpoints"'
         " --threads {threads} --gpus {resources.gpu}"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -17,6 +18,8 @@ from neurostrata.core.config import (
 from neurostrata.core.errors import UserError
 from neurostrata.core.locations import SCHEMAS
 from neurostrata.strata.finders.registry import finder_class
+
+SYNTHESIS = {"name": "s", "model": "latent_synthesis", "modalities": ["jac", "ndi"]}
 
 
 def config(**changes: Any) -> dict[str, Any]:
@@ -70,14 +73,46 @@ def test_defaults_are_filled_recursively() -> None:
             r"strata.mixture: unknown key 'start'; did you mean 'starts'\?",
         ),
         (
+            {"experiments": [{"name": "a", "modalities": ["jac"], "scaling": "maximum"}]},
+            r"experiments\[0\].scaling: separable_autoencoder learns and decodes values in \[0, 1\], .*; set limits",
+        ),
+        (
+            {"training": {"adam_epsilon": 0}},
+            r"training.adam_epsilon: 0 is less than or equal to the minimum of 0",
+        ),
+        (
+            {"training": {"modality_losses": "sum"}, "experiments": [SYNTHESIS]},
+            r"^  training.modality_losses: latent_synthesis \(experiments\[0\]\) does not read it \(it has no loss for each "
+            r"modality\); set it in `training` of the experiments whose models do$",
+        ),
+        (
+            {"experiments": [{**SYNTHESIS, "training": {"modality_losses": "sum"}}]},
+            r"experiments\[0\].training.modality_losses: latent_synthesis .*; remove it",
+        ),
+        (
+            {"experiments": [{**SYNTHESIS, "model": "pca", "training": {"adam_epsilon": 1e-8}}]},
+            r"experiments\[0\].training.adam_epsilon: pca \(experiments\[0\]\) does not read it; remove it",
+        ),
+        (
             {"strata": {"clustering": {"damping": {"steps": 5}}}},
             r"strata.clustering: its keys are now under strata.affinity_propagation, .*strata.small_clusters",
         ),
     ],
 )
 def test_mistakes_are_named_with_their_key(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=re.compile(message, re.M)):
         check_config(config(**changes))
+
+
+def test_keys_of_a_later_release_are_read_by_models_that_can() -> None:
+    models = ["shared_vae", "latent_synthesis", "residual_autoencoder", "pca"]
+    signed = [{"name": m, "model": m, "modalities": ["jac"], "scaling": "maximum"} for m in models]
+    checked = check_config(config(experiments=signed, training={"adam_epsilon": 1e-8}))
+    assert [e["scaling"] for e in checked["experiments"]] == ["maximum"] * 4
+    summed = {"modality_losses": "sum"}
+    # PCA is not trained; the synthesis says `mean` for itself
+    others = [signed[0], {**signed[1], "training": {"modality_losses": "mean"}}, *signed[2:]]
+    assert check_config(config(experiments=others, training=summed))["training"]["modality_losses"] == "sum"
 
 
 def test_all_mistakes_are_told_at_once() -> None:

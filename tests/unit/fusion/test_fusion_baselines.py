@@ -1,5 +1,7 @@
 """The linear baselines are scikit-learn's PCA on the rows they say, learned from the training people."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from fusion_toy import toy_mask, toy_volumes
@@ -50,8 +52,6 @@ def test_a_missing_modality_counts_for_nothing(sets):
     gone = lacking.subjects[-1]
     row = dict(lacking.volumes[1].row)
     row.pop(gone)
-    import dataclasses
-
     lacking.volumes[1] = dataclasses.replace(lacking.volumes[1], row=row)
     full = baseline_codes(training, everybody, MASK, REGIONS, 1)
     codes = baseline_codes(training, lacking, MASK, REGIONS, 1)
@@ -60,3 +60,23 @@ def test_a_missing_modality_counts_for_nothing(sets):
         np.testing.assert_allclose(values[:-1], full[name][:-1], atol=1e-5)
     np.testing.assert_array_equal(codes["pca_modalities"][-1, 9:], 0)
     np.testing.assert_allclose(codes["pca_modalities"][-1, :9], full["pca_modalities"][-1, :9], atol=1e-5)
+
+
+def test_over_their_maxima_all_baselines_see_the_volumes_that_the_model_sees(sets):
+    # of both signs
+    volumes = [dataclasses.replace(v, array=np.array(v.array) - v.array[:].mean()) for v in sets[0].volumes]
+    training, everybody = (VolumeSet(volumes, people.subjects, {}, maximum=True) for people in sets)
+    codes = baseline_codes(training, everybody, MASK, REGIONS, 1)
+    raw = np.stack([volume.array for volume in everybody.volumes], axis=1)[:, :, MASK].astype(np.float64)
+    rows = raw / np.abs(raw).max(axis=2, keepdims=True)
+    assert rows.min() == -1
+    stacked = PCA(9).fit(rows[:10].reshape(10, -1))
+    same_up_to_signs(codes["pca_stacked"], stacked.transform(rows.reshape(14, -1)))
+    apart = [PCA(9).fit(rows[:10, m]).transform(rows[:, m]) for m in range(2)]
+    same_up_to_signs(codes["pca_modalities"], np.concatenate(apart, axis=1))
+    pooled = PCA(19).fit(rows[:10].reshape(20, -1))
+    wanted = np.concatenate([pooled.transform(rows[:, m]) for m in range(2)], axis=1)
+    distances = [np.linalg.norm(c[:, None] - c[None], axis=2) for c in (codes["pca_pooled"], wanted)]
+    np.testing.assert_allclose(*distances, atol=5e-3)
+    means = [rows[:, m][:, REGIONS[MASK] == r].mean(axis=1) for m in range(2) for r in (1, 2)]
+    np.testing.assert_allclose(codes["regional_means"], np.stack(means, axis=1), rtol=1e-4, atol=1e-6)

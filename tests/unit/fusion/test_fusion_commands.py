@@ -20,6 +20,7 @@ from neurostrata.fusion.evaluation.commands import evaluate
 from neurostrata.fusion.evaluation.reconstruction import middle_slices
 from neurostrata.fusion.models.bundle import load_bundle, people_digest, save_bundle
 from neurostrata.fusion.models.registry import build_model
+from neurostrata.planning.options import used_options
 
 SPECIFIED = [
     "subject", "fold", "method", "modality", "mse", "normdiff", "abs_normdiff", "cnr_normdiff", "ssim", "psnr",
@@ -295,3 +296,107 @@ def test_splits_table_of_the_command(autoencoder):
     splits = pd.read_csv(autoencoder.base / "splits.tsv", sep="\t", dtype=str)
     assert list(splits.columns) == ["subject", "fold", "role"]
     assert set(splits["fold"]) == {"0", "1", "all"}
+
+
+@pytest.fixture(scope="module")
+def signed(tmp_path_factory):
+    """The shared VAE on volumes of both signs over their maxima, with stratified held-out people."""
+    root = tmp_path_factory.mktemp("signed")
+    volumes = toy_volumes(root / "volumes", people=24, side=8)
+    for path in volumes:
+        array = np.load(path)
+        np.save(path, array - array.mean())
+    people = volumes[0].parent / "subjects.tsv"
+    rows = people.read_text().splitlines()
+    people.write_text(
+        "\n".join([rows[0], *(f"{r[:-1]}{'ab'[i // 12]}\t" for i, r in enumerate(rows[1:]))]) + "\n"
+    )
+    options = {"channels": [8], "latent_size": 2, "validation_stratify_by": ["diagnosis"]}
+    settings = toy_settings("shared_vae", options=options, epochs=2, batch_size=8, adam_epsilon=1e-8)
+    settings["experiment"]["scaling"] = "maximum"
+    base = root / "experiment"
+    split(subjects=people, output=base / "splits.tsv", settings=settings)
+    shared = {"volumes": volumes, "splits": base / "splits.tsv", "fold": "0"}
+    made = {"model": base / "model", "limits": base / "limits.json"}
+    mask = volumes[0].parent / "mask.nii.gz"
+    rest = {"history": base / "history.tsv", "checkpoints": base / "checkpoints"}
+    train(**shared, **made, **rest, mask=mask, people=people, settings=used(settings, "train"))
+    return SimpleNamespace(
+        base=base, shared=shared, made=made, rest=rest, mask=mask, people=people, settings=settings
+    )
+
+
+def used(settings, stage):
+    """The settings as the workflow hands them over."""
+    return json.loads(json.dumps(used_options(stage, settings)))
+
+
+def test_every_stage_scales_as_the_training_did(signed):
+    assert json.loads((signed.base / "limits.json").read_text())["limits"] == {}
+    model, description = load_bundle(signed.base / "model")
+    assert (description["scaling"], model.maximum, model.value_range) == ("maximum", True, (-1, 1))
+    later = {**signed.settings, "experiment": {**signed.settings["experiment"], "scaling": "limits"}}
+    embed(
+        **signed.shared, **signed.made, output=signed.base / "embeddings.tsv", settings=used(later, "embed")
+    )
+    codes = read_table(signed.base / "embeddings.tsv", text=("subject",)).set_index("subject")
+    raw = np.stack([np.load(path) for path in signed.shared["volumes"]], axis=1)
+    mask = np.asarray(nibabel.load(signed.mask).dataobj) > 0
+    scaled = np.where(mask, raw, 0)
+    scaled /= np.abs(scaled).max(axis=(2, 3, 4), keepdims=True)
+    expected = model.encode(scaled.astype(np.float32))
+    np.testing.assert_allclose(codes.sort_index().filter(like="z"), expected, atol=1e-4)
+    evaluate(
+        **signed.shared,
+        **signed.made,
+        mask=signed.mask,
+        output=signed.base / "reconstruction.tsv",
+        examples=signed.base / "examples.npz",
+        settings=used(later, "evaluate"),
+    )
+    table = read_table(signed.base / "reconstruction.tsv", text=("subject", "fold"))
+    mean = scaled[(codes.sort_index()["role"] == "train").to_numpy()].mean(axis=0)
+    for row in table[table["method"] == "mean_image"].itertuples():
+        modality = ["jac", "ndi"].index(row.modality)
+        error = ((scaled[int(row.subject) - 1, modality] - mean[modality])[mask] ** 2).mean()
+        assert row.mse_mask == pytest.approx(error, rel=1e-4)
+    with np.load(signed.base / "examples.npz", allow_pickle=False) as examples:
+        assert examples["real"].min() < 0
+        assert -1 <= examples["decoded"].min() < 0
+
+
+def test_a_model_and_limits_of_another_scaling_do_not_go_together(signed, tmp_path):
+    limits = json.loads((signed.base / "limits.json").read_text())
+    del limits["scaling"]  # as an earlier release wrote it
+    limits["limits"] = {name: {"low": -1.0, "high": 1.0} for name in ("jac", "ndi")}
+    (tmp_path / "limits.json").write_text(json.dumps(limits))
+    with pytest.raises(UserError, match="trained on volumes of another scaling"):
+        embed(
+            **signed.shared,
+            model=signed.base / "model",
+            limits=tmp_path / "limits.json",
+            output=tmp_path / "embeddings.tsv",
+            settings=used(signed.settings, "embed"),
+        )
+
+
+def test_a_model_of_an_earlier_release_was_scaled_by_limits(pca, tmp_path):
+    shutil.copytree(pca.base / "model", tmp_path / "model")
+    described = tmp_path / "model" / "model.json"
+    facts = json.loads(described.read_text())
+    assert facts.pop("scaling") == "limits"
+    described.write_text(json.dumps(facts))
+    assert load_bundle(tmp_path / "model")[0].value_range == (0, 1)
+
+
+def test_strata_without_the_people_are_refused(signed, tmp_path):
+    with pytest.raises(UserError, match=r"validation_stratify_by needs the people's families and strata"):
+        train(
+            **signed.shared,
+            model=tmp_path / "model",
+            limits=tmp_path / "limits.json",
+            history=tmp_path / "history.tsv",
+            checkpoints=tmp_path / "checkpoints",
+            mask=signed.mask,
+            settings=signed.settings,
+        )

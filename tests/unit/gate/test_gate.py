@@ -109,6 +109,10 @@ def test_a_sound_study(folder: Path) -> None:
             "label.classes: nobody has 'patient' in column diagnosis (values: 'b', 'a')",
         ),
         (
+            {"experiments": experiment(model="shared_vae", options={"validation_stratify_by": ["site"]})},
+            "experiment a: options.validation_stratify_by: 'site' is not a column of the cohort sheet",
+        ),
+        (
             {"experiments": experiment(analyses={"prediction": ["factors"]}), "phenotypes": {}},
             "'factors' needs phenotypes.tables",
         ),

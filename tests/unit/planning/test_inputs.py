@@ -74,7 +74,13 @@ def test_inputs_of_experiments() -> None:
     assert inputs.training_labels("classes") == "results/cohort/groups/targets-classes.tsv"
     assert inputs.classes("classes") == inputs.training_labels("classes")
     assert inputs.regions("classes") == "results/volumes/regions.nii.gz"
-    for none in (inputs.training_labels, inputs.classes, inputs.regions, inputs.covariates):
+    for none in (
+        inputs.training_labels,
+        inputs.stratified_people,
+        inputs.classes,
+        inputs.regions,
+        inputs.covariates,
+    ):
         assert none("codes") == []
     assert inputs.factor_scores("codes") == []
     assert inputs.folds(tree.LIMITS, "codes") == [
@@ -84,6 +90,10 @@ def test_inputs_of_experiments() -> None:
     assert len(inputs.decoded_folds(tree.LIMITS, "codes")) == 2
     assert inputs.codes("codes", "raw") == "results/experiments/codes/embeddings.tsv"
     assert inputs.codes("codes", "adjusted") == "results/experiments/codes/strata/codes-adjusted.tsv"
+    assert inputs.stratified_people("classes") == []  # a model without the option
+    options = {"validation_stratify_by": ["diagnosis"]}
+    held_out = planned(experiments=[experiment("a", "jac", model="shared_vae", options=options)])
+    assert Inputs(held_out).stratified_people("a") == "results/cohort/groups/experiment-a.tsv"
 
 
 def test_covariates_and_factors_where_they_are_asked_for() -> None:

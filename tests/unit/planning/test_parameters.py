@@ -96,6 +96,29 @@ def test_keys_that_decide_who_takes_part_are_tracked_where_they_are_unusual() ->
     assert "options" in settings(study, "embed", experiment="linear")["experiment"]
 
 
+def test_keys_of_a_later_release_are_settings_where_they_are_not_at_their_defaults() -> None:
+    own = {"options": {"validation_stratify_by": ["site"]}, "scaling": "maximum"}
+    training = {"adam_epsilon": 1e-8, "modality_losses": "sum"}
+    experiments = [
+        experiment("plain", "jac", model="shared_vae"),
+        experiment("own", "jac", model="shared_vae", **own),
+        experiment("back", "jac", model="shared_vae", training={"adam_epsilon": 1e-7}),
+    ]
+    study = planned(experiments=experiments)
+    for stage in ("train", "embed", "evaluate"):
+        found = settings(study, stage, experiment="plain")["experiment"]
+        assert "scaling" not in found
+        assert "validation_stratify_by" not in found["options"]
+        changed = settings(study, stage, experiment="own")["experiment"]
+        assert changed["options"]["validation_stratify_by"] == ["site"]
+        assert ("scaling" in changed) == (stage == "train")  # what follows reads it beside the model
+    assert not training.keys() & settings(study, "train", experiment="plain")["training"].keys()
+    section = planned(experiments=experiments, training=training)
+    assert settings(section, "train", experiment="plain")["training"].items() >= training.items()
+    back = settings(section, "train", experiment="back")
+    assert "adam_epsilon" not in back["training"] | back["experiment"]["training"]  # at its default again
+
+
 def test_baselines_have_as_many_components_as_a_part_of_the_codes() -> None:
     study = planned()
     size = study.experiments["codes"]["options"]["latent_size"]

@@ -417,6 +417,20 @@ def test_methods_follow_the_configuration() -> None:
     assert "own, in torch) after rigid and affine steps" in dict(methods_paragraphs(config))["Anatomy"]
 
 
+def test_methods_say_how_volumes_were_scaled_and_what_was_made_least() -> None:
+    both = {"model": "shared_vae", "modalities": ["fa"]}
+    experiments = [{"name": "a", **both, "scaling": "maximum"}, {"name": "b", **both}]
+    plain = {"modalities": {"fa": {"from": "tensor", "measure": "fa"}}, "experiments": experiments}
+    text = dict(methods_paragraphs(fill_config(plain)))
+    assert "each volume divided by its largest absolute value in the brain mask" in text["Experiment a"]
+    assert "percentiles" not in text["Experiment a"]
+    assert "scaled to [0, 1] by percentiles of the fold's training people" in text["Experiment b"]
+    assert "learning rate 0.001)" in text["Experiment a"]
+    training = {"training": {"adam_epsilon": 1e-8, "modality_losses": "sum"}}
+    text = dict(methods_paragraphs(fill_config(plain | training)))
+    assert "learning rate 0.001, epsilon 1e-08) on the sum of the modalities' losses" in text["Experiment a"]
+
+
 def test_methods_say_what_this_run_used() -> None:
     """Values that differ from every default: none of them may be replaced by one."""
     experiments = [

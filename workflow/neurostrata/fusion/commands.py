@@ -82,6 +82,7 @@ def train(
     settings: dict[str, Any],
     labels: Path | None = None,
     regions: Path | None = None,
+    people: Path | None = None,
     threads: int = 1,
     gpus: int = 1,
     memory_mb: int = 8000,
@@ -90,34 +91,51 @@ def train(
 
     Writes the model's bundle (folder), its history (TSV) and the intensity limits that its inputs were scaled
     by (JSON). A killed job resumes from its last checkpoint. Supervised models learn from the classes
-    in `labels` (subject and the label's column), some models from `regions` (an image of region numbers).
+    in `labels` (subject and the label's column), some models from `regions` (an image of region numbers). With `people`
+    (subject, family, diagnosis, site) those who are held out are stratified.
     """
     from neurostrata.fusion.models.bundle import save_bundle
     from neurostrata.fusion.models.registry import build_model
 
     data = ExperimentData(
-        settings, volumes=volumes, splits=splits, fold=fold, mask=mask, labels=labels, regions=regions
+        settings,
+        volumes=volumes,
+        splits=splits,
+        fold=fold,
+        mask=mask,
+        labels=labels,
+        regions=regions,
+        people=people,
     )
-    experiment, people = settings["experiment"], data.training_people()
+    experiment, learning = settings["experiment"], data.training_people()
+    if experiment["options"].get("validation_stratify_by") and learning.strata is None:
+        raise UserError(
+            "train: options.validation_stratify_by needs the people's families and strata (--people)"
+        )
     network = build_model(
-        experiment["model"], experiment["options"], people.modalities, people.shape, settings["seed"]
+        experiment["model"], experiment["options"], learning.modalities, learning.shape, settings["seed"]
     )
     how = TrainingSettings.resolve(settings["training"], experiment["training"], settings["seed"])
-    progress = network.fit(people, data.mask, how, Machine(threads, gpus, memory_mb), checkpoints)
+    progress = network.fit(learning, data.mask, how, Machine(threads, gpus, memory_mb), checkpoints)
+    ways = {
+        "limits": "Intensities are clipped to these limits and scaled to [0, 1].",
+        "maximum": "Each volume is divided by its largest absolute value inside the mask; masks are scaled by these limits.",
+    }
     write_json(
         limits,
         {
-            "Description": "Intensities are clipped to these limits and scaled to [0, 1].",
+            "Description": ways[data.experiment["scaling"]],
+            "scaling": data.experiment["scaling"],
             "scope": experiment["limits"],
             "fold": fold,
-            "people": len(people) if experiment["limits"] == "train" else "cohort",
+            "people": len(learning) if experiment["limits"] == "train" else "cohort",
             "limits": data.scaling,
         },
     )
     write_table(
         history,
         progress,
-        columns=_history_columns(progress, people.modalities),
+        columns=_history_columns(progress, learning.modalities),
         Description="How the training went.",
         **data.facts(),
     )
@@ -126,7 +144,7 @@ def train(
         network,
         scaling=data.scaling,
         affine=data.affine,
-        training_people=people.subjects,
+        training_people=learning.subjects,
         settings=settings_record(settings),
     )
 

@@ -71,6 +71,11 @@ def column_problems(study: Study, tables: list[PhenotypeTable]) -> Iterator[Prob
         label = experiment.get("label")
         if label:
             yield from _label_problems(study, name, label, columns)
+        # only some models have the option
+        for column in experiment["options"].get("validation_stratify_by", ()):
+            if column not in columns.sheet:
+                text = f"experiment {name}: options.validation_stratify_by: '{column}' is not a column of the cohort sheet"
+                yield Problem("configuration", text + nearest(column, columns.sheet))
         for target in experiment["analyses"]["prediction"]:
             yield from _target_problems(study, name, target, columns)
     yield from _adjustment_problems(study, columns)

@@ -100,6 +100,12 @@ class Inputs:
         """Return the sheet's columns that a supervised model learns from; [] for all other models."""
         return self._group("targets", experiment, can(self.study.experiments[experiment], "supervised"))
 
+    def stratified_people(self, experiment: str) -> Paths:
+        """Return families, diagnoses and sites where people are held out of a training by them; [] elsewhere."""
+        # only some models have the option
+        columns = self.study.experiments[experiment]["options"].get("validation_stratify_by")
+        return self._group("experiment", experiment, bool(columns))
+
     def classes(self, experiment: str) -> Paths:
         """Return the sheet's columns with an experiment's targets of two classes; [] without any."""
         return self._group("targets", experiment, bool(class_columns(self.study, experiment)))

@@ -4,7 +4,8 @@ A stage's results depend on the options of its own engine alone: a changed optio
 :func:`used_options` removes from a stage's settings what it does not read; rules track what is left.
 
 Results of an earlier release were recorded with more settings. :func:`same_results` compares only those that decide
-results, so that they stay valid.
+results, so that they stay valid. A key that a later release added has ``later: true`` in its schema: at its default it is
+no setting of an experiment's stages, since their results are those of the release without it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from neurostrata.core.config import fill_config, load_schema
+from neurostrata.core.config import fill_config, load_schema, without_later
 from neurostrata.stages import STAGES
 
 Values = dict[str, Any]
@@ -68,12 +69,13 @@ def _only(values: Mapping[str, Any], keys: Collection[str]) -> Values:
 def training_keys(model: str) -> tuple[str, ...]:
     """Return the keys of the section `training` that a model reads, as its schema says in `training`."""
     # a model whose schema says nothing may read all of them
-    return tuple(load_schema(f"models/{model}").get("training", _without(_training_schema(), ["preset"])))
+    every = _without(_schema("training")["properties"], ["preset"])
+    return tuple(_schema(f"models/{model}").get("training", every))
 
 
 @cache
-def _training_schema() -> Values:
-    return load_schema("training")["properties"]
+def _schema(name: str) -> Values:
+    return load_schema(name)
 
 
 def _engine(section: Mapping[str, Any]) -> Values:
@@ -116,14 +118,26 @@ def _split(values: Values) -> Values:
     return {**values, "experiment": {**values["experiment"], "validation": _without(validation, [other])}}
 
 
+def _experiment(values: Mapping[str, Any]) -> Values:
+    """An experiment, and the options of its model, without keys of a later release at their defaults."""
+    kept = without_later(values, _schema("experiments"))
+    if "options" in kept and "model" in kept:
+        kept["options"] = without_later(kept["options"], _schema(f"models/{kept['model']}"))
+    return kept
+
+
 def _train(values: Values) -> Values:
     """Keep the keys of `training` that the model reads, each where its value comes from: experiment, section or preset."""
     experiment, section = values["experiment"], values["training"]
     keys = training_keys(experiment["model"])
+    schema = _schema("training")
     # a misspelled key is kept: the stage refuses it
-    own = {k: v for k, v in experiment["training"].items() if k in keys or k not in _training_schema()}
-    shared = _only(_without(section, own), keys)
-    if any({**shared, **own}[key] is None for key in keys):  # null takes the preset's
+    own = {k: v for k, v in experiment["training"].items() if k in keys or k not in schema["properties"]}
+    shared = without_later(_only(_without(section, own), keys), schema)
+    own = without_later(own, schema)
+    if any(
+        value is None for key, value in {**shared, **own}.items() if key in keys
+    ):  # null takes the preset's
         preset = {**section, **experiment["training"]}["preset"]
         (own if "preset" in experiment["training"] else shared)["preset"] = preset
     return {**values, "experiment": {**experiment, "training": own}, "training": shared}
@@ -177,8 +191,11 @@ def used_options(stage: str, values: Mapping[str, Any]) -> Values:
     values
         Its settings, such as sections of the configuration.
     """
+    kept = dict(values)
+    if isinstance(kept.get("experiment"), Mapping):
+        kept["experiment"] = _experiment(kept["experiment"])
     used = _USED.get(stage)  # most stages read all of theirs
-    return used(dict(values)) if used else dict(values)
+    return used(kept) if used else kept
 
 
 def _deciding(stage: str, values: Values) -> Values:

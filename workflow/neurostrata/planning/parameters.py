@@ -216,7 +216,7 @@ _SETTINGS: dict[str, Callable[..., Values]] = {
     "grid_regions": _regions,
     "normalise": _normalise,
     "split": _of_experiment("validation"),
-    "train": _of_experiment(*MODEL_KEYS, "training", training=lambda study, _: study.config["training"]),
+    "train": _of_experiment(*MODEL_KEYS, "scaling", "training", training=lambda study, _: study.config["training"]),
     **dict.fromkeys(("embed", "evaluate", "robustness", "relevance", "generate"), _of_experiment(*MODEL_KEYS)),
     **dict.fromkeys(("summarise_experiment", "summarise_synthesis"), _of_experiment("model")),
     "explain": _of_experiment(*MODEL_KEYS, targets=_targets),

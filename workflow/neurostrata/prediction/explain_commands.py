@@ -152,7 +152,9 @@ def _write_maps(
             Target=found.target,
             Classes=list(found.classes),
             Volumes=network.modalities,
-            Units="of the volumes scaled to [0, 1] by the fold's limits",
+            Units="of the volumes divided by their maxima"
+            if data.maximum
+            else "of the volumes scaled to [0, 1] by the fold's limits",
             Fold=data.fold,
             Model=network.name,
         )

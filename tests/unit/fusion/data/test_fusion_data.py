@@ -102,3 +102,64 @@ def test_mistakes_have_one_line(tmp_path):
     nibabel.save(nibabel.Nifti1Image(toy_mask(8).astype(np.uint8), 2 * AFFINE), tmp_path / "mask.nii.gz")
     with pytest.raises(UserError, match="not on the grid"):
         open_volumes(paths, ["jac", "ndi"])
+
+
+def over_maxima(opened, subjects, **more):
+    return VolumeSet(opened, subjects, {}, maximum=True, **more)
+
+
+def test_volumes_over_their_maxima_keep_sign_and_size(opened):
+    mask = toy_mask(8)
+    values = np.array(opened[0].array) - 1  # of both signs
+    values[:, ~mask] = 1000  # what is outside the mask counts for nothing
+    values[2][mask] = -np.abs(values[2][mask])
+    opened[0] = replace(opened[0], array=values)
+    people = over_maxima(opened, ["03", "01"])
+    for position, row in enumerate((2, 0)):
+        largest = np.abs(values[row][mask]).max()
+        np.testing.assert_allclose(people[position][0], np.where(mask, values[row] / largest, 0), atol=1e-6)
+    assert people[0][0].min() == -1
+    assert people[0][0].max() == 0
+    assert people[1][0].min() < 0 < people[1][0].max()
+    assert people[1][1].max() == 1
+    assert people.value_range == (-1, 1)
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_a_part_of_a_volume_is_scaled_as_the_whole(opened, loaded):
+    opened[0] = replace(opened[0], array=np.array(opened[0].array) - 1)
+    whole = over_maxima(opened, ["03", "01", "05"])
+    expected = np.stack([whole[i] for i in range(3)])
+    people = over_maxima(opened, ["03", "01", "05"])
+    if loaded:
+        people.load()
+    where = (slice(4, 7), slice(1, 4), slice(2, 5))  # the largest values are elsewhere
+    assert np.abs(expected[(..., *where)]).max() < 1
+    np.testing.assert_array_equal(people.box(where), expected[(..., *where)])
+    np.testing.assert_array_equal(people.slab(0, 5, 7), expected[:, 0, 5:7])
+    np.testing.assert_array_equal(people.subset([2, 0])[0], expected[2])
+    np.testing.assert_array_equal(people.subset([2, 0]).box(where)[1], expected[0][(..., *where)])
+
+
+def test_masks_and_empty_volumes_over_their_maxima(opened):
+    opened[1].info["kind"] = "mask"
+    shares = np.zeros_like(opened[1].array)
+    shares[0, 4, 4, 4] = 0.25
+    opened[1] = replace(opened[1], array=shares)
+    opened[0] = replace(opened[0], array=np.zeros_like(opened[0].array))
+    people = VolumeSet(
+        opened, ["01", "02"], fold_limits(opened[1:], toy_mask(8), ["01"], "train"), maximum=True
+    )
+    assert people[0][1].max() == 0.25
+    assert not people[0][0].any()
+    assert not people[1].any()
+
+
+def test_a_value_that_is_not_finite_is_found_wherever_it_is(opened):
+    values = np.array(opened[0].array)
+    values[1, 1, 4, 4] = np.inf
+    opened[0] = replace(opened[0], array=values)
+    with pytest.raises(UserError, match="subject 02: the 'jac' volume"):
+        over_maxima(opened, ["01", "02"]).box((slice(4, 6), slice(4, 6), slice(4, 6)))
+    with pytest.raises(UserError, match="subject 02: the 'jac' volume"):
+        over_maxima(opened, ["02"]).slab(0, 4, 6)

@@ -6,7 +6,7 @@ import pytest
 
 from neurostrata.core.config import fill_defaults, load_schema
 from neurostrata.core.errors import UserError
-from neurostrata.fusion.data.splits import make_splits, people_of
+from neurostrata.fusion.data.splits import held_out_people, make_splits, people_of
 
 
 def validation(**given):
@@ -98,3 +98,28 @@ def test_mistakes_have_one_line():
     splits = make_splits(people(20), validation(), 1)
     with pytest.raises(UserError, match="no fold '10'"):
         people_of(splits, "10")
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.1, 0.1), (0.12, 0.125), (0.4, 0.4), (0.05, 0.05)])
+def test_held_out_people_are_stratified(share, expected):
+    table = people(160, diagnosis=["patient"] * 40 + ["control"] * 120)
+    chosen = held_out_people(table, share, ["diagnosis"], seed=1)
+    assert chosen.sum() == round(expected * 160)
+    assert chosen[:40].sum() == round(expected * 40)
+    assert not np.array_equal(chosen, held_out_people(table, share, ["diagnosis"], seed=2))
+    np.testing.assert_array_equal(chosen, held_out_people(table, share, ["diagnosis"], seed=1))
+
+
+def test_held_out_people_are_whole_families():
+    family = [f"f{i // 3}" for i in range(60)]
+    table = people(60, family, diagnosis=["patient" if i // 3 % 4 == 0 else "control" for i in range(60)])
+    chosen = held_out_people(table, 0.2, ["diagnosis"], seed=1)
+    assert (table.assign(chosen=chosen).groupby("family")["chosen"].nunique() == 1).all()
+    assert Counter(table["diagnosis"][chosen]) == {"patient": 3, "control": 9}
+
+
+def test_at_least_two_people_are_held_out_or_it_is_said_that_they_cannot_be():
+    assert held_out_people(people(10), 0.01, ["diagnosis"], seed=1).sum() == 2
+    one = people(12, ["f1"] * 12)
+    with pytest.raises(UserError, match=r"validation_stratify_by: 12 training people of 1 families"):
+        held_out_people(one, 0.1, ["diagnosis"], seed=1)

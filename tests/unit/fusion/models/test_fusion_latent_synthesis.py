@@ -1,5 +1,7 @@
 """The synthesis network: the paper's layers, its costs and fusions by hand, missing inputs, and that it learns."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -554,3 +556,35 @@ def test_added_outputs_are_trained_last_and_change_nothing(people):
     assert np.isfinite(both.synthesise(np.stack([people[5]]))[:, 1:]).all()
     assert set(weights) - set(alone.weights()) == {n for n in weights if n.startswith("decoders.1.")}
     assert all(parameter.requires_grad for parameter in both.network.parameters())
+
+
+def over_maxima(people, shift=0.0):
+    """The same people, each volume over its largest absolute value."""
+    volumes = [dataclasses.replace(v, array=np.array(v.array) - np.float32(shift)) for v in people.volumes]
+    return VolumeSet(volumes, people.subjects, {}, maximum=True)
+
+
+def test_over_the_maximum_and_then_over_the_mean_is_the_volume_over_its_mean(people):
+    """V, pre-processing: "dividing each volume by its average intensity"; nothing is subtracted or cut before."""
+    model = model_of(names=NAMES, shape=(12,) * 3)
+    scaled = torch.from_numpy(np.stack([over_maxima(people)[i] for i in range(16)]))
+    raw = np.stack([volume.array for volume in people.volumes], axis=1) * toy_mask(12)
+    expected = raw / raw.mean(axis=(2, 3, 4), keepdims=True)
+    normalised, _ = model.network.normalise(scaled)
+    np.testing.assert_allclose(normalised, expected, rtol=1e-4, atol=1e-5)
+    by_limits, _ = model.network.normalise(torch.from_numpy(np.stack([people[i] for i in range(16)])))
+    assert np.abs(by_limits.numpy() - expected).max() > 0.1  # cut at the limits
+
+
+def test_it_learns_from_volumes_over_their_maxima_unless_these_have_no_mean(people):
+    model = model_of(names=NAMES, shape=(12,) * 3)
+    some = over_maxima(people).subset(range(4))
+    model.fit(some, toy_mask(12), training(epochs=1), Machine())
+    assert model.maximum
+    np.testing.assert_allclose(
+        model.network.scale.numpy(),
+        np.mean([some[i].mean(axis=(1, 2, 3)) for i in range(4)], axis=0),
+        rtol=1e-5,
+    )
+    with pytest.raises(UserError, match=r"subject 01: the mean of 't1' is not above 0"):
+        model.fit(over_maxima(people, shift=9), toy_mask(12), training(epochs=1), Machine())

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from fusion_toy import toy_mask, toy_volumes
@@ -132,3 +134,16 @@ def test_balanced_modalities_have_equal_say(sets):
     old = {key: value for key, value in plain.weights().items() if key != "scale"}
     again.load_weights(old)
     np.testing.assert_array_equal(again.encode(unseen), plain.encode(unseen))
+
+
+def test_decoded_volumes_keep_their_sign_where_inputs_have_one(tmp_path):
+    opened = open_volumes(toy_volumes(tmp_path, people=12, side=16), ["jac", "ndi"])
+    opened = [dataclasses.replace(v, array=np.array(v.array) - v.array[:].mean()) for v in opened]
+    people = VolumeSet(opened, opened[0].info["subjects"], {}, maximum=True)
+    model, _ = fitted(people, 11)
+    volumes, inside = rows(people)
+    assert inside.min() == -1
+    np.testing.assert_allclose(
+        model.reconstruct(volumes), volumes, atol=1e-3
+    )  # as many components as there can be
+    assert model.decode(np.full((1, 11), 1e3)).min() == -1

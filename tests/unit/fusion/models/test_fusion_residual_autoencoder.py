@@ -143,3 +143,12 @@ def test_a_bundle_encodes_as_the_model_did(people, tmp_path):
     volumes = np.stack([people[i] for i in range(3)])
     np.testing.assert_array_equal(again.encode(volumes), model.encode(volumes))
     assert description["code_size"] == 3
+
+
+@pytest.mark.parametrize(("maximum", "lowest"), [(False, 0.0), (True, -0.5)])
+def test_what_is_decoded_has_the_range_of_the_inputs(maximum, lowest):
+    model = build(seed=1)
+    model.maximum = maximum
+    model.network.mean.fill_(-0.5)
+    assert model.reconstruct(np.full((1, 2, SIDE, SIDE, SIDE), -0.5, np.float32)).min() == lowest
+    assert model.decode(np.zeros((1, model.code_size))).min() == lowest

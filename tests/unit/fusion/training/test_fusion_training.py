@@ -1,12 +1,14 @@
 """The training loop, on a network so small that many runs take a second; the autoencoder once."""
 
 import dataclasses
+import hashlib
 import json
 import os
 import subprocess
 import sys
 import zipfile
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,9 +25,11 @@ from neurostrata.fusion.models.network import NetworkModel
 from neurostrata.fusion.models.registry import build_model
 from neurostrata.fusion.training import module as training_module
 from neurostrata.fusion.training.batch_norm import settling_sample
-from neurostrata.fusion.training.checkpoints import resumable
+from neurostrata.fusion.training.checkpoints import resumable, run_digest
+from neurostrata.fusion.training.loop import hold_out
 from neurostrata.fusion.training.machine import Machine
 from neurostrata.fusion.training.module import EpochBatches
+from neurostrata.stages import STAGES
 
 SCALING = {"jac": {"low": 0.0, "high": 2.0}, "ndi": {"low": 0.0, "high": 4.0}}
 
@@ -312,3 +316,113 @@ def test_a_checkpoint_that_was_written_over_is_not_resumed(tmp_path, capsys):
     assert resumable(folder, "d", 3) is None
     assert "last.ckpt cannot be read" in capsys.readouterr().err
     assert not (folder / "last.ckpt").exists()
+
+
+def test_what_a_later_release_added_has_its_default_where_it_is_not_given():
+    section = section_defaults("training")
+    former = {k: v for k, v in section.items() if k not in ("adam_epsilon", "modality_losses")}
+    assert TrainingSettings.resolve(former, {}, 1) == TrainingSettings.resolve(section, {}, 1)
+    assert TrainingSettings.resolve(former, {"adam_epsilon": 1e-3}, 1).adam_epsilon == 1e-3
+
+
+@pytest.mark.parametrize("epsilon", [1e-7, 1e-3])
+def test_adams_first_step_by_hand(epsilon):
+    """g / (|g| + epsilon) times the rate: of a gradient of 1e-3 a half with an epsilon of 1e-3 (Kingma and Ba 2015)."""
+    network = nn.Linear(1, 1, bias=False)
+    before = network.weight.item()
+    module = training_module.TrainingModule(network, settings(adam_epsilon=epsilon), 0.0)
+    optimiser = module.configure_optimizers()
+    (network(torch.ones(1, 1)).sum() * 1e-3).backward()
+    optimiser.step()
+    step = before - network.weight.item()
+    assert step == pytest.approx(1e-3 * 1e-3 / (1e-3 + epsilon), rel=1e-4)
+    assert settings().adam_epsilon == 1e-7
+
+
+def test_the_sum_of_the_losses_is_made_least_and_their_mean_reported(people):
+    """With twice the epsilon Adam takes nearly the steps that it takes with the mean: only the weight decay differs."""
+    module = training_module.TrainingModule(
+        TinyModel({}, ["jac", "ndi"], (8, 8, 8), 5).network, settings(), 0.0
+    )
+    module.log = lambda name, value, **_: noted.append((name, float(value.detach())))
+    batch = torch.from_numpy(np.stack([people[i] for i in range(3)]))
+    values, noted = [], []
+    for how in ("mean", "sum"):
+        module.training_settings = settings(modality_losses=how)
+        values.append(float(module.training_step(batch, 0).detach()))
+    assert values[1] == pytest.approx(2 * values[0], rel=1e-6)
+    assert noted == [("loss", pytest.approx(values[0]))] * 2
+    mean, history = train(people)
+    summed, same_history = train(people, modality_losses="sum", adam_epsilon=2e-7)
+    assert not same(mean, summed)  # the weight decay counts half
+    np.testing.assert_allclose(history["loss"], same_history["loss"], rtol=0.01)
+    np.testing.assert_allclose(
+        same_history["loss"], same_history[["loss_jac", "loss_ndi"]].mean(axis=1), rtol=1e-6
+    )
+
+
+def former_digest(model, people, training):
+    """The digest as it was before the settings that came later."""
+    files = []
+    for volume in people.volumes:
+        state = Path(volume.array.filename).stat()
+        files.append([volume.name, str(volume.array.shape), state.st_size, state.st_mtime_ns])
+    facts = {
+        "model": model.name,
+        "version": STAGES["train"].version,
+        "options": {k: v for k, v in model.options.items() if k != "validation_stratify_by"},
+        "shape": model.shape,
+        "seed": [model.seed, training.seed],
+        "training": [training.batch_size, training.learning_rate, training.precision],
+        "schedule": None,
+        "people": people.subjects,
+        "labels": None,
+        "groups": None,
+        "regions": None,
+        "scaling": people.scaling,
+        "files": files,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def test_checkpoints_of_the_former_release_stay_valid_and_changed_settings_do_not(people):
+    def digest(people, options=None, **given):
+        chosen = toy_settings("shared_vae", options=options)["experiment"]["options"]
+        model = build_model("shared_vae", chosen, ["jac", "ndi"], (8, 8, 8), 1)
+        found = run_digest(model, people, settings(**given))
+        return found, former_digest(model, people, settings(**given))
+
+    now, former = digest(people)
+    assert now == former
+    stratified = VolumeSet(
+        people.volumes, people.subjects, SCALING, strata=dict.fromkeys(people.subjects, "a")
+    )
+    over = VolumeSet(people.volumes, people.subjects, SCALING, maximum=True)
+    changed = [
+        digest(people, adam_epsilon=1e-8),
+        digest(people, modality_losses="sum"),
+        digest(people, {"validation_stratify_by": ["diagnosis"]}),
+        digest(stratified),
+        digest(over),
+    ]
+    assert len({now, *(found for found, _ in changed)}) == 6
+
+
+def test_who_is_held_out_without_and_with_strata(tmp_path):
+    opened = open_volumes(toy_volumes(tmp_path, people=40, side=8), ["jac", "ndi"])
+    subjects = opened[0].info["subjects"]
+    plain = VolumeSet(opened, subjects, SCALING)
+    learning, held_out = hold_out(plain, 0.1, seed=3)
+    # as ever: the first of one permutation
+    drawn = np.random.default_rng([3, 77]).permutation(40)[:4]
+    assert held_out.subjects == [subjects[i] for i in sorted(drawn)]
+    assert sorted(learning.subjects + held_out.subjects) == subjects
+    families = {s: f"f{i // 2}" for i, s in enumerate(subjects)}
+    strata = {s: "patient" if i < 20 else "control" for i, s in enumerate(subjects)}
+    for seed in range(5):
+        people = VolumeSet(opened, subjects, SCALING, groups=families, strata=strata)
+        learning, held_out = hold_out(people, 0.1, seed)
+        assert sorted(strata[s] for s in held_out.subjects) == ["control", "control", "patient", "patient"]
+        assert len({families[s] for s in held_out.subjects}) == 2
+        assert not {families[s] for s in held_out.subjects} & {families[s] for s in learning.subjects}
+        assert learning.strata.keys() == set(learning.subjects)

@@ -10,10 +10,12 @@ from neurostrata.core.config.reading import overlaid, read_configuration, read_y
 from neurostrata.core.config.schemas import (
     fill_defaults,
     finder_names,
+    later_defaults,
     load_schema,
     model_names,
     schema_problems,
     section_defaults,
+    without_later,
 )
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "fill_config",
     "fill_defaults",
     "finder_names",
+    "later_defaults",
     "load_schema",
     "model_names",
     "overlaid",
@@ -34,4 +37,5 @@ __all__ = [
     "read_yaml",
     "schema_problems",
     "section_defaults",
+    "without_later",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from neurostrata.core.config.modalities import expand_modalities
-from neurostrata.core.config.schemas import load_schema, model_names, nested_problems
+from neurostrata.core.config.schemas import later_defaults, load_schema, model_names, nested_problems
 
 
 def capability(
@@ -71,6 +71,32 @@ def _capability_problems(
         )
 
 
+def _scaling_problems(place: str, experiment: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
+    """Check that the model can learn from volumes in [-1, 1]."""
+    if experiment["scaling"] == "maximum" and not capability(schema, "signed", experiment["options"]):
+        yield (
+            f"{place}.scaling: {experiment['model']} learns and decodes values in [0, 1], which volumes over their maxima are not; "
+            "set limits, or choose another model"
+        )
+
+
+def _training_problems(
+    place: str, experiment: Mapping[str, Any], section: Mapping[str, Any], schema: Mapping[str, Any]
+) -> Iterator[str]:
+    """Check that the model reads the keys that a later release added, where these are set."""
+    known, own = load_schema("training"), experiment["training"]
+    read = schema.get("training", known["properties"])
+    for key, default in later_defaults(known).items():
+        value = own.get(key, section[key])
+        # A section's keys mean nothing to a model without any training, such as PCA.
+        if key in read or value == default or not (read or key in own):
+            continue
+        where = f"{place}.training.{key}" if key in own else f"training.{key}"
+        why = " (it has no loss for each modality)" if key == "modality_losses" else ""
+        remedy = "remove it" if key in own else "set it in `training` of the experiments whose models do"
+        yield f"{where}: {experiment['model']} ({place}) does not read it{why}; {remedy}"
+
+
 def _adjustment_problems(place: str, experiment: Mapping[str, Any]) -> Iterator[str]:
     """Check that no predicted variable leaks into the codes of test people."""
     adjusting = adjusting_columns(experiment)
@@ -122,6 +148,8 @@ def experiment_problems(config: Mapping[str, Any]) -> Iterator[str]:
             wrong = list(nested_problems(f"{place}.options", experiment["options"], schema))
             yield from wrong or _grid_problems(place, experiment, config["volumes"]["shape"], schema)
             yield from _capability_problems(place, experiment, schema)
+            yield from _scaling_problems(place, experiment, schema)
+            yield from _training_problems(place, experiment, config["training"], schema)
         yield from nested_problems(f"{place}.training", experiment["training"], load_schema("training"))
         yield from _adjustment_problems(place, experiment)
         for modality in experiment["modalities"]:

@@ -72,6 +72,20 @@ def fill_defaults(value: Any, schema: Mapping[str, Any]) -> Any:
     return value
 
 
+def later_defaults(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of a schema that a later release added (``later: true``), with their defaults."""
+    return {key: part["default"] for key, part in schema.get("properties", {}).items() if part.get("later")}
+
+
+def without_later(values: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `values` without keys that a later release added and that are at their defaults.
+
+    What is left is what the release without these keys had, so that what it finished stays valid.
+    """
+    later = later_defaults(schema)
+    return {key: value for key, value in values.items() if key not in later or value != later[key]}
+
+
 def _matching_branch(value: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
     """Pick the branch of a ``oneOf`` whose constants (such as ``from: tensor``) agree with `value`."""
     for branch in [*schema.get("oneOf", []), *schema.get("anyOf", [])]:

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from neurostrata.core.config import later_defaults, load_schema
 from neurostrata.core.errors import UserError
 from neurostrata.core.families import families_of
 from neurostrata.core.files import read_json, settings_record, sidecar_path
 from neurostrata.core.people import require_number, require_people
 from neurostrata.core.records import is_expected
 from neurostrata.core.tables import read_table
-from neurostrata.fusion.data.splits import people_of
+from neurostrata.fusion.data.splits import joined_strata, people_of
 from neurostrata.fusion.data.volumes import (
     VolumeSet,
     fold_limits,
@@ -67,6 +68,9 @@ class ExperimentData:
         Classes and families of people (subject, family, the label's column), for supervised models.
     regions
         Image of region numbers.
+    people
+        Families of people and what may be stratified by (subject, family, diagnosis, site), for models with the option
+        ``validation_stratify_by``.
     """
 
     def __init__(
@@ -80,14 +84,16 @@ class ExperimentData:
         limits: Path | None = None,
         labels: Path | None = None,
         regions: Path | None = None,
+        people: Path | None = None,
     ) -> None:
-        self.settings, self.experiment = settings, settings["experiment"]
+        self.settings = settings
+        self.experiment = {**later_defaults(load_schema("experiments")), **settings["experiment"]}
         self.fold, self.splits = fold, splits
         self.volumes = open_volumes(volumes, self.experiment["modalities"])
         self.shape, self.affine = self.volumes[0].array.shape[1:], self.volumes[0].info["affine"]
         self._mask = None if mask is None else read_grid_mask(mask, self.shape, self.affine)
         self._regions = None if regions is None else read_grid_regions(regions, self.shape, self.affine)
-        self._limits, self._labels = limits, labels
+        self._limits, self._labels, self._people = limits, labels, people
 
     @property
     def mask(self) -> np.ndarray:
@@ -133,14 +139,22 @@ class ExperimentData:
         return [roles[subject] for subject in subjects]
 
     @cached_property
+    def maximum(self) -> bool:
+        """Whether volumes are divided by their maxima: as in the training, whose limits say so (those of earlier releases: no)."""
+        if self._limits is not None:
+            return read_json(self._limits).get("scaling") == "maximum"
+        return self.experiment["scaling"] == "maximum"
+
+    @cached_property
     def scaling(self) -> dict[str, dict[str, float]]:
-        """Modality -> the limits {"low", "high"} that its intensities are scaled by."""
+        """Modality -> the limits {"low", "high"} that its intensities are scaled by; none where they are divided by maxima."""
         if self._limits is not None:
             return read_json(self._limits)["limits"]
-        return fold_limits(self.volumes, self.mask, self.subjects("train"), self.experiment["limits"])
+        scaled = [v for v in self.volumes if not self.maximum or v.info.get("kind") == "mask"]
+        return fold_limits(scaled, self.mask, self.subjects("train"), self.experiment["limits"])
 
     def people(self, subjects: list[str], incomplete: bool | None = None) -> VolumeSet:
-        """Return the volumes of some people, with their classes and regions where the stage was given them.
+        """Return the volumes of some people, with their classes, strata and regions where the stage was given them.
 
         Parameters
         ----------
@@ -156,9 +170,26 @@ class ExperimentData:
             classes = table[column].to_dict()
             # None, not "", since checkpoints of earlier releases were labelled with it
             families = {s: f or None for s, f in zip(table.index, families_of(table, table.index))}
+        strata = None
+        if self._people is not None:
+            columns = self.experiment["options"]["validation_stratify_by"]
+            table = read_table(self._people, text=("subject", "family", *columns)).set_index("subject")
+            require_people(self._people, table.index, subjects, self.splits)
+            strata = joined_strata(table, columns).to_dict()
+            families = {s: f or None for s, f in zip(table.index, families_of(table, table.index))}
         if incomplete is None:
             incomplete = self.experiment.get("missing") == "include"
-        return VolumeSet(self.volumes, subjects, self.scaling, incomplete, classes, self._regions, families)
+        return VolumeSet(
+            self.volumes,
+            subjects,
+            self.scaling,
+            incomplete,
+            classes,
+            self._regions,
+            families,
+            strata,
+            self.maximum,
+        )
 
     def training_people(self) -> VolumeSet:
         """Return the volumes of the fold's training people."""
@@ -184,6 +215,8 @@ class ExperimentData:
             raise UserError(f"{folder}: was trained on a grid of {model.shape}, given is {self.shape}")
         if not np.allclose(description["grid"]["affine"], self.affine, atol=1e-3):
             raise UserError(f"{folder}: was trained on another grid in space (affines differ)")
+        if model.maximum != self.maximum:
+            raise UserError(f"{folder}: was trained on volumes of another scaling than {self._limits} has")
         model.prepare(machine)
         return model
 

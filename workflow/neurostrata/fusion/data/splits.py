@@ -23,12 +23,17 @@ def _family_numbers(people: pd.DataFrame) -> np.ndarray:
     return pd.factorize(np.array(family_names(people["subject"], families), dtype=object))[0]
 
 
+def joined_strata(people: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
+    """Return each person's stratum: the values of these columns, joined. An empty cell is a value."""
+    return people[list(columns)].fillna("").astype(str).agg("|".join, axis=1)
+
+
 def _strata(people: pd.DataFrame, columns: Sequence[str], least: int) -> np.ndarray:
     """Return a stratum number per person; strata with fewer than `least` people form one together."""
     given = [column for column in columns if column in people]
     if not given:
         return np.zeros(len(people), int)
-    labels = people[given].fillna("").astype(str).agg("|".join, axis=1)
+    labels = joined_strata(people, given)
     rare = labels.map(labels.value_counts()) < least
     labels = labels.where(~rare, "rare")
     if (labels == "rare").sum() < least:  # too few even together: they join the largest stratum
@@ -88,6 +93,44 @@ def make_parts(
             f"lower {key}"
         )
     return parts
+
+
+def held_out_people(people: pd.DataFrame, share: float, columns: Sequence[str], seed: int) -> np.ndarray:
+    """Choose people to hold out of a training: about the same share of each stratum, whole families.
+
+    Parameters
+    ----------
+    people
+        One row per person: `subject` and, where known, `family` and the `columns`.
+    share
+        Share to hold out. Taken is the nearest simple fraction, so that strata of ten people are still divided.
+    columns
+        Columns whose values are spread evenly over those who are held out and the others.
+    seed
+        Seed of the draw.
+
+    Returns
+    -------
+    ndarray, shape (people,), bool
+
+    Raises
+    ------
+    UserError
+        When families are too unequal, or fewer than two.
+    """
+    families = int(_family_numbers(people).max()) + 1
+    most = max(2, min(families, len(people) // 2))  # at least two people are held out
+    fraction = Fraction(share).limit_denominator(max(10, round(1 / share)))
+    fraction = min(max(fraction, Fraction(1, most)).limit_denominator(most), Fraction(1, 2))
+    try:
+        parts = make_parts(people, fraction.denominator, columns, seed)
+    except UserError as error:
+        raise UserError(
+            f"options.validation_stratify_by: {len(people)} training people of {families} families cannot be divided into "
+            f"{fraction.denominator} like parts, of which {fraction.numerator} would be held out; remove it, or change "
+            "options.validation_fraction"
+        ) from error
+    return parts < fraction.numerator
 
 
 def make_splits(people: pd.DataFrame, validation: Mapping[str, Any], seed: int) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The volumes of a set of people, scaled to [0, 1] as they are read; no torch here."""
+"""The volumes of a set of people, scaled as they are read; no torch here."""
 
 from __future__ import annotations
 
@@ -147,8 +147,13 @@ def fold_limits(
     return result
 
 
+def value_range(maximum: bool) -> tuple[float, float]:
+    """Return the least and greatest value of scaled volumes: over their maxima, or between limits."""
+    return (-1.0, 1.0) if maximum else (0.0, 1.0)
+
+
 class VolumeSet:
-    """The volumes of some people, all modalities, scaled to [0, 1] when they are read.
+    """The volumes of some people, all modalities, scaled when they are read: to [0, 1] by limits, or each by its maximum.
 
     Outside the brain mask they are 0: a Jacobian has values in the background too, which are no data. A
     missing modality is NaN throughout.
@@ -160,7 +165,7 @@ class VolumeSet:
     subjects
         The people, in order.
     scaling
-        Modality -> {"low", "high"} (:func:`fold_limits`).
+        Modality -> {"low", "high"} (:func:`fold_limits`); with `maximum` only those of masks are read.
     incomplete
         Whether people may lack modalities (everybody has at least one).
     labels
@@ -169,6 +174,11 @@ class VolumeSet:
         Region number of each voxel (0: none), shape (x, y, z), for models that use regions.
     groups
         Subject -> family (None or "": a family of one), for models that divide the training people once more.
+    strata
+        Subject -> stratum, for models that hold out people of each.
+    maximum
+        Whether each volume is divided by its largest absolute value inside the mask instead, which keeps its sign and cuts nothing
+        (Geenjaar 2021, III.C); a volume that is 0 throughout stays so. Masks are scaled by their limits.
 
     Raises
     ------
@@ -185,6 +195,8 @@ class VolumeSet:
         labels: Mapping[str, str] | None = None,
         regions: np.ndarray | None = None,
         groups: Mapping[str, str | None] | None = None,
+        strata: Mapping[str, str] | None = None,
+        maximum: bool = False,
     ) -> None:
         for subject in subjects:
             lacking = [volume.name for volume in volumes if subject not in volume.row]
@@ -202,7 +214,15 @@ class VolumeSet:
         self.labels = None if labels is None else {subject: labels[subject] for subject in subjects}
         self.regions = regions
         self.groups = None if groups is None else {subject: groups.get(subject) for subject in subjects}
+        self.strata = None if strata is None else {subject: strata[subject] for subject in subjects}
+        self.maximum = maximum
+        self._maxima: dict[tuple[str, str], np.float32] = {}
         self._memory: np.ndarray | None = None
+
+    @property
+    def value_range(self) -> tuple[float, float]:
+        """Least and greatest value that a scaled volume can have."""
+        return value_range(self.maximum)
 
     @property
     def modalities(self) -> list[str]:
@@ -224,7 +244,7 @@ class VolumeSet:
         return len(self.subjects)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        """Return one person's volumes, shape (modalities, x, y, z), float32 in [0, 1]; NaN where missing."""
+        """Return one person's volumes, shape (modalities, x, y, z), float32; NaN where missing."""
         if self._memory is not None:
             return self._memory[index]
         subject = self.subjects[index]
@@ -233,14 +253,26 @@ class VolumeSet:
             if subject not in volume.row:
                 images.append(np.full(self.shape, np.nan, np.float32))
                 continue
-            image = self._scaled(volume, volume.array[volume.row[subject]])
+            image = self._scaled(volume, subject, volume.array[volume.row[subject]])
             self._check(image[volume.mask], subject, volume.name)
             images.append(np.where(volume.mask, image, np.float32(0)))
         return np.stack(images)
 
-    def _scaled(self, volume: ModalityVolumes, values: np.ndarray) -> np.ndarray:
+    def _scaled(self, volume: ModalityVolumes, subject: str, values: np.ndarray) -> np.ndarray:
+        """Return values of a person's volume, or of a part of it, scaled as the whole volume is."""
+        if self.maximum and volume.info.get("kind") != "mask":
+            return np.asarray(values, dtype=np.float32) / self._largest(volume, subject)
         scale = self.scaling[volume.name]
         return apply_limits(values, scale["low"], scale["high"])
+
+    def _largest(self, volume: ModalityVolumes, subject: str) -> np.float32:
+        """Return the largest absolute value of a person's volume inside the mask; 1 of a volume that is 0 throughout."""
+        key = volume.name, subject
+        if key not in self._maxima:
+            inside = np.asarray(volume.array[volume.row[subject]])[volume.mask]
+            self._check(inside, subject, volume.name)
+            self._maxima[key] = np.float32(np.abs(inside).max(initial=0) or 1)
+        return self._maxima[key]
 
     def slab(self, modality: int, start: int, stop: int) -> np.ndarray:
         """Return everybody's scaled voxels of one modality with start <= x < stop.
@@ -257,12 +289,13 @@ class VolumeSet:
         values = np.full((len(self), *inside.shape), np.nan, np.float32)
         for position, subject in enumerate(self.subjects):
             if subject in volume.row:
-                read = self._scaled(volume, np.asarray(volume.array[volume.row[subject], start:stop]))
+                part = np.asarray(volume.array[volume.row[subject], start:stop])
+                read = self._scaled(volume, subject, part)
                 values[position] = np.where(inside, read, np.float32(0))
         return values
 
     def box(self, where: tuple[slice, slice, slice]) -> np.ndarray:
-        """Return everybody's scaled voxels in a box; nothing else is read.
+        """Return everybody's scaled voxels in a box; of the rest no more than each volume's maximum is read.
 
         Returns
         -------
@@ -282,7 +315,8 @@ class VolumeSet:
             inside = volume.mask[where]
             for position, subject in enumerate(self.subjects):
                 if subject in volume.row:
-                    read = self._scaled(volume, np.asarray(volume.array[(volume.row[subject], *where)]))
+                    part = np.asarray(volume.array[(volume.row[subject], *where)])
+                    read = self._scaled(volume, subject, part)
                     self._check(read[inside], subject, volume.name)
                     values[position, number] = np.where(inside, read, np.float32(0))
         return values
@@ -298,9 +332,19 @@ class VolumeSet:
     def subset(self, positions: Sequence[int]) -> VolumeSet:
         """Return some of the people, by their positions."""
         chosen = [self.subjects[i] for i in positions]
-        return VolumeSet(
-            self.volumes, chosen, self.scaling, self.incomplete, self.labels, self.regions, self.groups
+        part = VolumeSet(
+            self.volumes,
+            chosen,
+            self.scaling,
+            self.incomplete,
+            self.labels,
+            self.regions,
+            self.groups,
+            self.strata,
+            self.maximum,
         )
+        part._maxima = self._maxima
+        return part
 
     def present(self) -> np.ndarray:
         """Return which modalities each person has, shape (people, modalities), bool."""

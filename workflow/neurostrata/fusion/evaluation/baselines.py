@@ -48,7 +48,7 @@ class PooledVolumes(VolumeSet):
         self.samples = [tuple(pair) for pair in np.argwhere(whole)]
         only: ModalityVolumes = people.volumes[0]
         super().__init__(
-            [only], [people.subjects[0]], {only.name: people.scaling[only.name]}, incomplete=True
+            [only], [people.subjects[0]], people.scaling, incomplete=True, maximum=people.maximum
         )
         self.subjects = [f"{people.subjects[i]} {people.modalities[m]}" for i, m in self.samples]
         self.largest = np.array([maxima(people[i][None])[0] for i in range(len(people))])
@@ -103,7 +103,7 @@ def _one_modality(people: VolumeSet, position: int) -> VolumeSet:
     """Return the people who have one modality, with that modality alone."""
     volume = people.volumes[position]
     having = [subject for subject in people.subjects if subject in volume.row]
-    return VolumeSet([volume], having, {volume.name: people.scaling[volume.name]})
+    return VolumeSet([volume], having, people.scaling, maximum=people.maximum)
 
 
 def baseline_codes(

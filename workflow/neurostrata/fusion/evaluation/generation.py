@@ -35,7 +35,7 @@ def generated_slices(
     -------
     dict of ndarray
         ``draws`` (draws, x, y), over the volume's maximum; with two complete people ``real`` (modalities, 2, x, y) and
-        ``steps`` (modalities, steps, x, y), in [0, 1], ``modalities`` and ``subjects``.
+        ``steps`` (modalities, steps, x, y), in the range of the volumes, ``modalities`` and ``subjects``.
     """
     level = int(np.round(np.argwhere(mask).mean(axis=0))[2])
     count = len(model.modalities)
@@ -57,7 +57,7 @@ def generated_slices(
         steps.append(image * ((1 - share) * scales[0] + share * scales[1])[:SHOWN, None, None])
     return found | {
         "real": real[:, :SHOWN, :, :, level].swapaxes(0, 1),
-        "steps": np.stack(steps, axis=1).clip(0, 1).astype(np.float32),
+        "steps": np.stack(steps, axis=1).clip(*model.value_range).astype(np.float32),
         "modalities": np.array(model.modalities[:SHOWN]),
         "subjects": np.array([people.subjects[i] for i in complete]),
     }

@@ -1,4 +1,4 @@
-"""How well images are decoded (Dimitri 2022, 2.2): plain functions on arrays in [0, 1].
+"""How well images are decoded (Dimitri 2022, 2.2): plain functions on scaled arrays.
 
 Every function takes one person's image of one modality, shape (x, y, z), real and decoded.
 """

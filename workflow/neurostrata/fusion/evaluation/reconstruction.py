@@ -17,7 +17,7 @@ COLUMNS = {
     "subject": "A test person of the fold",
     "fold": "Fold",
     "method": "The experiment's model, or a baseline learned from the same training people: mean_image, pca",
-    "modality": "Modality, scaled to [0, 1]",
+    "modality": "Modality, scaled as the experiment says",
     "mse": "Mean squared error over the whole image",
     "normdiff": "Median of (decoded - real) / (decoded + real) over the mask's voxels with a sum above 0.01",
     "abs_normdiff": "Median of its absolute value",

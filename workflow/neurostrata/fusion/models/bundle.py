@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from neurostrata import __version__
-from neurostrata.core.config import fill_defaults, load_schema, model_names
+from neurostrata.core.config import model_names
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import atomic_directory, read_json, write_json
 from neurostrata.core.records import check
@@ -44,7 +44,7 @@ def save_bundle(
     model
         A fitted model.
     scaling
-        Modality -> {"low", "high"}: the limits that its inputs were scaled by.
+        Modality -> {"low", "high"}: the limits that its inputs were scaled by, where they were.
     affine
         Voxel to study space (mm) of the grid, 4x4.
     training_people
@@ -69,6 +69,7 @@ def save_bundle(
                 "options": model.options,
                 "modalities": model.modalities,
                 "grid": {"shape": list(model.shape), "affine": [list(map(float, row)) for row in affine]},
+                "scaling": "maximum" if model.maximum else "limits",
                 "limits": {name: dict(values) for name, values in scaling.items()},
                 "code_size": model.code_size,
                 "facts": model.facts(),
@@ -110,12 +111,12 @@ def load_bundle(folder: str | Path) -> tuple[FusionModel, dict[str, Any]]:
         )
     model = build_model(
         name,
-        # An option that came later has the default that leaves older models as they were.
-        fill_defaults(description["options"], load_schema(f"models/{name}")),
+        description["options"],
         description["modalities"],
         description["grid"]["shape"],
         description["seed"],
     )
+    model.maximum = description.get("scaling") == "maximum"  # models of earlier releases have none
     check(folder / "weights.safetensors")
     try:
         model.load_weights(load_file(folder / "weights.safetensors"))

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from neurostrata.core.config import later_defaults, load_schema
 from neurostrata.core.errors import UserError
-from neurostrata.fusion.data.volumes import VolumeSet
+from neurostrata.fusion.data.volumes import VolumeSet, value_range
 from neurostrata.fusion.training.machine import Machine
 
 #: Settings of each training preset (Dimitri 2022, 2.1.3); schema: training.
@@ -50,6 +51,8 @@ class TrainingSettings:
     deterministic: bool
     batch_norm_statistics: str
     schedule: str
+    adam_epsilon: float
+    modality_losses: str
     seed: int
 
     def __getattr__(self, name: str) -> Any:
@@ -64,7 +67,8 @@ class TrainingSettings:
         Parameters
         ----------
         section, override
-            Only keys that are in one of them can be read afterwards; null takes the preset's value.
+            Only keys that are in one of them can be read afterwards, and those that a later release added, which are in none of
+            them at their defaults; null takes the preset's value.
         seed
             Seed of the training.
 
@@ -79,7 +83,7 @@ class TrainingSettings:
             raise UserError(
                 f"experiments.training: unknown key '{unknown[0]}'; known keys: {', '.join(known)}"
             )
-        merged = {**section, **override}
+        merged = {**later_defaults(load_schema("training")), **section, **override}
         preset = PRESETS[merged.pop("preset")] if "preset" in merged else {}
         resolved = object.__new__(cls)
         for key, value in merged.items():
@@ -125,6 +129,13 @@ class FusionModel(ABC):
         self.modalities = list(modalities)
         self.shape = (int(shape[0]), int(shape[1]), int(shape[2]))
         self.seed = seed
+        #: Whether it learned from volumes over their maxima (``experiments.scaling``); set by :meth:`fit`.
+        self.maximum = False
+
+    @property
+    def value_range(self) -> tuple[float, float]:
+        """Least and greatest value of the volumes that it learned from, and that it decodes."""
+        return value_range(self.maximum)
 
     @property
     @abstractmethod
@@ -167,7 +178,7 @@ class FusionModel(ABC):
 
     @abstractmethod
     def reconstruct(self, volumes: np.ndarray) -> np.ndarray:
-        """Encode and decode: volumes (people, modalities, x, y, z) in [0, 1], the same shape out."""
+        """Encode and decode: volumes (people, modalities, x, y, z) in :attr:`value_range`, the same shape out."""
 
     @abstractmethod
     def weights(self) -> dict[str, np.ndarray]:

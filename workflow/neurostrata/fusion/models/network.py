@@ -25,7 +25,8 @@ class NetworkModel(FusionModel):
     A subclass gives ``build_network()``. Its network has ``losses(volumes)`` (one value per modality),
     ``encode(volumes)`` and ``reconstruct(volumes)``, all on volumes (people, modalities, x, y, z),
     ``decode_volumes(codes)`` where `decodes` is true, and ``offset`` where it has the option ``output_offset``
-    (:func:`neurostrata.fusion.layers.output_offset.output_offset`).
+    (:func:`neurostrata.fusion.layers.output_offset.output_offset`). What it decodes is cut to its ``value_range``, which is the
+    model's.
     """
 
     def __init__(
@@ -76,11 +77,13 @@ class NetworkModel(FusionModel):
         self.network.to(machine.device).eval()
 
     def _apply(self, method: str, volumes: np.ndarray, **arguments: Any) -> np.ndarray:
-        device = next(self.network.parameters()).device
-        self.network.eval()
+        network: Any = self.network
+        device = next(network.parameters()).device
+        network.eval()
+        network.value_range = self.value_range
         with torch.inference_mode():
             tensor = torch.from_numpy(np.ascontiguousarray(volumes)).to(device)
-            result = getattr(self.network, method)(tensor, **arguments)
+            result = getattr(network, method)(tensor, **arguments)
         return np.asarray(result.float().cpu())
 
     def encode(self, volumes: np.ndarray) -> np.ndarray:

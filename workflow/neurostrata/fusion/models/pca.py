@@ -21,7 +21,7 @@ SLAB = 8
 class PrincipalComponents(FusionModel):
     """``pca``: components of the scaled volumes of all modalities, concatenated, inside the mask.
 
-    Decoded values are clipped to [0, 1], as the inputs are; outside the mask the training mean is
+    Decoded values are clipped to the range of the inputs; outside the mask the training mean is
     returned. Attributes with a trailing underscore exist after :meth:`fit`.
 
     With the option ``balance`` each modality is divided by the square root of its total variance first (multiblock PCA:
@@ -69,6 +69,7 @@ class PrincipalComponents(FusionModel):
             raise UserError(f"pca: {len(people)} training people with all modalities, at least 2 are needed")
         if not mask.any():
             raise UserError("pca: the brain mask is empty")
+        self.maximum = people.maximum
         self.mask_ = mask.astype(bool)
         self.mean_ = people.mean()
         self.scale_ = np.ones(len(people.modalities))
@@ -151,11 +152,11 @@ class PrincipalComponents(FusionModel):
         return self.decode(self.encode(volumes))
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
-        """Return the mean image plus the components weighted by scores, in [0, 1]."""
+        """Return the mean image plus the components weighted by scores, in the range of the inputs."""
         decoded = np.repeat(self.mean_[None], len(codes), axis=0)
         inside = (codes @ self.components_).reshape(len(codes), len(self.modalities), -1)
         decoded[:, :, self.mask_] += inside * self.scale_[:, None]
-        return decoded.clip(0, 1)
+        return decoded.clip(*self.value_range)
 
     def weights(self) -> dict[str, np.ndarray]:
         """Return mean, mask, components and variances."""

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from neurostrata.core.config import load_schema, model_names
+from neurostrata.core.config import fill_defaults, load_schema, model_names
 from neurostrata.core.errors import UserError
 from neurostrata.fusion.models.interface import FusionModel
 
@@ -20,7 +20,9 @@ def build_model(
     ----------
     name
         A model that has a schema, whose ``class`` is MODULE:CLASS.
-    options, modalities, shape, seed
+    options
+        An option that is not among them has its default: those that a later release added leave models as they were.
+    modalities, shape, seed
         See :class:`FusionModel`.
 
     Raises
@@ -30,6 +32,8 @@ def build_model(
     """
     if name not in model_names():
         raise UserError(f"experiments.model: '{name}' is none of {', '.join(model_names())}")
-    module, cls = load_schema(f"models/{name}")["class"].split(":")
-    model: FusionModel = getattr(importlib.import_module(module), cls)(options, modalities, shape, seed)
+    schema = load_schema(f"models/{name}")
+    module, cls = schema["class"].split(":")
+    built = getattr(importlib.import_module(module), cls)
+    model: FusionModel = built(fill_defaults(dict(options), schema), modalities, shape, seed)
     return model

@@ -53,6 +53,9 @@ class ResidualAutoencoderNetwork(nn.Module):
         ``code_size``, ``channels``, ``linear``, ``modality_dropout``.
     """
 
+    #: Least and greatest value that is decoded; the model sets it.
+    value_range = (0.0, 1.0)
+
     def __init__(self, modalities: int, shape: tuple[int, int, int], options: Mapping[str, Any]) -> None:
         super().__init__()
         self.modality_dropout = float(options["modality_dropout"])
@@ -148,11 +151,11 @@ class ResidualAutoencoderNetwork(nn.Module):
         return mean_over_present(error.square().sum(dim=(2, 3, 4)) / self.mask.sum(), present(volumes))
 
     def decode_volumes(self, codes: torch.Tensor) -> torch.Tensor:
-        """Return the volumes (people, modalities, x, y, z) decoded from codes, in [0, 1]."""
-        return (self.mean + self.decode(codes) * self.scale).clip(0, 1)
+        """Return the volumes (people, modalities, x, y, z) decoded from codes, in the range of the volumes."""
+        return (self.mean + self.decode(codes) * self.scale).clip(*self.value_range)
 
     def reconstruct(self, volumes: torch.Tensor) -> torch.Tensor:
-        """Return the decoded volumes, in [0, 1]."""
+        """Return the decoded volumes."""
         return self.decode_volumes(self.encode(volumes))
 
 

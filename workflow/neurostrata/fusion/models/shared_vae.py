@@ -50,6 +50,9 @@ class SharedVAENetwork(nn.Module):
         ``latent_size``, ``channels``, ``output_offset``.
     """
 
+    #: Least and greatest value that is decoded; the model sets it.
+    value_range = (0.0, 1.0)
+
     def __init__(self, modalities: int, shape: tuple[int, int, int], options: Mapping[str, Any]) -> None:
         super().__init__()
         channels, latent = list(options["channels"]), int(options["latent_size"])
@@ -139,11 +142,11 @@ class SharedVAENetwork(nn.Module):
         return self.codes(volumes).flatten(1)
 
     def reconstruct(self, volumes: torch.Tensor) -> torch.Tensor:
-        """Return the decoded posterior means, in the units of the volumes, in [0, 1]."""
+        """Return the decoded posterior means, in the units and the range of the volumes."""
         _, largest = self.as_samples(volumes)
         largest = torch.where(present(volumes).flatten()[:, None, None, None, None], largest, 1.0)
         decoded = self.decode(self.codes(volumes).flatten(0, 1)) * largest
-        return decoded.squeeze(1).unflatten(0, volumes.shape[:2]).clip(0, 1)
+        return decoded.squeeze(1).unflatten(0, volumes.shape[:2]).clip(*self.value_range)
 
 
 class SharedVAE(NetworkModel):

@@ -15,6 +15,8 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from neurostrata.core.config import later_defaults, load_schema, without_later
+from neurostrata.core.model_words import model_schema
 from neurostrata.fusion.data.volumes import VolumeSet
 from neurostrata.fusion.models.interface import FusionModel, TrainingSettings
 from neurostrata.stages import STAGES
@@ -55,7 +57,7 @@ def run_digest(model: FusionModel, people: VolumeSet, training: TrainingSettings
     facts = {
         "model": model.name,
         "version": STAGES["train"].version,
-        "options": model.options,
+        "options": without_later(model.options, model_schema(model.name)),
         "shape": model.shape,
         "seed": [model.seed, training.seed],
         # Not every model can be trained with another precision or schedule.
@@ -69,6 +71,13 @@ def run_digest(model: FusionModel, people: VolumeSet, training: TrainingSettings
         "scaling": people.scaling,
         "files": files,
     }
+    # What a later release added, where it is not at its default: checkpoints of the releases before it stay valid.
+    schema = load_schema("training")
+    facts |= without_later({key: getattr(training, key) for key in later_defaults(schema)}, schema)
+    if people.strata is not None:
+        facts["strata"] = people.strata
+    if people.maximum:
+        facts["maximum"] = True
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

@@ -18,6 +18,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from neurostrata.core.errors import UserError
+from neurostrata.fusion.data.splits import held_out_people
 from neurostrata.fusion.data.volumes import VolumeSet
 from neurostrata.fusion.models.interface import FusionModel, TrainingSettings
 from neurostrata.fusion.training.batch_norm import (
@@ -49,18 +50,35 @@ def hold_out(people: VolumeSet, share: float, seed: int) -> tuple[VolumeSet, Vol
     share
         Share of them to hold out, at least two; 0: nobody.
     seed
-        Seed of the draw.
+        Seed of the draw. Where people have strata (:attr:`VolumeSet.strata`), as many are held out of each and families stay
+        together (:func:`neurostrata.fusion.data.splits.held_out_people`); else anybody is drawn, whatever their family.
 
     Returns
     -------
     learning : VolumeSet
     held_out : VolumeSet or None
         None with fewer than :data:`FEWEST_FOR_VALIDATION` people.
+
+    Raises
+    ------
+    UserError
+        When families are too unequal for strata.
     """
     if len(people) < FEWEST_FOR_VALIDATION or share == 0:
         return people, None
-    order = np.random.default_rng([seed, 77]).permutation(len(people))
-    chosen = set(order[: max(2, round(share * len(people)))].tolist())
+    if people.strata is not None:
+        families = people.groups or {}
+        table = pd.DataFrame(
+            {
+                "subject": people.subjects,
+                "family": [families.get(subject) for subject in people.subjects],
+                "stratum": [people.strata[subject] for subject in people.subjects],
+            }
+        )
+        chosen = set(np.flatnonzero(held_out_people(table, share, ["stratum"], seed)).tolist())
+    else:
+        order = np.random.default_rng([seed, 77]).permutation(len(people))
+        chosen = set(order[: max(2, round(share * len(people)))].tolist())
     return (
         people.subset([i for i in range(len(people)) if i not in chosen]),
         people.subset(sorted(chosen)),
@@ -113,6 +131,7 @@ def train_network(
     UserError
         When the batches are too small for batch normalisation, or the loss is not finite.
     """
+    model.maximum = people.maximum
     _check_size(model, smallest, len(people), training)
     processes = max(1, machine.accelerators)
     _check_division(smallest, training, processes)

@@ -68,7 +68,10 @@ class TrainingModule(lightning.LightningModule):
         self._started = time.monotonic()
 
     def training_step(self, batch: torch.Tensor, index: int) -> torch.Tensor:
-        """Return the mean of the modalities' losses.
+        """Return the mean of the modalities' losses, or their sum (``training.modality_losses``).
+
+        Keras adds the losses of its outputs; the L2 term then weighs as it does there (:meth:`configure_optimizers`). The
+        history has the mean with both, and so has the error of held-out people (:class:`BestWeights`), whose order is the same.
 
         Dropout is seeded by seed and step: data loaders draw from the same generator, how often depends on
         the number of their processes, and a resumed run must draw what an unbroken one does.
@@ -78,9 +81,9 @@ class TrainingModule(lightning.LightningModule):
         )
         losses = self.network.losses(batch)  # type: ignore[operator]
         self._epoch_losses.append(losses.detach())
-        loss = losses.mean()
-        self.log("loss", loss, prog_bar=True, logger=False)
-        return loss
+        mean = losses.mean()
+        self.log("loss", mean, prog_bar=True, logger=False)
+        return losses.sum() if self.training_settings.modality_losses == "sum" else mean
 
     def on_train_epoch_end(self) -> None:
         """Add a row to the history."""
@@ -115,11 +118,11 @@ class TrainingModule(lightning.LightningModule):
             )
 
     def configure_optimizers(self) -> Any:
-        """Return Adam with Keras's defaults; the L2 term is in the gradient, as in Keras."""
+        """Return Adam, Keras's but for what the settings say; the L2 term is in the gradient, as in Keras."""
         adam = torch.optim.Adam(
             self.parameters(),
             lr=self.training_settings.learning_rate,
-            eps=1e-7,
+            eps=self.training_settings.adam_epsilon,
             weight_decay=self.weight_decay,
         )
         if self.training_settings.schedule == "constant":

@@ -205,6 +205,7 @@ def generated_figure(
     first = ("drawn", [("", image) for image in draws], float(draws.max()) or 1.0)
     rows.insert(0, first)
     widest = max(len(pictures) for _, pictures, _ in rows)
+    signed = real is not None and bool(real.min() < 0)
     crop = trim(
         np.concatenate([np.abs(image)[None] for image in (real[:, 0] if real is not None else draws)]).max(
             axis=0
@@ -217,7 +218,9 @@ def generated_figure(
             for axis in row:
                 hide_frame(axis)
             for axis, (word, image) in zip(row, pictures):
-                axis.imshow(image[crop].T, cmap="gray", vmin=0, vmax=high, origin="lower")
+                axis.imshow(
+                    image[crop].T, cmap="gray", vmin=-high if signed else 0, vmax=high, origin="lower"
+                )
                 axis.set_title(word, fontsize=8)
             row[0].set_ylabel(title, fontsize=9)
         tighten(figure)

@@ -45,7 +45,7 @@ def example_figure(
     Parameters
     ----------
     real, decoded : array, shape (people, modalities, 3, rows, columns)
-        Mid slices in [0, 1], padded to one size with zeros or NaN; axis 3 as first array axis of the slice.
+        Mid slices, scaled, padded to one size with zeros or NaN; axis 3 as first array axis of the slice.
     subjects, modalities
         Names along the first two axes.
     people
@@ -74,11 +74,12 @@ def example_figure(
         for person in range(shown):
             for m, modality in enumerate(modalities):
                 high = float(np.nanmax(real[person, m], initial=0.0)) or 1.0
+                low = float(np.nanmin(real[person, m], initial=0.0))
                 for plane, crop in enumerate(crops):
                     for offset, source in enumerate((real, decoded)):
                         axis = axes[2 * person + offset, 3 * m + plane]
                         picture = source[person, m, plane][crop].T
-                        axis.imshow(picture, cmap="gray", vmin=0, vmax=high, origin="lower")
+                        axis.imshow(picture, cmap="gray", vmin=low, vmax=high, origin="lower")
                         hide_frame(axis)
                         if person == 0 and offset == 0:
                             name = f"{modality.upper()}\n" if plane == 1 else "\n"

@@ -103,7 +103,7 @@ def decoding_section(page: Page) -> Section:
     """Return the section with Table 2 over all experiments."""
     section = Section("decoding", "Decoding of unseen people")
     caption = (
-        "Mean ± standard deviation over test people of all folds, images scaled to [0, 1]; bold: the best method of an "
+        "Mean ± standard deviation over test people of all folds, images scaled to [0, 1] (with scaling: maximum to [-1, 1]); bold: the best method of an "
         "experiment. NA: not among the inputs. As Table 2 of the paper, with two baselines: the mean image "
         "of the training people, and PCA with as many components as the training people allow."
     )

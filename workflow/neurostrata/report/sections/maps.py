@@ -58,7 +58,8 @@ def volumes_section(page: Page) -> Section:
             },
             caption=(
                 f"The {join_words([format_setting(p) for p in percentiles])} percentiles over the mask of everybody. Experiments "
-                "with limits: train scale by their training people's percentiles, in each fold's limits.json."
+                "with limits: train scale by their training people's percentiles, in each fold's limits.json; those with "
+                "scaling: maximum scale each volume by its own maximum."
             ),
             sources=page.sources(*tree.volumes()),
         ),

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from neurostrata.cohort.sources.registry import SOURCES
-from neurostrata.core.config import declared_names, expand_modalities
+from neurostrata.core.config import declared_names, expand_modalities, load_schema, without_later
 from neurostrata.core.model_words import model_words
 from neurostrata.core.wording import count, format_setting, join_words
 from neurostrata.planning.options import training_keys
@@ -128,19 +128,26 @@ def experiment_text(config: Config, experiment: Config) -> str:
     if training:
         names = {"epochs": "epochs", "batch_size": "batch size", "learning_rate": "learning rate"}
         values = [f"{name} {format_setting(training[key])}" for key, name in names.items()]
+        changed = without_later(training, load_schema("training"))
+        if "adam_epsilon" in changed:
+            values.append(f"epsilon {format_setting(changed['adam_epsilon'])}")
         if experiment["seed"] is not None:
             values.append(f"seed {experiment['seed']}")
         # not every model has a schedule
         falling = ", falling to 0 along a cosine" if training.get("schedule") == "cosine" else ""
-        parts.append(f"trained with Adam ({', '.join(values)}{falling})")
+        summed = " on the sum of the modalities' losses" if "modality_losses" in changed else ""
+        parts.append(f"trained with Adam ({', '.join(values)}{falling}){summed}")
     validation = experiment["validation"]
     if validation["method"] == "holdout":
         share = 100 * float(validation["test_fraction"])
         parts.append(f"tested once on {share:.0f}% of the people, who were held out")
     else:
         parts.append(f"tested in {validation['folds']}-fold cross-validation")
-    scope = "the fold's training people" if experiment["limits"] == "train" else "the whole cohort"
-    parts.append(f"intensities scaled to [0, 1] by percentiles of {scope}")
+    if experiment["scaling"] == "maximum":
+        parts.append("each volume divided by its largest absolute value in the brain mask")
+    else:
+        scope = "the fold's training people" if experiment["limits"] == "train" else "the whole cohort"
+        parts.append(f"intensities scaled to [0, 1] by percentiles of {scope}")
     text = "; ".join(parts) + ". The final model, trained on everybody, gives the embeddings."
     return " ".join([text, *adjustment_sentences(experiment["analyses"])])
 

@@ -107,6 +107,7 @@ class SiameseAttention(FusionModel):
         """
         torch.set_num_threads(machine.threads)
         self.device = machine.device
+        self.maximum = people.maximum
         self.classes_, targets = two_classes(people, self.options["inner_folds"])
         with torch.backends.cudnn.flags(deterministic=training.deterministic, benchmark=False):
             return self._fit(people, mask, targets, training, machine, checkpoints)

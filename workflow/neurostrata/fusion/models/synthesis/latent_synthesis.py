@@ -152,11 +152,23 @@ class LatentSynthesis(NetworkModel):
         print(f"training: left out, having no input or no output: {lacking}", file=sys.stderr, flush=True)
         return people.subset(np.flatnonzero(useful).tolist())
 
-    @staticmethod
-    def _mean_intensity(people: VolumeSet) -> np.ndarray:
-        """Return each modality's mean intensity over people who have it, shape (modalities,)."""
+    def _mean_intensity(self, people: VolumeSet) -> np.ndarray:
+        """Return each modality's mean intensity over people who have it, shape (modalities,).
+
+        Raises
+        ------
+        UserError
+            When a volume of both signs has no mean to be divided by.
+        """
         means = np.array([people[i].mean(axis=(1, 2, 3)) for i in range(len(people))], np.float64)
         has = people.present()
+        divided = self._positions([name for name in self.modalities if name not in self.always_given])
+        if people.maximum and (has & (means <= 0))[:, divided].any():
+            person, modality = np.argwhere((has & (means <= 0))[:, divided])[0]
+            raise UserError(
+                f"latent_synthesis: subject {people.subjects[person]}: the mean of '{self.modalities[divided[modality]]}' is "
+                "not above 0, and images are divided by it; use scaling: limits"
+            )
         return np.where(has, means, 0).sum(axis=0) / np.maximum(has.sum(axis=0), 1)
 
     def fit(
@@ -242,12 +254,12 @@ class LatentSynthesis(NetworkModel):
         return self._apply("synthesise", volumes, plane=plane)
 
     def reconstruct(self, volumes: np.ndarray, plane: str | None = None) -> np.ndarray:
-        """Return every output in [0, 1], from the inputs that are present.
+        """Return every output at most 1, from the inputs that are present.
 
         Parameters
         ----------
         volumes
-            (people, modalities, x, y, z) in [0, 1]; NaN throughout for what is missing.
+            (people, modalities, x, y, z) in :attr:`value_range`; NaN throughout for what is missing.
         plane
             Plane of the slices. The network does not depend on it, so that it can differ from that of training
             (VI-I).

@@ -36,6 +36,9 @@ class SynthesisNetwork(nn.Module):
         Voxels along x, y, z; only needed with an output offset.
     """
 
+    #: Least and greatest value that is decoded; the model sets it.
+    value_range = (0.0, 1.0)
+
     def __init__(
         self,
         modalities: int,
@@ -343,7 +346,7 @@ class SynthesisNetwork(nn.Module):
         return result
 
     def reconstruct(self, volumes: torch.Tensor, plane: str | None = None) -> torch.Tensor:
-        """Return :meth:`synthesise` in the units of the volumes, in [0, 1].
+        """Return :meth:`synthesise` in the units and the range of the volumes.
 
         An output that the person has among the inputs gets its own mean intensity back, another the training
         people's.
@@ -352,7 +355,7 @@ class SynthesisNetwork(nn.Module):
         known = torch.zeros_like(means, dtype=torch.bool)
         known[:, self.inputs] = ~means[:, self.inputs].isnan()
         scale = torch.where(known, means, self.scale)
-        return (self.synthesise(volumes, plane) * scale[:, :, None, None, None]).clip(0, 1)
+        return (self.synthesise(volumes, plane) * scale[:, :, None, None, None]).clip(*self.value_range)
 
 
 class NewDecoder(nn.Module):
