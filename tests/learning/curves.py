@@ -3,17 +3,18 @@
     python tests/learning/curves.py --device cuda --shape 64 64 48 --people 300 --epochs 200 --output DIR
 
 Trains each model with and without `output_offset` (and skip connections) on simulated people, or with --data on
-DIR/jac.npy, DIR/ndi.npy and DIR/mask.npy. Loss, optimiser, batches and seeds are those of the workflow's training.
+those of a finished study (STUDY/results/volumes; for the 60 real brains see tests/real/prepare_ixi.py). Loss, optimiser, batches and seeds are those of the workflow's training.
 Volumes stay on the device. After every epoch the images of training and held-out people are decoded and
 compared. Killed or out of --minutes, the same command goes on where it was; a finished model is not trained again.
 
 Writes OUTPUT/curves.tsv (a row per model, epoch and modality) and OUTPUT/learning.tsv (a row per model and modality
 at its last epoch, the mean image and PCA among them). With --table the latter's rows also go into a table that is kept.
 
-How long: on 2 CPU cores 32x32x32, 100 people, 20 epochs: about half an hour for all four separable autoencoders.
-On a GPU with 16 cores at 64x64x48, 300 people, batch 4: a few seconds per epoch for all four together
-(--parallel 4); give --minutes to stop in time. Simulating 300 people takes 20 s on one core at 64x64x48,
-2 minutes at 128x128x96 (3.8 GB).
+How long: a step of 4 people at 32x32x32 takes 0.3 s of one CPU core, so that 40 epochs of 80 people are 4 minutes per model, and
+half as much to decode at every epoch (--every 5 is enough). Work grows with the voxels: 6 times as much at 64x64x48, 48 times
+at 128x128x96. No time on a GPU is known yet: give --minutes, which also stops in time where a machine is lent, and --parallel 4,
+since one small network does not fill a GPU. Simulating 300 people takes 20 s of one core at 64x64x48, 2 minutes at
+128x128x96 (3.8 GB).
 """
 
 from __future__ import annotations
@@ -133,7 +134,11 @@ class Data:
 
 def read(arguments: argparse.Namespace) -> Data:
     """Read the people and divide them; a stratum's people are divided in proportion by chance alone."""
-    cohort = cohorts.real(arguments.data) if arguments.data else cohorts.load(cohort_folder(arguments)[0])
+    cohort = (
+        cohorts.real(arguments.data, arguments.modalities)
+        if arguments.data
+        else cohorts.load(cohort_folder(arguments)[0])
+    )
     count = len(next(iter(cohort.arrays.values())))
     names = [f"p{number:04d}" for number in range(count)]
     volumes = [
@@ -298,38 +303,6 @@ class Steps(TrainingModule):
         """Do nothing: there is no progress bar."""
 
 
-class GraphedStep:
-    """A training step as one CUDA graph: thousands of small kernels are started at once.
-
-    Parameters
-    ----------
-    module
-        After some steps have been done, so that the optimiser has its state.
-    adam
-        Capturable.
-    batch
-        As large as all batches that will come.
-    """
-
-    def __init__(
-        self, module: Steps, adam: torch.optim.Optimizer, autocast: Any, batch: torch.Tensor
-    ) -> None:
-        self.batch = batch.clone()
-        self.graph = torch.cuda.CUDAGraph()
-        adam.zero_grad(set_to_none=True)
-        with torch.cuda.graph(self.graph), autocast():
-            self.loss = module.network.losses(self.batch).mean()
-            self.loss.backward()
-            adam.step()
-
-    def __call__(self, batch: torch.Tensor, seed: int) -> torch.Tensor:
-        """Do a step and return its loss."""
-        torch.manual_seed(seed)
-        self.batch.copy_(batch)
-        self.graph.replay()
-        return self.loss.detach()
-
-
 def settings_of(arguments: argparse.Namespace) -> TrainingSettings:
     """Return the workflow's training settings."""
     section = section_defaults("training") | {
@@ -345,7 +318,7 @@ def settings_of(arguments: argparse.Namespace) -> TrainingSettings:
 def run_columns(arguments: argparse.Namespace, data: Data, method: str) -> dict[str, Any]:
     """Return what says which run a row is of."""
     return {
-        "data": arguments.data.name if arguments.data else "simulated",
+        "data": arguments.name or (str(arguments.data) if arguments.data else "simulated"),
         "grid": "x".join(map(str, data.mask.shape)),
         "people": len(data.training),
         "held_out": len(data.held_out),
@@ -462,12 +435,6 @@ def train(arguments: argparse.Namespace, trained: Trained, data: Data, deadline:
                 )
         network.train()
 
-    graphed: GraphedStep | None = None
-    if arguments.cuda_graphs and device.type == "cuda":
-        for group in adam.param_groups:
-            group["capturable"] = True
-        for values in adam.state.values():
-            values["step"] = torch.as_tensor(values["step"], dtype=torch.float32, device=device)
     saved = time.monotonic()
     network.train()
     if not rows:
@@ -479,15 +446,12 @@ def train(arguments: argparse.Namespace, trained: Trained, data: Data, deadline:
         losses = []
         for number, chosen in enumerate(batches):
             batch = learning[torch.as_tensor(chosen, device=device)]
-            if graphed is not None and len(batch) == len(graphed.batch):
-                losses.append(graphed(batch, how.seed * 1_000_003 + module.step).clone())
-            else:
-                adam.zero_grad(set_to_none=graphed is None)
-                with autocast():
-                    loss = module.training_step(batch, number)
-                loss.backward()
-                adam.step()
-                losses.append(loss.detach())
+            adam.zero_grad(set_to_none=True)
+            with autocast():
+                loss = module.training_step(batch, number)
+            loss.backward()
+            adam.step()
+            losses.append(loss.detach())
             module.step += 1
             if schedule is not None:
                 schedule.step()
@@ -498,9 +462,6 @@ def train(arguments: argparse.Namespace, trained: Trained, data: Data, deadline:
         if not np.isfinite(value):
             print(f"{trained.name}: the loss is not finite after epoch {done}", flush=True)
             break
-        if arguments.cuda_graphs and device.type == "cuda" and graphed is None and schedule is None:
-            del loss, losses
-            graphed = GraphedStep(module, adam, autocast, learning[: how.batch_size])
         if done % arguments.every == 0 or done == how.epochs or time.time() >= deadline:
             evaluate(done, value)
             latest = {(r["role"], r["modality"]): round(r["share"], 3) for r in rows[-2 * len(names) :]}
@@ -654,7 +615,9 @@ def main() -> None:
     )
     add("--people", type=int, default=100, help="simulated people, those held out among them")
     add("--held-out", type=int, help="people that are not learned from; a fifth by default")
-    add("--data", type=Path, default=None, help="folder with jac.npy, ndi.npy (people, x, y, z) and mask.npy")
+    add("--data", type=Path, default=None, help="a study's results/volumes instead of simulated people")
+    add("--name", help="what rows call the data")
+    add("--modalities", nargs="+", default=list(cohorts.MODALITIES), help="of --data")
     add("--models", nargs="+", default=["separable_autoencoder"])
     add("--output-offset", nargs="+", choices=["none", "mean"], default=["none", "mean"])
     add("--skip-connections", nargs="+", choices=["yes", "no"], default=["yes", "no"])
@@ -672,7 +635,6 @@ def main() -> None:
     add("--parallel", type=int, default=1, help="models that train at the same time")
     add("--threads", type=int, default=os.cpu_count() or 1)
     add("--minutes", type=float, default=1e6, help="stop in time and write what there is")
-    add("--cuda-graphs", action="store_true", help="start a step's kernels at once (constant schedule)")
     add(
         "--cache",
         type=Path,

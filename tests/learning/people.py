@@ -11,6 +11,7 @@ import importlib.util
 import json
 import sys
 import types
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,11 +187,22 @@ def simulate(people: int, shape: tuple[int, int, int], seed: int, threads: int =
     return Cohort(arrays, mask, strata)
 
 
-def real(folder: Path) -> Cohort:
-    """Read MODALITY.npy, each (people, x, y, z) before scaling, and mask.npy from a folder."""
-    names = [name for name in MODALITIES if (folder / f"{name}.npy").is_file()]
-    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
-    return Cohort(arrays, np.load(folder / "mask.npy") > 0, None)
+def real(folder: Path, modalities: Sequence[str]) -> Cohort:
+    """Read the volumes of a finished study (its ``results/volumes``), of the people who have every modality.
+
+    A folder without the sidecars has MODALITY.npy, each (people, x, y, z) before scaling, and mask.npy.
+    """
+    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in modalities}
+    if (folder / "mask.npy").is_file():
+        return Cohort(arrays, np.load(folder / "mask.npy") > 0, None)
+    from neurostrata.imaging.images.io import read_image
+
+    facts = {name: json.loads((folder / f"{name}.json").read_text()) for name in modalities}
+    known = [facts[name]["subjects"] for name in modalities]
+    both = [subject for subject in known[0] if all(subject in some for some in known)]
+    rows = {name: [facts[name]["subjects"].index(subject) for subject in both] for name in modalities}
+    mask = read_image(folder / facts[modalities[0]]["mask"]).data > 0
+    return Cohort({name: array[rows[name]] for name, array in arrays.items()}, mask, None)
 
 
 def save(cohort: Cohort, folder: Path, facts: dict[str, object]) -> None:
