@@ -177,11 +177,13 @@ def test_a_killed_training_goes_on_with_the_same_offset(tmp_path, monkeypatch, c
             raise KilledError
         start(module)
 
-    with monkeypatch.context() as patched, pytest.raises(KilledError):
+    killed_one, folder = build("shared_vae"), tmp_path / "checkpoints"
+    with monkeypatch.context() as patched:
         patched.setattr(TrainingModule, "on_train_epoch_start", killed)
-        build("shared_vae").fit(people, toy_mask(16), how(), Machine(), tmp_path / "checkpoints")
+        with pytest.raises(KilledError):
+            killed_one.fit(people, toy_mask(16), how(), Machine(), folder)
     again = build("shared_vae")
-    again.fit(people, toy_mask(16), how(), Machine(), tmp_path / "checkpoints")
+    again.fit(people, toy_mask(16), how(), Machine(), folder)
     assert "resumed from" in capsys.readouterr().err
     for key, value in model.weights().items():
         np.testing.assert_array_equal(again.weights()[key], value)
