@@ -15,7 +15,7 @@ export PATH := $(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)/workflow
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help env env-dev demo check-demo test test-full lint unit workflow-tests cluster browser calibrate noise-free bench gpu mutants clean
+.PHONY: help env env-dev demo check-demo test test-full lint unit workflow-tests cluster browser calibrate noise-free bench gpu mutants learning clean
 # The suites run one after the other, so that each has all cores. The time of each is printed.
 .NOTPARALLEL:
 
@@ -89,6 +89,10 @@ test-full: test
 calibrate: env-dev
 	python tests/calibration/null_cohorts.py 2000
 
+# By hand, resumable: learning curves on 100 simulated people, kept in docs/tables (half an hour on 2 idle cores; see --help for a GPU).
+learning: env-dev
+	python tests/learning/curves.py --people 100 --epochs 40 --every 4 --parallel $(CORES) --output learning --table docs/tables/learning.tsv
+
 # By hand: recovery of the demo's deformations from images without noise and bias, to compare with check-demo's value.
 noise-free: env
 	python -m neurostrata simulate --output noise-free/cohort --noise 0 --no-diffusion --threads $(CORES)
@@ -111,4 +115,4 @@ mutants: env-dev
 	nice -n 10 python tests/mutants/run.py $(PACKAGES) $(MUTANTS)
 
 clean:
-	rm -rf $(VENV) $(DEMO) noise-free
+	rm -rf $(VENV) $(DEMO) noise-free learning

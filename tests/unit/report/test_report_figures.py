@@ -91,13 +91,14 @@ def test_fold_figure_has_median_and_mad_lines() -> None:
     frame = pd.DataFrame(
         {
             "fold": ["0", "0", "1", "1"],
+            "method": "shared_vae",
             "modality": "jac",
             "mse": [0.01, 0.001, 0.01, 0.1],
             "normdiff": [0.1, 0.2, 0.3, 0.4],
             "cnr_normdiff": [np.nan] * 4,
         }
     )
-    figure = figures_reconstruction.fold_figure(frame, ["jac"])
+    figure = figures_reconstruction.fold_figure(frame, ["jac"], ["shared_vae"])
     assert len(figure.axes) == 2  # a measure without any value has no panel
     dotted = [line for line in figure.axes[0].lines if line.get_linestyle() == ":"]
     # |log10 MSE| is 2, 3, 2, 1: median 2, median absolute deviation 0.5.
@@ -105,9 +106,36 @@ def test_fold_figure_has_median_and_mad_lines() -> None:
     assert [t.get_text() for t in figure.axes[-1].get_xticklabels()] == ["1", "2"]
 
 
+def test_fold_figure_has_the_baselines_beside_the_model() -> None:
+    errors = {"shared_vae": 0.1, "mean_image": 0.01, "pca": 0.001}
+    frame = pd.DataFrame(
+        [
+            {"fold": fold, "method": method, "modality": "jac", "mse": error, "normdiff": 0.1}
+            for fold in ("0", "1")
+            for method, error in errors.items()
+            for _ in range(3)
+        ]
+    )
+    figure = figures_reconstruction.fold_figure(frame, ["jac"], list(errors))
+    axis = figure.axes[0]
+    solid = [line for line in axis.lines if line.get_linestyle() == "-" and line.get_color() == "#1b2f3d"]
+    # The boxes of a fold stand side by side around its tick, in the order of the methods.
+    medians = sorted((float(np.mean(line.get_xdata())), float(line.get_ydata()[0])) for line in solid)
+    assert np.array(medians) == pytest.approx(
+        np.array([(0.733, 1), (1, 2), (1.267, 3), (1.733, 1), (2, 2), (2.267, 3)]), abs=0.01
+    )
+    # The dotted median is the model's own.
+    dotted = [line.get_ydata()[0] for line in axis.lines if line.get_linestyle() == ":"]
+    assert dotted == pytest.approx([1.0, 0.0])
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names[:3] == ["shared VAE", "mean training image", "PCA"]
+
+
 def test_folds_are_in_number_order() -> None:
-    frame = pd.DataFrame({"fold": [str(i) for i in range(11)], "modality": "m", "mse": 0.1, "normdiff": 0.1})
-    figure = figures_reconstruction.fold_figure(frame, ["m"])
+    frame = pd.DataFrame(
+        {"fold": [str(i) for i in range(11)], "method": "pca", "modality": "m", "mse": 0.1, "normdiff": 0.1}
+    )
+    figure = figures_reconstruction.fold_figure(frame, ["m"], ["pca"])
     assert [t.get_text() for t in figure.axes[-1].get_xticklabels()] == [str(i + 1) for i in range(11)]
 
 

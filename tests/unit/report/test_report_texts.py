@@ -13,7 +13,7 @@ import report_fixture
 from neurostrata.core.config import fill_config, load_schema, section_defaults
 from neurostrata.core.locations import REPOSITORY
 from neurostrata.core.wording import count, join_words
-from neurostrata.report.data.decoding import better_baselines
+from neurostrata.report.data.decoding import better_baselines, shares_decoded
 from neurostrata.report.data.demographics import availability, demographics_table, keyed
 from neurostrata.report.data.evidence import Evidence, adjusted_rand
 from neurostrata.report.figures.phenotypes import short_name
@@ -367,6 +367,20 @@ def test_a_model_that_is_beaten_by_its_baselines_is_named() -> None:
         ("jac", "pca", 0.1, 0.2),
         ("ndi", "mean_image", 0.1, 0.1),
     ]
+
+
+def test_the_share_decoded_is_of_the_variance_about_the_mean_image() -> None:
+    frame = pd.DataFrame(
+        [
+            {"subject": subject, "fold": "0", "method": method, "modality": "jac", "mse_mask": error}
+            for method, errors in {"ae": (0.5, 0.1), "mean_image": (1.0, 3.0), "pca": (6.0, np.nan)}.items()
+            for subject, error in zip("ab", errors)
+        ]
+    )
+    # 1 - (0.5 + 0.1) / (1 + 3); of PCA only the person whom it decodes.
+    shares = {method: share for (method, _), share in shares_decoded(frame).items()}
+    assert shares == pytest.approx({"ae": 0.85, "mean_image": 0.0, "pca": -5.0})
+    assert shares_decoded(frame[frame["method"] != "mean_image"]) == {}
 
 
 def test_methods_follow_the_configuration() -> None:

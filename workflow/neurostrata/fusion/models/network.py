@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from neurostrata.fusion.data.volumes import VolumeSet
+from neurostrata.fusion.layers.output_offset import mean_of
 from neurostrata.fusion.models.interface import FusionModel, TrainingSettings
 from neurostrata.fusion.training.loop import train_network
 from neurostrata.fusion.training.machine import Machine
@@ -22,8 +23,10 @@ class NetworkModel(FusionModel):
     """Base of models that are one torch network.
 
     A subclass gives ``build_network()``. Its network has ``losses(volumes)`` (one value per modality),
-    ``encode(volumes)`` and ``reconstruct(volumes)``, all on volumes (people, modalities, x, y, z), and
-    ``decode_volumes(codes)`` where `decodes` is true. These cut what they decode to their ``value_range``, which is the model's.
+    ``encode(volumes)`` and ``reconstruct(volumes)``, all on volumes (people, modalities, x, y, z),
+    ``decode_volumes(codes)`` where `decodes` is true, and ``offset`` where it has the option ``output_offset``
+    (:func:`neurostrata.fusion.layers.output_offset.output_offset`). What it decodes is cut to its ``value_range``, which is the
+    model's.
     """
 
     def __init__(
@@ -39,6 +42,18 @@ class NetworkModel(FusionModel):
     def build_network(self) -> nn.Module:
         """Return the untrained network; the random state is set by the caller."""
 
+    def set_offset(self, people: VolumeSet) -> None:
+        """Give the decoder these people's mean image, where the option ``output_offset`` asks for it.
+
+        Parameters
+        ----------
+        people
+            Those that the network learns from, and nobody else.
+        """
+        offset: Any = getattr(self.network, "offset", None)
+        if offset is not None:
+            offset.set_mean(mean_of(people, self.scales))
+
     @property
     def smallest_batch(self) -> int:
         """The fewest people that a training step can have."""
@@ -53,6 +68,7 @@ class NetworkModel(FusionModel):
         checkpoints: Path | None = None,
     ) -> pd.DataFrame:
         """Train the network; see :func:`neurostrata.fusion.training.loop.train_network`."""
+        self.set_offset(people)
         return train_network(self, self.network, self.smallest_batch, people, training, machine, checkpoints)
 
     def prepare(self, machine: Machine) -> None:

@@ -16,6 +16,7 @@ from neurostrata.core.errors import UserError
 from neurostrata.fusion.data.missing import filled, hide, mean_over_present, present
 from neurostrata.fusion.data.volumes import VolumeSet
 from neurostrata.fusion.layers.blocks import ConvolutionBlock, KerasConvolution, MidFlow, double, halve
+from neurostrata.fusion.layers.output_offset import logit, output_offset
 from neurostrata.fusion.models.interface import TrainingSettings
 from neurostrata.fusion.models.network import NetworkModel
 from neurostrata.fusion.training.machine import Machine
@@ -79,9 +80,9 @@ class SeparableAutoencoderNetwork(nn.Module):
         How many.
     options
         ``skip_connections``, ``kernel_size``, ``pooling_size``, ``dropout``, ``batch_norm_momentum``,
-        ``modality_dropout``.
+        ``modality_dropout``, ``output_offset``.
     shape
-        Voxels along x, y, z; only needed with modality dropout and for decoding codes.
+        Voxels along x, y, z; only needed with modality dropout, an output offset, and for decoding codes.
     """
 
     def __init__(
@@ -113,6 +114,7 @@ class SeparableAutoencoderNetwork(nn.Module):
             )
             for _ in range(modalities)
         )
+        self.offset = output_offset(options, modalities, shape, logit)
 
     def features(self, volumes: torch.Tensor) -> tuple[torch.Tensor, list[list[torch.Tensor]]]:
         """Encode volumes (people, modalities, x, y, z).
@@ -154,7 +156,8 @@ class SeparableAutoencoderNetwork(nn.Module):
             for step in steps:  # type: ignore[attr-defined]
                 image = step(image, kept.pop() if kept else None)
             images.append(image)
-        return torch.cat(images, dim=1)
+        logits = torch.cat(images, dim=1)
+        return logits if self.offset is None else self.offset(logits)
 
     def forward(self, volumes: torch.Tensor) -> torch.Tensor:
         """Return the logits of the decoded volumes."""

@@ -16,6 +16,7 @@ from torch.nn import functional
 from neurostrata.fusion.data.missing import mean_over_present, present
 from neurostrata.fusion.data.volumes import VolumeSet
 from neurostrata.fusion.layers.blocks import Convolution
+from neurostrata.fusion.layers.output_offset import artanh, output_offset
 from neurostrata.fusion.models.interface import TrainingSettings
 from neurostrata.fusion.models.network import NetworkModel
 from neurostrata.fusion.training.loop import hold_out, train_network
@@ -42,11 +43,11 @@ class SharedVAENetwork(nn.Module):
     ----------
     modalities
         How many there are. Nothing is learned for each but `usual`, its mean code over the training people,
-        which replaces it where it is missing.
+        which replaces it where it is missing, and with an output offset its mean image.
     shape
         Voxels along x, y, z.
     options
-        ``latent_size``, ``channels``.
+        ``latent_size``, ``channels``, ``output_offset``.
     """
 
     #: Least and greatest value that is decoded; the model sets it.
@@ -80,6 +81,7 @@ class SharedVAENetwork(nn.Module):
         layers += [Convolution(narrow, narrow // 2, (3, 3, 3)), nn.ReLU()]
         layers += [Convolution(narrow // 2, 1, (3, 3, 3), bias=False), nn.Tanh()]
         self.decoder = nn.Sequential(*layers)
+        self.offset = output_offset(options, modalities, shape, artanh)
         self.usual: torch.Tensor
         self.register_buffer("usual", torch.zeros(modalities, latent))
 
@@ -96,8 +98,15 @@ class SharedVAENetwork(nn.Module):
         return self.to_mean(features), self.to_log_variance(features)
 
     def decode(self, latent: torch.Tensor) -> torch.Tensor:
-        """Return images (samples, 1, x, y, z) in [-1, 1] of latent positions (samples, latent_size)."""
-        return self.decoder(self.from_latent(latent).unflatten(1, self.start))
+        """Return images (samples, 1, x, y, z) in [-1, 1] of latent positions (samples, latent_size).
+
+        Samples are those of :meth:`as_samples`: every modality of a person, then of the next.
+        """
+        features = self.from_latent(latent).unflatten(1, self.start)
+        if self.offset is None:
+            return self.decoder(features)
+        images = self.decoder[:-1](features).squeeze(1).unflatten(0, (-1, len(self.usual)))
+        return self.decoder[-1](self.offset(images)).flatten(0, 1)[:, None]
 
     def decode_volumes(self, codes: torch.Tensor) -> torch.Tensor:
         """Return volumes (people, modalities, x, y, z), over their maxima, of codes (people, modalities * latent_size)."""
@@ -177,6 +186,7 @@ class SharedVAE(NetworkModel):
         """Train on most of the training people; a tenth of them tells when to stop (III.B)."""
         learning, held_out = hold_out(people, self.options["validation_fraction"], self.seed)
         patience = self.options["patience"]
+        self.set_offset(learning)
         history = train_network(
             self, self.network, 1, learning, training, machine, checkpoints, held_out, patience
         )

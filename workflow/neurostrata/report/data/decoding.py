@@ -53,3 +53,27 @@ def better_baselines(
             if theirs <= ours:
                 found.append((modality, other, theirs, ours))
     return found
+
+
+def shares_decoded(frame: pd.DataFrame) -> dict[tuple[str, str], float]:
+    """Return how much of the variance about the mean training image each method decodes, inside the mask.
+
+    Returns
+    -------
+    dict
+        (method, modality) -> 1 - summed squared error / that of the mean image, over the people whom both decode:
+        1 for a perfect image, 0 for the mean image itself, below 0 for what is worse. Empty without the mean image.
+    """
+    if "mse_mask" not in frame or MEAN_IMAGE not in set(frame["method"]):
+        return {}
+    people = ["subject", "fold", "modality"]
+    about = frame.loc[frame["method"] == MEAN_IMAGE, [*people, "mse_mask"]]
+    both = frame.merge(about, on=people, suffixes=("", "_mean_image")).dropna(
+        subset=["mse_mask", "mse_mask_mean_image"]
+    )
+    shares = {}
+    for (method, modality), part in both.groupby(["method", "modality"]):
+        total = float(part["mse_mask_mean_image"].sum())
+        if total > 0:
+            shares[str(method), str(modality)] = 1 - float(part["mse_mask"].sum()) / total
+    return shares

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from neurostrata.report.figures.slices import PLANES, trim
@@ -31,6 +33,8 @@ FOLD_METRICS = {
     "mse": "|log₁₀ MSE|\n(larger is better)",
     "normdiff": "Median voxelwise NormDiff\n(decoded − real, relative)",
 }
+#: Face and edge of the boxes of the model and of its baselines.
+BOX_COLOURS = (("#d6e6f2", "#3a5568"), ("#e6e6e6", "#777777"), ("#f6dcc0", "#9c6a32"))
 
 
 def example_figure(
@@ -87,49 +91,41 @@ def example_figure(
     return figure
 
 
-def fold_figure(frame: pd.DataFrame, modalities: Sequence[str]) -> Figure:
+def fold_figure(frame: pd.DataFrame, modalities: Sequence[str], methods: Sequence[str]) -> Figure:
     """Draw the box plots per fold (Fig. 5): CNR difference, |log MSE| and normalised difference.
 
     Parameters
     ----------
     frame
-        Rows of one method of ``reconstruction.tsv``: fold, modality and the metrics.
+        ``reconstruction.tsv``: fold, method, modality and the metrics.
     modalities
         One column of panels each, in this order.
+    methods
+        One box each per fold, the experiment's model first.
 
     Returns
     -------
     Figure
-        Red dotted line: median over all folds; blue dotted line: median absolute deviation.
+        Red dotted line: the model's median over all folds; blue dotted line: its median absolute deviation.
     """
-    metrics = [metric for metric in FOLD_METRICS if metric in frame and frame[metric].notna().any()]
+    own = frame[frame["method"] == methods[0]]
+    metrics = [metric for metric in FOLD_METRICS if metric in frame and own[metric].notna().any()]
     folds = sorted(frame["fold"].unique(), key=lambda fold: (len(str(fold)), str(fold)))
     with figure_style():
-        width = float(np.clip((1.3 + 0.42 * max(len(folds), 4)) * len(modalities) + 0.8, 6.5, 11.4))
+        room = 0.28 + 0.14 * len(methods)
+        width = float(np.clip((1.3 + room * max(len(folds), 4)) * len(modalities) + 0.8, 6.5, 11.4))
         figure = new_figure(width, 2.35 * len(metrics) + 0.5)
         axes = figure.subplots(len(metrics), len(modalities), squeeze=False, sharex=True)
         for i, metric in enumerate(metrics):
             for j, modality in enumerate(modalities):
                 axis = axes[i, j]
                 rows = frame[frame["modality"] == modality]
-                values = rows[metric].to_numpy(float)
-                if metric == "mse":
-                    with np.errstate(divide="ignore"):
-                        values = np.abs(np.log10(values))
-                values = np.where(np.isfinite(values), values, np.nan)
-                groups = [values[(rows["fold"] == fold).to_numpy() & ~np.isnan(values)] for fold in folds]
-                axis.boxplot(
-                    groups,
-                    widths=0.6,
-                    patch_artist=True,
-                    boxprops={"facecolor": "#d6e6f2", "edgecolor": "#3a5568", "linewidth": 0.9},
-                    medianprops={"color": "#1b2f3d", "linewidth": 1.4},
-                    whiskerprops={"color": "#3a5568", "linewidth": 0.9},
-                    capprops={"color": "#3a5568", "linewidth": 0.9},
-                    flierprops={"marker": ".", "markersize": 4, "markeredgecolor": GREY},
-                )
+                for position, method in enumerate(methods):
+                    part = rows[rows["method"] == method]
+                    _fold_boxes(axis, part, metric, folds, position, len(methods))
                 axis.set_xticks(range(1, len(folds) + 1), [_fold_label(fold) for fold in folds])
                 axis.yaxis.grid(True)
+                values = _fold_values(rows[rows["method"] == methods[0]], metric)
                 good = values[~np.isnan(values)]
                 if good.size:
                     median = float(np.median(good))
@@ -143,9 +139,42 @@ def fold_figure(frame: pd.DataFrame, modalities: Sequence[str]) -> Figure:
                 if i == len(metrics) - 1:
                     axis.set_xlabel("fold")
         handles, labels = axes[0, 0].get_legend_handles_labels()
+        if len(methods) > 1:
+            boxes = [Patch(facecolor=face, edgecolor=edge) for face, edge in BOX_COLOURS[: len(methods)]]
+            handles, labels = [*boxes, *handles], [*(model_name(m) for m in methods), *labels]
         if handles:
-            figure.legend(handles, labels, loc="outside upper right", ncols=2)
+            figure.legend(handles, labels, loc="outside upper right", ncols=len(handles))
     return figure
+
+
+def _fold_values(rows: pd.DataFrame, metric: str) -> np.ndarray:
+    """Return a metric as it is drawn, NaN where it is not finite."""
+    values = rows[metric].to_numpy(float)
+    if metric == "mse":
+        with np.errstate(divide="ignore"):
+            values = np.abs(np.log10(values))
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _fold_boxes(
+    axis: Axes, rows: pd.DataFrame, metric: str, folds: Sequence[object], position: int, number: int
+) -> None:
+    """Draw one method's boxes, beside those of the other methods of each fold."""
+    values, (face, edge) = _fold_values(rows, metric), BOX_COLOURS[position]
+    groups = [values[(rows["fold"] == fold).to_numpy() & ~np.isnan(values)] for fold in folds]
+    width = 0.8 / number
+    axis.boxplot(
+        groups,
+        positions=[fold + 1 + (position - (number - 1) / 2) * width for fold in range(len(folds))],
+        widths=0.75 * width,
+        patch_artist=True,
+        manage_ticks=False,
+        boxprops={"facecolor": face, "edgecolor": edge, "linewidth": 0.9},
+        medianprops={"color": "#1b2f3d", "linewidth": 1.4},
+        whiskerprops={"color": edge, "linewidth": 0.9},
+        capprops={"color": edge, "linewidth": 0.9},
+        flierprops={"marker": ".", "markersize": 4, "markeredgecolor": GREY},
+    )
 
 
 def _fold_label(fold: object) -> str:

@@ -14,6 +14,7 @@ from neurostrata.report.data.decoding import (
     better_baselines,
     modality_order,
     ordered_methods,
+    shares_decoded,
 )
 from neurostrata.report.data.layout import Experiment
 from neurostrata.report.html.blocks import (
@@ -70,11 +71,12 @@ def _measures(
         people = count(int(own["subject"].nunique()), "test person", "test people")
         section.add(
             page.figure(
-                fold_figure(own, modalities),
+                fold_figure(frame, modalities, methods),
                 f"{experiment.name}/folds.svg",
                 f"{name[:1].upper()}{name[1:]}: measures per fold",
                 f"{count(own['fold'].nunique(), 'fold')} of {people}. Boxes: median "
-                "and quartiles; red dotted: median over all folds; blue dotted: median absolute deviation (MAD). As Fig. 5.",
+                "and quartiles; red dotted: the model's median over all folds; blue dotted: its median absolute deviation (MAD). "
+                + ("As Fig. 5, with the baselines beside the model." if len(methods) > 1 else "As Fig. 5."),
                 path,
                 alt=f"Box plots per fold of decoding measures, experiment {experiment.name}",
             )
@@ -91,8 +93,10 @@ def _measures(
         )
     measures = [measure for measure in MEASURES if measure in frame]
     values = dict(iter(frame.groupby(["method", "modality"])))
+    shares = shares_decoded(frame)
     rows = [
         {"Method": model_name(method), "Decoded": modality.upper()}
+        | ({"Share decoded": format_number(shares.get((method, modality), np.nan), 2)} if shares else {})
         | {
             MEASURES[measure]: mean_sd(values[method, modality][measure])
             if (method, modality) in values
@@ -105,11 +109,16 @@ def _measures(
     table = frame_table(
         pd.DataFrame(rows),
         "All measures",
-        caption="Mean ± standard deviation over test people. PSNR in dB; SSIM: 1 is best.",
+        caption="Mean ± standard deviation over test people. PSNR in dB; SSIM: 1 is best."
+        + (
+            " Share decoded: of the variance about the mean training image, inside the mask; 0 is the mean image, below 0 is worse."
+            if shares
+            else ""
+        ),
         sources=page.sources(path),
         folded=True,
     )
-    table.numeric = [False, False, *[True] * len(measures)]
+    table.numeric = [False, False, *[True] * (len(measures) + bool(shares))]
     section.add(table)
 
 

@@ -115,12 +115,17 @@ class LatentSynthesis(NetworkModel):
             self._positions(self.outputs),
             None if mask is None else self.modalities.index(mask),
             options,
+            self.shape,
         )
 
     @property
     def code_size(self) -> int:
         """``latent_channels`` for each block of ``code_grid``."""
         return int(self.options["latent_channels"] * np.prod(self.options["code_grid"]))
+
+    def scales(self, volumes: np.ndarray) -> np.ndarray:
+        """Return the volumes' mean intensities, shape (people, modalities); 1 for the lesion mask, NaN where missing."""
+        return np.asarray(self.network.normalise(torch.from_numpy(np.ascontiguousarray(volumes)))[1])
 
     @staticmethod
     def _useful(people: VolumeSet, inputs: Sequence[int], outputs: Sequence[int]) -> VolumeSet:
@@ -189,6 +194,7 @@ class LatentSynthesis(NetworkModel):
         first = [position for position in network.outputs if position not in added]
         people = self._useful(people, network.inputs, first)
         network.scale.copy_(torch.from_numpy(self._mean_intensity(everybody)))
+        self.set_offset(everybody)
         learning, held_out = hold_out(people, self.options["validation_fraction"], self.seed)
         patience, outputs = self.options["patience"], network.outputs
         network.outputs = first

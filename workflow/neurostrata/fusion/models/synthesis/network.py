@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from neurostrata.fusion.layers.output_offset import output_offset
 from neurostrata.fusion.models.interface import LEAST_MEAN
 from neurostrata.fusion.models.synthesis.layers import Decoder, Encoder, as_slices, as_volumes, glorot
 
@@ -31,6 +32,8 @@ class SynthesisNetwork(nn.Module):
         Position of the lesion mask, or None.
     options
         The model's options.
+    shape
+        Voxels along x, y, z; only needed with an output offset.
     """
 
     #: Least and greatest value that is decoded; the model sets it.
@@ -43,6 +46,7 @@ class SynthesisNetwork(nn.Module):
         outputs: Sequence[int],
         mask: int | None,
         options: Mapping[str, Any],
+        shape: tuple[int, int, int] | None = None,
     ) -> None:
         super().__init__()
         self.inputs, self.outputs, self.mask = list(inputs), list(outputs), mask
@@ -66,6 +70,7 @@ class SynthesisNetwork(nn.Module):
         self.apply(glorot)
         self.scale: torch.Tensor
         self.register_buffer("scale", torch.ones(modalities))
+        self.offset = output_offset(options, modalities, shape)
 
     # ------------------------------------------------------------------------------- slices
 
@@ -195,7 +200,12 @@ class SynthesisNetwork(nn.Module):
     # --------------------------------------------------------------------------------- cost
 
     def slice_costs(
-        self, slices: torch.Tensor, has: torch.Tensor, outputs: Sequence[int], costs: frozenset[str]
+        self,
+        slices: torch.Tensor,
+        has: torch.Tensor,
+        outputs: Sequence[int],
+        costs: frozenset[str],
+        shared_image: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Return what each slice costs, divided over the outputs that its person has.
 
@@ -207,6 +217,8 @@ class SynthesisNetwork(nn.Module):
             Positions of the outputs that count.
         costs
             Which of c1, c2, c3 count.
+        shared_image
+            The output offset's slices, in the shape of `slices`, to which decoders add.
 
         Returns
         -------
@@ -217,9 +229,10 @@ class SynthesisNetwork(nn.Module):
         """
         latents, present = self.latents(slices, has)
         height, width = slices.shape[-2:]
+        wanted = slices if shared_image is None else slices - shared_image
 
         def error(decoded: torch.Tensor, position: int) -> torch.Tensor:
-            return (decoded[:, :height, :width] - slices[:, position]).abs().mean(dim=(1, 2))
+            return (decoded[:, :height, :width] - wanted[:, position]).abs().mean(dim=(1, 2))
 
         shared = slices.new_zeros(len(slices))
         if "c2" in costs:
@@ -277,9 +290,14 @@ class SynthesisNetwork(nn.Module):
             # Drawn on the CPU, whose generator is seeded for each step: the same slices on any device.
             drawn = torch.randperm(len(candidates))[: self.slices_per_step].to(candidates.device)
             usable = candidates[drawn]
+        chosen = list(self._chunks(slices[usable], has[usable]))
+        shared: Sequence[torch.Tensor | None] = [None] * len(chosen)
+        if self.offset is not None:
+            image = as_slices(self.offset.image.expand(len(volumes), -1, -1, -1, -1), self.plane)
+            shared = image[usable].split(SLICES_AT_ONCE)
         parts = [
-            self.slice_costs(some, theirs, outputs, costs)
-            for some, theirs in self._chunks(slices[usable], has[usable])
+            self.slice_costs(some, theirs, outputs, costs, image)
+            for (some, theirs), image in zip(chosen, shared, strict=True)
         ]
         return torch.cat(parts).mean(dim=0) * slices.shape[1]
 
@@ -321,7 +339,10 @@ class SynthesisNetwork(nn.Module):
                     torch.stack([self.decode_fused(latents, present, j) for j in self.outputs], dim=1)
                 )
             decoded = torch.cat(parts)[..., : slices.shape[2], : slices.shape[3]]
-            result[number, self.outputs] = as_volumes(decoded, 1, plane)[0].clamp_min(0).to(result.dtype)
+            images = as_volumes(decoded, 1, plane)[0]
+            if self.offset is not None:
+                images = images + self.offset.image[self.outputs]
+            result[number, self.outputs] = images.clamp_min(0).to(result.dtype)
         return result
 
     def reconstruct(self, volumes: torch.Tensor, plane: str | None = None) -> torch.Tensor:
