@@ -45,6 +45,7 @@ def test_the_description_is_whole(saved):
         "modalities": ["jac", "ndi"],
         "grid": {"shape": [4, 5, 6], "affine": AFFINE.tolist()},
         "limits": {"jac": {"low": 0.5, "high": 1.5}, "ndi": {"low": 0.0, "high": 2.0}},
+        "scaling": "limits",
         "code_size": 6,
         "facts": {"parameters": sum(p.numel() for p in model.network.parameters())},
         "seed": 7,

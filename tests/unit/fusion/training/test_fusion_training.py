@@ -365,6 +365,10 @@ def test_the_sum_of_the_losses_is_made_least_and_their_mean_reported(people):
     )
 
 
+#: Options that the release before the papers' settings did not have.
+LATER = ("validation_stratify_by", "output_offset")
+
+
 def former_digest(model, people, training):
     """The digest as it was before the settings that came later."""
     files = []
@@ -374,7 +378,7 @@ def former_digest(model, people, training):
     facts = {
         "model": model.name,
         "version": STAGES["train"].version,
-        "options": {k: v for k, v in model.options.items() if k != "validation_stratify_by"},
+        "options": {k: v for k, v in model.options.items() if k not in LATER},
         "shape": model.shape,
         "seed": [model.seed, training.seed],
         "training": [training.batch_size, training.learning_rate, training.precision],
@@ -406,10 +410,11 @@ def test_checkpoints_of_the_former_release_stay_valid_and_changed_settings_do_no
         digest(people, adam_epsilon=1e-8),
         digest(people, modality_losses="sum"),
         digest(people, {"validation_stratify_by": ["diagnosis"]}),
+        digest(people, {"output_offset": "mean"}),
         digest(stratified),
         digest(over),
     ]
-    assert len({now, *(found for found, _ in changed)}) == 6
+    assert len({now, *(found for found, _ in changed)}) == 7
 
 
 def test_who_is_held_out_without_and_with_strata(tmp_path):
