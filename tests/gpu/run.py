@@ -1,7 +1,7 @@
 """The checks that need a GPU: `make gpu`, or python tests/gpu/run.py [--short] [--output gpu.json] [--only NAME ...].
 
-First correctness against the CPU in float32, then speed and memory. Every check is a process of its own, so that one that
-fails takes no other with it; those of correctness run at the same time, those of speed one after the other. Without a GPU it
+First correctness against the CPU in float32, then speed and memory. Every check is a process of its own (with --short they share
+one), so that one that fails takes no other with it; those of correctness run at the same time, those of speed one after the other. Without a GPU it
 says so and computes everything on the CPU; with --short in small sizes.
 
 Nothing is installed. What is needed: Python 3.11 or newer, torch, lightning, numpy, scipy, pandas, scikit-learn, numba,
@@ -144,11 +144,33 @@ def main() -> int:
         return 2
     about = machine()
     device = "cuda" if about["gpus"] else "cpu"
+    if given.short:
+        import torch
+
+        torch.set_num_threads(1)  # threads that wait for each other on a busy machine take minutes
     print(
         f"{about['gpu'] or 'NO GPU FOUND: everything runs on the CPU, nothing is compared with a GPU'}; torch {about['torch']}",
         flush=True,
     )
     began = time.monotonic()
+
+    def alone(name: str, output: Path) -> str:
+        """Run a check in a process of its own; return what went wrong if it wrote nothing."""
+        arguments = ["--check", name, "--device", device, "--output", str(output)]
+        threads = str(max(1, (os.cpu_count() or 1) // given.at_once))
+        try:
+            process = subprocess.run(
+                [sys.executable, __file__, *arguments],
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=max(1, given.limit + 60 - (time.monotonic() - began)),
+                env={**os.environ, "OMP_NUM_THREADS": threads},
+            )
+        except subprocess.TimeoutExpired:
+            return "stopped: no time was left"
+        return f"exit status {process.returncode}\n{process.stderr[-3000:]}"
+
     report: dict[str, Any] = {"machine": about, "short": given.short, "checks": {}}
     if given.only and given.output.is_file():  # the results of other checks are kept
         earlier = json.loads(given.output.read_text())
@@ -168,32 +190,14 @@ def main() -> int:
             return
         with tempfile.TemporaryDirectory() as folder:
             output = Path(folder) / "result.json"
-            arguments = [
-                "--check",
-                name,
-                "--device",
-                device,
-                "--output",
-                str(output),
-                *(["--short"] if given.short else []),
-            ]
-            threads = str(max(1, (os.cpu_count() or 1) // given.at_once)) if not given.short else "1"
-            try:
-                process = subprocess.run(
-                    [sys.executable, __file__, *arguments],
-                    capture_output=True,
-                    text=True,
-                    check=False,
-                    timeout=max(1, given.limit + 60 - (time.monotonic() - began)),
-                    env={**os.environ, "OMP_NUM_THREADS": threads},
-                )
-                problem = f"exit status {process.returncode}\n{process.stderr[-3000:]}"
-            except subprocess.TimeoutExpired:
-                problem = "stopped: no time was left"
+            if given.short:  # importing torch in every check would take most of the time
+                one(name, device, True, output)
+                problem = ""
+            else:
+                problem = alone(name, output)
+            done = {"results": [], "error": problem, "seconds": 0}
             if output.exists():
                 done = json.loads(output.read_text())
-            else:
-                done = {"results": [], "error": problem, "seconds": 0}
         report["checks"][name] = done
         lines = [f"== {name}: {done['seconds']:.0f} s", *map(shown, done["results"])]
         if done["error"]:
@@ -212,7 +216,7 @@ def main() -> int:
     wanted = [name for name in correctness if not given.only or name in given.only]
     # What is compiled takes minutes and would hold up everything else: it comes last.
     last = [name for name in wanted if name == "compiled"]
-    with ThreadPoolExecutor(given.at_once) as pool:
+    with ThreadPoolExecutor(1 if given.short else given.at_once) as pool:
         list(pool.map(run, sorted(set(wanted) - set(last), key=lambda name: (name not in FIRST, name))))
     for name in [*speed, *last]:
         if name in last or not given.only or name in given.only:

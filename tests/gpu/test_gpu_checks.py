@@ -11,7 +11,7 @@ RUN = Path(__file__).parent / "run.py"
 def test_all_checks_run_without_a_gpu(tmp_path):
     output = tmp_path / "gpu.json"
     done = subprocess.run(
-        [sys.executable, RUN, "--short", "--output", output, "--at-once", "2", "--limit", "600"],
+        [sys.executable, RUN, "--short", "--output", output, "--limit", "600"],
         capture_output=True,
         text=True,
         check=False,
