@@ -71,8 +71,11 @@ def another_image(source: Path, target: Path, seed: int = 99) -> None:
     nib.save(nib.Nifti1Image((data + noise * (data > 0)).astype(data.dtype), image.affine), target)
 
 
-def approve(study: StudyFolder) -> None:
-    """Have the check before anything is planned pass, though the files are empty or spoiled on purpose."""
+def approve(study: StudyFolder, *presets: Path) -> None:
+    """Have the check before anything is planned pass, though the files are empty or spoiled on purpose.
+
+    `presets` are configuration files that come after the study's own.
+    """
     code = """
 import sys
 from pathlib import Path
@@ -80,10 +83,12 @@ sys.path.insert(0, sys.argv[1] + "/workflow")
 from neurostrata.gate.notes import gate_key, keep_notes
 from neurostrata.cohort.study import load_study
 from neurostrata.core.config import check_config, read_configuration
-config = check_config(read_configuration([sys.argv[1] + "/config/config.yaml", "config/config.yaml"]))
+files = [sys.argv[1] + "/config/config.yaml", "config/config.yaml", *sys.argv[2:]]
+config = check_config(read_configuration(files))
 keep_notes(Path(config["output"]) / "cohort" / "gate.json", gate_key(load_study(config)), [])
 """
-    subprocess.run([sys.executable, "-c", code, str(REPOSITORY)], cwd=study.folder, check=True)
+    given = [str(REPOSITORY), *map(str, presets)]
+    subprocess.run([sys.executable, "-c", code, *given], cwd=study.folder, check=True)
 
 
 def blob(shape: tuple[int, int, int], seed: int) -> np.ndarray:
