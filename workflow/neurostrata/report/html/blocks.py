@@ -83,7 +83,8 @@ class Table:
     """A table of ready-made texts.
 
     ``numeric`` says for each column whether it is right-aligned, ``marked`` for each row whether it is highlighted, ``groups``
-    for each row whether a line separates it from the rows before.
+    for each row whether a line separates it from the rows before. ``words``: a table of sentences, whose cells are broken
+    into lines so that it fits on the page.
     """
 
     title: str
@@ -95,6 +96,7 @@ class Table:
     groups: list[bool] = field(default_factory=list)
     sources: list[Link] = field(default_factory=list)
     folded: bool = False
+    words: bool = False
     number: int = 0
     block: str = "table"
 
@@ -226,6 +228,7 @@ def frame_table(
     marked: Sequence[bool] | None = None,
     sources: Sequence[Link] = (),
     folded: bool = False,
+    words: bool = False,
     hrefs: Mapping[str, Sequence[str]] | None = None,
 ) -> Table:
     """Make a :class:`Table` of a data frame.
@@ -234,7 +237,7 @@ def frame_table(
     ----------
     frame
         One row per row.
-    title, caption, sources, folded
+    title, caption, sources, folded, words
         As in :class:`Table`.
     names
         Column -> heading; others get :func:`human_name`.
@@ -268,4 +271,5 @@ def frame_table(
         marked=list(marked) if marked is not None else [False] * len(rows),
         sources=list(sources),
         folded=folded,
+        words=words,
     )

@@ -112,4 +112,5 @@ def _table(
         caption=caption,
         sources=sources,
         folded=folded,
+        words=True,
     )

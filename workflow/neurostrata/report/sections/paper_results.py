@@ -104,6 +104,7 @@ def _files_table(page: Page, table: Mapping[str, Any], people: str) -> Table:
         groups=groups,
         caption="Not here: what neurostrata does not make, whatever the run. Not in this run: what a run with the paper's preset has.",
         folded=len(rows) > FOLDED,
+        words=True,
         sources=page.sources(page.study.tree.provenance),
     )
 
