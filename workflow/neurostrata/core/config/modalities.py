@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from neurostrata.core.wording import count
+
 #: Keys of a declaration that only the report reads.
 SHOWN_KEYS = ("domain",)
 
@@ -62,10 +64,10 @@ def modality_problems(modalities: Mapping[str, Mapping[str, Any]]) -> Iterator[s
     """Check that no two declarations stand for the same modality (``pet: {components: 2}`` and ``pet2``), and their domains."""
     first: dict[str, str] = {}
     for name, declaration in modalities.items():
-        domain, count = declaration.get("domain"), declaration.get("components") or 1
-        if isinstance(domain, list) and len(domain) != count:
+        domain, components = declaration.get("domain"), declaration.get("components") or 1
+        if isinstance(domain, list) and len(domain) != components:
             yield (
-                f"modalities.{name}.domain: {len(domain)} domains for {count} component{'s' if count > 1 else ''}; list one "
+                f"modalities.{name}.domain: {count(len(domain), 'domain')} for {count(components, 'component')}; list one "
                 "for each, or write one text for all"
             )
         for modality in component_names(name, declaration):

@@ -7,8 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-#: Up to so many channels the mean and variance are those of general reductions. The libraries' own kernels give each channel
-#: to one of a GPU's processors, and the others wait.
+#: Up to so many channels the mean and variance are those of general reductions, which use all of a GPU's processors.
 FEW_CHANNELS = 16
 _OVER = (0, 2, 3, 4)
 

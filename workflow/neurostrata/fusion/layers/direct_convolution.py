@@ -141,6 +141,11 @@ def _convolved(
     return torch.from_numpy(out)
 
 
+def mirrored(weight: torch.Tensor, groups: int) -> torch.Tensor:
+    """Return the kernel whose convolution is the image's gradient: mirrored, from a group's output channels to its input channels."""
+    return weight.unflatten(0, (groups, -1)).transpose(1, 2).flip(3, 4, 5).flatten(0, 1)
+
+
 class DirectConvolution(torch.autograd.Function):
     """The "same" convolution and its gradients."""
 
@@ -166,11 +171,9 @@ class DirectConvolution(torch.autograd.Function):
         around = _padded(gradient, kernel, mirrored=True)
         of_image = of_weight = of_bias = None
         if ctx.needs_input_grad[0]:
-            # The convolution with the mirrored kernel, from each group's output channels to its input channels.
-            turned = weight.detach().unflatten(0, (groups, -1)).transpose(1, 2).flip(3, 4, 5)
             of_image = _convolved(
                 around,
-                turned.flatten(0, 1).contiguous().numpy(),
+                mirrored(weight.detach(), groups).contiguous().numpy(),
                 np.zeros(image.shape[1], np.float32),
                 image.shape,
                 groups,

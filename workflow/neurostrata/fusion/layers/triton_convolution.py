@@ -14,7 +14,10 @@ from typing import Any
 import torch
 import triton
 import triton.language as tl
+from torch.library import custom_op
 from torch.nn import functional
+
+from neurostrata.fusion.layers.direct_convolution import mirrored
 
 #: Planes along x that are computed together.
 PLANES = 4
@@ -191,20 +194,21 @@ def _weight_gradients(
     """Return the gradient of the weights."""
     people, channels, x, y, z = image.shape
     outputs, per_group, taps_x, taps_y, taps_z = weight.shape
-    pairs, taps, read = outputs * per_group, taps_y * taps_z, taps_x + PLANES - 1
-    read_padded = triton.next_power_of_2(read)
+    pairs, taps = outputs * per_group, taps_y * taps_z
+    read = triton.next_power_of_2(taps_x + PLANES - 1)
     spans, x_blocks = triton.cdiv(y * z, GRADIENT_SPAN), triton.cdiv(x, PLANES)
     blocks = people * spans * x_blocks
     shares = max(1, min(blocks, BLOCKS // (pairs * taps)))
-    sums = torch.empty((shares, pairs, taps, read_padded, PLANES), dtype=torch.float32, device=image.device)
+    sums = torch.empty((shares, pairs, taps, read, PLANES), dtype=torch.float32, device=image.device)
     _weight_gradient[(taps, pairs, shares)](
         image, gradient, sums, channels, per_group, outputs, outputs // groups, x, y, z, *before, spans, x_blocks,
-        blocks, shares, taps_z, read_padded, PLANES, GRADIENT_SPAN, num_warps=1,
+        blocks, shares, taps_z, read, PLANES, GRADIENT_SPAN, num_warps=1,
     )  # fmt: skip
-    joined = sums.sum(dim=0)[:, :, :read].flatten(2)
-    found = joined.new_zeros((pairs, taps, taps_x + 1))
-    found.index_add_(2, _taps_of_planes(taps_x, PLANES, image.device), joined)
-    of_weight = found[..., :taps_x].unflatten(1, (taps_y, taps_z)).movedim(3, 1)
+    # A tap along x joins plane p that is computed with plane p + tap that is read. No atomic additions: the same each time.
+    computed = torch.arange(PLANES, device=image.device)
+    joined = computed + torch.arange(taps_x, device=image.device)[:, None]
+    found = sums.sum(dim=0)[:, :, joined, computed].sum(dim=-1)
+    of_weight = found.unflatten(1, (taps_y, taps_z)).movedim(3, 1)
     return of_weight.reshape(weight.shape).to(weight.dtype)
 
 
@@ -214,7 +218,7 @@ def _before(weight: torch.Tensor) -> list[int]:
 
 
 # As an operator of torch's own, torch.compile takes it as a whole.
-@torch.library.custom_op("neurostrata::convolution", mutates_args=())
+@custom_op("neurostrata::convolution", mutates_args=())
 def _operator(
     image: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, groups: int
 ) -> torch.Tensor:
@@ -226,12 +230,10 @@ def _(image: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, grou
     return image.new_empty((len(image), len(weight), *image.shape[2:]))
 
 
-@torch.library.custom_op("neurostrata::convolution_image_gradient", mutates_args=())
+@custom_op("neurostrata::convolution_image_gradient", mutates_args=())
 def _image_gradient(gradient: torch.Tensor, weight: torch.Tensor, groups: int) -> torch.Tensor:
-    # The convolution with the mirrored kernel, from each group's output channels to its input channels.
-    turned = weight.unflatten(0, (groups, -1)).transpose(1, 2).flip(3, 4, 5).flatten(0, 1)
     after = [side - 1 - first for side, first in zip(weight.shape[2:], _before(weight), strict=True)]
-    return _convolved(gradient.contiguous(), turned, None, groups, after)
+    return _convolved(gradient.contiguous(), mirrored(weight, groups), None, groups, after)
 
 
 @_image_gradient.register_fake
@@ -239,7 +241,7 @@ def _(gradient: torch.Tensor, weight: torch.Tensor, groups: int) -> torch.Tensor
     return gradient.new_empty((len(gradient), weight.shape[1] * groups, *gradient.shape[2:]))
 
 
-@torch.library.custom_op("neurostrata::convolution_weight_gradient", mutates_args=())
+@custom_op("neurostrata::convolution_weight_gradient", mutates_args=())
 def _weights_gradient(
     image: torch.Tensor, gradient: torch.Tensor, weight: torch.Tensor, groups: int
 ) -> torch.Tensor:
