@@ -23,6 +23,25 @@ from neurostrata.core.errors import UserError
 Times = Callable[[str], Mapping[str, str]]
 
 
+class UndecidedImages(UserError):
+    """Images that the rules cannot choose, or choose wrongly.
+
+    Attributes
+    ----------
+    several
+        Column -> people with several candidates, and these.
+    raw_diffusion
+        Whether diffusion data are asked for, and all that there are are raw.
+    """
+
+    def __init__(
+        self, problems: list[str], several: Mapping[str, list[tuple[str, list[File]]]], raw_diffusion: bool
+    ) -> None:
+        super().__init__("\n".join(problems))
+        self.several = several
+        self.raw_diffusion = raw_diffusion
+
+
 class Found(NamedTuple):
     """Rows for the study, the origin of every cell, and what was found in numbers."""
 
@@ -51,7 +70,7 @@ def choose(index: Index, request: Request, times: Times = lambda person: {}) -> 
 
     Raises
     ------
-    UserError
+    UndecidedImages
         Every person with more than one candidate, filters that nothing passes, raw diffusion data and images
         in spaces that do not fit, grouped, all at once.
     """
@@ -90,11 +109,12 @@ def choose(index: Index, request: Request, times: Times = lambda person: {}) -> 
     ]
     problems += person_rows.misfit_lines()
     problems += bids_messages.repeated_ids(rows)
-    problems += bids_messages.raw_diffusion(candidates, person_rows, request, rows)
+    raw = list(bids_messages.raw_diffusion(candidates, person_rows, request, rows))
+    problems += raw
     if not problems and not any(row.get("t1w") for row in rows):
         problems.append(bids_messages.no_t1w(candidates, index))
     if problems:
-        raise UserError("\n".join(problems))
+        raise UndecidedImages(problems, person_rows.several, bool(raw))
     rows.sort(key=lambda row: row["subject"])
     notices = list(bids_messages.notices(candidates, index, request, rows, sources, without))
     return Found(rows, sources, notices)

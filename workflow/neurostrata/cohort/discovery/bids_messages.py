@@ -15,7 +15,7 @@ from neurostrata.cohort.sheet import Row
 
 def ambiguity(index: Index, request: Request, column: str, cases: list[tuple[str, list[File]]]) -> str:
     """Return a line on people with several files for a column: how the files differ, and what would choose."""
-    differing = _differences(index, cases)
+    differing = differences(index, cases)
     advice, label = [], ""
     if "session" in differing and request.sessions is None:
         held = Counter(s for s, _ in {(f.session, f.subject) for f in index.files if f.session})
@@ -39,8 +39,8 @@ def ambiguity(index: Index, request: Request, column: str, cases: list[tuple[str
     )
 
 
-def _differences(index: Index, cases: list[tuple[str, list[File]]]) -> dict[str, set[str]]:
-    """Return entity -> its values, for those in which the files of some person differ."""
+def differences(index: Index, cases: list[tuple[str, list[File]]]) -> dict[str, set[str]]:
+    """Return entity -> its values, for those in which the files of some person differ ("null" for none)."""
     differing: dict[str, set[str]] = defaultdict(set)
     for _, files in cases:
         for key in ("dataset", "session", *dict.fromkeys(k for f in files for k in f.entities)):

@@ -1,0 +1,486 @@
+"""A folder with images that follow no standard: whose image each is, and what kind it is, by the names of files and folders.
+
+Ids come from a table whose cells occur in the names, else from the one part of the names that differs between people.
+Nothing is taken that could also be something else: the message then names the candidates and the option that decides.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import translate
+from functools import cached_property
+from pathlib import Path
+
+from neurostrata.beginning.findings import Findings, Wishes
+from neurostrata.beginning.tables import PeopleTable, id_columns, may_be_table, read_tables
+from neurostrata.cohort.discovery.messages import listed, ordered
+from neurostrata.cohort.ids import plain_id
+from neurostrata.core.errors import UserError
+from neurostrata.core.text_tables import read_text_table
+from neurostrata.core.wording import count, join_words
+from neurostrata.gate.headers import read_facts
+
+#: How names of images end, the longest first.
+SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh", ".img")
+_TOKEN = re.compile(r"[A-Za-z0-9]+")
+#: Longest id, in parts between punctuation (OAS1_0001_MR1 has three).
+_LONGEST = 4
+#: Words of T1-weighted and of diffusion-weighted images, masks, and words that say how an image was prepared.
+_T1W = {"t1", "t1w", "t1weighted", "mprage", "memprage", "spgr", "fspgr", "bravo"}
+_DWI = {"dwi", "dti", "dmri", "diffusion", "hardi"}
+_MASK = {"mask", "brainmask"}
+_PREPARED = {
+    "anat", "brain", "bet", "n4", "preproc", "preprocessed", "defaced", "deface", "restore", "acpc", "dc", "raw", "orig", "mr", "mri", "image",
+    "images", "img", "scan", "scans", "nii", "nifti", "eddy", "topup", "corrected", "denoised", "data", "sub", "ses", "3d",
+}  # fmt: skip
+_MOST = 6
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image: its path below the folder, and the parts of it between punctuation."""
+
+    path: str
+
+    @cached_property
+    def stem(self) -> str:
+        """The path without the suffix of images."""
+        return next(self.path[: -len(end)] for end in SUFFIXES if self.path.lower().endswith(end))
+
+    @cached_property
+    def parts(self) -> list[list[str]]:
+        """Tokens of each folder, and of the file's name."""
+        return [_TOKEN.findall(part) for part in self.stem.split("/")]
+
+    def runs(self) -> Iterator[tuple[str, ...]]:
+        """Yield every run of tokens that may be an id: of one to four tokens within a folder's or the file's name."""
+        for tokens in self.parts:
+            for start in range(len(tokens)):
+                for end in range(start + 1, min(start + _LONGEST, len(tokens)) + 1):
+                    yield tuple(tokens[start:end])
+
+
+@dataclass
+class Owned:
+    """Images of people: id as the names have it -> its images, those of nobody, and where the ids came from."""
+
+    images: dict[tuple[str, ...], list[Image]]
+    nobodys: list[Image]
+    source: str
+
+
+@dataclass
+class Folder:
+    """The files of a folder."""
+
+    root: Path
+    images: list[Image] = field(default_factory=list)
+    tables: list[str] = field(default_factory=list)
+    gradients: set[str] = field(default_factory=set)
+
+
+def read_folder(root: Path, leave_out: Path) -> Folder:
+    """Return the images, tables and gradients of a folder and all below it; hidden ones and `leave_out` are not searched."""
+    found = Folder(root)
+    for place, folders, files in os.walk(root, followlinks=True):
+        folders[:] = sorted(name for name in folders if name[0] != "." and Path(place, name) != leave_out)
+        for name in sorted(files):
+            path = Path(place, name)
+            relative = path.relative_to(root).as_posix()
+            if name[0] == ".":
+                continue
+            if name.lower().endswith(SUFFIXES):
+                found.images.append(Image(relative))
+            elif name.endswith((".bval", ".bvec", ".bvals", ".bvecs")) or name in ("bvals", "bvecs"):
+                found.gradients.add(relative)
+            elif may_be_table(path):
+                found.tables.append(str(path))
+    return found
+
+
+def _key(identity: str) -> tuple[str, ...]:
+    return tuple(_TOKEN.findall(plain_id(identity)))
+
+
+def _owned(images: Sequence[Image], ids: Iterable[tuple[str, ...]], source: str) -> Owned | None:
+    """Return whose image each is, None when an image may be of two people."""
+    wanted = set(ids) - {()}
+    owned: dict[tuple[str, ...], list[Image]] = defaultdict(list)
+    nobodys = []
+    for image in images:
+        # of 01 and 01-2 in one name, the longer is meant
+        whose = {run for run in image.runs() if run in wanted}
+        longest = {
+            run
+            for run in whose
+            if not any(run != other and " ".join(run) in " ".join(other) for other in whose)
+        }
+        if len(longest) > 1:
+            return None
+        for run in longest:
+            owned[run].append(image)
+        if not longest:
+            nobodys.append(image)
+    return Owned(dict(owned), nobodys, source)
+
+
+def _by_table(images: Sequence[Image], tables: Sequence[str]) -> Owned | None:
+    """Return whose image each is by the table whose ids occur in most names; None when no table has such ids."""
+    best: Owned | None = None
+    most = 0
+    for path in tables:
+        try:
+            table = read_text_table(path)
+        except UserError:
+            continue  # said later
+        for column in id_columns(table):
+            ids = {_key(cell) for cell in table.column(column)}
+            found = _owned(images, ids, f"column {column} of {path}")
+            people = len(found.images) if found else 0
+            named = sum(map(len, found.images.values())) if found else 0
+            if people > 1 and 2 * named >= len(images) and people > most:
+                best, most = found, people
+    return best
+
+
+def _by_names(images: Sequence[Image], t1w: Sequence[Image]) -> Owned:
+    """Return whose image each is by the one part of the names of T1w images that differs between all of them.
+
+    Raises
+    ------
+    UserError
+        When no part, or more than one, may be the id.
+    """
+    after_sub = [
+        next((tokens[n + 1] for tokens in i.parts for n in range(len(tokens) - 1) if tokens[n] == "sub"), "")
+        for i in t1w
+    ]
+    if t1w and all(after_sub):
+        found = _owned(images, {(token,) for token in after_sub}, "the names (sub-...)")
+        if found:
+            return found
+    shapes = Counter(tuple(map(len, image.parts)) for image in t1w)
+    candidates: dict[tuple[str, ...], str] = {}
+    if len(shapes) == 1:
+        for place in range(len(t1w[0].parts)):
+            for position in range(len(t1w[0].parts[place])):
+                values = tuple(image.parts[place][position] for image in t1w)
+                if len(set(values)) == len(values):
+                    candidates.setdefault(values, _pattern(t1w[0], place, position))
+    if len(candidates) == 1:
+        (values,) = candidates
+        found = _owned(
+            images, {(value,) for value in values}, f"the names, {next(iter(candidates.values()))}"
+        )
+        if found:
+            return found
+    offered = [f"  --path-t1w '{pattern}'" for pattern in candidates.values()] or [
+        "  --path-t1w 'FOLDER/{subject}_*_T1w.nii.gz'   ({subject}: the id; *: anything)"
+    ]
+    example = listed([image.path for image in t1w])
+    raise UserError(
+        f"nothing was written.\nno table has ids that occur in the names of the images, and from the names alone it is not clear which "
+        f"part is the person's id:{example}\nsay it with\n" + "\n".join(offered[:_MOST])
+    )
+
+
+def _pattern(image: Image, place: int, position: int) -> str:
+    """Return an image's path with ``{subject}`` in place of one token, and ``*`` in place of others with digits."""
+    number = -1
+
+    def replaced(match: re.Match[str]) -> str:
+        nonlocal number
+        number += 1
+        if number == target:
+            return "{subject}"
+        word = match.group().lower()
+        return "*" if re.search(r"\d", word) and word not in _T1W | _DWI | _PREPARED else match.group()
+
+    target = sum(map(len, image.parts[:place])) + position
+    return _TOKEN.sub(replaced, image.stem) + image.path[len(image.stem) :]
+
+
+def _by_pattern(images: Sequence[Image], pattern: str) -> Owned:
+    """Return whose image each is by a pattern with ``{subject}``."""
+    if pattern.count("{subject}") != 1:
+        raise UserError(f"--path-t1w {pattern}: needs one {{subject}} in the place of the person's id")
+    before, after = (translate(part)[4:-3] for part in pattern.split("{subject}"))
+    expression = re.compile(f"(?:.*/)?{before}(?P<subject>[^/]+?){after}", re.DOTALL)
+    ids = {_key(match["subject"]) for image in images if (match := expression.fullmatch(image.path))}
+    if not ids - {()}:
+        raise UserError(
+            f"--path-t1w {pattern}: no image has such a name; there are{listed([i.path for i in images])}"
+        )
+    found = _owned(images, ids, f"the names, {pattern}")
+    if found is None:
+        raise UserError(
+            f"--path-t1w {pattern}: with these ids some image is of two people; write more of the name around {{subject}}"
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What the names of an image say: words of the file (or, when it has none, of its folder) that are not the id."""
+
+    words: tuple[str, ...]
+
+    @property
+    def column(self) -> str:
+        """The column of the sheet: t1w, dwi, a mask of these, or a name made of the words."""
+        said = {word.lower() for word in self.words}
+        rest = {word for word in said - _PREPARED - _T1W - _DWI - _MASK if not word.isdecimal()}
+        if said & _MASK and not rest:
+            return "dwi_mask" if said & _DWI else "t1w_mask"
+        if not said & _MASK and not rest and bool(said & _T1W) != bool(said & _DWI):
+            return "t1w" if said & _T1W else "dwi"
+        name = "".join(word for word in self.words if word.lower() not in ("sub", "ses"))
+        return name if name[:1].isalpha() else f"image{name}"
+
+
+def _kind(image: Image, owner: tuple[str, ...], common: Collection[str]) -> _Kind:
+    """Return what an image's name says, apart from its owner's id and words that few other people's images have."""
+    for tokens in reversed(image.parts):
+        left = list(tokens)
+        for start in range(len(left) - len(owner), -1, -1):
+            if tuple(left[start : start + len(owner)]) == owner:
+                del left[start : start + len(owner)]
+        words = tuple(word for word in left if word in common)
+        if {word.lower() for word in words} - _PREPARED:
+            return _Kind(words)
+    return _Kind(tuple(word for word in image.parts[-1] if word in common))
+
+
+def _columns(owned: Owned) -> dict[str, dict[tuple[str, ...], list[Image]]]:
+    """Return column -> person -> images."""
+    held: dict[str, set[tuple[str, ...]]] = defaultdict(set)
+    for owner, images in owned.images.items():
+        for image in images:
+            for tokens in image.parts:
+                for token in tokens:
+                    held[token].add(owner)
+    fewest = max(2, len(owned.images) / 10)
+    common = {token for token, owners in held.items() if len(owners) >= fewest}
+    common |= {token for token in held if token.lower() in _T1W | _DWI | _MASK}
+    columns: dict[str, dict[tuple[str, ...], list[Image]]] = defaultdict(lambda: defaultdict(list))
+    for owner, images in owned.images.items():
+        for image in images:
+            columns[_kind(image, owner, common).column][owner].append(image)
+    return columns
+
+
+def _gradients(image: Image, known: Collection[str]) -> Mapping[str, str]:
+    """Return the gradient files beside a diffusion-weighted image."""
+    folder = image.path.rpartition("/")[0]
+    found = {}
+    for column in ("bval", "bvec"):
+        beside = f"{folder}/{column}s" if folder else f"{column}s"
+        for name in (f"{image.stem}.{column}", f"{image.stem}.{column}s", beside):
+            if name in known:
+                found[column] = name
+                break
+    return found
+
+
+def look_at_loose(root: Path, leave_out: Path, wishes: Wishes) -> Findings:
+    """Return what a folder of loose images holds.
+
+    Raises
+    ------
+    UserError
+        When people or kinds of images cannot be told from the names, with the choices.
+    """
+    if wishes.filters or wishes.session or wishes.run:
+        raise UserError(
+            "--filter-t1w, --filter-dwi, --session-label and --run-label choose among BIDS's names of files, and this folder is not in BIDS; "
+            "choose images with --path-t1w and --path-dwi"
+        )
+    folder = read_folder(root, leave_out)
+    if not folder.images:
+        raise UserError(f"{root}: no images in it (names that end in {', '.join(SUFFIXES)})")
+    tables = [*folder.tables, *wishes.tables]
+    pattern = wishes.patterns.get("t1w")
+    owned = _by_pattern(folder.images, pattern) if pattern else _by_table(folder.images, tables)
+    if owned is None:
+        likely = [image for image in folder.images if _looks_like_t1w(image)]
+        owned = _by_names(folder.images, likely or folder.images)
+    columns = _columns(owned)
+    for column, chosen in wishes.patterns.items():
+        taken = _by_pattern(folder.images, chosen).images
+        expression = _expression(chosen)
+        columns[column] = {
+            owner: kept
+            for owner, images in taken.items()
+            if (kept := [i for i in images if expression.fullmatch(i.path)])
+        }
+    _refuse_unclear(columns, owned, root)
+    return _findings(folder, owned, columns, tables, wishes)
+
+
+def _expression(pattern: str) -> re.Pattern[str]:
+    before, after = (translate(part)[4:-3] for part in pattern.split("{subject}"))
+    return re.compile(f"(?:.*/)?{before}(?P<subject>[^/]+?){after}", re.DOTALL)
+
+
+def _looks_like_t1w(image: Image) -> bool:
+    return _Kind(tuple(image.parts[-1])).column == "t1w" or bool({t.lower() for t in image.parts[-1]} & _T1W)
+
+
+def _refuse_unclear(
+    columns: Mapping[str, Mapping[tuple[str, ...], list[Image]]], owned: Owned, root: Path
+) -> None:
+    """Raise when nobody has a T1w image, or somebody has two."""
+    if not columns.get("t1w"):
+        examples = [f"{column}: {next(iter(whose.values()))[0].path}" for column, whose in columns.items()]
+        offered = [
+            f"  --path-t1w '{_generic(owner, images[0])}'"
+            for whose in columns.values()
+            for owner, images in [next(iter(whose.items()))]
+        ]
+        raise UserError(
+            f"nothing was written.\n{root}: no name says that an image is T1-weighted (T1w, T1, mprage ...). The kinds of images are:"
+            f"{listed(examples)}\nsay which are T1-weighted with one of\n" + "\n".join(offered[:_MOST])
+        )
+    for column in ("t1w", "dwi"):
+        several = {owner: images for owner, images in columns.get(column, {}).items() if len(images) > 1}
+        if several:
+            shown = [
+                f"{''.join(owner)}: {', '.join(i.path for i in images[:4])}"
+                for owner, images in several.items()
+            ]
+            owner, images = next(iter(several.items()))
+            offered = [f"  --path-{column} '{_generic(owner, image)}'" for image in images]
+            raise UserError(
+                f"nothing was written.\n{count(len(several), 'person has', 'people have')} more than one {column} image, and only you know "
+                f"which to take:{listed(shown)}\nchoose with one of\n" + "\n".join(offered[:_MOST])
+            )
+
+
+def _generic(owner: tuple[str, ...], image: Image) -> str:
+    """Return an image's path with ``{subject}`` in place of the last occurrence of its owner's id, ``*`` for others."""
+    expression = re.compile(
+        r"(?<![A-Za-z0-9])" + r"[^A-Za-z0-9/]*".join(map(re.escape, owner)) + r"(?![A-Za-z0-9])"
+    )
+    places = list(expression.finditer(image.path))
+    text = image.path
+    for match in reversed(places):
+        word = "{subject}" if match is places[-1] else "*"
+        text = text[: match.start()] + word + text[match.end() :]
+    return text
+
+
+def _findings(
+    folder: Folder,
+    owned: Owned,
+    columns: Mapping[str, Mapping[tuple[str, ...], list[Image]]],
+    tables: Sequence[str],
+    wishes: Wishes,
+) -> Findings:
+    root, names = folder.root, {owner: "".join(owner) for owner in owned.images}
+    twice = [name for name, number in Counter(names.values()).items() if number > 1]
+    if twice:
+        raise UserError(
+            f"the ids {', '.join(twice[:3])} are those of two people once they are written with letters and digits only; rename the files"
+        )
+    asked = {plain_id(name) for name in wishes.participants}
+    absent = sorted(asked - set(names.values()))
+    if absent:
+        raise UserError(f"--participant-label {' '.join(absent[:5])}: no image of that person")
+    notes, unused = [f"ids from {owned.source}"], []
+    rows = {name: {"subject": name} for name in names.values() if not asked or name in asked}
+    further: list[str] = []
+    bare: list[str] = []
+    for column, whose in columns.items():
+        usable = {
+            names[o]: images for o, images in whose.items() if len(images) == 1 and names.get(o) in rows
+        }
+        doubled = len(whose) - sum(len(images) == 1 for images in whose.values())
+        if column not in ("t1w", "t1w_mask", "dwi", "dwi_mask"):
+            # an image of a few people is no column of a study
+            if doubled or len(usable) < max(2, len(rows) / 2):
+                some = next(iter(whose.values()))[0].path
+                why = (
+                    f"several for {count(doubled, 'person', 'people')}"
+                    if doubled
+                    else f"only {len(usable)} people have one"
+                )
+                unused.append(f"{sum(map(len, whose.values()))} images such as {some}: {why}")
+                continue
+            further.append(column)
+        for name, images in usable.items():
+            gradients = _gradients(images[0], folder.gradients) if column == "dwi" else {}
+            if column == "dwi" and len(gradients) < 2:
+                bare.append(images[0].path)
+                continue
+            rows[name][column] = str(root / images[0].path)
+            rows[name] |= {key: str(root / path) for key, path in gradients.items()}
+    if bare:
+        unused.append(
+            f"{count(len(bare), 'diffusion-weighted image')} without gradients (.bval and .bvec of the same name): {bare[0]}"
+        )
+    without = [name for name, row in rows.items() if not row.get("t1w")]
+    if without:
+        unused.append(
+            f"{count(len(without), 'person', 'people')} without a T1w image: {', '.join(without[:5])}"
+        )
+    kept = {name: row for name, row in rows.items() if row.get("t1w")}
+    if owned.nobodys:
+        unused.append(
+            f"{count(len(owned.nobodys), 'image')} that no id occurs in the name of: {', '.join(i.path for i in owned.nobodys[:3])}"
+        )
+    unused += _wrong_dimensions(kept)
+    found, unread = read_tables(tables, kept)
+    there = [
+        c
+        for c in ("t1w", "t1w_mask", "dwi", "bval", "bvec", "dwi_mask")
+        if any(r.get(c) for r in kept.values())
+    ]
+    facts = _add_facts(kept, found, notes)
+    findings = Findings(
+        layout=f"loose images: {root}",
+        cohort={"sheet": "config/cohort.tsv"},
+        rows=[kept[name] for name in ordered(kept)],
+        sheet=["subject", *there, *further, *facts],
+        tables=found,
+        further=further,
+        notes=notes,
+        unused=[*unused, *unread],
+    )
+    with_variables = [table.path for table in found if table.variables]
+    named = [path for path in with_variables if path in wishes.tables]
+    findings.certain = named or (with_variables if len(found) == 1 else [])
+    return findings
+
+
+def _wrong_dimensions(rows: Mapping[str, dict[str, str]]) -> Iterator[str]:
+    """Take away diffusion data that are no series, by the header of the first; yield why."""
+    first = next((row for row in rows.values() if row.get("dwi")), None)
+    if first is None:
+        return
+    facts = read_facts(first["dwi"], Path(first["dwi"]).stat().st_size)
+    if "problem" not in facts and len(facts["shape"]) < 4:
+        for row in rows.values():
+            for column in ("dwi", "bval", "bvec", "dwi_mask"):
+                row.pop(column, None)
+        yield f"diffusion-weighted images: {first['dwi']} is a single volume, not a series"
+
+
+def _add_facts(
+    rows: Mapping[str, dict[str, str]], tables: Sequence[PeopleTable], notes: list[str]
+) -> list[str]:
+    """Copy what tables say of people (age, sex, site, ...) into their rows; return the columns."""
+    columns: list[str] = []
+    for table in tables:
+        new = {name: name.lower() for name in table.facts if name.lower() not in columns}
+        for name, column in new.items():
+            for person, cell in zip(table.people, table.table.column(name)):
+                if person in rows:
+                    rows[person][column] = cell
+        columns += new.values()
+        if new:
+            notes.append(f"{join_words(list(new))} of people from {table.path}")
+    return columns
