@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -40,7 +41,14 @@ from neurostrata.core.errors import UserError
 from neurostrata.core.locations import DEFAULT_CONFIG
 from neurostrata.core.wording import count, join_words
 from neurostrata.gate.headers import read_facts
+from neurostrata.gate.membership import FEWEST_PEOPLE, member_problems
+from neurostrata.gate.named_columns import column_problems
+from neurostrata.gate.phenotype_tables import read_tables
+from neurostrata.gate.problems import Problem
 from neurostrata.planning.cost import Images, cost_of, in_words, jobs_of, total
+
+#: Experiments that are listed.
+_SHOWN = 8
 
 
 def init(
@@ -136,7 +144,12 @@ def _begin(findings: Findings, folder: Path, preset: str) -> _Begun:
     diffusion = read_diffusion(findings.rows)
     phenotypes = choose_phenotypes(findings, hcp)
     plan = plan_experiments(recommended, findings.rows, diffusion)
-    origin = f"Begun by `neurostrata init {shlex.quote(str(folder))}`"
+    if plan.people < FEWEST_PEOPLE:
+        raise UserError(
+            f"{folder}: {count(plan.people, 'person has', 'people have')} what an experiment needs; at least {FEWEST_PEOPLE} are needed"
+            + "".join(f"\n  {line}" for line in [*findings.notes, *findings.unused, *diffusion.problems][:8])
+        )
+    origin = f"Begun by `neurostrata init {shlex.quote(str(folder.resolve()))}`"
     if preset == RECOMMENDED:
         header = [
             f"{origin}.",
@@ -145,11 +158,11 @@ def _begin(findings: Findings, folder: Path, preset: str) -> _Begun:
         ]
         text = recommended_text(header, findings, phenotypes, plan)
     else:
-        header = [f"{origin} --preset {preset}: the paper's settings for this cohort."]
+        header = [f"{origin} with --preset {preset}: the paper's settings for this cohort."]
         text = preset_text(preset, header, findings, phenotypes, hcp)
     config = check_config(overlaid(recommended, yaml.safe_load(text)))
     study = Study(config, findings.rows)
-    undecided = list(_undecided(study, findings, preset))
+    undecided = list(_undecided(study, findings, preset, phenotypes.corrected is not None))
     if findings.sheet:  # columns that a paper needs, to be filled in
         needed = [column for column in _absent(study) if column not in findings.sheet]
         labels = [e["label"]["column"] for e in study.experiments.values() if e["label"]]
@@ -180,7 +193,7 @@ def _absent(study: Study) -> dict[str, list[str]]:
     return absent
 
 
-def _undecided(study: Study, findings: Findings, preset: str) -> Iterable[str]:
+def _undecided(study: Study, findings: Findings, preset: str, corrected: bool) -> Iterable[str]:
     """Yield what is missing before the study can be planned."""
     absent = _absent(study)
     diffusion = [column for column in ("dwi", "bval", "bvec") if column in absent]
@@ -194,21 +207,23 @@ def _undecided(study: Study, findings: Findings, preset: str) -> Iterable[str]:
         if findings.sheet:
             yield f"images for {names}: fill in the column {column} of config/cohort.tsv"
         elif "bids" in findings.cohort:
+            there = f" (suffixes here: {', '.join(findings.suffixes)})" if findings.suffixes else ""
             yield (
-                f"images for {names}: say in config/config.yaml which files the column {column} holds, "
-                f"cohort: {{filters: {{{column}: {{suffix: {column.upper() if column == 'flair' else column}}}}}}}"
+                f"images for {names}: say which files the column {column} holds, in config/config.yaml: "
+                f"cohort: {{filters: {{{column}: {{suffix: SUFFIX}}}}}}{there}"
             )
         else:
-            yield f"images for {names}: this layout has none; write a sheet (cohort.sheet) with a column {column}"
-    for experiment in study.experiments.values():
-        label = experiment["label"]
-        if label and not any(row.get(label["column"]) in label["classes"] for row in study.rows.values()):
-            where = (
-                f"fill in the column {label['column']} of config/cohort.tsv"
-                if findings.sheet
-                else f"name the column of participants.tsv in config/config.yaml, cohort: {{columns: {{{label['column']}: COLUMN}}}}"
-            )
-            yield f"classes {', '.join(map(str, label['classes']))} of experiment {experiment['name']}: {where}"
+            yield f"images for {names}: there are none in this layout; write a sheet (cohort.sheet) with a column {column}"
+    problems: list[Problem] = []
+    if not corrected:
+        problems += column_problems(study, read_tables(study, problems))
+    if not absent:
+        problems += member_problems(study)
+    # of several experiments with the same problem one is named
+    once = {re.sub("^experiment [^:]*: ", "", problem.text): problem.text for problem in problems}
+    yield from once.values()
+    if "bids" in findings.cohort and any("is not a column of" in text for text in once):
+        yield "columns of participants.tsv are taken with cohort: {columns: {NAME: COLUMN}} in config/config.yaml"
     for key in ("image", "names"):
         path = study.config["regions"][key]
         if path and not Path(path).exists():
@@ -240,7 +255,8 @@ def _summary(
     """Yield what a person wants to know: found, not used, the study, what to do next."""
     yield f"found in {folder}"
     yield f"  {findings.layout}"
-    yield f"  {_images(findings.rows)}"
+    if "bids" not in findings.cohort:  # where the notes say it, with the datasets
+        yield f"  {_images(findings.rows)}"
     for note in findings.notes:
         yield f"  {note}"
     for table in begun.phenotypes.tables:
@@ -254,9 +270,12 @@ def _summary(
         if len(unused) > 10:
             yield f"  ... and {len(unused) - 10} more"
     yield f"the study, {study / CONFIG}"
-    for name, experiment in begun.study.experiments.items():
+    experiments = list(begun.study.experiments.items())
+    for name, experiment in experiments[:_SHOWN]:
         members = len(begun.study.experiment_members(name))
         yield f"  experiment {name}: {experiment['model']} on {', '.join(_shortened(experiment['modalities']))}, {count(members, 'person', 'people')}"
+    if len(experiments) > _SHOWN:
+        yield f"  ... and {count(len(experiments) - _SHOWN, 'more experiment')}"
     yield from (f"  {reason}" for reason in begun.why)
     if not begun.phenotypes.tables:
         yield "  no table of phenotypes: strata are found, but not compared (phenotypes.tables)"

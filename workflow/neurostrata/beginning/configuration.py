@@ -148,7 +148,7 @@ def _line(text: str, comment: str = "") -> str:
 def _pair(key: str, value: Any, comment: str = "", indent: int = 2) -> list[str]:
     """Return a key with its value, a list of paths or of mappings as one line each."""
     start = f"{' ' * indent}{key}:"
-    if isinstance(value, list) and len(value) > 1 and all(isinstance(v, str) and "/" in v for v in value):
+    if isinstance(value, list) and value and all(isinstance(v, str) and "/" in v for v in value):
         return [_line(start, comment), *(f"{' ' * indent}  - {_value(v)}" for v in value)]
     return [_line(f"{start} {_value(value)}", comment)]
 
@@ -179,15 +179,37 @@ def _further(findings: Findings) -> list[str]:
     return lines
 
 
+def _tables(phenotypes: Phenotypes) -> list[str]:
+    """Return the key `tables`, with further candidates as comments."""
+    lines = _pair("tables", phenotypes.values["tables"], phenotypes.comments.get("tables", ""))
+    if phenotypes.candidates:
+        lines.append(
+            "    # further tables of these people; only you know which hold questionnaires and tests"
+        )
+    return [*lines, *(f"    # {line}" for line in _candidates(phenotypes))]
+
+
 def _candidates(phenotypes: Phenotypes) -> list[str]:
+    return [
+        _line(f"- {_value(t.path)}", f"{len(t.matched)} people, {count(len(t.variables), 'variable')}")
+        for t in phenotypes.candidates
+    ]
+
+
+def _phenotypes(phenotypes: Phenotypes) -> list[str]:
+    """Return the section `phenotypes`: as a comment where only a person knows whether a table holds phenotypes."""
+    if phenotypes.values:
+        others = {key: value for key, value in phenotypes.values.items() if key != "tables"}
+        return ["phenotypes:", *_tables(phenotypes), *_section("", others, phenotypes.comments)[1:]]
     if not phenotypes.candidates:
         return []
-    head = "# Tables with rows of these people. To use one, remove the leading # (only you know which of them hold questionnaires and tests):"
-    lines = [head, "# phenotypes:", "#   tables:"] if not phenotypes.tables else [head]
-    for table in phenotypes.candidates:
-        text = f"#     - {_value(table.path)}"
-        lines.append(_line(text, f"{len(table.matched)} people, {count(len(table.variables), 'variable')}"))
-    return lines
+    return [
+        "# Tables of these people; only you know which of them hold questionnaires and tests. Without one, strata are found, but not",
+        "# compared. To use one, remove the leading #.",
+        "# phenotypes:",
+        "#   tables:",
+        *(f"#     {line}" for line in _candidates(phenotypes)),
+    ]
 
 
 def recommended_text(header: Iterable[str], findings: Findings, phenotypes: Phenotypes, plan: Plan) -> str:
@@ -202,18 +224,17 @@ def recommended_text(header: Iterable[str], findings: Findings, phenotypes: Phen
     """
     blocks = [
         [f"# {line}" for line in header],
-        _section("cohort", findings.cohort, findings.comments),
+        [*_section("cohort", findings.cohort, findings.comments), *findings.choices],
         _quality(),
-        _section("phenotypes", phenotypes.values, phenotypes.comments) if phenotypes.values else [],
-        _candidates(phenotypes),
+        _phenotypes(phenotypes),
         _diffusion(findings),
         _further(findings),
     ]
     if plan.experiments is not None:
         lines = [
-            f"# Other modalities than in the recommended experiments: {reason}." for reason in plan.why[:1]
+            "# These differ from the recommended experiments:",
+            *(f"# * {reason}" for reason in plan.why),
         ]
-        lines += [f"# {reason[:1].upper()}{reason[1:]}." for reason in plan.why[1:]]
         blocks.append([*lines, "experiments:", *(line for e in plan.experiments for line in _experiment(e))])
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
@@ -268,15 +289,16 @@ def preset_text(
     for key, value in values.items():
         if key in ("missing", "method"):
             continue  # the paper's
-        rest = with_key(rest, "phenotypes", key, _pair(key, value, comments.get(key, "")))
+        lines = _tables(phenotypes) if key == "tables" else _pair(key, value, comments.get(key, ""))
+        rest = with_key(rest, "phenotypes", key, lines)
     space = "T1w" if findings.in_t1w_space else "native"
     if "diffusion" in paper or findings.in_t1w_space:
         rest = with_key(rest, "diffusion", "space", _pair("space", space))
     blocks = [
         [*(f"# {line}" for line in header), first],
-        _section("cohort", findings.cohort, findings.comments),
+        [*_section("cohort", findings.cohort, findings.comments), *findings.choices],
         _quality(),
-        _candidates(phenotypes),
+        [] if phenotypes.values else _phenotypes(phenotypes),
         _further(findings),
     ]
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n\n" + rest

@@ -20,8 +20,16 @@ from neurostrata.core.wording import count
 
 #: Folders below a dataset in which further datasets are looked for.
 _BELOW = ("*", "*/*", "*/*/*")
+#: Column of the sheet -> usual names of columns of participants.tsv with the same (compared in lower case).
+_USUALLY = {
+    "diagnosis": ("group", "dx", "diag"),
+    "site": ("scanner", "scanner_id", "center", "centre", "site_id"),
+    "family": ("family_id",),
+}
 #: Folders that are never derivatives of images that can be used.
 _NEVER = ("sourcedata", "work", "logs", "code", "stimuli")
+#: Suffixes that are listed.
+_MOST_SUFFIXES = 12
 _T1W, _DWI = ("t1w", "t1w_mask"), ("dwi", "dwi_mask")
 
 
@@ -100,7 +108,13 @@ def look_at_datasets(roots: Sequence[Path], wishes: Wishes) -> Findings:
         notes=[*found.notices, *people.notices],
         unused=unused,
     )
+    alike = {new: name for new, names in _USUALLY.items() for name in people.columns if name.lower() in names}
+    if alike:
+        pairs = ", ".join(f"{new}: {name}" for new, name in alike.items())
+        findings.choices.append(f"  # columns: {{{pairs}}}   # columns of participants.tsv that may be these")
     labels = ordered({file.session for file in index.files if file.session})
+    kinds = {file.suffix for file in index.files if file.extension in IMAGES} - {"T1w", "dwi", "mask", ""}
+    findings.suffixes = sorted(kinds)[:_MOST_SUFFIXES]
     if wishes.session is not None:
         others = [label for label in (*labels, "first", "last", "all") if label != wishes.session]
         findings.comments["sessions"] = f"or {', '.join(others)}"

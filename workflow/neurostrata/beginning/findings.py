@@ -48,6 +48,8 @@ class Findings:
         The section `cohort` of the configuration, only what is not default.
     comments
         Key of the section -> comment.
+    choices
+        Lines of comments under the section, with keys that only a person can set.
     rows
         A row per person, as the workflow will see them.
     sheet
@@ -56,8 +58,10 @@ class Findings:
         Tables with rows of these people.
     certain
         Paths of the tables that hold phenotypes without doubt.
-    spaces
-        Column -> space of its images, for columns that are known; further columns of images have None.
+    further
+        Columns of further images, whose space is not known.
+    suffixes
+        Suffixes of further images of BIDS datasets.
     in_t1w_space
         Whether the diffusion data are in the space of the T1w image.
     notes, unused
@@ -68,10 +72,12 @@ class Findings:
     cohort: dict[str, Any]
     rows: list[Row]
     comments: dict[str, str] = field(default_factory=dict)
+    choices: list[str] = field(default_factory=list)
     sheet: list[str] = field(default_factory=list)
     tables: list[PeopleTable] = field(default_factory=list)
     certain: list[str] = field(default_factory=list)
     further: list[str] = field(default_factory=list)
+    suffixes: list[str] = field(default_factory=list)
     in_t1w_space: bool = False
     notes: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)

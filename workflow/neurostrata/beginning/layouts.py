@@ -75,7 +75,7 @@ def look_at_layout(folder: Path, key: str, wishes: Wishes) -> Findings:
         cohort=cohort,
         rows=rows,
         in_t1w_space=key == "hcp",
-        notes=list(notices),
+        notes=list(notices[1:]),  # the first counts images
     )
     if wishes.session is not None:
         others = [label for label in (*labels, "first", "last", "all") if label != wishes.session]

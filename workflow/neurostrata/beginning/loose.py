@@ -170,7 +170,7 @@ def _by_names(images: Sequence[Image], t1w: Sequence[Image]) -> Owned:
             for position in range(len(t1w[0].parts[place])):
                 values = tuple(image.parts[place][position] for image in t1w)
                 if len(set(values)) == len(values):
-                    candidates.setdefault(values, _pattern(t1w[0], place, position))
+                    candidates.setdefault(values, _pattern(t1w, place, position))
     if len(candidates) == 1:
         (values,) = candidates
         found = _owned(
@@ -188,20 +188,22 @@ def _by_names(images: Sequence[Image], t1w: Sequence[Image]) -> Owned:
     )
 
 
-def _pattern(image: Image, place: int, position: int) -> str:
-    """Return an image's path with ``{subject}`` in place of one token, and ``*`` in place of others with digits."""
-    number = -1
+def _pattern(images: Sequence[Image], place: int, position: int) -> str:
+    """Return the path of images with ``{subject}`` in place of one token, and ``*`` for each other one in which they differ."""
+    first = images[0]
+    differ = [
+        len({image.parts[n][m] for image in images}) > 1
+        for n, tokens in enumerate(first.parts)
+        for m in range(len(tokens))
+    ]
+    target = sum(map(len, first.parts[:place])) + position
+    tokens = iter(enumerate(differ))
 
     def replaced(match: re.Match[str]) -> str:
-        nonlocal number
-        number += 1
-        if number == target:
-            return "{subject}"
-        word = match.group().lower()
-        return "*" if re.search(r"\d", word) and word not in _T1W | _DWI | _PREPARED else match.group()
+        number, differs = next(tokens)
+        return "{subject}" if number == target else "*" if differs else match.group()
 
-    target = sum(map(len, image.parts[:place])) + position
-    return _TOKEN.sub(replaced, image.stem) + image.path[len(image.stem) :]
+    return _TOKEN.sub(replaced, first.stem) + first.path[len(first.stem) :]
 
 
 def _by_pattern(images: Sequence[Image], pattern: str) -> Owned:

@@ -10,7 +10,7 @@ from neurostrata.cohort.study import Study
 from neurostrata.gate.problems import Problem, few
 
 #: Fewest people of an experiment.
-_FEWEST_PEOPLE = 4
+FEWEST_PEOPLE = 4
 
 
 def decision_problems(study: Study) -> Iterator[Problem]:
@@ -38,11 +38,11 @@ def member_problems(study: Study) -> Iterator[Problem]:
         if label and label["column"] not in known:
             continue  # reported with the configuration's names
         count = len(study.experiment_members(name))
-        if count < _FEWEST_PEOPLE:
+        if count < FEWEST_PEOPLE:
             which = "a class of the label and " if label else ""
             which += "one of" if experiment.get("missing") == "include" else "all of"
             which += f" {few(experiment['modalities'])}"
-            text = f"experiment {name}: {count} people have {which}; at least {_FEWEST_PEOPLE} are needed"
+            text = f"experiment {name}: {count} people have {which}; at least {FEWEST_PEOPLE} are needed"
             yield Problem("study", "; ".join([text, *_lacking(study, name, people)]))
             continue
         validation = experiment["validation"]
