@@ -47,6 +47,9 @@ except UserError as error:
 # How many images were found where; each choice is in OUTPUT/cohort/sources.tsv.
 if STUDY.notices:
     SESSION.say(f"{'; '.join(STUDY.notices)} ({CONFIG['output']}/cohort/sources.tsv)")
+if SESSION.main:
+    for remark in STUDY.remarks:
+        SESSION.say(remark)
 # This copy is in no settings, which are taken from CONFIG.
 config.update(caption_values(CONFIG))
 

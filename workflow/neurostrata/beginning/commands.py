@@ -23,7 +23,7 @@ from neurostrata.beginning.configuration import (
 )
 from neurostrata.beginning.findings import Findings, Wishes
 from neurostrata.beginning.looking import look_at
-from neurostrata.beginning.modalities import plan_experiments, read_diffusion
+from neurostrata.beginning.modalities import Diffusion, plan_experiments, read_diffusion
 from neurostrata.beginning.options import read_filters, read_label
 from neurostrata.beginning.study_folder import (
     CLONE,
@@ -34,7 +34,7 @@ from neurostrata.beginning.study_folder import (
     snakefile,
 )
 from neurostrata.cohort.sheet import IMAGES, QC_COLUMNS, Row
-from neurostrata.cohort.sources.registry import required_columns
+from neurostrata.cohort.sources.registry import required_columns, source_of
 from neurostrata.cohort.study import Study
 from neurostrata.core.config import check_config, overlaid, read_yaml
 from neurostrata.core.errors import UserError
@@ -162,7 +162,7 @@ def _begin(findings: Findings, folder: Path, preset: str) -> _Begun:
         text = preset_text(preset, header, findings, phenotypes, hcp)
     config = check_config(overlaid(recommended, yaml.safe_load(text)))
     study = Study(config, findings.rows)
-    undecided = list(_undecided(study, findings, preset, phenotypes.corrected is not None))
+    undecided = list(_undecided(study, findings, diffusion, preset, phenotypes.corrected is not None))
     if findings.sheet:  # columns that a paper needs, to be filled in
         needed = [column for column in _absent(study) if column not in findings.sheet]
         labels = [e["label"]["column"] for e in study.experiments.values() if e["label"]]
@@ -193,14 +193,23 @@ def _absent(study: Study) -> dict[str, list[str]]:
     return absent
 
 
-def _undecided(study: Study, findings: Findings, preset: str, corrected: bool) -> Iterable[str]:
+def _undecided(
+    study: Study, findings: Findings, diffusion: Diffusion, preset: str, corrected: bool
+) -> Iterable[str]:
     """Yield what is missing before the study can be planned."""
     absent = _absent(study)
-    diffusion = [column for column in ("dwi", "bval", "bvec") if column in absent]
-    if "t1w" in absent or diffusion:
+    needed = [column for column in ("t1w", "dwi", "bval", "bvec") if column in absent]
+    if needed:
         raise UserError(
-            f"--preset {preset}: needs {join_words([c for c in ('t1w', *diffusion) if c in absent])} of people, and nobody has them here "
+            f"--preset {preset}: needs {join_words(needed)} of people, and nobody has them here "
             f"({'; '.join(findings.unused[:2]) or findings.layout}). Choose another preset: {', '.join(presets())}"
+        )
+    shells = [m for m in study.used_modalities() if source_of(study.modalities[m]).several_shells]
+    if shells and diffusion.several_shells < diffusion.people:
+        alone = diffusion.people - diffusion.several_shells
+        yield (
+            f"{join_words(shells)}: {alone} of {count(diffusion.people, 'person', 'people')} with diffusion data have one shell, and two are needed; "
+            "leave out the experiments with it, or these people (config/qc.tsv)"
         )
     for column, modalities in absent.items():
         names = join_words(list(dict.fromkeys(modalities)))

@@ -286,7 +286,7 @@ def preset_text(
     if not hcp and paper.get("phenotypes", {}).get("variables") == "dimitri2022" and values:
         values.setdefault("variables", "all")
         comments = comments | {"variables": "the paper's variables are HCP's"}
-    for key, value in values.items():
+    for key, value in reversed(values.items()):  # each goes on top
         if key in ("missing", "method"):
             continue  # the paper's
         lines = _tables(phenotypes) if key == "tables" else _pair(key, value, comments.get(key, ""))

@@ -6,13 +6,15 @@ Standard library only, and no image is opened: this runs each time the workflow 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from neurostrata.cohort.discovery.search import discover, misplaced_keys, read_discovered
 from neurostrata.cohort.sheet import Row, read_cohort_sheet, read_qc_sheet
 from neurostrata.cohort.sources.registry import columns_read, required_columns, source_of
-from neurostrata.core.config import declared_names, expand_modalities
+from neurostrata.core.config import declared_names, expand_modalities, read_yaml
 from neurostrata.core.errors import UserError
+from neurostrata.core.locations import DEFAULT_CONFIG
 
 #: Keys of the section `cohort` that say where the people come from; exactly one is set.
 PEOPLE_KEYS = ("sheet", "bids", "hcp", "ukb")
@@ -49,6 +51,8 @@ class Study:
                 self._exclusions.setdefault(decision["subject"], []).append(decision)
         #: How many images were found where, when the people were found without a sheet.
         self.notices: list[str] = []
+        #: What else a person should know of the sheets.
+        self.remarks: list[str] = []
         # computed once, since it is used for each of thousands of jobs
         self._with_modality: dict[str, dict[str, None]] = {}
 
@@ -153,6 +157,33 @@ class Study:
         return [modality for modality in self.modalities if modality in used]
 
 
+def _only_recommended(path: str, *keys: str) -> bool:
+    """Tell whether a sheet is named by the recommended configuration only (by these keys): it has that name, and is not there."""
+    recommended: Any = read_yaml(DEFAULT_CONFIG)
+    for key in keys:
+        recommended = recommended.get(key) or {}
+    return path == recommended and not Path(path).exists()
+
+
+def people_key(section: Mapping[str, Any]) -> str:
+    """Return the key of the section `cohort` that says where the people come from.
+
+    The sheet of the recommended configuration is out of force where a study names something else and has no such sheet.
+
+    Raises
+    ------
+    UserError
+        When several keys are set, or none.
+    """
+    chosen = [key for key in PEOPLE_KEYS if section[key]]
+    if len(chosen) == 2 and chosen[0] == "sheet" and _only_recommended(section["sheet"], "cohort", "sheet"):
+        chosen = chosen[1:]
+    if len(chosen) != 1:
+        given = f"{' and '.join(chosen)} are set; set the others to null" if chosen else "none is set"
+        raise UserError(f"cohort: set exactly one of sheet, bids, hcp and ukb ({given})")
+    return chosen[0]
+
+
 def load_study(config: Mapping[str, Any], rescan: bool = True) -> Study:
     """Read the sheets that a configuration names.
 
@@ -165,20 +196,26 @@ def load_study(config: Mapping[str, Any], rescan: bool = True) -> Study:
         found to ``OUTPUT/cohort/discovered.tsv``; False reads that file, as jobs do, since searching is slow.
     """
     section = config["cohort"]
-    chosen = [key for key in PEOPLE_KEYS if section[key]]
-    if len(chosen) != 1:
-        given = f"{' and '.join(chosen)} are set; set the others to null" if chosen else "none is set"
-        raise UserError(f"cohort: set exactly one of sheet, bids, hcp and ukb ({given})")
-    misplaced = misplaced_keys(section, chosen[0])
+    source = people_key(section)
+    misplaced = misplaced_keys(section, source)
     if misplaced:
         raise UserError("\n  ".join(misplaced))
-    decisions = read_qc_sheet(config["qc"]) if config["qc"] else []
-    if chosen == ["sheet"]:
+    nothing_decided = bool(config["qc"]) and _only_recommended(config["qc"], "qc")
+    decisions = read_qc_sheet(config["qc"]) if config["qc"] and not nothing_decided else []
+    study = _read_study(config, source, decisions, rescan)
+    if nothing_decided:
+        study.remarks.append(f"{config['qc']} is not there: nobody is left out by decision")
+    return study
+
+
+def _read_study(config: Mapping[str, Any], source: str, decisions: list[Row], rescan: bool) -> Study:
+    section = config["cohort"]
+    if source == "sheet":
         return Study(config, read_cohort_sheet(section["sheet"])[1], decisions)
     if not rescan:
         return Study(config, read_discovered(config["output"]), decisions)
     nobody = Study(config, [])
-    rows, notices = discover(config, chosen[0], nobody.used_columns(), nobody.column_spaces())
+    rows, notices = discover(config, source, nobody.used_columns(), nobody.column_spaces())
     study = Study(config, rows, decisions)
     study.notices = notices
     return study

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from neurostrata.cohort.study import people_key
 from neurostrata.core.config import expand_modalities
 from neurostrata.core.errors import UserError
 from neurostrata.core.wording import count
@@ -165,7 +166,7 @@ def _exclusions(page: Page, exclusions: pd.DataFrame | None) -> Table | Text | N
 def origins_table(page: Page, subjects: list[str]) -> Table | None:
     """Return how many images come from which dataset and why; None for a study with a sheet."""
     study, tree = page.study, page.study.tree
-    if study.config["cohort"]["sheet"] or not tree.sources.is_file():
+    if people_key(study.config["cohort"]) == "sheet" or not tree.sources.is_file():
         return None  # the table of an earlier search does not describe a sheet
     columns = ["subject", "column", "dataset", "why"]
     origins = study.table(tree.sources, "Where the images come from", columns)
