@@ -12,7 +12,7 @@ from neurostrata.beginning.tables import read_tables
 from neurostrata.beginning.undecided import undecided
 from neurostrata.cohort.discovery.bids import Found, UndecidedImages, choose
 from neurostrata.cohort.discovery.bids_candidates import OWN_SPACES, Request
-from neurostrata.cohort.discovery.bids_index import IMAGES, Index, load_index
+from neurostrata.cohort.discovery.bids_index import IMAGES, Index, load_index, read_datasets, write_index
 from neurostrata.cohort.discovery.messages import ordered
 from neurostrata.cohort.discovery.participants import People, add_facts, read_people
 from neurostrata.core.errors import UserError
@@ -75,14 +75,14 @@ def look_at_datasets(roots: Sequence[Path], wishes: Wishes) -> Findings:
         When only a person can choose, with the choices.
     """
     with tempfile.TemporaryDirectory() as cache:
-        index = load_index([str(root) for root in roots], Path(cache))
+        index = _index([str(root) for root in roots], Path(cache))
         used, unused = _with_images(index)
         if not used:
             raise UserError(
                 f"{roots[0]}: no NIfTI image of kind T1w or dwi in the folders sub-*; neurostrata needs T1w images"
             )
         if len(used) < len(roots):
-            index = load_index(used, Path(cache))
+            index = _index(used, Path(cache))
         index.files  # noqa: B018 - read before the folder goes
     people = read_people(index.datasets, index.subjects)
     request = Request(
@@ -126,6 +126,13 @@ def look_at_datasets(roots: Sequence[Path], wishes: Wishes) -> Findings:
         findings.certain = [t.path for t in findings.tables if t.variables and t.path in lists]
     findings.unused += without
     return findings
+
+
+def _index(roots: list[str], cache: Path) -> Index:
+    """Return the index of datasets, made in this process: another one would take a second to load the library."""
+    read_datasets(roots)  # which says what is wrong with a folder
+    write_index(roots, cache / "bids_index.tsv", cache / "bids_folders.json")
+    return load_index(roots, cache)
 
 
 def _ids(found: Found) -> list[str]:

@@ -9,6 +9,7 @@ from neurostrata.beginning.datasets import datasets_in, look_at_datasets
 from neurostrata.beginning.findings import Findings, Wishes
 from neurostrata.beginning.layouts import hcp_folder, is_ukb, look_at_layout
 from neurostrata.beginning.loose import look_at_loose
+from neurostrata.beginning.undecided import in_options
 from neurostrata.core.errors import UserError
 
 
@@ -53,10 +54,13 @@ def look_at(folder: Path, study: Path, wishes: Wishes, derivatives: Sequence[Pat
         raise UserError(
             f"--path-t1w and --path-dwi are for loose images, and {folder} looks like {found[0]}; leave them out"
         )
-    if roots:
-        return look_at_datasets(roots, wishes)
-    if hcp is not None:
-        return look_at_layout(hcp, "hcp", wishes)
-    if is_ukb(folder):
-        return look_at_layout(folder, "ukb", wishes)
+    try:
+        if roots:
+            return look_at_datasets(roots, wishes)
+        if hcp is not None:
+            return look_at_layout(hcp, "hcp", wishes)
+        if is_ukb(folder):
+            return look_at_layout(folder, "ukb", wishes)
+    except UserError as error:
+        raise in_options(error) from error
     return look_at_loose(folder, study, wishes)

@@ -181,10 +181,12 @@ def _by_names(images: Sequence[Image], t1w: Sequence[Image]) -> Owned:
     offered = [f"  --path-t1w '{pattern}'" for pattern in candidates.values()] or [
         "  --path-t1w 'FOLDER/{subject}_*_T1w.nii.gz'   ({subject}: the id; *: anything)"
     ]
-    example = listed([image.path for image in t1w])
+    unclear = "which part of their names is the person's id"
+    if not any(map(_looks_like_t1w, t1w)):
+        unclear = "which images are T1-weighted, and which part of their names is the person's id"
     raise UserError(
-        f"nothing was written.\nno table has ids that occur in the names of the images, and from the names alone it is not clear which "
-        f"part is the person's id:{example}\nsay it with\n" + "\n".join(offered[:_MOST])
+        f"nothing was written.\nno table has ids that occur in the names of the images, and from the names alone it is not clear {unclear}:"
+        f"{listed([image.path for image in t1w])}\nsay it with\n" + "\n".join(offered[:_MOST])
     )
 
 
@@ -309,7 +311,10 @@ def look_at_loose(root: Path, leave_out: Path, wishes: Wishes) -> Findings:
     owned = _by_pattern(folder.images, pattern) if pattern else _by_table(folder.images, tables)
     if owned is None:
         likely = [image for image in folder.images if _looks_like_t1w(image)]
-        owned = _by_names(folder.images, likely or folder.images)
+        # images of one kind, so that each person has one: not T1w_mask, T1w_seg
+        last = Counter(image.parts[-1][-1] for image in likely if image.parts[-1][-1].lower() in _T1W)
+        plain = [image for image in likely if last and image.parts[-1][-1] == last.most_common(1)[0][0]]
+        owned = _by_names(folder.images, plain or likely or folder.images)
     columns = _columns(owned)
     for column, chosen in wishes.patterns.items():
         taken = _by_pattern(folder.images, chosen).images
@@ -463,12 +468,13 @@ def _wrong_dimensions(rows: Mapping[str, dict[str, str]]) -> Iterator[str]:
     first = next((row for row in rows.values() if row.get("dwi")), None)
     if first is None:
         return
-    facts = read_facts(first["dwi"], Path(first["dwi"]).stat().st_size)
+    path = first["dwi"]
+    facts = read_facts(path, Path(path).stat().st_size)
     if "problem" not in facts and len(facts["shape"]) < 4:
         for row in rows.values():
             for column in ("dwi", "bval", "bvec", "dwi_mask"):
                 row.pop(column, None)
-        yield f"diffusion-weighted images: {first['dwi']} is a single volume, not a series"
+        yield f"diffusion-weighted images: {path} is a single volume, not a series"
 
 
 def _add_facts(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -17,10 +18,21 @@ from neurostrata.core.wording import count
 #: Answers that are tried for each question.
 _MOST = 8
 #: Keys of the configuration in messages of the search -> the options that set them.
-_OPTIONS = (
-    "(cohort.sessions is --session-label, cohort.runs is --run-label, cohort.filters.t1w is --filter-t1w KEY=VALUE, "
-    "cohort.participants is --participant-label)"
-)
+_OPTIONS = {
+    "cohort.sessions": "--session-label",
+    "cohort.runs": "--run-label",
+    "cohort.participants": "--participant-label",
+    "cohort.filters.t1w": "--filter-t1w",
+    "cohort.filters.dwi": "--filter-dwi",
+}
+
+
+def in_options(error: UserError) -> UserError:
+    """Return a message of the search with options in place of the keys of the configuration that they set."""
+    text = str(error)
+    for key, option in _OPTIONS.items():
+        text = re.sub(rf"\b{re.escape(key)}:", f"{option}:", text)
+    return UserError(text)
 
 
 def undecided(index: Index, request: Request, known: People, error: UndecidedImages) -> UserError:
@@ -42,7 +54,7 @@ def undecided(index: Index, request: Request, known: People, error: UndecidedIma
         lines += ["choose with one of"] if different else ["keep one of them"]
         lines += [f"  {line}" for line in _answers(index, request, known, column, cases)]
     if not lines:
-        lines = [*str(error).splitlines(), _OPTIONS]
+        lines = str(error).splitlines()
     return UserError("\n".join(["nothing was written.", *lines]))
 
 

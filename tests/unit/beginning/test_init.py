@@ -1,0 +1,203 @@
+"""`neurostrata init`: what is written, what is said, and what is never overwritten."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+from bids_trees import plant, qsiprep_person, settle
+from image_trees import fill, people, write_table
+
+from neurostrata.beginning import study_folder
+from neurostrata.beginning.commands import init
+from neurostrata.beginning.options import read_filters, read_label
+from neurostrata.core.errors import UserError
+from neurostrata.core.locations import REPOSITORY
+
+QC = "subject\tmodality\tdecision\treason\n"
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Four people with T1w images, and a table."""
+    root = plant(tmp_path / "my images", [f"{person}_T1w.nii.gz" for person in people(4)], kind=None)
+    write_table(root / "people.tsv", people(4), {"age": "number", "score": "number"}, "subject")
+    return fill(root)
+
+
+def everything(folder: Path) -> dict[str, str]:
+    """Path -> content of every file, and target of every link."""
+    found = {}
+    for place, folders, files in os.walk(folder):
+        for name in [*files, *folders]:
+            path = Path(place, name)
+            if path.is_symlink():
+                found[str(path.relative_to(folder))] = str(path.readlink())
+            elif path.is_file():
+                found[str(path.relative_to(folder))] = path.read_text()
+    return found
+
+
+def test_a_study_is_begun(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = tmp_path / "new" / "my study"
+    init(images, study)
+    written = everything(study)
+    assert set(written) == {
+        "Snakefile",
+        "clone",
+        "profiles",
+        "slurm",
+        "config/cohort.tsv",
+        "config/config.yaml",
+        "config/qc.tsv",
+    }
+    assert written["clone"] == str(REPOSITORY)
+    assert written["profiles"] == "clone/profiles"
+    assert written["config/qc.tsv"] == QC
+    assert written["config/cohort.tsv"].splitlines()[0] == "subject\tt1w\tage"
+    config = yaml.safe_load(written["config/config.yaml"])
+    assert config["phenotypes"] == {
+        "tables": [str(images / "people.tsv")],
+        "exclude": ["age"],
+        "method": "variables",
+    }
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == f"found in {images}"
+    assert "  4 people: t1w 4" in said
+    assert f"  phenotypes: {images / 'people.tsv'} (4 people, 1 variable)" in said
+    assert any("CPU hours" in line and "on the disk" in line for line in said)
+    assert said[-3].startswith(f"  neurostrata run '{study}' -n")
+    assert said[-1] == f"or, after cd '{study}': snakemake -n; snakemake --cores 8; snakemake --profile slurm"
+
+
+def test_what_a_person_wrote_stays(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = tmp_path / "study"
+    init(images, study)
+    (study / "config" / "config.yaml").write_text("output: mine\n")
+    (study / "config" / "qc.tsv").write_text(QC + "01\t\texclude\tmoved\n")
+    before = everything(study)
+    with pytest.raises(UserError, match=r"config\.yaml: is there already, and nothing was changed"):
+        init(images, study)
+    assert everything(study) == before
+    init(images, study, force=True)
+    kept = next(study.glob("before-init-*"))
+    assert (kept / "config" / "config.yaml").read_text() == "output: mine\n"
+    assert (study / "config" / "qc.tsv").read_text() == before["config/qc.tsv"]
+    assert "cohort:" in (study / "config" / "config.yaml").read_text()
+    assert f"kept from before: {kept / 'config' / 'config.yaml'}" in capsys.readouterr().out
+
+
+def test_a_folder_with_other_files_is_left_alone(images: Path, tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    (study / "profiles").mkdir(parents=True)
+    (study / "Snakefile").write_text("rule all: input: []\n")
+    before = everything(study)
+    with pytest.raises(UserError, match="has Snakefile, profiles already"):
+        init(images, study)
+    assert everything(study) == before
+    init(images, study, force=True)
+    assert (next(study.glob("before-init-*")) / "Snakefile").read_text() == before["Snakefile"]
+    assert (study / "profiles" / "default" / "config.yaml").is_file()
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_nothing_half_written_is_left(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    study = tmp_path / "study"
+    if there:
+        study.mkdir()
+    real = study_folder.atomic_path
+
+    def full_disk(path: Path, **options: bool) -> object:
+        if path.name == "config.yaml":
+            raise OSError(28, "No space left on device", str(path))
+        return real(path, **options)
+
+    monkeypatch.setattr(study_folder, "atomic_path", full_disk)
+    with pytest.raises(UserError, match=r"cannot be written \(No space left"):
+        init(images, study)
+    assert not (study / "config" / "config.yaml").exists()
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+    assert study.exists() == there
+    monkeypatch.undo()
+    init(images, study)  # again, over what is there
+    assert (study / "config" / "config.yaml").exists()
+
+
+def test_the_study_needs_a_folder_of_its_own(images: Path, tmp_path: Path) -> None:
+    for study, message in (
+        (images, "is the folder with the images"),
+        (REPOSITORY, "is the clone of neurostrata itself"),
+        (images / "people.tsv", "is a file"),
+        (tmp_path / "{a}", "special meaning"),
+    ):
+        with pytest.raises(UserError, match=message):
+            init(images, study)
+
+
+def test_a_misspelled_preset_is_answered(images: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"--preset dimitri: is not one of recommended, .*; did you mean dimitri2022\?"
+    ):
+        init(images, tmp_path / "study", preset="dimitri")
+
+
+def test_a_preset_whose_images_nobody_has_is_refused(images: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match="--preset dimitri2022: needs dwi, bval and bvec of people, and nobody has them here"
+    ):
+        init(images, tmp_path / "study", preset="dimitri2022")
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_preset_says_what_must_be_filled_in(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    init(images, tmp_path / "study", preset="arco2023")
+    said = capsys.readouterr().out
+    assert "  images for pet: fill in the column pet of config/cohort.tsv" in said
+    assert "'diagnosis' is not a column of the cohort sheet" in said
+    assert "regions.image in config/config.yaml: atlas/AAL.nii" in said
+    assert (
+        (tmp_path / "study" / "config" / "cohort.tsv")
+        .read_text()
+        .startswith("subject\tt1w\tage\tpet\tdiagnosis\n")
+    )
+
+
+def test_too_few_people_are_refused(images: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="3 people have what an experiment needs; at least 4"):
+        init(images, tmp_path / "study", participant_label=["sub-01", "02", "03"])
+
+
+def test_single_shell_data_and_a_preset_with_noddi(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = plant(
+        tmp_path / "qsiprep", [n for p in people(4) for n in qsiprep_person(p)], "derivative", "QSIPrep"
+    )
+    settle(fill(root, (1000,)))
+    init(root, tmp_path / "paper", preset="dimitri2022")
+    assert (
+        "ndi: 4 of 4 people with diffusion data have one shell, and two are needed" in capsys.readouterr().out
+    )
+    init(root, tmp_path / "recommended")
+    said = capsys.readouterr().out
+    assert "on jac, fa, 4 people" in said
+    assert "only you can decide" not in said
+
+
+def test_filters_are_written_as_snakebids_takes_them() -> None:
+    assert read_filters("t1w", ["acquisition=mprage", "run=1,2", "reconstruction=null"]) == {
+        "acquisition": "mprage",
+        "run": ["1", "2"],
+        "reconstruction": None,
+    }
+    with pytest.raises(UserError, match="--filter-dwi AP: expected ENTITY=VALUE"):
+        read_filters("dwi", ["AP"])
+    assert read_label("--session-label", "ses-01", "ses-") == "01"
+    with pytest.raises(UserError, match="--session-label: is empty"):
+        read_label("--session-label", "ses-", "ses-")

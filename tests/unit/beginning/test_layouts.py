@@ -1,0 +1,90 @@
+"""HCP's and UK Biobank's folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from bids_trees import plant
+from image_trees import write_table
+
+from neurostrata.beginning.configuration import choose_phenotypes
+from neurostrata.beginning.findings import Findings, Wishes
+from neurostrata.beginning.looking import look_at
+from neurostrata.cohort.discovery.layouts import HCP
+from neurostrata.core.errors import UserError
+from neurostrata.core.locations import RESOURCES
+from neurostrata.core.text_tables import read_text_table
+
+PEOPLE = ["100206", "100307", "100408", "100610"]
+
+
+def found(root: Path, **wishes: object) -> Findings:
+    return look_at(root, root / "study", Wishes(**wishes))  # type: ignore[arg-type]
+
+
+def hcp(root: Path) -> Path:
+    """The release with its two tables, the variables of the paper among others."""
+    plant(root, [f"{person}/T1w/{name}" for person in PEOPLE for name in HCP.values()], kind=None)
+    table = read_text_table(RESOURCES / "hcp_phenotypes.tsv")
+    for kind in ("unrestricted", "restricted"):
+        columns = {
+            n: "number" for n, where in zip(table.column("column"), table.column("hcp_file")) if where == kind
+        }
+        write_table(root / f"{kind}.csv", [*PEOPLE, "999999"], columns | {f"FS_{kind}": "number"}, "Subject")
+    return root
+
+
+def test_hcp_with_its_two_tables(tmp_path: Path) -> None:
+    root = hcp(tmp_path / "HCP_1200")
+    findings = found(root)
+    assert findings.cohort == {"sheet": None, "hcp": str(root)}
+    assert len(findings.having("t1w", "dwi", "grad_dev")) == 4
+    assert findings.in_t1w_space
+    phenotypes = choose_phenotypes(findings, hcp=True)
+    assert phenotypes.values == {
+        "tables": [str(root / "restricted.csv"), str(root / "unrestricted.csv")],
+        "variables": "dimitri2022",
+    }
+
+
+def test_hcp_with_one_table_takes_the_variables_that_are_there(tmp_path: Path) -> None:
+    root = hcp(tmp_path / "HCP_1200")
+    (root / "restricted.csv").unlink()
+    phenotypes = choose_phenotypes(found(root), hcp=True)
+    assert "Gender" in phenotypes.values["variables"]
+    assert not {"Age_in_Yrs", "FS_unrestricted"} & set(phenotypes.values["variables"])
+    assert "are not in this table" in phenotypes.comments["variables"]
+
+
+def test_visits_of_lifespan_are_a_question(tmp_path: Path) -> None:
+    names = [f"fmriresults01/HCA{p}_V{v}_MR/T1w/{HCP['t1w']}" for p in ("6001", "6002") for v in (1, 2)]
+    root = plant(tmp_path / "HCPA", [*names, f"fmriresults01/HCA6003_V1_MR/T1w/{HCP['t1w']}"], kind=None)
+    with pytest.raises(UserError, match="2 of 3 people have several visits") as error:
+        found(root)
+    assert (
+        "  --session-label V1   (3 people)\n  --session-label V2   (2 people)\n  --session-label first"
+        in str(error.value)
+    )
+    findings = found(root, session="V1")
+    assert findings.cohort == {"sheet": None, "hcp": str(root / "fmriresults01"), "sessions": "V1"}
+    with pytest.raises(UserError, match="the names are fixed"):
+        found(root, filters={"t1w": {"run": "1"}})
+
+
+def test_uk_biobank(tmp_path: Path) -> None:
+    names = [f"10000{n}_20252_2_0/T1/T1.nii.gz" for n in range(4)]
+    root = plant(tmp_path / "ukb", [*names, "100000_20253_2_0/T2_FLAIR/T2_FLAIR.nii.gz"], kind=None)
+    write_table(root / "ukb.csv", [f"10000{n}" for n in range(4)], {"f1": "number", "f2": "number"}, "eid")
+    findings = found(root)
+    assert findings.cohort == {"sheet": None, "ukb": str(root)}
+    assert not findings.in_t1w_space
+    assert findings.further == ["flair"]
+    assert choose_phenotypes(findings, hcp=False).values["id_column"] == "eid"
+
+
+def test_two_layouts_in_one_folder_are_refused(tmp_path: Path) -> None:
+    root = hcp(tmp_path / "both")
+    plant(root, ["sub-01/anat/sub-01_T1w.nii.gz"])
+    with pytest.raises(UserError, match=r"looks like BIDS .* and like HCP"):
+        found(root)
