@@ -6,6 +6,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from bids_trees import plant, raw_person
 
 from neurostrata.cohort.columns import (
     characteristic_columns,
@@ -17,8 +18,9 @@ from neurostrata.cohort.groups import group_rows, named_group
 from neurostrata.cohort.participation import exclusions_table
 from neurostrata.cohort.sheet import read_cohort_sheet
 from neurostrata.cohort.study import Study, load_study
-from neurostrata.core.config import check_config
+from neurostrata.core.config import check_config, overlaid, read_yaml
 from neurostrata.core.errors import UserError
+from neurostrata.core.locations import DEFAULT_CONFIG
 from neurostrata.gate.cache import FileCache
 from neurostrata.gate.check import find_problems
 from neurostrata.gate.membership import decision_problems
@@ -398,3 +400,27 @@ def test_what_codes_are_adjusted_by_exists(
         assert message in about[0]
     if "columns" in adjust and "scaner" in adjust["columns"]:
         assert "nor one of head_size, image_quality" in about[0]
+
+
+def test_sheets_that_only_the_recommended_configuration_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A study that names a folder needs neither `sheet: null` nor an empty sheet of decisions; one that names a sheet does."""
+    monkeypatch.chdir(tmp_path)
+    plant(tmp_path / "raw", [name for p in ("01", "02") for name in raw_person(p, dwi=())])
+    recommended = read_yaml(DEFAULT_CONFIG)
+    own = {"cohort": {"bids": "raw"}, "experiments": [], "phenotypes": {"tables": []}}
+    config = check_config(overlaid(recommended, own))
+    assert config["cohort"]["sheet"]
+    study = load_study(config)
+    assert list(study.rows) == ["01", "02"]
+    assert study.remarks == [f"{recommended['qc']} is not there: nobody is left out by decision"]
+
+    with pytest.raises(UserError, match=r"my\.tsv: cannot be read"):
+        load_study(config | {"qc": "my.tsv"})
+    with pytest.raises(UserError, match="sheet and bids are set"):
+        load_study(config | {"cohort": config["cohort"] | {"sheet": "my.tsv"}})
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "cohort.tsv").write_text("subject\tt1w\n")
+    with pytest.raises(UserError, match="sheet and bids are set"):
+        load_study(config)
