@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -18,8 +19,8 @@ from neurostrata.cohort.discovery.participants import People, add_facts, read_pe
 from neurostrata.core.errors import UserError
 from neurostrata.core.wording import count
 
-#: Folders below a dataset in which further datasets are looked for.
-_BELOW = ("*", "*/*", "*/*/*")
+#: Levels of folders below a folder in which further datasets are looked for (derivatives/qsiprep/output).
+_DEPTH = 3
 #: Column of the sheet -> usual names of columns of participants.tsv with the same (compared in lower case).
 _USUALLY = {
     "diagnosis": ("group", "dx", "diag"),
@@ -34,28 +35,33 @@ _T1W, _DWI = ("t1w", "t1w_mask"), ("dwi", "dwi_mask")
 
 
 def _holds_people(folder: Path) -> bool:
-    return any(folder.glob("sub-*/"))
+    return any(name.startswith("sub-") for name in _folders_in(folder))
 
 
-def datasets_in(folder: Path, leave_out: Path) -> list[Path]:
+def _folders_in(folder: Path) -> list[str]:
+    """Return the names of the folders in a folder; none where it may not be read."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir())
+    except PermissionError:
+        return []
+
+
+def datasets_in(folder: Path, leave_out: Path, depth: int = _DEPTH) -> list[Path]:
     """Return the BIDS datasets of a folder: itself, and those below it.
 
     Parameters
     ----------
     leave_out
         A folder that is not searched.
+    depth
+        How many levels of folders are searched.
     """
     found = [folder] if _holds_people(folder) else []
-    for pattern in _BELOW:
-        for path in sorted(folder.glob(pattern)):
-            relative = path.relative_to(folder).parts
-            inside = any(part.startswith(("sub-", "ses-", ".")) or part in _NEVER for part in relative)
-            if inside or not path.is_dir() or path == leave_out or leave_out in path.parents:
-                continue
-            if _holds_people(path) and not any(
-                parent in found for parent in path.parents if parent != folder
-            ):
-                found.append(path)
+    for name in _folders_in(folder) if depth else ():
+        below = folder / name
+        if below != leave_out and name not in _NEVER and not name.startswith(("sub-", "ses-", ".")):
+            found += datasets_in(below, leave_out, depth - 1)
     return found
 
 

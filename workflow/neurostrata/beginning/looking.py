@@ -35,7 +35,9 @@ def look_at(folder: Path, study: Path, wishes: Wishes, derivatives: Sequence[Pat
     if not folder.is_dir():
         raise UserError(f"{folder}: is not a folder")
     folder, study = folder.resolve(), study.resolve()
-    roots = datasets_in(folder, study)
+    hcp, ukb = hcp_folder(folder), is_ukb(folder)
+    # such folders hold thousands of others
+    roots = datasets_in(folder, study, 0) if hcp or ukb else datasets_in(folder, study)
     for further in derivatives:
         if not further.is_dir():
             raise UserError(f"--derivatives {further}: is not a folder")
@@ -43,8 +45,7 @@ def look_at(folder: Path, study: Path, wishes: Wishes, derivatives: Sequence[Pat
         if not inside:
             raise UserError(f"--derivatives {further}: no folder sub-* in it or below it")
         roots += [root for root in inside if root not in roots]
-    hcp = hcp_folder(folder)
-    kinds = {"BIDS (sub-*)": roots, "HCP (SUBJECT/T1w)": hcp, "UK Biobank (EID_20252_2_0)": is_ukb(folder)}
+    kinds = {"BIDS (sub-*)": roots, "HCP (SUBJECT/T1w)": hcp, "UK Biobank (EID_20252_2_0)": ukb}
     found = [name for name, there in kinds.items() if there]
     if len(found) > 1:
         raise UserError(
@@ -59,7 +60,7 @@ def look_at(folder: Path, study: Path, wishes: Wishes, derivatives: Sequence[Pat
             return look_at_datasets(roots, wishes)
         if hcp is not None:
             return look_at_layout(hcp, "hcp", wishes)
-        if is_ukb(folder):
+        if ukb:
             return look_at_layout(folder, "ukb", wishes)
     except UserError as error:
         raise in_options(error) from error

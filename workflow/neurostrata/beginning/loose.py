@@ -132,13 +132,16 @@ def _by_table(images: Sequence[Image], tables: Sequence[str]) -> Owned | None:
     """Return whose image each is by the table whose ids occur in most names; None when no table has such ids."""
     best: Owned | None = None
     most = 0
+    runs = {run for image in images for run in image.runs()}
     for path in tables:
         try:
             table = read_text_table(path)
         except UserError:
             continue  # said later
         for column in id_columns(table):
-            ids = {_key(cell) for cell in table.column(column)}
+            ids = {_key(cell) for cell in table.column(column)} & runs
+            if len(ids) < 2:
+                continue
             found = _owned(images, ids, f"column {column} of {path}")
             people = len(found.images) if found else 0
             named = sum(map(len, found.images.values())) if found else 0

@@ -22,6 +22,7 @@ QUALITY = "config/qc.tsv"
 
 _SNAKEFILE = """# `snakemake -n`, `snakemake --cores 8` and `snakemake --profile slurm` work in this folder: the workflow is in `{clone}`, a link
 # to the clone of neurostrata; `profiles` and `slurm` are links into it.
+# Your cluster's partition and account: ~/.config/snakemake/mysite/config.yaml, and `--profile slurm --profile mysite` (docs/cluster.md).
 # When the clone has moved, in this folder: ln -sfn NEW_PLACE_OF_THE_CLONE {clone}
 
 import sys
