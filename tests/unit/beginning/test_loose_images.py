@@ -150,3 +150,11 @@ def test_options_of_bids_do_not_apply(tmp_path: Path) -> None:
     root = loose(tmp_path, "{}_T1w.nii.gz")
     with pytest.raises(UserError, match="this folder is not in BIDS"):
         found(root, session="1")
+
+
+def test_an_image_of_two_people_tells_nobody(tmp_path: Path) -> None:
+    root = loose(tmp_path, "{}_T1w.nii.gz")
+    plant(root, ["IXI002_to_IXI012_T1w.nii.gz"], kind=None)
+    write_table(root / "people.tsv", IDS, {"age": "number"}, "subject")
+    with pytest.raises(UserError, match="which part of their names is the person's id"):
+        found(root)

@@ -243,7 +243,7 @@ class _Kind:
         rest = {word for word in said - _PREPARED - _T1W - _DWI - _MASK if not word.isdecimal()}
         if said & _MASK and not rest:
             return "dwi_mask" if said & _DWI else "t1w_mask"
-        if not said & _MASK and not rest and bool(said & _T1W) != bool(said & _DWI):
+        if not rest and bool(said & _T1W) != bool(said & _DWI):
             return "t1w" if said & _T1W else "dwi"
         name = "".join(word for word in self.words if word.lower() not in ("sub", "ses"))
         return name if name[:1].isalpha() else f"image{name}"
