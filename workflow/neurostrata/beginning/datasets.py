@@ -169,7 +169,8 @@ def _choose(index: Index, request: Request, people: People) -> tuple[Found, Requ
             raw = sum(f.suffix == "dwi" and f.extension in IMAGES for f in index.files)
             unused.append(
                 f"diffusion data: {count(raw, 'file')}, all raw (no desc-preproc in their names). Preprocess them with QSIPrep, and "
-                "name its output with --derivatives"
+                "name its output with --derivatives; or, if they are preprocessed though their names do not say so, set cohort.dwi_preprocessed: true "
+                "and the modalities of the experiments"
             )
             request = replace(request, columns=list(_T1W))
             return choose(index, request, people.times), request, unused

@@ -92,7 +92,7 @@ def summary(
         yield f"  ... and {count(len(experiments) - _SHOWN, 'more experiment')}"
     yield from (f"  {reason}" for reason in begun.why)
     if not begun.phenotypes.tables:
-        yield "  no table of phenotypes: strata are found, but not compared (phenotypes.tables)"
+        yield "  no table of phenotypes: strata are found, but not compared (--table, or phenotypes.tables)"
     cost = total(cost_of(begun.study, jobs_of(begun.study), _image_sizes(findings.rows)))
     yield f"  {in_words(cost)}"
     if kept:
