@@ -4,7 +4,7 @@ from functools import partial
 
 from neurostrata.cohort.study import load_study
 from neurostrata.controller.missing import make_missing_results_again
-from neurostrata.controller.plan import explain_plans
+from neurostrata.controller.announcing import explain_plans
 from neurostrata.controller.reasons import explain_reruns
 from neurostrata.controller.session import (
     Session,

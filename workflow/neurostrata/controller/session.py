@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from neurostrata.cohort.study import Study
+from neurostrata.controller.announcing import say_plan
 from neurostrata.controller.entry import asked_of_snakemake, refuse_beside, sign_in
 from neurostrata.controller.orphans import MARK
-from neurostrata.controller.plan import say_plan
 from neurostrata.controller.room import full
 from neurostrata.controller.scheduling import no_hopeless_attempts, one_timer_at_a_time
 from neurostrata.controller.state import FAILURES
