@@ -171,15 +171,20 @@ def _how_many(least: int | None, most: int | None, given: int, what: str) -> str
 
 
 def _type(error: Any) -> str:
+    if "enum" in error.schema:  # which says the same in other words
+        return _enum(error)
     return _kind_is_needed(error.instance, error.schema)
 
 
 def _enum(error: Any) -> str:
-    known = [_plain(value) for value in error.validator_value]
+    known = [_plain(value) for value in error.schema["enum"]]
     return f"{shown(error.instance)} is not one of {', '.join(known)}{_closest(error.instance, known)}"
 
 
 def _range(error: Any) -> str:
+    whole = "integer" in _types(error.schema) and "number" not in _types(error.schema)
+    if whole and error.instance != int(error.instance):  # which is said of its kind as well
+        return _type(error)
     return f"{_number(error.schema)} is needed, not {shown(error.instance)}"
 
 
