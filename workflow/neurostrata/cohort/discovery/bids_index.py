@@ -99,7 +99,9 @@ def _description(folder: Path) -> dict[str, Any]:
         raise UserError(f"cohort.bids: {path}: cannot be read ({error.strerror})") from error
     except ValueError as error:
         line = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else ""
-        raise UserError(f"cohort.bids: {path}: is not valid JSON{line}; correct it or copy it again") from error
+        raise UserError(
+            f"cohort.bids: {path}: is not valid JSON{line}; correct it or copy it again"
+        ) from error
     return content if isinstance(content, dict) else {}
 
 

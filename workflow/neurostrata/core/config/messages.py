@@ -183,7 +183,9 @@ def _enum(error: Any) -> str:
 
 def _range(error: Any) -> str:
     whole = "integer" in _types(error.schema) and "number" not in _types(error.schema)
-    if whole and isinstance(error.instance, float) and not error.instance.is_integer():  # which is said of its kind as well
+    if (
+        whole and isinstance(error.instance, float) and not error.instance.is_integer()
+    ):  # which is said of its kind as well
         return _type(error)
     return f"{_number(error.schema)} is needed, not {shown(error.instance)}"
 
