@@ -4,13 +4,14 @@ from functools import partial
 
 from neurostrata.cohort.study import load_study
 from neurostrata.controller.missing import make_missing_results_again
-from neurostrata.controller.plan import explain_plans
+from neurostrata.controller.announcing import explain_plans
 from neurostrata.controller.reasons import explain_reruns
 from neurostrata.controller.session import (
     Session,
     caption_values,
     collect_garbage_rarely,
     complete_config,
+    config_files,
     job_environment,
     refuse_other_paths,
     shell_prefix,
@@ -39,7 +40,7 @@ complete_config(workflow, config)
 SESSION = Session(workflow)
 SESSION.begin(config)
 try:
-    CONFIG = check_config(config)
+    CONFIG = check_config(config, config_files(workflow))
     STUDY = load_study(CONFIG, rescan=SESSION.main)
     if SESSION.main:
         make_missing_results_again(workflow)

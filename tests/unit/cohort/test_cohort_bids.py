@@ -564,7 +564,7 @@ def test_unusable_roots(tmp_path: Path, raw: Path) -> None:
     assert f"name the datasets below it instead: {raw}" in refused(tmp_path, tmp_path)
     assert "is the same folder as" in refused(tmp_path, raw, tmp_path / "raw" / ".." / "raw")
     (raw / "dataset_description.json").write_text("{")
-    assert "dataset_description.json: cannot be read as JSON" in refused(tmp_path, raw)
+    assert "dataset_description.json: is not valid JSON" in refused(tmp_path, raw)
 
 
 def test_links_that_lead_in_a_circle(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from neurostrata.core.config import overlaid, read_yaml
-from neurostrata.core.locations import DEFAULT_CONFIG, REPOSITORY
+from neurostrata.core.locations import REPOSITORY
 from neurostrata.planning.cost import (
     Cost,
     Images,
@@ -29,19 +29,34 @@ from neurostrata.planning.cost import (
 )
 from neurostrata.stages import STAGES
 
-#: Of a study: configuration over the recommended one, images, people in the template.
+#: What the recommended configuration had for the studies below when they were run.
+_FINDERS = ["mixture", "affinity_propagation"]
+_SCALING = overlaid(
+    {"modalities": {"jac": {"from": "jacobian"}}, "strata": {"finders": _FINDERS}},
+    read_yaml(REPOSITORY / "tests/benchmarks/scaling.yaml"),
+)
+_FOLDS = {"modalities": ["jac", "ndi"], "limits": "train", "validation": {"method": "kfold", "folds": 3}}
+#: `make demo` when it was measured.
+_DEMO: dict[str, Any] = {
+    "cohort": {"sheet": "cohort/cohort.tsv"},
+    "phenotypes": {"tables": ["cohort/phenotypes.tsv"]},
+    "template": {"resolution_mm": 3, "iterations": 2},
+    "registration": {"engine": "greedy"},
+    "diffusion": {"noddi": {"engine": "amico"}},
+    "modalities": {"jac": {"from": "jacobian"}, "ndi": {"from": "noddi", "measure": "ndi"}},
+    "volumes": {"resolution_mm": 4, "downsample": 2, "shape": [32, 32, 32]},
+    "training": {"preset": "fast", "epochs": 60, "batch_size": 7},
+    "experiments": [
+        {"name": "jac-ndi", "model": "separable_autoencoder", **_FOLDS},
+        {"name": "jac-ndi-pca", "model": "pca", **_FOLDS},
+    ],
+    "strata": {"finders": _FINDERS, "affinity_propagation": {"preference": {"steps": 50}}},
+}
+#: Study and people -> configuration, images, people in the template.
 STUDIES: dict[tuple[str, int], tuple[dict[str, Any], Images, int]] = {
-    ("simulated", 96): (read_yaml(REPOSITORY / "tests/benchmarks/scaling.yaml"), Images(t1w_mm=4), 16),
-    ("simulated", 288): (read_yaml(REPOSITORY / "tests/benchmarks/scaling.yaml"), Images(t1w_mm=4), 16),
-    # as `make demo` was when it was measured: greedy and AMICO, which is why they are named here
-    ("demo", 23): (
-        overlaid(
-            read_yaml(REPOSITORY / "config/demo.yaml"),
-            {"registration": {"engine": "greedy"}, "diffusion": {"noddi": {"engine": "amico"}}},
-        ),
-        Images(t1w_mm=3, dwi_mm=5, dwi_volumes=66),
-        16,
-    ),
+    ("simulated", 96): (_SCALING, Images(t1w_mm=4), 16),
+    ("simulated", 288): (_SCALING, Images(t1w_mm=4), 16),
+    ("demo", 23): (_DEMO, Images(t1w_mm=3, dwi_mm=5, dwi_volumes=66), 16),
 }
 
 
@@ -54,8 +69,8 @@ def predicted(name: str, people: int) -> tuple[dict[str, Any], dict[str, Cost]]:
     """What a study took that was run, and what the model says of it."""
     runs = json.loads((REPOSITORY / "docs" / "scaling.json").read_text())
     run = next(run for run in runs if (run["name"], run["people"]) == (name, people))
-    overlay, images, members = STUDIES[name, people]
-    study = imagined(overlaid(read_yaml(DEFAULT_CONFIG), overlay), people)
+    config, images, members = STUDIES[name, people]
+    study = imagined(config, people)
     for row in list(study.rows.values())[members:]:
         row["template"] = "no"
     return run, cost_of(study, jobs_of(study), images, starting=False)

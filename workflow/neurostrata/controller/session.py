@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from neurostrata.cohort.study import Study
+from neurostrata.controller.announcing import say_plan
 from neurostrata.controller.entry import asked_of_snakemake, refuse_beside, sign_in
 from neurostrata.controller.orphans import MARK
-from neurostrata.controller.plan import say_plan
 from neurostrata.controller.room import full
 from neurostrata.controller.scheduling import no_hopeless_attempts, one_timer_at_a_time
 from neurostrata.controller.state import FAILURES
@@ -49,6 +49,17 @@ def check_files(own: str, named: Iterable[str | Path]) -> None:
             read_yaml(path)
     except UserError as error:
         end_with(error)
+
+
+def config_files(workflow: Any) -> list[str]:
+    """Return the files that the configuration was read from, each over those before it.
+
+    Empty where a value may come from somewhere else: another workflow, or ``--config`` on the command line.
+    """
+    if not workflow.modifier.is_main_snakefile() or workflow.config_settings.config:
+        return []
+    named = [str(path) for path in workflow.overwrite_configfiles]
+    return [*(str(path) for path in workflow.configfiles if str(path) not in named), *named]
 
 
 def complete_config(workflow: Any, config: dict[str, Any]) -> None:

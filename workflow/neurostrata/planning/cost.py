@@ -341,10 +341,10 @@ class Sizes:
             damping, preference = options["damping"]["steps"], options["preference"]["steps"]
             settings = damping * preference / numbers["settings"]
             short = min(1.0, damping / 2) * min(1.0, preference / 15)
-        growth = (people / 1000) ** numbers["power"]
+        size = people / 1000
         return {
-            "search": settings * numbers["search_s"] * growth,
-            "quick": short * numbers["quick_s"] * growth,
+            "search": settings * numbers["search_s"] * size ** numbers["power"],
+            "quick": short * numbers["quick_s"] * size ** numbers["quick_power"],
         }
 
 

@@ -95,8 +95,13 @@ def _description(folder: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
-        raise UserError(f"cohort.bids: {path}: cannot be read as JSON ({error})") from error
+    except OSError as error:
+        raise UserError(f"cohort.bids: {path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        line = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else ""
+        raise UserError(
+            f"cohort.bids: {path}: is not valid JSON{line}; correct it or copy it again"
+        ) from error
     return content if isinstance(content, dict) else {}
 
 

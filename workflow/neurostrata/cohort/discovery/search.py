@@ -110,8 +110,10 @@ def _participants(section: Mapping[str, Any]) -> list[str] | None:
         return listed
     try:
         lines = Path(listed).read_text(encoding="utf-8-sig").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cohort.participants: {listed}: cannot be read ({error})") from error
+    except OSError as error:
+        raise UserError(f"cohort.participants: {listed}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"cohort.participants: {listed}: is not UTF-8 text; save it as UTF-8") from error
     return [line for line in lines if line not in ("participant_id", "subject")]
 
 

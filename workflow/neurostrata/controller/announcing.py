@@ -155,18 +155,18 @@ def say_dry_plan(dag: Any, study: Study) -> None:
     """Print at the end of a dry run what would be done and why."""
 
     def text() -> str:
-        lines = plan_lines(dag, study)
-        listed = "".join(f"\n    {line}" for line in lines)
+        listed = "".join(f"\n    {line}" for line in plan_lines(dag, study))
+        if not listed:
+            return ""
         return (
-            lines
-            and f"This would be done:{listed}\nIn all {plan_sentence(dag, study)} (estimates: docs/scaling.md)."
-        )  # type: ignore[return-value]
+            f"This would be done:{listed}\nIn all {plan_sentence(dag, study)} (estimates: docs/scaling.md)."
+        )
 
     _say(text)
     say_changes(dag)
 
 
-def explain_plans(study: Study) -> None:
+def explain_plans(study: Study, ask: Callable[[Any], str] = lambda dag: "") -> None:
     """Have a dry run end with what would be done, and answer Snakemake's hint to remove records.
 
     In the main process, before anything is planned.
@@ -175,9 +175,11 @@ def explain_plans(study: Study) -> None:
     ----------
     study
         People and configuration.
+    ask
+        Returns why a plan (:class:`snakemake.dag.DAG`) cannot be run yet, or "": said last.
     """
     try:
-        _end_dry_runs(study)
+        _end_dry_runs(study, ask)
         _keep_records()
     except (ImportError, AttributeError) as error:
         print(
@@ -186,7 +188,7 @@ def explain_plans(study: Study) -> None:
         )
 
 
-def _end_dry_runs(study: Study) -> None:
+def _end_dry_runs(study: Study, ask: Callable[[Any], str]) -> None:
     from snakemake.workflow import Workflow
 
     plain = getattr(Workflow.execute, "__wrapped__", Workflow.execute)
@@ -196,6 +198,7 @@ def _end_dry_runs(study: Study) -> None:
         result = plain(self, *arguments, **named)
         if self.dryrun:
             say_dry_plan(self.dag, study)
+            _say(lambda: ask(self.dag))
         return result
 
     Workflow.execute = execute

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from planned import planned
 
-from neurostrata.controller import plan
+from neurostrata.controller import announcing
 from neurostrata.planning.cost import imagined, jobs_of
 
 CONFIG: dict[str, Any] = {
@@ -22,16 +22,24 @@ CONFIG: dict[str, Any] = {
 }
 
 
+class Job:
+    """What is used of a job of Snakemake."""
+
+    def __init__(self, rule: str, names: dict[str, str]) -> None:
+        self.rule = SimpleNamespace(name=rule)
+        self.wildcards_dict = names
+
+
 def dag_of(*jobs: tuple[str, dict[str, str]]) -> Any:
     """A plan of these jobs, without a reason for any."""
-    listed = [SimpleNamespace(rule=SimpleNamespace(name=rule), wildcards_dict=names) for rule, names in jobs]
+    listed = [Job(rule, names) for rule, names in jobs]
     reason = SimpleNamespace(
         params_changed=None, updated_input=(), input_changed=False, is_provenance_triggered=lambda: False
     )
     return SimpleNamespace(
         needrun_jobs=lambda exclude_finished: listed,
         reason=lambda job: reason,
-        dependencies={job: {} for job in map(id, listed)},
+        dependencies={job: {} for job in listed},
     )
 
 
@@ -51,7 +59,7 @@ def test_a_plan_is_told_by_stages_people_and_hours() -> None:
         ("report", {}),
         ("all", {}),
     )
-    lines = [" ".join(line.split()) for line in plan.plan_lines(dag, study)]
+    lines = [" ".join(line.split()) for line in announcing.plan_lines(dag, study)]
     assert lines == [
         "registering to the template of the previous iteration 30 people 60 jobs about 80 CPU hours",
         "registering to the template 1 job about 1 CPU hour",
@@ -59,13 +67,13 @@ def test_a_plan_is_told_by_stages_people_and_hours() -> None:
         "writing the report 1 job less than a CPU minute",
     ]
     # columns stand below each other
-    assert len({line.index(" job") for line in plan.plan_lines(dag, study)}) <= 2
-    assert plan.plan_sentence(dag, study) == (
+    assert len({line.index(" job") for line in announcing.plan_lines(dag, study)}) <= 2
+    assert announcing.plan_sentence(dag, study) == (
         "73 jobs for 30 people: about 80 CPU hours and about 6 GPU hours (Titan V; without a GPU about 30 CPU hours), "
         "about 100 MB on the disk"
     )
-    assert plan.plan_lines(dag_of(("all", {})), study) == []
-    assert plan.plan_sentence(dag_of(("all", {})), study) == ""
+    assert announcing.plan_lines(dag_of(("all", {})), study) == []
+    assert announcing.plan_sentence(dag_of(("all", {})), study) == ""
 
 
 def test_a_long_plan_stays_short() -> None:
@@ -75,10 +83,10 @@ def test_a_long_plan_stays_short() -> None:
         for work, number in jobs_of(study).items()
         for _ in range(number)
     ]
-    lines = plan.plan_lines(
+    lines = announcing.plan_lines(
         dag_of(*[(rule, {k: v for k, v in names.items() if v}) for rule, names in jobs]), study
     )
-    assert len(lines) == plan.MOST_STAGES + 1
+    assert len(lines) == announcing.MOST_STAGES + 1
     assert lines[0].startswith("preparing T1w images")
     assert re.match(r"and \d+ shorter stages ", lines[-1])
     told = sum(int(line.split(" job")[0].split()[-1].replace(",", "")) for line in lines)
@@ -89,16 +97,16 @@ def test_what_is_planned_of_ten_thousand_people_is_told_at_once() -> None:
     study = planned(200)
     dag = dag_of(*(job for n in range(10) for job in people("register", 10_000, iteration=str(n))))
     begun = time.process_time()
-    plan.plan_lines(dag, study)
+    announcing.plan_lines(dag, study)
     assert time.process_time() - begun < 2
 
 
 def test_what_cannot_be_told_ends_no_run(caplog: pytest.LogCaptureFixture) -> None:
     study = planned()
     with caplog.at_level(logging.INFO):
-        plan.say_plan(SimpleNamespace(), study)
-        plan.say_dry_plan(SimpleNamespace(), study)
-    plan.say_dry_plan(dag_of(("register", {"subject": "01"}), ("unknown", {})), study)
+        announcing.say_plan(SimpleNamespace(), study)
+        announcing.say_dry_plan(SimpleNamespace(), study)
+    announcing.say_dry_plan(dag_of(("register", {"subject": "01"}), ("unknown", {})), study)
 
 
 def test_a_snakemake_that_is_not_known_is_gone_on_with(
@@ -108,5 +116,48 @@ def test_a_snakemake_that_is_not_known_is_gone_on_with(
     import snakemake.workflow
 
     monkeypatch.delattr(snakemake.workflow.Workflow, "execute")
-    plan.explain_plans(planned())
+    announcing.explain_plans(planned())
     assert "this release of Snakemake is unknown" in capsys.readouterr().err
+
+
+class DryRun:
+    """What is used of a workflow of Snakemake."""
+
+    dryrun = True
+
+    def __init__(self, dag: Any) -> None:
+        self.dag = dag
+
+    def execute(self, *arguments: Any) -> tuple[Any, ...]:
+        return arguments
+
+    def log_provenance_info(self) -> None:
+        """Nothing."""
+
+
+def test_a_dry_run_ends_with_the_plan_and_what_is_to_be_decided(monkeypatch: pytest.MonkeyPatch) -> None:
+    import snakemake.api
+    import snakemake.workflow
+    from snakemake.logging import logger
+
+    said: list[str] = []
+    monkeypatch.setattr(snakemake.workflow, "Workflow", type("Workflow", (DryRun,), {}))
+    monkeypatch.setattr(logger, "info", said.append)
+    announcing.explain_plans(imagined(CONFIG, 3), lambda dag: f"decide about {len(dag.needrun_jobs(False))}")
+    run = snakemake.workflow.Workflow(dag_of(("report", {})))
+    assert run.execute(1, 2) == (1, 2)
+    plan, question = said
+    assert plan.splitlines()[0] == "This would be done:"
+    assert plan.splitlines()[-1].startswith("In all 1 job: less than a CPU minute")
+    assert question == "decide about 1"
+    # a run says it before it starts, not at its end
+    said.clear()
+    run.dryrun = False
+    run.execute()
+    assert said == []
+    # Snakemake's hint is answered where it is given
+    run.log_provenance_info()
+    assert said == []
+    run.dag.reason(None).is_provenance_triggered = lambda: True
+    run.log_provenance_info()
+    assert said == [announcing.KEEP_RECORDS]
