@@ -67,7 +67,7 @@ def test_a_study_is_begun(images: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert said[0] == f"found in {images}"
     assert "  4 people: t1w 4" in said
     assert f"  phenotypes: {images / 'people.tsv'} (4 people, 1 variable)" in said
-    assert any("CPU hours" in line and "on the disk" in line for line in said)
+    assert any(" CPU " in line and "on the disk" in line for line in said)
     assert said[-3].startswith(f"  neurostrata run '{study}' -n")
     assert said[-1] == f"or, after cd '{study}': snakemake -n; snakemake --cores 8; snakemake --profile slurm"
 
