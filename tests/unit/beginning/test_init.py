@@ -102,9 +102,11 @@ def test_a_folder_with_other_files_is_left_alone(images: Path, tmp_path: Path) -
     assert (study / "profiles" / "default" / "config.yaml").is_file()
 
 
-@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize(
+    ("there", "last"), [(False, "config.yaml"), (True, "config.yaml"), (True, "cohort.tsv")]
+)
 def test_nothing_half_written_is_left(
-    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool, last: str
 ) -> None:
     study = tmp_path / "study"
     if there:
@@ -112,7 +114,7 @@ def test_nothing_half_written_is_left(
     real = study_folder.atomic_path
 
     def full_disk(path: Path, **options: bool) -> object:
-        if path.name == "config.yaml":
+        if path.name == last:
             raise OSError(28, "No space left on device", str(path))
         return real(path, **options)
 
