@@ -95,7 +95,7 @@ def test_what_studies_took_is_predicted(name: str, people: int) -> None:
     far = {
         rule: round(seconds(costs[rule]) / rules[rule]["cpu_s"], 2)
         for rule in rules
-        if rules[rule]["cpu_s"] > 20 and not 0.4 < seconds(costs[rule]) / rules[rule]["cpu_s"] < 3.2
+        if rules[rule]["cpu_s"] > 20 and not 0.4 < seconds(costs[rule]) / rules[rule]["cpu_s"] < 4
     }
     assert not far
     assert total(costs).disk_gb * 1000 == pytest.approx(run["disk_mb"], rel=0.35)
