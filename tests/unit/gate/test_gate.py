@@ -515,7 +515,7 @@ def test_long_settings_go_by_file(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert handed_over(text + " ", tmp_path / "settings") != given
     assert Path(given[1:]).read_text() == text
     # the command reads it: it gets as far as the configuration's own problems
-    assert main(["check-cohort", "--cache", str(tmp_path / "h.json"), "--settings", given]) == 2
+    assert main(["stage", "check-cohort", "--cache", str(tmp_path / "h.json"), "--settings", given]) == 2
     assert "'cohort' is missing" in capsys.readouterr().err
 
 

@@ -43,9 +43,9 @@ class Job:
 
 def _stage(command: Sequence[bytes]) -> str:
     words = [os.fsdecode(word) for word in command if word]
-    if "neurostrata" in words[:-1]:
-        return words[words.index("neurostrata") + 1]
-    found = re.search(r"-m neurostrata (\S+)", words[-1]) if words else None
+    if ["neurostrata", "stage"] in (words[n : n + 2] for n in range(len(words) - 2)):
+        return words[words.index("stage") + 1]
+    found = re.search(r"-m neurostrata stage (\S+)", words[-1]) if words else None
     return found.group(1) if found else Path(words[0]).name if words else "a job"
 
 

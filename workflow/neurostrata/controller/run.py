@@ -1,0 +1,152 @@
+"""Running a study: Snakemake with this workflow, in the same process, so that its exit status and its signals are ours."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from neurostrata.core.config import study_files
+from neurostrata.core.errors import UserError
+from neurostrata.core.locations import REPOSITORY, STUDY_CONFIG
+
+#: Name of our logger plugin, used where Snakemake finds it.
+LOGGER = "neurostrata"
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of Snakemake.
+
+    Attributes
+    ----------
+    folder
+        The study's.
+    added
+        The options that stand before those that were given.
+    given
+        What was given.
+    """
+
+    folder: Path
+    added: Sequence[str]
+    given: Sequence[str]
+
+
+def _study_first(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
+    """Take the study from the front of the arguments, if it stands there."""
+    if not arguments or arguments[0].startswith("-"):
+        return None, list(arguments)
+    folder = Path(arguments[0])
+    if folder.is_dir():
+        return folder, list(arguments[1:])
+    if not STUDY_CONFIG.is_file() and not any(word.startswith("-") for word in arguments[1:]):
+        raise UserError(f"{folder}: no such folder, and the current folder is no study")
+    return None, list(arguments)  # a target
+
+
+def _with_found_profiles(arguments: Sequence[str], folder: Path) -> list[str]:
+    """Name the profiles by their path that Snakemake would not find: in the study's folder, and this workflow's own ones."""
+    from snakemake.cli import get_profile_dir
+
+    def found(name: str) -> str:
+        if name != "none" and get_profile_dir(name) is None:
+            for place in (folder, REPOSITORY):
+                if (place / name).is_dir():
+                    return str(place / name)
+        return name
+
+    named = []
+    for before, word in zip(["", *arguments], arguments):
+        option, equals, name = word.partition("=")
+        if option == "--profile" and equals:
+            word = f"{option}={found(name)}"
+        elif before == "--profile":
+            word = found(word)
+        named.append(word)
+    return named
+
+
+def _understood(arguments: Sequence[str]) -> Namespace | None:
+    """Return what Snakemake understands, profiles included; None when it will complain itself (or print its help)."""
+    from snakemake.cli import parse_args
+
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            return parse_args(list(arguments))[1]
+    except (Exception, SystemExit):
+        return None
+
+
+def _knows_logger() -> bool:
+    from snakemake_interface_logger_plugins.registry import LoggerPluginRegistry
+
+    return LOGGER in LoggerPluginRegistry().plugins
+
+
+def call_of(arguments: Sequence[str], snakefile: Path | None = REPOSITORY / "Snakefile") -> Call:
+    """Return how Snakemake is called for what was asked.
+
+    Parameters
+    ----------
+    arguments
+        The study's folder, if it is not the current one or stands behind ``--directory``; then anything that Snakemake takes.
+    snakefile
+        The workflow; None where Snakemake finds it itself.
+
+    Raises
+    ------
+    UserError
+        When the folder is no study, or Snakemake is not installed.
+    """
+    folder, given = _study_first(arguments)
+    try:
+        given = _with_found_profiles(given, folder or Path())
+        added = ["--directory", str(folder)] if folder else []
+        added += ["--snakefile", str(snakefile)] if snakefile else []
+        asked = _understood([*added, *given])
+        ours = _knows_logger()
+    except ImportError as error:
+        raise UserError(
+            f"{error.name} is not installed in this Python ({sys.executable}); `make env` in {REPOSITORY} makes an "
+            "environment that has it, envs/controller.yaml one of conda"
+        ) from error
+    if asked is None:
+        return Call(folder or Path(), added, given)
+    if folder and asked.directory and Path(asked.directory).resolve() != folder.resolve():
+        raise UserError(f"two studies are named: {folder}, and {asked.directory} by --directory")
+    folder = Path(asked.directory or "")
+    study_files(folder, asked.configfile or [])
+    if asked.executor in (None, "local") and asked.cores is None and asked.jobs is None:
+        added += ["--cores", "all"]
+    if ours and not asked.logger:
+        added += [f"--logger={LOGGER}"]  # in one word: what follows may be a target
+    return Call(folder, added, given)
+
+
+def start(call: Call) -> NoReturn:
+    """Become Snakemake; the process ends with its exit status."""
+    from snakemake.cli import main
+
+    sys.argv = ["snakemake", *call.added, *call.given]  # its log names the command
+    main(sys.argv[1:])
+    raise SystemExit(0)
+
+
+def run(*arguments: str) -> None:
+    """Run a study: what is missing or out of date is made, nothing else.
+
+    This is Snakemake with this workflow: ``snakemake -s CLONE/Snakefile --directory STUDY``. All options of Snakemake are handed on as
+    they are; ``snakemake --help`` lists them. STUDY is the current folder where none is named, and all cores are used unless an
+    option or a profile says otherwise. A profile that is called by its name is also looked for in STUDY and in the clone.
+
+    Often used: ``-n`` says what would run; ``--cores 4``; ``--profile slurm`` for a cluster; ``--configfile FILE`` for values over the study's
+    own; ``--forcerun STAGE`` to make something again; and behind the study targets, as maps, volumes, models or strata, to stop there.
+    """
+    start(call_of(arguments))
