@@ -24,7 +24,7 @@ from neurostrata.controller import entry, orphans
 from neurostrata.controller.entry import INSIDE, refuse_beside, sign_in, sign_out
 from neurostrata.controller.orphans import MARK, cancel_slurm_jobs, end_local_jobs, local_jobs
 from neurostrata.controller.progress import duration, job_seconds, progress, read_run, seconds_left
-from neurostrata.controller.resume import resume, study_folder
+from neurostrata.controller.resume import resume
 from neurostrata.controller.room import full
 from neurostrata.controller.scheduling import no_hopeless_attempts
 from neurostrata.controller.state import (
@@ -61,6 +61,8 @@ Finished jobid: 2 (Rule: register)
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "config.yaml").touch()
     (tmp_path / ".snakemake" / "log").mkdir(parents=True)
     (tmp_path / ".snakemake" / "log" / "2026-11-21T120000.snakemake.log").write_text(LOG)
     (tmp_path / "benchmarks" / "register").mkdir(parents=True)
@@ -292,10 +294,14 @@ def test_the_options_with_which_snakemake_only_looks_are_its_own() -> None:
 
 
 def test_what_is_no_study_is_not_resumed(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="nothing to resume"):
+    with pytest.raises(
+        UserError, match=r": is no study \(no config/config.yaml\); to make one .* init IMAGES STUDY"
+    ):
         resume("--directory", str(tmp_path))
-    assert study_folder(["--profile", "slurm"]) == Path()
-    assert study_folder(["-d", "there", "--profile", "slurm"]) == Path("there")
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "config.yaml").touch()
+    with pytest.raises(UserError, match="nothing to resume"):
+        resume(str(tmp_path))
 
 
 def test_orphans_are_cancelled_by_the_names_of_their_runs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -424,7 +430,7 @@ def run_in_job(repository: Path, redirection: str, **environment: str) -> subpro
 def test_a_full_disk_does_not_silence_the_message(repository: Path) -> None:
     run = run_in_job(repository, "> /dev/full 2>&1")
     assert run.returncode == 2
-    assert "neurostrata list-people: --group is needed" in run.stderr
+    assert "neurostrata list-people: --settings is needed" in run.stderr
 
 
 def test_the_second_attempt_keeps_what_the_first_has_logged(tmp_path: Path, repository: Path) -> None:
@@ -438,7 +444,7 @@ def test_the_second_attempt_keeps_what_the_first_has_logged(tmp_path: Path, repo
         "---- neurostrata list-people: attempt 2",
     ]
     assert f"{socket.gethostname()}, Slurm job 12" in lines[2]
-    assert [line.startswith("neurostrata list-people: --group") for line in lines[1::2]] == [True, True]
+    assert [line.startswith("neurostrata list-people: --settings") for line in lines[1::2]] == [True, True]
     assert len(list(notes.glob("attempt-*"))) == 1
     code = "from neurostrata.cli import stages; stages.load_stage = lambda name: lambda: None; stages.run_stage(['list-people'])"
     variables = {**os.environ, "NEUROSTRATA_CONSOLE": "3", VARIABLE: str(notes)}

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from neurostrata import __version__
 from neurostrata.cli.commands import COMMANDS, overview, parser_of
 from neurostrata.cli.load import limit_threads
+from neurostrata.cli.parsers import asks_for_help
 from neurostrata.cli.stages import FUNCTIONS, run_stage
 from neurostrata.core.errors import UserError
 from neurostrata.core.failures import no_space
@@ -38,7 +39,9 @@ def _run_command(name: str, arguments: Sequence[str]) -> int:
         recording(name) if command.makes_results else contextlib.nullcontext(),
     ):
         parser = parser_of(name)
-        if parser.rest and not {"-h", "--help"}.intersection(arguments):
+        if asks_for_help(arguments):
+            print(parser.format_help())
+        elif parser.rest:
             parser.function(*arguments)
         else:
             parser.function(**parser.read(arguments))

@@ -28,7 +28,7 @@ _METAVARS: dict[type, str] = {Path: "PATH", int: "N", float: "NUMBER", str: "TEX
 #: What argparse says -> what we say.
 _COMPLAINTS = {
     r"argument ([^:]+): expected .*argument.*": r"\1: a value is missing",
-    r"argument ([^:]+): ignored explicit argument '(.*)'": r"\1: takes no value",
+    r"argument ([^:/]+)[^:]*: ignored explicit argument .*": r"\1: takes no value",
     r"argument ([^:]+): (.*)": r"\1: \2",
 }
 
@@ -169,6 +169,11 @@ def _option(parameter: inspect.Parameter, kind: Any, place: str) -> _Option:
     return _Option(name, settings, place or ("" if named else name.upper()), named, needed)
 
 
+def asks_for_help(arguments: Sequence[str]) -> bool:
+    """Tell whether the help page of a command is wanted."""
+    return any(word in ("-h", "--help") for word in arguments)
+
+
 class CommandParser(argparse.ArgumentParser):
     """The parser of one command, made from the signature of its function.
 
@@ -200,7 +205,6 @@ class CommandParser(argparse.ArgumentParser):
         hints = typing.get_type_hints(function)
         self.options: list[_Option] = []
         self.rest = ""
-        self.add_argument("-h", "--help", action="store_true", default=argparse.SUPPRESS)
         for parameter in inspect.signature(function).parameters.values():
             if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
                 self.rest = (places or {}).get(parameter.name, f"[{parameter.name}]")
@@ -224,18 +228,20 @@ class CommandParser(argparse.ArgumentParser):
         ------
         UserError
             When the arguments are not understood: one line.
-        SystemExit
-            After the help page was printed.
         """
-        if any(word in ("-h", "--help") for word in arguments):
-            print(self.format_help())
-            raise SystemExit(0)
         # Looked at first: argparse would name an option that is missing because it is misspelled.
         known = self._option_string_actions
+        # "--no-x" is understood of every switch, but of use only where the switch is on.
+        useful = [
+            name
+            for option in self.options
+            if option.named
+            for name in (option.flag, option.shown.replace("[no-]", "no-"))
+        ]
         for word in arguments:
             name = word.partition("=")[0]
             if word.startswith("-") and name not in known and not re.fullmatch(r"-[\d.]*|--", word):
-                hint = nearest(name, known) or f" ({self.prog} --help)"
+                hint = nearest(name, useful) or f" ({self.prog} --help)"
                 raise UserError(f"{name}: no such option{hint}")
         # Places are given out here: argparse (3.11) gives them away before it has seen the options between them.
         found, words = self.parse_known_args(list(arguments))
@@ -250,7 +256,8 @@ class CommandParser(argparse.ArgumentParser):
         if len(words) > len(places):
             self.error(f"'{words[len(places)]}' is one word too many")
         for option in self.options:
-            if option.name not in values:
+            values.setdefault(option.name, option.settings["default"])
+            if values[option.name] is argparse.SUPPRESS:
                 self.error(f"{option.place or option.flag} is needed")
         return values
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from neurostrata.cli.load import function_at, limit_threads
 from neurostrata.cli.pages import Section, page
-from neurostrata.cli.parsers import CommandParser
+from neurostrata.cli.parsers import CommandParser, asks_for_help
 from neurostrata.core.errors import UserError
 from neurostrata.core.failures import (
     earlier_attempts,
@@ -163,6 +163,9 @@ def run_stage(arguments: Sequence[str]) -> int:
         print(overview())
         return 0
     stage = arguments[0]
+    if stage in FUNCTIONS and asks_for_help(arguments):
+        print(stage_parser(stage, load_stage(stage)).format_help())
+        return 0
     if stage not in FUNCTIONS:
         hint = nearest(stage, FUNCTIONS) or "; they are listed by: neurostrata stage --help"
         _complain(f"neurostrata stage: {stage}: no such stage{hint}")

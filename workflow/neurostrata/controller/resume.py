@@ -7,10 +7,11 @@ import shutil
 import subprocess
 import sys
 import uuid
+from pathlib import Path
 
 from neurostrata.controller.entry import INSIDE, settle, sign_in
 from neurostrata.controller.orphans import cancel_slurm_jobs, end_local_jobs
-from neurostrata.controller.run import call_of, start
+from neurostrata.controller.run import SNAKEFILE, call_of, start
 from neurostrata.controller.state import slurm_run_ids
 from neurostrata.core.errors import UserError
 
@@ -27,7 +28,8 @@ def resume(*arguments: str) -> None:
 
     # A workflow that uses this one as a module is called from its own folder.
     own = resolve_snakefile(None, allow_missing=True)
-    call = call_of(arguments) if own is None else call_of(arguments, None)
+    theirs = own is not None and Path(own).resolve() != SNAKEFILE
+    call = call_of(arguments, None) if theirs else call_of(arguments)
     folder = call.folder
     if not (folder / ".snakemake").is_dir():
         raise UserError(f"{folder.resolve()}: no run has been here, so there is nothing to resume")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -14,7 +15,10 @@ from typing import NoReturn
 from neurostrata.core.config import study_files
 from neurostrata.core.errors import UserError
 from neurostrata.core.locations import REPOSITORY, STUDY_CONFIG
+from neurostrata.gate.problems import nearest
 
+#: The workflow.
+SNAKEFILE = REPOSITORY / "Snakefile"
 #: Name of our logger plugin, used where Snakemake finds it.
 LOGGER = "neurostrata"
 
@@ -39,27 +43,26 @@ class Call:
 
 
 def _study_first(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
-    """Take the study from the front of the arguments, if it stands there."""
-    if not arguments or arguments[0].startswith("-"):
-        return None, list(arguments)
-    folder = Path(arguments[0])
-    if folder.is_dir():
-        return folder, list(arguments[1:])
-    if not STUDY_CONFIG.is_file() and not any(word.startswith("-") for word in arguments[1:]):
-        raise UserError(f"{folder}: no such folder, and the current folder is no study")
-    return None, list(arguments)  # a target
+    """Take the study from the front of the arguments, if a folder stands there."""
+    if arguments and not arguments[0].startswith("-") and Path(arguments[0]).is_dir():
+        return Path(arguments[0]), list(arguments[1:])
+    return None, list(arguments)
 
 
 def _with_found_profiles(arguments: Sequence[str], folder: Path) -> list[str]:
-    """Name the profiles by their path that Snakemake would not find: in the study's folder, and this workflow's own ones."""
+    """Name the profiles by their path that Snakemake would not find: those in the study's folder and in the clone."""
     from snakemake.cli import get_profile_dir
 
     def found(name: str) -> str:
-        if name != "none" and get_profile_dir(name) is None:
-            for place in (folder, REPOSITORY):
-                if (place / name).is_dir():
-                    return str(place / name)
-        return name
+        if name == "none" or get_profile_dir(name) is not None:
+            return name
+        for place in (folder, REPOSITORY):
+            if (place / name).is_dir():
+                return str(place / name)
+        raise UserError(
+            f"--profile {name}: no such profile; looked for in the current folder, {folder.resolve()}, {REPOSITORY} and where "
+            "Snakemake looks for a user's and a site's profiles"
+        )
 
     named = []
     for before, word in zip(["", *arguments], arguments):
@@ -73,15 +76,31 @@ def _with_found_profiles(arguments: Sequence[str], folder: Path) -> list[str]:
 
 
 def _understood(arguments: Sequence[str]) -> Namespace | None:
-    """Return what Snakemake understands, profiles included; None when it will complain itself (or print its help)."""
-    from snakemake.cli import parse_args
+    """Return what Snakemake understands, profiles included; None when it will complain itself.
+
+    Raises
+    ------
+    UserError
+        When an option is unknown or has no fitting value; Snakemake would print all its options first.
+    """
+    from snakemake.cli import get_argument_parser, parse_args
 
     said = io.StringIO()
     try:
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
             return parse_args(list(arguments))[1]
-    except (Exception, SystemExit):
+    except Exception:
         return None
+    except SystemExit:
+        complaint = re.search(r"^\S+: error: (.*)", said.getvalue(), re.M)
+        if complaint is None:
+            return None
+        unknown = re.fullmatch(r"unrecognized arguments: (\S+).*", complaint[1])
+        if unknown is None:
+            raise UserError(f"{complaint[1]} (snakemake --help)") from None
+        name = unknown[1].partition("=")[0]
+        hint = nearest(name, get_argument_parser()._option_string_actions)
+        raise UserError(f"{name}: no such option of snakemake{hint or ' (snakemake --help)'}") from None
 
 
 def _knows_logger() -> bool:
@@ -90,7 +109,7 @@ def _knows_logger() -> bool:
     return LOGGER in LoggerPluginRegistry().plugins
 
 
-def call_of(arguments: Sequence[str], snakefile: Path | None = REPOSITORY / "Snakefile") -> Call:
+def call_of(arguments: Sequence[str], snakefile: Path | None = SNAKEFILE) -> Call:
     """Return how Snakemake is called for what was asked.
 
     Parameters
@@ -103,7 +122,7 @@ def call_of(arguments: Sequence[str], snakefile: Path | None = REPOSITORY / "Sna
     Raises
     ------
     UserError
-        When the folder is no study, or Snakemake is not installed.
+        When the folder is no study, an option is unknown, or Snakemake is not installed.
     """
     folder, given = _study_first(arguments)
     try:
@@ -122,7 +141,10 @@ def call_of(arguments: Sequence[str], snakefile: Path | None = REPOSITORY / "Sna
     if folder and asked.directory and Path(asked.directory).resolve() != folder.resolve():
         raise UserError(f"two studies are named: {folder}, and {asked.directory} by --directory")
     folder = Path(asked.directory or "")
-    study_files(folder, asked.configfile or [])
+    if asked.snakefile == str(SNAKEFILE):
+        if folder == Path() and not (STUDY_CONFIG.is_file() or asked.configfile) and asked.targets:
+            raise UserError(f"{asked.targets[0]}: no such folder, and the current folder is no study")
+        study_files(folder, asked.configfile or [])
     if asked.executor in (None, "local") and asked.cores is None and asked.jobs is None:
         added += ["--cores", "all"]
     if ours and not asked.logger:
@@ -143,7 +165,7 @@ def run(*arguments: str) -> None:
     """Run a study: what is missing or out of date is made, nothing else.
 
     This is Snakemake with this workflow: ``snakemake -s CLONE/Snakefile --directory STUDY``. All options of Snakemake are handed on as
-    they are; ``snakemake --help`` lists them. STUDY is the current folder where none is named, and all cores are used unless an
+    they are; ``snakemake --help`` lists them. STUDY is the current folder where none is named. All cores are used unless an
     option or a profile says otherwise. A profile that is called by its name is also looked for in STUDY and in the clone.
 
     Often used: ``-n`` says what would run; ``--cores 4``; ``--profile slurm`` for a cluster; ``--configfile FILE`` for values over the study's

@@ -99,8 +99,8 @@ def study_files(folder: Path, named: Sequence[str | Path] = ()) -> list[Path]:
     """
     own = folder / STUDY_CONFIG
     if not own.is_file() and not named:
-        where = "the current folder" if folder == Path() else folder
-        what = f"{where}: is no study (no {STUDY_CONFIG})" if folder.is_dir() else f"{where}: no such folder"
+        where = "the current folder" if folder == Path() else f"{folder}:"
+        what = f"{where} is no study (no {STUDY_CONFIG})" if folder.is_dir() else f"{where} no such folder"
         raise UserError(f"{what}; to make one of a folder of images: {program()} init IMAGES STUDY")
     files = [DEFAULT_CONFIG]
     if own.is_file() and own.resolve() != DEFAULT_CONFIG:

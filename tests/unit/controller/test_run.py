@@ -1,0 +1,184 @@
+"""`neurostrata run`: the call of Snakemake that is made of what was asked."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from small_study import make_study
+
+from neurostrata.controller import run as running
+from neurostrata.controller.run import SNAKEFILE, call_of, start
+from neurostrata.controller.session import Session
+from neurostrata.core.errors import UserError
+
+OURS = ["--snakefile", str(SNAKEFILE)]
+ALL = ["--cores", "all"]
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A study, "study", in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(running, "_knows_logger", lambda: False)
+    (tmp_path / "study" / "config").mkdir(parents=True)
+    (tmp_path / "study" / "config" / "config.yaml").touch()
+    return tmp_path / "study"
+
+
+def test_the_study_stands_first_or_is_the_current_folder(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = call_of(["study", "-n", "--forcerun", "train", "--", "maps"])
+    assert call.folder == Path("study")
+    assert call.added == ["--directory", "study", *OURS, *ALL]
+    assert call.given == ["-n", "--forcerun", "train", "--", "maps"]
+    assert call_of(["-n", "-d", "study"]).added == [*OURS, *ALL]
+    monkeypatch.chdir(study)
+    call = call_of(["maps", "-n"])
+    assert (call.folder, call.added, call.given) == (Path(), [*OURS, *ALL], ["maps", "-n"])
+
+
+@pytest.mark.parametrize(
+    "given",
+    [["--cores", "2"], ["-c2"], ["-j", "3"], ["--jobs=3"], ["--profile", "p"], ["--executor", "slurm", "-j", "5"], ["--executor", "slurm"]],
+)  # fmt: skip
+def test_all_cores_are_used_unless_something_says_otherwise(study: Path, given: list[str]) -> None:
+    (study.parent / "p").mkdir()
+    (study.parent / "p" / "config.yaml").write_text("cores: 1\n")
+    call = call_of(["study", *given])
+    assert call.added == ["--directory", "study", *OURS]
+    assert call.given == given
+
+
+def test_our_logger_is_used_where_snakemake_knows_it_and_none_is_named(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "_knows_logger", lambda: True)
+    assert call_of(["study", "maps"]).added[-1] == "--logger=neurostrata"
+    monkeypatch.setattr(running, "_understood", lambda words: SimpleNamespace(
+        directory="study", snakefile="other", executor=None, cores=1, jobs=None, logger=["snkmt"]
+    ))  # fmt: skip
+    assert call_of(["study", "--logger", "snkmt"]).added == ["--directory", "study", *OURS]
+
+
+def test_a_profile_is_also_found_in_the_study_and_the_clone(study: Path, repository: Path) -> None:
+    (study / "mysite").mkdir()
+    (study / "mysite" / "config.yaml").write_text("cores: 1\n")
+    call = call_of(["study", "--profile", "mysite", "--profile=slurm", "-n"])
+    assert call.given == ["--profile", "study/mysite", f"--profile={repository / 'slurm'}", "-n"]
+    with pytest.raises(UserError, match="--profile nowhere: no such profile"):
+        call_of(["study", "--profile", "nowhere"])
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["-n"], r"the current folder is no study \(no config/config.yaml\); to make one .*neurostrata init IMAGES STUDY"),
+        (["empty"], r"empty: is no study"),
+        (["-d", "nowhere"], r"nowhere: no such folder"),
+        (["stduy", "-n"], r"stduy: no such folder, and the current folder is no study"),
+        (["study", "-d", "empty"], "two studies are named: study, and empty by --directory"),
+        (["study", "--forcrun", "train"], "--forcrun: no such option of snakemake; did you mean '--forcerun'"),
+        (["study", "--rerun-triggers", "x"], "--rerun-triggers: invalid choice: 'x'"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line(study: Path, given: list[str], said: str) -> None:
+    (study.parent / "empty").mkdir()
+    with pytest.raises(UserError, match=said) as told:
+        call_of(given)
+    assert "\n" not in str(told.value)
+
+
+def test_a_configfile_makes_a_study_of_a_folder(study: Path) -> None:
+    (study.parent / "empty").mkdir()
+    assert call_of(["empty", "--configfile", "x.yaml"]).folder == Path("empty")
+
+
+def test_jobs_for_conda_are_refused_where_there_is_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from snakemake.settings.types import DeploymentMethod as Method
+    from snakemake.settings.types import DeploymentSettings
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("neurostrata.controller.session.asked_of_snakemake", lambda: "look")
+
+    def begin(*methods: Method, base: Path | None = None) -> None:
+        settings = DeploymentSettings(deployment_method=set(methods), conda_base_path=base)
+        Session(SimpleNamespace(is_main_process=True, deployment_settings=settings)).begin({})
+
+    begin()
+    begin(Method.ENV_MODULES)
+    begin(Method.CONDA, Method.APPTAINER)
+    begin(Method.CONDA, base=tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        begin(Method.CONDA)
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("neurostrata: conda is not on the PATH")
+    assert "--software-deployment-method env-modules" in said
+    assert said.count("\n") == 1
+    (tmp_path / "conda").touch(0o755)
+    begin(Method.CONDA)
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_the_exit_status_is_snakemakes(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    def main(arguments: list[str]) -> None:
+        asked.append(arguments)
+        raise SystemExit(status)
+
+    monkeypatch.setattr("snakemake.cli.main", main)
+    monkeypatch.setattr(sys, "argv", ["neurostrata", "run"])
+    with pytest.raises(SystemExit) as ended:
+        start(running.Call(Path(), OURS, ["-n"]))
+    assert ended.value.code == status
+    assert asked == [[*OURS, "-n"]]
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_as_it_ends_snakemake(
+    number: signal.Signals, tmp_path: Path, repository: Path
+) -> None:
+    """Ctrl-C ends the jobs too, SIGTERM waits for those that run; nothing is left to resume."""
+    study = make_study(tmp_path / "study")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "python").write_text(f"#!/bin/bash\necho $$ > {tmp_path}/job\nexec sleep 100\n")
+    (programs / "python").chmod(0o755)
+    environment = {**study.environment, "PATH": f"{programs}:{os.environ['PATH']}"}
+    command = [sys.executable, str(repository / "workflow" / "neurostrata"), "run", str(study.folder), "-c1"]
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    wait_for((tmp_path / "job").exists)
+    wait_for((tmp_path / "job").read_text)
+    job = int((tmp_path / "job").read_text())
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)  # what a terminal does
+    else:
+        process.send_signal(number)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(2)
+        os.kill(job, signal.SIGKILL)
+    assert process.wait(60) == 1
+    assert not Path(f"/proc/{job}").exists()
+    assert len(list((study.folder / "logs").rglob("*.log"))) == 1  # no further job was begun
+    assert not (study.folder / ".snakemake" / "neurostrata" / "controller.json").exists()
