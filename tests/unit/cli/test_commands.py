@@ -19,6 +19,7 @@ from neurostrata.cli import main
 from neurostrata.cli.commands import COMMANDS, overview, parser_of
 from neurostrata.cli.parsers import CommandParser, words_of
 from neurostrata.core.errors import UserError
+from neurostrata.core.locations import REPOSITORY
 from neurostrata.stages import STAGES, command_of
 
 #: The commands whose rooms are here.
@@ -158,7 +159,7 @@ def test_values_are_read_from_their_places_and_options(parser: CommandParser) ->
         ("in --size 1 --number 1.5", "--number: a whole number is needed, '1.5' is none (neurostrata example --help)"),
         ("in --size big", "--size: a number is needed, 'big' is none (neurostrata example --help)"),
         ("in --size 1 --quick=3", "--quick: takes no value (neurostrata example --help)"),
-        ("in --size 1 --no-quick-x", "--no-quick-x: no such option; did you mean '--no-checks' or '--quick'?"),
+        ("in --size 1 --no-quick-x", "--no-quick-x: no such option; did you mean '--quick' or '--no-checks'?"),
         ("in --size 1 --preset smal", "--preset: 'smal' is none of small, large; did you mean 'small'? (neurostrata example --help)"),
     ],
 )  # fmt: skip
@@ -225,6 +226,7 @@ def test_what_nobody_expected_is_said_behind_its_details(
 
     monkeypatch.setattr(cli, "parser_of", fail)
     for error, status, line in (
+        (ModuleNotFoundError("x", name="yaml"), 2, f"neurostrata check: yaml is not installed in this Python ({sys.executable}); `make env` in {REPOSITORY} makes an environment with all that is needed, envs/controller.yaml is one for conda"),
         (KeyError("x"), 1, "neurostrata check: unexpected KeyError: 'x' (details above)"),
         (OSError(28, "No space left on device", "f"), 1, "neurostrata check: No space left on device (f): make room, then try again"),
         (KeyboardInterrupt(), 130, "neurostrata check: ended from the keyboard"),

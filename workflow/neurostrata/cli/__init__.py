@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from neurostrata.cli.parsers import asks_for_help
 from neurostrata.cli.stages import FUNCTIONS, run_stage
 from neurostrata.core.errors import UserError
 from neurostrata.core.failures import no_space
+from neurostrata.core.locations import REPOSITORY
 from neurostrata.core.records import recording
 from neurostrata.core.scratch import own_folder
 from neurostrata.gate.problems import nearest
@@ -50,6 +52,9 @@ def _run_command(name: str, arguments: Sequence[str]) -> int:
 
 def _tell(name: str, error: BaseException) -> int:
     """Say why a command failed, in one line; return its exit status."""
+    if isinstance(error, BrokenPipeError):  # nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     say = f"neurostrata {name}: "
     if isinstance(error, UserError):
         print(f"{say}{error}", file=sys.stderr)
@@ -61,9 +66,35 @@ def _tell(name: str, error: BaseException) -> int:
         where = f" ({full.filename})" if full.filename else ""
         print(f"{say}{full.strerror}{where}: make room, then try again", file=sys.stderr)
         return 1
+    if isinstance(error, ModuleNotFoundError) and not f"{error.name}.".startswith("neurostrata."):
+        print(
+            f"{say}{error.name} is not installed in this Python ({sys.executable}); `make env` in {REPOSITORY} makes an environment "
+            "with all that is needed, envs/controller.yaml is one for conda",
+            file=sys.stderr,
+        )
+        return 2
     traceback.print_exception(error)
     print(f"{say}unexpected {type(error).__name__}: {error} (details above)", file=sys.stderr)
     return 1
+
+
+def _choose(words: Sequence[str]) -> int:
+    """Do what the first word asks for; return the exit status."""
+    word, *rest = words
+    if word == "help":
+        word, rest = (rest[0], ["--help"]) if rest else ("--help", [])
+    if word == "stage":  # help stage
+        return run_stage([])
+    if word in ("-h", "--help"):
+        print(overview())
+        return 0
+    if word in ("-V", "--version") or (word in COMMANDS and rest[:1] == ["--version"]):
+        print(f"neurostrata {__version__}")
+        return 0
+    if word not in COMMANDS:
+        print(_unknown(word), file=sys.stderr)
+        return 2
+    return _run_command(word, rest)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,21 +105,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         0 on success, 2 after a :class:`UserError` (its one line goes to standard error).
     """
-    word, *rest = [*(sys.argv[1:] if arguments is None else arguments)] or ["--help"]
-    if word == "help":
-        word, rest = (rest[0], ["--help"]) if rest else ("--help", [])
-    if word in ("-h", "--help"):
-        print(overview())
-        return 0
-    if word in ("-V", "--version") or (word in COMMANDS and rest[:1] == ["--version"]):
-        print(f"neurostrata {__version__}")
-        return 0
-    if word == "stage":
-        return run_stage(rest)
-    if word not in COMMANDS:
-        print(_unknown(word), file=sys.stderr)
-        return 2
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given[:1] == ["stage"]:
+        return run_stage(given[1:])
     try:
-        return _run_command(word, rest)
+        status = _choose(given or ["--help"])
+        sys.stdout.flush()
+        return status
     except (Exception, KeyboardInterrupt) as error:
-        return _tell(word, error)
+        return _tell(" ".join(given[:1]), error)

@@ -122,20 +122,13 @@ def call_of(arguments: Sequence[str], snakefile: Path | None = SNAKEFILE) -> Cal
     Raises
     ------
     UserError
-        When the folder is no study, an option is unknown, or Snakemake is not installed.
+        When the folder is no study, or an option is unknown.
     """
     folder, given = _study_first(arguments)
-    try:
-        given = _with_found_profiles(given, folder or Path())
-        added = ["--directory", str(folder)] if folder else []
-        added += ["--snakefile", str(snakefile)] if snakefile else []
-        asked = _understood([*added, *given])
-        ours = _knows_logger()
-    except ImportError as error:
-        raise UserError(
-            f"{error.name} is not installed in this Python ({sys.executable}); `make env` in {REPOSITORY} makes an "
-            "environment that has it, envs/controller.yaml one of conda"
-        ) from error
+    given = _with_found_profiles(given, folder or Path())
+    added = ["--directory", str(folder)] if folder else []
+    added += ["--snakefile", str(snakefile)] if snakefile else []
+    asked = _understood([*added, *given])
     if asked is None:
         return Call(folder or Path(), added, given)
     if folder and asked.directory and Path(asked.directory).resolve() != folder.resolve():
@@ -147,7 +140,7 @@ def call_of(arguments: Sequence[str], snakefile: Path | None = SNAKEFILE) -> Cal
         study_files(folder, asked.configfile or [])
     if asked.executor in (None, "local") and asked.cores is None and asked.jobs is None:
         added += ["--cores", "all"]
-    if ours and not asked.logger:
+    if not asked.logger and _knows_logger():
         added += [f"--logger={LOGGER}"]  # in one word: what follows may be a target
     return Call(folder, added, given)
 
