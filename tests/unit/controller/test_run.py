@@ -153,32 +153,31 @@ def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_run_as_it_ends_snakemake(
-    number: signal.Signals, tmp_path: Path, repository: Path
-) -> None:
-    """Ctrl-C ends the jobs too, SIGTERM waits for those that run; nothing is left to resume."""
-    study = make_study(tmp_path / "study")
-    programs = tmp_path / "bin"
+def begun(folder: Path, repository: Path) -> tuple[subprocess.Popen[bytes], Path, int]:
+    """A run whose first job lasts for ever: its process, the study, and the job."""
+    study = make_study(folder / "study")
+    programs = folder / "bin"
     programs.mkdir()
-    (programs / "python").write_text(f"#!/bin/bash\necho $$ > {tmp_path}/job\nexec sleep 100\n")
+    (programs / "python").write_text(f"#!/bin/bash\necho $$ > {folder}/job\nexec sleep 100\n")
     (programs / "python").chmod(0o755)
     environment = {**study.environment, "PATH": f"{programs}:{os.environ['PATH']}"}
     command = [sys.executable, str(repository / "workflow" / "neurostrata"), "run", str(study.folder), "-c1"]
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    wait_for((tmp_path / "job").exists)
-    wait_for((tmp_path / "job").read_text)
-    job = int((tmp_path / "job").read_text())
-    if number == signal.SIGINT:
-        os.killpg(process.pid, number)  # what a terminal does
-    else:
-        process.send_signal(number)
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(2)
-        os.kill(job, signal.SIGKILL)
-    assert process.wait(60) == 1
-    assert not Path(f"/proc/{job}").exists()
-    assert len(list((study.folder / "logs").rglob("*.log"))) == 1  # no further job was begun
-    assert not (study.folder / ".snakemake" / "neurostrata" / "controller.json").exists()
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command, env=environment, start_new_session=True, **silent)
+    wait_for(lambda: (folder / "job").exists() and (folder / "job").read_text())
+    return process, study.folder, int((folder / "job").read_text())
+
+
+def test_signals_end_a_run_as_they_end_snakemake(tmp_path: Path, repository: Path) -> None:
+    """Ctrl-C ends the job too, SIGTERM waits for it; nothing is left to resume."""
+    interrupted, asked = (begun(tmp_path / name, repository) for name in ("interrupted", "asked"))
+    os.killpg(interrupted[0].pid, signal.SIGINT)  # what a terminal does
+    asked[0].terminate()
+    assert interrupted[0].wait(60) == 1
+    assert asked[0].poll() is None
+    os.kill(asked[2], signal.SIGKILL)
+    assert asked[0].wait(60) == 1
+    for _, folder, job in (interrupted, asked):
+        assert not Path(f"/proc/{job}").exists()
+        assert len(list((folder / "logs").rglob("*.log"))) == 1  # no further job was begun
+        assert not (folder / ".snakemake" / "neurostrata" / "controller.json").exists()

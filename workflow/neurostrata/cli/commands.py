@@ -55,7 +55,21 @@ COMMANDS = {
         "beginning.commands:init",
         "Begin",
         "make a study from a folder of images: BIDS, derivatives, HCP, or loose files with a table",
-        ["neurostrata init ~/data/bids my-study"],
+        [
+            "neurostrata init ~/data/bids my-study",
+            "neurostrata init ~/data/bids my-study --participant-label 01 02 --filter-t1w acquisition=mprage",
+        ],
+        groups={
+            "Which people and images": (
+                "participant_label",
+                "session_label",
+                "run_label",
+                "filter_*",
+                "path_*",
+            ),
+            "What else there is": ("derivatives", "table"),
+            "The study": ("preset", "force"),
+        },
     ),
     "simulate": Command(
         "simulation.commands:simulate",

@@ -124,6 +124,11 @@ class _Option:
         return "--" + self.name.replace("_", "-")
 
     @property
+    def flags(self) -> list[str]:
+        """The options that are of use: of a switch that is on, both."""
+        return [self.flag, f"--no-{self.flag[2:]}"] if self.settings["default"] is True else [self.flag]
+
+    @property
     def shown(self) -> str:
         """The option and its value."""
         if self.place:
@@ -232,12 +237,7 @@ class CommandParser(argparse.ArgumentParser):
         # Looked at first: argparse would name an option that is missing because it is misspelled.
         known = self._option_string_actions
         # "--no-x" is understood of every switch, but of use only where the switch is on.
-        useful = [
-            name
-            for option in self.options
-            if option.named
-            for name in (option.flag, option.shown.replace("[no-]", "no-"))
-        ]
+        useful = [name for option in self.options if option.named for name in option.flags]
         for word in arguments:
             name = word.partition("=")[0]
             if word.startswith("-") and name not in known and not re.fullmatch(r"-[\d.]*|--", word):
