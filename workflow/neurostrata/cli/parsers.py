@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 
 from neurostrata.cli.pages import Section, page
 from neurostrata.core.errors import UserError
+from neurostrata.core.wording import format_setting
 from neurostrata.gate.problems import nearest
 
 _METAVARS: dict[type, str] = {Path: "PATH", int: "N", float: "NUMBER", str: "TEXT", dict: "JSON"}
@@ -139,16 +140,19 @@ class _Option:
         return f"{self.flag} {value} ..." if self.settings.get("nargs") == "*" else f"{self.flag} {value}"
 
     @property
-    def default(self) -> str:
-        """What stands behind the text about the default; "" where there is none to speak of."""
+    def note(self) -> str:
+        """What stands behind the text: the default, if there is one to speak of, and the option that a place stands for."""
         value = self.settings["default"]
-        if value is argparse.SUPPRESS:
-            return ""
+        notes = []
         if value is True:
-            return " (default: yes)"
-        if value == Path():
-            return " (default: the current folder)"
-        return "" if value is None or value is False or value in ("", []) else f" (default: {value})"
+            notes.append("default: yes")
+        elif value == Path():
+            notes.append("default: the current folder")
+        elif value is not False and value not in (argparse.SUPPRESS, None, "", []):
+            notes.append(f"default: {format_setting(value)}")
+        if self.place and self.named:
+            notes.append(f"also: {self.flag} {self.place}")
+        return f" ({'; '.join(notes)})" if notes else ""
 
 
 def _option(parameter: inspect.Parameter, kind: Any, place: str) -> _Option:
@@ -279,7 +283,12 @@ class CommandParser(argparse.ArgumentParser):
                 Section("Example" if len(self.examples) == 1 else "Examples", lines=self.examples)
             )
         if placed or needed:
-            sections.append(Section("Needed" if needed else "Arguments", self._rows([*placed, *needed])))
+            sections.append(
+                Section(
+                    "Needed" if any(o.needed for o in self.options) else "Arguments",
+                    self._rows([*placed, *needed]),
+                )
+            )
         for title, patterns in self.groups.items():
             members = [o for o in others if any(fnmatch.fnmatch(o.name, pattern) for pattern in patterns)]
             others = [option for option in others if option not in members]
@@ -288,10 +297,6 @@ class CommandParser(argparse.ArgumentParser):
         return page(sections)
 
     def _rows(self, options: Sequence[_Option]) -> list[tuple[str, str]]:
-        rows = []
-        for option in options:
-            text = self.words.parameters.get(option.name, "") + option.default
-            if option.place and option.named:
-                text += f" Also: {option.flag} {option.place}"
-            rows.append((option.shown, text))
-        return rows
+        return [
+            (option.shown, self.words.parameters.get(option.name, "") + option.note) for option in options
+        ]
