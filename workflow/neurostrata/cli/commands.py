@@ -29,6 +29,8 @@ class Command:
         See :class:`neurostrata.cli.parsers.CommandParser`.
     groups
         Heading -> options (or patterns of their names).
+    often
+        Of a command that hands its options on: the ones that are often used.
     """
 
     function: str
@@ -37,6 +39,7 @@ class Command:
     examples: Sequence[str] = ()
     places: Mapping[str, str] = field(default_factory=dict)
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    often: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def controls(self) -> bool:
@@ -54,7 +57,7 @@ COMMANDS = {
     "init": Command(
         "beginning.commands:init",
         "Begin",
-        "make a study from a folder of images: BIDS, derivatives, HCP, or loose files with a table",
+        "make a study from a folder: BIDS, derivatives, HCP or loose images",
         [
             "neurostrata init ~/data/bids my-study",
             "neurostrata init ~/data/bids my-study --participant-label 01 02 --filter-t1w acquisition=mprage",
@@ -74,7 +77,7 @@ COMMANDS = {
     "simulate": Command(
         "simulation.commands:simulate",
         "Begin",
-        "make a cohort of images and questionnaires with known strata, to try things on",
+        "make a cohort with known strata, to try things on",
         ["neurostrata simulate cohort --people 24 --threads 4"],
         {"output": "COHORT"},
         {
@@ -88,7 +91,7 @@ COMMANDS = {
     "check": Command(
         "gate.commands:check",
         "Begin",
-        "list every problem of a study before it is run, reading all images to their end",
+        "list all problems of a study before it is run",
         ["neurostrata check my-study", "neurostrata check my-study --exclude"],
         {"directory": "STUDY"},
     ),
@@ -102,6 +105,14 @@ COMMANDS = {
             "neurostrata run my-study --profile slurm",
         ],
         {"arguments": "[STUDY] [options of snakemake]"},
+        often={
+            "-n": "say what would run, and run nothing",
+            "--cores N": "use so many cores",
+            "--profile slurm": "hand the jobs to a cluster; a profile is also looked for in STUDY and in the clone",
+            "--configfile FILE": "set values over the study's own",
+            "--forcerun STAGE": "make the results of a stage again, and what follows from them",
+            "maps, volumes, models, strata": "behind the study: stop there",
+        },
     ),
     "progress": Command(
         "controller.progress:progress",
@@ -127,7 +138,7 @@ COMMANDS = {
     "recovery": Command(
         "simulation.recovery:recovery",
         "Results",
-        "of a simulated cohort: say how much of what was planted a run has found",
+        "compare what was found in a simulated cohort with the truth",
         ["neurostrata recovery --cohort cohort --results my-study/results --output recovery.json"],
     ),
 }
@@ -162,4 +173,6 @@ def parser_of(name: str) -> CommandParser:
     """Return the parser of a command; this is what imports its module."""
     command = COMMANDS[name]
     function = function_at(f"neurostrata.{command.function}")
-    return CommandParser(f"neurostrata {name}", function, command.places, command.groups, command.examples)
+    return CommandParser(
+        f"neurostrata {name}", function, command.places, command.groups, command.examples, command.often
+    )

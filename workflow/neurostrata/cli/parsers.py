@@ -198,6 +198,8 @@ class CommandParser(argparse.ArgumentParser):
         Heading -> options (or patterns of their names), for the help page; the rest stand under "Options".
     examples
         Lines to type.
+    often
+        Of a command that hands its options on: the ones that are often used.
     """
 
     def __init__(
@@ -207,10 +209,11 @@ class CommandParser(argparse.ArgumentParser):
         places: Mapping[str, str] | None = None,
         groups: Mapping[str, Sequence[str]] | None = None,
         examples: Sequence[str] = (),
+        often: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(prog=prog, add_help=False, allow_abbrev=False)
         self.function, self.words = function, words_of(function)
-        self.groups, self.examples = groups or {}, examples
+        self.groups, self.examples, self.often = groups or {}, examples, often or {}
         hints = typing.get_type_hints(function)
         self.options: list[_Option] = []
         self.rest = ""
@@ -289,6 +292,8 @@ class CommandParser(argparse.ArgumentParser):
                     self._rows([*placed, *needed]),
                 )
             )
+        if self.often:
+            sections.append(Section("Often used", list(self.often.items())))
         for title, patterns in self.groups.items():
             members = [o for o in others if any(fnmatch.fnmatch(o.name, pattern) for pattern in patterns)]
             others = [option for option in others if option not in members]

@@ -159,9 +159,6 @@ def run(*arguments: str) -> None:
 
     This is Snakemake with this workflow: ``snakemake -s CLONE/Snakefile --directory STUDY``. All options of Snakemake are handed on as
     they are; ``snakemake --help`` lists them. STUDY is the current folder where none is named. All cores are used unless an
-    option or a profile says otherwise. A profile that is called by its name is also looked for in STUDY and in the clone.
-
-    Often used: ``-n`` says what would run; ``--cores 4``; ``--profile slurm`` for a cluster; ``--configfile FILE`` for values over the study's
-    own; ``--forcerun STAGE`` to make something again; and behind the study targets, as maps, volumes, models or strata, to stop there.
+    option or a profile says otherwise.
     """
     start(call_of(arguments))
