@@ -43,8 +43,9 @@ class Job:
 
 def _stage(command: Sequence[bytes]) -> str:
     words = [os.fsdecode(word) for word in command if word]
-    if ["neurostrata", "stage"] in (words[n : n + 2] for n in range(len(words) - 2)):
-        return words[words.index("stage") + 1]
+    for before, word, stage in zip(words, words[1:], words[2:]):
+        if (before, word) == ("neurostrata", "stage"):
+            return stage
     found = re.search(r"-m neurostrata stage (\S+)", words[-1]) if words else None
     return found.group(1) if found else Path(words[0]).name if words else "a job"
 
