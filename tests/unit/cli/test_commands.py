@@ -245,3 +245,23 @@ def test_the_program_of_the_installed_package_is_this_one(repository: Path) -> N
     assert getattr(importlib.import_module(module), function) is main
     [folder] = project["tool"]["setuptools"]["package-dir"].values()
     assert (repository / folder / "neurostrata" / "__init__.py").is_file()
+
+
+def test_the_summary_is_that_of_the_results_which_the_configuration_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = tmp_path / "study"
+    (study / "config").mkdir(parents=True)
+    other = ["--results", str(tmp_path / "x")]
+    for written, given, results in (
+        ("", [], "study/results"),
+        ("output: out", [], "study/out"),
+        ("", other, "x"),
+    ):
+        (study / "config" / "config.yaml").write_text(written)
+        assert main(["summary", str(study), *given]) == 2
+        said = capsys.readouterr().err
+        assert (
+            said
+            == f"neurostrata summary: {tmp_path / results}/report/index.html: no such file; run the workflow first\n"
+        )
