@@ -135,8 +135,13 @@ def call_of(arguments: Sequence[str], snakefile: Path | None = SNAKEFILE) -> Cal
         raise UserError(f"two studies are named: {folder}, and {asked.directory} by --directory")
     folder = Path(asked.directory or "")
     if asked.snakefile == str(SNAKEFILE):
-        if folder == Path() and not (STUDY_CONFIG.is_file() or asked.configfile) and asked.targets:
-            raise UserError(f"{asked.targets[0]}: no such folder, and the current folder is no study")
+        if folder == Path() and not STUDY_CONFIG.is_file() and asked.targets:
+            first, *_ = asked.targets
+            if Path(first).is_dir():  # the study, behind options
+                given.remove(first)
+                return call_of([first, *given], snakefile)
+            if not asked.configfile:
+                raise UserError(f"{first}: no such folder, and the current folder is no study")
         study_files(folder, asked.configfile or [])
     if asked.executor in (None, "local") and asked.cores is None and asked.jobs is None:
         added += ["--cores", "all"]
