@@ -15,7 +15,7 @@ import pytest
 from small_study import make_study
 
 from neurostrata.controller import run as running
-from neurostrata.controller.run import SNAKEFILE, call_of, start
+from neurostrata.controller.run import SNAKEFILE, call_of, named_folder, start
 from neurostrata.controller.session import Session
 from neurostrata.core.errors import UserError
 
@@ -45,6 +45,17 @@ def test_the_study_stands_first_or_is_the_current_folder(
     monkeypatch.chdir(study)
     call = call_of(["maps", "-n"])
     assert (call.folder, call.added, call.given) == (Path(), [*OURS, *ALL], ["maps", "-n"])
+
+
+def test_the_folder_is_known_without_snakemakes_parser(study: Path) -> None:
+    assert named_folder(["--profile", "slurm"]) == Path()
+    assert named_folder(["study", "-n"]) == Path("study")
+    for given in (
+        ["-d", "there"],
+        ["--profile", "slurm", "--directory=there"],
+        ["maps", "--directory", "there"],
+    ):
+        assert named_folder(given) == Path("there")
 
 
 @pytest.mark.parametrize(

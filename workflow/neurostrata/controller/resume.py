@@ -9,9 +9,9 @@ import sys
 import uuid
 from pathlib import Path
 
-from neurostrata.controller.entry import INSIDE, settle, sign_in
+from neurostrata.controller.entry import INSIDE, refuse_beside, settle, sign_in
 from neurostrata.controller.orphans import cancel_slurm_jobs, end_local_jobs
-from neurostrata.controller.run import SNAKEFILE, call_of, start
+from neurostrata.controller.run import SNAKEFILE, call_of, named_folder, start
 from neurostrata.controller.state import slurm_run_ids
 from neurostrata.core.errors import UserError
 
@@ -24,6 +24,8 @@ def resume(*arguments: str) -> None:
     arguments; jobs whose results are complete are not done again. Does nothing while that run is alive, or
     while another ``resume`` is at work. A run that ended by itself, or by Ctrl-C, needs no ``resume``: run it again.
     """
+    refuse_beside(named_folder(arguments))  # at once
+
     from snakemake.api import resolve_snakefile
 
     # A workflow that uses this one as a module is called from its own folder.

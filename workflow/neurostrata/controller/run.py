@@ -49,6 +49,15 @@ def _study_first(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
     return None, list(arguments)
 
 
+def named_folder(arguments: Sequence[str]) -> Path:
+    """Return the folder that is named, without Snakemake's parser, which takes a second to load."""
+    for option, value in zip(arguments, [*arguments[1:], ""]):
+        name, equals, path = option.partition("=")
+        if name in ("--directory", "-d"):
+            return Path(path if equals else value)
+    return _study_first(arguments)[0] or Path()
+
+
 def _with_found_profiles(arguments: Sequence[str], folder: Path) -> list[str]:
     """Name the profiles by their path that Snakemake would not find: those in the study's folder and in the clone."""
     from snakemake.cli import get_profile_dir
