@@ -34,6 +34,11 @@ $(VENV)/.requirements: requirements.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
+# The command `neurostrata`, of this clone: an edit needs no new installation.
+$(VENV)/.installed: pyproject.toml $(VENV)/.requirements
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
 $(VENV)/.requirements-amico: requirements-amico.txt $(VENV)/.requirements
 	@echo "Installing the NODDI engine (dmri-amico)"
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-amico.txt
@@ -45,7 +50,7 @@ $(VENV)/.requirements-dev: requirements-dev.txt $(VENV)/.requirements-amico
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-env: $(VENV)/.requirements-amico
+env: $(VENV)/.requirements-amico $(VENV)/.installed
 
 env-dev: $(VENV)/.requirements-dev
 

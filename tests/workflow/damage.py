@@ -118,7 +118,7 @@ class Damaged:
 
     def __post_init__(self) -> None:
         run = self.study.snakemake("-n", "-p", "--forceall")
-        marker = "python -m neurostrata "
+        marker = "python -m neurostrata stage "
         self.commands = [
             shlex.split(_DIRNAME.sub(_folders, line[line.index(marker) + len(marker) :].split(" > ")[0]))
             for line in run.stdout.splitlines()
@@ -153,7 +153,7 @@ class Damaged:
         try:
             damage(path)
             with contextlib.chdir(self.study.folder), contextlib.redirect_stderr(errors):
-                status = main(self.command(stage, word))
+                status = main(["stage", *self.command(stage, word)])
         finally:
             if hidden.exists():
                 shutil.rmtree(records, ignore_errors=True)

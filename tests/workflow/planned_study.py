@@ -16,9 +16,9 @@ from small_study import StudyFolder
 
 PEOPLE = 8
 _PYTHON = """#!/bin/bash
-# "python -m neurostrata STAGE --option value ...": makes whatever is named and is not there.
-stage=$3
-shift 3
+# "python -m neurostrata stage NAME --option value ...": makes whatever is named and is not there.
+stage=$4
+shift 4
 option=
 for word in "$@"; do
     case "$word" in --*) option=$word; continue ;; esac

@@ -94,7 +94,7 @@ def test_maps_in_mni_space_wait_for_one_registration_of_the_template(with_bold: 
     assert planned["map_to_template"] == 15
     assert "register" not in planned  # of nobody: these images need no T1w
     text = with_bold.snakemake("-n", "-p", "volumes").stdout
-    commands = [line for line in text.splitlines() if "neurostrata map-to-template" in line]
+    commands = [line for line in text.splitlines() if "neurostrata stage map-to-template" in line]
     assert len(commands) == 15
     for command in commands:
         assert "--affine results/template/from-MNI152_to-study_desc-affine_xfm.mat" in command

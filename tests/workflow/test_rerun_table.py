@@ -227,7 +227,7 @@ def test_new_code_plans_nothing_without_a_new_version(study: StudyFolder, other_
     for module in (other_clone / "workflow" / "neurostrata").rglob("*.py"):
         module.write_text(module.read_text() + "\n# a new line\n")
     rules = other_clone / "workflow" / "rules" / "strata.smk"
-    quoted = rules.read_text().replace("python -m neurostrata cluster", "exec python -m neurostrata cluster")
+    quoted = rules.read_text().replace("python -m neurostrata stage", "exec python -m neurostrata stage")
     assert quoted != rules.read_text()
     rules.write_text(quoted)
     snakefile = str(other_clone / "Snakefile")

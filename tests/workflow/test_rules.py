@@ -77,7 +77,7 @@ def test_each_rule_has_its_stage_and_each_stage_its_rule(rules) -> None:
     assert {rule.name for rule in rules} - TARGETS == set(STAGES)
     for rule in rules:
         if rule.name not in TARGETS:
-            assert f"python -m neurostrata {command_of(rule.name)} " in rule.shellcmd, rule.name
+            assert f"python -m neurostrata stage {command_of(rule.name)} " in rule.shellcmd, rule.name
 
 
 def test_outputs_are_paths_of_the_results_tree(rules) -> None:

@@ -22,7 +22,7 @@ rule prepare_t1w:
     params:
         settings=settings("prepare_t1w"),
     shell:
-        "python -m neurostrata prepare-t1w --t1w {input.t1w:q} --t1w-mask {input.t1w_mask:q}"
+        "python -m neurostrata stage prepare-t1w --t1w {input.t1w:q} --t1w-mask {input.t1w_mask:q}"
         " --subject {wildcards.subject} --output {output.t1w:q} --mask {output.mask:q}"
         " --settings {params.settings:q} > {log:q} 2>&1"
 
@@ -48,7 +48,7 @@ rule template_start:
     params:
         settings=settings("template_start"),
     shell:
-        "python -m neurostrata template-start --subjects {input.people:q} --output {output.template:q}"
+        "python -m neurostrata stage template-start --subjects {input.people:q} --output {output.template:q}"
         f" --pattern {in_command(tree.T1W)}"
         " --state {output.state:q} --settings {params.settings:q} > {log:q} 2>&1"
 
@@ -76,7 +76,7 @@ rule template_register:
     params:
         settings=settings("template_register"),
     shell:
-        "python -m neurostrata template-register --t1w {input.t1w:q} --template {input.template:q}"
+        "python -m neurostrata stage template-register --t1w {input.t1w:q} --template {input.template:q}"
         " --state {input.state:q} --subject {wildcards.subject} --output {output:q}"
         " --threads {threads} --settings {params.settings:q} > {log:q} 2>&1"
 
@@ -110,7 +110,7 @@ rule template_update:
     params:
         settings=settings("template_update"),
     shell:
-        "python -m neurostrata template-update --subjects {input.people:q}"
+        "python -m neurostrata stage template-update --subjects {input.people:q}"
         " --pattern "
         + in_command(tree.ITERATION_REGISTRATION, iteration="{wildcards.iteration}")
         + ""
@@ -149,7 +149,7 @@ rule template_final:
     params:
         settings=settings("template_final"),
     shell:
-        "python -m neurostrata template-final --template {input.template:q} --states {input.states:q}"
+        "python -m neurostrata stage template-final --template {input.template:q} --states {input.states:q}"
         " --output {output.template:q} --convergence {output.convergence:q} --figure {output.figure:q}"
         " --settings {params.settings:q} > {log:q} 2>&1"
 
@@ -176,7 +176,7 @@ rule template_mask:
     params:
         settings=settings("template_mask"),
     shell:
-        "python -m neurostrata template-mask --template {input.template:q} --output {output.mask:q}"
+        "python -m neurostrata stage template-mask --template {input.template:q} --output {output.mask:q}"
         " --gm {output.gm:q} --wm {output.wm:q} --csf {output.csf:q} --threads {threads}"
         " --settings {params.settings:q} > {log:q} 2>&1"
 
@@ -203,7 +203,7 @@ rule template_to_mni:
     params:
         settings=settings("template_to_mni"),
     shell:
-        "python -m neurostrata template-to-mni --template {input.template:q} --affine {output.affine:q}"
+        "python -m neurostrata stage template-to-mni --template {input.template:q} --affine {output.affine:q}"
         " --warp {output.warp:q} --threads {threads} --settings {params.settings:q} > {log:q} 2>&1"
 
 
@@ -233,7 +233,7 @@ rule register:
     params:
         settings=settings("register"),
     shell:
-        "python -m neurostrata register --t1w {input.t1w:q} --initial-mask {input.initial_mask:q}"
+        "python -m neurostrata stage register --t1w {input.t1w:q} --initial-mask {input.initial_mask:q}"
         " --template {input.template:q} --template-mask {input.template_mask:q}"
         " --subject {wildcards.subject} --affine {output.affine:q} --warp {output.warp:q}"
         " --inverse-warp {output.inverse_warp:q} --warped {output.warped:q} --mask {output.mask:q}"
@@ -261,7 +261,7 @@ rule jacobian:
     params:
         settings=settings("jacobian"),
     shell:
-        "python -m neurostrata jacobian --affine {input.affine:q} --warp {input.warp:q}"
+        "python -m neurostrata stage jacobian --affine {input.affine:q} --warp {input.warp:q}"
         " --subject {wildcards.subject} --nonlinear {output.nonlinear:q}"
         " --absolute {output.absolute:q} --settings {params.settings:q} > {log:q} 2>&1"
 
@@ -293,7 +293,7 @@ rule segment_tissue:
     params:
         settings=settings("segment_tissue"),
     shell:
-        "python -m neurostrata segment-tissue --t1w {input.t1w:q} --mask {input.mask:q}"
+        "python -m neurostrata stage segment-tissue --t1w {input.t1w:q} --mask {input.mask:q}"
         " --affine {input.affine:q} --inverse-warp {input.inverse_warp:q} --gm-prior {input.gm:q}"
         " --wm-prior {input.wm:q} --csf-prior {input.csf:q} --subject {wildcards.subject}"
         " --gm {output.gm:q} --wm {output.wm:q} --csf {output.csf:q}"

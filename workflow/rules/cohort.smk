@@ -21,7 +21,7 @@ rule check_cohort:
     params:
         settings=settings("check_cohort"),
     shell:
-        f"python -m neurostrata check-cohort --cache {in_command(tree.HEADERS)}"
+        f"python -m neurostrata stage check-cohort --cache {in_command(tree.HEADERS)}"
         " --subjects {output.subjects:q} --exclusions {output.exclusions:q}"
         " --settings {params.settings:q} > {log:q} 2>&1"
 
@@ -43,7 +43,7 @@ rule list_people:
     params:
         settings=settings("list_people"),
     shell:
-        "python -m neurostrata list-people --group {wildcards.group} --output {output:q}"
+        "python -m neurostrata stage list-people --group {wildcards.group} --output {output:q}"
         " --settings {params.settings:q} > {log:q} 2>&1"
 
 

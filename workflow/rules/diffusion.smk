@@ -26,7 +26,7 @@ rule fit_tensor:
     params:
         settings=settings("fit_tensor"),
     shell:
-        "python -m neurostrata fit-tensor --dwi {input.dwi:q} --bval {input.bval:q} --bvec {input.bvec:q}"
+        "python -m neurostrata stage fit-tensor --dwi {input.dwi:q} --bval {input.bval:q} --bvec {input.bvec:q}"
         " --dwi-mask {input.dwi_mask:q} --subject {wildcards.subject} --fa {output.fa:q}"
         " --md {output.md:q} --b0 {output.b0:q} --mask {output.mask:q}"
         " --settings {params.settings:q} > {log:q} 2>&1"
@@ -57,7 +57,7 @@ rule fit_noddi:
     params:
         settings=settings("fit_noddi"),
     shell:
-        "python -m neurostrata fit-noddi --dwi {input.dwi:q} --bval {input.bval:q} --bvec {input.bvec:q}"
+        "python -m neurostrata stage fit-noddi --dwi {input.dwi:q} --bval {input.bval:q} --bvec {input.bvec:q}"
         " --mask {input.mask:q} --grad-dev {input.grad_dev:q} --subject {wildcards.subject} --ndi {output.ndi:q}"
         " --odi {output.odi:q} --fwf {output.fwf:q} --threads {threads}"
         " --settings {params.settings:q} > {log:q} 2>&1"
@@ -85,6 +85,6 @@ rule align_diffusion:
     params:
         settings=settings("align_diffusion"),
     shell:
-        "python -m neurostrata align-diffusion --b0 {input.b0:q} --t1w {input.t1w:q} --mask {input.mask:q}"
+        "python -m neurostrata stage align-diffusion --b0 {input.b0:q} --t1w {input.t1w:q} --mask {input.mask:q}"
         " --t1w-mask {input.t1w_mask:q} --subject {wildcards.subject} --output {output:q}"
         " --settings {params.settings:q} > {log:q} 2>&1"

@@ -22,6 +22,6 @@ rule dual_regression:
     params:
         settings=settings("dual_regression"),
     shell:
-        "python -m neurostrata dual-regression --bold {input.bold:q} --components {input.components:q}"
+        "python -m neurostrata stage dual-regression --bold {input.bold:q} --components {input.components:q}"
         " --subject {wildcards.subject} --output {output.maps:q} --timeseries {output.timeseries:q}"
         " --settings {params.settings:q} > {log:q} 2>&1"

@@ -20,7 +20,7 @@ rule split:
     params:
         settings=settings("split"),
     shell:
-        "python -m neurostrata split --subjects {input.people:q} --output {output:q}"
+        "python -m neurostrata stage split --subjects {input.people:q} --output {output:q}"
         " --settings {params.settings:q} > {log:q} 2>&1"
 
 
@@ -51,7 +51,7 @@ rule train:
     params:
         settings=settings("train"),
     shell:
-        "python -m neurostrata train --volumes {input.volumes:q} --splits {input.splits:q}"
+        "python -m neurostrata stage train --volumes {input.volumes:q} --splits {input.splits:q}"
         " --mask {input.mask:q} --labels {input.labels:q} --regions {input.regions:q}"
         " --people {input.people:q} --fold {wildcards.fold} --model {output.model:q}"
         " --history {output.history:q} --limits {output.limits:q}"
@@ -83,7 +83,7 @@ rule embed:
     params:
         settings=settings("embed"),
     shell:
-        "python -m neurostrata embed --model {input.model:q} --volumes {input.volumes:q}"
+        "python -m neurostrata stage embed --model {input.model:q} --volumes {input.volumes:q}"
         " --splits {input.splits:q} --limits {input.limits:q} --fold {wildcards.fold}"
         " --output {output:q} --threads {threads} --gpus {resources.gpu}"
         " --memory-mb {resources.mem_mb} --settings {params.settings:q} > {log:q} 2>&1"
@@ -114,7 +114,7 @@ rule evaluate:
     params:
         settings=settings("evaluate"),
     shell:
-        "python -m neurostrata evaluate --model {input.model:q} --volumes {input.volumes:q}"
+        "python -m neurostrata stage evaluate --model {input.model:q} --volumes {input.volumes:q}"
         " --splits {input.splits:q} --limits {input.limits:q} --mask {input.mask:q}"
         " --fold {wildcards.fold} --output {output.table:q} --examples {output.examples:q}"
         " --threads {threads} --gpus {resources.gpu}"
@@ -145,7 +145,7 @@ rule robustness:
     params:
         settings=settings("robustness"),
     shell:
-        "python -m neurostrata robustness --model {input.model:q} --volumes {input.volumes:q}"
+        "python -m neurostrata stage robustness --model {input.model:q} --volumes {input.volumes:q}"
         " --splits {input.splits:q} --limits {input.limits:q} --mask {input.mask:q}"
         " --fold {wildcards.fold} --output {output:q} --threads {threads} --gpus {resources.gpu}"
         " --memory-mb {resources.mem_mb} --settings {params.settings:q} > {log:q} 2>&1"
@@ -180,7 +180,7 @@ rule summarise_experiment:
     params:
         settings=settings("summarise_experiment"),
     shell:
-        "python -m neurostrata summarise-experiment --folds $(dirname {input.tables:q})"
+        "python -m neurostrata stage summarise-experiment --folds $(dirname {input.tables:q})"
         " --final $(dirname {input.embeddings:q}) --reconstruction {output.reconstruction:q}"
         " --embeddings {output.embeddings:q} --model {output.model:q}"
         " --settings {params.settings:q} > {log:q} 2>&1"

@@ -25,7 +25,7 @@ rule factor_phenotypes:
     params:
         settings=settings("factor_phenotypes"),
     shell:
-        "python -m neurostrata factor-phenotypes --tables {input.tables:q} --subjects {input.people:q}"
+        "python -m neurostrata stage factor-phenotypes --tables {input.tables:q} --subjects {input.people:q}"
         " --eigenvalues {output.eigenvalues:q} --loadings {output.loadings:q} --scores {output.scores:q}"
         " --descriptives {output.descriptives:q} --model {output.model:q}"
         " --settings {params.settings:q} > {log:q} 2>&1"

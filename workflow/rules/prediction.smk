@@ -24,7 +24,7 @@ rule baselines:
     params:
         settings=settings("baselines"),
     shell:
-        "python -m neurostrata baselines --volumes {input.volumes:q} --splits {input.splits:q}"
+        "python -m neurostrata stage baselines --volumes {input.volumes:q} --splits {input.splits:q}"
         " --limits {input.limits:q} --mask {input.mask:q} --regions {input.regions:q}"
         " --fold {wildcards.fold} --output {output:q} --threads {threads}"
         " --settings {params.settings:q} > {log:q} 2>&1"
@@ -63,7 +63,7 @@ rule predict:
     params:
         settings=settings("predict"),
     shell:
-        "python -m neurostrata predict --embeddings {input.embeddings:q} --baselines {input.baselines:q}"
+        "python -m neurostrata stage predict --embeddings {input.embeddings:q} --baselines {input.baselines:q}"
         " --people {input.people:q} --covariates {input.covariates:q} --tables {input.tables:q} --scores {input.scores:q}"
         " --output {output.predictions:q} --summary {output.summary:q}"
         " --classification {output.classification:q} --roc {output.roc:q}"
@@ -94,7 +94,7 @@ rule relevance:
     params:
         settings=settings("relevance"),
     shell:
-        "python -m neurostrata relevance --model {input.model:q} --volumes {input.volumes:q}"
+        "python -m neurostrata stage relevance --model {input.model:q} --volumes {input.volumes:q}"
         " --splits {input.splits:q} --limits {input.limits:q} --fold {wildcards.fold}"
         " --output {output.people:q} --weights {output.weights:q} --threads {threads}"
         " --gpus {resources.gpu} --memory-mb {resources.mem_mb}"
@@ -129,7 +129,7 @@ rule explain:
     params:
         settings=settings("explain"),
     shell:
-        "python -m neurostrata explain --model {input.model:q} --volumes {input.volumes:q}"
+        "python -m neurostrata stage explain --model {input.model:q} --volumes {input.volumes:q}"
         " --splits {input.splits:q} --limits {input.limits:q} --mask {input.mask:q}"
         " --embeddings {input.embeddings:q} --people {input.people:q} --fold {wildcards.fold}"
         " --importance {output.importance:q} --differences {output.differences:q} --maps {output.maps:q}"
@@ -164,7 +164,7 @@ rule summarise_explanation:
     params:
         settings=settings("summarise_explanation"),
     shell:
-        "python -m neurostrata summarise-explanation --importance {input.importance:q}"
+        "python -m neurostrata stage summarise-explanation --importance {input.importance:q}"
         " --differences {input.differences:q} --output {output.importance:q}"
         " --correlations {output.differences:q} --settings {params.settings:q} > {log:q} 2>&1"
 
@@ -189,7 +189,7 @@ rule map_codes:
     params:
         settings=settings("map_codes"),
     shell:
-        "python -m neurostrata map-codes --embeddings {input.embeddings:q} --people {input.people:q}"
+        "python -m neurostrata stage map-codes --embeddings {input.embeddings:q} --people {input.people:q}"
         " --output {output:q} --settings {params.settings:q} > {log:q} 2>&1"
 
 
@@ -216,7 +216,7 @@ rule generate:
     params:
         settings=settings("generate"),
     shell:
-        "python -m neurostrata generate --model {input.model:q} --volumes {input.volumes:q}"
+        "python -m neurostrata stage generate --model {input.model:q} --volumes {input.volumes:q}"
         " --splits {input.splits:q} --limits {input.limits:q} --mask {input.mask:q} --output {output:q}"
         " --threads {threads} --memory-mb {resources.mem_mb} --settings {params.settings:q} > {log:q} 2>&1"
 

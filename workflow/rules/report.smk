@@ -23,7 +23,7 @@ rule subject_page:
     params:
         settings=settings("subject_page"),
     shell:
-        f"python -m neurostrata subject-page --results {in_command(tree.ROOT)}"
+        f"python -m neurostrata stage subject-page --results {in_command(tree.ROOT)}"
         " --subject {wildcards.subject}"
         " --output {output:q} --settings {params.settings:q} > {log:q} 2>&1"
 
@@ -51,7 +51,7 @@ rule provenance:
     params:
         settings=settings("provenance"),
     shell:
-        f"python -m neurostrata provenance --results {in_command(tree.ROOT)}"
+        f"python -m neurostrata stage provenance --results {in_command(tree.ROOT)}"
         " --output {output:q}"
         " --settings {params.settings:q} > {log:q} 2>&1"
 
@@ -96,7 +96,7 @@ rule report:
         settings=settings("report"),
     shell:
         "mkdir -p {output.figures:q};"
-        f" python -m neurostrata report --results {in_command(tree.ROOT)}"
+        f" python -m neurostrata stage report --results {in_command(tree.ROOT)}"
         " --output {output.page:q} --benchmarks benchmarks"
         " --settings {params.settings:q} > {log:q} 2>&1"
 

@@ -24,7 +24,7 @@ rule describe_people:
     params:
         settings=settings("describe_people"),
     shell:
-        "python -m neurostrata describe-people --people {input.people:q} --tables {input.tables:q}"
+        "python -m neurostrata stage describe-people --people {input.people:q} --tables {input.tables:q}"
         " --registered {input.registered:q}"
         f" --pattern {in_command(tree.T1W_AFFINE)}"
         " --output {output:q} --settings {params.settings:q} > {log:q} 2>&1"
@@ -50,7 +50,7 @@ rule adjust_codes:
     params:
         settings=settings("adjust_codes"),
     shell:
-        "python -m neurostrata adjust-codes --embeddings {input.embeddings:q} --people {input.people:q}"
+        "python -m neurostrata stage adjust-codes --embeddings {input.embeddings:q} --people {input.people:q}"
         " --output {output:q} --settings {params.settings:q} > {log:q} 2>&1"
 
 
@@ -80,7 +80,7 @@ rule cluster:
     params:
         settings=settings("cluster"),
     shell:
-        "python -m neurostrata cluster --embeddings {input.embeddings:q} --search {output.search:q}"
+        "python -m neurostrata stage cluster --embeddings {input.embeddings:q} --search {output.search:q}"
         " --clusters {output.clusters:q} --threads {threads} --settings {params.settings:q} > {log:q} 2>&1"
 
 
@@ -112,7 +112,7 @@ rule existence:
     params:
         settings=settings("existence"),
     shell:
-        "python -m neurostrata existence --embeddings {input.embeddings:q} --clusters {input.clusters:q}"
+        "python -m neurostrata stage existence --embeddings {input.embeddings:q} --clusters {input.clusters:q}"
         " --people {input.people:q}"
         " --output {output.table:q} --null {output.null:q} --threads {threads}"
         " --settings {params.settings:q} > {log:q} 2>&1"
@@ -140,7 +140,7 @@ rule stability:
     params:
         settings=settings("stability"),
     shell:
-        "python -m neurostrata stability --embeddings {input.embeddings:q} --clusters {input.clusters:q}"
+        "python -m neurostrata stage stability --embeddings {input.embeddings:q} --clusters {input.clusters:q}"
         " --folds {input.folds:q} --people {input.people:q} --output {output:q} --threads {threads}"
         " --settings {params.settings:q} > {log:q} 2>&1"
 
@@ -164,7 +164,7 @@ rule project:
     params:
         settings=settings("project"),
     shell:
-        "python -m neurostrata project --embeddings {input.embeddings:q} --output {output:q}"
+        "python -m neurostrata stage project --embeddings {input.embeddings:q} --output {output:q}"
         " --settings {params.settings:q} > {log:q} 2>&1"
 
 
@@ -190,7 +190,7 @@ rule repartition_strata:
     params:
         settings=settings("repartition_strata"),
     shell:
-        "python -m neurostrata repartition-strata --clusters {input.clusters:q} --scores {input.scores:q}"
+        "python -m neurostrata stage repartition-strata --clusters {input.clusters:q} --scores {input.scores:q}"
         " --subjects {input.people:q} --output {output.table:q} --null {output.null:q}"
         " --settings {params.settings:q} > {log:q} 2>&1"
 
@@ -222,7 +222,7 @@ rule compare_strata:
     params:
         settings=settings("compare_strata"),
     shell:
-        "python -m neurostrata compare-strata --clusters {input.clusters:q} --scores {input.scores:q}"
+        "python -m neurostrata stage compare-strata --clusters {input.clusters:q} --scores {input.scores:q}"
         " --repartition {input.repartition:q} --output {output:q}"
         " --settings {params.settings:q} > {log:q} 2>&1"
 
@@ -247,7 +247,7 @@ rule profile_strata:
     params:
         settings=settings("profile_strata"),
     shell:
-        "python -m neurostrata profile-strata --clusters {input.clusters:q} --scores {input.scores:q}"
+        "python -m neurostrata stage profile-strata --clusters {input.clusters:q} --scores {input.scores:q}"
         " --output {output:q} --settings {params.settings:q} > {log:q} 2>&1"
 
 

@@ -22,7 +22,7 @@ rule composition:
     params:
         settings=settings("composition"),
     shell:
-        "python -m neurostrata composition --clusters {input.clusters:q} --people {input.people:q}"
+        "python -m neurostrata stage composition --clusters {input.clusters:q} --people {input.people:q}"
         " --output {output.table:q} --tests {output.tests:q}"
         " --settings {params.settings:q} > {log:q} 2>&1"
 
@@ -48,7 +48,7 @@ rule compare_adjusted:
     params:
         settings=settings("compare_adjusted"),
     shell:
-        "python -m neurostrata compare-adjusted --clusters {input.clusters:q} --scores {input.scores:q}"
+        "python -m neurostrata stage compare-adjusted --clusters {input.clusters:q} --scores {input.scores:q}"
         " --people {input.people:q} --output {output:q} --settings {params.settings:q} > {log:q} 2>&1"
 
 
@@ -74,7 +74,7 @@ rule split_half:
     params:
         settings=settings("split_half"),
     shell:
-        "python -m neurostrata split-half --embeddings {input.embeddings:q} --scores {input.scores:q}"
+        "python -m neurostrata stage split-half --embeddings {input.embeddings:q} --scores {input.scores:q}"
         " --people {input.people:q} --output {output.table:q} --factors {output.factors:q}"
         " --threads {threads} --settings {params.settings:q} > {log:q} 2>&1"
 
@@ -101,7 +101,7 @@ rule shuffle_links:
     params:
         settings=settings("shuffle_links"),
     shell:
-        "python -m neurostrata shuffle-links --clusters {input.clusters:q} --scores {input.scores:q}"
+        "python -m neurostrata stage shuffle-links --clusters {input.clusters:q} --scores {input.scores:q}"
         " --people {input.people:q} --null {input.null:q} --output {output:q}"
         " --settings {params.settings:q} > {log:q} 2>&1"
 
@@ -135,7 +135,7 @@ rule continuous:
     params:
         settings=settings("continuous"),
     shell:
-        "python -m neurostrata continuous --embeddings {input.embeddings:q} --baselines {input.baselines:q}"
+        "python -m neurostrata stage continuous --embeddings {input.embeddings:q} --baselines {input.baselines:q}"
         " --clusters {input.clusters:q} --scores {input.scores:q} --people {input.people:q}"
         " --output {output.table:q} --added {output.added:q} --settings {params.settings:q} > {log:q} 2>&1"
 
@@ -165,7 +165,7 @@ rule agreement:
     params:
         settings=settings("agreement"),
     shell:
-        "python -m neurostrata agreement --clusters {input:q} --output {output.table:q}"
+        "python -m neurostrata stage agreement --clusters {input:q} --output {output.table:q}"
         " --crosstabs {output.crosstabs:q} --settings {params.settings:q} > {log:q} 2>&1"
 
 
@@ -192,7 +192,7 @@ rule factor_congruence:
     params:
         settings=settings("factor_congruence"),
     shell:
-        "python -m neurostrata factor-congruence --tables {input.tables:q} --families {input.families:q}"
+        "python -m neurostrata stage factor-congruence --tables {input.tables:q} --families {input.families:q}"
         " --model {input.model:q} --loadings {input.loadings:q} --scores {input.scores:q}"
         " --output {output:q} --settings {params.settings:q} > {log:q} 2>&1"
 

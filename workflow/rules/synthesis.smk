@@ -26,7 +26,7 @@ rule synthesise:
     params:
         settings=settings("synthesise"),
     shell:
-        "python -m neurostrata synthesise --model {input.model:q} --volumes {input.volumes:q}"
+        "python -m neurostrata stage synthesise --model {input.model:q} --volumes {input.volumes:q}"
         " --splits {input.splits:q} --limits {input.limits:q} --mask {input.mask:q}"
         " --fold {wildcards.fold} --output {output.table:q} --examples {output.examples:q}"
         " --threads {threads} --gpus {resources.gpu}"
@@ -53,7 +53,7 @@ rule summarise_synthesis:
     params:
         settings=settings("summarise_synthesis"),
     shell:
-        "python -m neurostrata summarise-synthesis --tables {input:q} --output {output.table:q}"
+        "python -m neurostrata stage summarise-synthesis --tables {input:q} --output {output.table:q}"
         " --comparisons {output.comparisons:q} --settings {params.settings:q} > {log:q} 2>&1"
 
 

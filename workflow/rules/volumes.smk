@@ -21,7 +21,7 @@ rule map_to_template:
     params:
         settings=settings("map_to_template"),
     shell:
-        "python -m neurostrata map-to-template --image {input.image:q} --template {input.template:q}"
+        "python -m neurostrata stage map-to-template --image {input.image:q} --template {input.template:q}"
         " --subject {wildcards.subject} --modality {wildcards.modality} --output {output:q}"
         " --affine {input.affine:q} --warp {input.warp:q} --alignment {input.alignment:q}"
         " --jacobian {input.jacobian:q} --fwf {input.fwf:q}"
@@ -47,7 +47,7 @@ rule grid_mask:
     params:
         settings=settings("grid_mask"),
     shell:
-        "python -m neurostrata grid-mask --mask {input.mask:q} --template {input.mask:q}"
+        "python -m neurostrata stage grid-mask --mask {input.mask:q} --template {input.mask:q}"
         " --output {output:q} --settings {params.settings:q} > {log:q} 2>&1"
 
 
@@ -74,7 +74,7 @@ rule grid_regions:
     params:
         settings=settings("grid_regions"),
     shell:
-        "python -m neurostrata grid-regions --mask {input.mask:q} --template {input.template:q}"
+        "python -m neurostrata stage grid-regions --mask {input.mask:q} --template {input.template:q}"
         " --atlas {input.atlas:q} --names {input.names:q} --output {output.image:q}"
         " --table {output.table:q} --threads {threads} --settings {params.settings:q} > {log:q} 2>&1"
 
@@ -101,7 +101,7 @@ rule normalise:
     params:
         settings=settings("normalise"),
     shell:
-        "python -m neurostrata normalise --subjects {input.people:q}"
+        "python -m neurostrata stage normalise --subjects {input.people:q}"
         f" --pattern {in_command(tree.MAP, modality='{wildcards.modality}')}"
         " --mask {input.mask:q} --modality {wildcards.modality} --output {output.array:q}"
         " --settings {params.settings:q} > {log:q} 2>&1"

@@ -19,12 +19,12 @@ from types import SimpleNamespace
 import pytest
 from snakemake.cli import get_argument_parser
 
-from neurostrata import cli
+from neurostrata.cli import stages
 from neurostrata.controller import entry, orphans
 from neurostrata.controller.entry import INSIDE, refuse_beside, sign_in, sign_out
 from neurostrata.controller.orphans import MARK, cancel_slurm_jobs, end_local_jobs, local_jobs
 from neurostrata.controller.progress import duration, job_seconds, progress, read_run, seconds_left
-from neurostrata.controller.resume import resume, study_folder
+from neurostrata.controller.resume import resume
 from neurostrata.controller.room import full
 from neurostrata.controller.scheduling import no_hopeless_attempts
 from neurostrata.controller.state import (
@@ -61,6 +61,8 @@ Finished jobid: 2 (Rule: register)
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "config.yaml").touch()
     (tmp_path / ".snakemake" / "log").mkdir(parents=True)
     (tmp_path / ".snakemake" / "log" / "2026-11-21T120000.snakemake.log").write_text(LOG)
     (tmp_path / "benchmarks" / "register").mkdir(parents=True)
@@ -292,10 +294,14 @@ def test_the_options_with_which_snakemake_only_looks_are_its_own() -> None:
 
 
 def test_what_is_no_study_is_not_resumed(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="nothing to resume"):
+    with pytest.raises(
+        UserError, match=r": is no study \(no config/config.yaml\); to make one .* init IMAGES STUDY"
+    ):
         resume("--directory", str(tmp_path))
-    assert study_folder(["--profile", "slurm"]) == Path()
-    assert study_folder(["-d", "there", "--profile", "slurm"]) == Path("there")
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "config.yaml").touch()
+    with pytest.raises(UserError, match="nothing to resume"):
+        resume(str(tmp_path))
 
 
 def test_orphans_are_cancelled_by_the_names_of_their_runs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -401,7 +407,7 @@ def test_a_bug_gets_its_next_attempt_and_a_stale_file_under_a_reader_too(
 def test_the_controller_gives_up_what_is_noted_and_nothing_else(tmp_path: Path, repository: Path) -> None:
     notes, log = tmp_path / FAILURES, tmp_path / "job.log"
     environment = {**os.environ, "PYTHONPATH": str(repository / "workflow"), VARIABLE: str(notes)}
-    command = ["python", str(repository / "workflow/neurostrata"), "summary", "--results", str(tmp_path)]
+    command = ["python", str(repository / "workflow/neurostrata"), "stage", "list-people"]
     with open(log, "ab") as stream:
         assert subprocess.run(command, env=environment, stderr=stream).returncode == 2
     assert is_noted(notes, log)
@@ -416,7 +422,7 @@ def test_the_controller_gives_up_what_is_noted_and_nothing_else(tmp_path: Path, 
 
 def run_in_job(repository: Path, redirection: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a stage that fails as a rule does: its output to a log, the terminal as descriptor 3."""
-    line = f"exec 3>&2; python {repository}/workflow/neurostrata summary --results /nowhere {redirection}"
+    line = f"exec 3>&2; python {repository}/workflow/neurostrata stage list-people {redirection}"
     variables = {**os.environ, "NEUROSTRATA_CONSOLE": "3", **environment}
     return subprocess.run(["bash", "-c", line], env=variables, capture_output=True, text=True)
 
@@ -424,7 +430,7 @@ def run_in_job(repository: Path, redirection: str, **environment: str) -> subpro
 def test_a_full_disk_does_not_silence_the_message(repository: Path) -> None:
     run = run_in_job(repository, "> /dev/full 2>&1")
     assert run.returncode == 2
-    assert "neurostrata summary: /nowhere/report/index.html: no such file" in run.stderr
+    assert "neurostrata list-people: --settings is needed" in run.stderr
 
 
 def test_the_second_attempt_keeps_what_the_first_has_logged(tmp_path: Path, repository: Path) -> None:
@@ -434,20 +440,20 @@ def test_the_second_attempt_keeps_what_the_first_has_logged(tmp_path: Path, repo
         run_in_job(repository, f"> {log} 2>&1", **{"SLURM_JOB_ID": "12", VARIABLE: str(notes)})
     lines = log.read_text().splitlines()
     assert [line.split(",")[0] for line in lines if line.startswith("----")] == [
-        "---- neurostrata summary: attempt 1",
-        "---- neurostrata summary: attempt 2",
+        "---- neurostrata list-people: attempt 1",
+        "---- neurostrata list-people: attempt 2",
     ]
     assert f"{socket.gethostname()}, Slurm job 12" in lines[2]
-    assert [line.startswith("neurostrata summary: /nowhere") for line in lines[1::2]] == [True, True]
+    assert [line.startswith("neurostrata list-people: --settings") for line in lines[1::2]] == [True, True]
     assert len(list(notes.glob("attempt-*"))) == 1
-    code = "from neurostrata import cli; cli.load_command = lambda name: lambda: None; cli.main(['summary'])"
+    code = "from neurostrata.cli import stages; stages.load_stage = lambda name: lambda: None; stages.run_stage(['list-people'])"
     variables = {**os.environ, "NEUROSTRATA_CONSOLE": "3", VARIABLE: str(notes)}
     log.unlink()
     for note in set(notes.iterdir()) - set(notes.glob("attempt-*")):
         note.unlink()  # it would be repeated
     with open(log, "wb") as stream:
         subprocess.run([sys.executable, "-c", code], env=variables, stderr=stream, check=True)
-    assert log.read_text().count("---- neurostrata summary: attempt ") == 3
+    assert log.read_text().count("---- neurostrata list-people: attempt ") == 3
     assert not list(notes.glob("attempt-*"))  # what ended well is not kept
 
 
@@ -457,7 +463,7 @@ def test_a_second_attempt_repeats_the_message_and_ends(tmp_path: Path, repositor
         "PYTHONPATH": str(repository / "workflow"),
         VARIABLE: str(tmp_path / "failures"),
     }
-    command = ["python", str(repository / "workflow/neurostrata"), "summary", "--results", str(tmp_path)]
+    command = ["python", str(repository / "workflow/neurostrata"), "stage", "list-people"]
     first, second = (
         subprocess.run(command, env=environment, capture_output=True, text=True) for _ in range(2)
     )
@@ -486,8 +492,8 @@ def test_a_stage_that_meets_a_full_disk_says_so_and_is_no_mistake_in_the_input(
             errno.ENOSPC, "No space left on device", "x.npy"
         )
 
-    monkeypatch.setattr(cli, "load_command", lambda name: fill)
+    monkeypatch.setattr(stages, "load_stage", lambda name: fill)
     monkeypatch.setenv(VARIABLE, str(tmp_path))
-    assert cli.main(["summary"]) == 2
+    assert stages.run_stage(["list-people"]) == 2
     assert "No space left on device (x.npy): make room" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

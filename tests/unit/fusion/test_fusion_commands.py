@@ -274,7 +274,7 @@ def test_the_papers_default_batch_is_refused_at_this_size_in_one_line(autoencode
         "checkpoints": tmp_path / "checkpoints",
         "settings": json.dumps(settings),
     }
-    command = ["train", "--volumes", *map(str, autoencoder.volumes)]
+    command = ["stage", "train", "--volumes", *map(str, autoencoder.volumes)]
     for name, value in arguments.items():
         command += [f"--{name}", str(value)]
     assert cli.main(command) == 2

@@ -422,6 +422,16 @@ def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (
         "subject 004" in Path("results/cohort/problems.tsv").read_text().replace("\t", " ") or "004" in told
     )
+    table, known = (Path("results/cohort", name) for name in ("problems.tsv", "headers.json"))
+    before = table.read_bytes(), set(json.loads(known.read_text())["files"])
+    for people, status, said in (
+        (["sub-003", "005"], 0, "no problems (2 people)"),
+        (["004"], 2, "neurostrata check: 1 problem:\n  people:\n    subject 004: dwi"),
+        (["05"], 2, "--participant-label: not in this study: 05; did you mean '005'"),
+    ):
+        assert main(["check", "--participant-label", *people]) == status
+        assert said in "".join(capsys.readouterr())
+        assert (table.read_bytes(), set(json.loads(known.read_text())["files"])) == before
     assert main(["check", "--exclude"]) == 0
     assert "1 decisions about 1 people written to qc.tsv" in capsys.readouterr().out
     assert not Path("results/cohort/problems.tsv").exists()
@@ -518,7 +528,7 @@ def test_long_settings_go_by_file(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert handed_over(text + " ", tmp_path / "settings") != given
     assert Path(given[1:]).read_text() == text
     # the command reads it: it gets as far as the configuration's own problems
-    assert main(["check-cohort", "--cache", str(tmp_path / "h.json"), "--settings", given]) == 2
+    assert main(["stage", "check-cohort", "--cache", str(tmp_path / "h.json"), "--settings", given]) == 2
     assert "'cohort' is missing" in capsys.readouterr().err
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from neurostrata.cli import COMMANDS
+from neurostrata.cli.stages import FUNCTIONS
 
 #: conda-forge's names of PyPI's packages.
 NAMES = {
@@ -124,13 +124,13 @@ def test_each_rule_finds_what_its_code_imports(repository: Path) -> None:
     seen = 0
     for file in sorted((repository / "workflow" / "rules").glob("*.smk")):
         for block in re.split(r"^rule ", file.read_text(), flags=re.MULTILINE)[1:]:
-            command = re.search(r"neurostrata ([a-z0-9-]+)", block)
+            command = re.search(r"neurostrata stage ([a-z0-9-]+)", block)
             environment = re.search(r"envs/(\w+\.yaml)", block)
-            if command is None or environment is None or command[1] not in COMMANDS:
+            if command is None or environment is None or command[1] not in FUNCTIONS:
                 continue
             names = {name for path, name, _ in environments(repository) if path == environment[1]}
             there = {name.lower() for name in names}.union(*(BRINGS.get(name, set()) for name in names))
-            module = COMMANDS[command[1]].split(":")[0]
+            module = FUNCTIONS[command[1]].split(":")[0]
             wanted = foreign_packages(
                 module, repository / "workflow", file.stem in ("strata", "strata_checks")
             )
@@ -145,10 +145,10 @@ def test_environments_hold_nothing_that_their_rules_do_not_import(repository: Pa
     rooms: dict[str, set[str]] = {}
     for file in sorted((library / "rules").glob("*.smk")):
         for block in re.split(r"^rule ", file.read_text(), flags=re.MULTILINE)[1:]:
-            command = re.search(r"neurostrata ([a-z0-9-]+)", block)
+            command = re.search(r"neurostrata stage ([a-z0-9-]+)", block)
             environment = re.search(r"envs/(\w+\.yaml)", block)
             if command is not None and environment is not None:
-                rooms.setdefault(environment[1], set()).add(COMMANDS[command[1]].split(".")[1])
+                rooms.setdefault(environment[1], set()).add(FUNCTIONS[command[1]].split(".")[1])
     assert len(rooms) >= 7
     for environment, names in rooms.items():
         imported_there = {"python", "pip", "pyyaml", "jsonschema"}

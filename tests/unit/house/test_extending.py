@@ -130,7 +130,7 @@ def test_a_source_is_a_module_a_block_of_the_schema_and_a_stage(
     images = study.folder / "images"
     t1w, t2w = images / "sub-01_T1w.nii.gz", images / "sub-01_T2w.nii.gz"
     settings = json.dumps({"version": 1, "seed": 1})
-    command = ["-m", "neurostrata", "divide-t1w", "--subject", "01", "--output", "ratio.nii.gz"]
+    command = ["-m", "neurostrata", "stage", "divide-t1w", "--subject", "01", "--output", "ratio.nii.gz"]
     command += ["--t1w", str(t1w), "--t2w", str(t2w), "--mask", str(t1w), "--settings", settings]
     checkout.python(*command, folder=study.folder)
     ratio = np.asarray(nib.load(study.folder / "ratio.nii.gz").dataobj)

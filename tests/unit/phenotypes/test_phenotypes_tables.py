@@ -281,6 +281,7 @@ def test_command_reads_hcp_like_files_and_writes_the_tree(tmp_path, capsys):
     arguments = [f"--{name}={path}" for name, path in out.items()]
     code = main(
         [
+            "stage",
             "factor-phenotypes",
             f"--tables={tmp_path / 'restricted.csv'}",
             f"--subjects={tmp_path / 'other.tsv'}",

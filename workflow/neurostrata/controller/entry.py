@@ -17,6 +17,7 @@ from neurostrata.controller.orphans import left_behind, local_jobs
 from neurostrata.controller.state import CONTROLLER, FAILURES, controller_of, is_alive, is_mine, own_facts
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import atomic_path
+from neurostrata.core.locations import program
 
 #: Environment variable with the mark of the controller, for what it starts on the study before the run itself.
 INSIDE = "NEUROSTRATA_CONTROLLER"
@@ -135,7 +136,7 @@ def sign_in(folder: Path, mark: str, *, resuming: bool = False) -> list[str]:
             more = f" and {len(left) - 5} more" if len(left) > 5 else ""
             raise UserError(
                 f"jobs of a run whose controller has died are still running: {', '.join(left[:5])}{more}. "
-                "`python workflow/neurostrata resume`, with the arguments of that run, ends them and continues"
+                f"`{program()} resume`, with the arguments of that run, ends them and continues"
             )
         before = dead if resuming else []
         _write(folder, {**own_facts(), "started": time.time(), "mark": mark, "before": before})

@@ -43,9 +43,10 @@ class Job:
 
 def _stage(command: Sequence[bytes]) -> str:
     words = [os.fsdecode(word) for word in command if word]
-    if "neurostrata" in words[:-1]:
-        return words[words.index("neurostrata") + 1]
-    found = re.search(r"-m neurostrata (\S+)", words[-1]) if words else None
+    for before, word, stage in zip(words, words[1:], words[2:]):
+        if (before, word) == ("neurostrata", "stage"):
+            return stage
+    found = re.search(r"-m neurostrata stage (\S+)", words[-1]) if words else None
     return found.group(1) if found else Path(words[0]).name if words else "a job"
 
 

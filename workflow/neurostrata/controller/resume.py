@@ -7,37 +7,34 @@ import shutil
 import subprocess
 import sys
 import uuid
-from collections.abc import Sequence
 from pathlib import Path
 
-from neurostrata.controller.entry import INSIDE, settle, sign_in
+from neurostrata.controller.entry import INSIDE, refuse_beside, settle, sign_in
 from neurostrata.controller.orphans import cancel_slurm_jobs, end_local_jobs
+from neurostrata.controller.run import SNAKEFILE, call_of, named_folder, start
 from neurostrata.controller.state import slurm_run_ids
 from neurostrata.core.errors import UserError
 
 
-def study_folder(arguments: Sequence[str]) -> Path:
-    """Return the folder in which Snakemake would work with these arguments."""
-    for position, argument in enumerate(arguments):
-        if argument in ("--directory", "-d") and position + 1 < len(arguments):
-            return Path(arguments[position + 1])
-        if argument.startswith("--directory="):
-            return Path(argument.partition("=")[2])
-    return Path()
-
-
 def resume(*arguments: str) -> None:
-    """Resume a study after its controller, a node or the connection died.
+    """Go on with a study after the computer, a node or the connection died, or after ``kill -9``.
 
-    ``resume [all arguments of snakemake]``, for example ``resume --profile slurm``. Ends the processes that the dead run
-    left on this host, cancels its Slurm jobs, removes its lock, and runs Snakemake with the same arguments. Does
-    nothing while that controller is alive, or while another ``resume`` is running.
+    Takes what the run was given: STUDY (the current folder where none is named) and all options of Snakemake. Ends the
+    processes that the dead run left on this host, cancels its Slurm jobs, removes its lock, and runs Snakemake with the same
+    arguments; jobs whose results are complete are not done again. Does nothing while that run is alive, or
+    while another ``resume`` is at work. A run that ended by itself, or by Ctrl-C, needs no ``resume``: run it again.
     """
-    folder = study_folder(arguments)
+    refuse_beside(named_folder(arguments))  # at once
+
+    from snakemake.api import resolve_snakefile
+
+    # A workflow that uses this one as a module is called from its own folder.
+    own = resolve_snakefile(None, allow_missing=True)
+    theirs = own is not None and Path(own).resolve() != SNAKEFILE
+    call = call_of(arguments, None) if theirs else call_of(arguments)
+    folder = call.folder
     if not (folder / ".snakemake").is_dir():
-        raise UserError(
-            f"{folder.resolve()}: there is no .snakemake here: nothing to resume (see --directory)"
-        )
+        raise UserError(f"{folder.resolve()}: no run has been here, so there is nothing to resume")
     mark = uuid.uuid4().hex
     dead = sign_in(folder, mark, resuming=True)
     if number := end_local_jobs(dead):
@@ -47,9 +44,9 @@ def resume(*arguments: str) -> None:
         number = cancel_slurm_jobs(runs)
         print(f"neurostrata resume: {number} orphaned jobs cancelled", file=sys.stderr, flush=True)
     settle(folder)
-    snakemake = [sys.executable, "-m", "snakemake", *arguments]
     environment = {**os.environ, INSIDE: mark}
-    unlocked = subprocess.run([*snakemake, "--unlock"], capture_output=True, text=True, env=environment)
+    unlock = [sys.executable, "-m", "snakemake", "--unlock", *call.added, *call.given]
+    unlocked = subprocess.run(unlock, capture_output=True, text=True, env=environment)
     if unlocked.returncode:
         raise UserError(f"snakemake --unlock failed:\n{unlocked.stdout}{unlocked.stderr}")
-    os.execv(sys.executable, snakemake)  # the same process: it stays signed in
+    start(call)  # the same process: it stays signed in

@@ -9,6 +9,7 @@ import atexit
 import gc
 import json
 import shlex
+import shutil
 import sys
 import uuid
 from collections.abc import Iterable, Mapping
@@ -106,6 +107,7 @@ class Session:
     """
 
     def __init__(self, workflow: Any) -> None:
+        self.workflow = workflow
         self.main: bool = workflow.is_main_process
         self.mark = uuid.uuid4().hex if self.main else ""
         self.asked = asked_of_snakemake() if self.main else ""
@@ -123,6 +125,8 @@ class Session:
         config
             The configuration as it is read so far; it is looked up again at the end.
         """
+        if self.asked in ("run", "look"):
+            _refuse_without_conda(self.workflow.deployment_settings)
         if self.asked == "run":
             atexit.register(_say_if_full, config)
             self.sign_in()
@@ -160,6 +164,19 @@ def _say_if_full(config: Mapping[str, Any]) -> None:
         print(
             f"neurostrata: no space left in {', '.join(map(str, folders))}: free some space, then run again",
             file=sys.stderr,
+        )
+
+
+def _refuse_without_conda(deployment: Any) -> None:
+    """End when jobs are to run in conda's environments and there is no conda. Snakemake's own message comes after the check of the study."""
+    methods = {method.name for method in deployment.deployment_method}
+    found = (
+        shutil.which("conda") or deployment.conda_base_path or "APPTAINER" in methods
+    )  # it is then in the image
+    if "CONDA" in methods and not found:
+        end_with(
+            "conda is not on the PATH, and `software-deployment-method: conda` (of a profile or an option) asks for it: load it, "
+            "or go without: --software-deployment-method env-modules lets every job use the Python that is on the PATH now"
         )
 
 

@@ -107,9 +107,9 @@ class FileCache:
         """Return what is known of an image's content; empty when it has not been read."""
         return self.facts(image).get("content", {})
 
-    def save(self) -> None:
-        """Write what was used in this check."""
+    def save(self, whole: bool = True) -> None:
+        """Write what was used in this check; after a check of a part of the study, what was known before as well."""
         # without indents: the encoder in C is ten times faster, and nobody reads ten thousand headers
-        text = json.dumps({"format": _FORMAT, "files": self.used}, allow_nan=False)
+        text = json.dumps({"format": _FORMAT, "files": self.used if whole else self.known}, allow_nan=False)
         with atomic_path(self.path) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")

@@ -11,20 +11,19 @@ from neurostrata.cohort.commands import study_of
 from neurostrata.cohort.participation import EXCLUSION_COLUMNS, exclusions_table, subjects_table
 from neurostrata.cohort.sheet import write_rows
 from neurostrata.cohort.study import Study, load_study
-from neurostrata.core.config import check_config, read_configuration
+from neurostrata.core.config import check_config, read_configuration, study_files
 from neurostrata.core.errors import UserError
-from neurostrata.core.locations import DEFAULT_CONFIG
-from neurostrata.gate.problems import Problem, problem_table
+from neurostrata.gate.problems import Problem, few, nearest, problem_table
 
 
-def _find_problems(study: Study, cache: Path, **options: Any) -> list[Problem]:
-    """Return all problems, and keep in `cache` what was learned of the files."""
+def _find_problems(study: Study, cache: Path, whole: bool = True, **options: Any) -> list[Problem]:
+    """Return all problems, and keep in `cache` what was learned of the files (of a part of the study, if not `whole`)."""
     from neurostrata.gate.cache import FileCache
     from neurostrata.gate.check import find_problems
 
     files = FileCache(cache)
     problems = find_problems(study, files, **options)
-    files.save()
+    files.save(whole)
     return problems
 
 
@@ -85,17 +84,27 @@ def check_cohort(
         write_rows(exclusions, EXCLUSION_COLUMNS, exclusions_table(study))
 
 
-def _read_config(further: list[Path] | None) -> dict[str, Any]:
-    """Return the checked configuration of the study in the working directory."""
-    studys_own = Path("config/config.yaml")
-    files = [DEFAULT_CONFIG]
-    if studys_own.exists() and studys_own.resolve() != DEFAULT_CONFIG:
-        files.append(studys_own)
-    files += further or []
-    return check_config(read_configuration(files), files)
+def _checked(config: dict[str, Any], cache: Path, labels: list[str] | None) -> tuple[Study, list[Problem]]:
+    """Return a study and its problems; of some people alone: a study of them, and the problems of their own files."""
+    study = load_study(config)
+    if labels is None:
+        return study, _find_problems(study, cache)
+    asked = [label.removeprefix("sub-") for label in labels]
+    if unknown := [label for label in asked if label not in study.rows]:
+        raise UserError(
+            f"--participant-label: not in this study: {few(unknown)}{nearest(unknown[0], study.rows)}"
+        )
+    some = Study(config, [study.rows[label] for label in asked], study.decisions)
+    return some, [problem for problem in _find_problems(some, cache, whole=False) if problem.subject in asked]
 
 
-def check(*, directory: Path = Path(), configfile: list[Path] | None = None, exclude: bool = False) -> None:
+def check(
+    *,
+    directory: Path = Path(),
+    configfile: list[Path] | None = None,
+    participant_label: list[str] | None = None,
+    exclude: bool = False,
+) -> None:
     """Check a study as every run does before its first job, and read all images to their end.
 
     Every problem of configuration, sheets, tables and images is listed, the ones to solve first on top. What is
@@ -107,6 +116,8 @@ def check(*, directory: Path = Path(), configfile: list[Path] | None = None, exc
         The study's folder.
     configfile
         Further configurations that override the study's own, as with snakemake's ``--configfile``.
+    participant_label
+        Look at the files of these people only (01 or sub-01), and at nothing that concerns the study as a whole.
     exclude
         Write problems of single people into the sheet of quality decisions (``qc``), so that the others go on: a person
         with an unusable T1w image is excluded from everything, one with another unusable image from what is made of it.
@@ -114,23 +125,24 @@ def check(*, directory: Path = Path(), configfile: list[Path] | None = None, exc
     from neurostrata.gate.exclude import add_decisions, exclusion_rows
     from neurostrata.gate.phenotype_tables import unmatched_note
 
+    files = [path.resolve() for path in study_files(directory, configfile or [])]
     os.chdir(directory)
-    config = _read_config(configfile)
+    config = check_config(read_configuration(files), files)
     cache = Path(config["output"]) / "cohort" / "headers.json"
-    study = load_study(config)
-    problems = _find_problems(study, cache)
+    study, problems = _checked(config, cache, participant_label)
     if exclude:
         rows = exclusion_rows(study, problems)
         if rows and not config["qc"]:
             raise UserError("there is no sheet of quality decisions to write to; set qc: config/qc.tsv")
         if rows:
             add_decisions(Path(config["qc"]), rows)
-            study = load_study(config)
-            problems = _find_problems(study, cache)
+            study, problems = _checked(config, cache, participant_label)
         people = len({row["subject"] for row in rows})
         print(f"neurostrata check: {len(rows)} decisions about {people} people written to {config['qc']}")
-    _refuse(study, problems)
-    note = unmatched_note(study)
-    if note:
-        print(f"neurostrata check: {note}", file=sys.stderr)
+    if participant_label is None:
+        _refuse(study, problems)
+        if note := unmatched_note(study):
+            print(f"neurostrata check: {note}", file=sys.stderr)
+    elif problems:  # the table of all problems stays as it is
+        raise UserError(problem_table(problems))
     print(f"neurostrata check: no problems ({len(study.people())} people)")

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from neurostrata.core.locations import LIBRARY
+from neurostrata.core.locations import program
 from neurostrata.core.wording import count
 
 #: Kind -> its heading, in the order in which problems are best solved: the later ones often follow from the earlier.
@@ -71,8 +71,7 @@ def problem_table(problems: Iterable[Problem], most: int | None = MOST_LINES, wh
     people = {problem.subject for problem in listed if problem.kind == "people" and problem.subject}
     if people:
         who = f"{len(people)} people" if len(people) > 1 else "one person"
-        program = LIBRARY / "neurostrata"
-        lines.append(f"  to exclude {who} and go on (rows of qc.tsv): python {program} check --exclude")
+        lines.append(f"  to exclude {who} and go on (rows of qc.tsv): {program()} check --exclude")
     return "\n".join(lines)
 
 

@@ -42,7 +42,7 @@ def check_study(study: Study, environment: Mapping[str, str]) -> list[str]:
 
 
 def _check(study: Study, environment: Mapping[str, str]) -> list[str]:
-    command = [sys.executable, "-m", "neurostrata", "check-cohort", "--settings", "@-"]
+    command = [sys.executable, "-m", "neurostrata", "stage", "check-cohort", "--settings", "@-"]
     command += ["--cache", tree.path_in(study.config["output"], tree.HEADERS)]
     surroundings = {**os.environ, **environment, "NEUROSTRATA_CONSOLE": ""}
     # The check notes no failure: it is made again each time, and says the same again.

@@ -30,11 +30,11 @@ def simulate(
     bold_resolution_mm: float = 6.0,
     threads: int = 1,
 ) -> None:
-    """Grow a cohort from the MNI152 template: T1w images, multi-shell diffusion data, questionnaires.
+    """Make a cohort from the MNI152 template: T1w images, multi-shell diffusion data, questionnaires.
 
-    Writes OUTPUT/cohort.tsv, qc.tsv, phenotypes.tsv, images/ and, with everything that was planted,
-    truth/. The same options give the same bytes, whatever the number of threads; a folder that already
-    holds the same cohort is left unchanged. cohort.tsv is written last.
+    Writes cohort.tsv, qc.tsv, phenotypes.tsv, images/ and, with everything that was planted, truth/ into the cohort's
+    folder. The same options give the same bytes, whatever the number of threads; a folder that already holds the same
+    cohort is left unchanged. cohort.tsv is written last.
 
     Parameters
     ----------
@@ -48,8 +48,10 @@ def simulate(
         Size of the differences between the strata: multiplies the regional log-Jacobians and changes of
         NDI (truth/effects.tsv) and the factors' shifts before they are scaled to variance 1
         (truth/factor_shifts.tsv). 0: the strata do not differ.
-    resolution_mm, dwi_resolution_mm
-        Voxel size of the T1w images and of the diffusion data.
+    resolution_mm
+        Voxel size of the T1w images.
+    dwi_resolution_mm
+        Voxel size of the diffusion data.
     site_only
         The sites carry the planted differences, of images and factors, instead of the strata.
     null_link
@@ -62,7 +64,7 @@ def simulate(
     directions
         Gradient directions of each shell (b = 1000 and 2000 s/mm^2), in addition to 6 volumes without weighting.
     diffusion
-        False: T1w images only.
+        Diffusion data besides the T1w images.
     diagnosis_effect
         Size of the differences between patients and controls, the same in all strata: multiplies regional
         log-Jacobians and changes of NDI (truth/diagnosis_effects.tsv) and amplitudes of components. Half of

@@ -220,7 +220,7 @@ def strata_recovery(cohort: Path, results: Path) -> dict[str, Any]:
 
 
 def recovery(*, cohort: Path, results: Path, output: Path, settings: dict[str, Any] | None = None) -> None:
-    """Write and print how much of what was planted in a cohort a finished run has found.
+    """Compare a finished run with the truth: how much of what was planted in a simulated cohort it has found.
 
     Parameters
     ----------
@@ -229,7 +229,8 @@ def recovery(*, cohort: Path, results: Path, output: Path, settings: dict[str, A
     results
         Folder of the run's results.
     output
-        JSON file: ``deformation``, ``diffusion``, ``strata``, see the functions of this module.
+        JSON file to write: ``deformation``, ``diffusion``, ``strata``, as :func:`deformation_recovery`, :func:`diffusion_recovery`
+        and :func:`strata_recovery` return them.
     settings
         Section ``registration``, for the registration of MNI152 to the study's template; by default the
         greedy engine's.

@@ -151,7 +151,7 @@ def test_planted_amplitudes_and_the_diagnosis_in_them_are_found(networks, people
 
 def test_the_command_writes_maps_on_the_grid_of_the_series(files, networks, people) -> None:
     options = [part for key, value in files.items() if key != "settings" for part in (f"--{key}", str(value))]
-    assert main(["dual-regression", *options, "--settings", json.dumps(OPTIONS)]) == 0
+    assert main(["stage", "dual-regression", *options, "--settings", json.dumps(OPTIONS)]) == 0
     image = nib.load(files["output"])
     assert image.shape == (*networks.brain.shape, 5)
     np.testing.assert_allclose(image.affine, networks.affine)

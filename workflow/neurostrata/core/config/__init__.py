@@ -12,7 +12,7 @@ from neurostrata.core.config.modalities import (
     expand_modalities,
     modality_domains,
 )
-from neurostrata.core.config.reading import overlaid, read_configuration, read_yaml
+from neurostrata.core.config.reading import overlaid, read_configuration, read_yaml, study_files
 from neurostrata.core.config.schemas import (
     fill_defaults,
     finder_names,
@@ -43,5 +43,6 @@ __all__ = [
     "read_yaml",
     "schema_problems",
     "section_defaults",
+    "study_files",
     "without_later",
 ]

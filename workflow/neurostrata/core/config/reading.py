@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from neurostrata.core.errors import UserError
+from neurostrata.core.locations import DEFAULT_CONFIG, STUDY_CONFIG, program
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -122,3 +123,29 @@ def read_configuration(paths: Iterable[str | Path]) -> dict[str, Any]:
     for path in paths:
         config = overlaid(config, read_yaml(path))
     return config
+
+
+def study_files(folder: Path, named: Sequence[str | Path] = ()) -> list[Path]:
+    """Return the configuration files of a study, each to be read over those before it.
+
+    Parameters
+    ----------
+    folder
+        The study's.
+    named
+        Further files, as with ``--configfile``. With one of them a folder is a study without a configuration of its own.
+
+    Raises
+    ------
+    UserError
+        When the folder is no study.
+    """
+    own = folder / STUDY_CONFIG
+    if not own.is_file() and not named:
+        where = "the current folder" if folder == Path() else f"{folder}:"
+        what = f"{where} is no study (no {STUDY_CONFIG})" if folder.is_dir() else f"{where} no such folder"
+        raise UserError(f"{what}; to make one of a folder of images: {program()} init IMAGES STUDY")
+    files = [DEFAULT_CONFIG]
+    if own.is_file() and own.resolve() != DEFAULT_CONFIG:
+        files.append(own)
+    return [*files, *map(Path, named)]
