@@ -1,0 +1,283 @@
+"""What is shown of Snakemake's messages, and how it is worded."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from snakemake_interface_logger_plugins.common import LogEvent
+
+from neurostrata.controller.plan import read_plan
+from neurostrata.controller.progress import (
+    ENOUGH,
+    Run,
+    benchmark_seconds,
+    duration,
+    job_seconds,
+    job_words,
+)
+from neurostrata.core.wording import count
+from snakemake_logger_plugin_neurostrata.dryrun import DryRun
+from snakemake_logger_plugin_neurostrata.failures import ending_of, failure
+from snakemake_logger_plugin_neurostrata.screens import Plain, Status, Terminal
+
+#: Beginnings of messages that say nothing that is not said here in other words. All are in Snakemake's own log.
+_LEFT_OUT = (
+    "Assuming unrestricted shared filesystem usage", "Building DAG of jobs", "Updating checkpoint dependencies", "Using shell:",
+    "Conda environments: ignored", "Singularity containers: ignored", "Group jobs: inactive", "Select jobs to execute",
+    "Job rate limit reached", "Removing output files of failed job", "Removing temporary output", "Touching output file",
+    "Write-protecting output file", "Processed ", "SLURM run ID:", "Elapsed time:", "Reasons:", "Some jobs were triggered by provenance",
+    "Exiting because a job execution failed", "WorkflowError:\nAt least one job did not complete successfully.",
+)  # fmt: skip
+_NOTHING = "Nothing to be done"
+_STOPPING = "Terminating processes on user request"
+_DRY = "This was a dry-run"
+_COMPLETE_LOG = re.compile(r"Complete log\(s\): (.*)")
+_AGAIN = re.compile(r"Trying to restart job (\d+)\.")
+_SUBMITTED = re.compile(r"Job (\d+) has been submitted with SLURM jobid (\d+)")
+_OUTPUT_MISSING = re.compile(r"Job (\d+) completed successfully, but some output files are missing")
+#: Failed jobs that are listed again at the end; others are counted.
+MOST_FAILED = 10
+
+
+class Reporter:
+    """Takes Snakemake's messages, one after another.
+
+    Parameters
+    ----------
+    screen
+        Where the run is shown.
+    settings
+        Snakemake's: quiet, verbose, printshellcmds, show_failed_logs, dryrun.
+    clock
+        Gives the time, in seconds since the epoch.
+    """
+
+    def __init__(self, screen: Plain | Terminal, settings: Any, clock: Callable[[], float] = time.time) -> None:
+        self.screen = screen
+        self.settings = settings
+        self.clock = clock
+        self.run = Run()
+        self.dry = DryRun()
+        self.folder = Path()
+        self.seconds: dict[str, list[float]] = {}
+        self._began = clock()
+        self._note = ""
+        self._benchmarks: dict[int, Path] = {}
+        self._attempts: dict[int, int] = {}
+        self._held: list[str] = []  # errors of commands whose job is not yet known
+        self._failed: dict[int, tuple[str, str]] = {}  # what it was doing, its log
+        self._on_cluster = 0
+        self._stopped = False
+        self._log = ""
+        quiet = {getattr(kind, "name", str(kind)).lower() for kind in settings.quiet or ()}
+        self._shows_progress = not settings.dryrun and not quiet & {"progress", "all"}
+
+    # ------------------------------------------------------------------------------------ messages
+
+    def take(self, record: logging.LogRecord) -> None:
+        """Show a message of Snakemake, or take down what it tells."""
+        event = getattr(record, "event", None)
+        handle = {
+            LogEvent.WORKFLOW_STARTED: self._workflow_started,
+            LogEvent.RUN_INFO: self._run_info,
+            LogEvent.JOB_INFO: self._job_info,
+            LogEvent.JOB_FINISHED: self._job_finished,
+            LogEvent.JOB_ERROR: self._job_error,
+            LogEvent.ERROR: self._error,
+            LogEvent.SHELLCMD: self._shell_command,
+            LogEvent.GROUP_INFO: self._nothing,
+            LogEvent.GROUP_ERROR: self._nothing,  # each job of the group has an error of its own
+            LogEvent.JOB_STARTED: self._nothing,
+            LogEvent.PROGRESS: self._nothing,
+            LogEvent.RESOURCES_INFO: self._nothing,
+            LogEvent.RULEGRAPH: self._nothing,
+        }.get(event, self._text)
+        handle(record)
+        if event not in (LogEvent.JOB_FINISHED, LogEvent.PROGRESS):  # the next job is about to start
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Show how far the run is."""
+        if not self._shows_progress:
+            return
+        now = self.clock()
+        if self._note:
+            self.screen.show(Status(note=self._note))
+        elif self.run.begun:
+            left = self.run.remaining(self.seconds, now)
+            done = sum(self.run.done.values())
+            self.screen.show(
+                Status(done, self.run.total, left, self.run.at_work(), now - self.run.begun)
+            )
+
+    def _nothing(self, record: Any) -> None:
+        pass
+
+    def _workflow_started(self, record: Any) -> None:
+        self.folder = Path(os.path.abspath(getattr(record, "cwd", "") or ""))
+        self._note = "planning the work"
+
+    def _run_info(self, record: Any) -> None:
+        planned = {str(name): number for name, number in record.stats.items() if name != "total"}
+        if self.settings.dryrun:
+            if self.dry.jobs or not self.run.planned:
+                self.run.planned = planned
+            return
+        self._note = ""
+        self.run.planned = planned
+        self._began = self.clock()
+
+    def _job_info(self, record: Any) -> None:
+        wildcards = {name: str(text) for name, text in record.wildcards.items()}
+        if self.settings.dryrun:
+            self.dry.add(record.rule_name, wildcards, record.reason)
+            return
+        if not self.run.begun:
+            self._first_job()
+        if record.benchmark:
+            self._benchmarks[record.jobid] = self.folder / str(record.benchmark)
+        self.run.begin(record.jobid, record.rule_name, wildcards, self.clock())
+
+    def _first_job(self) -> None:
+        """Say what there is to do."""
+        plan = read_plan(self.folder)
+        if plan.process == os.getpid():
+            self.run.plan = plan
+        self.seconds = job_seconds(self.folder / "benchmarks", ENOUGH)
+        people = len(self.run.plan.people())
+        whom = f" for {count(people, 'person', 'people')}" if people else ""
+        stages = sum(rule != "all" for rule in self.run.planned)
+        if self._shows_progress:
+            self.screen.say(f"{count(self.run.total, 'job')} to do{whom}, in {count(stages, 'stage')}")
+
+    def _job_finished(self, record: Any) -> None:
+        job = self.run.end(record.job_id, self.clock())
+        path = self._benchmarks.pop(record.job_id, None)
+        if job and path:
+            # One line: earlier attempts and runs of the same job are not in it.
+            self.seconds.setdefault(job.rule, []).extend(benchmark_seconds(path))
+        self._failed.pop(record.job_id, None)
+
+    # -------------------------------------------------------------------------------------- errors
+
+    def _error(self, record: Any) -> None:
+        text = record.getMessage()
+        if "CalledProcessError" in text:
+            self._held.append(text)  # the job's own message comes next, and says what the job was
+            return
+        if missing := _OUTPUT_MISSING.search(text):
+            number = int(missing.group(1))
+            job = self.run.fail(number)
+            words = job_words(job.rule, job.wildcards) if job else f"job {number}"
+            self._failed[number] = (words, "")
+            self._say_error([f"FAILED  {words}", *(f"  {line}" for line in text.splitlines())])
+            return
+        self._text(record)
+
+    def _job_error(self, record: Any) -> None:
+        number = record.jobid
+        job = self.run.fail(number)
+        words = job_words(record.rule_name, job.wildcards if job else {})
+        command = str(record.shellcmd or "").strip()
+        held = next((text for text in self._held if command and command in text), "")
+        if held:
+            self._held.remove(held)
+        interrupted = ending_of(held)[1] in (2, 15)
+        if interrupted and self._stopped:
+            return  # it was stopped with the run
+        failed = failure(words, record, held)
+        self._failed[number] = (words, failed.logs[0] if failed.logs else "")
+        self._attempts[number] = self._attempts.get(number, 1)
+        self._say_error(failed.lines(tail=bool(self.settings.show_failed_logs)))
+
+    def _say_error(self, lines: list[str]) -> None:
+        self.screen.say(lines[0], "bold red")
+        for line in lines[1:]:
+            self.screen.say(line)
+
+    # --------------------------------------------------------------------------------- other texts
+
+    def _shell_command(self, record: Any) -> None:
+        command = getattr(record, "shellcmd", None) or getattr(record, "cmd", None)
+        if self.settings.printshellcmds and command:
+            self.screen.say(str(command))
+
+    def _text(self, record: Any) -> None:
+        text = str(record.getMessage() or "")
+        if text in ("", "None"):
+            return
+        if log := _COMPLETE_LOG.match(text):
+            self._log = log.group(1)
+        elif again := _AGAIN.match(text):
+            number = int(again.group(1))
+            self._attempts[number] = self._attempts.get(number, 1) + 1
+            words, _ = self._failed.get(number, (f"job {number}", ""))
+            self.screen.say(f"TRIED AGAIN (attempt {self._attempts[number]})  {words}", "yellow")
+        elif _SUBMITTED.match(text):
+            self._on_cluster += 1
+        elif text.startswith(_STOPPING):
+            self._stopped = True
+            self.screen.say("Stopping, as you asked: running jobs are ended.")
+        elif text.startswith(_NOTHING):
+            self._note = ""
+            self.screen.say("Nothing to do: every result is there and up to date.")
+        elif text.startswith(_DRY):
+            for line in self.dry.lines():
+                self.screen.say(line)
+            self.dry = DryRun()
+            self.screen.say("This was a dry run (-n): nothing has been run.")
+        elif record.levelno < logging.INFO:
+            if self.settings.verbose or self.settings.debug_dag:
+                self.screen.say(text, "dim")
+        elif self.settings.verbose or not text.startswith(_LEFT_OUT):
+            style = {logging.WARNING: "yellow", logging.ERROR: "bold red"}.get(record.levelno, "")
+            if record.levelno >= logging.WARNING or self._shows_progress or self.settings.dryrun:
+                self.screen.say(text.rstrip(), style)
+
+    # ---------------------------------------------------------------------------------------- end
+
+    def close(self) -> None:
+        """Say how the run has ended."""
+        self.screen.close()
+        for text in self._held:
+            self._say_error(text.splitlines())
+        done, total = sum(self.run.done.values()), self.run.total
+        if not self.run.begun or self.settings.dryrun:
+            return
+        took = _exactly(self.clock() - self.run.begun)
+        if self._failed:
+            self.screen.say(
+                f"{count(len(self._failed), 'job')} failed; {done} of {total} jobs are done, in {took}. The same command goes on from here.",
+                "bold red",
+            )
+            for words, log in list(self._failed.values())[:MOST_FAILED]:
+                self.screen.say(f"  {words}{'  ' if log else ''}{log}")
+            if len(self._failed) > MOST_FAILED:
+                self.screen.say(f"  and {len(self._failed) - MOST_FAILED} more")
+        elif done < total:
+            self.screen.say(f"Stopped: {done} of {total} jobs are done, in {took}. The same command goes on from here.")
+        elif self._shows_progress:
+            self.screen.say(f"All {total} jobs are done, in {took}.", "green")
+        if self._shows_progress or self._failed:
+            benchmarks = f"Time and memory of each job: {_short(self.folder / 'benchmarks')}"
+            self.screen.say(f"{benchmarks}; Snakemake's log: {_short(Path(self._log))}" if self._log else benchmarks)
+
+
+def _exactly(seconds: float) -> str:
+    if seconds >= 3600:
+        return duration(seconds)
+    return f"{int(seconds // 60)} min {int(seconds % 60):02d} s" if seconds >= 60 else f"{seconds:.0f} s"
+
+
+def _short(path: Path) -> str:
+    """Return a path as seen from where the command was called."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
