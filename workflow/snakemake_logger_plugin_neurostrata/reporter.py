@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +37,10 @@ _LEFT_OUT = (
 _NOTHING = "Nothing to be done"
 _STOPPING = "Terminating processes on user request"
 _DRY = "This was a dry-run"
+#: Of the Slurm plugin, for every job; a failed one's log is named when it fails.
+_SUBMITTED = re.compile(r"Job \d+ has been submitted with SLURM jobid ")
 _COMPLETE_LOG = re.compile(r"Complete log\(s\): (.*)")
 _AGAIN = re.compile(r"Trying to restart job (\d+)\.")
-_SUBMITTED = re.compile(r"Job (\d+) has been submitted with SLURM jobid (\d+)")
 _OUTPUT_MISSING = re.compile(r"Job (\d+) completed successfully, but some output files are missing")
 #: Failed jobs that are listed again at the end; others are counted.
 MOST_FAILED = 10
@@ -58,21 +59,22 @@ class Reporter:
         Gives the time, in seconds since the epoch.
     """
 
-    def __init__(self, screen: Plain | Terminal, settings: Any, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, screen: Plain | Terminal, settings: Any, clock: Callable[[], float] = time.time
+    ) -> None:
         self.screen = screen
         self.settings = settings
         self.clock = clock
         self.run = Run()
         self.dry = DryRun()
         self.folder = Path()
-        self.seconds: dict[str, list[float]] = {}
+        self._took: dict[str, tuple[int, float]] = {}  # rule -> jobs whose time is known, their seconds
         self._began = clock()
         self._note = ""
         self._benchmarks: dict[int, Path] = {}
         self._attempts: dict[int, int] = {}
         self._held: list[str] = []  # errors of commands whose job is not yet known
         self._failed: dict[int, tuple[str, str]] = {}  # what it was doing, its log
-        self._on_cluster = 0
         self._stopped = False
         self._log = ""
         quiet = {getattr(kind, "name", str(kind)).lower() for kind in settings.quiet or ()}
@@ -99,28 +101,24 @@ class Reporter:
             LogEvent.RULEGRAPH: self._nothing,
         }.get(event, self._text)
         handle(record)
-        if event not in (LogEvent.JOB_FINISHED, LogEvent.PROGRESS):  # the next job is about to start
-            self.refresh()
 
     def refresh(self) -> None:
-        """Show how far the run is."""
+        """Show how far the run is; called every few seconds."""
         if not self._shows_progress:
             return
         now = self.clock()
         if self._note:
             self.screen.show(Status(note=self._note))
         elif self.run.begun:
-            left = self.run.remaining(self.seconds, now)
+            left = self.run.remaining({rule: s / n for rule, (n, s) in self._took.items()}, now)
             done = sum(self.run.done.values())
-            self.screen.show(
-                Status(done, self.run.total, left, self.run.at_work(), now - self.run.begun)
-            )
+            self.screen.show(Status(done, self.run.total, left, self.run.at_work(), now - self.run.begun))
 
     def _nothing(self, record: Any) -> None:
         pass
 
     def _workflow_started(self, record: Any) -> None:
-        self.folder = Path(os.path.abspath(getattr(record, "cwd", "") or ""))
+        self.folder = Path(getattr(record, "cwd", "") or "").absolute()
         self._note = "planning the work"
 
     def _run_info(self, record: Any) -> None:
@@ -149,7 +147,8 @@ class Reporter:
         plan = read_plan(self.folder)
         if plan.process == os.getpid():
             self.run.plan = plan
-        self.seconds = job_seconds(self.folder / "benchmarks", ENOUGH)
+        for rule, seconds in job_seconds(self.folder / "benchmarks", ENOUGH).items():
+            self._add(rule, seconds)
         people = len(self.run.plan.people())
         whom = f" for {count(people, 'person', 'people')}" if people else ""
         stages = sum(rule != "all" for rule in self.run.planned)
@@ -157,12 +156,20 @@ class Reporter:
             self.screen.say(f"{count(self.run.total, 'job')} to do{whom}, in {count(stages, 'stage')}")
 
     def _job_finished(self, record: Any) -> None:
-        job = self.run.end(record.job_id, self.clock())
+        now = self.clock()
+        job = self.run.end(record.job_id, now)
         path = self._benchmarks.pop(record.job_id, None)
-        if job and path:
-            # One line: earlier attempts and runs of the same job are not in it.
-            self.seconds.setdefault(job.rule, []).extend(benchmark_seconds(path))
+        if job:
+            # A cluster's job may have waited; its benchmark file knows how long it was at work.
+            took = benchmark_seconds(path) if path else []
+            self._add(job.rule, took or [now - job.begun])
         self._failed.pop(record.job_id, None)
+
+    def _add(self, rule: str, seconds: Sequence[float]) -> None:
+        """Take down how long jobs have taken."""
+        if seconds:
+            number, total = self._took.get(rule, (0, 0.0))
+            self._took[rule] = (number + len(seconds), total + sum(seconds))
 
     # -------------------------------------------------------------------------------------- errors
 
@@ -219,8 +226,8 @@ class Reporter:
             self._attempts[number] = self._attempts.get(number, 1) + 1
             words, _ = self._failed.get(number, (f"job {number}", ""))
             self.screen.say(f"TRIED AGAIN (attempt {self._attempts[number]})  {words}", "yellow")
-        elif _SUBMITTED.match(text):
-            self._on_cluster += 1
+        elif _SUBMITTED.match(text) and not self.settings.verbose:
+            pass
         elif text.startswith(_STOPPING):
             self._stopped = True
             self.screen.say("Stopping, as you asked: running jobs are ended.")
@@ -250,23 +257,23 @@ class Reporter:
         done, total = sum(self.run.done.values()), self.run.total
         if not self.run.begun or self.settings.dryrun:
             return
-        took = _exactly(self.clock() - self.run.begun)
+        took = f"{done} of {total} jobs are done, in {_exactly(self.clock() - self.run.begun)}"
         if self._failed:
-            self.screen.say(
-                f"{count(len(self._failed), 'job')} failed; {done} of {total} jobs are done, in {took}. The same command goes on from here.",
-                "bold red",
-            )
+            self.screen.say(f"{count(len(self._failed), 'job')} failed; {took}.", "bold red")
             for words, log in list(self._failed.values())[:MOST_FAILED]:
                 self.screen.say(f"  {words}{'  ' if log else ''}{log}")
             if len(self._failed) > MOST_FAILED:
                 self.screen.say(f"  and {len(self._failed) - MOST_FAILED} more")
         elif done < total:
-            self.screen.say(f"Stopped: {done} of {total} jobs are done, in {took}. The same command goes on from here.")
+            self.screen.say(f"Stopped: {took}.")
         elif self._shows_progress:
-            self.screen.say(f"All {total} jobs are done, in {took}.", "green")
+            self.screen.say(f"Finished: {took}.", "green")
+        if done < total:
+            self.screen.say("The same command goes on from here.")
         if self._shows_progress or self._failed:
-            benchmarks = f"Time and memory of each job: {_short(self.folder / 'benchmarks')}"
-            self.screen.say(f"{benchmarks}; Snakemake's log: {_short(Path(self._log))}" if self._log else benchmarks)
+            self.screen.say(f"Time and memory of each job: {_short(self.folder / 'benchmarks')}")
+            if self._log:
+                self.screen.say(f"Snakemake's log: {_short(Path(self._log))}")
 
 
 def _exactly(seconds: float) -> str:

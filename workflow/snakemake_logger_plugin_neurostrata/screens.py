@@ -101,7 +101,12 @@ class Terminal:
                 return False
 
         self.console = Visible(
-            file=stream, force_terminal=True, no_color=nocolor or None, highlight=False, markup=False, **options
+            file=stream,
+            force_terminal=True,
+            no_color=nocolor or None,
+            highlight=False,
+            markup=False,
+            **options,
         )
         self.live = Live(console=self.console, auto_refresh=False, transient=True)
         self._started = False
@@ -135,7 +140,9 @@ class Terminal:
             Text(line, style="cyan", no_wrap=True, overflow="ellipsis") for line in stage_rows(status, width)
         ]
         words = overall(status.done, status.total, status.left)
-        bar = ProgressBar(total=max(1, status.total), completed=status.done, width=max(4, min(30, width - len(words) - 2)))
+        bar = ProgressBar(
+            total=max(1, status.total), completed=status.done, width=max(4, min(30, width - len(words) - 2))
+        )
         row = Table.grid(padding=(0, 2, 0, 0))
         row.add_row(bar, Text(words, no_wrap=True, overflow="ellipsis"))
         return Group(*lines, row)

@@ -78,11 +78,18 @@ def test_a_log_tells_what_was_planned_and_done(study: Path) -> None:
 
 
 def test_time_left_weighs_jobs_by_how_long_they_take() -> None:
-    seconds = {"register": [600.0], "page": [6.0], "train": [3000.0]}
+    each = {"register": 600.0, "page": 6.0, "train": 3000.0}
     done = Counter(register=4)  # 2,400 s of work in 1,200 s: two at a time
     left = {"register": 2, "page": 100, "train": 1}
-    assert seconds_left(left, seconds, done, 1200) == pytest.approx((1200 + 600 + 3000) / 2)
+    assert seconds_left(left, each, done, 1200) == pytest.approx((1200 + 600 + 3000) / 2)
     assert seconds_left(left, {}, done, 1200) is None
+    # jobs that are running are partly done; one that takes longer than others is nearly finished
+    running = [("register", 500.0), ("register", 700.0)]
+    assert seconds_left({"register": 2}, each, done, 1200, running) == pytest.approx(100 / 3)
+    # an unknown one that takes longer than others is halfway
+    assert seconds_left(
+        {"explain": 1}, {"register": 600.0}, done, 6000, [("explain", 4800.0)]
+    ) == pytest.approx(4800 / 1.2)
     assert [duration(s) for s in (20, 600, 7260, 400000)] == [
         "less than a minute",
         "10 min",

@@ -156,6 +156,8 @@ class Run:
         waiting = self.plan.waiting.get(rule)
         if waiting and job and (person := job.wildcards.get("subject")) in waiting:
             waiting[person] -= 1
+            if waiting[person] <= 0:
+                del waiting[person]
         return job
 
     def fail(self, number: int) -> Job | None:
@@ -176,9 +178,7 @@ class Run:
         now = tuple(about(job.wildcards) for job in self.running.values() if job.rule == rule)
         everybody = self.plan.everybody.get(rule)
         if everybody:
-            waiting = self.plan.waiting.get(rule, Counter())
-            undone = sum(number > 0 for number in waiting.values())
-            return AtWork(rule, everybody - undone, everybody, True, now)
+            return AtWork(rule, everybody - len(self.plan.waiting.get(rule, ())), everybody, True, now)
         return AtWork(rule, self.done[rule], max(self.planned.get(rule, 0), self.done[rule]), False, now)
 
     def at_work(self) -> list[AtWork]:
@@ -187,10 +187,10 @@ class Run:
         rules = {job.rule for job in self.running.values()}
         return [self.how_far(rule) for rule in sorted(rules, key=lambda rule: (order.get(rule, -1), rule))]
 
-    def remaining(self, seconds: Mapping[str, list[float]], now: float) -> float | None:
+    def remaining(self, each: Mapping[str, float], now: float) -> float | None:
         """Return how many seconds are left (:func:`seconds_left`)."""
         running = [(job.rule, now - job.begun) for job in self.running.values()]
-        return seconds_left(self.left(), seconds, self.done, now - self.begun, running)
+        return seconds_left(self.left(), each, self.done, now - self.begun, running)
 
 
 def read_run(log: Path, plan: Plan | None = None) -> Run:
@@ -265,7 +265,7 @@ def job_seconds(benchmarks: Path, enough: int | None = None) -> dict[str, list[f
 
 def seconds_left(
     left: Mapping[str, int],
-    seconds: Mapping[str, list[float]],
+    each: Mapping[str, float],
     finished: Mapping[str, int],
     elapsed: float,
     running: Iterable[tuple[str, float]] = (),
@@ -279,8 +279,9 @@ def seconds_left(
     ----------
     left
         Rule -> jobs that are left.
-    seconds
-        Rule -> wall seconds of finished jobs. A rule without finished jobs counts as average.
+    each
+        Rule -> mean wall seconds of its finished jobs. A rule without finished jobs counts as average; one of its jobs that is
+        running for longer than that is taken to be halfway.
     finished
         Rule -> jobs that this run has finished.
     elapsed
@@ -293,17 +294,19 @@ def seconds_left(
     float or None
         None before anything is known.
     """
-    each = {rule: mean(values) for rule, values in seconds.items() if values}
     if not each:
         return None
     typical = mean(each.values())
-    # A job that takes longer than others of its rule is taken to be nearly finished.
-    begun = sum(min(so_far, each.get(rule, typical)) for rule, so_far in running)
     done = sum(number * each.get(rule, 0.0) for rule, number in finished.items())
+    work = sum(number * each.get(rule, typical) for rule, number in left.items())
     if done <= 0 or elapsed <= 0:
         return None
-    work = sum(number * each.get(rule, typical) for rule, number in left.items()) - begun
-    return max(0.0, work) / ((done + begun) / elapsed)
+    for rule, so_far in running:
+        usual = each.get(rule, typical)
+        done += so_far
+        late = so_far > usual
+        work += (so_far if rule not in each else 0.0) - usual if late else -so_far
+    return max(0.0, work) / (done / elapsed)
 
 
 # ----------------------------------------------------------------------------------------- command
@@ -360,9 +363,9 @@ def progress(*, directory: Path = Path(), window_minutes: int = 60) -> None:
     total, done = run.total, sum(run.done.values())
     window = min(window_minutes * 60, max(1.0, now - run.begun))
     rate = sum(when >= now - window for when, _ in run.finished) / window * 3600
-    seconds = job_seconds(directory / "benchmarks")
+    each = {rule: mean(seconds) for rule, seconds in job_seconds(directory / "benchmarks").items() if seconds}
     if running:
-        print(f"{overall(done, total, run.remaining(seconds, now))}; {rate:.0f} jobs an hour lately")
+        print(f"{overall(done, total, run.remaining(each, now))}; {rate:.0f} jobs an hour lately")
         for stage in run.at_work():
             print(f"  {' · '.join(stage_line(stage))}")
     else:
@@ -370,9 +373,9 @@ def progress(*, directory: Path = Path(), window_minutes: int = 60) -> None:
         print(f"{done} of {total} jobs done ({percent(done, total)}%); {ended}")
     rows = [("stage", "jobs done", "left", "minutes each")]
     left = run.left()
-    for rule in sorted(run.planned, key=lambda rule: (list(STAGES).index(rule) if rule in STAGES else 99)):
-        each = f"{mean(seconds[rule]) / 60:.1f}" if seconds.get(rule) else "not yet run"
-        rows.append((stage_words(rule), str(run.done[rule]), str(left[rule]), each))
+    for rule in sorted(run.planned, key=lambda rule: list(STAGES).index(rule) if rule in STAGES else 99):
+        minutes = f"{each[rule] / 60:.1f}" if rule in each else "not yet run"
+        rows.append((stage_words(rule), str(run.done[rule]), str(left[rule]), minutes))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     print()
     for row in rows:
