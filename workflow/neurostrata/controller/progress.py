@@ -154,7 +154,8 @@ class Run:
         self.finished.append((when, rule))
         self.done[rule] += 1
         waiting = self.plan.waiting.get(rule)
-        if waiting and job and (person := job.wildcards.get("subject")) in waiting:
+        person = job.wildcards.get("subject", "") if job else ""
+        if waiting and person in waiting:
             waiting[person] -= 1
             if waiting[person] <= 0:
                 del waiting[person]

@@ -35,20 +35,21 @@ def behind_pca(study: StudyResults, experiment: Experiment, config: Mapping[str,
     both = [m for m in modality_order(frame, config) if (model, m) in shares and (PCA, m) in shares]
     if model == PCA or not any(shares[model, m] < shares[PCA, m] for m in both):
         return ""
-    ours, theirs = (
-        join_words([f"{shares[method, m]:.0%} of {m.upper()}" for m in both]) for method in (model, PCA)
-    )
+
+    def decoded(method: str) -> str:
+        return join_words([f"{shares[method, m]:.0%} of {m.upper()}" for m in both])
+
     held_out = [fold.folder for fold in experiment.folds() if fold.name != "all"]
-    models = [model for folder in held_out if (model := study.json(folder / "model" / "model.json"))]
+    models = [found for folder in held_out if (found := study.json(folder / "model" / "model.json"))]
     effort = ""
-    if models:
-        people = min(int(found["training_people"]) for found in models)
+    if models and "parameters" in models[0]["facts"]:
+        people = min(int(one["training_people"]) for one in models)
         effort = (
             f" It had to find {int(models[0]['facts']['parameters']):,} numbers from {people} people by small steps; PCA computes the main "
             "differences between the same people directly."
         )
     return (
-        f"Why PCA is ahead: of what differs between people it has not seen, this network decodes {ours}; PCA {theirs} "
+        f"Why PCA is ahead: of what differs between people it has not seen, this network decodes {decoded(model)}; PCA {decoded(PCA)} "
         f"(0%: the mean image).{effort} What helps, and what is not known: docs/learning.md."
     )
 
