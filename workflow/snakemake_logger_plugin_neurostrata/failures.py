@@ -51,8 +51,9 @@ class Failure:
         lines = [f"FAILED  {self.words}", f"  {self.message}"]
         lines += [f"  {self.ending}"] if self.ending else []
         lines += [f"  log: {log}" for log in self.logs] or ["  (it has no log)"]
-        if tail and not self.explained and self.logs:
-            lines += [f"  | {line}" for line in read_log(self.logs[0])[-LAST_LINES:]]
+        if tail and not self.explained:
+            written = next((own for log in self.logs if (own := _own(read_log(log)))), [])
+            lines += [f"  | {line}" for line in written[-LAST_LINES:]]
         return lines
 
 
@@ -65,21 +66,24 @@ def read_log(path: str) -> list[str]:
     return [line.rstrip() for line in text.splitlines() if line.strip()]
 
 
-def message_of(log: Sequence[str], command: str) -> tuple[str, bool]:
+def _own(log: Sequence[str]) -> list[str]:
+    """Return the lines of a log that the job has written, without those at the head of its attempts."""
+    return [line for line in log if not line.startswith("---- neurostrata")]
+
+
+def message_of(log: Sequence[str]) -> tuple[str, bool]:
     """Return why a job failed, and whether it said so itself.
 
     Parameters
     ----------
     log
         Its lines.
-    command
-        The job's shell command, which names the stage.
     """
     said = [line for line in log if re.match(r"neurostrata [\w -]+: ", line)]
     if said:
         # "unexpected ValueError: ... (details in the job's log)": what led to it stands in the log
         return said[-1], "(details in the job's log)" not in said[-1]
-    own = [line for line in log if not line.startswith("---- neurostrata")]
+    own = _own(log)
     return (own[-1].strip(), False) if own else ("it ended without a message", False)
 
 
@@ -120,7 +124,7 @@ def failure(words: str, record: Any, error: str) -> Failure:
         Snakemake's message about the job's command; "" where there is none (on a cluster).
     """
     logs = tuple(str(log) for log in record.log)
-    message, explained = message_of(read_log(logs[0]) if logs else [], str(record.shellcmd or ""))
+    message, explained = message_of(read_log(logs[0]) if logs else [])
     said = str(getattr(record, "rule_msg", None) or "").replace(_HINT, "").strip()
     ending = [said] if said else []
     if not explained and (how := ending_of(error)[0]):

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ _LEFT_OUT = (
     "Conda environments: ignored", "Singularity containers: ignored", "Group jobs: inactive", "Select jobs to execute",
     "Job rate limit reached", "Removing output files of failed job", "Removing temporary output", "Touching output file",
     "Write-protecting output file", "Processed ", "SLURM run ID:", "Elapsed time:", "Reasons:", "Some jobs were triggered by provenance",
-    "Exiting because a job execution failed", "WorkflowError:\nAt least one job did not complete successfully.",
+    "Cleaning up SLURM log files", "Exiting because a job execution failed", "WorkflowError:\nAt least one job did not complete successfully.",
 )  # fmt: skip
 _NOTHING = "Nothing to be done"
 _STOPPING = "Terminating processes on user request"
@@ -75,6 +76,7 @@ class Reporter:
         self._attempts: dict[int, int] = {}
         self._held: list[str] = []  # errors of commands whose job is not yet known
         self._failed: dict[int, tuple[str, str]] = {}  # what it was doing, its log
+        self._texts: Counter[str] = Counter()
         self._stopped = False
         self._log = ""
         quiet = {getattr(kind, "name", str(kind)).lower() for kind in settings.quiet or ()}
@@ -84,8 +86,7 @@ class Reporter:
 
     def take(self, record: logging.LogRecord) -> None:
         """Show a message of Snakemake, or take down what it tells."""
-        event = getattr(record, "event", None)
-        handle = {
+        handlers: dict[LogEvent | None, Callable[[Any], None]] = {
             LogEvent.WORKFLOW_STARTED: self._workflow_started,
             LogEvent.RUN_INFO: self._run_info,
             LogEvent.JOB_INFO: self._job_info,
@@ -99,8 +100,8 @@ class Reporter:
             LogEvent.PROGRESS: self._nothing,
             LogEvent.RESOURCES_INFO: self._nothing,
             LogEvent.RULEGRAPH: self._nothing,
-        }.get(event, self._text)
-        handle(record)
+        }
+        handlers.get(getattr(record, "event", None), self._text)(record)
 
     def refresh(self) -> None:
         """Show how far the run is; called every few seconds."""
@@ -245,7 +246,9 @@ class Reporter:
         elif self.settings.verbose or not text.startswith(_LEFT_OUT):
             style = {logging.WARNING: "yellow", logging.ERROR: "bold red"}.get(record.levelno, "")
             if record.levelno >= logging.WARNING or self._shows_progress or self.settings.dryrun:
-                self.screen.say(text.rstrip(), style)
+                self._texts[text] += 1
+                if self._texts[text] == 1:  # some are sent with every job
+                    self.screen.say(text.rstrip(), style)
 
     # ---------------------------------------------------------------------------------------- end
 
@@ -254,6 +257,9 @@ class Reporter:
         self.screen.close()
         for text in self._held:
             self._say_error(text.splitlines())
+        for text, number in self._texts.items():
+            if number > 1:
+                self.screen.say(f"Said {number} times: {text.splitlines()[0]}")
         done, total = sum(self.run.done.values()), self.run.total
         if not self.run.begun or self.settings.dryrun:
             return

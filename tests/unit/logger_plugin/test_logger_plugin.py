@@ -219,8 +219,8 @@ def test_endings_and_messages() -> None:
     )
     assert ending_of("... returned non-zero exit status 1.") == ("exit status 1", 0)
     assert ending_of("something else") == ("", 0)
-    assert message_of(["---- neurostrata x: attempt 1", "Killed"], "") == ("Killed", False)
-    assert message_of(["neurostrata stage register: no", "more"], "") == (
+    assert message_of(["---- neurostrata x: attempt 1", "Killed"]) == ("Killed", False)
+    assert message_of(["neurostrata stage register: no", "more"]) == (
         "neurostrata stage register: no",
         True,
     )
@@ -233,13 +233,16 @@ def test_no_option_hides_a_failure_or_a_warning(tmp_path: Path, quiet: Any) -> N
     snakemake.plan(register=2)
     snakemake.start(1, "register", subject="01")
     snakemake.fail(1, "register", "nowhere.log", "returned non-zero exit status 1.")
-    snakemake.send("No Slurm account given", level=30)
+    for _ in range(3):
+        snakemake.send("No Slurm account given", level=30)
     assert "FAILED  registering to the template: sub-01" in snakemake.said()
-    assert "No Slurm account given" in snakemake.said()
+    assert snakemake.said().count("No Slurm account given") == 1
     snakemake.now += 300
     snakemake.start(2, "register", subject="02")
     snakemake.reporter.refresh()
     assert any("jobs done" in line for line in snakemake.said()) == (quiet != {Quietness.ALL})
+    snakemake.reporter.close()
+    assert "Said 3 times: No Slurm account given" in snakemake.said()
 
 
 def test_errors_that_belong_to_no_job_are_shown(snakemake: Snakemake) -> None:
