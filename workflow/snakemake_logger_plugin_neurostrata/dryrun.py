@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from neurostrata.controller.progress import about, stage_words
+from neurostrata.controller.progress import TARGETS, about, stage_words
 from neurostrata.core.wording import count
 from neurostrata.stages import STAGES
 
@@ -60,6 +60,8 @@ class DryRun:
 
     def add(self, rule: str, wildcards: Mapping[str, str], reason: str) -> None:
         """Take down a job that would run."""
+        if rule in TARGETS:
+            return
         self.jobs[rule] += 1
         person = wildcards.get("subject")
         if person is not None:
@@ -73,11 +75,11 @@ class DryRun:
         """Return what would run, for people."""
         order = {stage: place for place, stage in enumerate(STAGES)}
         rules = sorted((rule for rule in self.jobs if rule in order), key=order.__getitem__)
-        others = [rule for rule in self.jobs if rule not in order]  # they only name what is asked for
+        others = [rule for rule in self.jobs if rule not in order]
         people = set().union(*self._people.values()) if self._people else set()
         whom = f" for {count(len(people), 'person', 'people')}" if people else ""
         lines = [f"{count(sum(self.jobs.values()), 'job')} would run{whom}:"]
-        for rule in [*rules, *(rule for rule in others if rule != "all")]:
+        for rule in [*rules, *others]:
             lines.append(f"{self.jobs[rule]:>7}  {stage_words(rule)}{self._whom(rule)}")
             why = [reason for reason in self._reasons[rule] if reason != _FOLLOWS] or [_FOLLOWS]
             if why not in ([_FOLLOWS], ["results are missing"]):

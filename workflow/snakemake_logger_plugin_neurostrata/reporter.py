@@ -35,6 +35,8 @@ _LEFT_OUT = (
     "Write-protecting output file", "Processed ", "SLURM run ID:", "Elapsed time:", "Reasons:", "Some jobs were triggered by provenance",
     "Cleaning up SLURM log files", "Exiting because a job execution failed", "WorkflowError:\nAt least one job did not complete successfully.",
 )  # fmt: skip
+#: The workflow's own line about what is going to be done, which says more.
+_ANNOUNCED = re.compile(r"neurostrata: [\d,]+ jobs?\b")
 _NOTHING = "Nothing to be done"
 _STOPPING = "Terminating processes on user request"
 _DRY = "This was a dry-run"
@@ -70,7 +72,6 @@ class Reporter:
         self.dry = DryRun()
         self.folder = Path()
         self._took: dict[str, tuple[int, float]] = {}  # rule -> jobs whose time is known, their seconds
-        self._began = clock()
         self._note = ""
         self._benchmarks: dict[int, Path] = {}
         self._attempts: dict[int, int] = {}
@@ -123,14 +124,8 @@ class Reporter:
         self._note = "planning the work"
 
     def _run_info(self, record: Any) -> None:
-        planned = {str(name): number for name, number in record.stats.items() if name != "total"}
-        if self.settings.dryrun:
-            if self.dry.jobs or not self.run.planned:
-                self.run.planned = planned
-            return
         self._note = ""
-        self.run.planned = planned
-        self._began = self.clock()
+        self.run.plan_jobs({str(name): number for name, number in record.stats.items() if name != "total"})
 
     def _job_info(self, record: Any) -> None:
         wildcards = {name: str(text) for name, text in record.wildcards.items()}
@@ -152,9 +147,9 @@ class Reporter:
             self._add(rule, seconds)
         people = len(self.run.plan.people())
         whom = f" for {count(people, 'person', 'people')}" if people else ""
-        stages = sum(rule != "all" for rule in self.run.planned)
-        if self._shows_progress:
-            self.screen.say(f"{count(self.run.total, 'job')} to do{whom}, in {count(stages, 'stage')}")
+        if self._shows_progress and not any(_ANNOUNCED.match(text) for text in self._texts):
+            stages = count(len(self.run.planned), "stage")
+            self.screen.say(f"{count(self.run.total, 'job')} to do{whom}, in {stages}")
 
     def _job_finished(self, record: Any) -> None:
         now = self.clock()

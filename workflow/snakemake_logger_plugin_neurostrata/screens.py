@@ -16,7 +16,7 @@ MOST_STAGES = 4
 STEP_PERCENT = 5
 PAUSE_S = 10
 #: or after so many seconds, in a long run after such a part of its time so far.
-SILENCE_S = 120
+SILENCE_S = 60
 SILENCE_PART = 1 / 8
 
 

@@ -121,6 +121,22 @@ def test_a_long_run_is_a_few_lines(snakemake: Snakemake) -> None:
     assert said[-1].startswith("Time and memory of each job: ")
 
 
+def test_the_workflows_own_announcement_is_not_repeated(snakemake: Snakemake) -> None:
+    snakemake.plan(register=2, all=1)
+    snakemake.send("neurostrata: 2 jobs for 2 people: about 1 CPU hour")
+    snakemake.start(1, "register", subject="01")
+    snakemake.finish(1)
+    snakemake.start(2, "register", subject="02")
+    snakemake.finish(2)
+    snakemake.start(0, "all")
+    snakemake.finish(0)
+    snakemake.reporter.close()
+    assert snakemake.said()[:2] == [
+        "neurostrata: 2 jobs for 2 people: about 1 CPU hour",
+        "Finished: 2 of 2 jobs are done, in 3 s.",
+    ]
+
+
 def test_people_are_counted_where_the_plan_names_them(tmp_path: Path) -> None:
     """Two images each; one of three people was done by an earlier run."""
 
@@ -314,7 +330,7 @@ def test_a_dry_run_in_words(tmp_path: Path) -> None:
     assert snakemake.said() == [
         "Changed since the results were made:",
         "    training.epochs: 40 -> 60  (train 2)",
-        "11 jobs would run for 8 people:",
+        "10 jobs would run for 8 people:",
         "      8  registering to the template: sub-00, sub-01, sub-02, sub-03, sub-04, sub-05, 2 more",
         "         because: newer: images/x.nii.gz",
         "      2  training models: jac, all people; jac, fold 0",

@@ -28,6 +28,8 @@ _RULE = re.compile(r"^ *(?:local)?(?:rule|checkpoint) (\w+):$")
 _FAILED = re.compile(r"^ *Error in rule \w+:$")
 _DETAIL = re.compile(r"^ +(jobid|wildcards): (.*)$")
 
+#: Rules that only name what is asked for; they do nothing and are not counted.
+TARGETS = frozenset({"all", "maps", "volumes", "models", "strata"})
 #: Benchmark files of earlier runs that are read for each rule: enough to know how long its jobs take.
 ENOUGH = 30
 
@@ -142,15 +144,22 @@ class Run:
     plan: Plan = field(default_factory=Plan)
     done: Counter[str] = field(default_factory=Counter)
 
+    def plan_jobs(self, jobs: Mapping[str, int]) -> None:
+        """Take down what is planned: rule -> jobs."""
+        self.planned = {rule: number for rule, number in jobs.items() if rule not in TARGETS}
+
     def begin(self, number: int, rule: str, wildcards: Mapping[str, str], when: float) -> None:
         """Take down that a job was started, or handed to the cluster."""
         self.begun = self.begun or when
-        self.running[number] = Job(rule, wildcards, when)
+        if rule not in TARGETS:
+            self.running[number] = Job(rule, wildcards, when)
 
     def end(self, number: int, when: float, rule: str = "") -> Job | None:
         """Take down that a job was finished, and return it if it is known."""
         job = self.running.pop(number, None)
         rule = job.rule if job else rule
+        if not rule or rule in TARGETS:
+            return None
         self.finished.append((when, rule))
         self.done[rule] += 1
         waiting = self.plan.waiting.get(rule)
@@ -208,7 +217,7 @@ def read_run(log: Path, plan: Plan | None = None) -> Run:
     run = Run(plan=plan if plan is not None and plan.log == log.name else Plan())
     table = _TABLE.search(text)
     if table:
-        run.planned = {name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", table.group(1), re.M)}
+        run.plan_jobs({name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", table.group(1), re.M)})
     now, rule, number, failing = 0.0, "", -1, False
     for line in text.splitlines():
         if stamp := _STAMP.match(line):
