@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,30 +37,32 @@ class Failure:
     words: str
     message: str
     explained: bool
-    logs: tuple[str, ...]
+    logs: tuple[Path, ...]
     ending: str = ""
 
-    def lines(self, tail: bool) -> list[str]:
+    def lines(self, tail: bool, named: Callable[[Path], object] = str) -> list[str]:
         """Return it for people.
 
         Parameters
         ----------
         tail
             Whether the end of the log is shown where the message does not explain the failure.
+        named
+            Returns how a path is written.
         """
         lines = [f"FAILED  {self.words}", f"  {self.message}"]
         lines += [f"  {self.ending}"] if self.ending else []
-        lines += [f"  log: {log}" for log in self.logs] or ["  (it has no log)"]
+        lines += [f"  log: {named(log)}" for log in self.logs] or ["  (it has no log)"]
         if tail and not self.explained:
             written = next((own for log in self.logs if (own := _own(read_log(log)))), [])
             lines += [f"  | {line}" for line in written[-LAST_LINES:]]
         return lines
 
 
-def read_log(path: str) -> list[str]:
+def read_log(path: Path) -> list[str]:
     """Return the lines of a log that are not empty; none where it cannot be read."""
     try:
-        text = Path(path).read_text(encoding="utf-8", errors="replace")
+        text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return []
     return [line.rstrip() for line in text.splitlines() if line.strip()]
@@ -111,7 +113,7 @@ def ending_of(error: str) -> tuple[str, int]:
     return f"ended by {name}{memory}", int(number)
 
 
-def failure(words: str, record: Any, error: str) -> Failure:
+def failure(words: str, record: Any, error: str, folder: Path) -> Failure:
     """Describe a failed job.
 
     Parameters
@@ -122,8 +124,10 @@ def failure(words: str, record: Any, error: str) -> Failure:
         Snakemake's message: an event JOB_ERROR.
     error
         Snakemake's message about the job's command; "" where there is none (on a cluster).
+    folder
+        The study's.
     """
-    logs = tuple(str(log) for log in record.log)
+    logs = tuple(folder / str(log) for log in record.log)
     message, explained = message_of(read_log(logs[0]) if logs else [])
     said = str(getattr(record, "rule_msg", None) or "").replace(_HINT, "").strip()
     ending = [said] if said else []

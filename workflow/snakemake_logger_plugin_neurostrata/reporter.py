@@ -32,7 +32,7 @@ _LEFT_OUT = (
     "Assuming unrestricted shared filesystem usage", "Building DAG of jobs", "Updating checkpoint dependencies", "Using shell:",
     "Conda environments: ignored", "Singularity containers: ignored", "Group jobs: inactive", "Select jobs to execute",
     "Job rate limit reached", "Removing output files of failed job", "Removing temporary output", "Touching output file",
-    "Write-protecting output file", "Processed ", "SLURM run ID:", "Elapsed time:", "Reasons:", "Some jobs were triggered by provenance",
+    "Write-protecting output file", "Waiting at most ", "Processed ", "SLURM run ID:", "Elapsed time:", "Reasons:", "Some jobs were triggered by provenance",
     "Cleaning up SLURM log files", "Exiting because a job execution failed", "WorkflowError:\nAt least one job did not complete successfully.",
 )  # fmt: skip
 #: The workflow's own line about what is going to be done, which says more.
@@ -71,6 +71,7 @@ class Reporter:
         self.run = Run()
         self.dry = DryRun()
         self.folder = Path()
+        self._here = Path.cwd()  # where the command was called; Snakemake then goes to the study's folder
         self._took: dict[str, tuple[int, float]] = {}  # rule -> jobs whose time is known, their seconds
         self._note = ""
         self._benchmarks: dict[int, Path] = {}
@@ -114,7 +115,10 @@ class Reporter:
         elif self.run.begun:
             left = self.run.remaining({rule: s / n for rule, (n, s) in self._took.items()}, now)
             done = sum(self.run.done.values())
-            self.screen.show(Status(done, self.run.total, left, self.run.at_work(), now - self.run.begun))
+            elapsed = now - self.run.begun
+            self.screen.show(
+                Status(done, self.run.total, left, self.run.at_work(), elapsed, len(self._failed))
+            )
 
     def _nothing(self, record: Any) -> None:
         pass
@@ -191,13 +195,15 @@ class Reporter:
         held = next((text for text in self._held if command and command in text), "")
         if held:
             self._held.remove(held)
-        interrupted = ending_of(held)[1] in (2, 15)
-        if interrupted and self._stopped:
-            return  # it was stopped with the run
-        failed = failure(words, record, held)
-        self._failed[number] = (words, failed.logs[0] if failed.logs else "")
+        signal = ending_of(held)[1]
+        if signal == 2 or (signal and self._stopped):
+            if not self._stopped:  # Ctrl-C reaches jobs before Snakemake says so
+                self.screen.say(f"Ended by Ctrl-C: {words}")
+            return
+        failed = failure(words, record, held, self.folder)
+        self._failed[number] = (words, str(self._short(failed.logs[0])) if failed.logs else "")
         self._attempts[number] = self._attempts.get(number, 1)
-        self._say_error(failed.lines(tail=bool(self.settings.show_failed_logs)))
+        self._say_error(failed.lines(bool(self.settings.show_failed_logs), self._short))
 
     def _say_error(self, lines: list[str]) -> None:
         self.screen.say(lines[0], "bold red")
@@ -247,6 +253,11 @@ class Reporter:
 
     # ---------------------------------------------------------------------------------------- end
 
+    def _short(self, path: str | Path) -> Path:
+        """Return a path of the study as seen from where the command was called."""
+        whole = self.folder / path
+        return whole.relative_to(self._here) if whole.is_relative_to(self._here) else whole
+
     def close(self) -> None:
         """Say how the run has ended."""
         self.screen.close()
@@ -272,20 +283,12 @@ class Reporter:
         if done < total:
             self.screen.say("The same command goes on from here.")
         if self._shows_progress or self._failed:
-            self.screen.say(f"Time and memory of each job: {_short(self.folder / 'benchmarks')}")
+            self.screen.say(f"Time and memory of each job: {self._short('benchmarks')}")
             if self._log:
-                self.screen.say(f"Snakemake's log: {_short(Path(self._log))}")
+                self.screen.say(f"Snakemake's log: {self._short(self._log)}")
 
 
 def _exactly(seconds: float) -> str:
     if seconds >= 3600:
         return duration(seconds)
     return f"{int(seconds // 60)} min {int(seconds % 60):02d} s" if seconds >= 60 else f"{seconds:.0f} s"
-
-
-def _short(path: Path) -> str:
-    """Return a path as seen from where the command was called."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

@@ -34,6 +34,8 @@ class Status:
         At work.
     elapsed
         Seconds since the first job.
+    failed
+        Jobs that have failed.
     note
         What is said in place of all this, before the first job.
     """
@@ -43,6 +45,7 @@ class Status:
     left: float | None = None
     stages: Sequence[AtWork] = ()
     elapsed: float = 0.0
+    failed: int = 0
     note: str = ""
 
 
@@ -75,8 +78,14 @@ class Plain:
         """Nothing has to be cleaned up."""
 
 
+def _words(status: Status) -> str:
+    return overall(status.done, status.total, status.left) + (
+        f", {status.failed} failed" if status.failed else ""
+    )
+
+
 def _in_one_line(status: Status) -> str:
-    parts = [overall(status.done, status.total, status.left)]
+    parts = [_words(status)]
     # The last ones are the furthest; those that only started say little.
     for stage in status.stages[-2:]:
         parts.append(f"{stage_words(stage.stage)}{', ' if stage.count else ''}{stage.count}")
@@ -139,7 +148,7 @@ class Terminal:
         lines: list[Any] = [
             Text(line, style="cyan", no_wrap=True, overflow="ellipsis") for line in stage_rows(status, width)
         ]
-        words = overall(status.done, status.total, status.left)
+        words = _words(status)
         bar = ProgressBar(
             total=max(1, status.total), completed=status.done, width=max(4, min(30, width - len(words) - 2))
         )
