@@ -79,8 +79,10 @@ class Reporter:
         self._held: list[str] = []  # errors of commands whose job is not yet known
         self._failed: dict[int, tuple[str, str]] = {}  # what it was doing, its log
         self._texts: Counter[str] = Counter()
+        self._warnings: dict[str, int] = {}  # how often each was given
         self._stopped = False
         self._log = ""
+        self._last_words = ""
         quiet = {getattr(kind, "name", str(kind)).lower() for kind in settings.quiet or ()}
         self._shows_progress = not settings.dryrun and not quiet & {"progress", "all"}
 
@@ -240,7 +242,7 @@ class Reporter:
             for line in self.dry.lines():
                 self.screen.say(line)
             self.dry = DryRun()
-            self.screen.say("This was a dry run (-n): nothing has been run.")
+            self._last_words = "This was a dry run (-n): nothing has been run."
         elif record.levelno < logging.INFO:
             if self.settings.verbose or self.settings.debug_dag:
                 self.screen.say(text, "dim")
@@ -248,6 +250,8 @@ class Reporter:
             style = {logging.WARNING: "yellow", logging.ERROR: "bold red"}.get(record.levelno, "")
             if record.levelno >= logging.WARNING or self._shows_progress or self.settings.dryrun:
                 self._texts[text] += 1
+                if record.levelno >= logging.WARNING:
+                    self._warnings[text] = self._texts[text]
                 if self._texts[text] == 1:  # some are sent with every job
                     self.screen.say(text.rstrip(), style)
 
@@ -263,12 +267,16 @@ class Reporter:
         self.screen.close()
         for text in self._held:
             self._say_error(text.splitlines())
-        for text, number in self._texts.items():
+        for text, number in self._warnings.items():
             if number > 1:
                 self.screen.say(f"Said {number} times: {text.splitlines()[0]}")
+        if self._last_words:
+            self.screen.say(self._last_words)
+        if self.run.begun:
+            self._say_result()
+
+    def _say_result(self) -> None:
         done, total = sum(self.run.done.values()), self.run.total
-        if not self.run.begun or self.settings.dryrun:
-            return
         took = f"{done} of {total} jobs are done, in {_exactly(self.clock() - self.run.begun)}"
         if self._failed:
             self.screen.say(f"{count(len(self._failed), 'job')} failed; {took}.", "bold red")

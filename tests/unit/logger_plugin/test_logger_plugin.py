@@ -333,6 +333,7 @@ def test_a_dry_run_in_words(tmp_path: Path) -> None:
     snakemake.send("Reasons:\n    (check individual jobs above for details)\n    params")
     snakemake.send("Changed since the results were made:\n    training.epochs: 40 -> 60  (train 2)")
     snakemake.send("This was a dry-run (flag -n). The order of jobs does not reflect the order of execution.")
+    snakemake.send("neurostrata: something the workflow says last")
     snakemake.reporter.close()
     assert snakemake.said() == [
         "Changed since the results were made:",
@@ -342,6 +343,7 @@ def test_a_dry_run_in_words(tmp_path: Path) -> None:
         "         because: newer: images/x.nii.gz",
         "      2  training models: jac, all people; jac, fold 0",
         "         because: settings: training.epochs: 40 -> 60",
+        "neurostrata: something the workflow says last",
         "This was a dry run (-n): nothing has been run.",
     ]
     assert reasons_of("Forced execution") == ["asked for by an option"]
