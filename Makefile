@@ -40,10 +40,8 @@ $(VENV)/.installed: pyproject.toml $(VENV)/.requirements
 	@touch $@
 
 $(VENV)/.requirements-amico: requirements-amico.txt $(VENV)/.requirements
-	@echo "Installing the NODDI engine (dmri-amico)"
+	@echo "Installing AMICO (dmri-amico), the NODDI engine; its licence allows research, not commercial use"
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-amico.txt
-	@echo "dmri-amico is licensed for research use only, not for commercial use:"
-	@$(BIN)/python -c 'import importlib.metadata as m; print("  " + str(m.metadata("dmri-amico").get("License") or m.metadata("dmri-amico").get("License-Expression") or "see its LICENSE file").splitlines()[0])'
 	@touch $@
 
 $(VENV)/.requirements-dev: requirements-dev.txt $(VENV)/.requirements-amico
@@ -57,7 +55,7 @@ env-dev: $(VENV)/.requirements-dev
 # -------------------------------------------------------------------------------------------- demo
 demo: env
 	$(call timed,simulate,python -m neurostrata simulate --output "$(DEMO)/cohort" --dwi-resolution-mm 5 --threads $(CORES))
-	$(call timed,workflow,snakemake --directory $(DEMO) --configfile config/demo.yaml --cores $(CORES) --set-threads train=1 embed=1 evaluate=1 --quiet rules reason)
+	$(call timed,workflow,snakemake --directory $(DEMO) --configfile config/demo.yaml --cores $(CORES) --set-threads train=1 embed=1 evaluate=1 --logger=neurostrata)
 	@python -m neurostrata recovery --cohort $(DEMO)/cohort --results $(DEMO)/results --output $(DEMO)/recovery.json | sed -n '/^How much/,$$p'
 	@python -m neurostrata summary --results $(DEMO)/results
 

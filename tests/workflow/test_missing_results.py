@@ -119,10 +119,32 @@ SCORED = {
 }
 
 
+def told_in_full(said: str, folder: Path) -> None:
+    """What our logger shows of a run of which one job was killed."""
+    lines = said.splitlines()
+    assert len(lines) < 40, said
+    start = lines.index("FAILED  reducing phenotypes to factors")
+    assert lines[start + 1 : start + 4] == [
+        "  it ended without a message",
+        "  ended by SIGKILL; there was probably not enough memory",
+        "  log: logs/factor_phenotypes.log",
+    ]
+    assert re.search(r"^\d+ jobs to do, in \d+ stages$", said, re.M)
+    assert re.search(r"^1 job failed; \d+ of \d+ jobs are done, in ", said, re.M)
+    assert "Execute 1 jobs" not in said
+    log = max((folder / ".snakemake" / "log").glob("*.log"))
+    assert lines[-1] == f"Snakemake's log: {log.relative_to(folder)}"
+    assert "Error in rule factor_phenotypes:" in log.read_text()  # kept as it is
+
+
 def test_a_change_whose_job_was_killed_is_not_forgotten(study: StudyFolder) -> None:
     study.edit_sheet(lambda cells: cells[2].__setitem__(1, "0.5"), "phenotypes.tsv")
     study.environment["FAILING"] = "factor-phenotypes"
-    assert study.snakemake("--keep-going").returncode == 1
+    study.environment["PYTHONPATH"] = str(REPOSITORY / "workflow")  # where the logger is found
+    run = study.snakemake("--keep-going", "--logger=neurostrata")
+    assert run.returncode == 1
+    told_in_full(run.stderr, study.folder)
+    del study.environment["PYTHONPATH"]
     assert not (study.folder / "results/phenotypes/scores.tsv").exists()
     del study.environment["FAILING"]
     assert study.planned() == SCORED

@@ -19,11 +19,9 @@ from snakemake.api import (
     StorageSettings,
 )
 
+from neurostrata.controller.progress import TARGETS
 from neurostrata.planning import results as tree
 from neurostrata.stages import STAGES, command_of
-
-#: Targets: they gather files and do nothing.
-TARGETS = {"all", "maps", "volumes", "models", "strata"}
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from neurostrata.controller.session import (
     job_environment,
     refuse_other_paths,
     shell_prefix,
+    shows_messages,
 )
 from neurostrata.core.config import check_config
 from neurostrata.planning import results as tree
@@ -58,7 +59,7 @@ config.update(caption_values(CONFIG))
 ENVIRONMENT = job_environment(CONFIG, LIBRARY, SESSION.mark)
 collect_garbage_rarely()
 shell.executable("bash")
-shell.prefix(shell_prefix(ENVIRONMENT))
+shell.prefix(shell_prefix(ENVIRONMENT, shows_messages(workflow)))
 
 if SESSION.checks:
     for note in check_study(STUDY, ENVIRONMENT):

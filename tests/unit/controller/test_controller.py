@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -23,10 +24,12 @@ from neurostrata.cli import stages
 from neurostrata.controller import entry, orphans
 from neurostrata.controller.entry import INSIDE, refuse_beside, sign_in, sign_out
 from neurostrata.controller.orphans import MARK, cancel_slurm_jobs, end_local_jobs, local_jobs
+from neurostrata.controller.plan import PLAN
 from neurostrata.controller.progress import duration, job_seconds, progress, read_run, seconds_left
 from neurostrata.controller.resume import resume
 from neurostrata.controller.room import full
 from neurostrata.controller.scheduling import no_hopeless_attempts
+from neurostrata.controller.session import shell_prefix, shows_messages
 from neurostrata.controller.state import (
     CONTROLLER,
     FAILURES,
@@ -80,11 +83,18 @@ def test_a_log_tells_what_was_planned_and_done(study: Path) -> None:
 
 
 def test_time_left_weighs_jobs_by_how_long_they_take() -> None:
-    seconds = {"register": [600.0], "page": [6.0], "train": [3000.0]}
+    each = {"register": 600.0, "page": 6.0, "train": 3000.0}
     done = Counter(register=4)  # 2,400 s of work in 1,200 s: two at a time
     left = {"register": 2, "page": 100, "train": 1}
-    assert seconds_left(left, seconds, done, 1200) == pytest.approx((1200 + 600 + 3000) / 2)
+    assert seconds_left(left, each, done, 1200) == pytest.approx((1200 + 600 + 3000) / 2)
     assert seconds_left(left, {}, done, 1200) is None
+    # jobs that are running are partly done; one that takes longer than others is nearly finished
+    running = [("register", 500.0), ("register", 700.0)]
+    assert seconds_left({"register": 2}, each, done, 1200, running) == pytest.approx(100 / 3)
+    # an unknown one that takes longer than others is halfway
+    assert seconds_left(
+        {"explain": 1}, {"register": 600.0}, done, 6000, [("explain", 4800.0)]
+    ) == pytest.approx(4800 / 1.2)
     assert [duration(s) for s in (20, 600, 7260, 400000)] == [
         "less than a minute",
         "10 min",
@@ -103,6 +113,64 @@ def test_progress_of_a_dead_and_of_a_living_run(study: Path, capsys: pytest.Capt
     assert "not yet run" in said
     with pytest.raises(UserError, match="no run of Snakemake has left a log"):
         progress(directory=study / "benchmarks")
+
+
+RUNNING = """[Sat Nov 21 12:00:00 2026]
+rule register:
+    input: a.nii.gz
+    jobid: 1
+    wildcards: subject=01
+[Sat Nov 21 12:00:01 2026]
+localrule train:
+    jobid: 2
+    wildcards: experiment=jac, fold=all
+[Sat Nov 21 12:00:02 2026]
+rule register:
+    jobid: 3
+    wildcards: subject=02
+[Sat Nov 21 12:00:03 2026]
+Error in rule register:
+    jobid: 3
+[Sat Nov 21 12:00:04 2026]
+rule register:
+    jobid: 4
+    wildcards: subject=03
+[Sat Nov 21 12:05:00 2026]
+Finished jobid: 1 (Rule: register)
+"""
+
+
+def test_progress_names_what_is_running(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = next((study / ".snakemake" / "log").iterdir())
+    log.write_text(LOG[: LOG.index("[Sat")] + RUNNING)
+    plan = {
+        "process": 1,
+        "log": log.name,
+        "everybody": {"register": 9},
+        "waiting": {"register": {"01": 1, "02": 1, "03": 1, "04": 1}},
+    }
+    (study / PLAN).parent.mkdir(parents=True)
+    (study / PLAN).write_text(json.dumps(plan))
+    signed_in(study)
+    progress(directory=study)
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("1 of 5 jobs done (20%), about ")
+    assert said[1] == "  registering to the template · 6 of 9 people · sub-03"
+    assert said[2] == "  training models · jac, all people"
+    assert re.search(r"registering to the template +1 +3 +10\.0", said[5])
+    plan["log"] = "of another run"
+    (study / PLAN).write_text(json.dumps(plan))
+    progress(directory=study)
+    assert "registering to the template · 1 of 4 jobs · sub-03" in capsys.readouterr().out
+
+
+def test_jobs_write_to_the_terminal_unless_their_messages_are_shown() -> None:
+    ours = SimpleNamespace(
+        logger_manager=SimpleNamespace(plugin_handlers=[SimpleNamespace(shows_messages=True)])
+    )
+    others = SimpleNamespace(logger_manager=SimpleNamespace(plugin_handlers=[SimpleNamespace()]))
+    for workflow, console in ((ours, "exec 3>/dev/null;"), (others, "exec 3>&2;")):
+        assert console in shell_prefix({"A": "b"}, shows_messages(workflow))
 
 
 @pytest.fixture

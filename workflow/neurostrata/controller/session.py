@@ -6,6 +6,7 @@ Everything here is called by the workflow while it is parsed, or by its `onstart
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
 import json
 import shlex
@@ -20,6 +21,7 @@ from neurostrata.cohort.study import Study
 from neurostrata.controller.announcing import say_plan
 from neurostrata.controller.entry import asked_of_snakemake, refuse_beside, sign_in
 from neurostrata.controller.orphans import MARK
+from neurostrata.controller.plan import write_plan
 from neurostrata.controller.room import full
 from neurostrata.controller.scheduling import no_hopeless_attempts, one_timer_at_a_time
 from neurostrata.controller.state import FAILURES
@@ -154,6 +156,8 @@ class Session:
         _refuse_shared_jobs(workflow)
         self.sign_in()
         say_plan(workflow.dag, study)
+        with contextlib.suppress(OSError):  # progress is then shown without people
+            write_plan(Path(), workflow)
         one_timer_at_a_time(workflow.scheduler)
         no_hopeless_attempts(workflow.scheduler, FAILURES)
 
@@ -216,12 +220,27 @@ def job_environment(config: Mapping[str, Any], library: str, mark: str) -> dict[
     }
 
 
-def shell_prefix(environment: Mapping[str, str]) -> str:
-    """Return what stands before the shell command of every job, to be formatted by Snakemake."""
+def shell_prefix(environment: Mapping[str, str], shown: bool = False) -> str:
+    """Return what stands before the shell command of every job, to be formatted by Snakemake.
+
+    Parameters
+    ----------
+    environment
+        What every job finds in its environment.
+    shown
+        Whether this process shows the jobs' messages (:func:`shows_messages`), so that jobs do not write to the terminal.
+    """
     exports = " ".join(f"{name}={shlex.quote(text)}" for name, text in environment.items())
     exports = exports.replace("{", "{{").replace("}", "}}")
     # Words end with lines, so that a command's output that is not quoted may be a path with blanks.
-    return f"set -euo pipefail; IFS=$'\\n\\t'; exec 3>&2; export {exports}; "
+    console = ">/dev/null" if shown else ">&2"
+    return f"set -euo pipefail; IFS=$'\\n\\t'; exec 3{console}; export {exports}; "
+
+
+def shows_messages(workflow: Any) -> bool:
+    """Tell whether our logger plugin is at work, which shows a failed job's message from its log."""
+    handlers = getattr(workflow.logger_manager, "plugin_handlers", [])
+    return any(getattr(handler, "shows_messages", False) for handler in handlers)
 
 
 def collect_garbage_rarely() -> None:
