@@ -13,6 +13,10 @@ from neurostrata.report.text.methods import Config, training_values
 
 #: Value of a key that the configuration does not have.
 ABSENT = object()
+#: Lists of modalities, whose order is of no importance.
+ORDERLESS = ("modalities", "options.inputs", "options.outputs")
+#: Modalities that are named one by one, at most.
+MOST_NAMES = 8
 
 Row = Mapping[str, Any]
 
@@ -105,13 +109,16 @@ def _same(first: Any, second: Any) -> bool:
 
 
 def _agrees(row: Row, value: Any) -> bool:
-    if "equals" in row:
-        return _same(value, row["equals"])
-    return any(_same(value, one) for one in row["among"])
+    of_paper = [row["equals"]] if "equals" in row else row["among"]
+    if row["key"] in ORDERLESS and isinstance(value, list | tuple):
+        value, of_paper = sorted(value), [sorted(one) for one in of_paper]
+    return any(_same(value, one) for one in of_paper)
 
 
-def _words(value: Any) -> str:
+def _words(value: Any, key: str = "") -> str:
     """Return a value of the configuration for the table."""
+    if key in ORDERLESS and isinstance(value, list | tuple) and len(value) > MOST_NAMES:
+        return f"{len(value)} modalities, {value[0]} to {value[-1]}"
     if value is ABSENT or value is None:
         return "not set"
     if isinstance(value, bool):
@@ -165,7 +172,7 @@ def _of_experiments(
         names: dict[str, list[str]] = {}
         for name, value in values.items():
             if not _agrees(row, value):
-                names.setdefault(_words(value), []).append(name)
+                names.setdefault(_words(value, row["key"]), []).append(name)
         if not names:
             continue
         same = len(names) == 1 and len(next(iter(names.values()))) == len(experiments)
