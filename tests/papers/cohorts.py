@@ -81,9 +81,7 @@ def arco(folder: Path, sheet: pd.DataFrame) -> pd.DataFrame:
     sheet["pet"] = [f"images/sub-{subject}_pet.nii.gz" for subject in sheet["subject"]]
     templates = load_templates()
     regions = make_regions(templates)
-    nib.save(
-        nib.Nifti1Image(regions.labels.astype(np.int16), templates.affine), folder / "regions.nii.gz"
-    )
+    nib.save(nib.Nifti1Image(regions.labels.astype(np.int16), templates.affine), folder / "regions.nii.gz")
     names = pd.DataFrame({"label": np.arange(1, len(regions.names) + 1), "name": regions.names})
     names.to_csv(folder / "regions.tsv", sep="\t", index=False)
     return sheet

@@ -83,7 +83,9 @@ def make_study(paper: str, study: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("papers", nargs="*", choices=[*PAPERS, []], help="all without any")
     parser.add_argument("--output", type=Path, default=Path("papers"))
     parser.add_argument("--cores", type=int, default=1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from neurostrata.core.config import declared_names, finder_names
-from neurostrata.core.wording import format_setting, join_words
+from neurostrata.core.wording import join_words, setting_words
 from neurostrata.planning.options import used_options
 from neurostrata.report.text.methods import Config, training_values
 
@@ -119,17 +119,7 @@ def _words(value: Any, key: str = "") -> str:
     """Return a value of the configuration for the table."""
     if key in ORDERLESS and isinstance(value, list | tuple) and len(value) > MOST_NAMES:
         return f"{len(value)} modalities, {value[0]} to {value[-1]}"
-    if value is ABSENT or value is None:
-        return "not set"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_words(part)}" for key, part in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(_words(part) for part in value) or "none"
-    text = format_setting(value)
-    # format_setting has six digits; a value that differs from the paper's in the seventh must not look like it
-    return text if isinstance(value, str) or float(text) == value else repr(value)
+    return "not set" if value is ABSENT else setting_words(value)
 
 
 def _of_settings(rows: Sequence[Row], config: Config, experiments: Sequence[Config]) -> Iterator[Departure]:
