@@ -65,7 +65,7 @@ def arco(folder: Path, sheet: pd.DataFrame) -> pd.DataFrame:
     patients = np.flatnonzero(sheet["diagnosis"] == "patient")
     sheet["diagnosis"] = "CTL"
     for number, row in enumerate(patients):
-        sheet.loc[row, "diagnosis"] = ("AD", "MCIc", "AD", "MCIc", "MCIs")[number % 5]
+        sheet.loc[row, "diagnosis"] = ("AD", "AD", "AD", "MCIc", "MCIs")[number % 5]
     kept = {"CTL": 1.0, "AD": 0.75, "MCIc": 0.85, "MCIs": 0.92}
     for subject, diagnosis in zip(sheet["subject"], sheet["diagnosis"]):
         t1w = nib.load(folder / f"images/sub-{subject}_T1w.nii.gz")
