@@ -1,6 +1,6 @@
 """Small runs with the presets of the papers, from simulated images to the report, to look at what the reports say.
 
-    PYTHONPATH=workflow python tests/papers/run.py --output papers            # all four, about half an hour on one core
+    make papers                                                               # all four, about half an hour on one core
     PYTHONPATH=workflow python tests/papers/run.py geenjaar2021 --output papers --cores 2
 
 A stopped run goes on where it was. Each paper has a study of its own, OUTPUT/PAPER, whose report is results/report/index.html.
