@@ -256,7 +256,7 @@ def test_a_modality_without_the_papers_setting_or_name() -> None:
     assert row.section == "3.2 and 4.2.1"
 
 
-def test_other_modalities_are_a_departure_and_another_order_is_none() -> None:
+def test_other_modalities_and_covariates_are_departures_and_another_order_is_none() -> None:
     config = configuration("geenjaar2021")
     for experiment in config["experiments"]:
         experiment["modalities"] = experiment["modalities"][::-1]
@@ -267,6 +267,12 @@ def test_other_modalities_are_a_departure_and_another_order_is_none() -> None:
     assert found(config, "geenjaar2021") == {"modalities": "53 modalities, icn53 to icn01 in vae-128"}
     first["modalities"] = second["modalities"] = ["icn01", "gmv"]
     assert found(config, "geenjaar2021") == {"modalities": "icn01, gmv"}
+    first["modalities"] = second["modalities"] = configuration("geenjaar2021")["experiments"][0]["modalities"]
+    first["analyses"].update(harmonise={"sites": "site", "keep": ["age", "sex"]}, covariates=["age"])
+    assert found(config, "geenjaar2021") == {
+        "analyses.harmonise": "sites site, keep age, sex in vae-128",
+        "analyses.covariates": "age in vae-128",
+    }
     config = configuration("chartsias2018")
     config["experiments"] = config["experiments"][:1]
     options = config["experiments"][0]["options"]
