@@ -505,6 +505,9 @@ def test_methods_say_nothing_of_what_was_not_done() -> None:
     assert "Stability" in text["Strata"]
     assert not re.search("Kruskal|repartition|halves|ridge", text["Strata"])
     assert "blocks of 2³ voxels and cropped" in text["Maps"]
+    template = {"iterations": 3, "tolerance": None}
+    assert "in 3 iterations" in _methods(pca, template=template)["Anatomy"]
+    assert "in at most 3 iterations" in _methods(pca, template={**template, "tolerance": 0.01})["Anatomy"]
     text = _methods(unclustered, phenotypes={"tables": ["p.tsv"]})
     assert "principal components" in text["Phenotypes"]
     assert text["Strata"] == "No experiment's codes were clustered."

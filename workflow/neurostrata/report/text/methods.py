@@ -45,9 +45,10 @@ def anatomy_text(config: Config) -> str:
     if config["anatomy"]["n4"]["enabled"]:
         parts.append("T1-weighted images were corrected for the bias field with N4.")
     template = config["template"]
+    limit = "" if template["tolerance"] is None else "at most "
     text = (
         f"A study-specific template with {format_setting(template['resolution_mm'])} mm voxels was built from the mean of the "
-        f"images aligned by centre of mass, in at most {count(int(template['iterations']), 'iteration')}. In each, everybody is registered, "
+        f"images aligned by centre of mass, in {limit}{count(int(template['iterations']), 'iteration')}. In each, everybody is registered, "
         "images and warps are averaged, and the inverse of the mean warp and the mean affine without its rigid part are applied, so that "
         "neither shape, pose nor size drifts."
     )
@@ -308,7 +309,7 @@ def strata_text(config: Config) -> str:
         "(H − k + 1)/(n − k), floored at 0, with an interval from the non-central χ² distribution."
     )
     repartition = strata["repartition"]
-    kind = "drawn with replacement" if repartition["with_replacement"] else "permutations"
+    kind = "draws with replacement" if repartition["with_replacement"] else "permutations"
     text = (
         f"Random repartition: {repartition['draws']} {kind} with the same cluster sizes, p = (b + 1)/(M + 1)"
     )
