@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from neurostrata.report.data.demographics import availability, demographics_tabl
 from neurostrata.report.data.evidence import Evidence, adjusted_rand
 from neurostrata.report.figures.phenotypes import short_name
 from neurostrata.report.html.blocks import format_number, format_p, frame_table
+from neurostrata.report.sections.strata import strata_section
 from neurostrata.report.text import verdict as verdict_module
 from neurostrata.report.text.judge import judge
 from neurostrata.report.text.methods import methods_paragraphs, training_values
@@ -594,3 +596,17 @@ def test_settings_are_never_looked_up_with_a_default() -> None:
         assert not re.search(r"\b(config|settings|experiment|declaration|strata|volumes)\.get\(", text), (
             path.name
         )
+
+
+def test_an_experiment_without_clusters_says_so_once() -> None:
+    """Neither a page of checks nor a note for each table that was not asked for."""
+    notes: list[tuple[str, str]] = []
+    page: Any = SimpleNamespace(study=SimpleNamespace(note=lambda *line: notes.append(line)))
+    experiment: Any = SimpleNamespace(name="e")
+    evidence: Any = None
+    config = {"analyses": {"strata": False}}
+    section = strata_section(page, experiment, config, Verdict("e"), evidence, {})
+    assert notes == [("Clusters of e", "analyses: strata is off")]
+    assert [block.text for block in section.blocks] == [
+        "No clusters were looked for: analyses: strata is off."
+    ]
