@@ -15,7 +15,7 @@ export PATH := $(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)/workflow
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help env env-dev demo check-demo test test-full lint unit workflow-tests cluster browser calibrate noise-free bench gpu mutants learning clean
+.PHONY: help env env-dev demo check-demo test test-full lint unit workflow-tests cluster browser calibrate noise-free bench gpu mutants learning papers clean
 # The suites run one after the other, so that each has all cores. The time of each is printed.
 .NOTPARALLEL:
 
@@ -96,6 +96,10 @@ calibrate: env-dev
 learning: env-dev
 	python tests/learning/curves.py --people 100 --epochs 40 --every 4 --parallel $(CORES) --output learning --table docs/tables/learning.tsv
 
+# By hand, resumable: small runs with the preset of each paper, from simulated images to reports in papers/ (half an hour on one core).
+papers: env-dev
+	nice -n 10 python tests/papers/run.py --output papers --cores $(CORES)
+
 # By hand: recovery of the demo's deformations from images without noise and bias, to compare with check-demo's value.
 noise-free: env
 	python -m neurostrata simulate --output noise-free/cohort --noise 0 --no-diffusion --threads $(CORES)
@@ -118,4 +122,4 @@ mutants: env-dev
 	nice -n 10 python tests/mutants/run.py $(PACKAGES) $(MUTANTS)
 
 clean:
-	rm -rf $(VENV) $(DEMO) noise-free learning
+	rm -rf $(VENV) $(DEMO) noise-free learning papers

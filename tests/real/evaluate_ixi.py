@@ -1,4 +1,4 @@
-"""Measure the real study: label overlap, ventricles, hippocampi, grey matter, and the cost of each stage.
+"""Measure the real study: label overlap, the template's shape, ventricles, hippocampi, grey matter, and the cost of each stage.
 
     python tests/real/evaluate_ixi.py DATA STUDY [--pairs 200]
 
@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workflow"))
 
 from neurostrata.imaging.images.io import read_image
 from neurostrata.imaging.registration.transforms import read_affine, read_displacement, resample
-from neurostrata.imaging.template.building import Average
+from neurostrata.imaging.template.shape import MeanShape
 
 REGIONS = 210
 #: DLMUSE label numbers, both sides.
@@ -76,23 +76,25 @@ def main() -> None:
     volumes = pd.read_csv(ixi / "dlmuse_volumes_mm3.tsv", sep="\t", dtype={"subject": str})
     volumes = volumes.set_index("subject").loc[people]
     template = read_image(results / "template/template.nii.gz")
-    mask = read_image(results / "template/mask.nii.gz").data > 0
+    mask_image = read_image(results / "template/mask.nii.gz")
+    mask = mask_image.data > 0
 
     def anat(subject: str, name: str) -> Path:
         return results / f"derivatives/sub-{subject}/anat/sub-{subject}_{name}"
 
-    warped, linear, logs, folded = [], [], [], 0
-    average = Average(template)
+    builders = set(pd.read_csv(results / "cohort/groups/template.tsv", sep="\t", dtype=str)["subject"])
+    warped, linear, folded = [], [], 0
+    shape = MeanShape(mask_image.grid, mask)
     for subject in people:
         labels = read_image(ixi / f"labels/{subject}_dlmuse.nii.gz")
         affine = read_affine(anat(subject, "from-T1w_to-study_desc-affine_xfm.mat"))
         field = read_displacement(anat(subject, "from-T1w_to-study_desc-warp_xfm.nii.gz"))
         warped.append(resample(labels, template.grid, affine, field, order=0).astype(np.uint8))
         linear.append(resample(labels, template.grid, affine, order=0).astype(np.uint8))
-        average.add(read_image(anat(subject, "space-study_desc-preproc_T1w.nii.gz")).data, field, affine)
+        if subject in builders:
+            shape.add(affine, field)
         determinant = read_image(anat(subject, "space-study_desc-nonlinear_jacobian.nii.gz")).data[mask]
         folded += int((determinant <= 0).sum())
-        logs.append(np.log(np.maximum(determinant, 1e-3)).mean())
 
     pairs = list(itertools.combinations(range(len(people)), 2))
     chosen = np.random.default_rng(1).permutation(len(pairs))[: arguments.pairs]
@@ -108,9 +110,11 @@ def main() -> None:
             "affine": float(dice[:, 1].mean()),
         },
         "template": {
-            "mean_log_jacobian": float(np.mean(logs)),
+            "people": shape.people,
+            "distance_vox": shape.distance_vox,
+            "log_size": shape.log_size,
+            "mean_log_scale": float(np.mean(shape.log_scales)),
             "folded_voxels": folded,
-            **{key: float(value) for key, value in average.measures().items()},
         },
     }
     voxel = template.grid.voxel_volume

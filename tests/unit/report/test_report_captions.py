@@ -67,7 +67,7 @@ def test_workflow_description_is_the_methods_of_the_report() -> None:
     text = render("workflow.rst", config).replace("\\_", "_")
     for heading, paragraph in methods_paragraphs(fill_config(config)):
         assert f"**{heading}.** {paragraph}" in text
-    assert "No phenotype tables were configured" in render("workflow.rst", {})
+    assert "No experiment's codes were clustered" in render("workflow.rst", {})
 
 
 def test_names_are_no_markup_in_the_methods() -> None:

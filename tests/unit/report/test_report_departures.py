@@ -248,11 +248,39 @@ def test_a_modality_without_the_papers_setting_or_name() -> None:
     config["modalities"]["grey"] = config["modalities"].pop("gm")
     for experiment in config["experiments"]:
         experiment["modalities"] = ["grey", "pet"]
-    (row,) = departures(PAPERS["arco2023"], config)
+    row, fused = departures(PAPERS["arco2023"], config)
+    assert (fused.key, fused.here) == ("modalities", "grey, pet")
     assert (row.topic, row.key, row.here) == ("Modality gm", "modalities.gm", "no modality of this name")
     assert row.paper.startswith("Tissue: we only focused")
     assert "; Smoothing: none mentioned" in row.paper
     assert row.section == "3.2 and 4.2.1"
+
+
+def test_other_modalities_and_covariates_are_departures_and_another_order_is_none() -> None:
+    config = configuration("geenjaar2021")
+    for experiment in config["experiments"]:
+        experiment["modalities"] = experiment["modalities"][::-1]
+    assert found(config, "geenjaar2021") == {}
+    first, second = config["experiments"][:2]
+    config["experiments"] = [first, second]
+    first["modalities"] = [name for name in first["modalities"] if name != "gmv"]
+    assert found(config, "geenjaar2021") == {"modalities": "53 modalities, icn53 to icn01 in vae-128"}
+    first["modalities"] = second["modalities"] = ["icn01", "gmv"]
+    assert found(config, "geenjaar2021") == {"modalities": "icn01, gmv"}
+    first["modalities"] = second["modalities"] = configuration("geenjaar2021")["experiments"][0]["modalities"]
+    first["analyses"].update(harmonise={"sites": "site", "keep": ["age", "sex"]}, covariates=["age"])
+    assert found(config, "geenjaar2021") == {
+        "analyses.harmonise": "sites site, keep age, sex in vae-128",
+        "analyses.covariates": "age in vae-128",
+    }
+    config = configuration("chartsias2018")
+    config["experiments"] = config["experiments"][:1]
+    options = config["experiments"][0]["options"]
+    options.update(inputs=["trace", "t2w"], outputs=["t1w"])
+    assert found(config, "chartsias2018") == {"options.outputs": "t1w"}
+    config = configuration("arco2023")
+    config["experiments"][0]["label"]["classes"] = ["CTL", "patient"]
+    assert found(config, "arco2023") == {"label.classes": "CTL, patient in ctl-ad"}
 
 
 def test_what_no_setting_can_say() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from neurostrata.report.data.demographics import availability, demographics_tabl
 from neurostrata.report.data.evidence import Evidence, adjusted_rand
 from neurostrata.report.figures.phenotypes import short_name
 from neurostrata.report.html.blocks import format_number, format_p, frame_table
+from neurostrata.report.sections.strata import strata_section
 from neurostrata.report.text import verdict as verdict_module
 from neurostrata.report.text.judge import judge
 from neurostrata.report.text.methods import methods_paragraphs, training_values
@@ -479,6 +481,83 @@ def test_methods_say_what_this_run_used() -> None:
     assert training_values(config, config["experiments"][1]) == {}
 
 
+def _methods(experiment: dict[str, Any], **sections: Any) -> dict[str, str]:
+    """Return the paragraphs of a run with one experiment; of the experiment as "Experiment"."""
+    modalities = {
+        "t1w": {"from": "t1w"},
+        "jac": {"from": "jacobian", "measure": "absolute"},
+        "other": {"from": "jacobian"},
+        "gmv": {"from": "tissue", "tissue": "gm", "modulate": True, "smooth_fwhm_mm": 6},
+        "wm": {"from": "tissue", "tissue": "wm", "modulate": False, "smooth_fwhm_mm": 0},
+    }
+    config = {"modalities": modalities, "experiments": [{"name": "e", **experiment}], **sections}
+    return {heading.removesuffix(" e"): text for heading, text in methods_paragraphs(fill_config(config))}
+
+
+def test_methods_say_nothing_of_what_was_not_done() -> None:
+    pca: dict[str, Any] = {"model": "pca", "modalities": ["t1w"]}
+    unclustered = {**pca, "analyses": {"strata": False}}
+    text = _methods(unclustered, volumes={"downsample": 1})
+    assert "Phenotypes" not in text
+    assert text["Strata"] == "No experiment's codes were clustered."
+    assert "Jacobian" not in " ".join(text.values())
+    assert "blocks" not in text["Maps"]
+    text = _methods(pca, volumes={"downsample": 2})
+    assert text["Phenotypes"] == "No phenotype tables were configured, so the clusters were not compared."
+    assert "Stability" in text["Strata"]
+    assert not re.search("Kruskal|repartition|halves|ridge", text["Strata"])
+    assert "blocks of 2³ voxels and cropped" in text["Maps"]
+    template = {"iterations": 3, "tolerance": None}
+    assert "in 3 iterations" in _methods(pca, template=template)["Anatomy"]
+    assert "in at most 3 iterations" in _methods(pca, template={**template, "tolerance": 0.01})["Anatomy"]
+    text = _methods(unclustered, phenotypes={"tables": ["p.tsv"]})
+    assert "principal components" in text["Phenotypes"]
+    assert text["Strata"] == "No experiment's codes were clustered."
+    assert "Kruskal" in _methods(pca, phenotypes={"tables": ["p.tsv"]})["Strata"]
+
+
+def test_methods_say_how_maps_of_the_t1w_image_were_made() -> None:
+    maps = _methods({"model": "pca", "modalities": ["jac", "gmv", "wm"]})["Maps"]
+    assert "(JAC of the whole last deformation, its affine part included)" in maps
+    assert "OTHER" not in maps
+    assert (
+        "GMV was multiplied by the Jacobian determinant of the whole deformation (modulated) and smoothed"
+        in maps
+    )
+    assert "Gaussian of 6 mm" in maps
+    assert "WM was" not in maps
+    maps = _methods({"model": "pca", "modalities": ["jac", "other"]})["Maps"]
+    assert "included and OTHER of the non-linear part of the last deformation)" in maps
+
+
+def test_methods_say_what_a_model_is_for_and_how_it_differs_from_its_defaults() -> None:
+    synthesis: dict[str, Any] = {"model": "latent_synthesis", "modalities": ["t1w", "jac", "gmv"]}
+    options = {"inputs": ["t1w", "gmv"], "outputs": ["jac"], "latent_channels": 4, "costs": ["c1", "c3"]}
+    text = _methods(
+        {**synthesis, "options": options}, synthesis={"baselines": ["random_forest", "position_mlp"]}
+    )
+    assert "of T1W + JAC + GMV that synthesises JAC from T1W and GMV; options other" in text["Experiment"]
+    assert "the model's defaults: costs (c1, c3), latent_channels 4; trained" in text["Experiment"]
+    assert "every subset of the inputs, and for comparison" in text["Experiment"]
+    assert "(random forest and position MLP)." in text["Experiment"]
+    text = _methods({**synthesis, "options": {"mask_input": "gmv"}}, synthesis={"baselines": []})
+    assert "that synthesises T1W and JAC from T1W and JAC; options" in text["Experiment"]
+    assert text["Experiment"].endswith("synthesised from every subset of the inputs.")
+    label = {"column": "diagnosis", "classes": ["CTL", "AD"]}
+    siamese = {"model": "siamese_attention", "modalities": ["t1w", "gmv"], "label": label}
+    text = _methods({**siamese, "options": {"balanced": False}})
+    assert (
+        "that tells CTL from AD (column diagnosis); options other than the model's defaults: balanced no; "
+        in text["Experiment"]
+    )
+    text = _methods({"model": "pca", "modalities": ["t1w"], "analyses": {"prediction": ["age", "factors"]}})
+    assert "options" not in text["Experiment"]
+    assert "age and the phenotype factors of its test people were predicted: " in text["Experiment"]
+    assert "synthesised" not in text["Experiment"]
+    text = _methods({"model": "pca", "modalities": ["t1w"], "analyses": {"prediction": ["age"]}})
+    assert "age of its test people was predicted: " in text["Experiment"]
+
+
 def test_schema_defaults_are_complete() -> None:
     defaults = section_defaults("report")
     assert set(defaults) == set(load_schema("report")["properties"])
@@ -517,3 +596,17 @@ def test_settings_are_never_looked_up_with_a_default() -> None:
         assert not re.search(r"\b(config|settings|experiment|declaration|strata|volumes)\.get\(", text), (
             path.name
         )
+
+
+def test_an_experiment_without_clusters_says_so_once() -> None:
+    """Neither a page of checks nor a note for each table that was not asked for."""
+    notes: list[tuple[str, str]] = []
+    page: Any = SimpleNamespace(study=SimpleNamespace(note=lambda *line: notes.append(line)))
+    experiment: Any = SimpleNamespace(name="e")
+    evidence: Any = None
+    config = {"analyses": {"strata": False}}
+    section = strata_section(page, experiment, config, Verdict("e"), evidence, {})
+    assert notes == [("Clusters of e", "analyses: strata is off")]
+    assert [block.text for block in section.blocks] == [
+        "No clusters were looked for: analyses: strata is off."
+    ]

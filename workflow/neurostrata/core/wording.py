@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -20,3 +20,18 @@ def join_words(words: Sequence[str]) -> str:
 def format_setting(value: Any) -> str:
     """Return a number of the configuration as it was written: no digits added."""
     return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+
+
+def setting_words(value: Any) -> str:
+    """Return any value of the configuration in words: "yes", "64, 64, 64", "low 1, high 99"."""
+    if value is None:
+        return "not set"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {setting_words(part)}" for key, part in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(setting_words(part) for part in value) or "none"
+    text = format_setting(value)
+    # format_setting has six digits; a value that differs from another in the seventh must not look like it
+    return text if isinstance(value, str) or float(text) == value else repr(value)

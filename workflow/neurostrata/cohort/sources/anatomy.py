@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from neurostrata.cohort.sources.source import Config, Declaration, Made, ModalitySource
+from neurostrata.core.wording import join_words
+
+
+def _used(config: Config, source: str) -> dict[str, Declaration]:
+    """Return the modalities of a source that experiments use."""
+    names = {modality for experiment in config["experiments"] for modality in experiment["modalities"]}
+    return {name: d for name, d in config["modalities"].items() if d["from"] == source and name in names}
 
 
 class T1w(ModalitySource):
@@ -22,6 +29,18 @@ class Jacobian(ModalitySource):
     rule = "jacobian"
     output = "{measure}"
 
+    def sentence(self, config: Config) -> str:
+        """Return what the methods text says of the Jacobian determinants."""
+        parts = {
+            "nonlinear": "of the non-linear part of the last deformation",
+            "absolute": "of the whole last deformation, its affine part included",
+        }
+        said = [f"{name.upper()} {parts[d['measure']]}" for name, d in _used(config, self.name).items()]
+        return (
+            f"Jacobian determinants are in template space ({join_words(said)}); values above 1 mean that the person's region is "
+            "larger than the template's."
+        )
+
 
 class Tissue(ModalitySource):
     """The probability of a tissue."""
@@ -37,7 +56,18 @@ class Tissue(ModalitySource):
 
     def sentence(self, config: Config) -> str:
         """Return what the methods text says of the segmentation."""
-        return "Grey matter, white matter and cerebrospinal fluid were segmented in each person's own space with template priors."
+        text = "Grey matter, white matter and cerebrospinal fluid were segmented in each person's own space with template priors."
+        for name, declaration in _used(config, self.name).items():
+            done = []
+            if declaration["modulate"]:
+                done.append("multiplied by the Jacobian determinant of the whole deformation (modulated)")
+            if declaration["smooth_fwhm_mm"]:
+                done.append(
+                    f"smoothed with a Gaussian of {declaration['smooth_fwhm_mm']:g} mm full width at half maximum"
+                )
+            if done:
+                text += f" {name.upper()} was {join_words(done)}."
+        return text
 
     def options(self, declaration: Declaration) -> list[str]:
         """Return words for modulation and smoothing."""

@@ -32,7 +32,6 @@ def write_checks(
     verdict: Verdict,
     evidence: Evidence,
     meanings: Mapping[str, str],
-    why: str,
 ) -> Path | None:
     """Write the page; return its path, or None when nothing of the strata was made.
 
@@ -44,18 +43,16 @@ def write_checks(
         The experiment that the page is about, its verdict and the tables behind it.
     meanings
         Factor -> the variables that load on it.
-    why
-        Why there are no strata, when the configuration says so.
     """
     own = Page(page.study, page.path.with_name(f"strata-{experiment.name}.html"), page.figures)
     names = factor_names(
         evidence.comparisons["factor"] if evidence.comparisons is not None else meanings, meanings
     )
-    absent = why or ("" if page.study.config["phenotypes"]["tables"] else "no phenotype table is configured")
+    absent = "" if page.study.config["phenotypes"]["tables"] else "no phenotype table is configured"
     sections = [
-        composition_section(own, experiment, evidence, why),
-        existence_section(own, experiment, evidence, why),
-        stability_section(own, experiment, evidence, why),
+        composition_section(own, experiment, evidence),
+        existence_section(own, experiment, evidence),
+        stability_section(own, experiment, evidence),
         differences_section(own, experiment, evidence, names, absent),
         halves_section(own, experiment, evidence, names, absent),
         continuous_section(own, experiment, meanings, absent),

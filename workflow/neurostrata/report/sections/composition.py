@@ -27,19 +27,18 @@ CLUSTERS = 10
 EFFECTS = {"eta2": "η²", "cramers_v": "Cramér's V"}
 
 
-def composition_section(page: Page, experiment: Experiment, evidence: Evidence, why: str) -> Section:
+def composition_section(page: Page, experiment: Experiment, evidence: Evidence) -> Section:
     """Return the table of who is in which cluster, its tests, and the people who are in no cluster."""
     study, name = page.study, experiment.name
     section = Section("composition", "Composition of the clusters")
     path, tests_path = experiment.strata("composition.tsv"), experiment.strata("composition_tests.tsv")
     composition = study.table(
-        path, f"Composition of the clusters in {name}", ("characteristic", "cluster", "n"), why
+        path, f"Composition of the clusters in {name}", ("characteristic", "cluster", "n")
     )
     tests = study.table(
         tests_path,
         f"Tests of the clusters' composition in {name}",
         ("characteristic", "p", "q", "effect", "effect_name"),
-        why,
     )
     if composition is not None:
         table = composition_table(composition, tests, study.alpha)

@@ -12,7 +12,7 @@ from neurostrata.report.text.verdict import equals
 from neurostrata.strata.finders.registry import finder_class
 
 
-def existence_section(page: Page, experiment: Experiment, evidence: Evidence, why: str) -> Section:
+def existence_section(page: Page, experiment: Experiment, evidence: Evidence) -> Section:
     """Return the section on the search for clusters and on the same search in data without groups."""
     from neurostrata.report.figures.checks import existence_figure
     from neurostrata.report.figures.search import SEARCH_FIGURES
@@ -20,7 +20,7 @@ def existence_section(page: Page, experiment: Experiment, evidence: Evidence, wh
     study, name = page.study, experiment.name
     section = Section("existence", "Search for clusters, and whether they exist")
     path = experiment.strata("search.tsv")
-    search = study.table(path, f"Search of clusters in {name}", (), why)
+    search = study.table(path, f"Search of clusters in {name}", ())
     if search is not None:
         plan = finder_class(evidence.finder).search_figure
         if plan and study.table(path, f"Search of clusters in {name}", plan.columns) is not None:
@@ -32,7 +32,7 @@ def existence_section(page: Page, experiment: Experiment, evidence: Evidence, wh
         table.caption = f"The first 500 of {len(search)}." if len(search) > 500 else ""
         section.add(table)
     path = experiment.strata("existence.tsv")
-    if study.table(path, f"Whether clusters exist in {name}", ("p", "claimed"), why) is None:
+    if study.table(path, f"Whether clusters exist in {name}", ("p", "claimed")) is None:
         return section
     row = evidence.existence
     if row is None:
@@ -75,7 +75,7 @@ def existence_section(page: Page, experiment: Experiment, evidence: Evidence, wh
     return section
 
 
-def stability_section(page: Page, experiment: Experiment, evidence: Evidence, why: str) -> Section:
+def stability_section(page: Page, experiment: Experiment, evidence: Evidence) -> Section:
     """Return the section on whether each cluster is found again."""
     from neurostrata.report.figures.checks import stability_figure
 
@@ -85,7 +85,6 @@ def stability_section(page: Page, experiment: Experiment, evidence: Evidence, wh
         path,
         f"Stability of the clusters in {experiment.name}",
         ("cluster", "n", "repeated", "jaccard"),
-        why,
     )
     if stability is None:
         return section

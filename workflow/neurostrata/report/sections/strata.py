@@ -45,14 +45,19 @@ def strata_section(
     study = page.study
     name = experiment.name
     section = Section(f"{experiment_anchor(name)}-strata", "Strata and their phenotypes")
-    why = "" if config["analyses"]["strata"] else "analyses: strata is off"
+    if not config["analyses"]["strata"]:
+        # said once: neither clusters nor what is made from them were asked for
+        study.note(f"Clusters of {name}", "analyses: strata is off")
+        section.add(Text("No clusters were looked for: analyses: strata is off.", kind="note"))
+        return section
     path = experiment.strata("clusters.tsv")
-    if study.table(path, f"Clusters of {name}", ["subject", "cluster"], why) is None:
-        reason = why or f"{study.relative(path)} was not made"
-        section.add(Text(f"No clusters of the leading finder: {reason}.", kind="note"))
+    if study.table(path, f"Clusters of {name}", ["subject", "cluster"]) is None:
+        section.add(
+            Text(f"No clusters of the leading finder: {study.relative(path)} was not made.", kind="note")
+        )
     factors = evidence.comparisons["factor"] if evidence.comparisons is not None else meanings
     names = factor_names(factors, meanings)
-    checks = write_checks(page, experiment, verdict, evidence, meanings, why)
+    checks = write_checks(page, experiment, verdict, evidence, meanings)
     if verdict.kind == "nothing":
         section.add(
             Text(
@@ -71,7 +76,7 @@ def strata_section(
     section.add(_finders(page, experiment))
     if evidence.clusters is not None:
         _clusters(page, section, experiment, evidence, verdict)
-        absent = why or ("" if study.config["phenotypes"]["tables"] else "no phenotype table is configured")
+        absent = "" if study.config["phenotypes"]["tables"] else "no phenotype table is configured"
         comparisons_path = experiment.strata("comparisons.tsv")
         comparisons = study.table(
             comparisons_path, f"Comparison of phenotypes in {name}", ["factor", "h", "p", "q", "eta2"], absent

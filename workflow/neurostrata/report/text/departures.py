@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from neurostrata.core.config import declared_names, finder_names
-from neurostrata.core.wording import format_setting, join_words
+from neurostrata.core.wording import join_words, setting_words
 from neurostrata.planning.options import used_options
 from neurostrata.report.text.methods import Config, training_values
 
 #: Value of a key that the configuration does not have.
 ABSENT = object()
+#: Lists of modalities, whose order is of no importance.
+ORDERLESS = ("modalities", "options.inputs", "options.outputs")
+#: Modalities that are named one by one, at most.
+MOST_NAMES = 8
 
 Row = Mapping[str, Any]
 
@@ -105,24 +109,17 @@ def _same(first: Any, second: Any) -> bool:
 
 
 def _agrees(row: Row, value: Any) -> bool:
-    if "equals" in row:
-        return _same(value, row["equals"])
-    return any(_same(value, one) for one in row["among"])
+    of_paper = [row["equals"]] if "equals" in row else row["among"]
+    if row["key"] in ORDERLESS and isinstance(value, list | tuple):
+        value, of_paper = sorted(value), [sorted(one) for one in of_paper]
+    return any(_same(value, one) for one in of_paper)
 
 
-def _words(value: Any) -> str:
+def _words(value: Any, key: str = "") -> str:
     """Return a value of the configuration for the table."""
-    if value is ABSENT or value is None:
-        return "not set"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_words(part)}" for key, part in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(_words(part) for part in value) or "none"
-    text = format_setting(value)
-    # format_setting has six digits; a value that differs from the paper's in the seventh must not look like it
-    return text if isinstance(value, str) or float(text) == value else repr(value)
+    if key in ORDERLESS and isinstance(value, list | tuple) and len(value) > MOST_NAMES:
+        return f"{len(value)} modalities, {value[0]} to {value[-1]}"
+    return "not set" if value is ABSENT else setting_words(value)
 
 
 def _of_settings(rows: Sequence[Row], config: Config, experiments: Sequence[Config]) -> Iterator[Departure]:
@@ -165,7 +162,7 @@ def _of_experiments(
         names: dict[str, list[str]] = {}
         for name, value in values.items():
             if not _agrees(row, value):
-                names.setdefault(_words(value), []).append(name)
+                names.setdefault(_words(value, row["key"]), []).append(name)
         if not names:
             continue
         same = len(names) == 1 and len(next(iter(names.values()))) == len(experiments)

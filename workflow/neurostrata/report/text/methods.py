@@ -10,9 +10,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from neurostrata.cohort.sources.registry import SOURCES
-from neurostrata.core.config import declared_names, expand_modalities, load_schema, without_later
-from neurostrata.core.model_words import model_words
-from neurostrata.core.wording import count, format_setting, join_words
+from neurostrata.core.config import (
+    declared_names,
+    expand_modalities,
+    load_schema,
+    section_defaults,
+    without_later,
+)
+from neurostrata.core.model_words import model_schema, model_words
+from neurostrata.core.wording import count, format_setting, join_words, setting_words
 from neurostrata.planning.options import training_keys
 from neurostrata.report.html.blocks import model_name
 from neurostrata.strata.finders.registry import finder_class
@@ -34,14 +40,15 @@ GREEDY = {
 
 
 def anatomy_text(config: Config) -> str:
-    """Return the paragraph on preprocessing, template, registration and Jacobian."""
+    """Return the paragraph on preprocessing, template and registration."""
     parts = []
     if config["anatomy"]["n4"]["enabled"]:
         parts.append("T1-weighted images were corrected for the bias field with N4.")
     template = config["template"]
+    limit = "" if template["tolerance"] is None else "at most "
     text = (
         f"A study-specific template with {format_setting(template['resolution_mm'])} mm voxels was built from the mean of the "
-        f"images aligned by centre of mass, in at most {count(int(template['iterations']), 'iteration')}. In each, everybody is registered, "
+        f"images aligned by centre of mass, in {limit}{count(int(template['iterations']), 'iteration')}. In each, everybody is registered, "
         "images and warps are averaged, and the inverse of the mean warp and the mean affine without its rigid part are applied, so that "
         "neither shape, pose nor size drifts."
     )
@@ -66,10 +73,6 @@ def anatomy_text(config: Config) -> str:
             f"neighbourhood cross-correlation of radius {_numbers(options['ncc_radius'])} voxels and "
             f"{_numbers(options['iterations'])} iterations per level."
         )
-    parts.append(
-        "The Jacobian determinant (JAC) is that of the non-linear part of the last deformation, in template space; values "
-        "above 1 mean that the person's region is larger than the template's."
-    )
     return " ".join(parts)
 
 
@@ -93,10 +96,12 @@ def maps_text(config: Config) -> str:
             f"{join_words([name.upper() for name in in_mni])}: images in MNI152 space, transformed to the template by the "
             "registration between nilearn's MNI152 (2009c) and the template."
         )
+    blocks = (
+        "" if volumes["downsample"] == 1 else f"averaged over blocks of {volumes['downsample']}³ voxels and "
+    )
     parts.append(
         f"Each map was interpolated once, from its own space to a {format_setting(volumes['resolution_mm'])} mm "
-        f"grid in template space, averaged over blocks of {volumes['downsample']}³ voxels and cropped or padded to "
-        f"{grid_text(volumes)} voxels."
+        f"grid in template space, {blocks}cropped or padded to {grid_text(volumes)} voxels."
     )
     return " ".join(parts)
 
@@ -122,8 +127,17 @@ def experiment_text(config: Config, experiment: Config) -> str:
     modalities = " + ".join(modality.upper() for modality in experiment["modalities"])
     model = model_name(experiment["model"])
     parts = [
-        " ".join([f"{model[:1].upper()}{model[1:]} of {modalities}", *model_words(experiment, "methods")])
+        " ".join(
+            [
+                f"{model[:1].upper()}{model[1:]} of {modalities}",
+                *model_words(experiment, "methods"),
+                *purpose_words(experiment),
+            ]
+        )
     ]
+    options = other_options(experiment)
+    if options:
+        parts.append(f"options other than the model's defaults: {options}")
     training = training_values(config, experiment)
     if training:
         names = {"epochs": "epochs", "batch_size": "batch size", "learning_rate": "learning rate"}
@@ -149,7 +163,63 @@ def experiment_text(config: Config, experiment: Config) -> str:
         scope = "the fold's training people" if experiment["limits"] == "train" else "the whole cohort"
         parts.append(f"intensities scaled to [0, 1] by percentiles of {scope}")
     text = "; ".join(parts) + ". The final model, trained on everybody, gives the embeddings."
-    return " ".join([text, *adjustment_sentences(experiment["analyses"])])
+    return " ".join(
+        [text, *prediction_sentences(config, experiment), *adjustment_sentences(experiment["analyses"])]
+    )
+
+
+def purpose_words(experiment: Config) -> list[str]:
+    """Return which classes a model tells apart, and which modalities it synthesises from which."""
+    words, options = [], experiment["options"]
+    if experiment["label"]:
+        classes, column = experiment["label"]["classes"], experiment["label"]["column"]
+        words.append(f"that tells {classes[0]} from {classes[1]} (column {column})")
+    if model_schema(experiment["model"]).get("synthesises"):
+        # without a list, all modalities but the mask
+        every = [name for name in experiment["modalities"] if name != options["mask_input"]]
+        made, given = ([name.upper() for name in options[key] or every] for key in ("outputs", "inputs"))
+        words.append(f"that synthesises {join_words(made)} from {join_words(given)}")
+    return words
+
+
+def other_options(experiment: Config) -> str:
+    """Return the options that are not the model's defaults; without those that :func:`experiment_text` says in words."""
+    schema = model_schema(experiment["model"])
+    if not schema:
+        return ""
+    said = {"inputs", "outputs"} if schema.get("synthesises") else set()
+    said |= {key for entry in schema.get("words", {}).get("methods", []) for key in entry.get("options", {})}
+    defaults = section_defaults(f"models/{experiment['model']}")
+    return ", ".join(
+        f"{key} ({setting_words(value)})"
+        if isinstance(value, list | Mapping)
+        else f"{key} {setting_words(value)}"
+        for key, value in sorted(experiment["options"].items())
+        if key not in said and value != defaults[key]
+    )
+
+
+def prediction_sentences(config: Config, experiment: Config) -> list[str]:
+    """Return the sentences on what the codes, or the synthesised images, are compared for."""
+    sentences, targets = [], experiment["analyses"]["prediction"]
+    if targets:
+        named = ["the phenotype factors" if target == "factors" else target for target in targets]
+        sentences.append(
+            f"From the embeddings of each fold's model, {join_words(named)} of its test people "
+            f"{'was' if len(named) == 1 and targets != ['factors'] else 'were'} predicted: numbers by ridge regression, classes by a linear "
+            "support vector machine."
+        )
+    if model_schema(experiment["model"]).get("synthesises"):
+        methods = [name.replace("_", " ").replace("mlp", "MLP") for name in config["synthesis"]["baselines"]]
+        sentences.append(
+            "Test people's images were synthesised from every subset of the inputs"
+            + (
+                f", and for comparison by methods that learned from the same training people ({join_words(methods)})."
+                if methods
+                else "."
+            )
+        )
+    return sentences
 
 
 def adjustment_sentences(analyses: Config) -> list[str]:
@@ -174,9 +244,11 @@ def adjustment_sentences(analyses: Config) -> list[str]:
 
 
 def phenotypes_text(config: Config) -> str:
-    """Return the paragraph on the reduction of the phenotypes."""
+    """Return the paragraph on the reduction of the phenotypes; "" where there are none and nothing to compare."""
     section = config["phenotypes"]
     if not section["tables"]:
+        if not is_clustered(config):
+            return ""
         return "No phenotype tables were configured, so the clusters were not compared."
     if section["method"] == "variables":
         return "Each phenotypic variable was standardised and compared by itself."
@@ -202,9 +274,16 @@ def adjusted_text(strata: Config) -> str:
     return ", then ".join(parts) + how
 
 
+def is_clustered(config: Config) -> bool:
+    """Tell whether the codes of any experiment are clustered."""
+    return any(experiment["analyses"]["strata"] for experiment in config["experiments"])
+
+
 def strata_text(config: Config) -> str:
     """Return the paragraph on clustering and tests."""
     strata = config["strata"]
+    if not is_clustered(config):
+        return "No experiment's codes were clustered."
     adjusted = adjusted_text(strata)
     sentences = []
     if adjusted:
@@ -223,12 +302,14 @@ def strata_text(config: Config) -> str:
         sentences.append(
             f"People who are farther from every centre than all but {format_setting(strata['outliers'])} of a cluster's people belong to no cluster."
         )
+    if not config["phenotypes"]["tables"]:
+        return " ".join([*sentences, "Families are never divided."])
     sentences.append(
         "Factors were compared by Kruskal-Wallis tests with Benjamini-Hochberg correction over factors; effect size η² = "
         "(H − k + 1)/(n − k), floored at 0, with an interval from the non-central χ² distribution."
     )
     repartition = strata["repartition"]
-    kind = "drawn with replacement" if repartition["with_replacement"] else "permutations"
+    kind = "draws with replacement" if repartition["with_replacement"] else "permutations"
     text = (
         f"Random repartition: {repartition['draws']} {kind} with the same cluster sizes, p = (b + 1)/(M + 1)"
     )
