@@ -34,8 +34,8 @@ from neurostrata.planning.targets import (
     stratified,
 )
 
+SESSION = Session(workflow, config)
 complete_config(workflow, config)
-SESSION = Session(workflow)
 SESSION.begin(config)
 try:
     CONFIG = check_config(config)
@@ -59,7 +59,7 @@ if SESSION.checks:
     for note in check_study(STUDY, ENVIRONMENT):
         SESSION.say(note)
 if SESSION.main:
-    explain_reruns(STUDY.declared)
+    explain_reruns(STUDY.declared, SESSION.question)
 
 
 pathvars:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from neurostrata.planning.changes import changes
+from neurostrata.planning.changes import changed_values, changes
 from neurostrata.planning.options import same_results
 
 #: How many changes are listed; further ones are counted.
@@ -46,6 +46,9 @@ def _changes(stage: str, recorded: str, now: str, names: Names) -> tuple[str, ..
     return tuple(changes(stage, recorded, now, dict(names.pairs)))
 
 
+_values = functools.lru_cache(maxsize=10_000)(
+    lambda stage, recorded, now, names: changed_values(stage, recorded, now, dict(names.pairs))
+)
 _read = functools.lru_cache(maxsize=10_000)(ast.literal_eval)
 
 
@@ -54,7 +57,7 @@ def _texts(params: Iterable[str]) -> list[str]:
     return [_read(text) for text in params]
 
 
-def explain_reruns(declared: Callable[[str], str]) -> None:
+def explain_reruns(declared: Callable[[str], str], ask: Callable[[Any], str] = lambda dag: "") -> None:
     """Make Snakemake compare settings by what decides results, and print what has changed.
 
     In the main process, before anything is planned.
@@ -63,10 +66,12 @@ def explain_reruns(declared: Callable[[str], str]) -> None:
     ----------
     declared
         Returns the name under which a modality is declared.
+    ask
+        Returns what a run of this plan (:class:`snakemake.dag.DAG`) would ask before its first job, or "".
     """
     try:
         _compare_settings(declared)
-        _explain_plans()
+        _explain_plans(ask)
     except (ImportError, AttributeError) as error:
         print(
             f"neurostrata: this release of Snakemake is unknown ({error}): results of earlier releases may be planned again, and "
@@ -82,6 +87,8 @@ def _compare_settings(declared: Callable[[str], str]) -> None:
         """Snakemake's record of a change, which names what has changed instead of both texts."""
 
         lines: tuple[str, ...] = ()
+        #: Keys of the configuration -> value before and now.
+        values: Mapping[str, tuple[Any, Any]] = {}
 
         def __str__(self) -> str:
             return "; ".join(self.lines)
@@ -104,14 +111,16 @@ def _compare_settings(declared: Callable[[str], str]) -> None:
             return change  # not of this workflow: Snakemake explains it in its own words
         said = SettingsChange(only_old=change.only_old, only_new=change.only_new, files=change.files)
         said.lines = tuple(dict.fromkeys(found))
+        said.values = {key: pair for text in before for key, pair in _values(stage, text, now, names).items()}
         return said
 
     PersistenceBase.params_changed = params_changed
 
 
-def _explain_plans() -> None:
+def _explain_plans(ask: Callable[[Any], str]) -> None:
     """Print after a dry run what has changed; before a real run, :func:`say_changes` is called."""
     from snakemake.dag import DAG
+    from snakemake.logging import logger
 
     plain = getattr(DAG.print_reasons, "__wrapped__", DAG.print_reasons)
 
@@ -119,6 +128,8 @@ def _explain_plans() -> None:
     def print_reasons(self: Any) -> None:
         plain(self)
         say_changes(self)
+        if question := ask(self):
+            logger.info(f"\n{question}")
 
     DAG.print_reasons = print_reasons
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from neurostrata.controller.entry import asked_of_snakemake, refuse_beside, sign_in
+from neurostrata.controller.former_defaults import given_settings, question
 from neurostrata.controller.orphans import MARK
 from neurostrata.controller.reasons import say_changes
 from neurostrata.controller.room import full
@@ -91,12 +92,20 @@ class Session:
         found by it.
     asked : str
         What Snakemake was asked for; see :func:`neurostrata.controller.entry.asked_of_snakemake`.
+
+    Parameters
+    ----------
+    workflow : snakemake.workflow.Workflow
+        The one that is being read.
+    config
+        Its configuration, before defaults are put under that of a module.
     """
 
-    def __init__(self, workflow: Any) -> None:
+    def __init__(self, workflow: Any, config: Mapping[str, Any]) -> None:
         self.main: bool = workflow.is_main_process
         self.mark = uuid.uuid4().hex if self.main else ""
         self.asked = asked_of_snakemake() if self.main else ""
+        self._given = given_settings(workflow, config) if self.main else {}
 
     @property
     def checks(self) -> bool:
@@ -133,11 +142,17 @@ class Session:
         except OSError as error:
             end_with(f"{Path.cwd()}: cannot be written to ({error.strerror})")
 
+    def question(self, dag: Any) -> str:
+        """Return what has to be decided before a plan is run (see :mod:`neurostrata.controller.former_defaults`), or ""."""
+        return question(dag, self._given)
+
     def start(self, workflow: Any) -> None:
         """Do what has to be done after planning and before the first job."""
         _refuse_shared_jobs(workflow)
         self.sign_in()
         say_changes(workflow.dag)
+        if text := self.question(workflow.dag):
+            end_with(text)
         one_timer_at_a_time(workflow.scheduler)
         no_hopeless_attempts(workflow.scheduler, FAILURES)
 

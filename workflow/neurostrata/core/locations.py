@@ -11,3 +11,5 @@ SCHEMAS = LIBRARY / "schemas"
 RESOURCES = REPOSITORY / "resources"
 #: The default configuration; a study's own configuration overrides parts of it.
 DEFAULT_CONFIG = REPOSITORY / "config" / "config.yaml"
+#: The values that its keys had before they changed.
+FORMER_DEFAULTS = DEFAULT_CONFIG.with_name("former-defaults.yaml")
