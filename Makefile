@@ -15,7 +15,7 @@ export PATH := $(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)/workflow
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help env env-dev demo check-demo test test-full lint unit workflow-tests cluster browser calibrate noise-free bench gpu mutants learning clean
+.PHONY: help env env-amico env-dev demo check-demo test test-full lint unit workflow-tests cluster browser calibrate noise-free bench gpu mutants learning clean
 # The suites run one after the other, so that each has all cores. The time of each is printed.
 .NOTPARALLEL:
 
@@ -35,7 +35,7 @@ $(VENV)/.requirements: requirements.txt
 	@touch $@
 
 $(VENV)/.requirements-amico: requirements-amico.txt $(VENV)/.requirements
-	@echo "Installing the NODDI engine (dmri-amico)"
+	@echo "Installing dmri-amico, for diffusion.noddi.engine: amico"
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-amico.txt
 	@echo "dmri-amico is licensed for research use only, not for commercial use:"
 	@$(BIN)/python -c 'import importlib.metadata as m; print("  " + str(m.metadata("dmri-amico").get("License") or m.metadata("dmri-amico").get("License-Expression") or "see its LICENSE file").splitlines()[0])'
@@ -45,7 +45,10 @@ $(VENV)/.requirements-dev: requirements-dev.txt $(VENV)/.requirements-amico
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-env: $(VENV)/.requirements-amico
+env: $(VENV)/.requirements
+
+# By hand, for diffusion.noddi.engine: amico.
+env-amico: $(VENV)/.requirements-amico
 
 env-dev: $(VENV)/.requirements-dev
 

@@ -59,7 +59,7 @@ if SESSION.checks:
     for note in check_study(STUDY, ENVIRONMENT):
         SESSION.say(note)
 if SESSION.main:
-    explain_reruns(STUDY.declared, SESSION.question)
+    explain_reruns(STUDY.declared, partial(SESSION.obstacle, CONFIG))
 
 
 pathvars:
@@ -117,4 +117,4 @@ def of_folds(pattern):
 
 
 onstart:
-    SESSION.start(workflow)
+    SESSION.start(workflow, CONFIG)

@@ -67,7 +67,7 @@ def explain_reruns(declared: Callable[[str], str], ask: Callable[[Any], str] = l
     declared
         Returns the name under which a modality is declared.
     ask
-        Returns what a run of this plan (:class:`snakemake.dag.DAG`) would ask before its first job, or "".
+        Returns why a plan (:class:`snakemake.dag.DAG`) cannot be run yet, or "".
     """
     try:
         _compare_settings(declared)

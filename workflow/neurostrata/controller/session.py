@@ -12,6 +12,7 @@ import shlex
 import sys
 import uuid
 from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from neurostrata.controller.scheduling import no_hopeless_attempts, one_timer_at
 from neurostrata.controller.state import FAILURES
 from neurostrata.core.config import overlaid, read_yaml
 from neurostrata.core.errors import UserError
-from neurostrata.core.locations import DEFAULT_CONFIG
+from neurostrata.core.locations import DEFAULT_CONFIG, REPOSITORY
 from neurostrata.planning.results import REPORT_METHODS, path_in
 
 
@@ -142,19 +143,52 @@ class Session:
         except OSError as error:
             end_with(f"{Path.cwd()}: cannot be written to ({error.strerror})")
 
-    def question(self, dag: Any) -> str:
-        """Return what has to be decided before a plan is run (see :mod:`neurostrata.controller.former_defaults`), or ""."""
-        return question(dag, self._given)
+    def obstacle(self, config: Mapping[str, Any], dag: Any) -> str:
+        """Return why a plan cannot be run yet, or "".
 
-    def start(self, workflow: Any) -> None:
+        Parameters
+        ----------
+        config
+            The checked configuration.
+        dag : snakemake.dag.DAG
+            Planned.
+        """
+        found = [question(dag, self._given), missing_amico(config, dag)]
+        return "\n".join(text for text in found if text)
+
+    def start(self, workflow: Any, config: Mapping[str, Any]) -> None:
         """Do what has to be done after planning and before the first job."""
         _refuse_shared_jobs(workflow)
         self.sign_in()
         say_changes(workflow.dag)
-        if text := self.question(workflow.dag):
+        if text := self.obstacle(config, workflow.dag):
             end_with(text)
         one_timer_at_a_time(workflow.scheduler)
         no_hopeless_attempts(workflow.scheduler, FAILURES)
+
+
+def missing_amico(config: Mapping[str, Any], dag: Any) -> str:
+    """Return what to do when NODDI is to be fitted by a program that is not there, or "".
+
+    Parameters
+    ----------
+    config
+        The checked configuration.
+    dag : snakemake.dag.DAG
+        Planned.
+    """
+    # With conda or a container the rule brings its own; a study whose maps are fitted needs none.
+    if config["diffusion"]["noddi"]["engine"] != "amico" or find_spec("amico") is not None:
+        return ""
+    if dag.workflow.deployment_settings.deployment_method:
+        return ""
+    if not any(job.rule.name == "fit_noddi" for job in dag.needrun_jobs(exclude_finished=False)):
+        return ""
+    return (
+        "diffusion.noddi.engine is amico, and dmri-amico is not installed: `make env-amico`, or pip install -r "
+        f"{REPOSITORY / 'requirements-amico.txt'} (its licence allows research and education only); or run with "
+        "--software-deployment-method conda; or set engine: maximum_likelihood, which needs nothing more"
+    )
 
 
 def _say_if_full(config: Mapping[str, Any]) -> None:
