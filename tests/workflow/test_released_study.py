@@ -39,7 +39,9 @@ def test_changed_defaults_make_nothing_again_until_the_study_says_so(tmp_path: P
     for said in (dry.stdout + dry.stderr, run.stderr):
         question = said.partition("what is recommended has changed")[2]
         changed, keep, again = re.findall(r"(?:\n {4}.*)+", question)
-        assert changed.split("  (")[0].strip() == "registration.engine: made with ants, recommended now is torch"
+        assert (
+            changed.split("  (")[0].strip() == "registration.engine: made with ants, recommended now is torch"
+        )
         assert "register 8" in changed
         assert re.search(r"volumes\.shape: made with .*\(map_to_template 24, .*normalise 3", changed)
         assert "noddi" not in changed  # no modality of this study needs it

@@ -47,7 +47,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_what_made_the_results_is_asked_for() -> None:
     text = question(Plan(("register", ENGINE), ("register", ENGINE), ("report", ENGINE)), {})
     assert "registration.engine: made with ants, recommended now is torch  (register 2)" in text
-    keep, again = (yaml.safe_load(line) for line in text.splitlines() if line.startswith("    registration: "))
+    keep, again = (
+        yaml.safe_load(line) for line in text.splitlines() if line.startswith("    registration: ")
+    )
     assert (keep, again) == ({"registration": {"engine": "ants"}}, {"registration": {"engine": "torch"}})
 
 

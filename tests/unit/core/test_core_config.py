@@ -55,7 +55,12 @@ def test_a_default_is_the_same_in_the_schemas_and_in_the_configuration() -> None
     recommended = leaves(read_yaml(DEFAULT_CONFIG))
     defaults = leaves(fill_config({"cohort": {}}))
     # what no schema can know: where a study's files are, and what it fuses
-    own = {"cohort.sheet", "qc", "experiments", *(key for key in recommended if key.startswith("modalities."))}
+    own = {
+        "cohort.sheet",
+        "qc",
+        "experiments",
+        *(key for key in recommended if key.startswith("modalities.")),
+    }
     assert {key: defaults[key] for key in recommended.keys() - own} == {
         key: value for key, value in recommended.items() if key not in own
     }

@@ -143,12 +143,15 @@ def question(dag: Any, given: Mapping[str, Any]) -> str:
     again = {each.key: each.now for each in found}
     if _is_the_default():
         values = " ".join(
-            f"'{line.replace(': ', '=', 1)}'" for line in _lines({k: v for k, v in again.items() if _short(v)})
+            f"'{line.replace(': ', '=', 1)}'"
+            for line in _lines({k: v for k, v in again.items() if _short(v)})
         )
         how = f"  To make them again: --config {values}" if values else ""
     else:
         how = f"  To make them again with what is recommended now:{''.join(_answer(again, DEFAULT_CONFIG))}"
-    if "registration.engine" in again:  # its registrations are temporary: what they were made with is not known
+    if (
+        "registration.engine" in again
+    ):  # its registrations are temporary: what they were made with is not known
         how += "\n  The template then stays as it is; --forcerun template_start builds it again too."
     return (
         "what is recommended has changed since results of this study were made, and its configuration does not say which it wants:"
