@@ -15,7 +15,7 @@ export PATH := $(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)/workflow
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help env env-dev demo check-demo test test-full lint unit workflow-tests cluster browser calibrate noise-free bench gpu mutants learning papers clean
+.PHONY: help env env-amico env-dev demo check-demo test test-full lint unit workflow-tests cluster browser calibrate noise-free bench gpu mutants learning papers clean
 # The suites run one after the other, so that each has all cores. The time of each is printed.
 .NOTPARALLEL:
 
@@ -40,7 +40,7 @@ $(VENV)/.installed: pyproject.toml $(VENV)/.requirements
 	@touch $@
 
 $(VENV)/.requirements-amico: requirements-amico.txt $(VENV)/.requirements
-	@echo "Installing AMICO (dmri-amico), the NODDI engine; its licence allows research, not commercial use"
+	@echo "Installing AMICO (dmri-amico), for diffusion.noddi.engine: amico; its licence allows research, not commercial use"
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-amico.txt
 	@touch $@
 
@@ -48,7 +48,10 @@ $(VENV)/.requirements-dev: requirements-dev.txt $(VENV)/.requirements-amico
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-env: $(VENV)/.requirements-amico $(VENV)/.installed
+env: $(VENV)/.requirements $(VENV)/.installed
+
+# By hand, for diffusion.noddi.engine: amico.
+env-amico: $(VENV)/.requirements-amico
 
 env-dev: $(VENV)/.requirements-dev
 

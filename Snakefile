@@ -8,7 +8,7 @@ min_version("9.27")
 include: "workflow/rules/start.smk"
 
 
-# The paper's values; a study that has its own config/config.yaml, or --configfile, sets over them.
+# What we recommend; a study that has its own config/config.yaml, or --configfile, sets over it.
 configfile: f"{CHECKOUT}/config/config.yaml"
 
 

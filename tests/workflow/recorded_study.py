@@ -16,8 +16,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import yaml
 from planned_study import make_planned_study
 from small_study import REPOSITORY, StudyFolder, approve
+
+from neurostrata.core.config import read_configuration
+from neurostrata.core.locations import FORMER_DEFAULTS
 
 RECORDS = REPOSITORY / "tests" / "reference" / "recorded_studies.json.gz"
 
@@ -106,9 +110,15 @@ def _record_file(folder: Path, output: str) -> Path:
     return folder.joinpath(".snakemake", "metadata", *(f"@{part}" for part in parts[:-1]), parts[-1])
 
 
-def restore(folder: Path, name: str) -> StudyFolder:
-    """The study at its end, as the release before left it: its outputs are there, and what was recorded of them."""
+def restore(folder: Path, name: str, *, decided: bool = True) -> StudyFolder:
+    """The study at its end, as the release before left it: its outputs are there, and what was recorded of them.
+
+    `decided`: where it had a default that has changed since, its configuration says that it stays.
+    """
     study = make(folder, name)
+    if decided:
+        path = folder / "config" / "config.yaml"
+        path.write_text(yaml.safe_dump(read_configuration([FORMER_DEFAULTS, path]), sort_keys=False))
     known = json.loads(gzip.decompress(RECORDS.read_bytes()))[name]
     for output in known["outputs"]:
         path = folder / output["path"]

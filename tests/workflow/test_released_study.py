@@ -1,4 +1,5 @@
-"""A study that the release before finished: nothing is planned but what a raised stage version asks for."""
+"""A study that the release before finished: nothing is planned but what a raised stage version asks for, nor for a default
+that has changed since."""
 
 from __future__ import annotations
 
@@ -6,7 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from recorded_study import STUDIES, restore
+
+from neurostrata.core.config import overlaid
 
 
 def changes_said(text: str) -> list[str]:
@@ -24,6 +28,32 @@ def test_only_raised_versions_plan_anything(name: str, tmp_path: Path) -> None:
     raised = [line for line in changes_said(said) if line.startswith("this release makes other results in ")]
     assert raised == changes_said(said)
     assert raised or "Nothing to be done" in said
+
+
+def test_changed_defaults_make_nothing_again_until_the_study_says_so(tmp_path: Path) -> None:
+    """Its own file sets neither the engine of the registration nor the grid: a run asks before its first job."""
+    study = restore(tmp_path / "study", "names", decided=False)
+    dry, run = study.snakemake("-n", "--quiet", "rules"), study.snakemake()
+    assert (dry.returncode, run.returncode) == (0, 2), run.stderr
+    assert "steps (" not in run.stdout + run.stderr
+    for said in (dry.stdout + dry.stderr, run.stderr):
+        question = said.partition("what is recommended has changed")[2]
+        changed, keep, again = re.findall(r"(?:\n {4}.*)+", question)
+        assert (
+            changed.split("  (")[0].strip() == "registration.engine: made with ants, recommended now is torch"
+        )
+        assert "register 8" in changed
+        assert re.search(r"volumes\.shape: made with .*\(map_to_template 24, .*normalise 3", changed)
+        assert "noddi" not in changed  # no modality of this study needs it
+    assert yaml.safe_load(again)["registration"] == {"engine": "torch"}
+    path = tmp_path / "study" / "config" / "config.yaml"
+    own = path.read_text()
+    path.write_text(yaml.safe_dump(overlaid(yaml.safe_load(keep), yaml.safe_load(own))))
+    assert "register" not in study.planned()
+    path.write_text(yaml.safe_dump(overlaid(yaml.safe_load(again), yaml.safe_load(own))))
+    run = study.snakemake("-n", "--quiet", "rules")
+    assert re.search(r"^register +8$", run.stdout + run.stderr, re.M)
+    assert "what is recommended" not in run.stdout + run.stderr
 
 
 def test_what_has_changed_is_said_before_it_is_done(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ CHANGES: dict[str, Callable[[StudyFolder], None]] = {
     "seed of one experiment": setting("experiments.0.seed", 3),
     "template iterations 4 to 5": setting("template.iterations", 5),
     "template tolerance": setting("template.tolerance", 0.01),
-    "NODDI engine or its options": setting("diffusion.noddi.lambda1", 0.4),
+    "NODDI engine or its options": setting("diffusion.noddi.likelihood", "gaussian"),
     "report title": setting("report.title", "Another"),
     "note column": cell(1, 7, "was late"),
     "phenotype value": cell(2, 1, "0.5", "phenotypes.tsv"),
@@ -169,9 +169,9 @@ def test_the_slurm_profile_after_a_local_run_plans_nothing(study: StudyFolder, t
 
 
 def test_what_only_the_other_noddi_engine_reads_plans_no_map(study: StudyFolder) -> None:
-    setting("diffusion.noddi.likelihood", "gaussian")(study)
+    setting("diffusion.noddi.lambda1", 0.4)(study)
     assert study.planned() == {"provenance": 1, "report": 1}
-    setting("diffusion.noddi.engine", "maximum_likelihood")(study)
+    setting("diffusion.noddi.engine", "amico")(study)
     assert study.planned()["fit_noddi"] == 8
 
 

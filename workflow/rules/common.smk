@@ -37,8 +37,8 @@ from neurostrata.planning.targets import (
     stratified,
 )
 
+SESSION = Session(workflow, config)
 complete_config(workflow, config)
-SESSION = Session(workflow)
 SESSION.begin(config)
 try:
     CONFIG = check_config(config, config_files(workflow))
@@ -66,7 +66,7 @@ if SESSION.checks:
         SESSION.say(note)
 if SESSION.main:
     explain_reruns(STUDY.declared)
-    explain_plans(STUDY)
+    explain_plans(STUDY, partial(SESSION.obstacle, CONFIG))
 
 
 pathvars:

@@ -10,14 +10,17 @@ from neurostrata.core.config import (
     adjusts_codes,
     check_config,
     expand_modalities,
+    fill_config,
     fill_defaults,
     finder_names,
     load_schema,
     modality_domains,
+    read_yaml,
+    schema_problems,
     section_defaults,
 )
 from neurostrata.core.errors import UserError
-from neurostrata.core.locations import SCHEMAS
+from neurostrata.core.locations import DEFAULT_CONFIG, FORMER_DEFAULTS, SCHEMAS
 from neurostrata.strata.finders.registry import finder_class
 
 SYNTHESIS = {"name": "s", "model": "latent_synthesis", "modalities": ["jac", "ndi"]}
@@ -39,6 +42,38 @@ def test_defaults_are_filled_recursively() -> None:
     assert filled["experiments"][0]["model"] == "separable_autoencoder"
     assert filled["experiments"][0]["options"]["dropout"] == 0.1
     assert filled["strata"]["repartition"]["draws"] == 10000
+
+
+def leaves(values: dict[str, Any], place: str = "") -> dict[str, Any]:
+    found = {}
+    for key, value in values.items():
+        found |= leaves(value, f"{place}{key}.") if isinstance(value, dict) else {f"{place}{key}": value}
+    return found
+
+
+def test_a_default_is_the_same_in_the_schemas_and_in_the_configuration() -> None:
+    recommended = leaves(read_yaml(DEFAULT_CONFIG))
+    defaults = leaves(fill_config({"cohort": {}}))
+    # what no schema can know: where a study's files are, and what it fuses
+    own = {
+        "cohort.sheet",
+        "qc",
+        "experiments",
+        *(key for key in recommended if key.startswith("modalities.")),
+    }
+    assert {key: defaults[key] for key in recommended.keys() - own} == {
+        key: value for key, value in recommended.items() if key not in own
+    }
+
+
+def test_former_defaults_are_others_than_now() -> None:
+    former = read_yaml(FORMER_DEFAULTS)
+    assert schema_problems({"cohort": {}, **former}, load_schema("config")) == []
+    now = leaves(fill_config(read_yaml(DEFAULT_CONFIG)))
+    filled = leaves(fill_config({"cohort": {}, **former}))
+    assert leaves(former)
+    for key in leaves(former):
+        assert filled[key] != now[key], key
 
 
 @pytest.mark.parametrize(

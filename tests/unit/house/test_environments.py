@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -67,6 +68,13 @@ def test_every_environment_can_read_the_configuration(repository: Path) -> None:
     for path in (repository / "envs").glob("*.yaml"):
         names = {name for file, name, _ in environments(repository) if file == path.name}
         assert {"pyyaml", "jsonschema", "python"} <= names, path.name
+
+
+def test_the_demo_needs_no_amico(repository: Path, tmp_path: Path) -> None:
+    for target, wanted in {"env": False, "demo": False, "env-amico": True, "env-dev": True}.items():
+        command = ["make", "-n", target, f"VENV={tmp_path / 'none'}", f"DEMO={tmp_path / 'demo'}"]
+        said = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=True).stdout
+        assert ("requirements-amico.txt" in said) == wanted, target
 
 
 def test_caps_say_why(repository: Path) -> None:

@@ -6,8 +6,15 @@ import re
 import pytest
 import torch
 
-from neurostrata.core.config import check_config, load_schema, model_names, read_configuration, read_yaml
-from neurostrata.core.locations import REPOSITORY
+from neurostrata.core.config import (
+    check_config,
+    declared_names,
+    load_schema,
+    model_names,
+    read_configuration,
+    read_yaml,
+)
+from neurostrata.core.locations import DEFAULT_CONFIG, FORMER_DEFAULTS, REPOSITORY
 from neurostrata.core.tables import read_table
 from neurostrata.fusion.evaluation.reconstruction import COLUMNS as RECONSTRUCTION
 from neurostrata.fusion.evaluation.synthesis import COLUMNS as SYNTHESIS
@@ -50,6 +57,30 @@ def laid_over(paper):
     return check_config(
         read_configuration([REPOSITORY / "config" / "config.yaml", REPOSITORY / table_of(paper)["preset"]])
     )
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_a_preset_does_not_depend_on_what_is_recommended(paper):
+    """Defaults may change; a preset holds, over the former ones and by itself too."""
+    preset, cohort = REPOSITORY / table_of(paper)["preset"], {"sheet": "config/cohort.tsv"}
+    former = check_config(read_configuration([DEFAULT_CONFIG, FORMER_DEFAULTS, preset]))
+    alone = check_config({**read_yaml(preset), "cohort": cohort, "qc": "config/qc.tsv"})
+    now = laid_over(paper)
+    for other in (former, alone):
+        other["modalities"] = {k: v for k, v in other["modalities"].items() if k in used(other)}
+        if "noddi" not in {modality["from"] for modality in other["modalities"].values()}:
+            other["diffusion"] = now["diffusion"]  # of no effect
+        for section in now:
+            expected = now[section]
+            if section == "modalities":
+                expected = {name: modality for name, modality in expected.items() if name in used(now)}
+            assert other[section] == expected, section
+
+
+def used(config):
+    """Return the declared modalities that the experiments fuse."""
+    names = {name for experiment in config["experiments"] for name in experiment["modalities"]}
+    return {declared for name, declared in declared_names(config["modalities"]).items() if name in names}
 
 
 def look_up(settings, key):

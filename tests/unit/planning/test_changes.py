@@ -15,7 +15,7 @@ from neurostrata.core.settings import settings_text
 from neurostrata.planning.changes import changes
 from neurostrata.planning.options import same_results, used_options
 
-REGISTRATION = section_defaults("registration")
+REGISTRATION = section_defaults("registration") | {"engine": "ants"}
 
 
 def text(stage: str, **values: Any) -> str:

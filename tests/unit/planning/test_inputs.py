@@ -109,14 +109,14 @@ def test_inputs_of_people() -> None:
     inputs = Inputs(study)
     assert inputs.sheet("01", "t1w") == "1.nii"
     assert inputs.sheet("01", "t1w_mask") == []
-    assert inputs.gradient_deviations("01") == []
+    assert inputs.gradient_deviations("01") == "deviations.nii"
     assert inputs.dual_regression("01", "rsn") == {"bold": "bold.nii", "components": "icn.nii"}
     assert inputs.previous(tree.ITERATION_STATE, "3") == "results/template/iter-2/state.json"
     assert f"{PERSON}/fusion/sub-01_space-study_desc-rsn1_map.nii.gz" in inputs.maps_of_person("01")
     assert len(inputs.maps("fa")) == 12
-    likelihood = planned(diffusion={"noddi": {"engine": "maximum_likelihood"}})
-    likelihood.rows["01"]["grad_dev"] = "deviations.nii"
-    assert Inputs(likelihood).gradient_deviations("01") == "deviations.nii"
+    amico = planned(diffusion={"noddi": {"engine": "amico"}})
+    amico.rows["01"]["grad_dev"] = "deviations.nii"
+    assert Inputs(amico).gradient_deviations("01") == []
 
 
 def test_an_input_function_takes_the_wildcards_it_names() -> None:

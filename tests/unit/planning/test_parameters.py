@@ -66,7 +66,7 @@ def test_a_stage_reads_the_sections_of_its_record(stage: str, tmp_path: Path) ->
 
 def test_text_or_function_of_the_wildcards() -> None:
     study = planned()
-    assert json.loads(parameter(study, "register"))["engine"] == "ants"
+    assert json.loads(parameter(study, "register"))["engine"] == "torch"
     assert json.loads(parameter(study, "dual_regression")(JOB))["components"] == 2
     assert json.loads(parameter(study, "stability")(JOB))["finder"] == "mixture"
 
@@ -76,7 +76,7 @@ def test_long_settings_go_by_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("neurostrata.core.settings.LONGEST", 10)
     text = parameter(planned(), "register")
     assert text.startswith(f"@{parameters.LONG_SETTINGS}/")
-    assert json.loads((tmp_path / text[1:]).read_text())["engine"] == "ants"
+    assert json.loads((tmp_path / text[1:]).read_text())["engine"] == "torch"
 
 
 def test_seeds() -> None:

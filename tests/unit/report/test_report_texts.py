@@ -397,7 +397,7 @@ def test_methods_follow_the_configuration() -> None:
     assert "PCA of JAC + NDI" in text["Experiment jac-ndi-pca"]
     assert "500 permutations" in text["Strata"]
     assert "7" in text["Seeds"]
-    config["registration"] = section_defaults("registration")
+    config["registration"] = section_defaults("registration") | {"engine": "ants"}
     assert "SyN" in dict(methods_paragraphs(config))["Anatomy"]
     assert "drawn at random" not in text["Strata"]
     assert "Removed from the codes: age, sex and head size" in text["Strata"]

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from neurostrata.planning.changes import changes
+from neurostrata.planning.changes import changed_values, changes
 from neurostrata.planning.options import same_results
 
 #: How many changes are listed; further ones are counted.
@@ -46,6 +46,9 @@ def _changes(stage: str, recorded: str, now: str, names: Names) -> tuple[str, ..
     return tuple(changes(stage, recorded, now, dict(names.pairs)))
 
 
+_values = functools.lru_cache(maxsize=10_000)(
+    lambda stage, recorded, now, names: changed_values(stage, recorded, now, dict(names.pairs))
+)
 _read = functools.lru_cache(maxsize=10_000)(ast.literal_eval)
 
 
@@ -63,6 +66,8 @@ def explain_reruns(declared: Callable[[str], str]) -> None:
     ----------
     declared
         Returns the name under which a modality is declared.
+    ask
+        Returns why a plan (:class:`snakemake.dag.DAG`) cannot be run yet, or "".
     """
     try:
         _compare_settings(declared)
@@ -81,6 +86,8 @@ def _compare_settings(declared: Callable[[str], str]) -> None:
         """Snakemake's record of a change, which names what has changed instead of both texts."""
 
         lines: tuple[str, ...] = ()
+        #: Keys of the configuration -> value before and now.
+        values: Mapping[str, tuple[Any, Any]] = {}
 
         def __str__(self) -> str:
             return "; ".join(self.lines)
@@ -103,6 +110,7 @@ def _compare_settings(declared: Callable[[str], str]) -> None:
             return change  # not of this workflow: Snakemake explains it in its own words
         said = SettingsChange(only_old=change.only_old, only_new=change.only_new, files=change.files)
         said.lines = tuple(dict.fromkeys(found))
+        said.values = {key: pair for text in before for key, pair in _values(stage, text, now, names).items()}
         return said
 
     PersistenceBase.params_changed = params_changed

@@ -14,12 +14,14 @@ import shutil
 import sys
 import uuid
 from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from neurostrata.cohort.study import Study
 from neurostrata.controller.announcing import say_plan
 from neurostrata.controller.entry import asked_of_snakemake, refuse_beside, sign_in
+from neurostrata.controller.former_defaults import given_settings, question
 from neurostrata.controller.orphans import MARK
 from neurostrata.controller.plan import write_plan
 from neurostrata.controller.room import full
@@ -27,7 +29,7 @@ from neurostrata.controller.scheduling import no_hopeless_attempts, one_timer_at
 from neurostrata.controller.state import FAILURES
 from neurostrata.core.config import overlaid, read_yaml
 from neurostrata.core.errors import UserError
-from neurostrata.core.locations import DEFAULT_CONFIG
+from neurostrata.core.locations import DEFAULT_CONFIG, REPOSITORY
 from neurostrata.planning.results import REPORT_METHODS, path_in
 
 
@@ -106,13 +108,21 @@ class Session:
         found by it.
     asked : str
         What Snakemake was asked for; see :func:`neurostrata.controller.entry.asked_of_snakemake`.
+
+    Parameters
+    ----------
+    workflow : snakemake.workflow.Workflow
+        The one that is being read.
+    config
+        Its configuration, before defaults are put under that of a module.
     """
 
-    def __init__(self, workflow: Any) -> None:
+    def __init__(self, workflow: Any, config: Mapping[str, Any]) -> None:
         self.workflow = workflow
         self.main: bool = workflow.is_main_process
         self.mark = uuid.uuid4().hex if self.main else ""
         self.asked = asked_of_snakemake() if self.main else ""
+        self._given = given_settings(workflow, config) if self.main else {}
 
     @property
     def checks(self) -> bool:
@@ -151,15 +161,54 @@ class Session:
         except OSError as error:
             end_with(f"{Path.cwd()}: cannot be written to ({error.strerror})")
 
+    def obstacle(self, config: Mapping[str, Any], dag: Any) -> str:
+        """Return why a plan cannot be run yet, or "".
+
+        Parameters
+        ----------
+        config
+            The checked configuration.
+        dag : snakemake.dag.DAG
+            Planned.
+        """
+        found = [question(dag, self._given), missing_amico(config, dag)]
+        return "\n".join(text for text in found if text)
+
     def start(self, workflow: Any, study: Study) -> None:
         """Do what has to be done after planning and before the first job."""
         _refuse_shared_jobs(workflow)
         self.sign_in()
         say_plan(workflow.dag, study)
+        if text := self.obstacle(study.config, workflow.dag):
+            end_with(text)
         with contextlib.suppress(OSError):  # progress is then shown without people
             write_plan(Path(), workflow)
         one_timer_at_a_time(workflow.scheduler)
         no_hopeless_attempts(workflow.scheduler, FAILURES)
+
+
+def missing_amico(config: Mapping[str, Any], dag: Any) -> str:
+    """Return what to do when NODDI is to be fitted by a program that is not there, or "".
+
+    Parameters
+    ----------
+    config
+        The checked configuration.
+    dag : snakemake.dag.DAG
+        Planned.
+    """
+    # With conda or a container the rule brings its own; a study whose maps are fitted needs none.
+    if config["diffusion"]["noddi"]["engine"] != "amico" or find_spec("amico") is not None:
+        return ""
+    if dag.workflow.deployment_settings.deployment_method:
+        return ""
+    if not any(job.rule.name == "fit_noddi" for job in dag.needrun_jobs(exclude_finished=False)):
+        return ""
+    return (
+        "diffusion.noddi.engine is amico, and dmri-amico is not installed: `make env-amico`, or pip install -r "
+        f"{REPOSITORY / 'requirements-amico.txt'} (its licence allows research and education only); or run with "
+        "--software-deployment-method conda; or set engine: maximum_likelihood, which needs nothing more"
+    )
 
 
 def _say_if_full(config: Mapping[str, Any]) -> None:

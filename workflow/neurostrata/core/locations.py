@@ -12,6 +12,8 @@ SCHEMAS = LIBRARY / "schemas"
 RESOURCES = REPOSITORY / "resources"
 #: The default configuration; a study's own configuration overrides parts of it.
 DEFAULT_CONFIG = REPOSITORY / "config" / "config.yaml"
+#: The values that its keys had before they changed.
+FORMER_DEFAULTS = DEFAULT_CONFIG.with_name("former-defaults.yaml")
 #: A study's own configuration, in its folder.
 STUDY_CONFIG = Path("config") / "config.yaml"
 

@@ -120,6 +120,39 @@ def config_key(stage: str, place: str, names: Mapping[str, str]) -> str:
     return f"{at.format_map(names)}{dot}{rest}"
 
 
+def _differing(stage: str, recorded: str, now: str) -> dict[str, tuple[Any, Any]] | None:
+    """Return place -> value before and now, where they differ; None when settings cannot be read."""
+    before, after = deciding(stage, recorded), deciding(stage, now)
+    if before is None or after is None:
+        return None
+    old, new = _leaves(before), _leaves(after)
+    both = {p: (old.get(p, _ABSENT), new.get(p, _ABSENT)) for p in dict.fromkeys([*old, *new])}
+    return {place: values for place, values in both.items() if values[0] != values[1]}
+
+
+def changed_values(
+    stage: str, recorded: str, now: str, names: Mapping[str, str]
+) -> dict[str, tuple[Any, Any]]:
+    """Return key of the configuration -> value before and now, of settings that differ and decide a stage's results.
+
+    Parameters
+    ----------
+    stage
+        Name of the stage.
+    recorded, now
+        Settings (JSON) as they were when the results were made, and as they are.
+    names
+        The job's wildcards.
+    """
+    found = _differing(stage, recorded, now) or {}
+    own = ("version", "seed")  # of the stage, no keys
+    return {
+        config_key(stage, place, names): values
+        for place, values in found.items()
+        if place not in own and (stage, place) not in _DIGESTS
+    }
+
+
 def changes(stage: str, recorded: str, now: str, names: Mapping[str, str]) -> list[str]:
     """Return a line for each setting that differs and decides a stage's results.
 
@@ -132,17 +165,15 @@ def changes(stage: str, recorded: str, now: str, names: Mapping[str, str]) -> li
     names
         The job's wildcards.
     """
-    before, after = deciding(stage, recorded), deciding(stage, now)
-    if before is None or after is None:
+    found = _differing(stage, recorded, now)
+    if found is None:
         return ["settings recorded by a release that cannot be compared with this one"]
     lines = []
-    old, new = _leaves(before), _leaves(after)
-    places = dict.fromkeys([*old, *new])
-    found = {p: (old.get(p, _ABSENT), new.get(p, _ABSENT)) for p in places}
-    found = {p: values for p, values in found.items() if values[0] != values[1]}
     chosen = [p for p in found if p.rpartition(".")[2] in _CHOICES]
     for place, (was, now_is) in found.items():
-        if _ABSENT in (was, now_is) and any(_goes_with(place, choice) for choice in chosen):
+        if _ABSENT in (was, now_is) and any(
+            _goes_with(place, choice) for choice in chosen if choice != place
+        ):
             continue
         digest = _DIGESTS.get((stage, place))
         if digest:
