@@ -15,7 +15,7 @@ export PATH := $(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)/workflow
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help env env-dev demo check-demo test test-full lint unit workflow-tests cluster browser calibrate noise-free bench gpu mutants learning clean
+.PHONY: help env env-dev demo check-demo test test-full lint unit workflow-tests cluster browser calibrate noise-free bench gpu mutants learning docs screenshots clean
 # The suites run one after the other, so that each has all cores. The time of each is printed.
 .NOTPARALLEL:
 
@@ -114,5 +114,16 @@ MUTANTS ?=
 mutants: env-dev
 	nice -n 10 python tests/mutants/run.py $(PACKAGES) $(MUTANTS)
 
+# The documentation as a site, in site/: mkdocs refuses broken links. The page of all keys is written anew.
+docs: env-dev
+	@python docs/tools/configuration.py
+	@python docs/tools/costs.py
+	@NO_MKDOCS_2_WARNING=1 mkdocs build --quiet
+	@echo "site/index.html"
+
+# After make demo: the pictures of README and of the tutorial (needs Chromium).
+screenshots: env-dev
+	@python docs/tools/screenshots.py $(DEMO)
+
 clean:
-	rm -rf $(VENV) $(DEMO) noise-free learning
+	rm -rf $(VENV) $(DEMO) noise-free learning site

@@ -20,7 +20,7 @@ def read(text: str) -> tuple[dict[str, str], list[tuple[str, str, str]]]:
             name, words = re.fullmatch(r"(\w+)(?:\[(.*)\])?", part).groups()
             boxes[name] = words or boxes.get(name, name)
             names.append(name)
-        arrows += [(a, b, words or "") for a, b, words in zip(names, names[1:], parts[1::2], strict=True)]
+        arrows += [(a, b, words or "") for a, b, words in zip(names[:-1], names[1:], parts[1::2], strict=True)]
     return boxes, arrows
 
 

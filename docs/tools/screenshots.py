@@ -62,7 +62,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 def save(image: Image.Image, name: str) -> None:
     """Save a picture with as few colours as it takes to stay below the limit."""
-    for colours in (256, 128, 64, 32):
+    for colours in (128, 64, 32):
         data = io.BytesIO()
         image.convert("RGB").quantize(colours, dither=Image.Dither.NONE).save(data, "PNG", optimize=True)
         if data.tell() <= LIMIT:
@@ -146,6 +146,18 @@ def strata_maps(results: Path, experiment: str) -> None:
     save(Image.open(data), "strata-maps")
 
 
+def front() -> None:
+    """Put the report and the maps side by side, for README."""
+    report, maps = (Image.open(IMAGES / f"{name}.png").convert("RGB") for name in ("report", "strata-maps"))
+    report = report.crop((0, 0, report.width, 900))
+    report = report.resize((640, 640 * report.height // report.width), Image.Resampling.LANCZOS)
+    maps = maps.resize((860, 860 * maps.height // maps.width), Image.Resampling.LANCZOS)
+    both = Image.new("RGB", (report.width + maps.width + 20, report.height), "white")
+    both.paste(report, (0, 0))
+    both.paste(maps, (report.width + 20, (both.height - maps.height) // 2))
+    save(both, "front")
+
+
 def what_the_demo_found(demo: Path) -> str:
     """Return the demo's verdicts and how much of the planted truth they are, for the tutorial."""
     found = json.loads((demo / "recovery.json").read_text())["strata"]["experiments"]
@@ -161,8 +173,8 @@ def what_the_demo_found(demo: Path) -> str:
 def write_between(page: Path, name: str, text: str) -> None:
     """Replace what stands between a page's marks."""
     whole, count = re.subn(
-        rf"(<!-- {name} -->\n).*?(\n<!-- end of {name} -->)",
-        lambda m: m[1] + text + m[2],
+        rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)",
+        lambda m: f"{m[1]}{text}\n{m[2]}",
         page.read_text(encoding="utf-8"),
         flags=re.S,
     )
@@ -185,6 +197,7 @@ def main() -> None:
         take(tab, report / f"strata-{experiment}.html", OF_CHECKS, experiment, 900)
         take(tab, sorted((report / "subjects").glob("*.html"))[0], OF_PERSON, experiment, 760)
     strata_maps(demo / "results", experiment)
+    front()
     if sum(path.stat().st_size for path in IMAGES.glob("*.png")) > LIMIT_OF_ALL:
         raise SystemExit(f"{IMAGES}: more than {LIMIT_OF_ALL} bytes")
     tutorial = ROOT / "docs" / "tutorial.md"

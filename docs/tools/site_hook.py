@@ -26,7 +26,8 @@ OUTSIDE = {
     "CHANGELOG.md": "changelog.md",
     "config/README.md": "config.md",
 }
-LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s]+)\)")
+PICTURE = re.compile(r"(!)\[([^\[\]]*)\]\(([^()\s]+)\)")
+LINK = re.compile(r"((?<!!))\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s]+)\)")
 CODE = re.compile(r"(^ *```.*?^ *```$|`[^`\n]+`)", re.M | re.S)
 MERMAID = re.compile(r"^```mermaid\n(.*?)^```$", re.M | re.S)
 
@@ -46,10 +47,10 @@ def on_page_markdown(markdown: str, *, page: Any, files: Files, **_: Any) -> str
     markdown = MERMAID.sub(lambda found: draw(found[1]), markdown)
     parts = CODE.split(markdown)
     # Links whose text is code ([`x`](y)) are cut by the code between them: they are not used in these pages.
-    return "".join(
-        part if number % 2 else LINK.sub(lambda found: _link(found, name, origin, files), part)
-        for number, part in enumerate(parts)
-    )
+    for number in range(0, len(parts), 2):
+        for kind in (PICTURE, LINK):
+            parts[number] = kind.sub(lambda found: _link(found, name, origin, files), parts[number])
+    return "".join(parts)
 
 
 def _link(found: re.Match[str], name: str, origin: str, files: Files) -> str:
