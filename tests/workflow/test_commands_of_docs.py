@@ -1,0 +1,164 @@
+"""Every command in README and docs: run in a tiny study, or read by the program's own parser, or left out for a reason."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+from documentation import ROOT, commands, inline_code
+
+from neurostrata.cli.commands import COMMANDS, parser_of
+from neurostrata.core.errors import UserError
+from neurostrata.stages import STAGES
+
+#: Commands that no test can run, and why. Files that they name must be there.
+NOT_RUN = {
+    r"git clone \.\.\. neurostrata": "the address is the reader's",
+    r"(cd|mkdir) \S+|\. \.venv/bin/activate|export PYTHONPATH=\$PWD/workflow": "the shell's own",
+    r"\$EDITOR \S+": "the reader edits",
+    r"tmux": "needs a terminal",
+    r"pip install pre-commit|pre-commit install": "needs the network",
+    r"conda env create -f envs/controller\.yaml -n neurostrata": "needs the network",
+    r"apptainer build neurostrata\.sif envs/apptainer\.def": "needs root and the network",
+    r"python -m pytest tests/\S+\.py -k name": "runs tests",
+    r"find results -name \.sha256 .*": "run by tests/unit/core/test_core_records.py",
+}
+#: Words that stand for the reader's own.
+READERS = {"STUDY", "DIR", "NAME", "TARGET"}
+
+
+@cache
+def makefile() -> str:
+    """The Makefile."""
+    return (ROOT / "Makefile").read_text()
+
+
+def make(words: list[str]) -> None:
+    """Targets and variables are in the Makefile."""
+    for word in words:
+        name, equals, _ = word.partition("=")
+        assert re.search(rf"^{re.escape(name)} \?=" if equals else rf"^{re.escape(name)}:", makefile(), re.M), word
+
+
+def python(words: list[str]) -> None:
+    """The script is there and knows the options."""
+    script = ROOT / words[0]
+    text = script.read_text()
+    for word in words[1:]:
+        if word.startswith("--") and word != "--help":
+            assert f'"{word}"' in text, word
+        elif "/" in word:
+            assert (ROOT / word).exists() or (ROOT / "workflow/neurostrata" / word).exists(), word
+
+
+@cache
+def targets() -> set[str]:
+    """Rules of the workflow."""
+    files = [ROOT / "Snakefile", *(ROOT / "workflow" / "rules").glob("*.smk")]
+    return {name for file in files for name in re.findall(r"^(?:rule|checkpoint) (\w+):", file.read_text(), re.M)}
+
+
+def snakemake(words: list[str]) -> None:
+    """Snakemake's parser knows the options, and the targets are rules."""
+    from snakemake.cli import get_argument_parser
+
+    profiles = [words[i + 1] for i, word in enumerate(words) if word == "--profile"]
+    parser = get_argument_parser(profiles or None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)  # where the profile slurm is
+        rest = [
+            w for i, w in enumerate(words) if "--profile" not in (w, words[i - 1] if i else "")
+        ]  # a profile of the reader is not there
+        try:
+            arguments = parser.parse_args(rest)
+        except SystemExit:
+            pytest.fail("snakemake does not understand it")
+    named = {*arguments.targets, *(arguments.forcerun or ())}
+    assert named - READERS <= targets()
+    for file in arguments.configfile or ():
+        assert (ROOT / str(file).replace("CLONE/", "").replace("clone/", "")).exists(), file
+
+
+def neurostrata(words: list[str]) -> None:
+    """The command's parser knows the options."""
+    if words[0] == "stage":
+        assert words[1] in READERS or words[1].replace("-", "_") in STAGES
+        return
+    assert words[0] in COMMANDS
+    if len(words) == 1 or words[1:] == ["--help"]:
+        return
+    parser = parser_of(words[0])
+    if parser.rest:  # options of Snakemake
+        snakemake([w for w in words[1:] if "/" not in w and w not in READERS])
+        return
+    try:
+        parser.read(words[1:])
+    except UserError as error:
+        pytest.fail(str(error))
+
+
+def sbatch(words: list[str]) -> None:
+    """What is wrapped is a command too."""
+    check(words[words.index("--wrap") + 1])
+
+
+PROGRAMS: dict[str, Callable[[list[str]], None]] = {
+    "make": make, "python": python, "snakemake": snakemake, "neurostrata": neurostrata, "sbatch": sbatch,
+}  # fmt: skip
+
+
+def check(command: str) -> None:
+    """Fail when a command is not understood, or is of no kind that is known here."""
+    for pattern in NOT_RUN:
+        if re.fullmatch(pattern, command):
+            for word in command.split():
+                if re.fullmatch(r"(envs|tests)/[\w./]+", word):
+                    assert (ROOT / word).exists(), word
+            return
+    words = shlex.split(command)
+    while re.fullmatch(r"[A-Z]+=\S+", words[0]):
+        words.pop(0)
+    assert words[0] in PROGRAMS, f"{command}: add it to NOT_RUN with a reason, or a way to check it"
+    PROGRAMS[words[0]](words[1:])
+
+
+@pytest.mark.parametrize(("page", "command"), commands())
+def test_a_command_is_understood(page: str, command: str) -> None:
+    check(command)
+
+
+def test_wrong_commands_are_found() -> None:
+    for command in (
+        "make demonstration", "snakemake --profil slurm", "snakemake stratas", "neurostrata beginn", "rm -rf results",
+        "neurostrata init DIR STUDY --presets x", "python tests/none.py", "python tests/mutants/run.py --lists x",
+        'sbatch --wrap "snakemake --core 32"',
+    ):  # fmt: skip
+        with pytest.raises((AssertionError, pytest.fail.Exception, OSError)):
+            check(command)
+
+
+def test_no_reason_is_left_over() -> None:
+    every = [command for _, command in commands()]
+    assert [p for p in NOT_RUN if not any(re.fullmatch(p, command) for command in every)] == []
+
+
+def test_options_in_the_text_are_ones() -> None:
+    from snakemake.cli import get_argument_parser
+
+    known = {o for a in get_argument_parser(None)._actions for o in a.option_strings}
+    scripts = "".join(p.read_text() for p in ROOT.glob("tests/**/*.py")) + "".join(
+        p.read_text() for p in (ROOT / "workflow" / "neurostrata").rglob("*.py")
+    )
+    for page, code in inline_code():
+        if match := re.match(r"(--[a-z][\w-]*)", code):
+            option = match[1]
+            python_name = option[2:].replace("-", "_")
+            known_to_ours = f'"{option}"' in scripts or re.search(rf"\b{python_name}:", scripts)
+            assert option in known or known_to_ours or option in ("--gpus",), f"{page}: {code}"
