@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
-from documentation import ROOT, commands, inline_code
+from documentation import ROOT, blocks, commands, inline_code
 
 from neurostrata.cli.commands import COMMANDS, parser_of
 from neurostrata.core.errors import UserError
@@ -89,7 +95,7 @@ def neurostrata(words: list[str]) -> None:
         return
     parser = parser_of(words[0])
     if parser.rest:  # options of Snakemake
-        snakemake([w for w in words[1:] if "/" not in w and w not in READERS])
+        snakemake([w for w in words[1:] if not w.startswith("~/") and w not in READERS])
         return
     try:
         parser.read(words[1:])
@@ -125,6 +131,38 @@ def check(command: str) -> None:
 @pytest.mark.parametrize("command", list(dict.fromkeys(command for _, command in commands())))
 def test_a_command_is_understood(command: str) -> None:
     check(command)
+
+
+def make_dataset(root: Path) -> None:
+    """Make a small BIDS dataset: T1w images of twelve people, their age and sex."""
+    rng = np.random.default_rng(0)
+    lines = ["participant_id\tage\tsex"]
+    for number in range(1, 13):
+        folder = root / f"sub-{number:02d}" / "anat"
+        folder.mkdir(parents=True)
+        image = nib.Nifti1Image(rng.uniform(1, 2, (9, 9, 9)).astype(np.float32), np.eye(4))
+        nib.save(image, folder / f"sub-{number:02d}_T1w.nii")
+        lines.append(f"sub-{number:02d}\t{30 + number}\t{'FM'[number % 2]}")
+    (root / "participants.tsv").write_text("\n".join(lines) + "\n")
+    (root / "dataset_description.json").write_text('{"Name": "small", "BIDSVersion": "1.10.0"}')
+
+
+def test_the_first_lines_of_readme_lead_to_a_plan(tmp_path: Path) -> None:
+    make_dataset(tmp_path / "data" / "bids")
+    [lines] = [b.text for b in blocks("bash") if b.page == "README.md" and "git clone" in b.text]
+    own = [line for line in lines.splitlines() if line.startswith("neurostrata ")]
+    assert len(own) == 3
+    own[-1] = re.sub(r"run \S+", r"\g<0> -n", own[-1])  # not for hours
+    script = "\n".join([
+        "set -e", f"neurostrata() {{ {shlex.quote(sys.executable)} -m neurostrata \"$@\"; }}", *own, "cd ~/study", "snakemake -n --quiet",
+    ]).replace("/data/bids", str(tmp_path / "data" / "bids"))  # fmt: skip
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = os.environ | {"HOME": str(tmp_path), "PATH": path, "PYTHONPATH": str(ROOT / "workflow")}
+    ran = subprocess.run(["bash", "-c", script], env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-3000:]
+    assert "12 people" in ran.stdout
+    assert "template_register" in ran.stdout + ran.stderr
+    assert (tmp_path / "study" / "config" / "config.yaml").exists()
 
 
 def test_wrong_commands_are_found() -> None:
