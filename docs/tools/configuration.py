@@ -1,6 +1,6 @@
 """Write docs/configuration.md: every key of the configuration, from workflow/schemas.
 
-    PYTHONPATH=workflow python docs/tools/configuration.py     # a test fails when the page is out of date
+PYTHONPATH=workflow python docs/tools/configuration.py     # a test fails when the page is out of date
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Write README's table of what a study costs, from the model that `neurostrata init` and dry runs use.
 
-    PYTHONPATH=workflow python docs/tools/costs.py     # a test fails when the table is out of date
+PYTHONPATH=workflow python docs/tools/costs.py     # a test fails when the table is out of date
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+from neurostrata.planning.cost import Images, about, study_cost, total
+
 from neurostrata.core.config import overlaid, read_yaml
 from neurostrata.core.locations import DEFAULT_CONFIG
-from neurostrata.planning.cost import Images, about, study_cost, total
 
 PAGE = Path(__file__).resolve().parents[2] / "README.md"
 PEOPLE = (100, 1000)

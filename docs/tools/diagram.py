@@ -20,7 +20,9 @@ def read(text: str) -> tuple[dict[str, str], list[tuple[str, str, str]]]:
             name, words = re.fullmatch(r"(\w+)(?:\[(.*)\])?", part).groups()
             boxes[name] = words or boxes.get(name, name)
             names.append(name)
-        arrows += [(a, b, words or "") for a, b, words in zip(names[:-1], names[1:], parts[1::2], strict=True)]
+        arrows += [
+            (a, b, words or "") for a, b, words in zip(names[:-1], names[1:], parts[1::2], strict=True)
+        ]
     return boxes, arrows
 
 
@@ -43,7 +45,9 @@ def columns(boxes: dict[str, str], arrows: list[tuple[str, str, str]]) -> dict[s
     for a, b, words in arrows:
         if not words:
             leads[a].append(b)
-    for box in sorted(boxes, key=lambda b: -found[b]):  # what begins with nothing stands just before its first use
+    for box in sorted(
+        boxes, key=lambda b: -found[b]
+    ):  # what begins with nothing stands just before its first use
         if not after[box] and leads[box]:
             found[box] = min(found[other] for other in leads[box]) - 1
     return found
@@ -82,11 +86,15 @@ def draw(text: str) -> str:
         (x1, y1), (x2, y2) = middle(a), middle(b)
         if words:  # back
             path = f"M{x1 + WIDTH / 2} {y1}C{x1 + WIDTH} {y1} {x2 + WIDTH} {y2} {x2 + WIDTH / 2} {y2}"
-            lines.append(f'<text x="{x1 + WIDTH * 0.9}" y="{(y1 + y2) / 2}" font-size="10" fill="currentColor">{html.escape(words)}</text>')
+            lines.append(
+                f'<text x="{x1 + WIDTH * 0.9}" y="{(y1 + y2) / 2}" font-size="10" fill="currentColor">{html.escape(words)}</text>'
+            )
         else:
             y1, y2 = y1 + HEIGHT / 2, y2 - HEIGHT / 2
             path = f"M{x1} {y1}C{x1} {y1 + ACROSS / 2} {x2} {y2 - ACROSS / 2} {x2} {y2}"
-        lines.append(f'<path d="{path}" fill="none" stroke="currentColor" opacity="0.45" marker-end="url(#tip)"/>')
+        lines.append(
+            f'<path d="{path}" fill="none" stroke="currentColor" opacity="0.45" marker-end="url(#tip)"/>'
+        )
     for box, words in boxes.items():
         x, y = middle(box)
         lines.append(

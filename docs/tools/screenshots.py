@@ -22,11 +22,11 @@ from matplotlib import pyplot as plt
 from nilearn.image import resample_to_img
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[2]
-IMAGES = ROOT / "docs" / "images"
-sys.path.insert(0, str(ROOT / "tests" / "browser"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "browser"))
 from chromium import Browser
 
+ROOT = Path(__file__).resolve().parents[2]
+IMAGES = ROOT / "docs" / "images"
 #: Bytes of a picture and of all pictures together, at most; a test holds the folder to both.
 LIMIT, LIMIT_OF_ALL = 200_000, 1_500_000
 WIDTH = 1180
@@ -73,7 +73,9 @@ def save(image: Image.Image, name: str) -> None:
     print(f"{name}.png: {image.width} x {image.height}, {data.tell() // 1000} kB, {colours} colours")
 
 
-def take(tab: Browser, page: Path, pictures: dict[str, tuple[str, ...]], experiment: str, tallest: int) -> None:
+def take(
+    tab: Browser, page: Path, pictures: dict[str, tuple[str, ...]], experiment: str, tallest: int
+) -> None:
     """Take pictures of parts of a page."""
     tab.open(page)
     for name, selectors in pictures.items():
@@ -86,7 +88,12 @@ def take(tab: Browser, page: Path, pictures: dict[str, tuple[str, ...]], experim
             raise SystemExit(f"{page}: no {chosen[box.index(None)]}")
         left, top = (min(part[i] for part in box) - 8 for i in (0, 1))
         right, bottom = (max(part[i] for part in box) + 8 for i in (2, 3))
-        clip = {"x": max(left, 0), "y": max(top, 0), "width": right - left, "height": min(bottom - top, tallest)}
+        clip = {
+            "x": max(left, 0),
+            "y": max(top, 0),
+            "width": right - left,
+            "height": min(bottom - top, tallest),
+        }
         shot = tab.call("Page.captureScreenshot", clip={**clip, "scale": 1}, captureBeyondViewport=True)
         save(Image.open(io.BytesIO(base64.b64decode(shot["data"]))), name)
 
@@ -96,7 +103,9 @@ def effect_sizes(volumes: np.ndarray, own: list[int], other: list[int]) -> np.nd
     one, two = (np.asarray(volumes[rows], dtype=np.float64) for rows in (own, other))
     freedom = len(one) + len(two) - 2
     pooled = (one.var(0, ddof=1) * (len(one) - 1) + two.var(0, ddof=1) * (len(two) - 1)) / freedom
-    return np.divide(one.mean(0) - two.mean(0), np.sqrt(pooled), where=pooled > 1e-12, out=np.zeros_like(pooled))
+    return np.divide(
+        one.mean(0) - two.mean(0), np.sqrt(pooled), where=pooled > 1e-12, out=np.zeros_like(pooled)
+    )
 
 
 def strata_maps(results: Path, experiment: str) -> None:
@@ -109,18 +118,27 @@ def strata_maps(results: Path, experiment: str) -> None:
     brain = np.asanyarray(nib.load(results / "template/mask.nii.gz").dataobj) > 0
     grey = np.where(brain, template.get_fdata(), np.nan)
     depths = np.linspace(*(np.flatnonzero(brain.any(axis=(0, 1)))[[0, -1]] + [19, -12]), 5).astype(int)
-    sides = [slice(max(low - 1, 0), high + 2) for low, high in (np.flatnonzero(brain.any(axis=a))[[0, -1]] for a in ((1, 2), (0, 2)))]
+    sides = [
+        slice(max(low - 1, 0), high + 2)
+        for low, high in (np.flatnonzero(brain.any(axis=a))[[0, -1]] for a in ((1, 2), (0, 2)))
+    ]
     modalities = (("jac", "JAC: local volume"), ("ndi", "NDI: neurite density"))
     names = sorted(set(clusters.values()))
-    figure, axes = plt.subplots(len(names), 2 * len(depths), figsize=(11.8, 1.55 * len(names) + 0.5), facecolor="white")
+    figure, axes = plt.subplots(
+        len(names), 2 * len(depths), figsize=(11.8, 1.55 * len(names) + 0.5), facecolor="white"
+    )
     for row, name in enumerate(names):
         for column, (modality, _) in enumerate(modalities):
             about = json.loads((results / f"volumes/{modality}.json").read_text())
             people = {s: i for i, s in enumerate(about["subjects"]) if s in clusters}
-            groups = [[i for s, i in people.items() if (clusters[s] == name) is inside] for inside in (True, False)]
+            groups = [
+                [i for s, i in people.items() if (clusters[s] == name) is inside] for inside in (True, False)
+            ]
             effect = effect_sizes(np.load(results / f"volumes/{modality}.npy", mmap_mode="r"), *groups)
             image = nib.Nifti1Image(effect.astype(np.float32), np.array(about["affine"]))
-            fine = resample_to_img(image, template, interpolation="continuous", force_resample=True, copy_header=True)
+            fine = resample_to_img(
+                image, template, interpolation="continuous", force_resample=True, copy_header=True
+            )
             shown = np.where(brain, fine.get_fdata(), np.nan)
             for i, depth in enumerate(depths):
                 axis = axes[row, column * len(depths) + i]
@@ -138,7 +156,9 @@ def strata_maps(results: Path, experiment: str) -> None:
     figure.subplots_adjust(0.085, 0.02, 0.915, 0.88, wspace=0.02, hspace=0.02)
     for column, (_, words) in enumerate(modalities):
         figure.text(0.085 + 0.415 * (column + 0.5), 0.93, words, ha="center", fontsize=11)
-    bar = figure.colorbar(drawn, cax=figure.add_axes((0.93, 0.15, 0.012, 0.62)), ticks=(-3, -2, -1, 0, 1, 2, 3))
+    bar = figure.colorbar(
+        drawn, cax=figure.add_axes((0.93, 0.15, 0.012, 0.62)), ticks=(-3, -2, -1, 0, 1, 2, 3)
+    )
     bar.set_label("standard deviations from the others", fontsize=8)
     data = io.BytesIO()
     figure.savefig(data, dpi=100)
@@ -166,7 +186,9 @@ def what_the_demo_found(demo: Path) -> str:
         lines.append(f"* **{row['experiment']}**: {row['headline']}")
         if row["experiment"] in found:
             rand = found[row["experiment"]]["adjusted_rand"]
-            lines[-1] += f" (Agreement of the groups with the planted strata, adjusted Rand index: {rand:.2f}.)"
+            lines[-1] += (
+                f" (Agreement of the groups with the planted strata, adjusted Rand index: {rand:.2f}.)"
+            )
     return "\n".join(lines)
 
 
@@ -190,7 +212,9 @@ def main() -> None:
     demo = parser.parse_args().demo
     report = demo / "results" / "report"
     verdicts = read_rows(report / "verdicts.tsv")
-    experiment = next((row["experiment"] for row in verdicts if row["kind"] == "found"), verdicts[-1]["experiment"])
+    experiment = next(
+        (row["experiment"] for row in verdicts if row["kind"] == "found"), verdicts[-1]["experiment"]
+    )
     IMAGES.mkdir(exist_ok=True)
     with Browser(width=WIDTH, height=900) as tab:
         take(tab, report / "index.html", OF_INDEX, experiment, 960)

@@ -16,8 +16,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 from documentation import ROOT, blocks, commands, inline_code
-
 from neurostrata.cli.commands import COMMANDS, parser_of
+
 from neurostrata.core.errors import UserError
 from neurostrata.stages import STAGES
 
@@ -47,7 +47,9 @@ def make(words: list[str]) -> None:
     """Targets and variables are in the Makefile."""
     for word in words:
         name, equals, _ = word.partition("=")
-        assert re.search(rf"^{re.escape(name)} \?=" if equals else rf"^{re.escape(name)}:", makefile(), re.M), word
+        assert re.search(
+            rf"^{re.escape(name)} \?=" if equals else rf"^{re.escape(name)}:", makefile(), re.M
+        ), word
 
 
 def python(words: list[str]) -> None:
@@ -65,7 +67,9 @@ def python(words: list[str]) -> None:
 def targets() -> set[str]:
     """Rules of the workflow."""
     files = [ROOT / "Snakefile", *(ROOT / "workflow" / "rules").glob("*.smk")]
-    return {name for file in files for name in re.findall(r"^(?:rule|checkpoint) (\w+):", file.read_text(), re.M)}
+    return {
+        name for file in files for name in re.findall(r"^(?:rule|checkpoint) (\w+):", file.read_text(), re.M)
+    }
 
 
 def snakemake(words: list[str]) -> None:
@@ -153,12 +157,13 @@ def test_the_first_lines_of_readme_lead_to_a_plan(tmp_path: Path) -> None:
     own = [line for line in lines.splitlines() if line.startswith("neurostrata ")]
     assert len(own) == 3
     own[-1] = re.sub(r"run \S+", r"\g<0> -n", own[-1])  # not for hours
-    script = "\n".join([
-        "set -e", f"neurostrata() {{ {shlex.quote(sys.executable)} -m neurostrata \"$@\"; }}", *own, "cd ~/study", "snakemake -n --quiet",
-    ]).replace("/data/bids", str(tmp_path / "data" / "bids"))  # fmt: skip
+    program = f'neurostrata() {{ {shlex.quote(sys.executable)} -m neurostrata "$@"; }}'
+    script = "\n".join(["set -e", program, *own]).replace("/data/bids", str(tmp_path / "data" / "bids"))
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = os.environ | {"HOME": str(tmp_path), "PATH": path, "PYTHONPATH": str(ROOT / "workflow")}
-    ran = subprocess.run(["bash", "-c", script], env=environment, cwd=tmp_path, capture_output=True, text=True)
+    ran = subprocess.run(
+        ["bash", "-c", script], env=environment, cwd=tmp_path, capture_output=True, text=True
+    )
     assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-3000:]
     assert "12 people" in ran.stdout
     assert "template_register" in ran.stdout + ran.stderr

@@ -22,7 +22,10 @@ import costs
 SECTIONS = set(load_schema("config")["properties"])
 LANGUAGES = {"bash", "yaml", "python", "diff", "mermaid", "text"}
 #: Blocks of YAML that are no configuration of a study: a key that each has, and what it is.
-OTHER_YAML = {"title": "a schema (test_extending.py follows it)", "default-resources": "a profile of Snakemake"}
+OTHER_YAML = {
+    "title": "a schema (test_extending.py follows it)",
+    "default-resources": "a profile of Snakemake",
+}
 #: Not to be taken by the letter; `ratio` is the source that extending.md adds.
 PLACEHOLDERS = ("...", "from: ratio", "NAME:")
 
@@ -41,7 +44,11 @@ def configurations() -> list[tuple[str, dict[str, object]]]:
             content = yaml.safe_load(code)
         except yaml.YAMLError:
             continue
-        if isinstance(content, dict) and content.keys() <= SECTIONS and not any(w in code for w in PLACEHOLDERS):
+        if (
+            isinstance(content, dict)
+            and content.keys() <= SECTIONS
+            and not any(w in code for w in PLACEHOLDERS)
+        ):
             found.append((page, content))
     return found
 
