@@ -18,7 +18,7 @@ import platform
 import resource
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -152,16 +152,25 @@ def comparison(runs: list[dict[str, Any]]) -> list[str]:
 
 # ---------------------------------------------------------------------------------------- large studies
 
-#: Jobs of each rule per person of a study with T1w, JAC and grey matter (template registrations: per iteration).
-PER_PERSON = {
-    "prepare_t1w": 1,
-    "template_register": 5,
-    "register": 1,
-    "jacobian": 1,
-    "segment_tissue": 1,
-    "map_to_template": 3,
-    "subject_page": 1,
+#: The study whose cost is told: everybody in the template, at the resolution of the real brains.
+LARGE: dict[str, Any] = {
+    "cohort": {"sheet": "cohort.tsv"},
+    "template": {"resolution_mm": 2, "iterations": 5, "tolerance": None},
+    "modalities": {"jac": {"from": "jacobian"}, "gmv": {"from": "tissue", "tissue": "gm"}},
+    "experiments": [{"name": "all", "model": "separable_autoencoder", "modalities": ["jac", "gmv"]}],
+    "strata": {"finders": ["affinity_propagation"]},
+    "phenotypes": {"tables": ["phenotypes.tsv"]},
 }
+#: Stages of which there are as many jobs as people, or several times as many.
+EACH = (
+    "prepare_t1w",
+    "template_register",
+    "register",
+    "jacobian",
+    "segment_tissue",
+    "map_to_template",
+    "subject_page",
+)
 REGISTRATIONS = ("template_register", "register")
 SIZES = (1_000, 10_000, 40_000)
 
@@ -172,81 +181,95 @@ def job_overhead(runs: list[dict[str, Any]]) -> float:
     return float(spent / sum(rule["jobs"] for r in runs for rule in r["rules"].values()))
 
 
-def large_studies(runs: list[dict[str, Any]], real: dict[str, Any], bench: dict[str, float]) -> list[str]:
-    """Return the tables of what large studies cost.
+def large_studies() -> list[str]:
+    """Return the tables of what large studies cost, by the model that dry runs use (planning/cost.py)."""
+    from neurostrata.core.config import fill_config
+    from neurostrata.planning.cost import (
+        Cost,
+        Images,
+        Sizes,
+        Work,
+        cost_of,
+        imagined,
+        jobs_of,
+        measured,
+        total,
+    )
 
-    Parameters
-    ----------
-    runs
-        The simulated studies.
-    real
-        The study of real brains at 2 mm.
-    bench
-        Measured by ``make bench`` and by hand: ``values`` of the entry "measured" of docs/scaling.json.
-    """
-    each = {rule: real["rules"][rule]["cpu_s"] / real["rules"][rule]["jobs"] for rule in PER_PERSON}
-    overhead = job_overhead(runs)
-    update = real["rules"]["template_update"]
-    update_s = update["cpu_s"] / update["jobs"] / real["people"]
+    numbers, images = measured(), Images(t1w_mm=2)
+    engines = {"torch": "torch", "greedy": "greedy", "SyN": "ants"}
+
+    def costs(people: int, engine: str = "torch", starting: bool = False) -> dict[str, Cost]:
+        config = fill_config(LARGE | {"registration": {"engine": engine}})
+        study = imagined(config, people)
+        return cost_of(study, jobs_of(study), images, starting)
+
+    studies = [costs(n) for n in SIZES]
+    one = studies[0]
     lines = [
         "| rule | jobs per person | CPU s per job | memory, MB |",
         "|---|---|---|---|",
         *(
-            f"| {rule} | {jobs} | {each[rule]:.1f} | {real['rules'][rule]['max_rss_mb']:.0f} |"
-            for rule, jobs in PER_PERSON.items()
+            f"| {stage} | {one[stage].jobs // SIZES[0]} | {3600 * one[stage].cpu_hours / one[stage].jobs:.1f} "
+            f"| {1000 * one[stage].memory_gb:.0f} |"
+            for stage in EACH
         ),
-        f"| template_update, per person and iteration | | {update_s:.2f} | {update['max_rss_mb']:.0f} |",
-        f"| starting and ending any job | | {overhead:.2f} | |",
+        f"| starting and ending any job | | {numbers['starting_s']:.2f} | |",
         "",
         "| people | " + " | ".join(f"{n:,}" for n in SIZES) + " |",
         "|---|" + "---|" * len(SIZES),
     ]
 
-    def row(name: str, values: list[str]) -> None:
+    def row(name: str, values: Iterable[str]) -> None:
         lines.append(f"| {name} | " + " | ".join(values) + " |")
 
-    jobs_each = sum(PER_PERSON.values())
-    row("jobs", [f"{jobs_each * n:,}" for n in SIZES])
+    def hours(stages: Iterable[str], study: dict[str, Cost]) -> float:
+        return sum(study[stage].cpu_hours for stage in stages)
+
+    others = [stage for stage in EACH if stage not in REGISTRATIONS]
+    number = sum(one[stage].jobs for stage in REGISTRATIONS) // SIZES[0]
+    row("jobs", [f"{total(study).jobs:,}" for study in studies])
     row(
-        "CPU hours: all jobs but registrations",
-        [
-            f"{n * sum(PER_PERSON[r] * each[r] for r in PER_PERSON if r not in REGISTRATIONS) / 3600:,.0f}"
-            for n in SIZES
-        ],
+        "CPU hours: jobs of each person but registrations",
+        [f"{hours(others, study):,.0f}" for study in studies],
     )
-    number = sum(PER_PERSON[r] for r in REGISTRATIONS)
-    for engine in ("torch", "greedy", "SyN"):
+    for name, engine in engines.items():
         row(
-            f"CPU hours: {number} registrations each, `{engine}`",
-            [f"{n * number * bench[engine] / 3600:,.0f}" for n in SIZES],
+            f"CPU hours: {number} registrations each, `{name}`",
+            [f"{hours(REGISTRATIONS, costs(n, engine)):,.0f}" for n in SIZES],
         )
-    row("CPU hours: starting and ending jobs", [f"{n * jobs_each * overhead / 3600:,.0f}" for n in SIZES])
-    row("hours of one core: each template update", [f"{n * update_s / 3600:.1f}" for n in SIZES])
+    row(
+        "CPU hours: starting and ending jobs",
+        [f"{total(study).jobs * numbers['starting_s'] / 3600:,.0f}" for study in studies],
+    )
+    row(
+        "hours of one core: each template update",
+        [f"{study['template_update'].cpu_hours / 5:.1f}" for study in studies],
+    )
+    sizes = [
+        Sizes(imagined(fill_config(LARGE), n)).of(Work("cluster", "all", "affinity_propagation"))
+        for n in SIZES
+    ]
     row(
         "CPU hours: affinity propagation, 10 x 1,000 settings",
-        [
-            f"{10_000 * bench['setting_s'] * (n / bench['setting_people']) ** bench['setting_power'] / 3600:,.0f}"
-            for n in SIZES
-        ],
+        [f"{size['search'] / 3600:,.0f}" for size in sizes],
     )
-    row("memory of `cluster`, GB", [f"{8 * bench['cluster_matrices'] * n**2 / 1e9:,.1f}" for n in SIZES])
+    row("memory of `cluster`, GB", [f"{study['cluster'].memory_gb:,.1f}" for study in studies])
     row(
         "million training steps, 200 epochs, 10 folds and one",
         [f"{n * 200 * (10 * 0.9 + 1) / 1e6:,.0f}" for n in SIZES],
     )
-    row("disk, GB", [f"{n * real['disk_mb'] / real['people'] / 1000:,.0f}" for n in SIZES])
     row(
-        "fusion arrays on disk, 2 x 128x128x96 float32, GB",
-        [f"{n * 2 * 128 * 128 * 96 * 4 / 1e9:,.0f}" for n in SIZES],
+        f"hours of a GPU, {numbers['gpu']['card']}: these steps",
+        [f"{study['train'].gpu_hours:,.0f}" for study in studies],
     )
+    row("disk, GB", [f"{total(study).disk_gb:,.0f}" for study in studies])
     row(
-        "planning (`snakemake -n`), minutes",
-        [f"{n * bench['plan_s'] / bench['plan_people'] / 60:.0f}" for n in SIZES],
+        "of these arrays of 2 x 128x128x96 float32, GB",
+        [f"{study['normalise'].disk_gb:,.0f}" for study in studies],
     )
-    row(
-        "memory of Snakemake, GB",
-        [f"{n * bench['plan_mb'] / bench['plan_people'] / 1000:.1f}" for n in SIZES],
-    )
+    row("planning (`snakemake -n`), minutes", [f"{n * numbers['planning']['s'] / 60:.0f}" for n in SIZES])
+    row("memory of Snakemake, GB", [f"{n * numbers['planning']['mb'] / 1000:.1f}" for n in SIZES])
     return lines
 
 
@@ -254,12 +277,10 @@ def write() -> None:
     """Write docs/scaling.md: the measured part between its marks."""
     runs = json.loads(NUMBERS.read_text())
     simulated = [r for r in runs if r["name"] == SIMULATED]
-    real = next(r for r in runs if r["name"] == "ixi")
-    bench = next(r for r in runs if r["name"] == "measured")["values"]
     text = PAGE.read_text()
     for name, lines in (
         ("comparison", comparison(simulated)),
-        ("large", large_studies(simulated, real, bench)),
+        ("large", large_studies()),
     ):
         start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
         before, _, rest = text.partition(start)

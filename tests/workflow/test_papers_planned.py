@@ -8,7 +8,12 @@ from typing import Any
 
 import pytest
 import yaml
+from planned import jobs_by_stage
 from small_study import REPOSITORY, StudyFolder, approve
+
+from neurostrata.cohort.study import load_study
+from neurostrata.core.config import check_config, read_configuration
+from neurostrata.core.locations import DEFAULT_CONFIG
 
 PEOPLE = 40
 #: Paper -> jobs of some rules. One more model than folds is trained for each experiment: that of everybody.
@@ -73,7 +78,7 @@ def layout(folder: Path, paper: str) -> StudyFolder:
 
 
 @pytest.mark.parametrize("paper", LAYOUTS)
-def test_the_preset_is_planned(tmp_path: Path, paper: str) -> None:
+def test_the_preset_is_planned(tmp_path: Path, paper: str, monkeypatch: pytest.MonkeyPatch) -> None:
     study = layout(tmp_path / "study", paper)
     preset = REPOSITORY / "config" / "papers" / f"{paper}.yaml"
     chosen = ["--configfile", "config/config.yaml", str(preset)]
@@ -82,3 +87,8 @@ def test_the_preset_is_planned(tmp_path: Path, paper: str) -> None:
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
     jobs = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", run.stdout + run.stderr, re.M)}
     assert {rule: jobs.get(rule, 0) for rule in EXPECTED[paper]} == EXPECTED[paper]
+    # the model of costs counts the same jobs
+    monkeypatch.chdir(study.folder)
+    files = [DEFAULT_CONFIG, "config/config.yaml", preset]
+    counted = jobs_by_stage(load_study(check_config(read_configuration(files))))
+    assert counted == {rule: n for rule, n in jobs.items() if rule not in ("all", "total", "list_people")}

@@ -8,7 +8,10 @@ import time
 from pathlib import Path
 
 import yaml
+from planned import jobs_by_stage
 from small_study import REPOSITORY, StudyFolder, approve
+
+from neurostrata.planning.cost import imagined
 
 PEOPLE = 1000
 
@@ -65,3 +68,7 @@ def test_a_thousand_people_are_planned(tmp_path: Path) -> None:
         "report": 1,
     }
     assert {rule: jobs.get(rule, 0) for rule in expected} == expected
+    # the model of costs counts the same jobs from the configuration alone
+    assert jobs_by_stage(imagined({**paper, "phenotypes": {"tables": ["phenotypes.tsv"]}}, PEOPLE)) == {
+        rule: number for rule, number in jobs.items() if rule not in ("all", "total", "list_people")
+    }

@@ -6,8 +6,9 @@ from plain_training import people_in_memory
 
 from neurostrata.core.config import fill_defaults, load_schema
 from neurostrata.core.errors import UserError
+from neurostrata.core.training_presets import PRESETS
 from neurostrata.fusion.models import interface
-from neurostrata.fusion.models.interface import PRESETS, FusionModel, TrainingSettings
+from neurostrata.fusion.models.interface import FusionModel, TrainingSettings
 from neurostrata.fusion.models.network import NetworkModel
 from neurostrata.fusion.models.registry import build_model
 from neurostrata.fusion.training.machine import Machine

@@ -19,8 +19,9 @@ from torch.nn import functional
 
 from neurostrata.core.config import section_defaults
 from neurostrata.core.errors import UserError
+from neurostrata.core.training_presets import PRESETS
 from neurostrata.fusion.data.volumes import VolumeSet, open_volumes
-from neurostrata.fusion.models.interface import PRESETS, TrainingSettings
+from neurostrata.fusion.models.interface import TrainingSettings
 from neurostrata.fusion.models.network import NetworkModel
 from neurostrata.fusion.models.registry import build_model
 from neurostrata.fusion.training import module as training_module

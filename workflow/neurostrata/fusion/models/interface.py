@@ -18,14 +18,9 @@ import pandas as pd
 
 from neurostrata.core.config import later_defaults, load_schema
 from neurostrata.core.errors import UserError
+from neurostrata.core.training_presets import PRESETS
 from neurostrata.fusion.data.volumes import VolumeSet, value_range
 from neurostrata.fusion.training.machine import Machine
-
-#: Settings of each training preset (Dimitri 2022, 2.1.3); schema: training.
-PRESETS: dict[str, dict[str, Any]] = {
-    "paper": {"epochs": 200, "batch_size": 1, "learning_rate": 1e-3, "precision": "fp32", "compile": False},
-    "fast": {"epochs": 200, "batch_size": 4, "learning_rate": 1e-3, "precision": "bf16", "compile": True},
-}
 
 #: A feature counts as relevant when it is weighted above this (Arco 2023, 5, Fig. 6).
 RELEVANT = 0.9

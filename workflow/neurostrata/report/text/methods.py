@@ -108,7 +108,7 @@ def grid_text(volumes: Config) -> str:
 
 def training_values(config: Config, experiment: Config) -> dict[str, Any]:
     """Return how an experiment's model was trained: for each key that it reads, the experiment's value, the section's or the preset's."""
-    from neurostrata.fusion.models.interface import PRESETS
+    from neurostrata.core.training_presets import PRESETS
 
     merged = {**config["training"], **experiment["training"]}
     preset = PRESETS[merged.pop("preset")]
