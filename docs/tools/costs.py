@@ -16,14 +16,11 @@ from neurostrata.core.locations import DEFAULT_CONFIG
 
 PAGE = Path(__file__).resolve().parents[2] / "README.md"
 PEOPLE = (100, 1000)
-#: Side of the template's voxels in mm, and the fusion grid that goes with it.
+#: Side of the template's voxels, and what of the recommended configuration is changed for it.
 RESOLUTIONS: dict[str, dict[str, Any]] = {
-    "2 mm": {"template": {"resolution_mm": 2}, "volumes": {"resolution_mm": 2, "downsample": 2, "shape": [64, 64, 64]}},
-    "1.25 mm": {
-        "template": {"resolution_mm": 1.25},
-        "volumes": {"resolution_mm": 1.25, "downsample": 2, "shape": [128, 128, 96]},
-    },
-}  # fmt: skip
+    "2 mm": {"template": {"resolution_mm": 2}, "volumes": {"resolution_mm": 2, "shape": [64, 64, 64]}},
+    "1.25 mm": {},
+}
 ENGINES = {"torch": "`torch`", "ants": "`ants` (SyN)"}
 
 
@@ -34,7 +31,7 @@ def in_hours(hours: float) -> str:
 
 def table() -> str:
     """Return the table."""
-    text = "| people | template | registration | CPU hours, no GPU | CPU and GPU hours, with one | disk, GB |\n|---|---|---|---|---|---|\n"
+    text = "| people | voxels | registration | CPU hours without a GPU | with one: CPU hours | GPU hours | disk, GB |\n|---|---|---|---|---|---|---|\n"
     recommended = read_yaml(DEFAULT_CONFIG)
     for people in PEOPLE:
         for resolution, grid in RESOLUTIONS.items():
@@ -43,7 +40,7 @@ def table() -> str:
                 cost = total(study_cost(config, people, Images()))
                 alone = cost.cpu_hours + cost.cpu_hours_instead
                 text += (
-                    f"| {people:,} | {resolution} | {words} | {in_hours(alone)} | {in_hours(cost.cpu_hours)} and {in_hours(cost.gpu_hours)} "
+                    f"| {people:,} | {resolution} | {words} | {in_hours(alone)} | {in_hours(cost.cpu_hours)} | {in_hours(cost.gpu_hours)} "
                     f"| {in_hours(cost.disk_gb)} |\n"
                 )
     return text
