@@ -63,6 +63,10 @@ def _link(found: re.Match[str], name: str, origin: str, files: Files) -> str:
         return found[0]  # mkdocs says that it is broken
     place = OUTSIDE.get(whole, whole.removeprefix("docs/") if whole.startswith("docs/") else "")
     if place and files.get_file_from_path(place):
+        if re.fullmatch(
+            r"[\w./-]+\.md", text
+        ):  # the name of a file means something on a forge; here the page's title does
+            text = (ROOT / whole).read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
         there = posixpath.relpath(place, posixpath.dirname(name) or ".")
         return f"{picture}[{text}]({there}{'#' + anchor if anchor else ''})"
     return text if whole in text or text in whole else f"{text} (`{whole}`)"
