@@ -1,5 +1,6 @@
 # make demo   environment, simulated cohort, the whole workflow, report, in demo/
 # make test   the full test suite (about 20 minutes on 2 cores)
+# make docs   the documentation as a site, in site/
 # Both install what they need into .venv. Nothing is installed system-wide.
 
 SHELL := /bin/bash
@@ -119,7 +120,7 @@ docs: env-dev
 	@python docs/tools/configuration.py
 	@python docs/tools/costs.py
 	@NO_MKDOCS_2_WARNING=1 mkdocs build --quiet
-	@echo "site/index.html"
+	@echo "site/index.html (its search needs a server: python -m http.server -d site)"
 
 # After make demo: the pictures of README and of the tutorial (needs Chromium).
 screenshots: env-dev
