@@ -119,7 +119,7 @@ mutants: env-dev
 docs: env-dev
 	@python docs/tools/configuration.py
 	@python docs/tools/costs.py
-	@NO_MKDOCS_2_WARNING=1 mkdocs build --quiet
+	@NO_MKDOCS_2_WARNING=1 mkdocs build 2>&1 | sed '/^INFO/d'
 	@echo "site/index.html (its search needs a server: python -m http.server -d site)"
 
 # After make demo: the pictures of README and of the tutorial (needs Chromium).
