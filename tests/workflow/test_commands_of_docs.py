@@ -34,7 +34,7 @@ NOT_RUN = {
     r"find results -name \.sha256 .*": "run by tests/unit/core/test_core_records.py",
 }
 #: Words that stand for the reader's own.
-READERS = {"STUDY", "DIR", "NAME", "TARGET"}
+READERS = {"STUDY", "DIR", "NAME", "TARGET", "STAGE"}
 
 
 @cache

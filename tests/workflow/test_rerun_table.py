@@ -175,6 +175,33 @@ def test_what_only_the_other_noddi_engine_reads_plans_no_map(study: StudyFolder)
     assert study.planned()["fit_noddi"] == 8
 
 
+def test_a_dry_run_ends_with_what_would_be_done_and_why(study: StudyFolder) -> None:
+    setting("strata.existence.draws", 99)(study)
+    said = study.snakemake("-n", "--quiet", "rules").stdout
+    assert "leave --cleanup-metadata aside" in said.partition("snakemake --cleanup-metadata")[2]
+    end = [" ".join(line.split()) for line in said.strip().splitlines()[-7:]]
+    assert end == [
+        "This would be done:",
+        "testing whether clusters exist 8 jobs less than a CPU minute",
+        "recording provenance 1 job less than a CPU minute",
+        "writing the report 1 job less than a CPU minute",
+        "In all 10 jobs: less than a CPU minute, about 5 MB on the disk (estimates: docs/scaling.md).",
+        "Changed since the results were made (what follows from it is planned too):",
+        "strata.existence.draws: 199 -> 99 (existence 8)",
+    ]
+
+
+def test_removed_records_make_the_study_forget(study: StudyFolder) -> None:
+    """docs/reruns.md, Keeping results."""
+    tables = [str(path) for path in (study.folder / "results").rglob("existence*.tsv")]
+    relative = [str(Path(path).relative_to(study.folder)) for path in tables]
+    assert study.snakemake("--cleanup-metadata", *relative).returncode == 0
+    setting("strata.existence.draws", 99)(study)
+    # the tests are kept as they are, and the record and the report have settings that they were not made with
+    assert study.planned() == {"provenance": 1, "report": 1}
+    assert study.planned("--forcerun", "existence") == {"existence": 8, "provenance": 1, "report": 1}
+
+
 def test_a_comment_plans_nothing(study: StudyFolder) -> None:
     path = study.folder / "config" / "config.yaml"
     path.write_text("# a comment\n" + path.read_text())

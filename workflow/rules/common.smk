@@ -4,6 +4,7 @@ from functools import partial
 
 from neurostrata.cohort.study import load_study
 from neurostrata.controller.missing import make_missing_results_again
+from neurostrata.controller.plan import explain_plans
 from neurostrata.controller.reasons import explain_reruns
 from neurostrata.controller.session import (
     Session,
@@ -60,6 +61,7 @@ if SESSION.checks:
         SESSION.say(note)
 if SESSION.main:
     explain_reruns(STUDY.declared)
+    explain_plans(STUDY)
 
 
 pathvars:
@@ -117,4 +119,4 @@ def of_folds(pattern):
 
 
 onstart:
-    SESSION.start(workflow)
+    SESSION.start(workflow, STUDY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,9 @@ from neurostrata.planning.cost import (
     Work,
     about,
     cost_of,
+    disk_in_words,
+    hours_in_words,
+    images_of,
     imagined,
     in_words,
     jobs_of,
@@ -35,7 +39,7 @@ STUDIES: dict[tuple[str, int], tuple[dict[str, Any], Images, int]] = {
             read_yaml(REPOSITORY / "config/demo.yaml"),
             {"registration": {"engine": "greedy"}, "diffusion": {"noddi": {"engine": "amico"}}},
         ),
-        Images(t1w_mm=3, dwi_mm=4, dwi_volumes=66),
+        Images(t1w_mm=3, dwi_mm=5, dwi_volumes=66),
         16,
     ),
 }
@@ -148,9 +152,34 @@ def test_costs_follow_what_decides_them() -> None:
 
 def test_costs_in_words() -> None:
     assert [about(n) for n in (0, 0.04, 0.34, 3.6, 36, 972, 9_640)] == [
-        *("less than 0.1", "less than 0.1", "0.3", "4", "40", "1,000", "10,000")
+        *("0.0", "0.0", "0.3", "4", "40", "1,000", "10,000")
     ]
-    assert in_words(Cost(3, 12.0, 0, 0, 0.5)) == "about 10 CPU hours and 0.5 GB on the disk"
+    hours = [hours_in_words(n) for n in (0.01, 0.05, 0.96, 1.2, 23)]
+    assert hours == [
+        *("less than a CPU minute", "about 3 CPU minutes", "about 1 CPU hour", "about 1 CPU hour"),
+        "about 20 CPU hours",
+    ]
+    assert [disk_in_words(n) for n in (0, 0.34, 34)] == ["less than 1 MB", "about 300 MB", "about 30 GB"]
+    assert in_words(Cost(3, 12.0, 0, 0, 0.5)) == "about 10 CPU hours, about 500 MB on the disk"
     assert in_words(Cost(3, 12.0, 380, 2100, 31)) == (
-        "about 10 CPU hours, 400 hours of a GPU (Titan V; without one 2,000 CPU hours) and 30 GB on the disk"
+        "about 10 CPU hours and about 400 GPU hours (Titan V; without a GPU about 2,000 CPU hours), about 30 GB on the disk"
     )
+
+
+def test_images_are_known_from_the_last_check(tmp_path: Path) -> None:
+    study = imagined({**MODALITIES, "output": str(tmp_path)}, 3)
+    for number, row in enumerate(study.rows.values()):
+        row |= {"t1w": f"t{number}.nii", "dwi": f"d{number}.nii"}
+    assert images_of(study) == Images()
+    turned = [[0, 0.8, 0, 0], [0.8, 0, 0, 0], [0, 0, 0.8, 0], [0, 0, 0, 1]]
+    plain = [[2.5, 0, 0, 0], [0, -2.5, 0, 0], [0, 0, 2.5, 0], [0, 0, 0, 1]]
+    headers = {"t0.nii|1|2": {"shape": [9, 9, 9], "affine": turned}} | {
+        f"d{n}.nii|1|2": {"shape": [9, 9, 9, 96 + 10 * n], "affine": plain} for n in range(3)
+    }
+    (tmp_path / "cohort").mkdir()
+    (tmp_path / "cohort" / "headers.json").write_text(json.dumps(headers))
+    images = images_of(study)
+    assert (images.t1w_mm, images.dwi_mm) == (pytest.approx(0.8), pytest.approx(2.5))
+    assert images.dwi_volumes == 106
+    (tmp_path / "cohort" / "headers.json").write_text("[]")
+    assert images_of(study) == Images()

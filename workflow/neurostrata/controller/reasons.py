@@ -55,7 +55,7 @@ def _texts(params: Iterable[str]) -> list[str]:
 
 
 def explain_reruns(declared: Callable[[str], str]) -> None:
-    """Make Snakemake compare settings by what decides results, and print what has changed.
+    """Make Snakemake compare settings by what decides results, and name what has changed.
 
     In the main process, before anything is planned.
 
@@ -66,7 +66,6 @@ def explain_reruns(declared: Callable[[str], str]) -> None:
     """
     try:
         _compare_settings(declared)
-        _explain_plans()
     except (ImportError, AttributeError) as error:
         print(
             f"neurostrata: this release of Snakemake is unknown ({error}): results of earlier releases may be planned again, and "
@@ -107,20 +106,6 @@ def _compare_settings(declared: Callable[[str], str]) -> None:
         return said
 
     PersistenceBase.params_changed = params_changed
-
-
-def _explain_plans() -> None:
-    """Print after a dry run what has changed; before a real run, :func:`say_changes` is called."""
-    from snakemake.dag import DAG
-
-    plain = getattr(DAG.print_reasons, "__wrapped__", DAG.print_reasons)
-
-    @functools.wraps(plain)
-    def print_reasons(self: Any) -> None:
-        plain(self)
-        say_changes(self)
-
-    DAG.print_reasons = print_reasons
 
 
 def changes_of(dag: Any) -> list[str]:

@@ -15,9 +15,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from neurostrata.cohort.study import Study
 from neurostrata.controller.entry import asked_of_snakemake, refuse_beside, sign_in
 from neurostrata.controller.orphans import MARK
-from neurostrata.controller.reasons import say_changes
+from neurostrata.controller.plan import say_plan
 from neurostrata.controller.room import full
 from neurostrata.controller.scheduling import no_hopeless_attempts, one_timer_at_a_time
 from neurostrata.controller.state import FAILURES
@@ -133,11 +134,11 @@ class Session:
         except OSError as error:
             end_with(f"{Path.cwd()}: cannot be written to ({error.strerror})")
 
-    def start(self, workflow: Any) -> None:
+    def start(self, workflow: Any, study: Study) -> None:
         """Do what has to be done after planning and before the first job."""
         _refuse_shared_jobs(workflow)
         self.sign_in()
-        say_changes(workflow.dag)
+        say_plan(workflow.dag, study)
         one_timer_at_a_time(workflow.scheduler)
         no_hopeless_attempts(workflow.scheduler, FAILURES)
 

@@ -7,11 +7,14 @@ Standard library and PyYAML only: dry runs use it.
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
+from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple
 
 import yaml
@@ -23,6 +26,7 @@ from neurostrata.core.locations import RESOURCES
 from neurostrata.core.training_presets import PRESETS
 from neurostrata.planning.experiments import can, explains, folds, predicts, reconstruction_folds
 from neurostrata.planning.parameters import leading_codes
+from neurostrata.planning.results import HEADERS, path_in
 from neurostrata.planning.targets import clustered_codes, stratified
 from neurostrata.stages import STAGES
 
@@ -414,21 +418,90 @@ def total(costs: Mapping[str, Cost]) -> Cost:
     return sum(costs.values(), Cost())
 
 
+def images_of(study: Study) -> Images:
+    """Return what a study's images are like, from the headers that its last check has read; typical ones before any check.
+
+    Parameters
+    ----------
+    study
+        People and configuration.
+    """
+    path = Path(path_in(study.config["output"], HEADERS))
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        grids = {key.split("|")[0]: grid for key, grid in known.items()}
+        found: dict[str, list[tuple[float, int]]] = {"t1w": [], "dwi": []}
+        for row in study.rows.values():
+            for column, values in found.items():
+                if grid := grids.get(row.get(column, "")):
+                    # the side of a cube with the voxel's volume
+                    a, b, c = (grid["affine"][axis][:3] for axis in range(3))
+                    volume = abs(
+                        a[0] * (b[1] * c[2] - b[2] * c[1])
+                        - a[1] * (b[0] * c[2] - b[2] * c[0])
+                        + a[2] * (b[0] * c[1] - b[1] * c[0])
+                    )
+                    values.append((volume ** (1 / 3), ([*grid["shape"], 1, 1])[3]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return Images()  # no check yet, or of a release that wrote it otherwise
+    usual = Images()
+    t1w, dwi = ([side for side, _ in found[column]] for column in ("t1w", "dwi"))
+    volumes = [number for _, number in found["dwi"]]
+    return Images(
+        median(t1w) if t1w else usual.t1w_mm,
+        median(dwi) if dwi else usual.dwi_mm,
+        round(median(volumes)) if volumes else usual.dwi_volumes,
+    )
+
+
+# ---------------------------------------------------------------------------------------- words
+
+
 def about(number: float) -> str:
-    """Return an estimate for people: one significant figure, "less than 0.1" below that."""
-    if number < 0.1:
-        return "less than 0.1"
-    rounded = round(number, -math.floor(math.log10(number)))
+    """Return an estimate of 1 or more with one significant figure; below that with one decimal."""
+    digits = -math.floor(math.log10(number)) if number > 0 else 1
+    rounded = round(number, min(digits, 1))
     return f"{rounded:,.0f}" if rounded >= 1 else f"{rounded:.1f}"
 
 
+def hours_in_words(hours: float, of: str = "CPU") -> str:
+    """Return hours for people: "about 20 CPU hours", "about 3 CPU minutes", "less than a CPU minute"."""
+    if hours * 60 < 1:
+        return f"less than a {of} minute"
+    if hours >= 11 / 12:
+        number, unit = about(max(hours, 1)), "hour"
+    else:
+        number, unit = about(hours * 60), "minute"
+    return f"about {number} {of} {unit}{'' if number == '1' else 's'}"
+
+
+def work_in_words(cost: Cost, short: bool = False) -> str:
+    """Return the hours of a cost: "about 20 CPU hours and about 400 GPU hours (Titan V; without a GPU about 2,000 CPU hours)".
+
+    Parameters
+    ----------
+    cost
+        Some stages'.
+    short
+        Leave out which GPU it is and what it would be without one.
+    """
+    on_cpu = hours_in_words(cost.cpu_hours)
+    if not cost.gpu_hours:
+        return on_cpu
+    on_gpu = hours_in_words(cost.gpu_hours, "GPU")
+    if short:
+        return on_gpu if cost.cpu_hours < cost.gpu_hours / 10 else f"{on_cpu} and {on_gpu}"
+    card, instead = measured()["gpu"]["card"], hours_in_words(cost.cpu_hours_instead)
+    return f"{on_cpu} and {on_gpu} ({card}; without a GPU {instead})"
+
+
+def disk_in_words(gigabytes: float) -> str:
+    """Return a size for people: "about 30 GB", "about 200 MB", "less than 1 MB"."""
+    if gigabytes < 0.001:
+        return "less than 1 MB"
+    return f"about {about(gigabytes)} GB" if gigabytes >= 0.95 else f"about {about(gigabytes * 1000)} MB"
+
+
 def in_words(cost: Cost) -> str:
-    """Return hours and disk for people, such as "about 20 CPU hours, 400 GPU hours (Titan V) and 30 GB"."""
-    parts = [f"{about(cost.cpu_hours)} CPU hours"]
-    if cost.gpu_hours >= 0.1:
-        card = measured()["gpu"]["card"]
-        parts.append(
-            f"{about(cost.gpu_hours)} hours of a GPU ({card}; without one {about(cost.cpu_hours_instead)} CPU hours)"
-        )
-    parts.append(f"{about(cost.disk_gb)} GB on the disk")
-    return f"about {', '.join(parts[:-1])} and {parts[-1]}"
+    """Return hours and disk for people: those of :func:`work_in_words`, then ", about 30 GB on the disk"."""
+    return f"{work_in_words(cost)}, {disk_in_words(cost.disk_gb)} on the disk"

@@ -1,0 +1,112 @@
+"""What a run says of itself in people's words before it starts, and a dry run at its end."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from planned import planned
+
+from neurostrata.controller import plan
+from neurostrata.planning.cost import imagined, jobs_of
+
+CONFIG: dict[str, Any] = {
+    "cohort": {"sheet": "cohort.tsv"},
+    "template": {"resolution_mm": 1.25, "iterations": 2},
+    "modalities": {"jac": {"from": "jacobian"}},
+    "experiments": [{"name": "codes", "model": "separable_autoencoder", "modalities": ["jac"]}],
+}
+
+
+def dag_of(*jobs: tuple[str, dict[str, str]]) -> Any:
+    """A plan of these jobs, without a reason for any."""
+    listed = [SimpleNamespace(rule=SimpleNamespace(name=rule), wildcards_dict=names) for rule, names in jobs]
+    reason = SimpleNamespace(
+        params_changed=None, updated_input=(), input_changed=False, is_provenance_triggered=lambda: False
+    )
+    return SimpleNamespace(
+        needrun_jobs=lambda exclude_finished: listed,
+        reason=lambda job: reason,
+        dependencies={job: {} for job in map(id, listed)},
+    )
+
+
+def people(rule: str, number: int, **names: str) -> list[tuple[str, dict[str, str]]]:
+    """A job for each of so many people."""
+    return [(rule, {"subject": f"{n:02d}", **names}) for n in range(number)]
+
+
+def test_a_plan_is_told_by_stages_people_and_hours() -> None:
+    study = imagined({**CONFIG, "registration": {"engine": "ants"}}, 30)
+    folds = [("train", {"experiment": "codes", "fold": fold}) for fold in (*map(str, range(10)), "all")]
+    dag = dag_of(
+        *people("template_register", 30, iteration="1"),
+        *people("template_register", 30, iteration="2"),
+        *people("register", 1),
+        *folds,
+        ("report", {}),
+        ("all", {}),
+    )
+    lines = [" ".join(line.split()) for line in plan.plan_lines(dag, study)]
+    assert lines == [
+        "registering to the template of the previous iteration 30 people 60 jobs about 80 CPU hours",
+        "registering to the template 1 job about 1 CPU hour",
+        "training models 11 jobs about 6 GPU hours",
+        "writing the report 1 job less than a CPU minute",
+    ]
+    # columns stand below each other
+    assert len({line.index(" job") for line in plan.plan_lines(dag, study)}) <= 2
+    assert plan.plan_sentence(dag, study) == (
+        "73 jobs for 30 people: about 80 CPU hours and about 6 GPU hours (Titan V; without a GPU about 30 CPU hours), "
+        "about 100 MB on the disk"
+    )
+    assert plan.plan_lines(dag_of(("all", {})), study) == []
+    assert plan.plan_sentence(dag_of(("all", {})), study) == ""
+
+
+def test_a_long_plan_stays_short() -> None:
+    study = imagined(CONFIG, 12)
+    jobs = [
+        (work.stage, {"experiment": work.experiment, "finder": work.finder, "fold": work.fold})
+        for work, number in jobs_of(study).items()
+        for _ in range(number)
+    ]
+    lines = plan.plan_lines(
+        dag_of(*[(rule, {k: v for k, v in names.items() if v}) for rule, names in jobs]), study
+    )
+    assert len(lines) == plan.MOST_STAGES + 1
+    assert lines[0].startswith("preparing T1w images")
+    assert re.match(r"and \d+ shorter stages ", lines[-1])
+    told = sum(int(line.split(" job")[0].split()[-1].replace(",", "")) for line in lines)
+    assert told == len(jobs)
+
+
+def test_what_is_planned_of_ten_thousand_people_is_told_at_once() -> None:
+    study = planned(200)
+    dag = dag_of(*(job for n in range(10) for job in people("register", 10_000, iteration=str(n))))
+    begun = time.process_time()
+    plan.plan_lines(dag, study)
+    assert time.process_time() - begun < 2
+
+
+def test_what_cannot_be_told_ends_no_run(caplog: pytest.LogCaptureFixture) -> None:
+    study = planned()
+    with caplog.at_level(logging.INFO):
+        plan.say_plan(SimpleNamespace(), study)
+        plan.say_dry_plan(SimpleNamespace(), study)
+    plan.say_dry_plan(dag_of(("register", {"subject": "01"}), ("unknown", {})), study)
+
+
+def test_a_snakemake_that_is_not_known_is_gone_on_with(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import snakemake.api  # which imports the rest in an order that works
+    import snakemake.workflow
+
+    monkeypatch.delattr(snakemake.workflow.Workflow, "execute")
+    plan.explain_plans(planned())
+    assert "this release of Snakemake is unknown" in capsys.readouterr().err
