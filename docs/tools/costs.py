@@ -9,10 +9,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from neurostrata.planning.cost import Images, about, study_cost, total
-
 from neurostrata.core.config import overlaid, read_yaml
 from neurostrata.core.locations import DEFAULT_CONFIG
+from neurostrata.planning.cost import Images, about, study_cost, total
 
 PAGE = Path(__file__).resolve().parents[2] / "README.md"
 PEOPLE = (100, 1000)

@@ -23,14 +23,14 @@ from nilearn.image import resample_to_img
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "browser"))
-from chromium import Browser
+from chromium import Browser, find_chromium
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = ROOT / "docs" / "images"
 #: Bytes of a picture and of all pictures together, at most; a test holds the folder to both.
 LIMIT, LIMIT_OF_ALL = 200_000, 1_500_000
 WIDTH = 1180
-#: Pictures of the report: name, and what is on it, as CSS selectors of the first and the last element.
+#: Pictures of the report: name, and what is on it, as CSS selectors of the first and the last element; behind |, words of the element.
 #: EXPERIMENT is the one with strata that differ.
 OF_INDEX = {
     "report": (".frame",),
@@ -38,11 +38,11 @@ OF_INDEX = {
     "cohort": ("#cohort > h2", "#table-1"),
     "template": ("figure:has(img[src$='template/template.png'])",),
     "loadings": ("figure:has(img[src$='phenotypes/loadings.svg'])",),
-    "decoding": ("#comparison .tablebox",),
+    "decoding": (".tablebox|Share of the differences between people",),
     "examples": ("figure:has(img[src$='EXPERIMENT/examples.png'])",),
-    "finders": ("#experiment-EXPERIMENT-strata .tablebox",),
+    "finders": ("#experiment-EXPERIMENT-strata .tablebox|Every finder on every kind of codes",),
     "clusters": ("figure:has(img[src$='EXPERIMENT/clusters.svg'])",),
-    "comparisons": ("#experiment-EXPERIMENT-strata .tablebox:nth-of-type(2)",),
+    "comparisons": ("#experiment-EXPERIMENT-strata .tablebox|Every factor compared between the clusters",),
     "factors": ("figure:has(img[src$='EXPERIMENT/factors.svg'])",),
 }
 OF_CHECKS = {
@@ -81,8 +81,10 @@ def take(
     for name, selectors in pictures.items():
         chosen = [s.replace("EXPERIMENT", experiment) for s in selectors]
         box = tab.evaluate(
-            f"{json.dumps(chosen)}.map(s => document.querySelector(s)).map(e => e && e.getBoundingClientRect())"
-            ".map(r => r && [r.left + scrollX, r.top + scrollY, r.right + scrollX, r.bottom + scrollY])"
+            f"{json.dumps(chosen)}.map(s => s.split('|'))"
+            ".map(([s, words]) => [...document.querySelectorAll(s)].find(e => e.textContent.includes(words ?? '')))"
+            ".map(e => e && e.getBoundingClientRect())"
+            ".map(r => r ? [r.left + scrollX, r.top + scrollY, r.right + scrollX, r.bottom + scrollY] : null)"
         )
         if None in box:
             raise SystemExit(f"{page}: no {chosen[box.index(None)]}")
@@ -178,12 +180,17 @@ def front() -> None:
     save(both, "front")
 
 
+def outcome(row: dict[str, str]) -> str:
+    """Return an experiment and its outcome, as they stand in the tutorial."""
+    return f"**{row['experiment']}** (`{row['kind']}`, {row['colour']})"
+
+
 def what_the_demo_found(demo: Path) -> str:
     """Return the demo's verdicts and how much of the planted truth they are, for the tutorial."""
     found = json.loads((demo / "recovery.json").read_text())["strata"]["experiments"]
     lines = []
     for row in read_rows(demo / "results/report/verdicts.tsv"):
-        lines.append(f"* **{row['experiment']}**: {row['headline']}")
+        lines.append(f"* {outcome(row)}: {row['headline']}")
         if row["experiment"] in found:
             rand = found[row["experiment"]]["adjusted_rand"]
             lines[-1] += (
@@ -215,6 +222,8 @@ def main() -> None:
     experiment = next(
         (row["experiment"] for row in verdicts if row["kind"] == "found"), verdicts[-1]["experiment"]
     )
+    if find_chromium() is None:
+        raise SystemExit("Chromium is missing (Debian: chromium); the pictures are taken with it")
     IMAGES.mkdir(exist_ok=True)
     with Browser(width=WIDTH, height=900) as tab:
         take(tab, report / "index.html", OF_INDEX, experiment, 960)
