@@ -11,6 +11,7 @@ from neurostrata.controller.session import (
     caption_values,
     collect_garbage_rarely,
     complete_config,
+    config_files,
     job_environment,
     refuse_other_paths,
     shell_prefix,
@@ -39,7 +40,7 @@ complete_config(workflow, config)
 SESSION = Session(workflow)
 SESSION.begin(config)
 try:
-    CONFIG = check_config(config)
+    CONFIG = check_config(config, config_files(workflow))
     STUDY = load_study(CONFIG, rescan=SESSION.main)
     if SESSION.main:
         make_missing_results_again(workflow)

@@ -47,7 +47,10 @@ def test_defaults_are_filled_recursively() -> None:
         ({"regstration": {}}, r"unknown key 'regstration'; did you mean 'registration'\?"),
         ({"registration": {"engin": "ants"}}, r"registration: unknown key 'engin'; did you mean 'engine'\?"),
         ({"registration": {"engine": "elastix"}}, r"registration.engine: 'elastix' is not one of"),
-        ({"template": {"iterations": "five"}}, r"template.iterations: 'five' is not of type 'integer'"),
+        (
+            {"template": {"iterations": "five"}},
+            r"template.iterations: a whole number of 1 or more is needed, 'five' is none",
+        ),
         ({"experiments": [{"name": "a", "modalities": ["pet"]}]}, r"'pet' is not declared under modalities"),
         ({"experiments": [{"name": "a", "model": "vaee", "modalities": ["jac"]}]}, r"'vaee' is not one of"),
         (
@@ -87,7 +90,7 @@ def test_defaults_are_filled_recursively() -> None:
         ),
         (
             {"training": {"adam_epsilon": 0}},
-            r"training.adam_epsilon: 0 is less than or equal to the minimum of 0",
+            r"training.adam_epsilon: a number above 0 is needed, not 0",
         ),
         (
             {"training": {"modality_losses": "sum"}, "experiments": [SYNTHESIS]},

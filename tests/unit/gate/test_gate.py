@@ -434,7 +434,10 @@ def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ("changes", "message"),
     [
         ({"training": {"epoch": 3}}, "experiments[0].training: unknown key 'epoch'; did you mean 'epochs'?"),
-        ({"training": {"epochs": "many"}}, "experiments[0].training.epochs: 'many' is not of type"),
+        (
+            {"training": {"epochs": "many"}},
+            "experiments[0].training.epochs: a whole number of 1 or more (or null) is needed, 'many' is none",
+        ),
         (
             {"model": "separable_autoencoder"},
             "volumes.shape: [30, 30, 30]: experiments[0] (separable_autoencoder) needs sides that are multiples of 32",
@@ -465,7 +468,7 @@ def test_experiments_are_checked_with_their_models(changes: dict[str, Any], mess
             {"volumes": {"percentiles": [99, 1]}},
             "volumes.percentiles: [99, 1]: the first must be below the second",
         ),
-        ({"seed": -1}, "seed: -1 is less than the minimum of 0"),
+        ({"seed": -1}, "seed: a whole number from 0 to 4,294,967,295 is needed, not -1"),
         ({"output": "results/{x}"}, "output: 'results/{x}': a path with '{'"),
         ({"phenotypes": {"tables": ["{a}.tsv"]}}, "phenotypes.tables: '{a}.tsv': a path with '{'"),
         ({"volumes": {"resolution_mm": float("nan")}}, "volumes.resolution_mm: nan is not a finite number"),

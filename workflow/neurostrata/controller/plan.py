@@ -155,12 +155,12 @@ def say_dry_plan(dag: Any, study: Study) -> None:
     """Print at the end of a dry run what would be done and why."""
 
     def text() -> str:
-        lines = plan_lines(dag, study)
-        listed = "".join(f"\n    {line}" for line in lines)
+        listed = "".join(f"\n    {line}" for line in plan_lines(dag, study))
+        if not listed:
+            return ""
         return (
-            lines
-            and f"This would be done:{listed}\nIn all {plan_sentence(dag, study)} (estimates: docs/scaling.md)."
-        )  # type: ignore[return-value]
+            f"This would be done:{listed}\nIn all {plan_sentence(dag, study)} (estimates: docs/scaling.md)."
+        )
 
     _say(text)
     say_changes(dag)

@@ -51,6 +51,17 @@ def check_files(own: str, named: Iterable[str | Path]) -> None:
         end_with(error)
 
 
+def config_files(workflow: Any) -> list[str]:
+    """Return the files that the configuration was read from, each over those before it.
+
+    Empty where a value may come from somewhere else: another workflow, or ``--config`` on the command line.
+    """
+    if not workflow.modifier.is_main_snakefile() or workflow.config_settings.config:
+        return []
+    named = [str(path) for path in workflow.overwrite_configfiles]
+    return [*(str(path) for path in workflow.configfiles if str(path) not in named), *named]
+
+
 def complete_config(workflow: Any, config: dict[str, Any]) -> None:
     """Put the default configuration under the one that another workflow gives to this one, its module.
 

@@ -91,7 +91,8 @@ def _read_config(further: list[Path] | None) -> dict[str, Any]:
     files = [DEFAULT_CONFIG]
     if studys_own.exists() and studys_own.resolve() != DEFAULT_CONFIG:
         files.append(studys_own)
-    return check_config(read_configuration([*files, *(further or [])]))
+    files += further or []
+    return check_config(read_configuration(files), files)
 
 
 def check(*, directory: Path = Path(), configfile: list[Path] | None = None, exclude: bool = False) -> None:

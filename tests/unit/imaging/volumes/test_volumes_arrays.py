@@ -296,7 +296,7 @@ def test_a_mask_may_be_empty_and_is_used_as_it_is(template):
         ({"from": "tissue", "tissue": "gm", "kind": "mask"}, "x: unknown key 'kind'"),
         ({"from": "tensr", "measure": "fa"}, "tensr"),
         ({"from": "tensor", "measure": "ndi"}, "x.measure: 'ndi' is not one of"),
-        ({"from": "tensor"}, "x: 'measure' is missing"),
+        ({"from": "tensor"}, "x: the key 'measure' is missing (one of fa, md)"),
         ({"from": "jacobian", "modulate": True}, "x: unknown key 'modulate'"),
         ({"from": "noddi", "measure": "fwf", "tissue_weighted": True}, "x.tissue_weighted"),
         ({}, "'from' is missing"),

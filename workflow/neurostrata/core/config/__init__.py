@@ -5,6 +5,7 @@ Imported while the workflow is parsed, so: standard library, PyYAML and jsonsche
 
 from neurostrata.core.config.check import adjusts_codes, check_config, fill_config
 from neurostrata.core.config.experiments import adjusting_columns, capability
+from neurostrata.core.config.messages import schema_problems
 from neurostrata.core.config.modalities import (
     component_names,
     declared_names,
@@ -18,7 +19,6 @@ from neurostrata.core.config.schemas import (
     later_defaults,
     load_schema,
     model_names,
-    schema_problems,
     section_defaults,
     without_later,
 )

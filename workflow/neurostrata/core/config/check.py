@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
 
 from neurostrata.core.config.experiments import experiment_problems
+from neurostrata.core.config.messages import schema_problems, with_lines
 from neurostrata.core.config.modalities import modality_problems
-from neurostrata.core.config.schemas import (
-    fill_defaults,
-    finder_names,
-    load_schema,
-    model_names,
-    schema_problems,
-)
+from neurostrata.core.config.schemas import fill_defaults, finder_names, load_schema, model_names
 from neurostrata.core.errors import UserError
 
 #: Former keys of the section `strata` -> what to write instead.
@@ -108,13 +104,19 @@ def fill_config(config: Mapping[str, Any]) -> dict[str, Any]:
     return filled
 
 
-def check_config(config: Mapping[str, Any]) -> dict[str, Any]:
+def _refuse(problems: list[str], files: Sequence[str | Path]) -> NoReturn:
+    raise UserError("the configuration has problems:\n  " + "\n  ".join(with_lines(problems, files)))
+
+
+def check_config(config: Mapping[str, Any], files: Sequence[str | Path] = ()) -> dict[str, Any]:
     """Check a configuration and fill in every default.
 
     Parameters
     ----------
     config
         As read from YAML, overlays merged.
+    files
+        Those it was read from, in their order: messages then say in which line a value stands.
 
     Returns
     -------
@@ -131,7 +133,7 @@ def check_config(config: Mapping[str, Any]) -> dict[str, Any]:
     config = _text_keys(config)
     problems = problems or _renamed_problems(config) or schema_problems(config, schema)
     if problems:
-        raise UserError("the configuration has problems:\n  " + "\n  ".join(problems))
+        _refuse(problems, files)
     filled = fill_defaults(dict(config), schema)
     problems = [
         *_value_problems(filled),
@@ -140,5 +142,5 @@ def check_config(config: Mapping[str, Any]) -> dict[str, Any]:
         *_strata_problems(filled),
     ]
     if problems:
-        raise UserError("the configuration has problems:\n  " + "\n  ".join(problems))
+        _refuse(problems, files)
     return fill_config(config)

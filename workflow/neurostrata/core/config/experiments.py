@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from neurostrata.core.config.messages import nested_problems
 from neurostrata.core.config.modalities import expand_modalities
-from neurostrata.core.config.schemas import later_defaults, load_schema, model_names, nested_problems
+from neurostrata.core.config.schemas import later_defaults, load_schema, model_names
 
 
 def capability(

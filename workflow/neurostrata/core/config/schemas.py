@@ -1,10 +1,9 @@
-"""Schemas: reading them, filling in the defaults they give, and explaining what disagrees with them."""
+"""Schemas: reading them, and filling in the defaults they give."""
 
 from __future__ import annotations
 
 import copy
-import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -55,7 +54,7 @@ def load_schema(name: str) -> dict[str, Any]:
 def fill_defaults(value: Any, schema: Mapping[str, Any]) -> Any:
     """Return `value` with every missing key that has a default in `schema` filled in, recursively."""
     if isinstance(value, dict):
-        schema = _matching_branch(value, schema)
+        schema = matching_branch(value, schema)
         filled = dict(value)
         for key, part in schema.get("properties", {}).items():
             if key not in filled and "default" in part:
@@ -86,7 +85,7 @@ def without_later(values: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[
     return {key: value for key, value in values.items() if key not in later or value != later[key]}
 
 
-def _matching_branch(value: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
+def matching_branch(value: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
     """Pick the branch of a ``oneOf`` whose constants (such as ``from: tensor``) agree with `value`."""
     for branch in [*schema.get("oneOf", []), *schema.get("anyOf", [])]:
         constants = {
@@ -100,66 +99,6 @@ def _matching_branch(value: Mapping[str, Any], schema: Mapping[str, Any]) -> Map
 def section_defaults(name: str) -> dict[str, Any]:
     """Return a section of the configuration with all values at their defaults."""
     return fill_defaults({}, load_schema(name))
-
-
-def _where(path: list[Any]) -> str:
-    text = ""
-    for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
-    return text or "the configuration"
-
-
-def _known_keys(schema: Mapping[str, Any], value: Any) -> list[str]:
-    keys = set(schema.get("properties", {}))
-    if isinstance(value, dict):
-        keys |= set(_matching_branch(value, schema).get("properties", {}))
-    return sorted(keys)
-
-
-def _explain(error: Any) -> Iterator[str]:
-    place = _where(list(error.absolute_path))
-    if error.validator == "additionalProperties":
-        known = _known_keys(error.schema, error.instance)
-        for key in sorted(set(error.instance) - set(known)):
-            close = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
-            hint = f"did you mean '{close[0]}'?" if close else f"known keys: {', '.join(known)}"
-            yield f"{place}: unknown key '{key}'; {hint}"
-    elif error.validator in ("oneOf", "anyOf") and error.context:
-        # Report the branch that was meant: the one whose constants agree, else the one with the fewest errors.
-        def off(branch: int) -> tuple[bool, int]:
-            complaints = [e for e in error.context if e.schema_path[0] == branch]
-            return any(e.validator == "const" for e in complaints), len(complaints)
-
-        best = min({e.schema_path[0] for e in error.context}, key=off)
-        chosen = [e for e in error.context if e.schema_path[0] == best]
-        if all(e.validator == "type" for e in error.context):
-            yield f"{place}: {error.message}"
-        else:
-            for complaint in chosen:
-                # A branch's own constant, when an `enum` above lists all the names, says nothing new.
-                named_above = complaint.validator == "const" and list(complaint.relative_path) == ["from"]
-                if not named_above:
-                    yield from _explain(complaint)
-    elif error.validator == "required":
-        yield f"{place}: {error.message.replace(' is a required property', ' is missing')}"
-    else:
-        yield f"{place}: {error.message}"
-
-
-def schema_problems(value: Any, schema: Mapping[str, Any]) -> list[str]:
-    """Return every disagreement of `value` with `schema`, one line each, unknown keys with a suggestion."""
-    from jsonschema import Draft202012Validator
-
-    errors = sorted(Draft202012Validator(schema).iter_errors(value), key=lambda e: list(map(str, e.path)))
-    return list(dict.fromkeys(line for error in errors for line in _explain(error)))
-
-
-def nested_problems(place: str, value: Any, schema: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the problems of a part of the configuration that has a schema of its own, with its place."""
-    for line in schema_problems(value, schema):
-        yield place + (
-            line.removeprefix("the configuration") if line.startswith("the config") else f".{line}"
-        )
 
 
 def model_names() -> list[str]:
