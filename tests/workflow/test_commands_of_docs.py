@@ -12,12 +12,14 @@ from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
-import nibabel as nib
-import numpy as np
 import pytest
+from bids_trees import fmriprep_person, plant, qsiprep_person, raw_person, settle
 from documentation import ROOT, blocks, commands, inline_code
+from image_trees import fill, people, write_table
 from neurostrata.cli.commands import COMMANDS, parser_of
 
+from neurostrata.cli import main
+from neurostrata.cohort.discovery.layouts import HCP
 from neurostrata.core.errors import UserError
 from neurostrata.stages import STAGES
 
@@ -137,22 +139,56 @@ def test_a_command_is_understood(command: str) -> None:
     check(command)
 
 
-def make_dataset(root: Path) -> None:
-    """Make a small BIDS dataset: T1w images of twelve people, their age and sex."""
-    rng = np.random.default_rng(0)
-    lines = ["participant_id\tage\tsex"]
-    for number in range(1, 13):
-        folder = root / f"sub-{number:02d}" / "anat"
-        folder.mkdir(parents=True)
-        image = nib.Nifti1Image(rng.uniform(1, 2, (9, 9, 9)).astype(np.float32), np.eye(4))
-        nib.save(image, folder / f"sub-{number:02d}_T1w.nii")
-        lines.append(f"sub-{number:02d}\t{30 + number}\t{'FM'[number % 2]}")
-    (root / "participants.tsv").write_text("\n".join(lines) + "\n")
-    (root / "dataset_description.json").write_text('{"Name": "small", "BIDSVersion": "1.10.0"}')
+def make_folder(folder: Path, command: str) -> None:
+    """Make a folder below /data with the images, or the table, that a call of `neurostrata init` is about."""
+    ids = people(12)
+    two = {"session": ("1", "2")} if "--session-label" in command else {"session": ("",)}
+    t1w = ("acq-mprage_", "acq-fast_") if "--filter-t1w" in command else ("",)
+    match folder.name:
+        case "bids" | "raw":
+            plant(folder, [n for p in ids for s in two["session"] for n in raw_person(p, s, t1w)])
+        case "derivatives":
+            make_folder(folder / "fmriprep", command)
+            make_folder(folder / "qsiprep", command)
+        case "fmriprep":
+            plant(folder, [n for p in ids for n in fmriprep_person(p)], "derivative", "fMRIPrep")
+        case "qsiprep":
+            plant(folder, [n for p in ids for n in qsiprep_person(p)], "derivative", "QSIPrep")
+        case "HCP_1200":
+            names = [name for column, name in HCP.items() if column != "grad_dev"]
+            plant(folder, [f"1000{p}/T1w/{name}" for p in ids for name in names], kind=None)
+        case "images":
+            name = "mri/T1.nii.gz" if "--path-t1w" in command else "T1w.nii.gz"
+            plant(folder, [f"{p}/{name}" for p in ids], kind=None)
+            if "--table" not in command:
+                write_table(folder / "people.tsv", ids, {"age": "number", "score": "number"})
+        case "questionnaires.tsv":
+            write_table(folder, ids, {f"v{n}": "number" for n in range(8)})
+        case name:
+            raise AssertionError(f"/data/{name}: add a tree for it")
+    if folder.is_dir():
+        settle(fill(folder))
+
+
+@pytest.mark.parametrize(
+    "command", dict.fromkeys(c for _, c in commands() if re.match(r"neurostrata init [^-]*/data", c))
+)
+def test_init_understands_the_folders_in_the_pages(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = shlex.split(command.replace("~/", f"{tmp_path}/").replace("/data/", f"{tmp_path}/data/"))[1:]
+    for word in words:
+        if word.startswith(f"{tmp_path}/data/"):
+            make_folder(Path(word), command)
+    assert main(words) == 0, capsys.readouterr().err
+    said = capsys.readouterr().out
+    asked = len(words) - words.index("--participant-label") - 1 if "--participant-label" in words else 12
+    assert f"{asked} people: t1w {asked}" in said, said
+    assert (Path(words[2]) / "config" / "config.yaml").exists()
 
 
 def test_the_first_lines_of_readme_lead_to_a_plan(tmp_path: Path) -> None:
-    make_dataset(tmp_path / "data" / "bids")
+    make_folder(tmp_path / "data" / "bids", "")
     [lines] = [b.text for b in blocks("bash") if b.page == "README.md" and "git clone" in b.text]
     own = [line for line in lines.splitlines() if line.startswith("neurostrata ")]
     assert len(own) == 3
