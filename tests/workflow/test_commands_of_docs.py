@@ -184,7 +184,7 @@ def test_init_understands_the_folders_in_the_pages(
     said = capsys.readouterr().out
     asked = len(words) - words.index("--participant-label") - 1 if "--participant-label" in words else 12
     assert f"{asked} people" in said
-    assert f"t1w {asked} " in said.replace("\n", " "), said
+    assert re.search(rf"\bt1w {asked}\b", said), said
     assert (Path(words[2]) / "config" / "config.yaml").exists()
 
 
