@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 import yaml
 
-from neurostrata.core.config import check_config, fill_defaults, load_schema, model_names, schema_problems
+from neurostrata.core.config import (
+    check_config,
+    fill_defaults,
+    load_schema,
+    model_names,
+    read_yaml,
+    schema_problems,
+)
 from neurostrata.core.config.messages import PATTERNS, SENTENCES, place_of, shown, with_lines
 from neurostrata.core.errors import UserError
 from neurostrata.core.locations import SCHEMAS
@@ -210,3 +217,39 @@ def test_a_right_configuration_is_said_nothing_of() -> None:
     for name in ("training", "template", "registration", "volumes", "strata"):
         schema = load_schema(name)
         assert schema_problems(fill_defaults({}, schema), schema) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("title: a: b\n", "line 1: is not valid YAML: a ':' where no key can be"),
+        ("training:\n\tepochs: 3\n", "line 2: is not valid YAML: a tab"),
+        ("a: [1, 2\nb: 3\n", "the bracket that opens in line 1 is not closed by ]"),
+        ("a: {x: 1\n", "the bracket that opens in line 1 is not closed by }"),
+        (
+            "training:\n   epochs: 3\n  preset: fast\n",
+            "line 3: is not valid YAML: the line does not fit those above",
+        ),
+        ("training:\n  epochs: 3\n  preset\n", "a key needs a ':' and a blank after it (line 3)"),
+        ('title: "a\nb: 1\n', "the quotation mark that opens in line 1 is not closed"),
+        ("title: 'it's'\n", "text after a closing quotation mark"),
+        ("a: %x\n", "a text that begins with % must be in quotation marks"),
+        ("path: *.nii\n", "a text that begins with *, & or ! must be in quotation marks"),
+        ("a: *x\n", "a text that begins with *, & or ! must be in quotation marks"),
+        ("a: !x 1\n", "a text that begins with *, & or ! must be in quotation marks"),
+        ("a: 1\n---\nb: 2\n", "line 2: is not valid YAML: a line '---' begins a second configuration"),
+        ("a: \0\n", "a character that no text has"),
+        ("a: 2020-13-45\n", "put it in quotation marks"),
+    ],
+)
+def test_broken_files_are_said_in_words(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError) as refused:
+        read_yaml(path)
+    said = str(refused.value)
+    assert said.startswith(str(path))
+    assert words in said
+    assert not re.search(
+        r"token|scan|stream|<block|mapping|constructor|alias|scalar", said.replace("study.yaml", "")
+    )

@@ -191,9 +191,9 @@ def _cells(
     else:
         try:
             (cells,) = csv.reader([line], delimiter=separator, strict=True, skipinitialspace=True)
-        except (csv.Error, ValueError) as error:
+        except (csv.Error, ValueError):
             problems.append(
-                f"{place}: the quotation marks do not match ({error}); a cell in quotation marks must begin and end "
+                f"{place}: the quotation marks do not match; a cell in quotation marks must begin and end "
                 "with one, on the same line"
             )
             return []

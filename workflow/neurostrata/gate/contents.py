@@ -37,9 +37,11 @@ def read_content(image: str, facts: Mapping[str, Any]) -> Facts:
             found = _voxels(stream, facts) if "dtype" in facts else {}
             while stream.read(CHUNK):
                 pass
-    except gzip.BadGzipFile as error:
-        return {"problem": f"is damaged: its content does not match its checksum ({error}); copy it again"}
-    except (OSError, EOFError, zlib.error, ValueError) as error:
+    except gzip.BadGzipFile:
+        return {"problem": "is damaged: its content does not match its checksum; copy it again"}
+    except (EOFError, zlib.error):
+        return {"problem": "is damaged: it ends too early, or a part of it is wrong; copy it again"}
+    except (OSError, ValueError) as error:
         return {"problem": f"is damaged ({' '.join(str(error).split())[:120]}); copy it again"}
     return found
 

@@ -68,8 +68,9 @@ def _read_numbers(path: Path, subject: str, kind: str) -> np.ndarray:
     try:
         return np.array([[float(value) for value in row] for row in rows])
     except ValueError as error:
+        text = str(error).partition(": ")[2]
         raise UserError(
-            f"subject {subject}: {kind} file {path} has something that is not a number ({error})"
+            f"subject {subject}: {kind} file {path} has something that is not a number ({text})"
         ) from error
 
 

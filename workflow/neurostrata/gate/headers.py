@@ -111,8 +111,8 @@ def read_facts(image: str, size: int) -> Facts:
         return {"problem": f"is not a readable NIfTI image: it {reason}; rename it"}
     try:
         facts = _nifti_facts(zlib.decompressobj(31).decompress(start, 1024) if compressed else start)
-    except zlib.error as error:
-        return {"problem": f"is not a readable NIfTI image ({error}); copy it again"}
+    except zlib.error:
+        return {"problem": "is not a readable NIfTI image: its compressed content is damaged; copy it again"}
     except Exception as error:  # nibabel and numpy raise a dozen kinds on bytes that are not a header
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         return {"problem": f"is not a readable NIfTI image ({reason})"}

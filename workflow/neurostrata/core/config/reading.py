@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,49 @@ def _strict_mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, 
 _StrictLoader.add_constructor("tag:yaml.org,2002:map", _strict_mapping)
 
 
+#: What PyYAML finds -> what it means, in words; ``{line}`` is where that began which was not ended, ``{0}`` the match.
+_YAML = (
+    (r"found character '\\t'", "a tab: indent with spaces, never with tabs"),
+    (r"found character '(.)' that cannot start", "a text that begins with {0} must be in quotation marks"),
+    (
+        r"mapping values are not allowed here",
+        "a ':' where no key can be: put a text with a ':' in quotation marks, or begin a new line",
+    ),
+    (
+        r"expected ',' or '(.)'",
+        "the bracket that opens in line {line} is not closed by {0}, or a ',' is missing",
+    ),
+    (
+        r"expected <block end>, but found '<scalar>'",
+        "text after a closing quotation mark: put a text with ' in it in \" and one with \" in '",
+    ),
+    (
+        r"expected <block end>",
+        "the line does not fit those above it: indent the keys of a group, and the '-' of a list, by the same number of spaces",
+    ),
+    (r"could not find expected ':'", "a key needs a ':' and a blank after it (line {line})"),
+    (r"found unexpected end of stream", "the quotation mark that opens in line {line} is not closed"),
+    (
+        r"undefined alias|expected alphabetic or numeric character|could not determine a constructor",
+        "a text that begins with *, & or ! must be in quotation marks",
+    ),
+    (r"found another document", "a line '---' begins a second configuration; one file has one"),
+    (r"unacceptable character", "a character that no text has; save the file as text"),
+)
+
+
+def _in_words(error: yaml.YAMLError | Exception) -> str:
+    """Return what is wrong with a file that is no YAML."""
+    said = str(getattr(error, "problem", "") or getattr(error, "context", "") or error)
+    began = getattr(error, "context_mark", None) or getattr(error, "problem_mark", None)
+    for pattern, words in _YAML:
+        if found := re.search(pattern, said):
+            return words.format(*found.groups(), line=began.line + 1 if began else "?")
+    if isinstance(error, ValueError):
+        return f"a value that cannot be ({' '.join(said.split())[:200]}); put it in quotation marks where a text is meant"
+    return " ".join(said.split())[:200]
+
+
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read a configuration file.
 
@@ -54,10 +98,9 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f", line {mark.line + 1}" if mark else ""
-        tab = " (indent YAML with spaces, never with tabs)" if "'\\t'" in str(error.problem) else ""
-        raise UserError(f"{path}{line}: is not valid YAML: {error.problem or error.context}{tab}") from error
+        raise UserError(f"{path}{line}: is not valid YAML: {_in_words(error)}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: is not valid YAML: {' '.join(str(error).split())[:200]}") from error
+        raise UserError(f"{path}: is not valid YAML: {_in_words(error)}") from error
     if content is None:
         return {}
     if not isinstance(content, dict):
