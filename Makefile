@@ -1,5 +1,6 @@
 # make demo   environment, simulated cohort, the whole workflow, report, in demo/
 # make test   the full test suite (about 20 minutes on 2 cores)
+# make docs   the documentation as a site, in site/
 # Both install what they need into .venv. Nothing is installed system-wide.
 
 SHELL := /bin/bash
@@ -15,7 +16,7 @@ export PATH := $(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)/workflow
 export PYTHONNOUSERSITE := 1
 
-.PHONY: help env env-amico env-dev demo check-demo test test-full lint unit workflow-tests cluster browser calibrate noise-free bench gpu mutants learning papers clean
+.PHONY: help env env-amico env-dev demo check-demo test test-full lint unit workflow-tests cluster browser calibrate noise-free bench gpu mutants learning papers docs screenshots clean
 # The suites run one after the other, so that each has all cores. The time of each is printed.
 .NOTPARALLEL:
 
@@ -124,5 +125,16 @@ MUTANTS ?=
 mutants: env-dev
 	nice -n 10 python tests/mutants/run.py $(PACKAGES) $(MUTANTS)
 
+# The documentation as a site, in site/: mkdocs refuses broken links. The page of all keys is written anew.
+docs: env-dev
+	@python docs/tools/configuration.py
+	@python docs/tools/costs.py
+	@NO_MKDOCS_2_WARNING=1 mkdocs build 2>&1 | sed '/^INFO/d'
+	@echo "site/index.html (its search needs a server: python -m http.server -d site)"
+
+# After make demo: the pictures of README and of the tutorial (needs Chromium).
+screenshots: env-dev
+	@python docs/tools/screenshots.py $(DEMO)
+
 clean:
-	rm -rf $(VENV) $(DEMO) noise-free learning papers
+	rm -rf $(VENV) $(DEMO) noise-free learning papers site

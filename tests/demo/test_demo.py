@@ -58,3 +58,12 @@ def test_template_is_unbiased() -> None:
     assert shape.people >= 20
     assert shape.distance_vox <= LARGEST_DISTANCE_VOX
     assert abs(shape.log_size) <= LARGEST_LOG_SIZE
+
+
+def test_the_tutorial_is_of_this_demo(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(repository / "docs" / "tools"))
+    from screenshots import outcome, read_rows
+
+    text = (repository / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    for row in read_rows(DEMO / "results/report/verdicts.tsv"):
+        assert f"* {outcome(row)}:" in text, "run: make screenshots"

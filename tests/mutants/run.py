@@ -365,13 +365,6 @@ def page(text: str) -> str:
     head = ["package", *COLUMNS[1:]]
     share = {name: f"{100 * t[2] / t[1]:.0f} %" if t[1] else "" for name, t in totals.items()}
     put("packages", [head, ["---"] * 7, *([n, *map(str, totals[n]), share[n]] for n in sorted(totals))])
-    put("files", [COLUMNS, ["---"] * 7, *(list(row.values()) for row in scores)])
-    same = [["where", "change", "why it makes no difference"], ["---"] * 3]
-    for row in read(EQUIVALENT):
-        where = f"{row['file']} {row['function']}".strip()
-        change = "all" if row["operator"] == "*" else f"`{row['before']}` to `{row['after']}`"
-        same.append([where, change, row["reason"]])
-    put("equivalent", same)
     return text
 
 

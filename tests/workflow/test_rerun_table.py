@@ -125,12 +125,18 @@ CHANGES: dict[str, Callable[[StudyFolder], None]] = {
 
 
 def documented() -> dict[str, dict[str, int]]:
-    """The rows of the table: change -> rule -> number of jobs."""
-    rows = {}
+    """The rows of the table: change -> rule -> number of jobs. A name in bold stands for the jobs in the table before it."""
+    rows, named = {}, {}
     for text in (REPOSITORY / "docs" / "reruns.md").read_text().splitlines():
         cells = [part.strip() for part in text.strip("|").split("|")]
-        if len(cells) == 3 and cells[0] in CHANGES:
-            rows[cells[0]] = {rule: int(n) for rule, n in re.findall(r"(\w+) (\d+)", cells[2])}
+        jobs = {rule: int(n) for rule, n in re.findall(r"(\w+) (\d+)", cells[-1])}
+        if len(cells) == 2 and cells[0].startswith("**"):
+            named[cells[0].strip("*")] = jobs
+        elif len(cells) == 3 and cells[0] in CHANGES:
+            rows[cells[0]] = jobs
+            for name in re.findall(r"\*\*([\w ]+)\*\*", cells[2]):
+                assert not jobs.keys() & named[name].keys(), f"{cells[0]}: {name}"
+                jobs |= named[name]
     return rows
 
 

@@ -1,0 +1,242 @@
+"""Write docs/images: pictures of the demo's report, for README and the tutorial, and what the demo found, into the tutorial.
+
+    make demo && make screenshots
+
+Chromium takes the pictures. The maps of strata are drawn here, from the volumes and the clusters of the demo.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import csv
+import io
+import json
+import re
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from matplotlib import pyplot as plt
+from nilearn.image import resample_to_img
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "browser"))
+from chromium import Browser, find_chromium
+
+ROOT = Path(__file__).resolve().parents[2]
+IMAGES = ROOT / "docs" / "images"
+#: Bytes of a picture and of all pictures together, at most; a test holds the folder to both.
+LIMIT, LIMIT_OF_ALL = 200_000, 1_500_000
+WIDTH = 1180
+#: Pictures of the report: name, and what is on it, as CSS selectors of the first and the last element; behind |, words of the element.
+#: EXPERIMENT is the one with strata that differ.
+OF_INDEX = {
+    "report": (".frame",),
+    "verdict": ("article:has(h3 a[href='#experiment-EXPERIMENT'])",),
+    "cohort": ("#cohort > h2", "#table-1"),
+    "template": ("figure:has(img[src$='template/template.png'])",),
+    "loadings": ("figure:has(img[src$='phenotypes/loadings.svg'])",),
+    "decoding": (".tablebox|Share of the differences between people",),
+    "examples": ("figure:has(img[src$='EXPERIMENT/examples.png'])",),
+    "finders": ("#experiment-EXPERIMENT-strata .tablebox|Every finder on every kind of codes",),
+    "clusters": ("figure:has(img[src$='EXPERIMENT/clusters.svg'])",),
+    "comparisons": ("#experiment-EXPERIMENT-strata .tablebox|Every factor compared between the clusters",),
+    "factors": ("figure:has(img[src$='EXPERIMENT/factors.svg'])",),
+}
+OF_CHECKS = {
+    "profiles": ("figure:has(img[src$='EXPERIMENT/profiles.svg'])",),
+    "existence": ("figure:has(img[src$='EXPERIMENT/existence.svg'])",),
+    "stability": ("figure:has(img[src$='EXPERIMENT/stability.svg'])",),
+    "repartition": ("figure:has(img[src$='EXPERIMENT/repartition.svg'])",),
+}
+OF_PERSON = {"person": ("body",)}
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a table."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+def save(image: Image.Image, name: str) -> None:
+    """Save a picture with as few colours as it takes to stay below the limit."""
+    for colours in (128, 64, 32):
+        data = io.BytesIO()
+        image.convert("RGB").quantize(colours, dither=Image.Dither.NONE).save(data, "PNG", optimize=True)
+        if data.tell() <= LIMIT:
+            break
+    else:
+        raise SystemExit(f"{name}: more than {LIMIT} bytes")
+    (IMAGES / f"{name}.png").write_bytes(data.getvalue())
+    print(f"{name}.png: {image.width} x {image.height}, {data.tell() // 1000} kB, {colours} colours")
+
+
+def take(
+    tab: Browser, page: Path, pictures: dict[str, tuple[str, ...]], experiment: str, tallest: int
+) -> None:
+    """Take pictures of parts of a page."""
+    tab.open(page)
+    for name, selectors in pictures.items():
+        chosen = [s.replace("EXPERIMENT", experiment) for s in selectors]
+        box = tab.evaluate(
+            f"{json.dumps(chosen)}.map(s => s.split('|'))"
+            ".map(([s, words]) => [...document.querySelectorAll(s)].find(e => e.textContent.includes(words ?? '')))"
+            ".map(e => e && e.getBoundingClientRect())"
+            ".map(r => r ? [r.left + scrollX, r.top + scrollY, r.right + scrollX, r.bottom + scrollY] : null)"
+        )
+        if None in box:
+            raise SystemExit(f"{page}: no {chosen[box.index(None)]}")
+        left, top = (min(part[i] for part in box) - 8 for i in (0, 1))
+        right, bottom = (max(part[i] for part in box) + 8 for i in (2, 3))
+        clip = {
+            "x": max(left, 0),
+            "y": max(top, 0),
+            "width": right - left,
+            "height": min(bottom - top, tallest),
+        }
+        shot = tab.call("Page.captureScreenshot", clip={**clip, "scale": 1}, captureBeyondViewport=True)
+        save(Image.open(io.BytesIO(base64.b64decode(shot["data"]))), name)
+
+
+def effect_sizes(volumes: np.ndarray, own: list[int], other: list[int]) -> np.ndarray:
+    """Return the difference of two groups' means in units of their common standard deviation, for each voxel."""
+    one, two = (np.asarray(volumes[rows], dtype=np.float64) for rows in (own, other))
+    freedom = len(one) + len(two) - 2
+    pooled = (one.var(0, ddof=1) * (len(one) - 1) + two.var(0, ddof=1) * (len(two) - 1)) / freedom
+    return np.divide(
+        one.mean(0) - two.mean(0), np.sqrt(pooled), where=pooled > 1e-12, out=np.zeros_like(pooled)
+    )
+
+
+def strata_maps(results: Path, experiment: str) -> None:
+    """Draw where each stratum differs from everybody else: standardised differences of the volumes that the model saw."""
+    clusters = {
+        row["subject"]: row["cluster"]
+        for row in read_rows(results / f"experiments/{experiment}/strata/adjusted/mixture/clusters.tsv")
+    }
+    template = nib.load(results / "template/template.nii.gz")
+    brain = np.asanyarray(nib.load(results / "template/mask.nii.gz").dataobj) > 0
+    grey = np.where(brain, template.get_fdata(), np.nan)
+    depths = np.linspace(*(np.flatnonzero(brain.any(axis=(0, 1)))[[0, -1]] + [19, -12]), 5).astype(int)
+    sides = [
+        slice(max(low - 1, 0), high + 2)
+        for low, high in (np.flatnonzero(brain.any(axis=a))[[0, -1]] for a in ((1, 2), (0, 2)))
+    ]
+    modalities = (("jac", "JAC: local volume"), ("ndi", "NDI: neurite density"))
+    names = sorted(set(clusters.values()))
+    figure, axes = plt.subplots(
+        len(names), 2 * len(depths), figsize=(11.8, 1.55 * len(names) + 0.5), facecolor="white"
+    )
+    for row, name in enumerate(names):
+        for column, (modality, _) in enumerate(modalities):
+            about = json.loads((results / f"volumes/{modality}.json").read_text())
+            people = {s: i for i, s in enumerate(about["subjects"]) if s in clusters}
+            groups = [
+                [i for s, i in people.items() if (clusters[s] == name) is inside] for inside in (True, False)
+            ]
+            effect = effect_sizes(np.load(results / f"volumes/{modality}.npy", mmap_mode="r"), *groups)
+            image = nib.Nifti1Image(effect.astype(np.float32), np.array(about["affine"]))
+            fine = resample_to_img(
+                image, template, interpolation="continuous", force_resample=True, copy_header=True
+            )
+            shown = np.where(brain, fine.get_fdata(), np.nan)
+            for i, depth in enumerate(depths):
+                axis = axes[row, column * len(depths) + i]
+                axis.imshow(grey[*sides, depth].T, cmap="gray", origin="lower")
+                part = shown[*sides, depth].T
+                drawn = axis.imshow(
+                    part, cmap="RdBu_r", vmin=-3, vmax=3, origin="lower",
+                    alpha=np.clip(np.abs(np.nan_to_num(part)) - 0.5, 0, 0.9),
+                )  # fmt: skip
+                axis.set_axis_off()
+        axes[row, 0].text(
+            -0.08, 0.5, f"stratum {name}\n{len(groups[0])} people", transform=axes[row, 0].transAxes, ha="right",
+            va="center", fontsize=10,
+        )  # fmt: skip
+    figure.subplots_adjust(0.085, 0.02, 0.915, 0.88, wspace=0.02, hspace=0.02)
+    for column, (_, words) in enumerate(modalities):
+        figure.text(0.085 + 0.415 * (column + 0.5), 0.93, words, ha="center", fontsize=11)
+    bar = figure.colorbar(
+        drawn, cax=figure.add_axes((0.93, 0.15, 0.012, 0.62)), ticks=(-3, -2, -1, 0, 1, 2, 3)
+    )
+    bar.set_label("standard deviations from the others", fontsize=8)
+    data = io.BytesIO()
+    figure.savefig(data, dpi=100)
+    plt.close(figure)
+    save(Image.open(data), "strata-maps")
+
+
+def front() -> None:
+    """Put the report and the maps side by side, for README."""
+    report, maps = (Image.open(IMAGES / f"{name}.png").convert("RGB") for name in ("report", "strata-maps"))
+    report = report.crop((0, 0, report.width, 900))
+    report = report.resize((640, 640 * report.height // report.width), Image.Resampling.LANCZOS)
+    maps = maps.resize((860, 860 * maps.height // maps.width), Image.Resampling.LANCZOS)
+    both = Image.new("RGB", (report.width + maps.width + 20, report.height), "white")
+    both.paste(report, (0, 0))
+    both.paste(maps, (report.width + 20, (both.height - maps.height) // 2))
+    save(both, "front")
+
+
+def outcome(row: dict[str, str]) -> str:
+    """Return an experiment and its outcome, as they stand in the tutorial."""
+    return f"**{row['experiment']}** (`{row['kind']}`, {row['colour']})"
+
+
+def what_the_demo_found(demo: Path) -> str:
+    """Return the demo's verdicts and how much of the planted truth they are, for the tutorial."""
+    found = json.loads((demo / "recovery.json").read_text())["strata"]["experiments"]
+    lines = []
+    for row in read_rows(demo / "results/report/verdicts.tsv"):
+        lines.append(f"* {outcome(row)}: {row['headline']}")
+        if row["experiment"] in found:
+            rand = found[row["experiment"]]["adjusted_rand"]
+            lines[-1] += (
+                f" (Agreement of the groups with the planted strata, adjusted Rand index: {rand:.2f}.)"
+            )
+    return "\n".join(lines)
+
+
+def write_between(page: Path, name: str, text: str) -> None:
+    """Replace what stands between a page's marks."""
+    whole, count = re.subn(
+        rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)",
+        lambda m: f"{m[1]}{text}\n{m[2]}",
+        page.read_text(encoding="utf-8"),
+        flags=re.S,
+    )
+    if count != 1:
+        raise SystemExit(f"{page}: no marks for {name}")
+    page.write_text(whole, encoding="utf-8")
+
+
+def main() -> None:
+    """Take all pictures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("demo", type=Path, nargs="?", default=ROOT / "demo", help="a finished demo")
+    demo = parser.parse_args().demo
+    report = demo / "results" / "report"
+    verdicts = read_rows(report / "verdicts.tsv")
+    experiment = next(
+        (row["experiment"] for row in verdicts if row["kind"] == "found"), verdicts[-1]["experiment"]
+    )
+    if find_chromium() is None:
+        raise SystemExit("Chromium is missing (Debian: chromium); the pictures are taken with it")
+    IMAGES.mkdir(exist_ok=True)
+    with Browser(width=WIDTH, height=900) as tab:
+        take(tab, report / "index.html", OF_INDEX, experiment, 960)
+        take(tab, report / f"strata-{experiment}.html", OF_CHECKS, experiment, 900)
+        take(tab, sorted((report / "subjects").glob("*.html"))[0], OF_PERSON, experiment, 760)
+    strata_maps(demo / "results", experiment)
+    front()
+    if sum(path.stat().st_size for path in IMAGES.glob("*.png")) > LIMIT_OF_ALL:
+        raise SystemExit(f"{IMAGES}: more than {LIMIT_OF_ALL} bytes")
+    tutorial = ROOT / "docs" / "tutorial.md"
+    if tutorial.exists():
+        write_between(tutorial, "demo", what_the_demo_found(demo))
+
+
+if __name__ == "__main__":
+    main()
