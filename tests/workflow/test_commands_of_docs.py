@@ -16,9 +16,9 @@ import pytest
 from bids_trees import fmriprep_person, plant, qsiprep_person, raw_person, settle
 from documentation import ROOT, blocks, commands, inline_code
 from image_trees import fill, people, write_table
-from neurostrata.cli.commands import COMMANDS, parser_of
 
 from neurostrata.cli import main
+from neurostrata.cli.commands import COMMANDS, parser_of
 from neurostrata.cohort.discovery.layouts import HCP
 from neurostrata.core.errors import UserError
 from neurostrata.stages import STAGES
