@@ -18,6 +18,7 @@ CONFIG: dict[str, Any] = {
     "cohort": {"sheet": "cohort.tsv"},
     "template": {"resolution_mm": 1.25, "iterations": 2},
     "modalities": {"jac": {"from": "jacobian"}},
+    "volumes": {"shape": [128, 128, 96]},
     "experiments": [{"name": "codes", "model": "separable_autoencoder", "modalities": ["jac"]}],
 }
 

@@ -125,7 +125,12 @@ def test_jobs_for_conda_are_refused_where_there_is_none(
 
     def begin(*methods: Method, base: Path | None = None) -> None:
         settings = DeploymentSettings(deployment_method=set(methods), conda_base_path=base)
-        Session(SimpleNamespace(is_main_process=True, deployment_settings=settings)).begin({})
+        workflow = SimpleNamespace(
+            is_main_process=True,
+            deployment_settings=settings,
+            modifier=SimpleNamespace(is_main_snakefile=lambda: False),
+        )
+        Session(workflow, {}).begin({})
 
     begin()
     begin(Method.ENV_MODULES)

@@ -104,7 +104,7 @@ def test_what_studies_took_is_predicted(name: str, people: int) -> None:
 def test_real_brains_are_predicted_job_by_job() -> None:
     runs = json.loads((REPOSITORY / "docs" / "scaling.json").read_text())
     rules = next(run for run in runs if run["name"] == "ixi")["rules"]
-    config = {"template": {"resolution_mm": 2}, "registration": {"engine": "torch"}, **MODALITIES}
+    config = {**MODALITIES, "template": {"resolution_mm": 2}, "registration": {"engine": "torch"}}
     study = imagined(config, 60)
     costs = cost_of(study, jobs_of(study), Images(t1w_mm=2), starting=False)
     for rule in (
@@ -123,6 +123,8 @@ def test_real_brains_are_predicted_job_by_job() -> None:
 MODALITIES: dict[str, Any] = {
     "cohort": {"sheet": "cohort.tsv"},
     "modalities": {"jac": {"from": "jacobian"}, "gmv": {"from": "tissue", "tissue": "gm"}},
+    "template": {"resolution_mm": 1},
+    "volumes": {"shape": [128, 128, 96]},
     "experiments": [{"name": "codes", "model": "separable_autoencoder", "modalities": ["jac", "gmv"]}],
 }
 
