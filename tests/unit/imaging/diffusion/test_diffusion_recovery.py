@@ -15,6 +15,8 @@ from neurostrata.imaging.diffusion.noddi import engines as noddi
 from neurostrata.imaging.diffusion.tensor import tensor_maps
 from neurostrata.simulation.images.diffusion_signal import demo_scheme, format_fsl, noddi_signal, rician_noise
 
+AMICO = section_defaults("diffusion")["noddi"] | {"engine": "amico"}
+
 SNR = 40
 
 
@@ -56,7 +58,7 @@ def planted():
 
 @pytest.fixture(scope="module")
 def fitted(amico, planted):
-    settings = section_defaults("diffusion")["noddi"]
+    settings = AMICO
     return noddi.noddi_maps(planted["noisy"], planted["table"], settings, subject="01")
 
 
@@ -140,7 +142,7 @@ def test_noddi_leaves_no_files_and_fits_blocks_alike(amico, fitted, planted, tmp
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     home = amico.lut.dipy_home
-    settings = section_defaults("diffusion")["noddi"]
+    settings = AMICO
     few = planted["noisy"][:7]
     monkeypatch.setattr(noddi, "_BLOCK_VOXELS", 3)
     blocks = noddi.noddi_maps(few, planted["table"], settings, subject="01")
@@ -157,7 +159,7 @@ def test_noddi_without_amico_says_what_to_install(planted, monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "amico", None)
-    settings = section_defaults("diffusion")["noddi"]
+    settings = AMICO
     with pytest.raises(UserError, match=r"requirements-amico\.txt.*research"):
         noddi.noddi_maps(planted["noisy"][:5], planted["table"], settings, subject="01")
 
@@ -242,7 +244,8 @@ def test_noddi_command(amico, person, capfd):
     outputs = {name: folder / f"out/{name}.nii.gz" for name in ("ndi", "odi", "fwf")}
     arguments = tensor_arguments(folder)
     diffusion_commands.fit_noddi(
-        **{key: arguments[key] for key in ("dwi", "bval", "bvec", "subject", "settings")},
+        **{key: arguments[key] for key in ("dwi", "bval", "bvec", "subject")},
+        settings=arguments["settings"] | {"noddi": AMICO},
         mask=folder / "mask.nii.gz",
         **outputs,
     )

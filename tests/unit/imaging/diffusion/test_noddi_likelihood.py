@@ -245,7 +245,7 @@ def test_no_voxels_give_empty_maps():
 
 def test_amico_says_that_it_cannot_use_deviations():
     clean, table = simulate(*people(2))
-    settings = section_defaults("diffusion")["noddi"]
+    settings = SETTINGS | {"engine": "amico"}
     with pytest.raises(UserError, match=r"subject 01: AMICO .*maximum_likelihood"):
         noddi.noddi_maps(clean, table, settings, subject="01", deviations=np.zeros((2, 3, 3)))
 
