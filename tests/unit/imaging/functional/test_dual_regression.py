@@ -276,7 +276,7 @@ def test_the_cohort_check_looks_at_series_and_components(tmp_path) -> None:
 
 
 def test_the_number_of_components_must_be_declared() -> None:
-    with pytest.raises(UserError, match=r"modalities\.icn: 'components' is missing"):
+    with pytest.raises(UserError, match=r"modalities\.icn: the key 'components' is missing"):
         check_config(
             {
                 "cohort": {"sheet": "cohort.tsv"},
