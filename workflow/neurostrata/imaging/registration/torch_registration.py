@@ -15,11 +15,22 @@ from typing import Any
 import numpy as np
 import torch
 from torch.nn import functional
+from torch.optim.adam import adam
 
 #: Added to variances of images scaled to [0, 1], so that places without contrast do not count.
 FLAT = 1e-5
 #: Standard deviation of the smoothing before an image is shrunk by s, in units of s voxels.
 ANTIALIASING = 0.42
+#: Options of the linear steps' optimiser. Its function is called because the class, torch.optim.Adam, imports torch's compiler:
+#: a second of each registration.
+ADAM: dict[str, Any] = {
+    "beta1": 0.8,
+    "beta2": 0.95,
+    "eps": 1e-8,
+    "weight_decay": 0.0,
+    "amsgrad": False,
+    "maximize": False,
+}
 #: Longest of Newton's steps when a displacement is inverted, in voxels.
 LONGEST_STEP = 1.5
 
@@ -254,15 +265,17 @@ def align(
             continue
         level = pair.level(2 ** (len(iterations) - 1 - number))
         points = voxels(level.shape, device)
-        optimiser = torch.optim.Adam([rotation, shift], lr=step_mm / 2**number, betas=(0.8, 0.95))
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, count)
-        for _ in range(count):
-            optimiser.zero_grad()
+        parameters = [rotation, shift]
+        means, squares = ([torch.zeros_like(one) for one in parameters] for _ in range(2))
+        steps = [torch.tensor(0.0) for _ in parameters]
+        rate = step_mm / 2**number
+        for step in range(count):
             warped = sample(level.moving, transform(before @ current_update() @ after @ level.index, points))
-            loss = -level.correlation(warped)
-            loss.backward()
-            optimiser.step()
-            schedule.step()
+            gradients = list(torch.autograd.grad(-level.correlation(warped), parameters))
+            with torch.no_grad():
+                adam(parameters, gradients, means, squares, [], steps, lr=rate, **ADAM)
+            # cosine annealing to 0 at the last step
+            rate *= (1 + math.cos(math.pi * (step + 1) / count)) / (1 + math.cos(math.pi * step / count))
     with torch.no_grad():
         found = current_update().cpu().numpy().astype(float)
     return affine @ about @ found @ np.linalg.inv(about)
