@@ -69,8 +69,9 @@ check-demo: env-dev
 
 # -------------------------------------------------------------------------------------------- tests
 test: env-dev
-	@start=$$(date +%s); \
+	@start=$$(date +%s); export NEUROSTRATA_SKIPS=$$(mktemp); \
 	for suite in lint unit workflow-tests cluster browser; do $(MAKE) --no-print-directory $$suite; done; \
+	sort -u $$NEUROSTRATA_SKIPS; rm -f $$NEUROSTRATA_SKIPS; \
 	echo "== make test: $$(( $$(date +%s) - start )) s"
 
 lint: env-dev

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,16 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("NEUROSTRATA_REAL_DATA is not set")
     return Path(folder)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Add to the file that `make test` prints at its end what was skipped, a line for each reason."""
+    file = os.environ.get("NEUROSTRATA_SKIPS")
+    skipped = Counter(
+        (Path(report.nodeid.partition("::")[0]).as_posix(), str(report.longrepr[2]).removeprefix("Skipped: "))
+        for report in terminalreporter.stats.get("skipped", [])
+        if isinstance(report.longrepr, tuple)
+    )
+    if file and skipped:
+        with open(file, "a", encoding="utf-8") as stream:
+            stream.writelines(f"SKIPPED {path}: {n} ({why})\n" for (path, why), n in skipped.items())

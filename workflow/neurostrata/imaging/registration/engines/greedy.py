@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import shlex
 from pathlib import Path
 
@@ -41,6 +42,9 @@ def run(job: RegistrationJob) -> None:
     def execute(arguments: list[str]) -> None:
         print("greedy", shlex.join(arguments), flush=True)
         engine.execute(" ".join(arguments))
+        ctypes.CDLL(None).fflush(
+            None
+        )  # what greedy has printed stands in C's buffer, and would come last of all
 
     previous = job.folder / "initial.mat"
     write_greedy_affine(previous, read_affine(job.initial))
