@@ -33,6 +33,8 @@ def real_data() -> Path:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Add to the file that `make test` prints at its end what was skipped, a line for each reason."""
     file = os.environ.get("NEUROSTRATA_SKIPS")
+    if hasattr(terminalreporter.config, "workerinput"):
+        return  # a process of several; the first one reports
     skipped = Counter(
         (Path(report.nodeid.partition("::")[0]).as_posix(), str(report.longrepr[2]).removeprefix("Skipped: "))
         for report in terminalreporter.stats.get("skipped", [])
