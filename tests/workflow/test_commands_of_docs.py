@@ -203,7 +203,7 @@ def test_the_first_lines_of_readme_lead_to_a_plan(tmp_path: Path) -> None:
     )
     assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-3000:]
     assert "12 people" in ran.stdout
-    assert "template_register" in ran.stdout + ran.stderr
+    assert STAGES["template_register"].words in ran.stdout + ran.stderr
     assert (tmp_path / "study" / "config" / "config.yaml").exists()
 
 

@@ -26,7 +26,9 @@ def recipe(folder: Path) -> str:
     programs = conda_stand_in.install(folder / "conda")
     study = make_planned_study(folder / "study")
     study.environment["PATH"] = f"{programs}:{os.environ['PATH']}"
-    run = study.snakemake("--containerize", "apptainer", "--sdm", "conda")
+    # with AMICO, which has an environment to itself
+    amico = "diffusion={noddi: {engine: amico}}"
+    run = study.snakemake("--containerize", "apptainer", "--sdm", "conda", "--config", amico)
     assert run.returncode == 0, run.stderr
     text = run.stdout[run.stdout.index("Bootstrap:") :]
     return HEADER + text.replace(os.path.relpath(REPOSITORY / "envs", study.folder), "envs")

@@ -14,6 +14,7 @@ from neurostrata.controller.orphans import cancel_slurm_jobs, end_local_jobs
 from neurostrata.controller.run import SNAKEFILE, call_of, named_folder, start
 from neurostrata.controller.state import slurm_run_ids
 from neurostrata.core.errors import UserError
+from neurostrata.core.locations import LIBRARY
 
 
 def resume(*arguments: str) -> None:
@@ -44,7 +45,9 @@ def resume(*arguments: str) -> None:
         number = cancel_slurm_jobs(runs)
         print(f"neurostrata resume: {number} orphaned jobs cancelled", file=sys.stderr, flush=True)
     settle(folder)
-    environment = {**os.environ, INSIDE: mark}
+    # The library on the path also where this command was called by its path: our logger is found there.
+    path = os.pathsep.join([str(LIBRARY), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, INSIDE: mark, "PYTHONPATH": path}
     unlock = [sys.executable, "-m", "snakemake", "--unlock", *call.added, *call.given]
     unlocked = subprocess.run(unlock, capture_output=True, text=True, env=environment)
     if unlocked.returncode:
