@@ -96,9 +96,9 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
     """A finished study whose stages only make files; each test leaves it finished."""
     study = make_planned_study(tmp_path_factory.mktemp("missing") / "study")
     programs = study.folder / "bin" / "python"
-    programs.write_text(
-        programs.read_text().replace("shift 3\n", '[ "$stage" = "$FAILING" ] && kill -9 $$\nshift 3\n')
-    )
+    text = programs.read_text()
+    assert "shift 4\n" in text
+    programs.write_text(text.replace("shift 4\n", '[ "$stage" = "$FAILING" ] && kill -9 $$\nshift 4\n'))
     run = study.snakemake()
     assert run.returncode == 0, run.stderr[-4000:]
     return study
