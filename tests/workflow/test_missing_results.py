@@ -129,7 +129,7 @@ def told_in_full(said: str, folder: Path) -> None:
         "  ended by SIGKILL; there was probably not enough memory",
         "  log: logs/factor_phenotypes.log",
     ]
-    assert re.search(r"^\d+ jobs to do, in \d+ stages$", said, re.M)
+    assert re.search(r"^neurostrata: \d+ jobs\b", said, re.M)
     assert re.search(r"^1 job failed; \d+ of \d+ jobs are done, in ", said, re.M)
     assert "Execute 1 jobs" not in said
     log = max((folder / ".snakemake" / "log").glob("*.log"))

@@ -18,6 +18,7 @@ import yaml
 from neurostrata.core.config import overlaid, read_yaml
 from neurostrata.core.locations import DEFAULT_CONFIG, FORMER_DEFAULTS, STUDY_CONFIG
 from neurostrata.planning.options import WHOLE
+from neurostrata.stages import STAGES
 
 
 def given_settings(workflow: Any, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,7 +63,7 @@ class Undecided:
 
     def line(self) -> str:
         """Return what has changed, and the jobs that it would repeat."""
-        jobs = ", ".join(f"{stage} {number}" for stage, number in self.jobs.items())
+        jobs = ", ".join(f"{stage} {self.jobs[stage]}" for stage in STAGES if stage in self.jobs)
         if isinstance(self.former, list) and isinstance(self.former[0], Mapping):
             return f"{self.key}: other ones than before  ({jobs})"
         return f"{self.key}: made with {self.former}, recommended now is {self.now}  ({jobs})"
