@@ -10,6 +10,7 @@ import pytest
 
 from neurostrata.core.config import overlaid, read_yaml
 from neurostrata.core.locations import REPOSITORY
+from neurostrata.gate.cache import FileCache
 from neurostrata.planning.cost import (
     Cost,
     Images,
@@ -194,7 +195,9 @@ def test_images_are_known_from_the_last_check(tmp_path: Path) -> None:
         f"d{n}.nii|1|2": {"shape": [9, 9, 9, 96 + 10 * n], "affine": plain} for n in range(3)
     }
     (tmp_path / "cohort").mkdir()
-    (tmp_path / "cohort" / "headers.json").write_text(json.dumps(headers))
+    checked = FileCache(tmp_path / "cohort" / "headers.json")
+    checked.used = {**headers, "a file that is no image": {"lines": []}}
+    checked.save()
     images = images_of(study)
     assert (images.t1w_mm, images.dwi_mm) == (pytest.approx(0.8), pytest.approx(2.5))
     assert images.dwi_volumes == 106

@@ -428,8 +428,8 @@ def images_of(study: Study) -> Images:
     """
     path = Path(path_in(study.config["output"], HEADERS))
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-        grids = {key.split("|")[0]: grid for key, grid in known.items()}
+        known = json.loads(path.read_text(encoding="utf-8"))["files"]
+        grids = {key.split("|")[0]: grid for key, grid in known.items() if "affine" in grid}
         found: dict[str, list[tuple[float, int]]] = {"t1w": [], "dwi": []}
         for row in study.rows.values():
             for column, values in found.items():
