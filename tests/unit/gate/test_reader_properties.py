@@ -22,6 +22,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from neurostrata.cohort.ids import find_id_column
 from neurostrata.cohort.sheet import read_cohort_sheet, read_qc_sheet
 from neurostrata.cohort.study import Study
 from neurostrata.core.config import check_config, load_schema, read_yaml
@@ -183,7 +184,8 @@ def test_phenotype_tables(content: bytes, folder: Path) -> None:
     assert list(coded.values.index) == people
     assert all(pd.api.types.is_float_dtype(coded.values[column]) for column in coded.values)
     table = read_text_table(path)
-    ids = [cell.strip().removeprefix("sub-") for cell in table.column("subject")]
+    found = find_id_column(table.columns, None, str(path), "phenotypes: id_column")
+    ids = [cell.strip().removeprefix("sub-") for cell in table.column(found)]
     known = [subject for subject in people if subject not in joined.without]
     assert {subject for subject in people if subject in ids} <= set(known)
 
