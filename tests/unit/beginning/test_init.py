@@ -142,7 +142,7 @@ def test_the_study_needs_a_folder_of_its_own(images: Path, tmp_path: Path) -> No
 
 def test_a_misspelled_preset_is_answered(images: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        UserError, match=r"--preset dimitri: is not one of recommended, .*; did you mean dimitri2022\?"
+        UserError, match=r"--preset dimitri: is not one of recommended, .*; did you mean 'dimitri2022'\?"
     ):
         init(images, tmp_path / "study", preset="dimitri")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -36,7 +35,7 @@ from neurostrata.cohort.study import Study
 from neurostrata.core.config import check_config, overlaid, read_yaml
 from neurostrata.core.errors import UserError
 from neurostrata.core.locations import DEFAULT_CONFIG
-from neurostrata.core.wording import count
+from neurostrata.core.wording import count, nearest
 from neurostrata.gate.membership import FEWEST_PEOPLE
 
 #: People with unusable gradients who are listed.
@@ -95,9 +94,9 @@ def init(
         Replace a configuration that is there; it is kept beside the new one.
     """
     if preset not in presets():
-        close = difflib.get_close_matches(preset, presets(), n=1, cutoff=0.4)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise UserError(f"--preset {preset}: is not one of {', '.join(presets())}{hint}")
+        raise UserError(
+            f"--preset {preset}: is not one of {', '.join(presets())}{nearest(preset, presets())}"
+        )
     refuse_folder(study, folder, force)
     filters = {"t1w": read_filters("t1w", filter_t1w or ()), "dwi": read_filters("dwi", filter_dwi or ())}
     wishes = Wishes(

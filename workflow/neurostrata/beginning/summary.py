@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from neurostrata.beginning.configuration import Phenotypes
 from neurostrata.beginning.findings import Findings
@@ -16,7 +15,7 @@ from neurostrata.cohort.sheet import IMAGES, Row
 from neurostrata.cohort.study import Study
 from neurostrata.core.wording import count
 from neurostrata.gate.headers import read_facts
-from neurostrata.planning.cost import Images, cost_of, in_words, jobs_of, total
+from neurostrata.planning.cost import Images, cost_of, images_like, in_words, jobs_of, total
 
 #: Experiments and unused things that are listed.
 _SHOWN = 8
@@ -47,23 +46,11 @@ class Begun:
     undecided: list[str]
 
 
-def _image_sizes(rows: Sequence[Row]) -> Images:
-    """Return what the images are like, by the headers of the first that can be read; of others what is usual."""
-    sizes: dict[str, Any] = {}
-    for column in ("t1w", "dwi"):
-        for row in rows[:5]:
-            path = row.get(column)
-            if not path or not Path(path).is_file():
-                continue
-            facts = read_facts(path, Path(path).stat().st_size)
-            if "problem" in facts:
-                continue
-            sides = [sum(facts["affine"][i][j] ** 2 for i in range(3)) ** 0.5 for j in range(3)]
-            sizes[f"{column}_mm"] = (sides[0] * sides[1] * sides[2]) ** (1 / 3)
-            if column == "dwi" and len(facts["shape"]) > 3:
-                sizes["dwi_volumes"] = facts["shape"][3]
-            break
-    return Images(**sizes)
+def _images_like(rows: Sequence[Row]) -> Images:
+    """Return what the images are like, by the headers of the first five people."""
+    paths = {row[column] for row in rows[:5] for column in ("t1w", "dwi") if row.get(column)}
+    headers = {path: read_facts(path, Path(path).stat().st_size) for path in paths if Path(path).is_file()}
+    return images_like(rows[:5], {path: facts for path, facts in headers.items() if "affine" in facts})
 
 
 def summary(
@@ -93,7 +80,7 @@ def summary(
     yield from (f"  {reason}" for reason in begun.why)
     if not begun.phenotypes.tables:
         yield "  no table of phenotypes: strata are found, but not compared (--table, or phenotypes.tables)"
-    cost = total(cost_of(begun.study, jobs_of(begun.study), _image_sizes(findings.rows)))
+    cost = total(cost_of(begun.study, jobs_of(begun.study), _images_like(findings.rows)))
     yield f"  {in_words(cost)}"
     if kept:
         yield f"kept from before: {', '.join(kept)}"

@@ -18,7 +18,7 @@ from neurostrata.core.failures import no_space
 from neurostrata.core.locations import REPOSITORY
 from neurostrata.core.records import recording
 from neurostrata.core.scratch import own_folder
-from neurostrata.gate.problems import nearest
+from neurostrata.core.wording import nearest
 
 
 def _unknown(word: str) -> str:

@@ -22,8 +22,7 @@ from typing import Any, NoReturn
 
 from neurostrata.cli.pages import Section, page
 from neurostrata.core.errors import UserError
-from neurostrata.core.wording import format_setting
-from neurostrata.gate.problems import nearest
+from neurostrata.core.wording import format_setting, nearest
 
 _METAVARS: dict[type, str] = {Path: "PATH", int: "N", float: "NUMBER", str: "TEXT", dict: "JSON"}
 #: What argparse says -> what we say.

@@ -30,7 +30,7 @@ from neurostrata.core.failures import (
 )
 from neurostrata.core.records import recording
 from neurostrata.core.scratch import own_folder
-from neurostrata.gate.problems import nearest
+from neurostrata.core.wording import nearest
 from neurostrata.stages import STAGES, command_of
 
 #: Name on the command line -> where the function lives. Modules are imported only when their stage runs, since

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from neurostrata.core.config import overlaid, read_yaml
+from neurostrata.core.config import look_up, overlaid, read_yaml
 from neurostrata.core.locations import DEFAULT_CONFIG, FORMER_DEFAULTS, STUDY_CONFIG
 from neurostrata.planning.options import WHOLE
 from neurostrata.stages import STAGES
@@ -77,15 +77,6 @@ def _keys(values: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any
             yield f"{place}{key}", value
 
 
-def _look_up(values: Any, key: str) -> Any:
-    """Return the value of a key such as ``registration.engine``, or None where it is not set."""
-    for part in key.split("."):
-        if not isinstance(values, Mapping) or part not in values:
-            return None
-        values = values[part]
-    return values
-
-
 def undecided(dag: Any, given: Mapping[str, Any]) -> list[Undecided]:
     """Return the changed defaults because of which jobs would repeat what they have made.
 
@@ -98,9 +89,9 @@ def undecided(dag: Any, given: Mapping[str, Any]) -> list[Undecided]:
     """
     defaults = read_yaml(DEFAULT_CONFIG)
     open_keys = {
-        key: Undecided(key, former, _look_up(defaults, key))
+        key: Undecided(key, former, look_up(defaults, key))
         for key, former in _keys(read_yaml(FORMER_DEFAULTS))
-        if _look_up(given, key) is None
+        if look_up(given, key) is None
     }
     # A dry run marks its jobs as done. What records the whole configuration takes a minute.
     jobs = [job for job in dag.needrun_jobs(exclude_finished=False) if job.rule.name not in WHOLE]

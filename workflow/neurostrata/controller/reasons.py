@@ -66,8 +66,6 @@ def explain_reruns(declared: Callable[[str], str]) -> None:
     ----------
     declared
         Returns the name under which a modality is declared.
-    ask
-        Returns why a plan (:class:`snakemake.dag.DAG`) cannot be run yet, or "".
     """
     try:
         _compare_settings(declared)

@@ -15,7 +15,7 @@ from typing import NoReturn
 from neurostrata.core.config import study_files
 from neurostrata.core.errors import UserError
 from neurostrata.core.locations import REPOSITORY, STUDY_CONFIG
-from neurostrata.gate.problems import nearest
+from neurostrata.core.wording import nearest
 
 #: The workflow.
 SNAKEFILE = REPOSITORY / "Snakefile"

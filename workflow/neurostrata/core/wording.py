@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 
@@ -35,3 +36,10 @@ def setting_words(value: Any) -> str:
     text = format_setting(value)
     # format_setting has six digits; a value that differs from another in the seventh must not look like it
     return text if isinstance(value, str) or float(text) == value else repr(value)
+
+
+def nearest(name: str, known: Iterable[str], most: int = 3) -> str:
+    """Return a hint at the names, `most` at most, that look like one that does not exist; "" without any."""
+    lower = {other.lower(): other for other in dict.fromkeys(known)}
+    close = difflib.get_close_matches(name.lower(), lower, n=most, cutoff=0.6)
+    return f"; did you mean {' or '.join(repr(lower[other]) for other in close)}?" if close else ""

@@ -13,7 +13,8 @@ from neurostrata.cohort.sheet import write_rows
 from neurostrata.cohort.study import Study, load_study
 from neurostrata.core.config import check_config, read_configuration, study_files
 from neurostrata.core.errors import UserError
-from neurostrata.gate.problems import Problem, few, nearest, problem_table
+from neurostrata.core.wording import nearest
+from neurostrata.gate.problems import Problem, few, problem_table
 
 
 def _find_problems(study: Study, cache: Path, whole: bool = True, **options: Any) -> list[Problem]:

@@ -12,8 +12,9 @@ from neurostrata.cohort.sheet import REGISTRATION_MEASURES, USUAL_NAMES
 from neurostrata.cohort.study import Study
 from neurostrata.cohort.values import MISSING_VALUES, judge, odd_cells_message
 from neurostrata.core.config import adjusting_columns
+from neurostrata.core.wording import nearest
 from neurostrata.gate.phenotype_tables import PhenotypeTable, phenotype_variables
-from neurostrata.gate.problems import Problem, few, nearest
+from neurostrata.gate.problems import Problem, few
 
 #: Columns of classes, even where these look like numbers.
 _CLASSES = ("site", "family", "session", "diagnosis")

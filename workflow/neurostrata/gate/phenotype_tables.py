@@ -12,7 +12,8 @@ from neurostrata.cohort.values import MISSING_VALUES, is_number, judge, odd_cell
 from neurostrata.core.errors import UserError
 from neurostrata.core.locations import RESOURCES
 from neurostrata.core.text_tables import TextTable, read_text_table
-from neurostrata.gate.problems import Problem, few, nearest
+from neurostrata.core.wording import nearest
+from neurostrata.gate.problems import Problem, few
 
 _HCP_VARIABLES = RESOURCES / "hcp_phenotypes.tsv"
 _TABLES = "phenotypes.tables"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -78,10 +77,3 @@ def problem_table(problems: Iterable[Problem], most: int | None = MOST_LINES, wh
 def few(names: Sequence[str], most: int = 5) -> str:
     """Return some names as text."""
     return ", ".join(names[:most]) + (f", ... ({len(names)} in all)" if len(names) > most else "")
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a hint at the names that look like one that does not exist."""
-    lower = {other.lower(): other for other in dict.fromkeys(known)}
-    close = difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.6)
-    return f"; did you mean {' or '.join(repr(lower[other]) for other in close)}?" if close else ""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from neurostrata.cohort.sheet import Row
 from neurostrata.cohort.sources.registry import map_files, required_columns
 from neurostrata.cohort.study import Study
 from neurostrata.core.config import fill_config, section_defaults
@@ -429,27 +430,40 @@ def images_of(study: Study) -> Images:
     path = Path(path_in(study.config["output"], HEADERS))
     try:
         known = json.loads(path.read_text(encoding="utf-8"))["files"]
-        grids = {key.split("|")[0]: grid for key, grid in known.items() if "affine" in grid}
-        found: dict[str, list[tuple[float, int]]] = {"t1w": [], "dwi": []}
-        for row in study.rows.values():
-            for column, values in found.items():
-                if grid := grids.get(row.get(column, "")):
-                    # the side of a cube with the voxel's volume
-                    a, b, c = (grid["affine"][axis][:3] for axis in range(3))
-                    volume = abs(
-                        a[0] * (b[1] * c[2] - b[2] * c[1])
-                        - a[1] * (b[0] * c[2] - b[2] * c[0])
-                        + a[2] * (b[0] * c[1] - b[1] * c[0])
-                    )
-                    values.append((volume ** (1 / 3), ([*grid["shape"], 1, 1])[3]))
+        headers = {key.split("|")[0]: facts for key, facts in known.items() if "affine" in facts}
+        return images_like(study.rows.values(), headers)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return Images()  # no check yet, or of a release that wrote it otherwise
+
+
+def images_like(rows: Iterable[Row], headers: Mapping[str, Mapping[str, Any]]) -> Images:
+    """Return what the images of people are like: the median of those whose headers are known; of others what is usual.
+
+    Parameters
+    ----------
+    rows
+        The people's rows of the cohort sheet.
+    headers
+        Path of an image -> its ``affine`` and ``shape``.
+    """
+    sides: dict[str, list[float]] = {"t1w": [], "dwi": []}
+    volumes: list[int] = []
+    for row in rows:
+        for column, found in sides.items():
+            if facts := headers.get(row.get(column, "")):
+                a, b, c = (facts["affine"][axis][:3] for axis in range(3))
+                volume = abs(
+                    a[0] * (b[1] * c[2] - b[2] * c[1])
+                    - a[1] * (b[0] * c[2] - b[2] * c[0])
+                    + a[2] * (b[0] * c[1] - b[1] * c[0])
+                )
+                found.append(volume ** (1 / 3))  # the side of a cube with the voxel's volume
+                if column == "dwi":
+                    volumes.append(([*facts["shape"], 1])[3])
     usual = Images()
-    t1w, dwi = ([side for side, _ in found[column]] for column in ("t1w", "dwi"))
-    volumes = [number for _, number in found["dwi"]]
     return Images(
-        median(t1w) if t1w else usual.t1w_mm,
-        median(dwi) if dwi else usual.dwi_mm,
+        median(sides["t1w"]) if sides["t1w"] else usual.t1w_mm,
+        median(sides["dwi"]) if sides["dwi"] else usual.dwi_mm,
         round(median(volumes)) if volumes else usual.dwi_volumes,
     )
 

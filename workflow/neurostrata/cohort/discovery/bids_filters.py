@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from neurostrata.cohort.discovery.bids_index import IMAGES, NUMBERED, File, Index
 from neurostrata.cohort.discovery.messages import ordered
 from neurostrata.core.errors import UserError
+from neurostrata.core.wording import nearest
 
 #: Long names of entities, as in the filter files of fMRIPrep -> their keys in file names.
 ENTITIES = {
@@ -121,8 +121,7 @@ class Filters:
         keys = {}
         for key, value in given.items():
             if key not in allowed:
-                close = difflib.get_close_matches(str(key), sorted(allowed), n=1, cutoff=0.6)
-                hint = f"; did you mean '{close[0]}'?" if close else ""
+                hint = nearest(str(key), sorted(allowed))
                 raise UserError(f"cohort.filters.{column}: '{key}' is not a BIDS entity{hint}")
             if key in ("subject", "sub"):
                 raise UserError(

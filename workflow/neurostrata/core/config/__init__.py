@@ -12,7 +12,7 @@ from neurostrata.core.config.modalities import (
     expand_modalities,
     modality_domains,
 )
-from neurostrata.core.config.reading import overlaid, read_configuration, read_yaml, study_files
+from neurostrata.core.config.reading import look_up, overlaid, read_configuration, read_yaml, study_files
 from neurostrata.core.config.schemas import (
     fill_defaults,
     finder_names,
@@ -36,6 +36,7 @@ __all__ = [
     "finder_names",
     "later_defaults",
     "load_schema",
+    "look_up",
     "modality_domains",
     "model_names",
     "overlaid",

@@ -6,7 +6,6 @@ type 'integer'"). Each kind of disagreement has a sentence here. Standard librar
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import yaml
 
 from neurostrata.core.config.schemas import matching_branch
+from neurostrata.core.wording import nearest
 
 #: Type of a schema -> what is needed, in words.
 TYPES = {
@@ -133,11 +133,6 @@ def _advice(value: Any, schema: Mapping[str, Any]) -> str:
     return ""
 
 
-def _closest(word: Any, known: Iterable[Any]) -> str:
-    close = difflib.get_close_matches(str(word), [str(name) for name in known], n=1, cutoff=0.5)
-    return f"; did you mean '{close[0]}'?" if close else ""
-
-
 def _kind_is_needed(value: Any, schema: Mapping[str, Any]) -> str:
     needed = _needed(schema)
     proper = [words for words in needed if words != "null"] or needed
@@ -178,7 +173,7 @@ def _type(error: Any) -> str:
 
 def _enum(error: Any) -> str:
     known = [_plain(value) for value in error.schema["enum"]]
-    return f"{shown(error.instance)} is not one of {', '.join(known)}{_closest(error.instance, known)}"
+    return f"{shown(error.instance)} is not one of {', '.join(known)}{nearest(str(error.instance), known, 1)}"
 
 
 def _range(error: Any) -> str:
@@ -289,7 +284,7 @@ def _unknown(error: Any) -> Iterator[str]:
     """Yield a sentence for each key that is not known."""
     known = _known_keys(error.schema, error.instance)
     for key in sorted(set(error.instance) - set(known)):
-        hint = _closest(key, known) or f"; known keys: {', '.join(known)}"
+        hint = nearest(str(key), known, 1) or f"; known keys: {', '.join(known)}"
         yield f"unknown key '{key}'{hint}"
 
 

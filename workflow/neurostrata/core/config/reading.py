@@ -117,6 +117,15 @@ def overlaid(under: Any, over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def look_up(values: Any, key: str, absent: Any = None) -> Any:
+    """Return the value of a key such as ``registration.engine``, or `absent` where it is not set."""
+    for part in key.split("."):
+        if not isinstance(values, Mapping) or part not in values:
+            return absent
+        values = values[part]
+    return values
+
+
 def read_configuration(paths: Iterable[str | Path]) -> dict[str, Any]:
     """Read configuration files, each over those before it."""
     config: dict[str, Any] = {}

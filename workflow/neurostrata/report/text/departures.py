@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from neurostrata.core.config import declared_names, finder_names
+from neurostrata.core.config import declared_names, finder_names, look_up
 from neurostrata.core.wording import join_words, setting_words
 from neurostrata.planning.options import used_options
 from neurostrata.report.text.methods import Config, training_values
@@ -90,15 +90,6 @@ def compared(table: Row) -> int:
     return len(table["settings"]) + len(table["experiments"])
 
 
-def _look_up(settings: Any, key: str) -> Any:
-    """Return the value of a key with dots, or :data:`ABSENT`."""
-    for part in key.split("."):
-        if not isinstance(settings, Mapping) or part not in settings:
-            return ABSENT
-        settings = settings[part]
-    return settings
-
-
 def _same(first: Any, second: Any) -> bool:
     """Tell whether two values are equal; unlike in Python, 0 is not `no`."""
     if isinstance(first, list | tuple) and isinstance(second, list | tuple):
@@ -127,14 +118,14 @@ def _of_settings(rows: Sequence[Row], config: Config, experiments: Sequence[Conf
     used = _used_settings(config, experiments)
     undeclared: dict[str, list[Row]] = {}
     for row in rows:
-        if not all(_same(_look_up(config, key), value) for key, value in row.get("when", {}).items()):
+        if not all(_same(look_up(config, key, ABSENT), value) for key, value in row.get("when", {}).items()):
             continue
         section, _, rest = row["key"].partition(".")
         modality = rest.partition(".")[0]
         if section == "modalities" and modality not in config["modalities"]:
             undeclared.setdefault(modality, []).append(row)
             continue
-        value = _look_up(config, row["key"])
+        value = look_up(config, row["key"], ABSENT)
         if not _agrees(row, value) and _is_used(row["key"], config, used):
             yield Departure(row["topic"], row["section"], row["paper"], _words(value), row["key"])
     for modality, group in undeclared.items():
@@ -175,7 +166,7 @@ def _value(config: Config, experiment: Config, key: str) -> Any:
     section, _, rest = key.partition(".")
     if section == "training":
         return training_values(config, experiment).get(rest, ABSENT)
-    value = _look_up(experiment, key)
+    value = look_up(experiment, key, ABSENT)
     return config["seed"] if key == "seed" and value is None else value
 
 
