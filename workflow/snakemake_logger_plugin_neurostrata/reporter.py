@@ -31,7 +31,7 @@ from snakemake_logger_plugin_neurostrata.screens import Plain, Status, Terminal
 _LEFT_OUT = (
     "Assuming unrestricted shared filesystem usage", "Building DAG of jobs", "Updating checkpoint dependencies", "Using shell:",
     "Conda environments: ignored", "Singularity containers: ignored", "Group jobs: inactive", "Select jobs to execute",
-    "Job rate limit reached", "Removing output files of failed job", "Removing temporary output", "Touching output file",
+    "Job rate limit reached", "Removing output files of failed job", "Removing temporary output", "Would remove temporary output", "Touching output file",
     "Write-protecting output file", "Waiting at most ", "Processed ", "SLURM run ID:", "Elapsed time:", "Reasons:", "Some jobs were triggered by provenance",
     "Cleaning up SLURM log files", "Exiting because a job execution failed", "WorkflowError:\nAt least one job did not complete successfully.",
 )  # fmt: skip

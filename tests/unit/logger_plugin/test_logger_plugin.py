@@ -331,6 +331,7 @@ def test_a_dry_run_in_words(tmp_path: Path) -> None:
         "Job stats: ...", LogEvent.RUN_INFO, stats={"register": 8, "train": 2, "all": 1, "total": 11}
     )
     snakemake.send("Reasons:\n    (check individual jobs above for details)\n    params")
+    snakemake.send("Would remove temporary output results/template/iter-1/sub-01")  # a line for each person
     snakemake.send("Changed since the results were made:\n    training.epochs: 40 -> 60  (train 2)")
     snakemake.send("This was a dry-run (flag -n). The order of jobs does not reflect the order of execution.")
     snakemake.send("neurostrata: something the workflow says last")
