@@ -56,6 +56,7 @@ from neurostrata.fusion.training.batch_norm import (
     to_be_measured,
 )
 from neurostrata.fusion.training.module import EpochBatches, TrainingModule
+from neurostrata.fusion.training.recorded import RecordedLosses
 
 HERE = Path(__file__).resolve().parent
 #: Seconds between saved states.
@@ -368,6 +369,8 @@ def train(arguments: argparse.Namespace, trained: Trained, data: Data, deadline:
     batches = EpochBatches(len(learning), how.batch_size, smallest, how.seed)
     module = Steps(network, how, float(model.options.get("weight_decay", 0.0)))
     module.steps = len(batches) * how.epochs
+    if device.type == "cuda" and getattr(network, "recordable", False):
+        module.recorded = RecordedLosses(network)
     configured = module.configure_optimizers()
     adam, schedule = (
         (configured[0][0], configured[1][0]["scheduler"])

@@ -79,6 +79,29 @@ class BatchNormalisation(nn.BatchNorm3d):
             return super().forward(input)
         return self.train_on(input)
 
+    def activated(self, image: torch.Tensor, dropout: float) -> torch.Tensor:
+        """Normalise by the batch and move the running averages, take the ELU and drop, in one pass over the image on a GPU."""
+        from neurostrata.fusion.layers.triton_normalisation import activated
+
+        self._check_input_dim(image)
+        if image.numel() // image.shape[1] < 2:
+            raise ValueError("batch normalisation needs more than one value per channel")
+        assert self.num_batches_tracked is not None
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.momentum is not None
+        self.num_batches_tracked.add_(1)
+        return activated(
+            image,
+            self.weight,
+            self.bias,
+            self.running_mean,
+            self.running_var,
+            momentum=self.momentum,
+            epsilon=self.eps,
+            dropout=dropout,
+        )
+
     def train_on(self, image: torch.Tensor) -> torch.Tensor:
         """Normalise by the batch and move the running averages, as torch does."""
         self._check_input_dim(image)

@@ -19,8 +19,8 @@ from neurostrata.fusion.layers.direct_convolution import direct_convolution
 
 #: Largest product of a group's channels in and out for which direct_convolution() is the faster way on a CPU (measured).
 DIRECT_LIMIT = 128
-#: The same for triton_convolution() on a GPU (measured on an H200), and for kernels of one voxel (not measured yet).
-TRITON_LIMIT, TRITON_POINT_LIMIT = 32, 256
+#: The same for triton_convolution() on a GPU, and for kernels of one voxel (measured on an H100).
+TRITON_LIMIT, TRITON_POINT_LIMIT = 128, 1024
 
 
 class Convolution(nn.Conv3d):
@@ -109,6 +109,18 @@ class ConvolutionBlock(nn.Sequential):
             nn.ELU(),
             nn.Dropout(dropout),
         )
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Return the block's features; in training on a GPU what follows the convolution is one pass."""
+        *convolutions, normalisation, _, dropout = self
+        # torch.compile joins the layers by itself; several GPUs have another normalisation, which sees the whole batch.
+        alone = type(normalisation) is BatchNormalisation and not torch.compiler.is_compiling()
+        if not (self.training and input.device.type == "cuda" and alone and has_triton()):
+            return super().forward(input)
+        for convolution in convolutions:
+            input = convolution(input)
+        features: torch.Tensor = normalisation.activated(input, dropout.p)  # type: ignore[operator]
+        return features
 
 
 class MidFlow(nn.Module):

@@ -2,38 +2,43 @@
 
 General libraries make a convolution a product of matrices, for which one to a few channels are too few: cuDNN 9 takes 90 ms
 on an H200 for the weight gradient of one channel of four 128x128x96 images. Here every number that is read is multiplied into
-the outputs of all planes along x, and of all channels of the group, that need it; sums are in float32.
+the outputs of all planes along x, and of several channels, that need it; sums are in float32.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 from torch.library import custom_op
-from torch.nn import functional
 
-from neurostrata.fusion.layers.direct_convolution import mirrored
+#: Output channels that are computed together, at most.
+OUTPUTS = 4
+# Measured on an H100, layers of 2 x 128x128x96, four people:
+#: Planes along x that are computed together by the convolution of one output channel, of several, and by the weight gradient.
+PLANES, PLANES_OF_SEVERAL, GRADIENT_PLANES = 16, 4, 8
+#: Voxels of a plane (y and z as one row) that one warp takes: of the convolution, of several channels, and of the weight gradient.
+SPAN, SPAN_OF_SEVERAL, GRADIENT_SPAN = 64, 128, 128
+#: With fewer blocks (of one warp) a convolution takes smaller ones; the weight gradient has about so many.
+BLOCKS, GRADIENT_BLOCKS = 2048, 8192
 
-#: Planes along x that are computed together.
-PLANES = 4
-#: Voxels of a plane (y and z as one row) that one warp takes: of the convolution, and of the weight gradient.
-SPAN, GRADIENT_SPAN = 128, 128
-#: Blocks of the weight gradient that a GPU works on at the same time, about.
-BLOCKS = 8192
 
-
-@triton.jit
+@triton.jit(
+    do_not_specialize=[
+        "groups", "chunks", "per_group", "outputs", "X", "Y", "Z", "before_x", "before_y", "before_z",
+        "output_stride", "channel_stride", "group_stride",
+    ]
+)  # fmt: skip
 def _convolve(  # type: ignore[no-untyped-def]
     image,
     weights,
     bias,
     out,
     groups,
+    chunks,
     per_group,
     outputs,
     X,
@@ -42,60 +47,88 @@ def _convolve(  # type: ignore[no-untyped-def]
     before_x,
     before_y,
     before_z,
+    output_stride,
+    channel_stride,
+    group_stride,
     HAS_BIAS: tl.constexpr,
-    READ_PLANES: tl.constexpr,
+    MIRRORED: tl.constexpr,
+    TAPS_X: tl.constexpr,
     TAPS_Y: tl.constexpr,
     TAPS_Z: tl.constexpr,
     OUTPUTS: tl.constexpr,
     PLANES: tl.constexpr,
     SPAN: tl.constexpr,
 ):
-    """Compute `SPAN` voxels of `PLANES` planes, of all output channels of one group of one person."""
+    """Compute `SPAN` voxels of `PLANES` planes, of `OUTPUTS` channels of one group of one person."""
     place = tl.program_id(0) * SPAN + tl.arange(0, SPAN)
     first_x = tl.program_id(1) * PLANES
-    person = tl.program_id(2) // groups
-    group = tl.program_id(2) % groups
+    chunk = tl.program_id(2) % chunks
+    group = tl.program_id(2) // chunks % groups
+    person = tl.program_id(2) // chunks // groups
     area = Y * Z
+    none = tl.zeros(
+        (SPAN,), dtype=tl.int32
+    )  # Triton's interpreter takes no comparison of single numbers as a mask
     y = place // Z
     z = place % Z
-    rows = tl.arange(0, OUTPUTS * PLANES)
-    total = tl.zeros((OUTPUTS * PLANES, SPAN), dtype=tl.float32)
+    inside = place < area
+    first_output = group * (outputs // groups) + chunk * OUTPUTS
+    total = (tl.zeros((SPAN,), dtype=tl.float32),) * (OUTPUTS * PLANES)
+    AREA: tl.constexpr = TAPS_Y * TAPS_Z
     for channel in range(0, per_group):
         volume = image + ((person * groups + group) * per_group + channel).to(tl.int64) * X * area
-        for tap in range(0, TAPS_Y * TAPS_Z):
-            there_y = y + tap // TAPS_Z - before_y
-            there_z = z + tap % TAPS_Z - before_z
-            there = (there_y >= 0) & (there_y < Y) & (there_z >= 0) & (there_z < Z)
-            table = (
-                weights
-                + ((group * per_group + channel) * TAPS_Y * TAPS_Z + tap) * READ_PLANES * OUTPUTS * PLANES
-            )
-            for plane in tl.static_range(READ_PLANES):
-                x = first_x + plane - before_x + tl.zeros((SPAN,), dtype=tl.int32)
+        table = weights + group * group_stride + channel * channel_stride + chunk * OUTPUTS * output_stride
+        for tap in range(0, AREA):
+            move_y = tap // TAPS_Z - before_y
+            move_z = tap % TAPS_Z - before_z
+            there = (y + move_y >= 0) & (y + move_y < Y) & (z + move_z >= 0) & (z + move_z < Z) & inside
+            moved = volume + move_y * Z + move_z
+            factors = ()
+            for output in tl.static_range(OUTPUTS):
+                for tap_x in tl.static_range(TAPS_X):
+                    if MIRRORED:
+                        weight = (TAPS_X - tap_x) * AREA - 1 - tap
+                    else:
+                        weight = tap_x * AREA + tap
+                    factors = factors + (tl.load(table + output * output_stride + weight).to(tl.float32),)  # type: ignore[assignment]
+            for plane in tl.static_range(TAPS_X + PLANES - 1):
+                x = first_x + plane - before_x
                 values = tl.load(
-                    volume + x * area + there_y * Z + there_z, mask=there & (x >= 0) & (x < X), other=0.0
+                    moved + x * area + place, mask=there & (none + x >= 0) & (none + x < X), other=0.0
                 ).to(tl.float32)
-                factors = tl.load(table + plane * OUTPUTS * PLANES + rows)
-                total += factors[:, None] * values[None, :]
-    output = rows // PLANES
-    x = first_x + rows % PLANES
-    channel = group * (outputs // groups) + output
-    kept = (output < outputs // groups) & (x < X)
-    if HAS_BIAS:
-        total += tl.load(bias + channel, mask=kept, other=0.0).to(tl.float32)[:, None]
-    target = out + ((person * outputs + channel).to(tl.int64) * X + x) * area
-    tl.store(
-        target[:, None] + place[None, :],
-        total.to(out.dtype.element_ty),
-        mask=kept[:, None] & (place < area)[None, :],
-    )
+                sums = ()
+                for output in tl.static_range(OUTPUTS):
+                    for computed in tl.static_range(PLANES):
+                        so_far = total[output * PLANES + computed]
+                        if plane - computed >= 0 and plane - computed < TAPS_X:
+                            so_far += values * factors[output * TAPS_X + plane - computed]
+                        sums = sums + (so_far,)  # type: ignore[assignment]
+                total = sums
+    for output in tl.static_range(OUTPUTS):
+        target = out + (person * outputs + first_output + output).to(tl.int64) * X * area
+        added = 0.0
+        if HAS_BIAS:
+            added = tl.load(bias + first_output + output).to(tl.float32)
+        for computed in tl.static_range(PLANES):
+            x = first_x + computed
+            tl.store(
+                target + x * area + place,
+                (total[output * PLANES + computed] + added).to(out.dtype.element_ty),
+                mask=inside & (none + x < X),
+            )
 
 
-@triton.jit
+@triton.jit(
+    do_not_specialize=[
+        "people", "channels", "per_group", "outputs", "outputs_per_group", "X", "Y", "Z", "before_x", "before_y",
+        "before_z", "spans", "x_blocks", "shares",
+    ]
+)  # fmt: skip
 def _weight_gradient(  # type: ignore[no-untyped-def]
     image,
     gradient,
     out,
+    people,
     channels,
     per_group,
     outputs,
@@ -108,82 +141,96 @@ def _weight_gradient(  # type: ignore[no-untyped-def]
     before_z,
     spans,
     x_blocks,
-    blocks,
     shares,
+    TAPS_X: tl.constexpr,
     TAPS_Z: tl.constexpr,
-    READ_PLANES: tl.constexpr,
     PLANES: tl.constexpr,
     SPAN: tl.constexpr,
 ):
-    """Add up products of planes of the image and of the gradient, for one tap along y and z and one pair of channels."""
+    """Add up products of the image and of the gradient over a share of the planes, for one tap along y and z and one pair of channels."""
     tap = tl.program_id(0)
     pair = tl.program_id(1)
-    share = tl.program_id(2)
+    span = tl.program_id(2) % spans
+    share = tl.program_id(2) // spans
     output = pair // per_group
     channel = output // outputs_per_group * per_group + pair % per_group
     area = Y * Z
-    read = tl.arange(0, READ_PLANES)
-    planes = tl.arange(0, PLANES)
-    total = tl.zeros((READ_PLANES, PLANES, SPAN), dtype=tl.float32)
-    for block in range(share, blocks, shares):
-        place = block % spans * SPAN + tl.arange(0, SPAN)
-        first_x = block // spans % x_blocks * PLANES
-        person = block // spans // x_blocks
-        there_y = place // Z + tap // TAPS_Z - before_y
-        there_z = place % Z + tap % TAPS_Z - before_z
-        there = (there_y >= 0) & (there_y < Y) & (there_z >= 0) & (there_z < Z) & (place < area)
-        x = first_x + read - before_x
-        volume = image + (person * channels + channel).to(tl.int64) * X * area
-        values = tl.load(
-            volume + x[:, None] * area + (there_y * Z + there_z)[None, :],
-            mask=((x >= 0) & (x < X))[:, None] & there[None, :],
-            other=0.0,
-        ).to(tl.float32)
-        x_out = first_x + planes
-        above = tl.load(
-            gradient
-            + (person * outputs + output).to(tl.int64) * X * area
-            + x_out[:, None] * area
-            + place[None, :],
-            mask=(x_out < X)[:, None] & (place < area)[None, :],
-            other=0.0,
-        ).to(tl.float32)
-        total += values[:, None, :] * above[None, :, :]
-    sums = tl.sum(total, axis=2)
-    target = out + ((share * tl.num_programs(1) + pair) * tl.num_programs(0) + tap) * READ_PLANES * PLANES
-    tl.store(target + read[:, None] * PLANES + planes[None, :], sums)
+    none = tl.zeros(
+        (SPAN,), dtype=tl.int32
+    )  # Triton's interpreter takes no comparison of single numbers as a mask
+    place = span * SPAN + tl.arange(0, SPAN)
+    move_y = tap // TAPS_Z - before_y
+    move_z = tap % TAPS_Z - before_z
+    y = place // Z + move_y
+    z = place % Z + move_z
+    inside = place < area
+    there = (y >= 0) & (y < Y) & (z >= 0) & (z < Z) & inside
+    total = (tl.zeros((SPAN,), dtype=tl.float32),) * TAPS_X
+    for block in range(share, people * x_blocks, shares):
+        first_x = block % x_blocks * PLANES
+        person = block // x_blocks
+        volume = image + (person * channels + channel).to(tl.int64) * X * area + move_y * Z + move_z
+        above = gradient + (person * outputs + output).to(tl.int64) * X * area
+        slopes = ()
+        for plane in tl.static_range(PLANES):
+            x = first_x + plane
+            slope = tl.load(above + x * area + place, mask=inside & (none + x < X), other=0.0)
+            slopes = slopes + (slope.to(tl.float32),)  # type: ignore[assignment]
+        for plane in tl.static_range(TAPS_X + PLANES - 1):
+            x = first_x + plane - before_x
+            values = tl.load(
+                volume + x * area + place, mask=there & (none + x >= 0) & (none + x < X), other=0.0
+            ).to(tl.float32)
+            sums = ()
+            for tap_x in tl.static_range(TAPS_X):
+                so_far = total[tap_x]
+                if plane - tap_x >= 0 and plane - tap_x < PLANES:
+                    so_far += values * slopes[plane - tap_x]
+                sums = sums + (so_far,)  # type: ignore[assignment]
+            total = sums
+    # the place of a weight among all weights: (output, channel, x, y, z)
+    target = out + (tl.program_id(2) * tl.num_programs(1) + pair) * TAPS_X * tl.num_programs(0) + tap
+    for tap_x in tl.static_range(TAPS_X):
+        tl.store(target + tap_x * tl.num_programs(0), tl.sum(total[tap_x], axis=0))
 
 
-@cache
-def _taps_of_planes(taps: int, planes: int, device: torch.device) -> torch.Tensor:
-    """Return which tap along x joins a plane that is read with one that is computed, (read, computed); `taps`: none."""
-    difference = torch.arange(taps + planes - 1)[:, None] - torch.arange(planes)
-    return torch.where((difference >= 0) & (difference < taps), difference, taps).flatten().to(device)
-
-
-def _tables(weight: torch.Tensor, groups: int, wide: int) -> torch.Tensor:
-    """Return the weights as _convolve() reads them: (groups, channels, taps y, taps z, planes read, `wide`, planes)."""
-    taps = weight.shape[2]
-    parts = weight.float().unflatten(0, (groups, -1))  # groups, outputs, channels, x, y, z
-    padded = functional.pad(parts, (0, 0, 0, 0, 0, 1, 0, 0, 0, wide - parts.shape[1]))
-    chosen = padded.index_select(3, _taps_of_planes(taps, PLANES, weight.device))
-    return chosen.unflatten(3, (-1, PLANES)).permute(0, 2, 5, 6, 3, 1, 4).contiguous()
+def _span(area: int, most: int) -> int:
+    """Return how many voxels of a plane one warp takes: a power of 2 from 32 on."""
+    return int(min(most, max(32, triton.next_power_of_2(area))))
 
 
 def _convolved(
-    image: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, groups: int, before: Sequence[int]
+    image: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    groups: int,
+    before: Sequence[int],
+    mirrored: bool = False,
 ) -> torch.Tensor:
-    """Return the convolution of images with `before` zeros before their first voxels along x, y, z."""
+    """Return the convolution of images with `before` zeros before their first voxels along x, y, z.
+
+    With `mirrored` it goes from a layer's outputs to its inputs, with the kernel turned round: the gradient of the image.
+    """
     people, _, x, y, z = image.shape
-    outputs, per_group, taps_x, taps_y, taps_z = weight.shape
-    out = torch.empty((people, outputs, x, y, z), dtype=image.dtype, device=image.device)
-    wide = triton.next_power_of_2(outputs // groups)
-    tables = _tables(weight, groups, wide)
-    span = max(32, SPAN // max(1, wide // 2))
-    blocks = (triton.cdiv(y * z, span), triton.cdiv(x, PLANES), people * groups)
+    weight = weight.contiguous()
+    per_output = weight[0].numel()
+    taps = weight[0, 0].numel()
+    outputs, per_group = len(weight) // groups, weight.shape[1]
+    strides = (per_output, taps)
+    if mirrored:
+        outputs, per_group, strides = per_group, outputs, (taps, per_output)
+    out = torch.empty((people, outputs * groups, x, y, z), dtype=image.dtype, device=image.device)
+    wide = next(number for number in (OUTPUTS, 2, 1) if outputs % number == 0)
+    planes, span = (PLANES, SPAN) if wide == 1 else (PLANES_OF_SEVERAL, SPAN_OF_SEVERAL)
+    span = _span(y * z, span)
+    many = people * groups * (outputs // wide)
+    while planes > 2 and many * triton.cdiv(y * z, span) * triton.cdiv(x, planes) < BLOCKS:
+        planes //= 2
+    blocks = (triton.cdiv(y * z, span), triton.cdiv(x, planes), many)
     _convolve[blocks](
-        image, tables, tables if bias is None else bias, out, groups, per_group, outputs, x, y, z, *before,
-        bias is not None, taps_x + PLANES - 1, taps_y, taps_z, wide, PLANES, span, num_warps=1,
+        image, weight, weight if bias is None else bias, out, groups, outputs // wide, per_group, outputs * groups, x, y, z,
+        *before, *strides, len(weight) // groups * per_output, bias is not None, mirrored, *weight.shape[2:], wide, planes,
+        span, num_warps=1,
     )  # fmt: skip
     return out
 
@@ -195,21 +242,20 @@ def _weight_gradients(
     people, channels, x, y, z = image.shape
     outputs, per_group, taps_x, taps_y, taps_z = weight.shape
     pairs, taps = outputs * per_group, taps_y * taps_z
-    read = triton.next_power_of_2(taps_x + PLANES - 1)
-    spans, x_blocks = triton.cdiv(y * z, GRADIENT_SPAN), triton.cdiv(x, PLANES)
-    blocks = people * spans * x_blocks
-    shares = max(1, min(blocks, BLOCKS // (pairs * taps)))
-    sums = torch.empty((shares, pairs, taps, read, PLANES), dtype=torch.float32, device=image.device)
-    _weight_gradient[(taps, pairs, shares)](
-        image, gradient, sums, channels, per_group, outputs, outputs // groups, x, y, z, *before, spans, x_blocks,
-        blocks, shares, taps_z, read, PLANES, GRADIENT_SPAN, num_warps=1,
+    span = _span(y * z, GRADIENT_SPAN)
+    spans = triton.cdiv(y * z, span)
+    planes = GRADIENT_PLANES
+    while planes > 2 and taps * pairs * spans * people * triton.cdiv(x, planes) < BLOCKS:
+        planes //= 2
+    x_blocks = triton.cdiv(x, planes)
+    shares = max(1, min(people * x_blocks, GRADIENT_BLOCKS // (pairs * taps * spans)))
+    sums = torch.empty((spans * shares, *weight.shape), dtype=torch.float32, device=image.device)
+    _weight_gradient[(taps, pairs, spans * shares)](
+        image, gradient, sums, people, channels, per_group, outputs, outputs // groups, x, y, z, *before, spans, x_blocks,
+        shares, taps_x, taps_z, planes, span, num_warps=1,
     )  # fmt: skip
-    # A tap along x joins plane p that is computed with plane p + tap that is read. No atomic additions: the same each time.
-    computed = torch.arange(PLANES, device=image.device)
-    joined = computed + torch.arange(taps_x, device=image.device)[:, None]
-    found = sums.sum(dim=0)[:, :, joined, computed].sum(dim=-1)
-    of_weight = found.unflatten(1, (taps_y, taps_z)).movedim(3, 1)
-    return of_weight.reshape(weight.shape).to(weight.dtype)
+    # No atomic additions: the sum is the same each time.
+    return sums.sum(dim=0).to(weight.dtype)
 
 
 def _before(weight: torch.Tensor) -> list[int]:
@@ -233,7 +279,7 @@ def _(image: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, grou
 @custom_op("neurostrata::convolution_image_gradient", mutates_args=())
 def _image_gradient(gradient: torch.Tensor, weight: torch.Tensor, groups: int) -> torch.Tensor:
     after = [side - 1 - first for side, first in zip(weight.shape[2:], _before(weight), strict=True)]
-    return _convolved(gradient.contiguous(), mirrored(weight, groups), None, groups, after)
+    return _convolved(gradient.contiguous(), weight, None, groups, after, mirrored=True)
 
 
 @_image_gradient.register_fake

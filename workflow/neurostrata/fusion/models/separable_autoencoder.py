@@ -90,6 +90,7 @@ class SeparableAutoencoderNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.modality_dropout = float(options.get("modality_dropout", 0.0))
+        self.recordable = not self.modality_dropout  # which modalities are hidden is drawn on the CPU
         if self.modality_dropout and shape is not None:
             self.register_buffer("mean", torch.zeros(modalities, *shape))
         self.skip_connections = bool(options["skip_connections"])

@@ -57,6 +57,7 @@ class SharedVAENetwork(nn.Module):
         super().__init__()
         channels, latent = list(options["channels"]), int(options["latent_size"])
         grids = halved(shape, len(channels))
+        self.recordable = True
         self.start = (channels[-1], *grids[-1])
         flat = int(np.prod(self.start))
         self.encoder = nn.Sequential(

@@ -35,6 +35,7 @@ from neurostrata.fusion.training.checkpoints import (
 )
 from neurostrata.fusion.training.machine import Machine
 from neurostrata.fusion.training.module import BestWeights, EpochBatches, TrainingModule
+from neurostrata.fusion.training.recorded import RecordedLosses
 
 #: Fewest training people of whom some are held out.
 FEWEST_FOR_VALIDATION = 10
@@ -156,6 +157,8 @@ def train_network(
             print(f"training: resumed from {resume}", file=sys.stderr)
     if training.compile and on_gpu:
         network.compile()
+    elif on_gpu and processes == 1 and getattr(network, "recordable", False):
+        module.recorded = RecordedLosses(network)
     _run(module, loader, callbacks, processes, on_gpu, resume)
     if process_number() > 0:
         sys.exit(0)  # its work is done: the first process has the same weights

@@ -18,6 +18,7 @@ from neurostrata.core.errors import UserError
 from neurostrata.fusion.data.volumes import VolumeSet
 from neurostrata.fusion.models.interface import TrainingSettings
 from neurostrata.fusion.training.checkpoints import process_number
+from neurostrata.fusion.training.recorded import RecordedLosses
 
 
 class EpochBatches(Sampler[list[int]]):
@@ -58,6 +59,7 @@ class TrainingModule(lightning.LightningModule):
         self.training_settings = training
         self.weight_decay = weight_decay
         self.history: list[dict[str, float]] = []
+        self.recorded: RecordedLosses | None = None  # set where steps can be recorded on a GPU
         self.validation_loss: float | None = None  # set after each epoch by BestWeights, which runs first
         self._epoch_losses: list[torch.Tensor] = []
         self._started = time.monotonic()  # Lightning leaves out on_train_epoch_start when it resumes
@@ -79,7 +81,7 @@ class TrainingModule(lightning.LightningModule):
         torch.manual_seed(
             self.training_settings.seed * 1_000_003 + self.global_step + 7919 * process_number()
         )
-        losses = self.network.losses(batch)  # type: ignore[operator]
+        losses = (self.recorded or self.network.losses)(batch)  # type: ignore[operator]
         self._epoch_losses.append(losses.detach())
         mean = losses.mean()
         self.log("loss", mean, prog_bar=True, logger=False)
@@ -124,6 +126,7 @@ class TrainingModule(lightning.LightningModule):
             lr=self.training_settings.learning_rate,
             eps=self.training_settings.adam_epsilon,
             weight_decay=self.weight_decay,
+            fused=self.device.type == "cuda",
         )
         if self.training_settings.schedule == "constant":
             return adam
