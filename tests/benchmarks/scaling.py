@@ -154,6 +154,7 @@ def comparison(runs: list[dict[str, Any]]) -> list[str]:
 
 #: The study whose cost is told: everybody in the template, at the resolution of the real brains.
 LARGE: dict[str, Any] = {
+    "volumes": {"shape": [128, 128, 96]},
     "cohort": {"sheet": "cohort.tsv"},
     "template": {"resolution_mm": 2, "iterations": 5, "tolerance": None},
     "modalities": {"jac": {"from": "jacobian"}, "gmv": {"from": "tissue", "tissue": "gm"}},

@@ -64,13 +64,13 @@ def test_a_plan_is_told_by_stages_people_and_hours() -> None:
     assert lines == [
         "registering to the template of the previous iteration 30 people 60 jobs about 80 CPU hours",
         "registering to the template 1 job about 1 CPU hour",
-        "training models 11 jobs about 6 GPU hours",
+        "training models 11 jobs about 20 GPU minutes",
         "writing the report 1 job less than a CPU minute",
     ]
     # columns stand below each other
     assert len({line.index(" job") for line in announcing.plan_lines(dag, study)}) <= 2
     assert announcing.plan_sentence(dag, study) == (
-        "73 jobs for 30 people: about 80 CPU hours and about 6 GPU hours (Titan V; without a GPU about 30 CPU hours), "
+        "73 jobs for 30 people: about 80 CPU hours and about 20 GPU minutes (H100; without a GPU about 30 CPU hours), "
         "about 100 MB on the disk"
     )
     assert announcing.plan_lines(dag_of(("all", {})), study) == []

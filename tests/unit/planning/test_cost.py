@@ -154,8 +154,8 @@ def test_costs_follow_what_decides_them() -> None:
     assert fine["register"].cpu_hours == pytest.approx(8 * ants["register"].cpu_hours, rel=0.02)
     assert 50 < ants["register"].cpu_hours / torch["register"].cpu_hours < 131
     assert total(of(200)).jobs > 1.9 * total(of(100)).jobs
-    # 200 epochs of 90 people in each of ten folds and of 100 in the last training, 0.7 s a step
-    assert total(torch).gpu_hours == pytest.approx(200 * (10 * 90 + 100) * 0.7 / 3600)
+    # 200 epochs of 90 people in each of ten folds and of 100 in the last training, 0.04 s a step
+    assert total(torch).gpu_hours == pytest.approx(200 * (10 * 90 + 100) * 0.04 / 3600)
     assert total(of(training={"epochs": 100})).gpu_hours == pytest.approx(total(torch).gpu_hours / 2)
     own = [{**MODALITIES["experiments"][0], "training": {"epochs": 50}}]
     assert total(of(experiments=own)).gpu_hours == pytest.approx(total(torch).gpu_hours / 4)
@@ -180,7 +180,7 @@ def test_costs_in_words() -> None:
     assert [disk_in_words(n) for n in (0, 0.34, 34)] == ["less than 1 MB", "about 300 MB", "about 30 GB"]
     assert in_words(Cost(3, 12.0, 0, 0, 0.5)) == "about 10 CPU hours, about 500 MB on the disk"
     assert in_words(Cost(3, 12.0, 380, 2100, 31)) == (
-        "about 10 CPU hours and about 400 GPU hours (Titan V; without a GPU about 2,000 CPU hours), about 30 GB on the disk"
+        "about 10 CPU hours and about 400 GPU hours (H100; without a GPU about 2,000 CPU hours), about 30 GB on the disk"
     )
 
 

@@ -70,7 +70,7 @@ class Cost:
     cpu_hours
         CPU hours, starting the jobs included, without what a GPU would do.
     gpu_hours
-        Hours of a GPU (the paper's, a Titan V), where there is one.
+        Hours of a GPU (of the card that resources/costs.yaml names), where there is one.
     cpu_hours_instead
         CPU hours for the same where there is no GPU.
     disk_gb
@@ -490,7 +490,7 @@ def hours_in_words(hours: float, of: str = "CPU") -> str:
 
 
 def work_in_words(cost: Cost, short: bool = False) -> str:
-    """Return the hours of a cost: "about 20 CPU hours and about 400 GPU hours (Titan V; without a GPU about 2,000 CPU hours)".
+    """Return the hours of a cost: "about 20 CPU hours and about 400 GPU hours (H100; without a GPU about 2,000 CPU hours)".
 
     Parameters
     ----------

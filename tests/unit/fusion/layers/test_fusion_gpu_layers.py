@@ -66,13 +66,50 @@ for inputs, outputs, groups, shape, kernel in cases:
 print("equal")
 """
 
+ACTIVATED = """
+import torch
+from torch import nn
+from neurostrata.fusion.layers.triton_normalisation import activated
+
+torch.manual_seed(1)
+for shape in ((2, 3, 4, 5, 6), (3, 1, 9, 11, 13)):
+    image = 3 + 2 * torch.randn(shape)
+    layer = nn.BatchNorm3d(shape[1], eps=1e-3, momentum=0.1)
+    with torch.no_grad():
+        layer.weight.uniform_(0.5, 2)
+        layer.bias.uniform_(-1, 1)
+    weight, bias = (given.detach().clone().requires_grad_() for given in (layer.weight, layer.bias))
+    averages = [layer.running_mean.clone(), layer.running_var.clone()]
+    slopes = torch.linspace(-1, 1, image.numel()).reshape(shape) ** 3
+    one, two = (image.clone().requires_grad_() for _ in range(2))
+    mine = activated(one, weight, bias, *averages, momentum=0.1, epsilon=1e-3, dropout=0.0)
+    mine.backward(slopes)
+    theirs = nn.functional.elu(layer(two))
+    theirs.backward(slopes)
+    for a, b in ((mine, theirs), (one.grad, two.grad), (weight.grad, layer.weight.grad), (bias.grad, layer.bias.grad),
+                 (averages[0], layer.running_mean), (averages[1], layer.running_var)):
+        torch.testing.assert_close(a, b, rtol=2e-5, atol=2e-5)
+    # with dropout: what is kept is scaled, on the way there and back
+    one, two = (image.clone().requires_grad_() for _ in range(2))
+    dropped = activated(one, weight, bias, *averages, momentum=0.1, epsilon=1e-3, dropout=0.3)
+    kept = dropped != 0
+    assert abs(float(kept.float().mean()) - 0.7) < 0.05
+    torch.testing.assert_close(dropped[kept], mine[kept] / 0.7, rtol=1e-5, atol=1e-6)
+    dropped.backward(slopes)
+    plain = nn.functional.batch_norm(two, None, None, weight.detach(), bias.detach(), training=True, eps=1e-3)
+    (nn.functional.elu(plain) * kept / 0.7).backward(slopes)
+    torch.testing.assert_close(one.grad, two.grad, rtol=2e-5, atol=2e-5)
+print("equal")
+"""
+
 
 @pytest.mark.skipif(
     importlib.util.find_spec("triton") is None, reason="Triton comes with torch's GPU builds only"
 )
-def test_triton_convolution_is_that_of_torch():
+@pytest.mark.parametrize("code", [INTERPRETED, ACTIVATED], ids=["convolution", "normalisation"])
+def test_triton_kernels_are_those_of_torch(code):
     done = subprocess.run(
-        [sys.executable, "-c", INTERPRETED],
+        [sys.executable, "-c", code],
         env={**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,

@@ -237,6 +237,8 @@ def _run(
         warnings.filterwarnings("ignore", message=".*padding='same'.*")
         warnings.filterwarnings("ignore", message=".*srun.*")
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+        # Recorded steps are recorded on a stream of their own.
+        warnings.filterwarnings("ignore", message=".*AccumulateGrad node.s stream.*")
         trainer = lightning.Trainer(
             max_epochs=training.epochs,
             accelerator="gpu" if on_gpu else "cpu",
