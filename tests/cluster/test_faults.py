@@ -98,12 +98,17 @@ def running(cluster_study: ClusterStudy) -> subprocess.Popen[bytes]:
     )
 
 
-def resume(cluster_study: ClusterStudy) -> subprocess.CompletedProcess[str]:
-    """The documented command, with the arguments of the run."""
+def resuming(cluster_study: ClusterStudy) -> subprocess.Popen[str]:
+    """Start the documented command, with the arguments of the run."""
     arguments = cluster_study.command()[3:]  # without "python -m snakemake"
     command = [sys.executable, str(REPOSITORY / "workflow" / "neurostrata"), "resume", *arguments]
-    return subprocess.run(
-        command, cwd=REPOSITORY, env=cluster_study.environment, capture_output=True, text=True
+    return subprocess.Popen(
+        command,
+        cwd=REPOSITORY,
+        env=cluster_study.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -115,18 +120,25 @@ def test_a_killed_controller_is_resumed_with_the_same_results(make) -> None:
     queue = broken.cluster
     preprocessed = "results/derivatives/*/anat/*_desc-preproc_T1w.nii.gz"
     wait_for(lambda: list(broken.study.folder.glob(preprocessed)), 120, "the first job")
-    wait_for(lambda: queue.say("squeue", "-h").strip(), 60, "jobs in the queue")
-    refused = resume(broken)
+    refused = resuming(broken)
+    _, said = refused.communicate()
     assert refused.returncode == 2
-    assert "is being run" in refused.stderr
+    assert "is being run" in said
+    # Jobs take seconds here: those that wait for the partition are still there when the study is run again.
+    queue.say("scontrol", "update", "PartitionName=main", "State=DOWN")
+    wait_for(lambda: queue.say("squeue", "-h", "-t", "PD", "-o", "%i").split(), 120, "waiting jobs")
     os.killpg(controller.pid, signal.SIGKILL)
     controller.wait()
+    left = set(queue.say("squeue", "-h", "-t", "PD", "-o", "%i").split())
     plain = broken.run()
-    assert plain.returncode == 2
+    assert plain.returncode == 2, plain.stdout + plain.stderr
     assert "are still running: Slurm job" in plain.stderr
-    resumed = resume(broken)
-    assert resumed.returncode == 0, (resumed.stdout + resumed.stderr)[-6000:]
-    assert "orphaned jobs cancelled" in resumed.stderr
+    resumed = resuming(broken)
+    wait_for(lambda: not left & set(queue.say("squeue", "-h", "-o", "%i").split()), 120, "cancelled jobs")
+    queue.say("scontrol", "update", "PartitionName=main", "State=UP")
+    out, said = resumed.communicate()
+    assert resumed.returncode == 0, (out + said)[-6000:]
+    assert "orphaned jobs cancelled" in said
     assert not queue.say("squeue", "-h").strip()
     assert tables(broken.study.folder) == tables(unbroken.study.folder)
     for image in (unbroken.study.folder / "results").rglob("*.nii.gz"):
