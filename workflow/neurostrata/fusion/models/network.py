@@ -26,7 +26,8 @@ class NetworkModel(FusionModel):
     ``encode(volumes)`` and ``reconstruct(volumes)``, all on volumes (people, modalities, x, y, z),
     ``decode_volumes(codes)`` where `decodes` is true, and ``offset`` where it has the option ``output_offset``
     (:func:`neurostrata.fusion.layers.output_offset.output_offset`). What it decodes is cut to its ``value_range``, which is the
-    model's.
+    model's. Where ``recordable`` is true, a training step on one GPU is recorded as a CUDA graph
+    (:mod:`neurostrata.fusion.training.recorded`): ``losses`` must neither wait for the GPU nor draw on the CPU.
     """
 
     def __init__(
