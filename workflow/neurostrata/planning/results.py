@@ -155,6 +155,8 @@ AGREEMENT_CROSSTABS = f"{ROOT}/strata/agreement_crosstabs.tsv"
 
 # The report
 SUBJECT_PAGE = f"{ROOT}/report/subjects/sub-{{subject}}.html"
+PEOPLE_DATA = f"{ROOT}/report/subjects/data.js"
+REVIEW_PAGE = f"{ROOT}/report/review/index.html"
 PROVENANCE = f"{ROOT}/provenance.json"
 REPORT = f"{ROOT}/report/index.html"
 REPORT_FIGURES = f"{ROOT}/report/figures"

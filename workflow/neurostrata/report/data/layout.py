@@ -182,6 +182,16 @@ class ResultsTree:
         """Return the page of one person."""
         return self._path(tree.SUBJECT_PAGE, subject=subject)
 
+    @property
+    def people_data(self) -> Path:
+        """The numbers of everybody, as a script that people's pages and the reviewing page load."""
+        return self._path(tree.PEOPLE_DATA)
+
+    @property
+    def review_page(self) -> Path:
+        """The page on which people look at everybody and decide."""
+        return self._path(tree.REVIEW_PAGE)
+
     def experiment(self, name: str) -> Experiment:
         """Return the files of the experiment called `name`."""
         return Experiment(self._path(tree.SPLITS, experiment=name).parent, self.codes, self.finders)
