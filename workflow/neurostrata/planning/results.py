@@ -89,6 +89,9 @@ REGION_NAMES = f"{ROOT}/volumes/regions.tsv"
 ARRAY = f"{ROOT}/volumes/{{modality}}.npy"
 ARRAY_FACTS = f"{ROOT}/volumes/{{modality}}.json"
 
+# The quality of each person's images
+PERSON_QUALITY = f"{ROOT}/qc/people/sub-{{subject}}.tsv"
+
 # Phenotypes
 EIGENVALUES = f"{ROOT}/phenotypes/eigenvalues.tsv"
 LOADINGS = f"{ROOT}/phenotypes/loadings.tsv"

@@ -1,0 +1,161 @@
+"""Measures of a T1-weighted image in its own space: noise, sharpness, ghosts, bias field, the edge of its brain mask.
+
+None needs a reference image, and none needs air around the head: images may come with the skull removed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+#: Below this many voxels a measure is not taken.
+FEWEST_VOXELS = 200
+#: 1.4826 times the median absolute deviation estimates the standard deviation of a normal distribution.
+MAD_TO_SD = 1.4826
+#: Lags of the autocorrelation, as shares of the field of view, in which a ghost is looked for: nearer ones are anatomy.
+GHOST_LAGS = (0.1, 0.8)
+
+
+def spread(values: np.ndarray) -> float:
+    """Return the standard deviation of normal values, estimated by their median absolute deviation."""
+    return MAD_TO_SD * float(np.median(np.abs(values - np.median(values))))
+
+
+def tissue_level(data: np.ndarray, mask: np.ndarray) -> float:
+    """Return the intensity of white matter: the upper mode of the intensities inside the mask.
+
+    Other measures are divided by it, so that they do not depend on the scanner's unit.
+    """
+    values = data[mask]
+    low, high = np.percentile(values, [50, 99.5])
+    if high <= low:
+        return float(high)
+    counts, edges = np.histogram(values, bins=64, range=(low, high))
+    smooth = ndimage.gaussian_filter1d(counts.astype(float), 2)
+    best = int(smooth[4:].argmax()) + 4
+    return float((edges[best] + edges[best + 1]) / 2)
+
+
+def noise(data: np.ndarray, mask: np.ndarray, level: float) -> float:
+    """Return the standard deviation of the noise relative to white matter.
+
+    Second differences along each axis, (-1, 2, -1) / sqrt(6), are near zero in smooth tissue; the noise remains. They are
+    taken inside homogeneous tissue: voxels of the eroded mask within 20% of the white matter's intensity, whose neighbours are too.
+
+    Returns
+    -------
+    float
+        NaN with fewer than 200 such voxels.
+    """
+    smooth = ndimage.gaussian_filter(data, 1)
+    tissue = ndimage.binary_erosion(mask & (np.abs(smooth - level) < 0.2 * level))
+    if tissue.sum() < FEWEST_VOXELS:
+        return float("nan")
+    spreads = []
+    for axis in range(3):
+        second = ndimage.convolve1d(data, np.array([-1.0, 2.0, -1.0]) / np.sqrt(6), axis=axis)
+        spreads.append(spread(second[tissue]))
+    return float(np.sqrt(np.mean(np.square(spreads)))) / level
+
+
+def sharpness(data: np.ndarray, mask: np.ndarray, spacing: np.ndarray, noise_sd: float = 0.0) -> float:
+    """Return how much of the gradient at 2 mm smoothing a finer scale adds: low in blurred images.
+
+    Parameters
+    ----------
+    spacing
+        Voxel sides in mm.
+    noise_sd
+        Standard deviation of the noise in units of `data`; its share of the finer gradient's energy is taken out.
+
+    Returns
+    -------
+    float
+        Root mean square gradient of the image over that of the image smoothed to 6 mm (FWHM), inside the eroded mask.
+    """
+    inside = ndimage.binary_erosion(mask, iterations=2)
+    if inside.sum() < FEWEST_VOXELS:
+        return float("nan")
+    fine = [g[inside] for g in np.gradient(data, *spacing)]
+    coarse_image = ndimage.gaussian_filter(data, 6 / 2.3548 / spacing)
+    coarse = [g[inside] for g in np.gradient(coarse_image, *spacing)]
+    # A central difference of noise has the variance sd^2 / (2 h^2).
+    of_noise = noise_sd**2 * float(np.sum(0.5 / np.square(spacing)))
+    energy = float(sum(np.mean(np.square(g)) for g in fine)) - of_noise
+    below = float(sum(np.mean(np.square(g)) for g in coarse))
+    return float(np.sqrt(max(energy, 1e-12) / below)) if below > 0 else float("nan")
+
+
+def ghosting(data: np.ndarray, mask: np.ndarray) -> float:
+    """Return the strength of the strongest ghost: a copy of the image's edges, shifted along one axis.
+
+    The autocorrelation of the edges inside the mask has a narrow peak at the shift of a ghost, whatever that is (half the
+    field of view, if every other line of k-space differs; it may have been cropped since). Anatomy gives broad and low hills.
+
+    Returns
+    -------
+    float
+        Highest value of the autocorrelation on an axis, between 20% and 80% of the field of view, above the mean of
+        the lags around it; about the strength of the ghost relative to the image.
+    """
+    if mask.sum() < FEWEST_VOXELS:
+        return float("nan")
+    inside = ndimage.binary_erosion(mask, iterations=2)
+    fine = data - ndimage.gaussian_filter(data, 1.5)
+    edges = np.where(inside, fine, 0.0)
+    edges -= np.where(inside, edges[inside].mean(), 0.0)
+    shape = [2 * side for side in data.shape]
+    power = np.abs(np.fft.rfftn(edges, shape)) ** 2
+    overlap = np.fft.irfftn(np.abs(np.fft.rfftn(inside.astype(float), shape)) ** 2, shape)
+    correlation = np.fft.irfftn(power, shape)
+    variance = correlation[0, 0, 0] / overlap[0, 0, 0]
+    enough = overlap > 0.02 * overlap[0, 0, 0]
+    scaled = np.where(enough, correlation / np.maximum(overlap, 1) / variance, 0.0)
+    strongest = 0.0
+    for axis in range(3):
+        # Lags along this axis, and up to 3 voxels beside it.
+        window = [range(-3, 4)] * 3
+        side = data.shape[axis]
+        window[axis] = range(max(4, round(GHOST_LAGS[0] * side)), round(GHOST_LAGS[1] * side))
+        lags = scaled[np.ix_(*[np.asarray(w) for w in window])]
+        around = ndimage.uniform_filter(lags, 7, mode="nearest")
+        line = [3, 3, 3]
+        line[axis] = slice(None)
+        strongest = max(strongest, float((lags - around)[tuple(line)].max()))
+    return strongest
+
+
+def flat_end(mask: np.ndarray) -> float:
+    """Return how abruptly the mask ends along the image's axes: large where the field of view cut the brain.
+
+    Returns
+    -------
+    float
+        Largest area of an outermost slice of the mask (the last two slices at each of the six ends, the larger one) relative to
+        the largest slice along that axis. A whole brain tapers off; a cut one ends in a plane.
+    """
+    worst = 0.0
+    for axis in range(3):
+        areas = mask.sum(axis=tuple(other for other in range(3) if other != axis)).astype(float)
+        full = np.flatnonzero(areas)
+        if not full.size:
+            return float("nan")
+        worst = max(worst, areas[full[0]] / areas.max(), areas[full[-1]] / areas.max())
+    return float(worst)
+
+
+def edge_intensity(data: np.ndarray, mask: np.ndarray, level: float) -> float:
+    """Return the median intensity of the mask's outermost voxels relative to white matter.
+
+    High where the mask cuts through tissue; low where it includes much that is no brain.
+    """
+    edge = mask & ~ndimage.binary_erosion(mask)
+    return float(np.median(data[edge])) / level if edge.any() else float("nan")
+
+
+def bias_spread(raw: np.ndarray, corrected: np.ndarray, mask: np.ndarray) -> float:
+    """Return the standard deviation, inside the mask, of the logarithm of the bias field that was divided out."""
+    inside = mask & (raw > 0) & (corrected > 0)
+    if inside.sum() < FEWEST_VOXELS:
+        return float("nan")
+    return float(np.std(np.log(raw[inside] / corrected[inside])))
