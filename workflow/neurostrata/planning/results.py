@@ -91,6 +91,9 @@ ARRAY_FACTS = f"{ROOT}/volumes/{{modality}}.json"
 
 # The quality of each person's images
 PERSON_QUALITY = f"{ROOT}/qc/people/sub-{{subject}}.tsv"
+QUALITY_MEASURES = f"{ROOT}/qc/measures.tsv"
+QUALITY_DEVIATIONS = f"{ROOT}/qc/deviations.tsv"
+SUGGESTED_EXCLUSIONS = f"{ROOT}/qc/suggested_exclusions.tsv"
 
 # Phenotypes
 EIGENVALUES = f"{ROOT}/phenotypes/eigenvalues.tsv"

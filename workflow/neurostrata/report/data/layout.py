@@ -183,6 +183,21 @@ class ResultsTree:
         return self._path(tree.SUBJECT_PAGE, subject=subject)
 
     @property
+    def quality_measures(self) -> Path:
+        """Everybody's quality measures."""
+        return self._path(tree.QUALITY_MEASURES)
+
+    @property
+    def quality_deviations(self) -> Path:
+        """How far each person is from what is expected, by measure."""
+        return self._path(tree.QUALITY_DEVIATIONS)
+
+    @property
+    def suggested_exclusions(self) -> Path:
+        """Who might be excluded, with reasons."""
+        return self._path(tree.SUGGESTED_EXCLUSIONS)
+
+    @property
     def people_data(self) -> Path:
         """The numbers of everybody, as a script that people's pages and the reviewing page load."""
         return self._path(tree.PEOPLE_DATA)
