@@ -53,6 +53,7 @@ def subject_page(*, results: Path, subject: str, output: Path, settings: dict[st
             "back": page.href(tree.root / "report" / "index.html"),
             "back_text": "Report",
         },
+        report=output.parent.parent,
     )
 
 
