@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +36,15 @@ def subject_page(*, results: Path, subject: str, output: Path, settings: dict[st
     from neurostrata.report.html.blocks import number_blocks
     from neurostrata.report.html.page import Page
     from neurostrata.report.html.pages import write_page
-    from neurostrata.report.subjects import subject_sections
+    from neurostrata.report.html.strips import PERSON_SCRIPTS, STRIP_STYLES
+    from neurostrata.report.people.sections import subject_sections
 
     tree = _results(results)
     page = Page(StudyResults(tree, {"report": settings}), output, output.parent)
     if not (tree.root / "derivatives" / f"sub-{subject}").is_dir():
         raise UserError(f"subject {subject}: {tree.root / 'derivatives'} holds nothing of this person")
+    # Pictures of another release would stay.
+    shutil.rmtree(output.with_suffix(""), ignore_errors=True)
     sections = subject_sections(page, subject)
     number_blocks(sections)
     write_page(
@@ -54,6 +58,8 @@ def subject_page(*, results: Path, subject: str, output: Path, settings: dict[st
             "back_text": "Report",
         },
         report=output.parent.parent,
+        scripts=PERSON_SCRIPTS,
+        styles=STRIP_STYLES,
     )
 
 
@@ -90,8 +96,12 @@ def report(*, results: Path, output: Path, settings: dict[str, Any], benchmarks:
     benchmarks
         Folder of Snakemake's benchmark files, for the table of time and memory.
     """
+    from neurostrata.report.html.page import Page
     from neurostrata.report.index import write_index
+    from neurostrata.report.people.data import write_people
 
     tree = _results(results)
     config = {key: value for key, value in settings.items() if key != "version"}
-    write_index(StudyResults(tree, config), output, benchmarks)
+    study = StudyResults(tree, config)
+    write_index(study, output, benchmarks)
+    write_people(Page(study, output.resolve(), output.resolve().parent / "figures"))

@@ -6,6 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 
+#: Further scripts of a person's page, and of every page with :class:`Strips`; both want the styles.
+PERSON_SCRIPTS = ("viewer.js", "strips.js", "people.js")
+STRIP_SCRIPTS = ("strips.js",)
+STRIP_STYLES = ("people.css",)
+
+
 @dataclass(frozen=True)
 class PersonFacts:
     """Age, decisions, clusters and the pages before and after; `data` is the link to the numbers of everybody."""

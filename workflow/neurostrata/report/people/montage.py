@@ -211,7 +211,7 @@ def save_picture(picture: np.ndarray, path: Path, quality: int = 82) -> Path:
     return path
 
 
-def outlines(montage: Montage, values: Sequence[np.ndarray], level: float) -> list[list[np.ndarray]]:
+def outlines(values: Sequence[np.ndarray], level: float) -> list[list[np.ndarray]]:
     """Return the lines along which an image crosses a level.
 
     Returns
