@@ -99,9 +99,11 @@ def report(*, results: Path, output: Path, settings: dict[str, Any], benchmarks:
     from neurostrata.report.html.page import Page
     from neurostrata.report.index import write_index
     from neurostrata.report.people.data import write_people
+    from neurostrata.report.review.page import write_review
 
     tree = _results(results)
     config = {key: value for key, value in settings.items() if key != "version"}
     study = StudyResults(tree, config)
     write_index(study, output, benchmarks)
     write_people(Page(study, output.resolve(), output.resolve().parent / "figures"))
+    write_review(study)

@@ -205,7 +205,8 @@ def format_p(value: Any) -> str:
 
 def human_name(column: str) -> str:
     """Return a column's name for people: underscores gone, the usual abbreviations in capitals."""
-    known = {"mse": "MSE", "ssim": "SSIM", "psnr": "PSNR", "cnr": "CNR", "rms": "RMS", "id": "id"}
+    capitals = ("mse", "ssim", "psnr", "cnr", "snr", "cjv", "rms", "dwi", "fa", "noddi")
+    known = {word: word.upper() for word in capitals}
     return " ".join(known.get(word, word) for word in str(column).split("_"))
 
 

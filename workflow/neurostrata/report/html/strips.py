@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from neurostrata.report.html.page import Page
 
 
-#: Further scripts of a person's page, and of every page with :class:`Strips`; both want the styles.
+#: Groups of measures that say how good a person's images are.
+QUALITY_GROUPS = ("scan", "placement", "brain", "diffusion", "maps", "model")
+#: Further scripts of a person's page, and of the reviewing page; both want the styles.
 PERSON_SCRIPTS = ("viewer.js", "strips.js", "people.js")
 STRIP_SCRIPTS = ("strips.js",)
 STRIP_STYLES = ("people.css",)
@@ -32,10 +38,21 @@ class Strips:
     person
         Id of the person whom the page is about, or "" for a page about everybody.
     data
-        Link to the numbers of everybody, where no other block of the page has loaded them; else "".
+        Link to the numbers of everybody, with which the block brings its script and style; "" where the page has them.
     """
 
     groups: Sequence[str] = ()
     person: str = ""
     data: str = ""
     block: str = "strips"
+
+
+def quality_strips(page: Page) -> Strips:
+    """Return the strips of everybody's quality measures, in which one person can be followed.
+
+    Parameters
+    ----------
+    page
+        The page that the block will stand on, one about everybody.
+    """
+    return Strips(groups=QUALITY_GROUPS, data=page.href(page.study.tree.people_data))

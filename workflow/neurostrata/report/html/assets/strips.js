@@ -2,6 +2,7 @@
 // The numbers come from window.neurostrataPeople (report/subjects/data.js). Every text is set as text, never as HTML.
 (function () {
   'use strict';
+  if (window.neurostrataStrips) return; // two blocks of a page both brought it
   var SVG = 'http://www.w3.org/2000/svg';
   var WIDTH = 360, HEIGHT = 40, MARGIN = 8;
   var GROUPS = {
@@ -123,8 +124,9 @@
     measure.values.forEach(function (v, position) { if (v !== null) strip.known.push(position); });
     this.sorted = this.known.slice().sort(function (a, b) { return measure.values[a] - measure.values[b] || a - b; });
     this.row = element('div', { 'class': 'strip', 'data-measure': measure.name });
-    var name = element('p', { 'class': 'strip-name', title: measure.words }, capital(measure.label));
+    var name = element('p', { 'class': 'strip-name' }, capital(measure.label));
     if (measure.unit) name.appendChild(element('span', { 'class': 'unit' }, ' (' + measure.unit + ')'));
+    name.appendChild(element('span', { 'class': 'words' }, measure.words));
     this.value = element('p', { 'class': 'strip-value' });
     this.drawing = svg('svg', {
       viewBox: '0 0 ' + WIDTH + ' ' + HEIGHT, tabindex: 0, role: 'slider', 'aria-label': capital(measure.label) + ': people in order',
