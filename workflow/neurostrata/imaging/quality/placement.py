@@ -16,7 +16,9 @@ def dice(first: np.ndarray, second: np.ndarray) -> float:
     return 2 * float((first & second).sum()) / total if total else float("nan")
 
 
-def local_likeness(image: np.ndarray, template: np.ndarray, mask: np.ndarray, grid: Grid) -> tuple[float, float]:
+def local_likeness(
+    image: np.ndarray, template: np.ndarray, mask: np.ndarray, grid: Grid
+) -> tuple[float, float]:
     """Return the median and the 5th percentile of the correlation in neighbourhoods of 10 mm inside the mask.
 
     A part of the brain that was registered badly, or that differs, lowers the percentile and hardly the correlation of the whole.

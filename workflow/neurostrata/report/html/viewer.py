@@ -121,9 +121,7 @@ class Viewer:
     block: str = "viewer"
 
 
-def colour_bar(
-    label: str, colours: str, ticks: Sequence[str], stops: int = 9
-) -> ColourBar:
+def colour_bar(label: str, colours: str, ticks: Sequence[str], stops: int = 9) -> ColourBar:
     """Return the bar of one of matplotlib's colour maps, with evenly spaced `ticks`."""
     table = matplotlib.colormaps[colours]
     return ColourBar(label, [to_hex(table(i / (stops - 1))) for i in range(stops)], list(ticks))

@@ -77,9 +77,9 @@ def people_numbers(page: Page) -> dict[str, Any]:
     strata, distances = _strata(study, subjects)
     return {
         "title": str(study.config["report"]["title"]),
-        "key": hashlib.sha256("\n".join([str(study.config["report"]["title"]), *subjects]).encode()).hexdigest()[
-            :16
-        ],
+        "key": hashlib.sha256(
+            "\n".join([str(study.config["report"]["title"]), *subjects]).encode()
+        ).hexdigest()[:16],
         "subjects": subjects,
         "pages": [int(study.tree.subject_page(subject).is_file()) for subject in subjects],
         "pictures": [int(_mosaic(study, subject).is_file()) for subject in subjects],
@@ -88,7 +88,9 @@ def people_numbers(page: Page) -> dict[str, Any]:
         "strata": strata,
         "modalities": list(expand_modalities(study.config["modalities"])),
         "decisions": _decisions(study),
-        "suggestions": _rows(study, study.tree.suggested_exclusions, ("subject", "modality", "measure", "reason")),
+        "suggestions": _rows(
+            study, study.tree.suggested_exclusions, ("subject", "modality", "measure", "reason")
+        ),
         "exclusions": _rows(study, study.tree.exclusions, ("subject", "modality", "stage", "reason")),
         "decoded": decoded_pictures(page, study.tree.people_data),
     }
@@ -266,7 +268,9 @@ def _strata(
                 "claimed": evidence.claimed(),
                 "sizes": {str(cluster): n for cluster, n in sizes.items()},
                 "cluster": _numbers(table["cluster"], subjects),
-                "probability": _numbers(table["probability"], subjects, 3) if "probability" in table else None,
+                "probability": _numbers(table["probability"], subjects, 3)
+                if "probability" in table
+                else None,
                 "outside": [position for position, subject in enumerate(subjects) if subject in outside],
             }
         )
@@ -292,7 +296,11 @@ def _factors(study: StudyResults, subjects: Sequence[str]) -> list[dict[str, Any
     table = _by_subject(frame)
     return [
         _measure(
-            str(name), f"Score of the phenotypes' {human_name(str(name))}.", "phenotypes", table[name], subjects
+            str(name),
+            f"Score of the phenotypes' {human_name(str(name))}.",
+            "phenotypes",
+            table[name],
+            subjects,
         )
         for name in table.columns
         if name != "subject" and pd.to_numeric(table[name], errors="coerce").notna().any()

@@ -116,9 +116,7 @@ def plan_montage(mask: Image, *, per_plane: int = 3, flat: bool = False, pixel_m
             voxels[..., across], voxels[..., up], voxels[..., plane] = columns[None, :], rows[:, None], index
             points = apply_affine(grid.affine, voxels)
             panels.append(
-                Panel(
-                    plane, left, top, columns.size, rows.size, points, float(points[..., plane].mean())
-                )
+                Panel(plane, left, top, columns.size, rows.size, points, float(points[..., plane].mean()))
             )
             left += columns.size + GAP
             row_height = max(row_height, rows.size)

@@ -36,7 +36,11 @@ def write_mosaic(tree: ResultsTree, subject: str, path: Path) -> Path | None:
     Rows, as far as there are images: the scan with its brain mask; the person in template space with the edge of the
     template's white matter; fractional anisotropy in the scan's space with the brain mask of the scan.
     """
-    rows = [row for row in (_scan(tree, subject), _registered(tree, subject), _diffusion(tree, subject)) if row is not None]
+    rows = [
+        row
+        for row in (_scan(tree, subject), _registered(tree, subject), _diffusion(tree, subject))
+        if row is not None
+    ]
     if not rows:
         return None
     width = max(row.shape[1] for row in rows)

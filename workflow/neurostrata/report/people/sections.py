@@ -68,7 +68,9 @@ def _layer(page: Page, subject: str, name: str, key: str, picture: np.ndarray, *
     return Layer(name, page.href(path), **more)  # type: ignore[arg-type]
 
 
-def _grey(montage: Montage, image: Image, inside: Image | None, matrix: np.ndarray | None = None) -> np.ndarray:
+def _grey(
+    montage: Montage, image: Image, inside: Image | None, matrix: np.ndarray | None = None
+) -> np.ndarray:
     return paint(montage, values_on(montage, image, matrix), grey_window(image, inside))
 
 
@@ -118,7 +120,14 @@ def _scan(page: Page, subject: str, missing: list[str]) -> Section:
             caption += " There is no alignment: the diffusion data lie where their headers place them."
     section.add(
         new_viewer(
-            page, montage, "scan-viewer", "The scan", caption, layers, lines, sources,
+            page,
+            montage,
+            "scan-viewer",
+            "The scan",
+            caption,
+            layers,
+            lines,
+            sources,
             alt=f"Slices of the T1-weighted image of sub-{subject} with outlines",
         ),
         Strips(groups=("scan", "brain"), person=subject),
@@ -156,10 +165,15 @@ def _registration(page: Page, subject: str, missing: list[str]) -> Section:
             layers.append(_layer(page, subject, "template", "template", _grey(montage, template, mask)))
         section.add(
             new_viewer(
-                page, montage, "registration-viewer", "The person in template space, on the template",
+                page,
+                montage,
+                "registration-viewer",
+                "The person in template space, on the template",
                 "The same slices of both; the lines are the template's. They should follow the edge of the person's white "
                 "matter and brain.",
-                layers, edges, [warped_path, template_path, white_path, mask_path],
+                layers,
+                edges,
+                [warped_path, template_path, white_path, mask_path],
                 alt=f"Slices of sub-{subject} in template space and of the template, with the template's edges",
             )
         )
@@ -173,11 +187,16 @@ def _registration(page: Page, subject: str, missing: list[str]) -> Section:
         picture = paint(montage, values, (-1.0, 1.0), "RdBu_r", shown)
         section.add(
             new_viewer(
-                page, montage, "jacobian-viewer", "Jacobian determinant of the non-linear deformation",
+                page,
+                montage,
+                "jacobian-viewer",
+                "Jacobian determinant of the non-linear deformation",
                 "Red: the person's region is larger than the template's (1: twice as large); blue: smaller.",
                 [_layer(page, subject, "Jacobian", "jacobian", picture, bar=bar)],
-                edges[:1], [jacobian_path],
-                alt=f"Slices of the Jacobian determinant of sub-{subject}", lines_shown=False,
+                edges[:1],
+                [jacobian_path],
+                alt=f"Slices of the Jacobian determinant of sub-{subject}",
+                lines_shown=False,
             )
         )
     section.add(Strips(groups=("placement",), person=subject))
@@ -202,14 +221,18 @@ def _diffusion_maps(page: Page, subject: str) -> Section:
         key = name.split("_")[1].removeprefix("param-")
         picture = paint(montage, values_on(montage, image), window, "viridis", inside)
         ticks = [format_number(value) for value in (window[0], sum(window) / 2, window[1])]
-        layers.append(
-            _layer(page, subject, title, key, picture, bar=colour_bar(label, "viridis", ticks))
-        )
+        layers.append(_layer(page, subject, title, key, picture, bar=colour_bar(label, "viridis", ticks)))
     section.add(
         new_viewer(
-            page, montage, "maps-viewer", "Maps fitted to the diffusion data",
+            page,
+            montage,
+            "maps-viewer",
+            "Maps fitted to the diffusion data",
             f"In the diffusion data's own space, {_voxels(first)}.",
-            layers, [], [found[name] for name in images], compare=False,
+            layers,
+            [],
+            [found[name] for name in images],
+            compare=False,
             alt=f"Slices of the diffusion maps of sub-{subject}",
         ),
         Strips(groups=("diffusion",), person=subject),
@@ -235,15 +258,26 @@ def _fusion_maps(page: Page, subject: str) -> Section:
         ticks = [format_number(value) for value in (low, (low + high) / 2, high)]
         layers.append(
             _layer(
-                page, subject, modality.upper(), f"fusion-{modality}", picture,
+                page,
+                subject,
+                modality.upper(),
+                f"fusion-{modality}",
+                picture,
                 bar=colour_bar("the map's own values", "gray", ticks),
             )
         )
     section.add(
         new_viewer(
-            page, montage, "fusion-viewer", "Maps on the fusion grid",
+            page,
+            montage,
+            "fusion-viewer",
+            "Maps on the fusion grid",
             f"{_voxels(first)}, before scaling to [0, 1].",
-            layers, [], list(found), compare=False, alt=f"Slices of the fusion maps of sub-{subject}",
+            layers,
+            [],
+            list(found),
+            compare=False,
+            alt=f"Slices of the fusion maps of sub-{subject}",
         ),
         Strips(groups=("maps", "model"), person=subject),
     )
