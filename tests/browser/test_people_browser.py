@@ -118,7 +118,9 @@ def comes(browser: Browser, expression: str, seconds: float = 15) -> bool:
 
 
 def says(element: str, text: str) -> str:
-    return f"document.querySelector({json.dumps(element)})?.textContent.trim() === {json.dumps(text)}"
+    """JavaScript: whether an element of a page that has been loaded has this text."""
+    found = f"document.querySelector({json.dumps(element)})?.textContent.trim() === {json.dumps(text)}"
+    return f"document.readyState === 'complete' && {found}"
 
 
 def open_review(browser: Browser, folder: Path, person: str = "", *, fresh: bool = True) -> None:

@@ -100,7 +100,7 @@ STAGES = {
     "agreement": _analysis("strata.comparison.commands:agreement", "comparing clusters of experiments and finders"),
     "continuous": _analysis("prediction.continuous_commands:continuous", "predicting factors without clusters", "strata"),
     "factor_congruence": _analysis("phenotypes.commands:factor_congruence", "measuring congruence of factors", "phenotypes"),
-    "subject_page": _analysis("report.commands:subject_page", "writing pages of people"),
+    "subject_page": _analysis("report.commands:subject_page", "writing pages of people", version=2),
     "provenance": _analysis("report.commands:provenance", "recording provenance", "*"),
     "report": _analysis("report.commands:report", "writing the report", "*", version=2),
 }

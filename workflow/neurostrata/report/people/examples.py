@@ -16,7 +16,7 @@ from neurostrata.report.people.montage import GAP, save_picture
 SIDE = 130
 
 
-def decoded_pictures(page: Page, seen_from: Path) -> dict[str, list[dict[str, object]]]:
+def decoded_pictures(page: Page, seen_from: Path) -> dict[str, list[dict[str, str | list[str]]]]:
     """Draw everybody's examples under the figures of the report, in the folder ``people``.
 
     Parameters
@@ -33,7 +33,7 @@ def decoded_pictures(page: Page, seen_from: Path) -> dict[str, list[dict[str, ob
     """
     folder = page.figures / "people"
     shutil.rmtree(folder, ignore_errors=True)
-    found: dict[str, list[dict[str, object]]] = {}
+    found: dict[str, list[dict[str, str | list[str]]]] = {}
     for experiment, _ in page.study.experiments():
         for fold in experiment.folds():
             if not fold.examples.is_file():
@@ -46,11 +46,15 @@ def decoded_pictures(page: Page, seen_from: Path) -> dict[str, list[dict[str, ob
                 if any(item["experiment"] == experiment.name for item in found.get(subject, [])):
                     continue
                 pictures = _pair(arrays["real"][position], arrays["decoded"][position])
-                links = {}
+                links: dict[str, str] = {}
                 for kind, picture in zip(("real", "decoded"), pictures):
                     path = folder / f"sub-{subject}_{experiment.name}_{kind}.webp"
                     links[kind] = relative_link(save_picture(picture, path), seen_from)
-                entry = {"experiment": experiment.name, "modalities": modalities, **links}
+                entry: dict[str, str | list[str]] = {
+                    "experiment": experiment.name,
+                    "modalities": modalities,
+                    **links,
+                }
                 found.setdefault(subject, []).append(entry)
     return found
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-from contourpy import contour_generator  # matplotlib's own
+from contourpy import LineType, contour_generator  # matplotlib's own
 from matplotlib.image import imsave
 
 from neurostrata.core.files import atomic_path
@@ -25,6 +25,8 @@ GAP = 2
 PIXEL_MM = (0.8, 1.0)
 #: Letters at the left and right edge of a slice, by the axis that it is cut across: the person's left is on the left.
 MARKS = (("P", "A"), ("L", "R"), ("L", "R"))
+#: Outlines of fewer points are specks.
+SHORTEST_LINE = 4
 #: Path coordinates are whole numbers of this part of a pixel.
 STEPS_PER_PIXEL = 2
 
@@ -217,12 +219,13 @@ def outlines(values: Sequence[np.ndarray], level: float) -> list[list[np.ndarray
     list of list of array, shape (n, 2)
         Per panel its lines: columns and rows of the panel, in pixels.
     """
-    return [
-        [line for line in contour_generator(z=np.nan_to_num(part)).lines(level) if len(line) > 4]
-        if part.min() < level < part.max()
-        else []
-        for part in values
-    ]
+    found = []
+    for part in values:
+        crosses = part.min() < level < part.max()
+        generator = contour_generator(z=np.nan_to_num(part), line_type=LineType.Separate)
+        lines = [np.asarray(line) for line in generator.lines(level)] if crosses else []
+        found.append([line for line in lines if len(line) > SHORTEST_LINE])
+    return found
 
 
 def svg_path(montage: Montage, lines: Sequence[Sequence[np.ndarray]], plane: int) -> str:

@@ -13,7 +13,6 @@ from neurostrata.report.figures.slices import PLANES
 from neurostrata.report.html.page import Page
 from neurostrata.report.html.viewer import Layer, Mark, Outline, PlaneView, Viewer
 from neurostrata.report.people.montage import (
-    GAP,
     MARKS,
     STEPS_PER_PIXEL,
     Montage,

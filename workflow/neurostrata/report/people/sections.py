@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from neurostrata.imaging.images.io import Image
 from neurostrata.report.html.blocks import Section, Text, format_number
 from neurostrata.report.html.page import Page
 from neurostrata.report.html.strips import PersonFacts, Strips
-from neurostrata.report.html.viewer import Layer, Viewer, colour_bar
-from neurostrata.report.people.mosaic import write_mosaic
+from neurostrata.report.html.viewer import Layer, colour_bar
 from neurostrata.report.people.montage import (
     Montage,
-    outlines,
     paint,
     plan_montage,
     save_picture,
     values_on,
 )
+from neurostrata.report.people.mosaic import write_mosaic
 from neurostrata.report.people.pictures import grey_window, new_viewer, outline_of, try_image, try_matrix
 
 #: Map -> short title, label with unit, window in the map's unit.
