@@ -67,12 +67,27 @@ Maker = Callable[[Page], Section | list[Section]]
 
 @dataclass(frozen=True)
 class Contents:
-    """A page: its file in the report's folder, its title, what makes its sections, and the page that it belongs to."""
+    """A page.
+
+    Attributes
+    ----------
+    file
+        Its name in the report's folder.
+    title
+        Its heading.
+    sections
+        What makes its sections.
+    belongs_to
+        File of the page that it is about.
+    short
+        Its title in the navigation, where it stands below the page that it belongs to.
+    """
 
     file: str
     title: str
     sections: Sequence[Maker]
     belongs_to: str = ""
+    short: str = ""
 
 
 def fixed_pages(whole: Whole) -> dict[str, list[Maker]]:
@@ -126,6 +141,7 @@ def experiment_pages(whole: Whole, one: Judged) -> list[Contents]:
             f"Checks of the clusters in {one.name}",
             [lambda page: checks_sections(page, one, whole.meanings)],
             belongs_to=file,
+            short="Checks of its clusters",
         ),
     ]
 

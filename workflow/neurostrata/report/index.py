@@ -93,7 +93,7 @@ def write_index(study: StudyResults, output: Path, benchmarks: Path | None = Non
         report / "data" / "pages.js",
         "neurostrataPages",
         [
-            [page.title, page.file, bool(page.belongs_to)]
+            [page.short or page.title, page.file, bool(page.belongs_to)]
             for page in pages
             if page.file.startswith(("experiment-", "strata-"))
         ],
@@ -149,7 +149,7 @@ def _entries(pages: Sequence[Contents], whole: Whole, current: str = "") -> list
         alone = len(sections) == 1 and sections[0].title == page.title
         entries.append(
             Entry(
-                page.title,
+                page.short or page.title,
                 page.file,
                 current=page.file == current,
                 inner=bool(page.belongs_to),

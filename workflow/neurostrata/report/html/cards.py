@@ -10,7 +10,10 @@ from neurostrata.report.html.blocks import Link
 
 @dataclass
 class VerdictCard:
-    """What was found in one experiment, with what supports and what limits it."""
+    """What was found in one experiment, with what supports and what limits it.
+
+    A card that leads to the experiment's page (`href`) folds the sentences that stand there in full.
+    """
 
     name: str
     href: str

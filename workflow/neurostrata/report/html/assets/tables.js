@@ -60,16 +60,18 @@
     var order = original.map(function (_, position) { return position; });
     var shown = order;
 
-    // A column whose values all begin with numbers sorts by them, whatever its alignment.
+    // Columns that are sorted by number: those that the page says hold numbers, and those whose values all are.
     var byNumber = titles.map(function (_, column) {
       var values = said.map(function (row) { return row[column]; }).filter(function (text) { return !isMissing(text); });
-      return values.length > 0 && (numeric[column] || values.every(function (text) { return /^[-−<≥>~]?\s*[\d.∞]/.test(text); }))
-        && values.every(function (text) { return !Number.isNaN(numberOf(text)); });
+      var numbers = values.filter(function (text) { return !Number.isNaN(numberOf(text)); });
+      return numeric[column] ? numbers.length > 0 : values.length > 0 && numbers.length === values.length;
     });
+
+    function lacks(text, column) { return isMissing(text) || (byNumber[column] && Number.isNaN(numberOf(text))); }
 
     function compare(a, b) {
       var first = said[a][sortedBy], second = said[b][sortedBy];
-      var lacking = isMissing(first) - isMissing(second);
+      var lacking = lacks(first, sortedBy) - lacks(second, sortedBy);
       if (lacking) return lacking; // n/a stays at the end in either direction
       var result = byNumber[sortedBy] ? numberOf(first) - numberOf(second) : collator.compare(first, second);
       return direction * (Number.isNaN(result) ? 0 : result) || a - b;
@@ -106,7 +108,7 @@
       table.classList.toggle('scattered', scattered);
       body.replaceChildren.apply(body, rows);
       heads.forEach(function (head, column) {
-        head.setAttribute('aria-sort', column !== sortedBy ? 'none' : direction > 0 ? 'ascending' : direction < 0 ? 'descending' : 'none');
+        if (titles[column]) head.setAttribute('aria-sort', column !== sortedBy ? 'none' : direction > 0 ? 'ascending' : direction < 0 ? 'descending' : 'none');
       });
       if (pager) {
         var many = shown.length > PAGE;
