@@ -154,6 +154,7 @@ def _entries(pages: Sequence[Contents], whole: Whole, current: str = "") -> list
                 current=page.file == current,
                 inner=bool(page.belongs_to),
                 parts=sections[0].sections if alone else sections,
+                key=sections[0].key if alone and not page.belongs_to else "",
             )
         )
     return entries

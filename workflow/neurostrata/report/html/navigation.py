@@ -37,6 +37,8 @@ class Entry:
         Whether it belongs to the page before it.
     parts
         Its sections.
+    key
+        Of the section that is the whole page; "" for a page of several.
     placeholder
         Stands for the experiments on pages that are made before those are known; a script fills it.
     """
@@ -46,6 +48,7 @@ class Entry:
     current: bool = False
     inner: bool = False
     parts: Sequence[Section] = field(default_factory=list)
+    key: str = ""
     placeholder: bool = False
 
 
