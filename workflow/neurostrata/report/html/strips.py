@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from neurostrata.report.data.layout import relative_link
+
 if TYPE_CHECKING:
     from neurostrata.report.html.page import Page
 
@@ -55,4 +57,4 @@ def quality_strips(page: Page) -> Strips:
     page
         The page that the block will stand on, one about everybody.
     """
-    return Strips(groups=QUALITY_GROUPS, data=page.href(page.study.tree.people_data))
+    return Strips(groups=QUALITY_GROUPS, data=relative_link(page.study.tree.people_data, page.path))

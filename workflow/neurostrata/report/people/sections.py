@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from neurostrata.imaging.images.io import Image
+from neurostrata.report.data.layout import relative_link
 from neurostrata.report.html.blocks import Section, Text, format_number
 from neurostrata.report.html.page import Page
 from neurostrata.report.html.strips import PersonFacts, Strips
@@ -41,7 +42,7 @@ def subject_sections(page: Page, subject: str) -> list[Section]:
     """
     missing: list[str] = []
     first = Section("person", "This person")
-    first.add(PersonFacts(subject, page.href(page.study.tree.people_data)))
+    first.add(PersonFacts(subject, relative_link(page.study.tree.people_data, page.path)))
     sections = [
         first,
         _scan(page, subject, missing),

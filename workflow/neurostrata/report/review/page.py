@@ -39,7 +39,8 @@ def write_review(study: StudyResults) -> None:
         "review.html.j2",
         {
             "title": "Review",
-            "study_title": study.config["report"]["title"],
+            "study": study.config["report"]["title"],
+            "sections": [],
             "sheet": str(sheet) if sheet else "config/qc.tsv",
             "per_page": PEOPLE_PER_PAGE,
             "reasons": REASONS,

@@ -342,11 +342,17 @@
         });
     }
 
+    // What lies behind the one person cannot be reached by the keyboard either.
+    function setInert(inert) {
+      document.querySelectorAll('body > header, body > footer, nav.pages, a.skip').forEach(function (part) { part.inert = inert; });
+    }
+
     function showPerson(position) {
       var changed = position !== current;
       current = position;
       var subject = data.subjects[position];
       review.classList.add('one');
+      setInert(true);
       byId('single').hidden = false;
       byId('gallery').hidden = byId('pager').hidden = true;
       if (changed) {
@@ -378,6 +384,7 @@
     function showGallery() {
       current = -1;
       review.classList.remove('one');
+      setInert(false);
       byId('single').hidden = true;
       byId('gallery').hidden = byId('pager').hidden = false;
       drawGallery();
