@@ -53,7 +53,7 @@ def subject_page(*, results: Path, subject: str, output: Path, settings: dict[st
         "page.html.j2",
         {
             "title": f"sub-{subject}",
-            "study": page.study.config["report"]["title"],
+            "study": "",  # not known to this stage; the page's script takes it from the numbers of everybody
             "sections": sections,
             "above": Link("People", page.href(tree.root / "report" / "people.html")),
         },

@@ -10,6 +10,8 @@
     var subject = box.dataset.subject;
     var position = data.subjects.indexOf(subject);
     box.textContent = '';
+    var home = document.querySelector('.home');
+    if (home) home.textContent = data.title;
     if (position < 0) {
       box.appendChild(element('p', {}, 'This person does not take part in the study as it is reported now.'));
       addDecisions();

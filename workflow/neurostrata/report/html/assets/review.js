@@ -461,6 +461,7 @@
         else showPerson(current);
       });
     });
+    byId('picture').addEventListener('click', function () { byId('picture').classList.toggle('closer'); });
     byId('start').addEventListener('click', function () {
       var people = chosen();
       if (people.length) go(people[page * perPage] === undefined ? people[0] : people[page * perPage]);

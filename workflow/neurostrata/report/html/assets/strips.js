@@ -126,7 +126,7 @@
     this.row = element('div', { 'class': 'strip', 'data-measure': measure.name });
     var name = element('p', { 'class': 'strip-name' }, capital(measure.label));
     if (measure.unit) name.appendChild(element('span', { 'class': 'unit' }, ' (' + measure.unit + ')'));
-    name.appendChild(element('span', { 'class': 'words' }, measure.words));
+    name.appendChild(element('span', { 'class': 'meaning' }, measure.words));
     this.value = element('p', { 'class': 'strip-value' });
     this.drawing = svg('svg', {
       viewBox: '0 0 ' + WIDTH + ' ' + HEIGHT, tabindex: 0, role: 'slider', 'aria-label': capital(measure.label) + ': people in order',
