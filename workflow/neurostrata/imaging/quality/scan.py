@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from neurostrata.imaging.images.io import Image
+
 #: Below this many voxels a measure is not taken.
 FEWEST_VOXELS = 200
 #: 1.4826 times the median absolute deviation estimates the standard deviation of a normal distribution.
@@ -119,13 +121,13 @@ def ghosting(data: np.ndarray, mask: np.ndarray) -> float:
         window[axis] = range(max(4, round(GHOST_LAGS[0] * side)), round(GHOST_LAGS[1] * side))
         lags = scaled[np.ix_(*[np.asarray(w) for w in window])]
         around = ndimage.uniform_filter(lags, 7, mode="nearest")
-        line = [3, 3, 3]
+        line: list[int | slice] = [3, 3, 3]
         line[axis] = slice(None)
         strongest = max(strongest, float((lags - around)[tuple(line)].max()))
     return strongest
 
 
-def flat_end(mask: np.ndarray) -> float:
+def cut_off(mask: np.ndarray) -> float:
     """Return how abruptly the mask ends along the image's axes: large where the field of view cut the brain.
 
     Returns
@@ -144,7 +146,7 @@ def flat_end(mask: np.ndarray) -> float:
     return float(worst)
 
 
-def edge_intensity(data: np.ndarray, mask: np.ndarray, level: float) -> float:
+def mask_edge(data: np.ndarray, mask: np.ndarray, level: float) -> float:
     """Return the median intensity of the mask's outermost voxels relative to white matter.
 
     High where the mask cuts through tissue; low where it includes much that is no brain.
@@ -159,3 +161,42 @@ def bias_spread(raw: np.ndarray, corrected: np.ndarray, mask: np.ndarray) -> flo
     if inside.sum() < FEWEST_VOXELS:
         return float("nan")
     return float(np.std(np.log(raw[inside] / corrected[inside])))
+
+
+def _cropped(mask: np.ndarray, margin: int = 4) -> tuple[slice, ...]:
+    """Return the part of the grid that holds a mask, and a margin."""
+    occupied = [np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
+    return tuple(
+        slice(max(0, int(places[0]) - margin), int(places[-1]) + 1 + margin) if places.size else slice(None)
+        for places in occupied
+    )
+
+
+def scan_measures(raw: np.ndarray, prepared: Image, mask: np.ndarray) -> dict[str, float]:
+    """Return the measures of a T1-weighted scan.
+
+    Parameters
+    ----------
+    raw
+        (X, Y, Z) the image as scanned.
+    prepared
+        The image with its bias field divided out, on the same grid.
+    mask
+        (X, Y, Z) bool: the brain.
+    """
+    box = _cropped(mask)
+    spacing = prepared.grid.spacing
+    data, inside, scanned = (np.asarray(part)[box] for part in (prepared.data, mask, raw))
+    data = data.astype(np.float32)
+    level = tissue_level(data, inside)
+    noise_share = noise(data, inside, level)
+    measures = {
+        "noise": noise_share,
+        "sharpness": sharpness(data, inside, spacing, np.nan_to_num(noise_share) * level),
+        "ghosting": ghosting(data, inside),
+        "cut_off": cut_off(inside),
+        "bias_spread": bias_spread(scanned, data, inside),
+        "mask_edge": mask_edge(data, inside, level),
+        "brain_volume": float(mask.sum()) * prepared.grid.voxel_volume / 1000,
+    }
+    return measures
