@@ -10,9 +10,10 @@ import pandas as pd
 
 from neurostrata.core.tables import write_table
 from neurostrata.gate.gradients import read_gradients
-from neurostrata.imaging.images.io import Grid, is_skull_stripped, read_image
+from neurostrata.imaging.images.io import Image, is_skull_stripped, read_image
 from neurostrata.imaging.images.series import read_image_mask, read_map
 from neurostrata.imaging.quality.diffusion import alignment_measures, noddi_residual, series_measures
+from neurostrata.imaging.quality.ghosts import ghosting
 from neurostrata.imaging.quality.maps import map_measures, usual_range
 from neurostrata.imaging.quality.placement import Template, dice, placement_measures
 from neurostrata.imaging.quality.scan import scan_measures
@@ -84,53 +85,21 @@ def measure_quality(
         ``diffusion`` (b0_max, tensor_b_max, shell_gap, d_parallel, d_iso) and ``modalities`` (declarations).
     """
     measures: dict[str, float] = {}
-    brain_mask = read_image(template_mask, what="template mask")
-    if t1w and raw and mask:
-        prepared = read_image(t1w, subject=subject, what="prepared T1w")
-        brain = read_image(mask, subject=subject, what="brain mask").data > 0.5
-        measures |= scan_measures(read_image(raw, subject=subject, what="t1w").data, prepared, brain)
-        if affine and warp and inverse_warp and warped and jacobian:
-            matrix = read_affine(affine)
-            measures |= placement_measures(
-                matrix,
-                read_displacement(warp),
-                read_image(warped, subject=subject, what="registered T1w").data,
-                read_map(jacobian, subject, "Jacobian").data,
-                Template(
-                    read_image(template, what="template").data,
-                    brain_mask.data > 0.5,
-                    tuple(read_image(path, what="tissue prior").data for path in (grey, white, fluid)),
-                ),
-            )
-            # A head's mask is the template's own, which says nothing of the person.
-            if is_skull_stripped(t1w):
-                theirs = resample_to_person(
-                    brain_mask, prepared.grid, matrix, read_displacement(inverse_warp)
-                )
-                measures["mask_overlap"] = dice(brain, theirs > 0.5)
-        if dwi and bval and bvec and b0 and fa and dwi_mask:
-            without = read_map(b0, subject, "mean b0")
-            scanned = read_image_mask(dwi_mask, subject, without.grid)
-            measures |= alignment_measures(
-                prepared,
-                brain,
-                without,
-                scanned,
-                read_map(fa, subject, "FA"),
-                np.eye(4) if alignment is None else read_affine(alignment),
-            )
-            measures |= _series(
-                subject,
-                dwi,
-                bval,
-                bvec,
-                scanned & (without.data > 0),
-                without.grid,
-                settings["diffusion"],
-                (fwf, ndi, odi),
-            )
+    scan = _all(raw, t1w, mask)
+    transforms = _all(affine, warp, inverse_warp, warped, jacobian)
+    if scan and transforms:
+        person = _Person(subject, scan, transforms)
+        study = Template(
+            read_image(template, what="template"),
+            read_image(template_mask, what="template mask").data > 0.5,
+            tuple(read_image(path, what="tissue prior").data for path in (grey, white, fluid)),
+        )
+        measures |= _anatomy(person, study)
+        diffusion = _all(dwi, bval, bvec, b0, fa, dwi_mask)
+        if diffusion:
+            measures |= _diffusion(person, diffusion, alignment, _all(fwf, ndi, odi), settings["diffusion"])
     if grid_mask and maps:
-        inside = read_map(grid_mask, "", "mask of the fusion grid").data > 0.5
+        inside = read_map(grid_mask, subject, "mask of the fusion grid").data > 0.5
         for path in maps:
             modality = path.name.split("_desc-")[1].removesuffix("_map.nii.gz")
             usual = usual_range(settings["modalities"][modality])
@@ -139,33 +108,75 @@ def measure_quality(
     write_table(output, table.replace([np.inf, -np.inf], np.nan), columns=COLUMNS)
 
 
-def _series(
-    subject: str,
-    dwi: Path,
-    bval: Path,
-    bvec: Path,
-    inside: np.ndarray,
-    grid: Grid,
-    settings: dict[str, Any],
-    noddi: tuple[Path | None, Path | None, Path | None],
-) -> dict[str, float]:
-    """Measure the diffusion series, and the maps that NODDI made of it where there are any."""
-    gradients = read_gradients(bval, bvec, subject, b0_max=float(settings["b0_max"]))
-    gap = float(settings["shell_gap"])
-    measures, sample, fitted = series_measures(
-        dwi, inside, grid, gradients, float(settings["tensor_b_max"]), gap
+def _all(*paths: Path | None) -> list[Path]:
+    """Return the paths, or none of them where one is missing."""
+    found = [path for path in paths if path is not None]
+    return found if len(found) == len(paths) else []
+
+
+class _Person:
+    """A person's prepared image, brain mask and affine, and where the rest is."""
+
+    def __init__(self, subject: str, scan: list[Path], transforms: list[Path]) -> None:
+        self.subject = subject
+        self.raw, self.t1w, mask = scan
+        affine, self.warp, self.inverse_warp, self.warped, self.jacobian = transforms
+        self.image = read_image(self.t1w, subject=subject, what="prepared T1w")
+        self.brain = read_image_mask(mask, subject, self.image.grid)
+        self.affine = read_affine(affine)
+
+
+def _anatomy(person: _Person, template: Template) -> dict[str, float]:
+    """Measure the T1-weighted scan and its registration."""
+    subject, image = person.subject, person.image
+    measures = scan_measures(read_image(person.raw, subject=subject, what="t1w").data, image, person.brain)
+    measures |= placement_measures(
+        person.affine,
+        read_displacement(person.warp),
+        read_image(person.warped, subject=subject, what="registered T1w").data,
+        read_map(person.jacobian, subject, "Jacobian").data,
+        template,
     )
-    found = [path for path in noddi if path is not None]
-    if len(found) == len(noddi):
+    to_person = (image.grid, person.affine, read_displacement(person.inverse_warp))
+    expected = resample_to_person(template.image, *to_person)
+    measures["ghosting"] = ghosting(image.data, expected, person.brain, image.grid.spacing)
+    # The mask of a head is the template's, brought to the person: nothing to compare.
+    if is_skull_stripped(person.t1w):
+        mask = Image(template.mask.astype(np.float32), template.image.grid)
+        measures["mask_overlap"] = dice(person.brain, resample_to_person(mask, *to_person) > 0.5)
+    return measures
+
+
+def _diffusion(
+    person: _Person, paths: list[Path], alignment: Path | None, noddi: list[Path], settings: dict[str, Any]
+) -> dict[str, float]:
+    """Measure the diffusion series, its alignment, and the maps that NODDI made of it where there are any."""
+    dwi, bval, bvec, b0, fa, dwi_mask = paths
+    subject = person.subject
+    without = read_map(b0, subject, "mean b0")
+    scanned = read_image_mask(dwi_mask, subject, without.grid)
+    matrix = np.eye(4) if alignment is None else read_affine(alignment)
+    measures = alignment_measures(
+        person.image, person.brain, without, scanned, read_map(fa, subject, "FA"), matrix
+    )
+    gradients = read_gradients(bval, bvec, subject, b0_max=float(settings["b0_max"]))
+    inside = scanned & (without.data > 0)
+    found, sample, fitted = series_measures(
+        dwi,
+        inside,
+        without.grid,
+        gradients,
+        (float(settings["tensor_b_max"]), float(settings["shell_gap"])),
+        matrix @ person.affine,
+    )
+    measures |= found
+    if noddi:
         part = inside[:, :, sample.slices]
         water, density, dispersion = (
-            read_map(path, subject, "NODDI map").data[:, :, sample.slices][part] for path in found
+            read_map(path, subject, "NODDI map").data[:, :, sample.slices][part] for path in noddi
         )
+        diffusivities = (float(settings["d_parallel"]), float(settings["d_iso"]))
         measures["noddi_residual"] = noddi_residual(
-            sample,
-            fitted,
-            (water, density, dispersion),
-            gradients,
-            (float(settings["d_parallel"]), float(settings["d_iso"])),
+            sample, fitted, (water, density, dispersion), gradients, diffusivities
         )
     return measures

@@ -15,7 +15,7 @@ from neurostrata.imaging.diffusion.alignment import mutual_information
 from neurostrata.imaging.images.io import Grid, Image, apply_affine, axis_aligned_grid, bounding_box
 from neurostrata.imaging.quality.placement import dice
 from neurostrata.imaging.quality.scan import MAD_TO_SD
-from neurostrata.imaging.registration.transforms import resample
+from neurostrata.imaging.registration.transforms import resample, rigid_and_stretch
 
 #: Most values of a series that are kept in memory; of larger ones the middle slices are.
 MOST_VALUES = 40_000_000
@@ -224,14 +224,58 @@ def direction_coherence(directions: np.ndarray, mask: np.ndarray, grid: Grid) ->
     # Flipping all three axes changes no direction, so that one flip is as good as the other two.
     changes = [np.diag(signs) for signs in ((1, 1, 1), (-1, 1, 1), (1, -1, 1), (1, 1, -1))]
     changes += [np.eye(3)[list(order)] for order in ((1, 0, 2), (2, 1, 0), (0, 2, 1))]
-    flip = -1.0 if np.linalg.det(grid.affine[:3, :3]) > 0 else 1.0
     scores = []
     for change in changes:
-        turned = (directions @ change) * [flip, 1, 1]
+        turned = (directions @ change) * _flips(grid)
         steps = turned * (grid.spacing.min() / grid.spacing)
         steps = steps / np.abs(steps).max(axis=1, keepdims=True)
         scores.append(_continuity(index, turned, numbers, steps))
     return scores[0] - max(scores[1:])
+
+
+def fibre_directions(
+    directions: np.ndarray, fa: np.ndarray, mask: np.ndarray, grid: Grid, to_diffusion: np.ndarray
+) -> dict[str, float]:
+    """Return how the main directions of the brain are distributed, in the template's axes and mirrored at the midline.
+
+    The fibres of all people run alike, so these means hardly differ between people; a gradient table with an axis flipped or two
+    swapped, or a header that turns the image without its gradients, changes them by far more.
+
+    Parameters
+    ----------
+    directions, fa
+        (voxels, 3) main directions of the voxels in `mask`, in FSL's coordinates (:func:`direction_coherence`), and (voxels,)
+        fractional anisotropy, which weights them.
+    mask, grid
+        (X, Y, Z) bool, and its grid.
+    to_diffusion
+        (4, 4) from world points of the template to those of the diffusion data.
+
+    Returns
+    -------
+    dict
+        Means of products of components: outwards (x, mirrored), forwards (y) and upwards (z); NaN with fewer than 200 voxels.
+    """
+    names = {
+        "fibres_yy": (1, 1),
+        "fibres_zz": (2, 2),
+        "fibres_xy": (0, 1),
+        "fibres_xz": (0, 2),
+        "fibres_yz": (1, 2),
+    }
+    if len(fa) < 200:
+        return dict.fromkeys(names, float("nan"))
+    rotation, _ = rigid_and_stretch(to_diffusion)
+    turned = (directions * _flips(grid)) @ (grid.affine[:3, :3] / grid.spacing).T @ rotation
+    across = apply_affine(np.linalg.inv(to_diffusion) @ grid.affine, np.argwhere(mask).astype(float))[:, 0]
+    turned[:, 0] *= np.sign(across - np.median(across))
+    products = (turned * (fa / fa.sum())[:, None]).T @ turned
+    return {name: float(products[place]) for name, place in names.items()}
+
+
+def _flips(grid: Grid) -> np.ndarray:
+    """Return the signs that bring FSL's coordinates of gradients to the image's axes."""
+    return np.array([-1.0 if np.linalg.det(grid.affine[:3, :3]) > 0 else 1.0, 1.0, 1.0])
 
 
 def alignment_measures(
@@ -274,7 +318,12 @@ def alignment_measures(
 
 
 def series_measures(
-    path: Path, mask: np.ndarray, grid: Grid, gradients: Gradients, b_max: float, gap: float
+    path: Path,
+    mask: np.ndarray,
+    grid: Grid,
+    gradients: Gradients,
+    limits: tuple[float, float],
+    to_diffusion: np.ndarray,
 ) -> tuple[dict[str, float], Sample, Tensors]:
     """Return the measures of a series and its gradient table, and the sample and tensors that they are taken from.
 
@@ -286,11 +335,12 @@ def series_measures(
         (X, Y, Z) bool: the brain, where the mean signal without diffusion weighting is above 0; its grid.
     gradients
         Of all volumes.
-    b_max
-        Largest b-value that the tensor is fitted to, s/mm^2.
-    gap
-        Smallest difference of the b-values of two shells, s/mm^2.
+    limits
+        Largest b-value that the tensor is fitted to and smallest difference of the b-values of two shells, s/mm^2.
+    to_diffusion
+        (4, 4) from world points of the template to those of the series.
     """
+    b_max, gap = limits
     sample = read_sample(path, mask)
     chosen = gradients.bvals <= b_max
     fitted = fit_tensors(np.maximum(sample.signals[:, chosen], 1e-6), gradients.select(chosen))
@@ -301,6 +351,7 @@ def series_measures(
     part = mask.copy()
     part[:, :, : sample.slices.start] = part[:, :, sample.slices.stop :] = False
     directed[part] = fitted.fa > DIRECTED
+    directions = fitted.directions[fitted.fa > DIRECTED]
     repeats = sample.signals[:, gradients.b0]
     spread = repeats.std(axis=1, ddof=1) if repeats.shape[1] > 2 else np.zeros(1)
     snr = np.median(repeats.mean(axis=1) / np.maximum(spread, 1e-6)) if spread.any() else np.nan
@@ -308,7 +359,8 @@ def series_measures(
         "dwi_snr": float(snr),
         "dwi_residual": residual(fitted.residuals),
         "dwi_outliers": float(outlying(residuals, sample.slice_means, gradients, gap).mean()),
-        "direction_coherence": direction_coherence(fitted.directions[fitted.fa > DIRECTED], directed, grid),
+        "direction_coherence": direction_coherence(directions, directed, grid),
+        **fibre_directions(directions, fitted.fa[fitted.fa > DIRECTED], directed, grid, to_diffusion),
         "dwi_volumes": float(len(gradients.bvals)),
         "dwi_shells": float(len(shells)),
         "dwi_smallest_shell": float(min((len(s.members) for s in shells), default=0)),

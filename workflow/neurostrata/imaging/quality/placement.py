@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from neurostrata.imaging.anatomy.jacobian import SMALLEST_DETERMINANT, log_jacobian
-from neurostrata.imaging.images.io import Grid
+from neurostrata.imaging.images.io import Image
 from neurostrata.imaging.quality.scan import spread
 from neurostrata.imaging.registration.chain import similarity
 from neurostrata.imaging.registration.transforms import Displacement, rigid_and_stretch
@@ -18,7 +18,7 @@ from neurostrata.imaging.registration.transforms import Displacement, rigid_and_
 class Template(NamedTuple):
     """The study template: image, brain mask (bool) and tissue priors (grey, white, fluid), all (X, Y, Z) on its grid."""
 
-    image: np.ndarray
+    image: Image
     mask: np.ndarray
     priors: tuple[np.ndarray, ...]
 
@@ -29,26 +29,24 @@ def dice(first: np.ndarray, second: np.ndarray) -> float:
     return 2 * float((first & second).sum()) / total if total else float("nan")
 
 
-def local_likeness(
-    image: np.ndarray, template: np.ndarray, mask: np.ndarray, grid: Grid
-) -> tuple[float, float]:
-    """Return the median and the 5th percentile of the correlation in neighbourhoods of 10 mm inside the mask.
+def local_likeness(image: np.ndarray, template: Image, mask: np.ndarray) -> float:
+    """Return the 5th percentile of the correlation with the template in neighbourhoods of 10 mm inside the mask.
 
-    A part of the brain that was registered badly, or that differs, lowers the percentile and hardly the correlation of the whole.
+    A part of the brain that was registered badly, or that differs, lowers it and hardly the correlation of the whole.
     """
-    sigma = 10 / 2.3548 / grid.spacing
+    sigma = 10 / 2.3548 / template.grid.spacing
     weights = ndimage.gaussian_filter(mask.astype(np.float32), sigma)
 
     def mean(values: np.ndarray) -> np.ndarray:
         smooth = ndimage.gaussian_filter(np.where(mask, values, 0).astype(np.float32), sigma)
         return np.asarray(smooth[mask] / weights[mask], dtype=np.float64)
 
-    first, second = mean(image), mean(template)
-    covariance = mean(image * template) - first * second
-    variances = np.maximum(mean(image**2) - first**2, 0) * np.maximum(mean(template**2) - second**2, 0)
+    first, second = mean(image), mean(template.data)
+    covariance = mean(image * template.data) - first * second
+    variances = np.maximum(mean(image**2) - first**2, 0) * np.maximum(mean(template.data**2) - second**2, 0)
     floor = 1e-6 * float(np.median(variances))
     correlation = np.where(variances > floor, covariance / np.sqrt(np.maximum(variances, floor)), 0.0)
-    return float(np.median(correlation)), float(np.percentile(correlation, 5))
+    return float(np.percentile(correlation, 5))
 
 
 def rotation_degrees(affine: np.ndarray) -> float:
@@ -167,8 +165,8 @@ def placement_measures(
     overlaps = tissue_overlap(warped, template.priors, template.mask)
     return {
         **contrast(warped, grey, white),
-        "similarity": similarity(warped, template.image, template.mask),
-        "local_similarity": local_likeness(warped, template.image, template.mask, warp.grid)[1],
+        "similarity": similarity(warped, template.image.data, template.mask),
+        "local_similarity": local_likeness(warped, template.image, template.mask),
         "grey_overlap": overlaps[0],
         "white_overlap": overlaps[1],
         "rotation": rotation_degrees(affine),
