@@ -67,6 +67,7 @@ STAGES = {
     "map_to_template": _imaging("volumes.commands:map_to_template", "bringing maps to the fusion grid", "modalities", "volumes"),
     "grid_mask": _imaging("volumes.commands:grid_mask", "bringing the brain mask to the fusion grid", "volumes"),
     "grid_regions": _imaging("volumes.commands:grid_regions", "bringing regions to the fusion grid", "regions", "volumes", "registration"),
+    "measure_quality": _imaging("quality.commands:measure_quality", "measuring the quality of images", "diffusion", "modalities"),
     "normalise": _analysis("imaging.volumes.commands:normalise", "gathering each modality in one array", "modalities", "volumes"),
     "split": _analysis("fusion.commands:split", "dividing people into folds", "experiments"),
     "train": Stage("fusion.commands:train", "training models", ("experiments", "training"), seed="experiment"),

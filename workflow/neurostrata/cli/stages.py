@@ -46,6 +46,7 @@ _SUBJECTS = {
     "imaging.diffusion": "Diffusion and function",
     "imaging.functional": "Diffusion and function",
     "imaging.volumes": "Maps on the fusion grid",
+    "imaging.quality": "Quality",
     "fusion": "Models",
     "prediction": "Prediction",
     "phenotypes": "Phenotypes and codes",

@@ -123,6 +123,10 @@ class Study:
         """Return everybody who has a T1w image and is not excluded altogether."""
         return [subject for subject in self.people() if self.has(subject, "t1w")]
 
+    def with_images(self) -> list[str]:
+        """Return everybody who has a T1w image or a modality in use, and is not excluded altogether."""
+        return [s for s in self.people() if self.has(s, "t1w") or self.modalities_of(s)]
+
     def with_modality(self, modality: str) -> list[str]:
         """Return who has a modality and is not excluded from it."""
         return list(self._members(modality))

@@ -67,6 +67,19 @@ def _normalise(study: Study, modality: str) -> Values:
     return {"percentiles": study.config["volumes"]["percentiles"], **_grid(study), **kind}
 
 
+def _quality(study: Study) -> Values:
+    """What the fits depended on, and what each modality is: its usual range follows from that."""
+    diffusion = _section(study, "diffusion", "b0_max", "tensor_b_max", "shell_gap")
+    diffusion |= {key: study.config["diffusion"]["noddi"][key] for key in ("d_parallel", "d_iso")}
+    kinds = {
+        name: {
+            key: study.modalities[name][key] for key in ("from", "measure") if key in study.modalities[name]
+        }
+        for name in study.used_modalities()
+    }
+    return {"diffusion": diffusion, "modalities": kinds}
+
+
 def _dual_regression(study: Study, declared: str) -> Values:
     declaration = study.config["modalities"][declared]
     return {key: declaration[key] for key in ("components", "statistic", "normalise")}
@@ -214,6 +227,7 @@ _SETTINGS: dict[str, Callable[..., Values]] = {
     "align_diffusion": lambda study: _section(study, "diffusion", "alignment"),
     "dual_regression": _dual_regression,
     "map_to_template": _map,
+    "measure_quality": _quality,
     "grid_mask": _grid,
     "grid_regions": _regions,
     "normalise": _normalise,

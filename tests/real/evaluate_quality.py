@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2] / folder) for folder in ("workflow", "tests/fixtures")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workflow"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests/fixtures"))
 
 from template_steps import build_template
 
@@ -56,7 +57,9 @@ def rotated(image: Image, rng: np.random.Generator, other: Image) -> tuple[Image
     turn = np.eye(4)
     i, j = (k for k in range(3) if k != axis)
     turn[i, i], turn[j, j], turn[i, j], turn[j, i] = cosine, cosine, -sine, sine
-    return Image(image.data, Grid(image.grid.shape, turn @ image.grid.affine)), f"{'xyz'[axis]} {degrees:.0f} degrees"
+    return Image(
+        image.data, Grid(image.grid.shape, turn @ image.grid.affine)
+    ), f"{'xyz'[axis]} {degrees:.0f} degrees"
 
 
 def cropped(image: Image, rng: np.random.Generator, other: Image) -> tuple[Image, str]:
