@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 from neurostrata.imaging.quality.registry import Measure
 from neurostrata.quality.expected import Expected, expect
@@ -35,6 +35,10 @@ EFFICIENCY = 0.37
 MEDIAN_TO_SD, MEAN_TO_SD = 1.4826, 1.2533
 #: Fewest degrees of freedom that tails are taken for; heavier ones have no spread to speak of.
 HEAVIEST = 3.0
+#: So many times the limit for normal values are gross errors, from which nothing is learned.
+GROSS = 2.0
+#: Share of the values in the tails, of all measures together and of one measure.
+TAIL, OWN_SHARE = 0.03, 0.05
 #: How many people a measure needs for its own tail to count as much as that of all measures together.
 OWN_TAIL = 200
 #: p of the test that sites spread differently, below which each is compared with its own spread.
@@ -109,30 +113,35 @@ def limit_of_z(tests: int, people: int, parameters: int, false_flags: float, fre
         Degrees of freedom of the Student's t that sound values are like.
     """
     each = 1 - (1 - false_flags) ** (1 / max(1, tests))
-    few = float(stats.t.isf(each, max(1.0, EFFICIENCY * (people - parameters))))
+    few = -float(special.stdtrit(max(1.0, EFFICIENCY * (people - parameters)), each))
     if not np.isfinite(freedom):
         return few
     # in units of 1.4826 median absolute deviations, as z is
-    unit = float(stats.t.ppf(0.75, freedom) / stats.norm.ppf(0.75))
-    return max(few, float(stats.t.isf(each, freedom)) / unit)
+    unit = special.stdtrit(freedom, 0.75) / special.ndtri(0.75)
+    return max(few, -float(special.stdtrit(freedom, each) / unit))
 
 
-def tail_ratio(distances: np.ndarray) -> float:
-    """Return how far the outermost twentieth of people begins, in units of where the outer half begins."""
-    middle, far = np.quantile(distances, [0.5, 0.95])
-    return float(far / middle) if middle > 0 else np.nan
+def tail_freedom(distances: np.ndarray, share: float) -> float:
+    """Return the degrees of freedom of the Student's t whose tails begin where those of the values begin; inf for a normal distribution.
 
-
-def tail_freedom(ratio: float) -> float:
-    """Return the degrees of freedom of the Student's t whose tails begin at this ratio (:func:`tail_ratio`); inf for a normal distribution."""
+    Parameters
+    ----------
+    distances
+        From what is expected, in robust standard deviations.
+    share
+        Of the values in the tails, whose beginning is compared with where the outer half begins.
+    """
+    middle, far = np.quantile(distances, [0.5, 1 - share])
+    if middle <= 0:
+        return HEAVIEST
 
     def excess(freedom: float) -> float:
-        middle, far = stats.t.ppf([0.75, 0.975], freedom)
-        return float(far / middle - ratio)
+        half, tail = special.stdtrit(freedom, [0.75, 1 - share / 2])
+        return float(tail / half - far / middle)
 
-    if not np.isfinite(ratio) or excess(HEAVIEST) <= 0:
-        return HEAVIEST if np.isfinite(ratio) else np.inf
-    return np.inf if excess(500) >= 0 else float(optimize.brentq(excess, HEAVIEST, 500))
+    if excess(HEAVIEST) <= 0:
+        return HEAVIEST
+    return np.inf if excess(500) >= 0 else float(optimize.brentq(excess, HEAVIEST, 500, xtol=0.01))
 
 
 def scaled(values: pd.Series, measure: Measure) -> pd.Series:
@@ -157,13 +166,16 @@ def unscaled(values: pd.Series, measure: Measure) -> pd.Series:
 def spreads(residuals: np.ndarray) -> tuple[float, float]:
     """Return the robust standard deviation for people below and above the expectation.
 
-    The median absolute deviation of all, or of one side alone where that is larger. Where more than half of the values are equal:
-    the mean absolute deviation.
+    The median absolute deviation of all, or of one side alone where that is larger. Where more than half of the values are equal, such
+    as numbers of shells: the mean absolute deviation, and where more than one in twenty differs, the median one of those that do, if it is larger.
     """
     distances = np.abs(residuals)
     whole = MEDIAN_TO_SD * float(np.median(distances))
     if whole < 1e-12:
         mean = MEAN_TO_SD * float(distances.mean())
+        differing = distances[distances > 1e-12]
+        if len(differing) > len(distances) / 20:
+            mean = max(mean, MEDIAN_TO_SD * float(np.median(differing)))
         return mean, mean
     low, high = (
         max(whole, MEDIAN_TO_SD * float(np.median(side))) if len(side) else whole
@@ -220,7 +232,11 @@ class Compared:
     @property
     def flagged(self) -> pd.Series:
         """Whether z is beyond the limit on the side on which quality is bad."""
-        z, limit = self.z, self.spread["limit"]
+        return self.beyond(1.0)
+
+    def beyond(self, times: float) -> pd.Series:
+        """Return whether z is beyond so many times the limit on the side on which quality is bad."""
+        z, limit = self.z, times * self.spread["limit"]
         return {"low": z < -limit, "high": z > limit, "both": z.abs() > limit}[self.measure.bad]
 
     def bad_distances(self, subjects: pd.Index) -> np.ndarray:
@@ -286,7 +302,9 @@ def compare_measure(
     for part, parameters in [*parts, *([(pooled, expected.parameters)] if pooled.any() else [])]:
         # people of small sites beside large ones of unequal spread are compared with everybody
         reference = distances[part] if part.sum() >= rules.fewest_people else distances
-        columns["low"][part], columns["high"][part] = spreads(reference)
+        # residuals are smaller than errors, the more numbers are estimated
+        larger = np.sqrt(len(reference) / max(1, len(reference) - parameters))
+        columns["low"][part], columns["high"][part] = (larger * spread for spread in spreads(reference))
         columns["people"][part], columns["parameters"][part] = len(reference), parameters
         columns["limit"][part] = rules.limit_of(measure) or limit_of_z(
             tests, len(reference), parameters, rules.false_flags
@@ -300,8 +318,8 @@ def compare_everybody(
 ) -> list[Compared]:
     """Compare everybody in every measure.
 
-    How heavy the tails of sound values are is learned from the people whom nothing flags at the limits for normal values: of all
-    measures together, and of each measure itself as far as there are people enough.
+    How heavy the tails of sound values are is learned from the values themselves, without people who are beyond :data:`GROSS` times
+    the limit for normal values in any measure: of all measures together, and of each measure itself as far as there are people enough.
 
     Parameters
     ----------
@@ -329,16 +347,16 @@ def compare_everybody(
     ]
     if not found:
         return []
-    suspects = {subject for one in found for subject in one.values.index[one.flagged]}
-    sound = measured.index.difference(pd.Index(sorted(suspects)))
+    gross = {subject for one in found for subject in one.values.index[one.beyond(GROSS)]}
+    sound = measured.index.difference(pd.Index(sorted(gross)))
     distances = [one.bad_distances(sound) for one in found]
-    together = tail_ratio(np.concatenate(distances))
+    together = 1 / tail_freedom(np.concatenate(distances), TAIL)
     for one, own in zip(found, distances):
         if rules.limit_of(one.measure) is not None:
             continue
-        ratio = tail_ratio(own) if len(own) else np.nan
-        weight = len(own) / (len(own) + OWN_TAIL) if np.isfinite(ratio) else 0.0
-        freedom = tail_freedom(weight * (ratio if weight else 0.0) + (1 - weight) * together)
+        weight = len(own) / (len(own) + OWN_TAIL)
+        inverse = (1 - weight) * together + (weight / tail_freedom(own, OWN_SHARE) if len(own) else 0.0)
+        freedom = 1 / inverse if inverse > 0 else np.inf
         for (number, parameters), part in one.spread.groupby(["people", "parameters"]):
             limit = limit_of_z(tests, int(number), int(parameters), rules.false_flags, freedom)
             one.spread.loc[part.index, "limit"] = limit
