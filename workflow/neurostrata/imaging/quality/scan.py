@@ -101,7 +101,7 @@ def cut_off(mask: np.ndarray, spacing: np.ndarray) -> float:
     Returns
     -------
     float
-        Largest area of the mask's outermost 2 mm in any direction within 25 degrees of an axis of the image, relative to the
+        Largest area of the mask's outermost 2 mm in any direction within 24 degrees of an axis of the image, relative to the
         largest slice across that axis. A whole brain tapers off; a cut one ends in a plane, which is oblique where the image was
         rotated afterwards. NaN for an empty mask.
     """
@@ -113,7 +113,7 @@ def cut_off(mask: np.ndarray, spacing: np.ndarray) -> float:
     shell = np.argwhere(mask & ~ndimage.binary_erosion(mask, iterations=2)) * spacing
     # a few voxels that stick out are no end
     outermost = max(1, round(STRAY_MM2 / volume ** (2 / 3)))
-    slopes = np.tan(np.deg2rad(np.arange(-25, 26, 5)))
+    slopes = np.tan(np.deg2rad(np.arange(-24, 25, 3)))
     worst = 0.0
     for axis in range(3):
         first, second = (other for other in range(3) if other != axis)
