@@ -40,6 +40,7 @@ include: "workflow/rules/phenotypes.smk"
 include: "workflow/rules/strata.smk"
 include: "workflow/rules/prediction.smk"
 include: "workflow/rules/strata_checks.smk"
+include: "workflow/rules/cohort_quality.smk"
 include: "workflow/rules/report.smk"
 
 

@@ -70,6 +70,7 @@ rule report:
             expand(rules.summarise_experiment.output, experiment=EXPERIMENTS),
             STRATA_OUTPUTS,
             PREDICTION_OUTPUTS,
+            QUALITY_OUTPUTS,
             rules.provenance.output,
         ],
     output:

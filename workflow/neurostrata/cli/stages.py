@@ -47,6 +47,7 @@ _SUBJECTS = {
     "imaging.functional": "Diffusion and function",
     "imaging.volumes": "Maps on the fusion grid",
     "imaging.quality": "Quality",
+    "quality": "Quality",
     "fusion": "Models",
     "prediction": "Prediction",
     "phenotypes": "Phenotypes and codes",

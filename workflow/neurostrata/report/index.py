@@ -42,6 +42,7 @@ from neurostrata.report.sections.maps import volumes_section
 from neurostrata.report.sections.models import models_section
 from neurostrata.report.sections.paper_results import paper_results_section
 from neurostrata.report.sections.phenotypes import factor_meanings, phenotypes_section
+from neurostrata.report.sections.quality import quality_section
 from neurostrata.report.sections.strata import strata_section
 from neurostrata.report.sections.template import template_section
 from neurostrata.report.text.judge import decoding_caution, judge
@@ -155,6 +156,7 @@ def write_index(study: StudyResults, output: Path, benchmarks: Path | None = Non
     _write_files(page, [experiment for experiment, _ in experiments], verdicts)
     sections = [
         cohort_section(page),
+        quality_section(page),
         template_section(page),
         volumes_section(page),
         phenotypes_section(page),
