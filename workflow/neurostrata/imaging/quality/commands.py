@@ -15,7 +15,7 @@ from neurostrata.imaging.images.series import read_image_mask, read_map
 from neurostrata.imaging.quality.diffusion import alignment_measures, noddi_residual, series_measures
 from neurostrata.imaging.quality.ghosts import ghosting
 from neurostrata.imaging.quality.maps import map_measures, usual_range
-from neurostrata.imaging.quality.placement import Template, dice, placement_measures
+from neurostrata.imaging.quality.placement import Template, dice, mask_cut, placement_measures
 from neurostrata.imaging.quality.scan import scan_measures
 from neurostrata.imaging.registration.transforms import read_affine, read_displacement, resample_to_person
 
@@ -143,6 +143,7 @@ def _anatomy(person: _Person, template: Template) -> dict[str, float]:
     # The mask of a head is the template's, brought to the person: nothing to compare.
     if is_skull_stripped(person.t1w):
         mask = Image(template.mask.astype(np.float32), template.image.grid)
+        measures["mask_cut"] = mask_cut(person.brain, expected)
         measures["mask_overlap"] = dice(person.brain, resample_to_person(mask, *to_person) > 0.5)
     return measures
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
+from scipy import ndimage
 
 from neurostrata.gate.gradients import Gradients, find_shells
 from neurostrata.imaging.diffusion.alignment import mutual_information
@@ -172,9 +173,9 @@ def outlying(residuals: np.ndarray, slice_means: np.ndarray, gradients: Gradient
         found[members] |= misfit[members] > MISFIT * np.median(misfit[members])
         means = slice_means[:, members]
         means = means[np.isfinite(means).all(axis=1) & (np.median(means, axis=1) > 0)]
-        # A volume may be brighter or darker as a whole: the direction of its gradient decides it.
+        # The direction of a gradient makes volumes brighter or darker, alike in neighbouring slices.
         relative = np.log(np.maximum(means, 1e-6) / np.median(means, axis=1, keepdims=True))
-        relative -= np.median(relative, axis=0)
+        relative -= ndimage.median_filter(relative, size=(5, 1), mode="nearest")
         sd = MAD_TO_SD * np.median(np.abs(relative))
         found[members] |= (relative < -max(LOST[0], LOST[1] * sd)).any(axis=0)
     return found

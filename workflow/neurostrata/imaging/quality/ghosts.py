@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import fft, ndimage
 
+from neurostrata.imaging.quality.scan import averaged
+
 #: Voxels are averaged to about this side, mm: ghosts are as large as the brain, and finer detail is mostly noise.
 SIDE_MM = 2.0
 #: Standard deviations, in those voxels, of what is taken off to leave edges, and of the neighbourhoods that the template is fitted in.
@@ -42,7 +44,7 @@ def ghosting(data: np.ndarray, expected: np.ndarray, mask: np.ndarray, spacing: 
         About 3 to 5 without ghosts. NaN where the brain is smaller than a few centimetres.
     """
     factors = np.maximum(1, np.rint(SIDE_MM / spacing)).astype(int)
-    image, template, share = (_averaged(part.astype(np.float32), factors) for part in (data, expected, mask))
+    image, template, share = (averaged(part.astype(np.float32), factors) for part in (data, expected, mask))
     if not (image > 0).any():
         return float("nan")
     box = ndimage.find_objects((image > 0).astype(np.uint8))[0]
@@ -65,16 +67,6 @@ def ghosting(data: np.ndarray, expected: np.ndarray, mask: np.ndarray, spacing: 
     response += np.roll(response[::-1, ::-1, ::-1], 1, axis=(0, 1, 2))
     sides = [int(np.ptp(np.flatnonzero(brain.any(axis=others)))) for others in ((1, 2), (0, 2), (0, 1))]
     return max(_peak(response, enough, axis, sides[axis]) for axis in range(3))
-
-
-def _averaged(data: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    """Return the means of blocks of voxels; what is left over at the far ends is dropped."""
-    if (factors == 1).all():
-        return data
-    sides = [side // factor for side, factor in zip(data.shape, factors)]
-    kept = data[tuple(slice(0, side * factor) for side, factor in zip(sides, factors))]
-    (x, y, z), (a, b, c) = sides, factors
-    return np.asarray(kept.reshape(x, a, y, b, z, c).mean(axis=(1, 3, 5)), dtype=np.float32)
 
 
 def _mean_around(values: np.ndarray, inside: np.ndarray, sigma: float) -> np.ndarray:

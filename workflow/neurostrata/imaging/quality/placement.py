@@ -116,6 +116,28 @@ def contrast(image: np.ndarray, grey: np.ndarray, white: np.ndarray) -> dict[str
     }
 
 
+def mask_cut(mask: np.ndarray, expected: np.ndarray) -> float:
+    """Return how deep in the brain the edge of a mask lies, by the template: high where the mask cut brain off.
+
+    The template is dim at the brain's edge, where there is fluid.
+
+    Parameters
+    ----------
+    mask
+        (X, Y, Z) bool: the person's own brain mask.
+    expected
+        (X, Y, Z) the template in the person's space.
+
+    Returns
+    -------
+    float
+        90th percentile of the template's intensity at the mask's edge over that of the whole mask.
+    """
+    edge = mask & ~ndimage.binary_erosion(mask)
+    inner = float(np.percentile(expected[mask], 90)) if mask.any() else 0.0
+    return float(np.percentile(expected[edge], 90)) / inner if inner > 0 else float("nan")
+
+
 def tissue_overlap(image: np.ndarray, priors: Sequence[np.ndarray], mask: np.ndarray) -> tuple[float, ...]:
     """Return the Dice overlap of each tissue of an image in template space with the template's.
 

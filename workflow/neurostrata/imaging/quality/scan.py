@@ -14,6 +14,8 @@ from neurostrata.imaging.images.io import Image
 FEWEST_VOXELS = 200
 #: 1.4826 times the median absolute deviation estimates the standard deviation of a normal distribution.
 MAD_TO_SD = 1.4826
+#: Thickness of the end of a mask, mm, and area of what may stick out of it, mm^2.
+FACET_MM, STRAY_MM2 = 2.0, 60.0
 
 
 def spread(values: np.ndarray) -> float:
@@ -86,23 +88,56 @@ def sharpness(data: np.ndarray, mask: np.ndarray, spacing: np.ndarray, noise_sd:
     return float(np.sqrt(max(energy, 1e-12) / below)) if below > 0 else float("nan")
 
 
-def cut_off(mask: np.ndarray) -> float:
-    """Return how abruptly the mask ends along the image's axes: large where the field of view cut the brain.
+def cut_off(mask: np.ndarray, spacing: np.ndarray) -> float:
+    """Return how flat the mask's flattest end is: large where the field of view cut the brain.
+
+    Parameters
+    ----------
+    mask
+        (X, Y, Z) bool: the brain.
+    spacing
+        Voxel sides in mm.
 
     Returns
     -------
     float
-        Largest area of an outermost slice of the mask (the last two slices at each of the six ends, the larger one) relative to
-        the largest slice along that axis. A whole brain tapers off; a cut one ends in a plane.
+        Largest area of the mask's outermost 2 mm in any direction within 24 degrees of an axis of the image, relative to the
+        largest slice across that axis. A whole brain tapers off; a cut one ends in a plane, which is oblique where the image was
+        rotated afterwards. NaN for an empty mask.
     """
+    factors = np.maximum(1, np.rint(FACET_MM / spacing)).astype(int)
+    mask, spacing = averaged(mask.astype(np.float32), factors) > 0.5, spacing * factors
+    if not mask.any():
+        return float("nan")
+    volume = float(np.prod(spacing))
+    shell = np.argwhere(mask & ~ndimage.binary_erosion(mask, iterations=2)) * spacing
+    # a few voxels that stick out are no end
+    outermost = max(1, round(STRAY_MM2 / volume ** (2 / 3)))
+    slopes = np.tan(np.deg2rad(np.arange(-24, 25, 3)))
     worst = 0.0
     for axis in range(3):
-        areas = mask.sum(axis=tuple(other for other in range(3) if other != axis)).astype(float)
-        full = np.flatnonzero(areas)
-        if not full.size:
-            return float("nan")
-        worst = max(worst, areas[full[0]] / areas.max(), areas[full[-1]] / areas.max())
-    return float(worst)
+        first, second = (other for other in range(3) if other != axis)
+        normals = np.zeros((len(slopes) ** 2, 3))
+        normals[:, axis] = 1
+        normals[:, first], normals[:, second] = (grid.ravel() for grid in np.meshgrid(slopes, slopes))
+        normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+        largest = float(mask.sum(axis=(first, second)).max()) * volume / spacing[axis]
+        heights = (shell @ normals.T).astype(np.float32)
+        for towards in (heights, -heights):
+            end = np.partition(towards, -outermost, axis=0)[-outermost]
+            area = float((towards >= end - FACET_MM).sum(axis=0).max()) * volume / FACET_MM
+            worst = max(worst, area / largest)
+    return worst
+
+
+def averaged(data: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Return the means of blocks of voxels; what is left over at the far ends is dropped."""
+    if (factors == 1).all():
+        return data
+    sides = [side // factor for side, factor in zip(data.shape, factors)]
+    kept = data[tuple(slice(0, side * factor) for side, factor in zip(sides, factors))]
+    (x, y, z), (a, b, c) = sides, factors
+    return np.asarray(kept.reshape(x, a, y, b, z, c).mean(axis=(1, 3, 5)), dtype=np.float32)
 
 
 def mask_edge(data: np.ndarray, mask: np.ndarray, level: float) -> float:
@@ -152,7 +187,7 @@ def scan_measures(raw: np.ndarray, prepared: Image, mask: np.ndarray) -> dict[st
     measures = {
         "noise": noise_share,
         "sharpness": sharpness(data, inside, spacing, np.nan_to_num(noise_share) * level),
-        "cut_off": cut_off(inside),
+        "cut_off": cut_off(inside, spacing),
         "bias_spread": bias_spread(scanned, data, inside),
         "mask_edge": mask_edge(data, inside, level),
         "brain_volume": float(mask.sum()) * prepared.grid.voxel_volume / 1000,
