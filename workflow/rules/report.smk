@@ -71,6 +71,7 @@ rule report:
             expand(rules.summarise_experiment.output, experiment=EXPERIMENTS),
             STRATA_OUTPUTS,
             PREDICTION_OUTPUTS,
+            QUALITY_OUTPUTS,
             rules.provenance.output,
         ],
     output:

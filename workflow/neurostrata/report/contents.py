@@ -33,6 +33,7 @@ from neurostrata.report.sections.overview import (
 )
 from neurostrata.report.sections.paper_results import paper_results_section
 from neurostrata.report.sections.phenotypes import phenotypes_section
+from neurostrata.report.sections.quality import quality_section
 from neurostrata.report.sections.template import template_section
 
 
@@ -104,7 +105,7 @@ def fixed_pages(whole: Whole) -> dict[str, list[Maker]]:
             pages_section,
         ],
         "cohort.html": [cohort_section],
-        "quality.html": [],
+        "quality.html": [quality_section],
         "template.html": [template_section, volumes_section],
         "phenotypes.html": [phenotypes_section],
         "models.html": [

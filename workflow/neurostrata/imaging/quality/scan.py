@@ -1,4 +1,4 @@
-"""Measures of a T1-weighted image in its own space: noise, sharpness, ghosts, bias field, the edge of its brain mask.
+"""Measures of a T1-weighted image in its own space: noise, sharpness, bias field, the edge of its brain mask.
 
 None needs a reference image, and none needs air around the head: images may come with the skull removed.
 """
@@ -8,12 +8,14 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from neurostrata.imaging.images.io import Image
+
 #: Below this many voxels a measure is not taken.
 FEWEST_VOXELS = 200
 #: 1.4826 times the median absolute deviation estimates the standard deviation of a normal distribution.
 MAD_TO_SD = 1.4826
-#: Lags of the autocorrelation, as shares of the field of view, in which a ghost is looked for: nearer ones are anatomy.
-GHOST_LAGS = (0.1, 0.8)
+#: Thickness of the end of a mask, mm, and area of what may stick out of it, mm^2.
+FACET_MM, STRAY_MM2 = 2.0, 60.0
 
 
 def spread(values: np.ndarray) -> float:
@@ -86,65 +88,59 @@ def sharpness(data: np.ndarray, mask: np.ndarray, spacing: np.ndarray, noise_sd:
     return float(np.sqrt(max(energy, 1e-12) / below)) if below > 0 else float("nan")
 
 
-def ghosting(data: np.ndarray, mask: np.ndarray) -> float:
-    """Return the strength of the strongest ghost: a copy of the image's edges, shifted along one axis.
+def cut_off(mask: np.ndarray, spacing: np.ndarray) -> float:
+    """Return how flat the mask's flattest end is: large where the field of view cut the brain.
 
-    The autocorrelation of the edges inside the mask has a narrow peak at the shift of a ghost, whatever that is (half the
-    field of view, if every other line of k-space differs; it may have been cropped since). Anatomy gives broad and low hills.
+    Parameters
+    ----------
+    mask
+        (X, Y, Z) bool: the brain.
+    spacing
+        Voxel sides in mm.
 
     Returns
     -------
     float
-        Highest value of the autocorrelation on an axis, between 20% and 80% of the field of view, above the mean of
-        the lags around it; about the strength of the ghost relative to the image.
+        Largest area of the mask's outermost 2 mm in any direction within 24 degrees of an axis of the image, relative to the
+        largest slice across that axis. A whole brain tapers off; a cut one ends in a plane, which is oblique where the image was
+        rotated afterwards. NaN for an empty mask.
     """
-    if mask.sum() < FEWEST_VOXELS:
+    factors = np.maximum(1, np.rint(FACET_MM / spacing)).astype(int)
+    mask, spacing = averaged(mask.astype(np.float32), factors) > 0.5, spacing * factors
+    if not mask.any():
         return float("nan")
-    inside = ndimage.binary_erosion(mask, iterations=2)
-    fine = data - ndimage.gaussian_filter(data, 1.5)
-    edges = np.where(inside, fine, 0.0)
-    edges -= np.where(inside, edges[inside].mean(), 0.0)
-    shape = [2 * side for side in data.shape]
-    power = np.abs(np.fft.rfftn(edges, shape)) ** 2
-    overlap = np.fft.irfftn(np.abs(np.fft.rfftn(inside.astype(float), shape)) ** 2, shape)
-    correlation = np.fft.irfftn(power, shape)
-    variance = correlation[0, 0, 0] / overlap[0, 0, 0]
-    enough = overlap > 0.02 * overlap[0, 0, 0]
-    scaled = np.where(enough, correlation / np.maximum(overlap, 1) / variance, 0.0)
-    strongest = 0.0
-    for axis in range(3):
-        # Lags along this axis, and up to 3 voxels beside it.
-        window = [range(-3, 4)] * 3
-        side = data.shape[axis]
-        window[axis] = range(max(4, round(GHOST_LAGS[0] * side)), round(GHOST_LAGS[1] * side))
-        lags = scaled[np.ix_(*[np.asarray(w) for w in window])]
-        around = ndimage.uniform_filter(lags, 7, mode="nearest")
-        line = [3, 3, 3]
-        line[axis] = slice(None)
-        strongest = max(strongest, float((lags - around)[tuple(line)].max()))
-    return strongest
-
-
-def flat_end(mask: np.ndarray) -> float:
-    """Return how abruptly the mask ends along the image's axes: large where the field of view cut the brain.
-
-    Returns
-    -------
-    float
-        Largest area of an outermost slice of the mask (the last two slices at each of the six ends, the larger one) relative to
-        the largest slice along that axis. A whole brain tapers off; a cut one ends in a plane.
-    """
+    volume = float(np.prod(spacing))
+    shell = np.argwhere(mask & ~ndimage.binary_erosion(mask, iterations=2)) * spacing
+    # a few voxels that stick out are no end
+    outermost = max(1, round(STRAY_MM2 / volume ** (2 / 3)))
+    slopes = np.tan(np.deg2rad(np.arange(-24, 25, 3)))
     worst = 0.0
     for axis in range(3):
-        areas = mask.sum(axis=tuple(other for other in range(3) if other != axis)).astype(float)
-        full = np.flatnonzero(areas)
-        if not full.size:
-            return float("nan")
-        worst = max(worst, areas[full[0]] / areas.max(), areas[full[-1]] / areas.max())
-    return float(worst)
+        first, second = (other for other in range(3) if other != axis)
+        normals = np.zeros((len(slopes) ** 2, 3))
+        normals[:, axis] = 1
+        normals[:, first], normals[:, second] = (grid.ravel() for grid in np.meshgrid(slopes, slopes))
+        normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+        largest = float(mask.sum(axis=(first, second)).max()) * volume / spacing[axis]
+        heights = (shell @ normals.T).astype(np.float32)
+        for towards in (heights, -heights):
+            end = np.partition(towards, -outermost, axis=0)[-outermost]
+            area = float((towards >= end - FACET_MM).sum(axis=0).max()) * volume / FACET_MM
+            worst = max(worst, area / largest)
+    return worst
 
 
-def edge_intensity(data: np.ndarray, mask: np.ndarray, level: float) -> float:
+def averaged(data: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Return the means of blocks of voxels; what is left over at the far ends is dropped."""
+    if (factors == 1).all():
+        return data
+    sides = [side // factor for side, factor in zip(data.shape, factors)]
+    kept = data[tuple(slice(0, side * factor) for side, factor in zip(sides, factors))]
+    (x, y, z), (a, b, c) = sides, factors
+    return np.asarray(kept.reshape(x, a, y, b, z, c).mean(axis=(1, 3, 5)), dtype=np.float32)
+
+
+def mask_edge(data: np.ndarray, mask: np.ndarray, level: float) -> float:
     """Return the median intensity of the mask's outermost voxels relative to white matter.
 
     High where the mask cuts through tissue; low where it includes much that is no brain.
@@ -159,3 +155,41 @@ def bias_spread(raw: np.ndarray, corrected: np.ndarray, mask: np.ndarray) -> flo
     if inside.sum() < FEWEST_VOXELS:
         return float("nan")
     return float(np.std(np.log(raw[inside] / corrected[inside])))
+
+
+def _cropped(mask: np.ndarray, margin: int = 4) -> tuple[slice, ...]:
+    """Return the part of the grid that holds a mask, and a margin."""
+    occupied = [np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
+    return tuple(
+        slice(max(0, int(places[0]) - margin), int(places[-1]) + 1 + margin) if places.size else slice(None)
+        for places in occupied
+    )
+
+
+def scan_measures(raw: np.ndarray, prepared: Image, mask: np.ndarray) -> dict[str, float]:
+    """Return the measures of a T1-weighted scan.
+
+    Parameters
+    ----------
+    raw
+        (X, Y, Z) the image as scanned.
+    prepared
+        The image with its bias field divided out, on the same grid.
+    mask
+        (X, Y, Z) bool: the brain.
+    """
+    box = _cropped(mask)
+    spacing = prepared.grid.spacing
+    data, inside, scanned = (np.asarray(part)[box] for part in (prepared.data, mask, raw))
+    data = data.astype(np.float32)
+    level = tissue_level(data, inside)
+    noise_share = noise(data, inside, level)
+    measures = {
+        "noise": noise_share,
+        "sharpness": sharpness(data, inside, spacing, np.nan_to_num(noise_share) * level),
+        "cut_off": cut_off(inside, spacing),
+        "bias_spread": bias_spread(scanned, data, inside),
+        "mask_edge": mask_edge(data, inside, level),
+        "brain_volume": float(mask.sum()) * prepared.grid.voxel_volume / 1000,
+    }
+    return measures
