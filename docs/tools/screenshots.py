@@ -71,7 +71,7 @@ KINDS = {
     "person": "subjects/*.html",
 }
 #: Width of the window and of its picture, and the height that is shown, in pixels.
-WINDOWS = ((1440, 400, 1500), (420, 140, 1250))
+WINDOWS = ((1440, 352, 1400), (420, 124, 1150))
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
