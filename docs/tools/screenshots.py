@@ -69,6 +69,7 @@ KINDS = {
     "methods": "methods.html",
     "people": "people.html",
     "person": "subjects/*.html",
+    "review": "review/index.html",
 }
 #: Width of the window and of its picture, and the height that is shown, in pixels.
 WINDOWS = ((1440, 352, 1400), (420, 124, 1150))
