@@ -33,12 +33,14 @@ include: "workflow/rules/anatomy.smk"
 include: "workflow/rules/diffusion.smk"
 include: "workflow/rules/functional.smk"
 include: "workflow/rules/volumes.smk"
+include: "workflow/rules/quality.smk"
 include: "workflow/rules/fusion.smk"
 include: "workflow/rules/synthesis.smk"
 include: "workflow/rules/phenotypes.smk"
 include: "workflow/rules/strata.smk"
 include: "workflow/rules/prediction.smk"
 include: "workflow/rules/strata_checks.smk"
+include: "workflow/rules/cohort_quality.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -47,6 +49,7 @@ localrules:
     maps,
     volumes,
     models,
+    quality,
     strata,
 
 
@@ -80,6 +83,13 @@ rule models:
     input:
         expand(rules.summarise_experiment.output, experiment=EXPERIMENTS),
         PREDICTION_OUTPUTS,
+
+
+rule quality:
+    """Everybody's measures of quality, who is unusual, and whom it is suggested to leave out."""
+    input:
+        rules.gather_quality.output,
+        rules.compare_quality.output,
 
 
 rule strata:

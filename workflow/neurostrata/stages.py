@@ -67,6 +67,7 @@ STAGES = {
     "map_to_template": _imaging("volumes.commands:map_to_template", "bringing maps to the fusion grid", "modalities", "volumes"),
     "grid_mask": _imaging("volumes.commands:grid_mask", "bringing the brain mask to the fusion grid", "volumes"),
     "grid_regions": _imaging("volumes.commands:grid_regions", "bringing regions to the fusion grid", "regions", "volumes", "registration"),
+    "measure_quality": _imaging("quality.commands:measure_quality", "measuring the quality of images", "diffusion", "modalities"),
     "normalise": _analysis("imaging.volumes.commands:normalise", "gathering each modality in one array", "modalities", "volumes"),
     "split": _analysis("fusion.commands:split", "dividing people into folds", "experiments"),
     "train": Stage("fusion.commands:train", "training models", ("experiments", "training"), seed="experiment"),
@@ -97,12 +98,17 @@ STAGES = {
     "compare_adjusted": _analysis("strata.comparison.commands:compare_adjusted", "comparing phenotypes with covariates", "strata"),
     "split_half": _analysis("strata.comparison.commands:split_half", "clustering halves of the people", "strata"),
     "shuffle_links": _analysis("strata.comparison.commands:shuffle_links", "linking clusters with shuffled phenotypes", "strata"),
+    "gather_quality": _analysis("quality.commands:gather_quality", "gathering measures of quality"),
+    "measure_codes": _analysis("quality.commands:measure_codes", "measuring how unlike others people are to the models", "experiments"),
+    "compare_quality": _analysis("quality.commands:compare_quality", "comparing the quality of everybody's images", "quality"),
+    "compare_raters": _analysis("quality.commands:compare_raters", "comparing raters"),
+    "strata_quality": _analysis("strata.comparison.commands:strata_quality", "comparing image quality between clusters", "strata"),
     "agreement": _analysis("strata.comparison.commands:agreement", "comparing clusters of experiments and finders"),
     "continuous": _analysis("prediction.continuous_commands:continuous", "predicting factors without clusters", "strata"),
     "factor_congruence": _analysis("phenotypes.commands:factor_congruence", "measuring congruence of factors", "phenotypes"),
-    "subject_page": _analysis("report.commands:subject_page", "writing pages of people"),
+    "subject_page": _analysis("report.commands:subject_page", "writing pages of people", version=2),
     "provenance": _analysis("report.commands:provenance", "recording provenance", "*"),
-    "report": _analysis("report.commands:report", "writing the report", "*", version=2),
+    "report": _analysis("report.commands:report", "writing the report", "*", version=3),
 }
 # fmt: on
 

@@ -32,7 +32,9 @@ from neurostrata.planning.jobs import (
 from neurostrata.planning.parameters import leading_codes, parameter
 from neurostrata.planning.targets import (
     clustered_codes,
+    measured_experiments,
     prediction_results,
+    quality_results,
     strata_results,
     stratified,
 )
@@ -101,6 +103,7 @@ CODES = clustered_codes(STUDY)
 FINDERS = CONFIG["strata"]["finders"]
 STRATA_OUTPUTS = strata_results(STUDY)
 PREDICTION_OUTPUTS = prediction_results(STUDY)
+QUALITY_OUTPUTS = quality_results(STUDY)
 
 INPUTS = Inputs(STUDY)
 settings = partial(parameter, STUDY)

@@ -7,6 +7,7 @@ rule subject_page:
         by_wildcards(INPUTS.maps_of_person),
         rules.template_final.output.template,
         rules.template_mask.output.mask,
+        rules.template_mask.output.wm,
         rules.grid_mask.output,
     output:
         tree.SUBJECT_PAGE,
@@ -70,6 +71,7 @@ rule report:
             expand(rules.summarise_experiment.output, experiment=EXPERIMENTS),
             STRATA_OUTPUTS,
             PREDICTION_OUTPUTS,
+            QUALITY_OUTPUTS,
             rules.provenance.output,
         ],
     output:

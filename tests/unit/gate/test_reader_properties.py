@@ -23,6 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from neurostrata.cohort.ids import find_id_column
+from neurostrata.cohort.decisions import decide
 from neurostrata.cohort.sheet import read_cohort_sheet, read_qc_sheet
 from neurostrata.cohort.study import Study
 from neurostrata.core.config import check_config, load_schema, read_yaml
@@ -146,7 +147,12 @@ def test_cohort_sheets(content: bytes, folder: Path) -> None:
     assert all(row.get("template", "").lower() in ("", "yes", "no") for row in rows)
 
 
-@holds(tables(["subject", "modality", "decision", "reason"]))
+@holds(
+    st.one_of(
+        tables(["subject", "modality", "decision", "reason"]),
+        tables(["subject", "modality", "decision", "reason", "rater", "date"]),
+    )
+)
 def test_quality_decisions(content: bytes, folder: Path) -> None:
     path = folder / "qc.tsv"
     path.write_bytes(content)
@@ -155,7 +161,10 @@ def test_quality_decisions(content: bytes, folder: Path) -> None:
     except UserError as error:
         clear(error, "qc.tsv")
         return
-    assert all(row["reason"] and row["decision"] in ("exclude", "exclude_template") for row in rows)
+    assert all(row["reason"] or row["decision"] in ("keep", "unsure") for row in rows)
+    acting, disagreements = decide(rows)
+    assert all(row["decision"] == "exclude" for row in acting)
+    assert not {(d.subject, d.modality) for d in disagreements} & {(r["subject"], r["modality"]) for r in acting}
 
 
 @holds(tables(["subject", "iq", "age"]))

@@ -46,6 +46,8 @@ _SUBJECTS = {
     "imaging.diffusion": "Diffusion and function",
     "imaging.functional": "Diffusion and function",
     "imaging.volumes": "Maps on the fusion grid",
+    "imaging.quality": "Quality",
+    "quality": "Quality",
     "fusion": "Models",
     "prediction": "Prediction",
     "phenotypes": "Phenotypes and codes",

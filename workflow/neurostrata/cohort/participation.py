@@ -34,7 +34,7 @@ def exclusions_table(study: Study) -> list[Row]:
             "stage": "template" if d["decision"] == "exclude_template" else "volumes",
             "reason": d["reason"],
         }
-        for d in study.decisions
+        for d in study.acting()
     ]
     return [*decided, *_without_modality(study), *_without_experiment(study)]
 

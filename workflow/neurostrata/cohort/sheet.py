@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from neurostrata.cohort.ids import ID_COLUMNS, find_id_column, subject_id
@@ -19,10 +20,13 @@ Row = dict[str, str]
 FACTS = ("subject", "template", "session", "site", "family", "diagnosis", "note")
 #: Image and gradient columns with a fixed meaning.
 IMAGES = ("t1w", "t1w_mask", "dwi", "bval", "bvec", "dwi_mask", "grad_dev")
-DECISIONS = ("exclude", "exclude_template")
+#: exclude and exclude_template act, keep silences a suggestion, unsure does neither.
+DECISIONS = ("exclude", "exclude_template", "keep", "unsure")
 #: How file names of images end.
 _IMAGE_NAME = re.compile(r"\.(nii|nii\.gz|img|hdr|mgz)$", re.IGNORECASE)
 QC_COLUMNS = ("subject", "modality", "decision", "reason")
+#: Further columns of the quality decisions, which a sheet may lack: who decided, and when.
+RATING_COLUMNS = ("rater", "date")
 
 #: Measures of each person from the registration to the template, for adjusting.
 REGISTRATION_MEASURES = ("head_size", "image_quality")
@@ -147,8 +151,16 @@ def read_cohort_sheet(path: str | Path) -> tuple[list[str], list[Row]]:
     return columns, sorted(rows, key=lambda row: row["subject"])
 
 
+def _is_date(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
 def read_qc_sheet(path: str | Path) -> list[Row]:
-    """Read the quality decisions: subject, modality (empty: all), decision, reason.
+    """Read the quality decisions: subject, modality (empty: all), decision, reason, and in some sheets rater and date.
 
     Raises
     ------
@@ -171,8 +183,12 @@ def read_qc_sheet(path: str | Path) -> list[Row]:
                 f"{path}, line {number}: subject {row['subject']}: decision is '{row['decision']}', "
                 f"expected one of {', '.join(DECISIONS)}"
             )
-        if not row["reason"]:
+        if not row["reason"] and row["decision"] not in ("keep", "unsure"):
             problems.append(f"{path}, line {number}: subject {row['subject']}: the reason is missing")
+        if row.get("date") and not _is_date(row["date"]):
+            problems.append(
+                f"{path}, line {number}: subject {row['subject']}: date is '{row['date']}', expected as in 2026-03-31"
+            )
     if problems:
         raise UserError("\n".join(problems))
     return rows

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from neurostrata.cohort.decisions import decide
 from neurostrata.cohort.discovery.search import discover, misplaced_keys, read_discovered
 from neurostrata.cohort.sheet import Row, read_cohort_sheet, read_qc_sheet
 from neurostrata.cohort.sources.registry import columns_read, required_columns, source_of
@@ -45,14 +46,15 @@ class Study:
         self.modalities = expand_modalities(config["modalities"])
         self._declared = declared_names(config["modalities"])
         self.experiments = {experiment["name"]: experiment for experiment in config["experiments"]}
+        #: Exclusions that act, and where they do not because another rater keeps the person.
+        self.exclusions, self.disagreements = decide(self.decisions)
         self._exclusions: dict[str, list[Row]] = {}
-        for decision in self.decisions:
-            if decision["decision"] == "exclude":
-                self._exclusions.setdefault(decision["subject"], []).append(decision)
+        for decision in self.exclusions:
+            self._exclusions.setdefault(decision["subject"], []).append(decision)
         #: How many images were found where, when the people were found without a sheet.
         self.notices: list[str] = []
         #: What else a person should know of the sheets.
-        self.remarks: list[str] = []
+        self.remarks = [f"{config['qc']}: {found.sentence()}" for found in self.disagreements]
         # computed once, since it is used for each of thousands of jobs
         self._with_modality: dict[str, dict[str, None]] = {}
 
@@ -100,6 +102,10 @@ class Study:
                 return decision
         return None
 
+    def acting(self) -> list[Row]:
+        """Return the quality decisions that leave somebody out, in the order of the sheet."""
+        return [d for d in self.decisions if d["decision"] == "exclude_template" or d in self.exclusions]
+
     def template_members(self) -> list[str]:
         """Return the people from whom the template is built."""
         excluded = {d["subject"] for d in self.decisions if d["decision"] == "exclude_template"}
@@ -116,6 +122,10 @@ class Study:
     def registered(self) -> list[str]:
         """Return everybody who has a T1w image and is not excluded altogether."""
         return [subject for subject in self.people() if self.has(subject, "t1w")]
+
+    def with_images(self) -> list[str]:
+        """Return everybody who has a T1w image or a modality in use, and is not excluded altogether."""
+        return [s for s in self.people() if self.has(s, "t1w") or self.modalities_of(s)]
 
     def with_modality(self, modality: str) -> list[str]:
         """Return who has a modality and is not excluded from it."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from neurostrata.cohort.commands import study_of
 from neurostrata.cohort.participation import EXCLUSION_COLUMNS, exclusions_table, subjects_table
-from neurostrata.cohort.sheet import write_rows
+from neurostrata.cohort.sheet import Row, write_rows
 from neurostrata.cohort.study import Study, load_study
 from neurostrata.core.config import check_config, read_configuration, study_files
 from neurostrata.core.errors import UserError
@@ -99,12 +100,31 @@ def _checked(config: dict[str, Any], cache: Path, labels: list[str] | None) -> t
     return some, [problem for problem in _find_problems(some, cache, whole=False) if problem.subject in asked]
 
 
+def _suggestions(config: Mapping[str, Any]) -> Path:
+    # the paths of results are in `planning`, which is above this package
+    return Path(config["output"]) / "qc" / "suggested_exclusions.tsv"
+
+
+def _write_decisions(config: Mapping[str, Any], rows: list[Row]) -> bool:
+    """Add decisions to the sheet, say how many, and return whether there are any."""
+    from neurostrata.gate.exclude import add_decisions
+
+    if rows and not config["qc"]:
+        raise UserError("there is no sheet of quality decisions to write to; set qc: config/qc.tsv")
+    if rows:
+        add_decisions(Path(config["qc"]), rows)
+    people = len({row["subject"] for row in rows})
+    print(f"neurostrata check: {len(rows)} decisions about {people} people written to {config['qc']}")
+    return bool(rows)
+
+
 def check(
     *,
     directory: Path = Path(),
     configfile: list[Path] | None = None,
     participant_label: list[str] | None = None,
     exclude: bool = False,
+    exclude_suggested: bool = False,
 ) -> None:
     """Check a study as every run does before its first job, and read all images to their end.
 
@@ -122,8 +142,12 @@ def check(
     exclude
         Write problems of single people into the sheet of quality decisions (``qc``), so that the others go on: a person
         with an unusable T1w image is excluded from everything, one with another unusable image from what is made of it.
+    exclude_suggested
+        Write the exclusions that the last run suggests because of measured quality (``qc/suggested_exclusions.tsv`` in the
+        results) into the sheet of quality decisions, after listing them; of all people, or of those that
+        ``--participant-label`` names. Whom a line of the sheet keeps is left alone.
     """
-    from neurostrata.gate.exclude import add_decisions, exclusion_rows
+    from neurostrata.gate.exclude import exclusion_rows, suggested_rows
     from neurostrata.gate.phenotype_tables import unmatched_note
 
     files = [path.resolve() for path in study_files(directory, configfile or [])]
@@ -131,15 +155,20 @@ def check(
     config = check_config(read_configuration(files), files)
     cache = Path(config["output"]) / "cohort" / "headers.json"
     study, problems = _checked(config, cache, participant_label)
-    if exclude:
-        rows = exclusion_rows(study, problems)
-        if rows and not config["qc"]:
-            raise UserError("there is no sheet of quality decisions to write to; set qc: config/qc.tsv")
-        if rows:
-            add_decisions(Path(config["qc"]), rows)
+    if exclude and _write_decisions(config, exclusion_rows(study, problems)):
+        study, problems = _checked(config, cache, participant_label)
+    if exclude_suggested:
+        # the whole cohort, of which the suggestions are
+        rows = suggested_rows(
+            load_study(config), _suggestions(config), None if participant_label is None else list(study.rows)
+        )
+        for row in rows:
+            of = f", {row['modality']}" if row["modality"] else ""
+            print(f"neurostrata check: exclude {row['subject']}{of}: {row['reason']}")
+        if _write_decisions(config, rows):
             study, problems = _checked(config, cache, participant_label)
-        people = len({row["subject"] for row in rows})
-        print(f"neurostrata check: {len(rows)} decisions about {people} people written to {config['qc']}")
+    for remark in study.remarks:
+        print(f"neurostrata check: {remark}", file=sys.stderr)
     if participant_label is None:
         _refuse(study, problems)
         if note := unmatched_note(study):

@@ -1,14 +1,17 @@
-"""Turning problems of single people into quality decisions, so that the others go on. Standard library only."""
+"""Turning problems of single people, and suggested exclusions, into quality decisions. Standard library only."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from datetime import date
 from pathlib import Path
 
+from neurostrata.cohort.decisions import kept
 from neurostrata.cohort.ids import ID_COLUMNS
 from neurostrata.cohort.sheet import QC_COLUMNS, Row
 from neurostrata.cohort.sources.registry import columns_read
 from neurostrata.cohort.study import Study
+from neurostrata.cohort.values import MISSING
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import atomic_path
 from neurostrata.core.text_tables import read_text_table
@@ -52,8 +55,60 @@ def exclusion_rows(study: Study, problems: Iterable[Problem]) -> list[Row]:
             ):
                 continue
             decided.add((subject, decision, modality))
-            rows.append({"subject": subject, "modality": modality, "decision": decision, "reason": reason})
+            rows.append(
+                {
+                    "subject": subject,
+                    "modality": modality,
+                    "decision": decision,
+                    "reason": reason,
+                    "date": date.today().isoformat(),
+                }
+            )
     return rows
+
+
+def suggested_rows(study: Study, suggestions: Path, labels: Collection[str] | None = None) -> list[Row]:
+    """Return the decisions, not made yet, that follow the suggestions of the last run.
+
+    Parameters
+    ----------
+    study
+        People and decisions. Whom somebody keeps is left alone.
+    suggestions
+        ``qc/suggested_exclusions.tsv``.
+    labels
+        The only people to exclude; None: everybody of whom it is suggested.
+
+    Raises
+    ------
+    UserError
+        When there is no such table.
+    """
+    if not suggestions.is_file():
+        raise UserError(f"{suggestions}: is not there; run the workflow first, which suggests whom to exclude")
+    table = read_text_table(suggestions)
+    silent = kept(study.decisions)
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for subject, modality, reason in zip(
+        table.column("subject"), table.column("modality"), table.column("reason")
+    ):
+        modality = "" if modality in MISSING else modality
+        known = subject in study.rows and (labels is None or subject in labels)
+        decided = study.excluded(subject, modality or None) or {(subject, ""), (subject, modality)} & silent
+        if known and not decided:
+            reasons.setdefault((subject, modality), []).append(reason)
+    whole = {subject for subject, modality in reasons if not modality}
+    return [
+        {
+            "subject": subject,
+            "modality": modality,
+            "decision": "exclude",
+            "reason": " ".join(" ".join(said).replace('"', "'").split())[:300],
+            "date": date.today().isoformat(),
+        }
+        for (subject, modality), said in reasons.items()
+        if not modality or subject not in whole
+    ]
 
 
 def add_decisions(path: Path, rows: list[Row]) -> None:

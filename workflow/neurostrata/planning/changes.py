@@ -38,6 +38,7 @@ _PLACES: dict[str, dict[str, str]] = {
     "factor_congruence": {"": "phenotypes."},
     "describe_people": {"adjust": "strata.adjust", "id_column": "phenotypes.id_column"},
     "composition": {"confidence": "strata.comparisons.confidence", "": "strata.repartition."},
+    "strata_quality": {"confidence": "strata.comparisons.confidence", "": "strata.repartition."},
     "compare_adjusted": {"confidence": "strata.comparisons.confidence", "": "strata.repartition."},
     "shuffle_links": {
         "shuffles": "strata.shuffles",
@@ -57,6 +58,8 @@ _PLACES: dict[str, dict[str, str]] = {
 _DIGESTS = {
     ("check_cohort", "digest"): "the cohort sheet or the quality decisions have changed",
     ("list_people", "digest"): "who takes part in what, or what the cohort sheet says of people, has changed",
+    ("compare_quality", "decided"): "the quality decisions have changed",
+    ("compare_raters", "decisions"): "the quality decisions have changed",
     ("describe_people", "tables"): "what the phenotype tables say of age, sex and the like has changed",
     ("explain", "targets"): "the targets of two classes have changed",
     ("summarise_explanation", "targets"): "the targets of two classes have changed",

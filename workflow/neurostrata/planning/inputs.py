@@ -72,6 +72,37 @@ class Inputs:
         ]
         return [tree.path_in(self.results, pattern, subject=subject) for pattern in patterns]
 
+    def quality(self, subject: str) -> dict[str, Paths]:
+        """Return what the quality of a person's images is measured from; [] for what the person does not have."""
+        study, modalities = self.study, self.study.modalities_of(subject)
+        names = [
+            *("raw", "t1w", "mask", "affine", "warp", "inverse_warp", "warped", "jacobian"),
+            *("dwi", "bval", "bvec", "b0", "fa", "dwi_mask", "alignment", "ndi", "odi", "fwf"),
+        ]
+        files: dict[str, Paths] = {key: [] for key in names}
+        patterns: dict[str, str] = {}
+        if study.has(subject, "t1w"):
+            files["raw"] = study.source(subject, "t1w")
+            patterns |= {"t1w": tree.T1W, "mask": tree.BRAIN_MASK, "warped": tree.WARPED_T1W}
+            patterns |= {"affine": tree.T1W_AFFINE, "warp": tree.T1W_WARP}
+            patterns |= {"inverse_warp": tree.T1W_INVERSE_WARP, "jacobian": tree.NONLINEAR_JACOBIAN}
+            made = {
+                source.rule
+                for modality in modalities
+                for source in map_files(study.modalities[modality], self._diffusion_aligned).values()
+                if source
+            }
+            if made & {"fit_tensor", "fit_noddi", "align_diffusion"}:
+                files |= {column: study.source(subject, column) for column in ("dwi", "bval", "bvec")}
+                patterns |= {"b0": tree.B0, "fa": tree.FA, "dwi_mask": tree.DWI_MASK}
+                patterns |= {} if self._diffusion_aligned else {"alignment": tree.DWI_ALIGNMENT}
+            if "fit_noddi" in made:
+                patterns |= {"ndi": tree.NDI, "odi": tree.ODI, "fwf": tree.FWF}
+        files |= {key: tree.path_in(self.results, one, subject=subject) for key, one in patterns.items()}
+        maps = tree.path_in(self.results, tree.MAP, subject=subject)
+        files["maps"] = [tree.fill(maps, modality=modality) for modality in modalities]
+        return files
+
     def arrays(self, experiment: str) -> list[str]:
         """Return the arrays of an experiment's modalities, in its order."""
         modalities = self.study.experiments[experiment]["modalities"]

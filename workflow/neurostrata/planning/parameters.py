@@ -8,6 +8,8 @@ from functools import cache
 from typing import Any
 
 from neurostrata.cohort.columns import characteristics_in_tables, class_columns
+from neurostrata.cohort.decisions import kept, rater_of
+from neurostrata.cohort.sources.registry import columns_read
 from neurostrata.cohort.study import Study
 from neurostrata.core.config import adjusts_codes
 from neurostrata.core.settings import handed_over, rows_digest, settings_text
@@ -65,6 +67,19 @@ def _regions(study: Study) -> Values:
 def _normalise(study: Study, modality: str) -> Values:
     kind = {key: value for key, value in study.modalities[modality].items() if key == "kind"}
     return {"percentiles": study.config["volumes"]["percentiles"], **_grid(study), **kind}
+
+
+def _quality(study: Study) -> Values:
+    """What the fits depended on, and what each modality is: its usual range follows from that."""
+    diffusion = _section(study, "diffusion", "b0_max", "tensor_b_max", "shell_gap")
+    diffusion |= {key: study.config["diffusion"]["noddi"][key] for key in ("d_parallel", "d_iso")}
+    kinds = {
+        name: {
+            key: study.modalities[name][key] for key in ("from", "measure") if key in study.modalities[name]
+        }
+        for name in study.used_modalities()
+    }
+    return {"diffusion": diffusion, "modalities": kinds}
 
 
 def _dual_regression(study: Study, declared: str) -> Values:
@@ -173,6 +188,27 @@ def _continuous(study: Study) -> Values:
     return _section(study, "strata", "continuous", *(["adjust"] if adjusts else []))
 
 
+def _compare_quality(study: Study) -> Values:
+    """The section, and what decides of whom nothing is suggested and what a suggestion is about."""
+    of_diffusion = dict.fromkeys(
+        study.declared(name)
+        for name in study.used_modalities()
+        if "dwi" in columns_read(study.modalities[name], study.config)
+    )
+    excluded = {(row["subject"], row["modality"]) for row in study.exclusions}
+    return {
+        "quality": study.config["quality"],
+        "decided": sorted([*pair] for pair in kept(study.decisions) | excluded),
+        "modalities": study.used_modalities(),
+        "of_diffusion": list(of_diffusion),
+    }
+
+
+def _compare_raters(study: Study) -> Values:
+    rows = ([row["subject"], row["modality"], row["decision"], rater_of(row)] for row in study.decisions)
+    return {"decisions": list(rows)}
+
+
 def _recorded(study: Study) -> Values:
     """The whole configuration: without the seed, which is in all settings, and the container, which alters no result."""
     kept = {key: value for key, value in study.config.items() if key not in ("seed", "container")}
@@ -214,6 +250,7 @@ _SETTINGS: dict[str, Callable[..., Values]] = {
     "align_diffusion": lambda study: _section(study, "diffusion", "alignment"),
     "dual_regression": _dual_regression,
     "map_to_template": _map,
+    "measure_quality": _quality,
     "grid_mask": _grid,
     "grid_regions": _regions,
     "normalise": _normalise,
@@ -241,6 +278,10 @@ _SETTINGS: dict[str, Callable[..., Values]] = {
     "repartition_strata": lambda study: _section(study, "strata", "repartition"),
     "compare_strata": lambda study: _section(study, "strata", "comparisons"),
     "composition": _permutations,
+    "strata_quality": _permutations,
+    "measure_codes": _of_experiment("model"),
+    "compare_quality": _compare_quality,
+    "compare_raters": _compare_raters,
     "compare_adjusted": _compare_adjusted,
     "shuffle_links": _shuffles,
     "continuous": _continuous,

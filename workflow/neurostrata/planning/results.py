@@ -89,6 +89,16 @@ REGION_NAMES = f"{ROOT}/volumes/regions.tsv"
 ARRAY = f"{ROOT}/volumes/{{modality}}.npy"
 ARRAY_FACTS = f"{ROOT}/volumes/{{modality}}.json"
 
+# The quality of each person's images
+PERSON_QUALITY = f"{ROOT}/qc/people/sub-{{subject}}.tsv"
+
+# The quality of everybody's images, compared
+QUALITY_MEASURES = f"{ROOT}/qc/measures.tsv"
+QUALITY_DEVIATIONS = f"{ROOT}/qc/deviations.tsv"
+SUGGESTED_EXCLUSIONS = f"{ROOT}/qc/suggested_exclusions.tsv"
+QUALITY_COVARIATES = f"{ROOT}/qc/covariates.tsv"
+RATERS = f"{ROOT}/qc/agreement.tsv"
+
 # Phenotypes
 EIGENVALUES = f"{ROOT}/phenotypes/eigenvalues.tsv"
 LOADINGS = f"{ROOT}/phenotypes/loadings.tsv"
@@ -129,6 +139,7 @@ IMPORTANCE = _experiment("importance.tsv")
 DIFFERENCES = _experiment("group_differences.tsv")
 CODE_MAP = _experiment("code_map.tsv")
 GENERATED = _experiment("generated.npz")
+CODE_QUALITY = _experiment("quality.tsv")
 
 # The strata
 ADJUSTED_CODES = _experiment("strata/codes-adjusted.tsv")
@@ -146,6 +157,7 @@ COMPARISONS = _clusters("comparisons.tsv")
 PROFILES = _clusters("profiles.tsv")
 COMPOSITION = _clusters("composition.tsv")
 COMPOSITION_TESTS = _clusters("composition_tests.tsv")
+QUALITY_TESTS = _clusters("quality_tests.tsv")
 ADJUSTED_COMPARISONS = _clusters("comparisons_adjusted.tsv")
 SPLIT_HALF = _clusters("split_half.tsv")
 SPLIT_HALF_FACTORS = _clusters("split_half_factors.tsv")
@@ -155,6 +167,8 @@ AGREEMENT_CROSSTABS = f"{ROOT}/strata/agreement_crosstabs.tsv"
 
 # The report
 SUBJECT_PAGE = f"{ROOT}/report/subjects/sub-{{subject}}.html"
+PEOPLE_DATA = f"{ROOT}/report/subjects/data.js"
+REVIEW_PAGE = f"{ROOT}/report/review/index.html"
 PROVENANCE = f"{ROOT}/provenance.json"
 REPORT = f"{ROOT}/report/index.html"
 REPORT_FIGURES = f"{ROOT}/report/figures"

@@ -54,11 +54,11 @@ def selection(study: Study) -> dict[str, Any]:
 
 
 def sheets_digest(study: Study) -> str:
-    """Return a digest of all cells that the check of the cohort looks at: the sheet's and the quality decisions'."""
+    """Return a digest of all cells that the check of the cohort looks at: the sheet's and those of quality decisions that act."""
     columns = {column for row in study.rows.values() for column in row} - {"note"}
     if not _uses_gradient_deviations(study):
         columns.discard("grad_dev")
-    rows = [*study.rows.values(), *study.decisions]
+    rows = [*study.rows.values(), *study.acting()]
     return rows_digest(rows, [*sorted(columns), "modality", "decision", "reason"])
 
 

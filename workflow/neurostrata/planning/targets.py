@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from itertools import product
 
+from neurostrata.cohort.decisions import CONSENSUS, rater_of
 from neurostrata.cohort.study import Study
 from neurostrata.planning import results as tree
-from neurostrata.planning.experiments import can, explains, folds, predicts
+from neurostrata.planning.experiments import can, explains, folds, predicts, reconstruction_folds
 from neurostrata.planning.parameters import leading_codes
 
 
@@ -61,6 +62,23 @@ def prediction_results(study: Study) -> list[str]:
         if asked(experiment)
         for fold in folds(experiment)
     ]
+
+
+def measured_experiments(study: Study) -> list[str]:
+    """Return the experiments whose models decode people whom they have not seen, if these are to be compared."""
+    if not study.config["quality"]["models"]:
+        return []
+    return [name for name, experiment in study.experiments.items() if reconstruction_folds(experiment)]
+
+
+def quality_results(study: Study) -> list[str]:
+    """Return the tables of everybody's quality and of quality between clusters, as patterns below the results folder."""
+    found = [tree.QUALITY_MEASURES, tree.QUALITY_DEVIATIONS, tree.SUGGESTED_EXCLUSIONS, tree.QUALITY_COVARIATES]
+    # raters are compared where there are two
+    named = {rater_of(row) for row in study.decisions} - {"", CONSENSUS}
+    found += [tree.RATERS] if len(named) > 1 else []
+    finders, codes = study.config["strata"]["finders"], [leading_codes(study)]
+    return found + _every([tree.QUALITY_TESTS], experiment=stratified(study), codes=codes, finder=finders)
 
 
 def strata_results(study: Study) -> list[str]:

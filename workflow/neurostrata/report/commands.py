@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +33,19 @@ def subject_page(*, results: Path, subject: str, output: Path, settings: dict[st
     settings
         Section ``report``.
     """
-    from neurostrata.report.html.blocks import number_blocks
+    from neurostrata.report.html.blocks import Link, number_blocks
     from neurostrata.report.html.page import Page
     from neurostrata.report.html.pages import write_page
-    from neurostrata.report.subjects import subject_sections
+    from neurostrata.report.html.strips import PERSON_SCRIPTS, STRIP_STYLES
+    from neurostrata.report.people.sections import subject_sections
 
     tree = _results(results)
+    output = output.resolve()
     page = Page(StudyResults(tree, {"report": settings}), output, output.parent)
     if not (tree.root / "derivatives" / f"sub-{subject}").is_dir():
         raise UserError(f"subject {subject}: {tree.root / 'derivatives'} holds nothing of this person")
+    # Pictures of another release would stay.
+    shutil.rmtree(output.with_suffix(""), ignore_errors=True)
     sections = subject_sections(page, subject)
     number_blocks(sections)
     write_page(
@@ -48,11 +53,13 @@ def subject_page(*, results: Path, subject: str, output: Path, settings: dict[st
         "page.html.j2",
         {
             "title": f"sub-{subject}",
+            "study": "",  # not known to this stage; the page's script takes it from the numbers of everybody
             "sections": sections,
-            "blocks_first": [],
-            "back": page.href(tree.root / "report" / "index.html"),
-            "back_text": "Report",
+            "above": Link("People", page.href(tree.root / "report" / "people.html")),
         },
+        report=output.parent.parent,
+        scripts=PERSON_SCRIPTS,
+        styles=STRIP_STYLES,
     )
 
 
@@ -89,8 +96,14 @@ def report(*, results: Path, output: Path, settings: dict[str, Any], benchmarks:
     benchmarks
         Folder of Snakemake's benchmark files, for the table of time and memory.
     """
+    from neurostrata.report.html.page import Page
     from neurostrata.report.index import write_index
+    from neurostrata.report.people.data import write_people
+    from neurostrata.report.review.page import write_review
 
     tree = _results(results)
     config = {key: value for key, value in settings.items() if key != "version"}
-    write_index(StudyResults(tree, config), output, benchmarks)
+    study = StudyResults(tree, config)
+    write_index(study, output, benchmarks)
+    write_people(Page(study, output.resolve(), output.resolve().parent / "figures"))
+    write_review(study)

@@ -25,7 +25,7 @@ class Evidence:
         ``clusters.tsv`` and its sidecar.
     existence
         The row of ``existence.tsv``.
-    stability, comparisons, adjusted, composition_tests, split_half, split_factors
+    stability, comparisons, adjusted, composition_tests, quality_tests, split_half, split_factors
         ``stability.tsv``, ``comparisons.tsv``, ``comparisons_adjusted.tsv`` and so on.
     shuffles
         Sidecar of ``shuffles.tsv``.
@@ -42,6 +42,7 @@ class Evidence:
     comparisons: pd.DataFrame | None = None
     adjusted: pd.DataFrame | None = None
     composition_tests: pd.DataFrame | None = None
+    quality_tests: pd.DataFrame | None = None
     split_half: pd.DataFrame | None = None
     split_factors: pd.DataFrame | None = None
     shuffles: Mapping[str, Any] = field(default_factory=dict)
@@ -105,6 +106,7 @@ def read_evidence(study: StudyResults, experiment: Experiment, finder: str = "",
         comparisons=table("comparisons.tsv", "factor", "h", "p", "q", "eta2"),
         adjusted=table("comparisons_adjusted.tsv", "factor", "p", "q", "eta2"),
         composition_tests=table("composition_tests.tsv", "characteristic", "p", "q", "effect", "effect_name"),
+        quality_tests=table("quality_tests.tsv", "variable", "effect", "p_adjusted", "effect_name"),
         split_half=table("split_half.tsv", "k_first", "k_second", "adjusted_rand"),
         split_factors=table("split_half_factors.tsv", "factor", "eta2", "p", "q"),
         shuffles=study.sidecar(experiment.strata("shuffles.tsv", finder, codes)),

@@ -6,6 +6,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from neurostrata.planning import results as tree
 
@@ -18,9 +19,9 @@ def _natural(text: str) -> list[tuple[int, int, str]]:
 
 
 def relative_link(target: Path, page: Path) -> str:
-    """Return the relative URL of `target` as seen from the HTML file `page`."""
+    """Return the relative URL of `target` as seen from the HTML file `page`, quoted where a URL needs it."""
     link = os.path.relpath(Path(target).resolve(), Path(page).resolve().parent)
-    return Path(link).as_posix()
+    return quote(Path(link).as_posix())
 
 
 @dataclass(frozen=True)
@@ -181,6 +182,31 @@ class ResultsTree:
     def subject_page(self, subject: str) -> Path:
         """Return the page of one person."""
         return self._path(tree.SUBJECT_PAGE, subject=subject)
+
+    @property
+    def quality_measures(self) -> Path:
+        """Everybody's quality measures."""
+        return self._path(tree.QUALITY_MEASURES)
+
+    @property
+    def quality_deviations(self) -> Path:
+        """How far each person is from what is expected, by measure."""
+        return self._path(tree.QUALITY_DEVIATIONS)
+
+    @property
+    def suggested_exclusions(self) -> Path:
+        """Who might be excluded, with reasons."""
+        return self._path(tree.SUGGESTED_EXCLUSIONS)
+
+    @property
+    def people_data(self) -> Path:
+        """The numbers of everybody, as a script that people's pages and the reviewing page load."""
+        return self._path(tree.PEOPLE_DATA)
+
+    @property
+    def review_page(self) -> Path:
+        """The page on which people look at everybody and decide."""
+        return self._path(tree.REVIEW_PAGE)
 
     def experiment(self, name: str) -> Experiment:
         """Return the files of the experiment called `name`."""

@@ -103,6 +103,7 @@ def judge(
     if len(sizes) > 1:
         judge_factors(verdict, evidence, alpha, level, meanings, exists)
         _judge_composition(verdict, evidence, alpha, exists)
+        verdict.cautions.extend(quality_sentences(evidence, alpha))
         if exists:
             verdict.sentences.extend(_checks(evidence, alpha))
             verdict.sentences.extend(continuous_sentences(evidence, alpha, meanings))
@@ -192,6 +193,30 @@ def _judge_composition(verdict: Verdict, evidence: Evidence, alpha: float, exist
         verdict.sentences.append(
             f"The other known characteristics do not explain the clusters: no difference in {names}."
         )
+
+
+def quality_sentences(evidence: Evidence, alpha: float) -> list[str]:
+    """Return the sentence that clusters differ in quality, site or head size at least as strongly as in phenotype, if they do.
+
+    Shares of variance are compared: eta squared, and the square of Cramér's V.
+    """
+    tests, compared = evidence.quality_tests, evidence.comparisons
+    if tests is None:
+        return []
+    known = tests[(tests["p_adjusted"] < alpha) & tests["effect"].notna()]
+    if known.empty:
+        return []
+    share = known["effect"].where(known["effect_name"] != "cramers_v", known["effect"] ** 2)
+    strongest = known.loc[share.idxmax()]
+    phenotype = 0.0 if compared is None or compared["eta2"].isna().all() else float(compared["eta2"].max())
+    if share.max() < phenotype:
+        return []
+    effect = {"eta2": "η²", "cramers_v": "Cramér's V"}[str(strongest["effect_name"])]
+    return [
+        f"The clusters differ in {human_name(str(strongest['variable']))} ({effect} = {format_number(strongest['effect'], 2)}, "
+        f"q {equals(strongest['p_adjusted'])}) at least as strongly as in any phenotype factor (η² at most {format_number(phenotype, 2)}): "
+        "they may be clusters of image quality."
+    ]
 
 
 def _checks(evidence: Evidence, alpha: float) -> list[str]:

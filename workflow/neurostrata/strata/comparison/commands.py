@@ -153,6 +153,42 @@ def composition(*, clusters: Path, people: Path, output: Path, tests: Path, sett
     write_table(tests, table, TEST_COLUMNS, **facts, draws=settings["draws"])
 
 
+def strata_quality(
+    *, clusters: Path, measures: Path, people: Path, output: Path, settings: dict[str, Any]
+) -> None:
+    """Test whether clusters differ in the quality of their people's images, in site or in head size.
+
+    Parameters
+    ----------
+    clusters
+        Table of people; those who fit no cluster are left out.
+    measures
+        Measures of everybody's images (``qc/measures.tsv``).
+    people
+        Their characteristics (``cohort/characteristics.tsv``).
+    output
+        Table to write.
+    settings
+        ``draws`` of the permutations, ``confidence``, ``seed``.
+    """
+    from neurostrata.strata.comparison.quality import COLUMNS, compare_quality
+
+    groups, described = read_groups(clusters), read_characteristics(people)
+    require_people(people, described.index, groups.index, clusters)
+    measured = read_table(measures).set_index("subject").astype(float)
+    words = read_json(sidecar_path(measures))["Columns"]
+    table = compare_quality(
+        groups, measured, described, words, settings["draws"], settings["confidence"], settings["seed"]
+    )
+    facts = {
+        "people": len(groups),
+        "draws": settings["draws"],
+        "settings": settings_record(settings),
+        "inputs": {str(path): sha256_file(path) for path in (clusters, measures, people)},
+    }
+    write_table(output, table, COLUMNS, **facts)
+
+
 def compare_adjusted(
     *, clusters: Path, scores: Path, people: Path, output: Path, settings: dict[str, Any]
 ) -> None:

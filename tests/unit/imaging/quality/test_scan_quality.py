@@ -1,0 +1,136 @@
+"""Each fault of a scan moves its own measure, and hardly the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from quality_phantoms import LEVELS, brain
+from scipy import ndimage
+
+from neurostrata.imaging.images.io import Grid, Image
+from neurostrata.imaging.quality.ghosts import ghosting
+from neurostrata.imaging.quality.placement import dice, mask_cut
+from neurostrata.imaging.quality.registry import MEASURES
+from neurostrata.imaging.quality.scan import cut_off, scan_measures, tissue_level
+
+Scan = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def measured(scan: Scan, tissue: np.ndarray, brain_of_template: np.ndarray, grid: Grid) -> dict[str, float]:
+    raw, prepared, mask = scan
+    template = np.where(tissue >= 0, np.array([10.0, 60.0, 80.0])[tissue], 0)
+    return {
+        **scan_measures(raw, Image(prepared, grid), mask),
+        # up to 5 is chance
+        "ghosting": max(5.0, ghosting(prepared, template, mask, grid.spacing)),
+        "mask_overlap": dice(mask, brain_of_template),
+        "mask_cut": mask_cut(mask, template),
+    }
+
+
+def sound(data: np.ndarray, mask: np.ndarray) -> Scan:
+    return data, data, mask
+
+
+def noisy(data: np.ndarray, mask: np.ndarray) -> Scan:
+    worse = np.where(mask, data + np.random.default_rng(1).normal(scale=8, size=data.shape), 0)
+    return worse, worse, mask
+
+
+def blurred(data: np.ndarray, mask: np.ndarray) -> Scan:
+    worse = np.where(mask, ndimage.gaussian_filter(data, 1.3), 0)
+    return worse, worse, mask
+
+
+def ghosted(data: np.ndarray, mask: np.ndarray) -> Scan:
+    worse = np.where(mask, data + 0.12 * (np.roll(data, 15, axis=1) + np.roll(data, -15, axis=1)), 0)
+    return worse, worse, mask
+
+
+def cropped(data: np.ndarray, mask: np.ndarray) -> Scan:
+    kept = mask.copy()
+    kept[:, :, 36:] = False
+    return data * kept, data * kept, kept
+
+
+def wrong_mask(data: np.ndarray, mask: np.ndarray) -> Scan:
+    kept = mask & ndimage.shift(mask.astype(float), (9, 0, 4), order=0).astype(bool)
+    return data * kept, data * kept, kept
+
+
+def uneven(data: np.ndarray, mask: np.ndarray) -> Scan:
+    field = np.exp(np.linspace(-0.5, 0.5, data.shape[0]))[:, None, None]
+    return data * field, data, mask
+
+
+@pytest.mark.parametrize(
+    ("fault", "moved", "may"),
+    [
+        (noisy, {"noise": 2.0}, ""),
+        (blurred, {"sharpness": 0.85, "noise": 0.5, "mask_edge": 0.9}, "ghosting"),
+        (ghosted, {"ghosting": 1.6}, ""),
+        (cropped, {"cut_off": 2.0, "mask_overlap": 0.95, "brain_volume": 0.9}, "mask_cut"),
+        (
+            wrong_mask,
+            {"mask_overlap": 0.95, "mask_edge": 1.03, "mask_cut": 1.05, "brain_volume": 0.9},
+            "cut_off",
+        ),
+        (uneven, {"bias_spread": np.inf}, ""),
+    ],
+)
+def test_a_fault_moves_its_own_measure(
+    fault: Callable[[np.ndarray, np.ndarray], Scan], moved: dict[str, float], may: str
+) -> None:
+    """Every change is a factor: measures that are named change by at least so much; others get worse by less than 40%."""
+    data, tissue, mask, grid = brain()
+    before = measured(sound(data, mask), tissue, mask, grid)
+    after = measured(fault(data, mask), tissue, mask, grid)
+    for name, value in before.items():
+        change = after[name] / value if value > 1e-6 else np.inf if after[name] > 0.1 else 1.0
+        if name in moved:
+            assert change >= moved[name] if moved[name] > 1 else change <= moved[name], (name, change)
+        elif name != may:
+            bad = MEASURES[name].bad
+            assert change < 1.4 or bad == "low", (name, change)
+            assert change > 0.7 or bad == "high", (name, change)
+
+
+def test_an_oblique_cut_is_found() -> None:
+    place = np.stack(np.meshgrid(*[np.arange(-36.0, 36.0)] * 3, indexing="ij"))
+    whole = (place**2).sum(axis=0) < 32**2
+    cut = whole & (place[2] + 0.3 * place[1] + 0.1 * place[0] < 22)
+    spacing = np.full(3, 2.0)
+    assert cut_off(whole, spacing) < 0.2
+    assert cut_off(cut, spacing) > 0.35
+    assert cut_off(np.kron(cut, np.ones((2, 2, 2), bool)), spacing / 2) == cut_off(cut, spacing)
+    assert np.isnan(cut_off(np.zeros_like(whole), spacing))
+
+
+def test_noise_is_measured_in_shares_of_white_matter() -> None:
+    data, _, mask, grid = brain(noise=0.05)
+    assert scan_measures(data, Image(data, grid), mask)["noise"] == pytest.approx(0.05, rel=0.15)
+    assert tissue_level(data, mask) == pytest.approx(LEVELS[2], rel=0.05)
+    assert scan_measures(data, Image(7 * data, grid), mask)["noise"] == pytest.approx(0.05, rel=0.15)
+
+
+def test_a_ghost_is_found_at_half_the_voxel_size() -> None:
+    """Voxels are averaged to 2 mm: the same brain in voxels of 1 mm gives about the same number."""
+    data, tissue, mask, grid = brain()
+    template = np.where(tissue >= 0, LEVELS[tissue], 0)
+    large = ghosted(data, mask)[0]
+    small = [np.kron(part, np.ones((2, 2, 2))) for part in (large, template, mask)]
+    expected = ghosting(large, template, mask, grid.spacing)
+    assert expected > 8
+    assert ghosting(small[0], small[1], small[2] > 0, grid.spacing / 2) == pytest.approx(expected, rel=0.01)
+
+
+def test_what_cannot_be_measured_is_nan() -> None:
+    data, _, mask, grid = brain()
+    few = np.zeros_like(mask)
+    few[20:24, 20:24, 20:24] = True
+    found = scan_measures(data, Image(data, grid), few)
+    assert np.isnan([found["noise"], found["sharpness"], found["bias_spread"]]).all()
+    assert np.isnan(ghosting(data, data, few, grid.spacing))
+    assert set(found) <= set(MEASURES)

@@ -1,0 +1,134 @@
+"""What is expected of a person, robust spreads, and limits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from neurostrata.imaging.quality.registry import Measure
+from neurostrata.quality.deviations import (
+    Rules,
+    compare_everybody,
+    limit_of_z,
+    scaled,
+    spreads,
+    tail_freedom,
+    unscaled,
+)
+from neurostrata.quality.expected import expect, site_groups
+
+LOW = Measure("q", "Quality; low is bad.", "scan", "1", "low")
+HIGH_LOG = Measure("q", "Noise; high is bad.", "scan", "1", "high", True, 0.1)
+
+
+def people(n: int, **columns: object) -> pd.DataFrame:
+    return pd.DataFrame(columns, index=[f"{number:03d}" for number in range(n)])
+
+
+def test_the_expectation_follows_age_sex_and_site_and_not_the_outliers() -> None:
+    rng = np.random.default_rng(0)
+    n = 90
+    about = people(n, age=rng.uniform(20, 80, n), sex=rng.choice(["F", "M"], n), site=np.repeat(["a", "b", "c"], 30))
+    truth = 5 - 0.1 * about["age"] + 2 * (about["sex"] == "F") + 7 * (about["site"] == "b")
+    values = truth + rng.normal(0, 0.3, n)
+    values.iloc[:6] += 40
+    found = expect(values, about, ("age", "sex", "site"), 10)
+    assert found.covariates == ("age", "sex", "site")
+    assert found.parameters == 5
+    assert np.abs(found.values - truth).max() < 0.4
+    assert expect(values, about, ("age",), 10).covariates == ("age",)
+
+
+def test_few_people_are_compared_without_covariates() -> None:
+    about = people(12, age=np.arange(12.0), sex=["F", "M"] * 6, site=["a"] * 11 + ["b"])
+    found = expect(pd.Series(np.arange(12.0), index=about.index), about, ("age", "sex", "site"), 10)
+    assert found.covariates == ("site",)
+    assert list(found.values) == [5.0] * 11 + [5.5]
+    assert expect(pd.Series(np.arange(12.0), index=about.index), people(12), ("age",), 10).covariates == ()
+
+
+def test_small_sites_share_a_group() -> None:
+    site = pd.Series(["a"] * 12 + ["b"] * 4 + ["c"] * 3 + [np.nan])
+    assert site_groups(site, 10).value_counts().to_dict() == {"a": 12, "": 8}
+
+
+def test_spreads_by_hand() -> None:
+    assert spreads(np.array([-2.0, -1, 0, 1, 2])) == pytest.approx((1.4826, 1.4826))
+    low, high = spreads(np.array([-1.0, -1, -1, 0, 1, 10, 10]))
+    assert (low, high) == pytest.approx((1.4826, 1.4826 * 5.5))
+    # more than half are equal: the mean absolute deviation
+    assert spreads(np.array([0.0] * 29 + [1])) == pytest.approx((1.2533 / 30,) * 2)
+    # a fifth of the people, who have another protocol, is not unusual
+    assert spreads(np.array([0.0, 0, 0, 0, 1])) == pytest.approx((1.4826,) * 2)
+
+
+def test_the_limit_grows_with_the_measures_and_in_small_cohorts() -> None:
+    assert limit_of_z(1, 10**6, 1, 0.05) == pytest.approx(stats.norm.isf(0.05), rel=1e-4)
+    assert limit_of_z(40, 10**6, 1, 0.01) == pytest.approx(stats.norm.isf(1 - 0.99 ** (1 / 40)), rel=1e-4)
+    assert limit_of_z(40, 30, 1, 0.01) > 1.2 * limit_of_z(40, 300, 1, 0.01)
+    assert limit_of_z(40, 300, 1, 0.01, freedom=5) > 1.5 * limit_of_z(40, 300, 1, 0.01)
+
+
+@pytest.mark.parametrize("freedom", [4, 8, 20])
+def test_tails_are_recognised(freedom: int) -> None:
+    quantiles = (np.arange(20_000) + 0.5) / 20_000
+    assert tail_freedom(np.abs(stats.t.ppf(quantiles, freedom)), 0.05) == pytest.approx(freedom, rel=0.02)
+    assert tail_freedom(np.abs(stats.norm.ppf(quantiles)), 0.05) > 200
+
+
+def test_logarithms_and_zeros() -> None:
+    values = pd.Series([0.0, 1, 10])
+    assert list(unscaled(scaled(values, HIGH_LOG), HIGH_LOG)) == pytest.approx([1, 1, 10])
+    low = Measure("q", "", "scan", "1", "low", True)
+    assert list(unscaled(scaled(values, low), low)) == pytest.approx([0.001, 1, 10])
+
+
+def flags(values: np.ndarray, measure: Measure, rules: Rules, about: pd.DataFrame | None = None) -> list[str]:
+    about = people(len(values)) if about is None else about
+    table = pd.DataFrame({measure.name: values}, index=about.index)
+    found = compare_everybody(table, {measure.name: measure}, about, rules)
+    return [subject for one in found for subject in one.values.index[one.flagged]]
+
+
+def test_only_the_bad_side_is_flagged() -> None:
+    values = np.random.default_rng(1).normal(10, 1, 60)
+    values[0], values[1] = 0, 20
+    rules = Rules(false_flags=0.0001)
+    assert flags(values, LOW, rules) == ["000"]
+    assert flags(values, Measure("q", "", "scan", "1", "both"), rules) == ["000", "001"]
+
+
+def test_a_difference_within_the_tolerance_is_of_no_interest() -> None:
+    values = np.exp(np.random.default_rng(1).normal(0, 0.001, 60))
+    values[0], values[1] = np.exp(0.09), np.exp(0.12)
+    assert flags(values, HIGH_LOG, Rules()) == ["001"]
+
+
+def test_limits_of_the_configuration() -> None:
+    values = np.random.default_rng(1).normal(10, 1, 60)
+    values[0] = 0
+    assert flags(values, LOW, Rules(false_flags=0.0001)) == ["000"]
+    assert flags(values, LOW, Rules(limit=20.0)) == []
+    assert flags(values, LOW, Rules(limits={"q": 20.0})) == []
+    assert flags(values, LOW, Rules(leave_out=["q"])) == []
+    assert len(flags(values, LOW, Rules(limits={"q": 1.0}))) > 5
+
+
+def test_nothing_is_compared_among_few_or_equal_people() -> None:
+    values = np.arange(9.0)
+    assert flags(values * 100, LOW, Rules()) == []
+    table = pd.DataFrame({"q": np.ones(20)})
+    assert compare_everybody(table, {"q": LOW}, people(20), Rules()) == []
+
+
+def test_a_site_of_other_spread_is_compared_with_itself() -> None:
+    rng = np.random.default_rng(2)
+    about = people(200, site=np.repeat(["a", "b"], 100))
+    values = np.concatenate([rng.normal(0, 0.2, 100), rng.normal(0, 3, 100)])
+    values[0] = -3.0
+    table = pd.DataFrame({"q": values}, index=about.index)
+    (found,) = compare_everybody(table, {"q": LOW}, about, Rules())
+    assert list(found.values.index[found.flagged]) == ["000"]
+    assert set(found.table()["compared_with"]) == {100}

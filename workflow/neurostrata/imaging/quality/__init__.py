@@ -1,0 +1,1 @@
+"""Measures of the quality of each person's images and of their registration."""

@@ -1,0 +1,1 @@
+"""What the report shows of single people: pictures, numbers, and where each person lies in the cohort."""

@@ -1,0 +1,101 @@
+"""One small picture per person, for looking through everybody: the scan, the registration and the diffusion data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from neurostrata.report.data.layout import ResultsTree
+from neurostrata.report.people.montage import (
+    GAP,
+    Montage,
+    draw_lines,
+    outlines,
+    paint,
+    plan_montage,
+    save_picture,
+    values_on,
+)
+from neurostrata.report.people.pictures import grey_window, try_image, try_matrix
+
+#: Side of a pixel in mm.
+PIXEL_MM = 1.15
+#: Colours of the outlines (Okabe and Ito): orange for masks, sky blue for white matter.
+MASK_COLOUR, WHITE_COLOUR = (230, 159, 0), (86, 180, 233)
+#: The letters of the sides, 5 x 7 pixels.
+_LETTERS = {
+    "L": ("1    ", "1    ", "1    ", "1    ", "1    ", "1    ", "11111"),
+    "R": ("1111 ", "1   1", "1   1", "1111 ", "1 1  ", "1  1 ", "1   1"),
+}
+
+
+def write_mosaic(tree: ResultsTree, subject: str, path: Path) -> Path | None:
+    """Write the picture of a person; None when there is no image of this person.
+
+    Rows, as far as there are images: the scan with its brain mask; the person in template space with the edge of the
+    template's white matter; fractional anisotropy in the scan's space with the brain mask of the scan.
+    """
+    rows = [
+        row
+        for row in (_scan(tree, subject), _registered(tree, subject), _diffusion(tree, subject))
+        if row is not None
+    ]
+    if not rows:
+        return None
+    width = max(row.shape[1] for row in rows)
+    padded = []
+    for row in rows:
+        space = width - row.shape[1]
+        padded.append(np.pad(row, ((0, GAP), (space // 2, space - space // 2), (0, 0))))
+    return save_picture(np.concatenate(padded)[:-GAP], path, quality=72)
+
+
+def _mark_sides(picture: np.ndarray, montage: Montage) -> None:
+    for panel in montage.panels:
+        if panel.plane == 0:
+            continue
+        for letter, left in (("L", panel.left + 3), ("R", panel.left + panel.width - 8)):
+            glyph = np.array([[cell == "1" for cell in line] for line in _LETTERS[letter]])
+            picture[panel.top + 3 : panel.top + 10, left : left + 5][glyph] = 255
+
+
+def _scan(tree: ResultsTree, subject: str) -> np.ndarray | None:
+    t1w = try_image(tree.anatomy(subject, "desc-preproc_T1w.nii.gz"))
+    mask = try_image(tree.anatomy(subject, "desc-brain_mask.nii.gz"))
+    if t1w is None:
+        return None
+    montage = plan_montage(mask or t1w, per_plane=2, flat=True, pixel_mm=PIXEL_MM)
+    picture = paint(montage, values_on(montage, t1w), grey_window(t1w, mask))
+    if mask is not None:
+        draw_lines(picture, montage, outlines(values_on(montage, mask), 0.5), MASK_COLOUR)
+    _mark_sides(picture, montage)
+    return picture
+
+
+def _registered(tree: ResultsTree, subject: str) -> np.ndarray | None:
+    warped = try_image(tree.anatomy(subject, "space-study_desc-preproc_T1w.nii.gz"))
+    if warped is None:
+        return None
+    mask = try_image(tree.template("mask.nii.gz"))
+    white = try_image(tree.template("label-WM_probseg.nii.gz"))
+    montage = plan_montage(mask or warped, per_plane=2, flat=True, pixel_mm=PIXEL_MM)
+    picture = paint(montage, values_on(montage, warped), grey_window(warped, mask))
+    if white is not None:
+        draw_lines(picture, montage, outlines(values_on(montage, white), 0.5), WHITE_COLOUR)
+    _mark_sides(picture, montage)
+    return picture
+
+
+def _diffusion(tree: ResultsTree, subject: str) -> np.ndarray | None:
+    fa = try_image(tree.diffusion(subject, "model-tensor_param-fa_dwimap.nii.gz"))
+    matrix = try_matrix(tree.diffusion(subject, "from-dwi_to-T1w_xfm.mat"))
+    mask = try_image(tree.anatomy(subject, "desc-brain_mask.nii.gz"))
+    if fa is None:
+        return None
+    montage = plan_montage(mask or fa, per_plane=2, flat=True, pixel_mm=PIXEL_MM)
+    picture = paint(montage, values_on(montage, fa, matrix), (0.0, 0.9))
+    if mask is not None:
+        draw_lines(picture, montage, outlines(values_on(montage, mask), 0.5), MASK_COLOUR)
+    _mark_sides(picture, montage)
+    return picture
