@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
 from neurostrata.core.model_words import model_title
 from neurostrata.report.data.layout import relative_link
@@ -47,7 +48,11 @@ class Bullets:
 
 @dataclass
 class Figure:
-    """An image file that the page shows."""
+    """An image that the page shows.
+
+    ``href`` is its file. ``svg`` is the content for the page itself, ``narrow_svg`` that for narrow screens; without them
+    the page shows the files ``href`` and, on narrow screens, ``narrow``. ``png``: the same as a PNG file, for slides.
+    """
 
     href: str
     title: str
@@ -55,6 +60,10 @@ class Figure:
     alt: str
     sources: list[Link] = field(default_factory=list)
     wide: bool = True
+    png: str = ""
+    narrow: str = ""
+    svg: Markup = Markup("")
+    narrow_svg: Markup = Markup("")
     number: int = 0
     block: str = "figure"
 

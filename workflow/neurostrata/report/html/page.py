@@ -49,8 +49,13 @@ class Page:
         *sources: Path,
         alt: str = "",
         wide: bool = True,
+        narrow: Drawing | None = None,
+        picture: bool = False,
     ) -> Figure:
         """Save a drawing under the page's figures and return the block that shows it.
+
+        A figure whose name ends in ``.svg`` stands in the page itself, where it follows the page's colours, with its SVG and
+        a PNG as files beside the page. One that ends in ``.png`` is that file and nothing else.
 
         Parameters
         ----------
@@ -59,16 +64,21 @@ class Page:
         name
             File name with folders and suffix, such as ``jac-ndi/clusters.svg``.
         title, caption, alt
-            Texts; `alt` defaults to the title.
+            Texts; `alt` says what is seen and defaults to the title.
         *sources
             Files that the figure was drawn from.
         wide
             Whether it may use the whole width of the page.
+        narrow
+            The same for narrow screens.
+        picture
+            Show the SVG file rather than its content: for images of brains, which are large and keep their colours.
         """
         from neurostrata.report.figures.style import save_figure
+        from neurostrata.report.html.svg import inline
 
         path = save_figure(drawing, self.figures / name)
-        return Figure(
+        figure = Figure(
             href=self.href(path),
             title=title,
             caption=caption,
@@ -76,3 +86,24 @@ class Page:
             sources=self.sources(*sources),
             wide=wide,
         )
+        if path.suffix != ".svg":
+            return figure
+        figure.png = self.href(save_figure(drawing, path.with_suffix(".png")))
+        other = None
+        if narrow is not None:
+            other = save_figure(narrow, path.with_name(f"{path.stem}-narrow.svg"))
+            figure.narrow = self.href(other)
+        if not picture:
+            page_of = self._page_of()
+            text, kind = path.read_text(encoding="utf-8"), "" if other is None else "wide"
+            figure.svg = inline(text, name, figure.alt, page_of, kind)
+            if other is not None:
+                figure.narrow_svg = inline(
+                    other.read_text(encoding="utf-8"), name, figure.alt, page_of, "narrow"
+                )
+        return figure
+
+    def _page_of(self) -> str:
+        """Return the relative link to a person's page, with ``*`` for the id; "" where there are no such pages."""
+        one = self.study.tree.subject_page("*")
+        return self.href(one) if any(one.parent.glob(one.name)) else ""

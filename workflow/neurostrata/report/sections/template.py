@@ -45,7 +45,7 @@ def template_section(page: Page) -> Section:
         section.add(
             page.figure(
                 slice_rows(template, outline=mask, per_plane=3, width=11.0),
-                "template/template.png",
+                "template/template.svg",
                 "The study template" + (" and its mask" if mask is not None else ""),
                 f"{' × '.join(str(n) for n in template.data.shape)} voxels of {voxel} mm. "
                 + (
@@ -56,6 +56,10 @@ def template_section(page: Page) -> Section:
                 + "The person's left is on the left of the picture.",
                 tree.template("template.nii.gz"),
                 tree.template("mask.nii.gz"),
+                alt="Three sagittal, three coronal and three axial slices of the mean brain of the study"
+                + (", with the outline of the brain mask" if mask is not None else ""),
+                narrow=slice_rows(template, outline=mask, per_plane=3, narrow=True),
+                picture=True,
             )
         )
     if table is not None:
