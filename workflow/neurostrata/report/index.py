@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from neurostrata.core.files import atomic_path
 from neurostrata.core.model_words import model_words
 from neurostrata.core.tables import write_table
 from neurostrata.core.wording import count
@@ -32,6 +31,7 @@ from neurostrata.report.sections.closing import (
     people_table,
     provenance_section,
     resources_section,
+    write_methods,
 )
 from neurostrata.report.sections.cohort import cohort_section
 from neurostrata.report.sections.comparison import comparison_section
@@ -45,7 +45,7 @@ from neurostrata.report.sections.phenotypes import factor_meanings, phenotypes_s
 from neurostrata.report.sections.strata import strata_section
 from neurostrata.report.sections.template import template_section
 from neurostrata.report.text.judge import decoding_caution, judge
-from neurostrata.report.text.methods import experiment_text, methods_paragraphs, restructured_text
+from neurostrata.report.text.methods import experiment_text
 from neurostrata.report.text.verdict import EMBEDDING_NOTE, REPARTITION_NOTE, Verdict, overall
 
 
@@ -213,8 +213,7 @@ def write_index(study: StudyResults, output: Path, benchmarks: Path | None = Non
 def _write_files(page: Page, experiments: list[Experiment], verdicts: list[Verdict]) -> None:
     """Write the verdicts and the comparison of the finders as tables, and the methods for Snakemake's own report."""
     folder = page.path.parent
-    with atomic_path(folder / "methods.rst", record=False) as temporary:
-        temporary.write_text(restructured_text(methods_paragraphs(page.study.config)), encoding="utf-8")
+    write_methods(page)
     finders = compare_finders(page.study, experiments)
     if len(finders):
         write_table(

@@ -27,9 +27,7 @@ from neurostrata.report.figures.style import (
 )
 
 
-def existence_figure(
-    null: pd.DataFrame, observed: float, measure: str, narrow: bool = False
-) -> Figure:
+def existence_figure(null: pd.DataFrame, observed: float, measure: str, narrow: bool = False) -> Figure:
     """Draw the finder's measure in data without groups with the observed value, and the number of clusters found in such data.
 
     Parameters

@@ -126,7 +126,10 @@ def _entitle(axis: Axes, name: str, second: str, starred: bool, narrow: bool) ->
     room = 20 if narrow else 30
     lines = [*textwrap.wrap(f"{'★ ' if starred else ''}{name}", room), *textwrap.wrap(second, room + 4)]
     axis.set_title(
-        "\n".join(lines), fontsize=9, fontweight="bold" if starred else "normal", loc="left" if narrow else "center"
+        "\n".join(lines),
+        fontsize=9,
+        fontweight="bold" if starred else "normal",
+        loc="left" if narrow else "center",
     )
 
 

@@ -2,16 +2,54 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
+from neurostrata.imaging.template.convergence import convergence_panels
 from neurostrata.report.figures.slices import PLANES, Volume, bounding_box, cut, positions
-from neurostrata.report.figures.style import NARROW, figure_style, hide_frame, new_figure, on_black, tighten
+from neurostrata.report.figures.style import (
+    BLUE,
+    NARROW,
+    RED,
+    figure_style,
+    hide_frame,
+    new_figure,
+    on_black,
+    tighten,
+    whole_ticks,
+)
 
 #: Outline of a mask: bright on grey-scale images, and told apart by lightness alone too.
 OUTLINE = "#FF5A1F"
+
+
+def convergence_figure(table: pd.DataFrame, tolerance: float | None, narrow: bool = False) -> Figure:
+    """Draw how the building of the template converged: a panel per measure over the iterations.
+
+    Parameters
+    ----------
+    table
+        ``convergence.tsv``, rows of iterations that were measured.
+    tolerance
+        Of the change of the template; None where the building never stops early.
+    narrow
+        For a narrow screen.
+    """
+    panels = convergence_panels(tolerance)
+    with figure_style():
+        figure = new_figure(NARROW if narrow else 11.0, 5.2 if narrow else 2.7)
+        axes = figure.subplots(*((2, 2) if narrow else (1, len(panels))), squeeze=False)
+        for axis, (column, label, line) in zip(axes.flat, panels):
+            axis.plot(table["iteration"], table[column].astype(float), "o-", color=BLUE)
+            if line is not None:
+                axis.axhline(line, color=RED, linewidth=1, linestyle="--")
+            axis.set(xlabel="iteration", ylabel=textwrap.fill(label, 22))
+            whole_ticks(axis.xaxis)
+    return figure
 
 
 def display_range(volume: Volume, mask: np.ndarray | None = None) -> tuple[float, float]:

@@ -110,7 +110,11 @@ def example_figure(
 
 
 def _draw_examples(
-    axes: np.ndarray, rows: Mapping[str, np.ndarray], m: int, modality: str, crops: Sequence[tuple[slice, slice]]
+    axes: np.ndarray,
+    rows: Mapping[str, np.ndarray],
+    m: int,
+    modality: str,
+    crops: Sequence[tuple[slice, slice]],
 ) -> None:
     """Draw one modality's planes of everybody."""
     real = next(iter(rows.values()))

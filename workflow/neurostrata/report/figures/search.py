@@ -127,7 +127,12 @@ def grid_figure(grid: pd.DataFrame, facts: Mapping[str, Any], narrow: bool = Fal
         if "preference" in facts:
             best = grid[measured & (grid["silhouette"] >= grid.loc[measured, "silhouette"].max() - 1e-9)]
             axes[0].scatter(
-                best["preference"], best["damping"], s=7, color=OBSERVED, linewidths=0, label="best silhouette"
+                best["preference"],
+                best["damping"],
+                s=7,
+                color=OBSERVED,
+                linewidths=0,
+                label="best silhouette",
             )
             for axis in axes:
                 for colour, width in (("white", 4.0), (OBSERVED, 1.8)):
@@ -160,7 +165,13 @@ def _on_grid(
 def _mark_cells(axis: Axes, cells: pd.DataFrame, marker: str, label: str) -> None:
     if len(cells):
         axis.scatter(
-            cells["preference"], cells["damping"], s=16, marker=marker, color=GREY, linewidths=0.9, label=label
+            cells["preference"],
+            cells["damping"],
+            s=16,
+            marker=marker,
+            color=GREY,
+            linewidths=0.9,
+            label=label,
         )
 
 

@@ -64,7 +64,7 @@ DARK = {
     "#9fb8c9": "#5d7a8e",
 }
 #: Figures of brains stand on black, in the file and on either page: ground, and text on it.
-BLACK, ON_BLACK = "#0b0d0e", "#e4e8eb"
+BLACK, ON_BLACK = "#000001", "#e4e8eb"
 
 SEQUENTIAL = "viridis"
 DIVERGING = "RdBu_r"

@@ -50,8 +50,8 @@ class Bullets:
 class Figure:
     """An image that the page shows.
 
-    ``href`` is its file. ``svg`` is the content for the page itself, ``narrow_svg`` that for narrow screens; without them
-    the page shows the files ``href`` and, on narrow screens, ``narrow``. ``png``: the same as a PNG file, for slides.
+    ``href`` is its file. ``svg`` is the content for the page itself; without it the page shows the file. ``narrow``: the
+    file for narrow screens. ``png``: the same as a PNG file, for slides.
     """
 
     href: str
@@ -62,8 +62,7 @@ class Figure:
     wide: bool = True
     png: str = ""
     narrow: str = ""
-    svg: Markup = Markup("")
-    narrow_svg: Markup = Markup("")
+    svg: Markup = field(default_factory=Markup)
     number: int = 0
     block: str = "figure"
 
@@ -76,6 +75,17 @@ class Code:
     text: str
     sources: list[Link] = field(default_factory=list)
     block: str = "code"
+
+
+@dataclass
+class Copyable:
+    """Text to be pasted elsewhere, with a button that copies it; ``files`` are links to download it."""
+
+    title: str
+    text: str
+    key: str
+    files: list[Link] = field(default_factory=list)
+    block: str = "copyable"
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from neurostrata.core.files import atomic_path
 #: Scripts and styles as they are copied: classic scripts, because a browser loads no modules from ``file://``.
 ASSETS = Path(__file__).parent / "assets"
 #: Scripts and styles of every page, in the order in which they are loaded.
-SCRIPTS = ("theme.js",)
-STYLES = ("report.css",)
+SCRIPTS = ("theme.js", "points.js", "copy.js")
+STYLES = ("report.css", "figures.css")
 
 
 def write_assets(report: Path) -> Path:

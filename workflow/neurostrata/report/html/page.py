@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,14 +43,13 @@ class Page:
 
     def figure(
         self,
-        drawing: Drawing,
+        drawing: Drawing | Callable[..., Drawing],
         name: str,
         title: str,
         caption: str,
         *sources: Path,
         alt: str = "",
         wide: bool = True,
-        narrow: Drawing | None = None,
         picture: bool = False,
     ) -> Figure:
         """Save a drawing under the page's figures and return the block that shows it.
@@ -60,7 +60,8 @@ class Page:
         Parameters
         ----------
         drawing
-            matplotlib figure.
+            matplotlib figure; or a function with the argument `narrow`, which draws one for wide (False) and one for narrow
+            screens (True).
         name
             File name with folders and suffix, such as ``jac-ndi/clusters.svg``.
         title, caption, alt
@@ -69,15 +70,14 @@ class Page:
             Files that the figure was drawn from.
         wide
             Whether it may use the whole width of the page.
-        narrow
-            The same for narrow screens.
         picture
             Show the SVG file rather than its content: for images of brains, which are large and keep their colours.
         """
         from neurostrata.report.figures.style import save_figure
-        from neurostrata.report.html.svg import inline
+        from neurostrata.report.html.svg import adaptive, inline
 
-        path = save_figure(drawing, self.figures / name)
+        main = drawing(narrow=False) if callable(drawing) else drawing
+        path = save_figure(main, self.figures / name)
         figure = Figure(
             href=self.href(path),
             title=title,
@@ -88,19 +88,14 @@ class Page:
         )
         if path.suffix != ".svg":
             return figure
-        figure.png = self.href(save_figure(drawing, path.with_suffix(".png")))
-        other = None
-        if narrow is not None:
-            other = save_figure(narrow, path.with_name(f"{path.stem}-narrow.svg"))
+        figure.png = self.href(save_figure(main, path.with_suffix(".png")))
+        if callable(drawing):
+            other = save_figure(drawing(narrow=True), path.with_name(f"{path.stem}-narrow.svg"))
             figure.narrow = self.href(other)
+            if not picture:  # that of a picture keeps its colours
+                other.write_text(adaptive(other.read_text(encoding="utf-8")), encoding="utf-8")
         if not picture:
-            page_of = self._page_of()
-            text, kind = path.read_text(encoding="utf-8"), "" if other is None else "wide"
-            figure.svg = inline(text, name, figure.alt, page_of, kind)
-            if other is not None:
-                figure.narrow_svg = inline(
-                    other.read_text(encoding="utf-8"), name, figure.alt, page_of, "narrow"
-                )
+            figure.svg = inline(path.read_text(encoding="utf-8"), name, figure.alt, self._page_of())
         return figure
 
     def _page_of(self) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
 from urllib.parse import quote, unquote
 from xml.etree import ElementTree
 
@@ -37,32 +36,77 @@ def person_address(subject: str, words: str = "") -> str:
 
 
 def finish(text: str) -> str:
-    """Return matplotlib's SVG with a font stack, and with its points of people named instead of linked.
+    """Return matplotlib's SVG with a font stack, fewer digits, and its points of people named instead of linked.
 
-    A point becomes ``<g data-person="0001"><title>sub-0001, cluster 2</title>...</g>``.
+    A point becomes ``<use data-person="0001" ...><title>sub-0001, cluster 2</title></use>``; what is the same for all
+    points of one kind is said once.
     """
     root = ElementTree.fromstring(text)
     for parent in list(root.iter()):
+        points = []
         for place, child in enumerate(list(parent)):
             address = child.get(f"{{{XLINK}}}href", "")
             if child.tag == f"{{{SVG}}}a" and address.startswith(PERSON):
                 parent[place] = _person(child, address)
+                points.append(parent[place])
+        styles = {point.get("style", "") for point in points}
+        if len(styles) == 1:
+            parent.set("style", styles.pop())
+            for point in points:
+                point.attrib.pop("style", None)
     for element in root.iter():
         if style := element.get("style"):
             element.set("style", style.replace("'DejaVu Sans'", FONTS))
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+        for key in {"d", "x", "y", "transform"} & element.attrib.keys():
+            element.set(key, _shorter(element.attrib[key]))
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + _written(root)
+
+
+def _written(root: ElementTree.Element) -> str:
+    """Return the XML without the white space that only separates elements."""
+    for element in root.iter():
+        if element.tag not in (f"{{{SVG}}}text", f"{{{SVG}}}tspan") and not (element.text or "").strip():
+            element.text = None
+        if not (element.tail or "").strip():
+            element.tail = None
+    return ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _shorter(numbers: str) -> str:
+    """Return path data or a coordinate with two decimals: a hundredth of a point is seen by nobody."""
+    text = re.sub(r"-?\d+\.\d{3,}", lambda found: f"{float(found[0]):.2f}", numbers)
+    return re.sub(r"\s+", " ", text).strip()
 
 
 def _person(link: ElementTree.Element, address: str) -> ElementTree.Element:
     subject, _, words = (unquote(part) for part in address.removeprefix(PERSON).partition("?"))
-    group = ElementTree.Element(f"{{{SVG}}}g", {"data-person": subject})
-    title = ElementTree.SubElement(group, f"{{{SVG}}}title")
+    drawn = [element for element in link.iter() if element.tag in (f"{{{SVG}}}use", f"{{{SVG}}}path")]
+    if len(drawn) != 1:
+        raise ValueError(f"a point of a person is drawn by {len(drawn)} elements")
+    point = drawn[0]
+    point.set("data-person", subject)
+    title = ElementTree.SubElement(point, f"{{{SVG}}}title")
     title.text = f"sub-{subject}" + (f", {words}" if words else "")
-    group.extend(list(link))
-    return group
+    return point
 
 
-def inline(text: str, name: str, alt: str, page_of: str = "", kind: str = "") -> Markup:
+def adaptive(text: str) -> str:
+    """Return a finished SVG that follows the colours of the page that shows it as an image."""
+    root = ElementTree.fromstring(text)
+    dark = ";".join(f"--figure-{light[1:]}:{other}" for light, other in DARK.items())
+    style = ElementTree.Element(f"{{{SVG}}}style")
+    style.text = (
+        "svg{color:#000000;fill:currentColor}"
+        f"@media (prefers-color-scheme:dark){{svg{{color:{DARK['#000000']};{dark}}}}}"
+    )
+    for element in root.iter():
+        if own := element.get("style"):
+            element.set("style", _follow(own, element.tag == f"{{{SVG}}}text"))
+    root.insert(0, style)
+    return _written(root)
+
+
+def inline(text: str, name: str, alt: str, page_of: str = "") -> Markup:
     """Return a finished SVG for the inside of a page, whose colours it follows.
 
     Parameters
@@ -75,25 +119,23 @@ def inline(text: str, name: str, alt: str, page_of: str = "", kind: str = "") ->
         What the figure shows.
     page_of
         Relative link to a person's page with ``*`` for the id; "" where people have none.
-    kind
-        ``wide`` or ``narrow`` where the page has both.
     """
     root = ElementTree.fromstring(text)
     for element in root.findall(f"{{{SVG}}}metadata"):
         root.remove(element)
     used = set(re.findall(r"url\(#([^)]+)\)", text)) | set(re.findall(r'href="#([^"]+)"', text))
-    start = "f" + hashlib.sha256(f"{name}{kind}".encode()).hexdigest()[:8] + "-"
+    start = "f" + hashlib.sha256(name.encode()).hexdigest()[:8] + "-"
     for element in root.iter():
         _own_ids(element, used, start)
         if style := element.get("style"):
             element.set("style", _follow(style, element.tag == f"{{{SVG}}}text"))
-    root.set("class", f"plot {kind}".strip())
+    root.set("class", "plot")
     root.set("role", "img")
     root.set("aria-label", alt)
     if page_of:
         root.set("data-page", page_of)
     # Only XML that ElementTree has written, with everything from data escaped.
-    return Markup(ElementTree.tostring(root, encoding="unicode"))  # noqa: S704
+    return Markup(_written(root))
 
 
 def _own_ids(element: ElementTree.Element, used: set[str], start: str) -> None:
@@ -110,10 +152,12 @@ def _own_ids(element: ElementTree.Element, used: set[str], start: str) -> None:
 
 def _follow(style: str, is_text: bool) -> str:
     """Return a style whose colours can be changed by the page; text on coloured cells keeps its own."""
-    names = {"#000000", "#333333", "#555555"} if is_text else DARK.keys()
-    replace: Callable[[re.Match[str]], str] = lambda found: (  # noqa: E731
-        f"{found[1]}: var(--figure-{found[2][1:].lower()}, {found[2]})"
-        if found[2].lower() in {name.lower() for name in names}
-        else found[0]
-    )
-    return re.sub(r"(fill|stroke): (#[0-9a-fA-F]{6})", replace, style)
+    names = {"#000000", "#333333", "#555555"} if is_text else set(DARK)
+
+    def follow(found: re.Match[str]) -> str:
+        attribute, colour = found[1], found[2].lower()
+        if colour not in names:
+            return found[0]
+        return f"{attribute}: var(--figure-{colour[1:]}, {colour})"
+
+    return re.sub(r"(fill|stroke): (#[0-9a-fA-F]{6})", follow, style)

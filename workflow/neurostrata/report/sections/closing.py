@@ -8,14 +8,26 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from neurostrata.core.files import atomic_path
 from neurostrata.core.tables import write_table
 from neurostrata.core.wording import count
 from neurostrata.report.data.benchmarks import COLUMNS, resource_table
 from neurostrata.report.data.evidence import read_evidence
-from neurostrata.report.html.blocks import Bullets, Code, Section, Table, Text, format_number, frame_table
+from neurostrata.report.data.flow import study_flow
+from neurostrata.report.html.blocks import (
+    Bullets,
+    Code,
+    Copyable,
+    Link,
+    Section,
+    Table,
+    format_number,
+    frame_table,
+)
 from neurostrata.report.html.page import Page
 from neurostrata.report.sections.departures import add_departures
-from neurostrata.report.text.methods import methods_paragraphs
+from neurostrata.report.text.methods import restructured_text
+from neurostrata.report.text.supplement import Supplement, supplement
 
 
 def people_table(page: Page) -> Table | None:
@@ -56,13 +68,48 @@ def people_table(page: Page) -> Table | None:
 def methods_section(page: Page) -> Section:
     """Return the section with the methods, from the configuration that ran, and the departures from the papers."""
     section = Section("methods", "Methods")
-    paragraphs = methods_paragraphs(page.study.config)
-    if paragraphs:
-        section.add(Bullets(paragraphs, page.sources(page.study.tree.provenance), paragraphs=True))
-    else:
-        section.add(Text("The configuration holds no section to describe.", kind="note"))
+    methods = _supplement(page)
+    folder = page.path.parent
+    section.add(
+        Bullets(methods.paragraphs, page.sources(page.study.tree.provenance), paragraphs=True),
+        Bullets([("", reference) for reference in methods.references()]),
+        Copyable(
+            "For a paper: the paragraphs above with their references",
+            methods.markdown(),
+            "methods-text",
+            [Link(name, page.href(folder / name)) for name in (METHODS_TEXT, METHODS_BIB)],
+        ),
+        Copyable(
+            "For a paper: the references as BibTeX",
+            methods.bibtex(),
+            "methods-bibtex",
+            [Link(METHODS_BIB, page.href(folder / METHODS_BIB))],
+        ),
+    )
     add_departures(page, section)
     return section
+
+
+#: Files of the supplement beside the report's first page.
+METHODS_TEXT, METHODS_BIB, METHODS_RST = "methods.md", "methods.bib", "methods.rst"
+
+
+def _supplement(page: Page) -> Supplement:
+    study = page.study
+    return supplement(study.config, study_flow(study), study.json(study.tree.provenance))
+
+
+def write_methods(page: Page) -> None:
+    """Write the supplement as Markdown and BibTeX, and the methods for Snakemake's own report, beside the page."""
+    methods = _supplement(page)
+    texts = {
+        METHODS_TEXT: methods.markdown(),
+        METHODS_BIB: methods.bibtex(),
+        METHODS_RST: restructured_text([*methods.paragraphs, ("References", " ".join(methods.references()))]),
+    }
+    for name, text in texts.items():
+        with atomic_path(page.path.parent / name, record=False) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
 
 def resources_section(page: Page, benchmarks: Path | None) -> Section:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from neurostrata.report.data.evidence import false_discovery_rates
 from neurostrata.report.data.layout import Experiment
@@ -38,7 +39,7 @@ def continuous_blocks(
         cut = ridge["factor"].nunique()
         blocks.append(
             page.figure(
-                continuous_figure(ridge, names, labels),
+                partial(continuous_figure, ridge, names, labels),
                 f"{experiment.name}/continuous.svg",
                 "How much of each factor is predicted without clusters, and with them",
                 "Ridge regression in held-out people, families kept together; dots with intervals; dotted: no better than the mean. Where "

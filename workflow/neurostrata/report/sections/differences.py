@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,7 @@ def _null(
     for part, end in parts(list(null), PANELS):
         section.add(
             page.figure(
-                repartition_figure({f: null[f] for f in part}, observed, p_texts, found, names),
+                partial(repartition_figure, {f: null[f] for f in part}, observed, p_texts, found, names),
                 f"{experiment.name}/repartition{end}.svg",
                 "Kruskal-Wallis statistic under random repartition",
                 f"{len(next(iter(null.values())))} random partitions into clusters of the same sizes; red dotted: the clusters found. "
@@ -143,7 +144,7 @@ def _profiles(
     if quantiles["medians"].shape[1] <= 60 and quantiles["medians"].shape[0] <= 80:
         section.add(
             page.figure(
-                profiles_figure(quantiles, sizes, names),
+                partial(profiles_figure, quantiles, sizes, names),
                 f"{experiment.name}/profiles.svg",
                 "Cluster profiles",
                 "The quantile of each cluster's median, and of its mean, in the whole population: 0.5 is the population's median. A "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -146,7 +147,7 @@ def _factors(page: Page, section: Section) -> None:
             parallel = None
         section.add(
             page.figure(
-                eigenvalue_figure(eigen["eigenvalue"].to_numpy(float), parallel, retained),
+                partial(eigenvalue_figure, eigen["eigenvalue"].to_numpy(float), parallel, retained),
                 "phenotypes/eigenvalues.svg",
                 "Eigenvalues of the correlation matrix of the variables",
                 "Kaiser's rule, as in the paper: components with an eigenvalue above 1 are kept"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -183,7 +184,7 @@ def _clusters(
     )
     section.add(
         page.figure(
-            clusters_figure(clusters, tsne, verdict.small, exemplars, verdict.outside),
+            partial(clusters_figure, clusters, tsne, verdict.small, exemplars, verdict.outside),
             f"{experiment.name}/clusters.svg",
             "Cluster sizes" + (" and the codes in two dimensions" if tsne is not None else ""),
             "Clusters are numbered by size." + hatched + crosses + seen + " As Fig. 7.",
@@ -293,7 +294,7 @@ def _comparisons(
         level = 100 * float(study.strata_settings["comparisons"]["confidence"])
         section.add(
             page.figure(
-                effects_figure(comparisons, found, evidence.adjusted, names),
+                partial(effects_figure, comparisons, found, evidence.adjusted, names),
                 f"{name}/effects.svg",
                 "Effect sizes",
                 f"η² with its {level:g}% interval; coloured: factors that differ"
@@ -319,7 +320,7 @@ def _comparisons(
         of = f" ({end[1:]} of {len(divided)})" if end else ""
         section.add(
             page.figure(
-                factors_figure(scores, inside, part, titles, found, names=names),
+                partial(factors_figure, scores, inside, part, titles, found, names=names),
                 f"{name}/factors{end}.svg",
                 f"Phenotypic factors by cluster{of}",
                 f"Each dot is a person; boxes show median and quartiles; colours as in the figure of the clusters. {outcome}. As Fig. 8.",
