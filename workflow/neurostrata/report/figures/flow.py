@@ -13,7 +13,7 @@ from neurostrata.report.data.flow import Flow, Step
 from neurostrata.report.figures.style import NARROW, SOFT, figure_style, new_figure
 
 #: Experiments side by side at most; height of a step and width of a column, in inches.
-BESIDE, STEP, COLUMN = 3, 0.62, 3.6
+BESIDE, STEP, COLUMN = 3, 0.62, 3.7
 #: Characters in a box of people who left, and reasons in it at most.
 ROOM, REASONS = 26, 5
 #: Height of a line of text in inches.
@@ -33,7 +33,10 @@ def flow_figure(flow: Flow, narrow: bool = False) -> Figure:
     columns = list(flow.experiments.items())
     across = 1 if narrow else max(1, min(len(columns), BESIDE))
     rows = [columns[start : start + across] for start in range(0, len(columns), across)]
-    heights = [_height(flow.study), *(max(_height(steps) + 0.25 for _, steps in row) for row in rows)]
+    heights = [
+        _height(flow.study) - _gap(flow.study[0]),
+        *(max(_height(steps) for _, steps in row) + 0.2 for row in rows),
+    ]
     with figure_style():
         width = NARROW if narrow else COLUMN * across + 0.3
         figure = new_figure(width, sum(heights) + 0.1)
@@ -97,7 +100,8 @@ def _draw_steps(axis: Axes, left: float, top: float, steps: Sequence[Step], name
             _box(axis, left + 1.8, top + 0.12, 1.75, height, "\n".join(lines), 7.5)
         top += gap
         title = f"{name}\n" if name and number == 0 else ""
-        _box(axis, left, top, 1.7, STEP - 0.06, f"{title}{step.people} {step.title}", 9, centred=True)
+        words = textwrap.fill(f"{step.people} {step.title}", 20)
+        _box(axis, left, top, 1.7, STEP - 0.06, title + words, 9, centred=True)
         top += STEP - 0.06
     return top
 
