@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,11 @@ import pandas as pd
 from markupsafe import Markup
 
 from neurostrata.core.model_words import model_title
-from neurostrata.report.data.layout import relative_link
 
 
 @dataclass(frozen=True)
 class Link:
-    """A relative link."""
+    """A relative link; without an address, the name of a file that is not part of the report."""
 
     text: str
     href: str
@@ -27,7 +25,7 @@ class Link:
 
 @dataclass
 class Text:
-    """A paragraph; ``kind`` is plain, note, warning or good."""
+    """A paragraph; ``kind`` is plain, overall, note, warning or good."""
 
     text: str
     kind: str = "plain"
@@ -158,18 +156,6 @@ def number_blocks(sections: Sequence[Section]) -> None:
 
     for section in sections:
         visit(section)
-
-
-def links(page: Path, root: Path, *targets: Path) -> list[Link]:
-    """Return links from `page` to those of `targets` that exist, named by their path under `root`."""
-    return [
-        Link(
-            target.relative_to(root).as_posix() if target.is_relative_to(root) else target.name,
-            relative_link(target, page),
-        )
-        for target in targets
-        if target.exists()
-    ]
 
 
 def format_number(value: Any, digits: int = 3) -> str:

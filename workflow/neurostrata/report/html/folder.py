@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
 
-from neurostrata.core.files import atomic_path
+from neurostrata.core.files import atomic_path, sidecar_path
 
 #: Scripts and styles as they are copied: classic scripts, because a browser loads no modules from ``file://``.
 ASSETS = Path(__file__).parent / "assets"
 #: Scripts and styles of every page, in the order in which they are loaded.
-SCRIPTS = ("theme.js", "points.js", "copy.js")
+SCRIPTS = ("theme.js", "pages.js", "search.js", "tables.js", "images.js", "points.js", "copy.js")
 STYLES = ("report.css", "figures.css")
+#: Folder of the copies of tables in a report's folder, the files that are copied, and the size in bytes up to which they are.
+TABLES = "tables"
+COPIED = (".tsv", ".json", ".txt", ".md", ".png", ".svg")
+LARGEST = 10_000_000
 
 
 def write_assets(report: Path) -> Path:
@@ -35,6 +40,68 @@ def write_assets(report: Path) -> Path:
         with atomic_path(target, record=False) as temporary:
             shutil.copyfile(source, temporary)
     return folder
+
+
+def copied(report: Path, root: Path, target: Path) -> Path | None:
+    """Return where a page may link a file: inside the report's folder, so that this folder alone can be passed on.
+
+    A table, a description or a drawn figure of the results is copied to ``<report>/tables/`` under its own path, a table with the sidecar
+    that explains its columns. Images, models and whatever is outside the results, such as the phenotype tables of the
+    study, are not copied.
+
+    Parameters
+    ----------
+    report
+        Folder of ``index.html``.
+    root
+        The results folder.
+    target
+        A file that exists.
+
+    Returns
+    -------
+    Path or None
+        None where the file is named only.
+    """
+    if target.is_relative_to(report):
+        return target
+    if not target.is_relative_to(root) or target.suffix not in COPIED or not target.is_file():
+        return None
+    if target.stat().st_size > LARGEST:
+        return None
+    copy = report / TABLES / target.relative_to(root)
+    _refresh(target, copy)
+    if target.suffix == ".tsv" and (sidecar := sidecar_path(target)).is_file():
+        _refresh(sidecar, copy.with_name(sidecar.name))
+    return copy
+
+
+def _refresh(source: Path, copy: Path) -> None:
+    """Copy a file, unless the copy is as old and as large as it is."""
+    new = source.stat()
+    if copy.is_file():
+        old = copy.stat()
+        if (old.st_size, old.st_mtime_ns) == (new.st_size, new.st_mtime_ns):
+            return
+    with atomic_path(copy, record=False) as temporary:
+        shutil.copyfile(source, temporary)
+        os.utime(temporary, ns=(new.st_atime_ns, new.st_mtime_ns))
+
+
+def renew_copies(report: Path, root: Path) -> None:
+    """Bring the copies of tables up to date and delete those of tables that are gone.
+
+    Copies that no page of this run linked stay while their table is there: people's pages, which are made by other jobs,
+    may link them.
+    """
+    for copy in sorted((report / TABLES).rglob("*")):
+        if not copy.is_file():
+            continue
+        source = root / copy.relative_to(report / TABLES)
+        if source.is_file():
+            _refresh(source, copy)
+        else:
+            copy.unlink()
 
 
 def script_json(value: Any) -> str:

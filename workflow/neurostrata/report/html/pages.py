@@ -14,6 +14,7 @@ from neurostrata import __version__
 from neurostrata.core.files import atomic_path
 from neurostrata.report.data.layout import relative_link
 from neurostrata.report.html.folder import SCRIPTS, STYLES, script_json, write_assets
+from neurostrata.report.html.navigation import Around, fixed_navigation
 
 
 @cache
@@ -49,23 +50,34 @@ def write_page(
     template
         Name under ``templates/``.
     content
-        The variables of the template; the version is added.
+        The variables of the template: ``title`` and ``sections`` of ``page.html.j2``, and what differs from an empty
+        frame, such as ``study`` (title of the study), ``above`` (a :class:`Link` to the page that leads here), ``blocks_first``,
+        ``navigation`` and ``around``. A page that is made before the experiments' pages are known has the navigation of
+        :func:`~neurostrata.report.html.navigation.fixed_navigation`.
     report
         Folder of ``index.html``; by default the page's own folder.
     scripts, styles
         Further files of ``html/assets/`` that this page loads after those of every page.
     """
-    assets = write_assets(report or path.parent)
-    html = (
-        _environment()
-        .get_template(template)
-        .render(
-            **content,
-            version=__version__,
-            assets=f"{relative_link(assets, path)}/",
-            scripts=[*SCRIPTS, *scripts],
-            styles=[*STYLES, *styles],
-        )
-    )
+    report = report or path.parent
+    assets = write_assets(report)
+    root = relative_link(report, path)
+    variables = {
+        "navigation": fixed_navigation(report, path),
+        "around": Around(),
+        "study": "",
+        "above": None,
+        "description": "",
+        "facts": "",
+        "moved": {},
+        "blocks_first": [],
+        **content,
+        "version": __version__,
+        "root": "" if root == "." else f"{root}/",
+        "assets": f"{relative_link(assets, path)}/",
+        "scripts": [*SCRIPTS, *scripts],
+        "styles": [*STYLES, *styles],
+    }
+    html = _environment().get_template(template).render(**variables)
     with atomic_path(path, record=False) as temporary:
         temporary.write_text(html, encoding="utf-8")
