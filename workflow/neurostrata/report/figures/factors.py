@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from neurostrata.report.figures.phenotypes import factor_label, shorten
+from neurostrata.report.figures.phenotypes import factor_label, no_upper_end, shorten
 from neurostrata.report.figures.style import (
     CHANCE,
     FAINT,
@@ -179,11 +179,6 @@ def repartition_figure(
         figure.supxlabel("Kruskal-Wallis H (no unit)", fontsize=10)
         figure.supylabel("density", fontsize=10)
     return figure
-
-
-def no_upper_end(eta2_high: float) -> bool:
-    """Tell whether an interval of eta squared has no upper end: the approximation goes to 1, beyond which nothing can be."""
-    return bool(eta2_high >= 1)
 
 
 def effects_figure(

@@ -60,6 +60,11 @@ def factor_names(factors: Iterable[str], meanings: Mapping[str, str]) -> dict[st
     return {str(factor): short_name(str(factor), meanings.get(str(factor), "")) for factor in factors}
 
 
+def no_upper_end(eta2_high: float) -> bool:
+    """Tell whether an interval of eta squared has no upper end: the approximation goes to 1, beyond which nothing can be."""
+    return bool(eta2_high >= 1)
+
+
 def loadings_figure(
     loadings: pd.DataFrame, threshold: float = 0.3, names: Mapping[str, str] | None = None
 ) -> Figure:

@@ -82,8 +82,8 @@ def example_figure(
         scale = (width - 0.9) / (across * sum(size for size, _ in extents))
         height = shown * len(rows) * (scale * max(up for _, up in extents) + 0.04) + 0.75
         figure = new_figure(width, height * len(blocks))
-        parts = np.atleast_1d(figure.subfigures(len(blocks), 1))
-        for part, block in zip(parts, blocks):
+        parts = figure.subfigures(len(blocks), 1, squeeze=False)
+        for part, block in zip(parts.flat, blocks):
             axes = part.subplots(
                 shown * len(rows),
                 3 * across,

@@ -138,7 +138,7 @@ def _relatives(page: Page, cohort: pd.DataFrame) -> Text | None:
     return Text(
         f"{count(related, 'person has', 'people have')} relatives in the cohort "
         f"({count(int((families > 1).sum()), 'family', 'families')} of two or more). Families stay together in the "
-        "folds, and the random repartition exchanges whole families."
+        "folds, and random groups exchange whole families."
     )
 
 

@@ -30,22 +30,25 @@ from neurostrata.report.html.blocks import (
 )
 from neurostrata.report.html.page import Page
 from neurostrata.report.sections.decoding import mean_sd
+from neurostrata.report.text.glossary import words_block
 
 #: Columns of ``reconstruction.tsv`` in the table of all measures, and their names.
 MEASURES = {
-    "mse": "MSE",
-    "mse_mask": "MSE in the mask",
-    "abs_normdiff": "|NormDiff|",
-    "normdiff": "NormDiff",
-    "cnr_normdiff": "NormDiff of CNR",
-    "ssim": "SSIM",
-    "psnr": "PSNR (dB)",
+    "mse": "Squared error",
+    "mse_mask": "Squared error in the brain",
+    "abs_normdiff": "Brightness difference, absolute",
+    "normdiff": "Brightness difference",
+    "cnr_normdiff": "Contrast difference",
+    "ssim": "Structural similarity (SSIM)",
+    "psnr": "Peak signal to noise (dB)",
 }
 
 
 def experiment_decoding(page: Page, experiment: Experiment, config: Mapping[str, Any]) -> Section:
     """Return the section with Figures 4 and 5, the baselines and the training curves of one experiment."""
-    section = Section(f"{experiment_anchor(experiment.name)}-decoding", "Decoding of unseen people")
+    section = Section(
+        f"{experiment_anchor(experiment.name)}-decoding", "Decoding of unseen people by this model"
+    )
     why = "" if config["analyses"]["reconstruction"] else "analyses: reconstruction is off"
     _examples(page, section, experiment, config, why)
     path = experiment.file("reconstruction.tsv")
@@ -68,7 +71,10 @@ def _measures(
     methods, modalities = ordered_methods(frame, config), modality_order(frame, config)
     own = frame[frame["method"] == methods[0]]
     name = model_name(methods[0])
-    section.add(beats_baselines(frame, methods, modalities, page, path))
+    section.add(
+        beats_baselines(frame, methods, modalities, page, path),
+        words_block("share decoded", "squared error (MSE)", "contrast difference", "brightness difference"),
+    )
     if len(modalities) <= 8:
         people = count(int(own["subject"].nunique()), "test person", "test people")
         section.add(
@@ -76,11 +82,12 @@ def _measures(
                 partial(fold_figure, frame, modalities, methods),
                 f"{experiment.name}/folds.svg",
                 f"{name[:1].upper()}{name[1:]}: measures per fold",
-                f"{count(own['fold'].nunique(), 'fold')} of {people}. Boxes: median "
-                "and quartiles; red dotted: the model's median over all folds; blue dotted: its median absolute deviation (MAD). "
+                f"{count(own['fold'].nunique(), 'fold')} of {people}; each point is one. Boxes: median "
+                "and quartiles; red dotted: the model's median over all folds; blue band: as far to either side as its median absolute "
+                "deviation (MAD). "
                 + ("As Fig. 5, with the baselines beside the model." if len(methods) > 1 else "As Fig. 5."),
                 path,
-                alt=f"Box plots per fold of decoding measures, experiment {experiment.name}",
+                alt=f"Points and box plots per fold of contrast, squared error and brightness of decoded images, experiment {experiment.name}",
             )
         )
     if len(methods) > 1:
@@ -89,8 +96,15 @@ def _measures(
                 partial(methods_figure, frame, methods, modalities[:12]),
                 f"{experiment.name}/methods.svg",
                 "The model and its baselines",
-                "Each dot is a test person; the line is the median.",
+                "Each point is a test person; the line is the median.",
                 path,
+                alt="Squared error of every test person, by method: "
+                + "; ".join(
+                    f"{model_name(method)} {modality.upper()} median {format_number(part['mse'].median(), 2)}"
+                    for modality in modalities[:12]
+                    for method in methods
+                    if len(part := frame[(frame["method"] == method) & (frame["modality"] == modality)])
+                ),
             )
         )
     measures = [measure for measure in MEASURES if measure in frame]
@@ -111,7 +125,7 @@ def _measures(
     table = frame_table(
         pd.DataFrame(rows),
         "All measures",
-        caption="Mean ± standard deviation over test people. PSNR in dB; SSIM: 1 is best."
+        caption="Mean ± standard deviation over test people. Structural similarity: 1 is best."
         + (
             " Share decoded: of the variance about the mean training image, inside the mask; 0 is the mean image, below 0 is worse."
             if shares

@@ -56,6 +56,22 @@ def factor_meanings(study: StudyResults, most: int = 3) -> dict[str, str]:
     return meanings | given
 
 
+def factor_contents(study: StudyResults, most: int = 3) -> dict[str, str]:
+    """Return factor -> its `most` strongest variables with their signs, as "+ sleep 4, − mood 2"; none for single variables."""
+    loadings = study.table(study.tree.phenotypes("loadings.tsv"), columns=["variable"])
+    if loadings is None or study.config["phenotypes"]["method"] == "variables":
+        return {}
+    values = loadings.set_index("variable").select_dtypes("number")
+    contents = {}
+    for factor in values.columns:
+        strongest = values[factor].dropna().abs().sort_values(ascending=False).index[:most]
+        contents[str(factor)] = ", ".join(
+            f"{'−' if values.loc[name, factor] < 0 else '+'} {str(name).replace('_', ' ')}"
+            for name in strongest
+        )
+    return contents
+
+
 def phenotypes_section(page: Page) -> Section:
     """Return the section on the phenotypic variables and the factors they were reduced to."""
     study, tree = page.study, page.study.tree

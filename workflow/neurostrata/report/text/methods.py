@@ -128,7 +128,7 @@ def maps_text(config: Config) -> str:
     return " ".join(parts)
 
 
-def _source_references(name: str, engine: str) -> tuple[str, ...]:
+def _source_references(name: str, engine: str | None) -> tuple[str, ...]:
     """Return the works on how a kind of image is made."""
     more = ("daducci2015amico",) if name == "noddi" and engine == "amico" else ()
     return (*SOURCE_REFERENCES.get(name, ()), *more)

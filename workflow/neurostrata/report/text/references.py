@@ -125,7 +125,7 @@ def bibtex(keys: Sequence[str]) -> str:
     entries = []
     for key in sorted(keys):
         work = references()[key]
-        fields = {
+        fields: dict[str, Any] = {
             "author": " and ".join(str(name) for name in work["authors"]),
             "title": f"{{{work['title']}}}",
             _PLACE[work["type"]]: work["journal"],
