@@ -122,6 +122,10 @@ _FEATURES = (
 )
 
 
+#: R² where the axis begins: what is worse stands there as an arrowhead.
+WORST_R2 = -1.0
+
+
 def continuous_figure(
     continuous: pd.DataFrame, names: Mapping[str, str], labels: Mapping[str, str], narrow: bool = False
 ) -> Figure:
@@ -162,11 +166,13 @@ def continuous_figure(
                 markersize=5,
                 label=labels.get(feature, feature),
             )
+            beyond = (part["value"] < WORST_R2).to_numpy()
+            axis.plot(np.full(beyond.sum(), WORST_R2), places[beyond], "<", color=colour, markersize=5)
         for edge in range(1, len(factors)):
             axis.axhline(edge - 0.5, color=FAINT, linewidth=0.8)
         axis.axvline(0, color=GREY, linewidth=1, linestyle=":")
         low = float(np.nanmin([continuous["low"].min(), 0.0]))
-        axis.set_xlim(left=max(low, -1.0) - 0.02)
+        axis.set_xlim(left=max(low, WORST_R2) - 0.02)
         axis.set_yticks(range(len(factors)), [wrapped(factor_title(f, names), narrow) for f in factors])
         axis.set_ylim(len(factors) - 0.5, -0.5)
         axis.set_xlabel(wrapped("R² in held-out people (share of variance, no unit)", narrow, 30))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -17,6 +16,7 @@ from neurostrata.report.figures.style import (
     NARROW,
     OBSERVED,
     SEQUENTIAL,
+    cluster_style,
     figure_style,
     new_figure,
     whole_ticks,
@@ -41,7 +41,7 @@ def likelihood_figure(search: pd.DataFrame, facts: Mapping[str, Any], narrow: bo
         The mixtures whose memberships are averaged are ringed.
     """
     numbers = sorted(search["components"].unique())
-    colours = matplotlib.colormaps[SEQUENTIAL](np.linspace(0, 0.85, max(len(numbers), 1)))
+    colours = [cluster_style(place)[0] for place in range(1, len(numbers) + 1)]
     with figure_style():
         figure = new_figure(NARROW if narrow else 7.6, 3.6)
         axis = figure.subplots()

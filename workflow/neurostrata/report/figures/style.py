@@ -70,6 +70,8 @@ SEQUENTIAL = "viridis"
 DIVERGING = "RdBu_r"
 
 _SETTINGS: Any = {
+    # The one that matplotlib brings along; finish() adds others that are about as wide.
+    "font.sans-serif": ["DejaVu Sans"],
     "font.size": 10,
     "axes.titlesize": 10.5,
     "axes.labelsize": 10,

@@ -119,4 +119,5 @@ class Page:
     def _page_of(self) -> str:
         """Return the relative link to a person's page, with ``*`` for the id; "" where there are no such pages."""
         one = self.study.tree.subject_page("*")
-        return relative_link(one, self.path) if any(one.parent.glob(one.name)) else ""
+        link = relative_link(one, self.path).replace("%2A", "*")
+        return link if any(one.parent.glob(one.name)) else ""
