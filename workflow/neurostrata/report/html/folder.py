@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from neurostrata.core.files import atomic_path, sidecar_path
+from neurostrata.core.records import check
 
 #: Scripts and styles as they are copied: classic scripts, because a browser loads no modules from ``file://``.
 ASSETS = Path(__file__).parent / "assets"
@@ -62,6 +63,11 @@ def copied(report: Path, root: Path, target: Path) -> Path | None:
     -------
     Path or None
         None where the file is named only.
+
+    Raises
+    ------
+    DamagedError
+        When the file is not as its stage wrote it.
     """
     if target.is_relative_to(report):
         return target
@@ -83,6 +89,7 @@ def _refresh(source: Path, copy: Path) -> None:
         old = copy.stat()
         if (old.st_size, old.st_mtime_ns) == (new.st_size, new.st_mtime_ns):
             return
+    check(source)  # what was changed after its stage wrote it is not passed on
     with atomic_path(copy, record=False) as temporary:
         shutil.copyfile(source, temporary)
         os.utime(temporary, ns=(new.st_atime_ns, new.st_mtime_ns))

@@ -14,6 +14,8 @@ from neurostrata.report.text.verdict import EMBEDDING_NOTE, REPARTITION_NOTE, ov
 
 #: Verdicts that speak of clusters that exist.
 WITH_CLUSTERS = ("found", "unadjusted", "clusters_only", "explained")
+#: Who might be excluded because of the quality of their images, below the results folder.
+SUGGESTIONS = "qc/suggested_exclusions.tsv"
 #: People who are named one by one among what to look at next, at most.
 MOST_NAMED = 10
 
@@ -88,6 +90,16 @@ def next_section(page: Page, judged: Sequence[Judged]) -> Section:
     """Return what to look at next, what can overturn the verdict first."""
     study = page.study
     items: list[Lead] = []
+    suggested = study.table(study.tree.root / SUGGESTIONS, columns=["subject"])
+    if suggested is not None:
+        people = count(suggested["subject"].nunique(), "person", "people")
+        items.append(
+            Lead(
+                "Quality",
+                "quality.html",
+                f"{people} to look at, and to keep or exclude, before the strata are believed.",
+            )
+        )
     for one in judged:
         verdict = one.verdict
         if verdict.explained_by:

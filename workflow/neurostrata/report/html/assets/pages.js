@@ -30,6 +30,12 @@
     };
     document.head.appendChild(script);
   }
+  // On a narrow screen the list of pages scrolls inside itself: begin at the current one.
+  var current = document.querySelector('nav.pages [aria-current=page]');
+  if (current) {
+    var list = current.closest('nav').querySelector('ol');
+    list.scrollTop = current.offsetTop - list.offsetTop - 8;
+  }
   addEventListener('beforeprint', function () {
     document.querySelectorAll('main details:not(.columns)').forEach(function (one) { one.open = true; });
   });

@@ -212,7 +212,14 @@
     });
     bar.appendChild(download);
     var scroll = table.closest('.scroll') || table;
-    scroll.before(bar);
+    var caption = box.querySelector(':scope > .caption');
+    if (caption) { // beside the title where there is room
+      var head = make('div', { 'class': 'tablehead' });
+      caption.before(head);
+      head.append(caption, bar);
+    } else {
+      scroll.before(bar);
+    }
 
     // ---------------------------------------------------------------- the pages of a long table
     var pager = null, previous, next, all, place;
