@@ -97,6 +97,8 @@ STAGES = {
     "compare_adjusted": _analysis("strata.comparison.commands:compare_adjusted", "comparing phenotypes with covariates", "strata"),
     "split_half": _analysis("strata.comparison.commands:split_half", "clustering halves of the people", "strata"),
     "shuffle_links": _analysis("strata.comparison.commands:shuffle_links", "linking clusters with shuffled phenotypes", "strata"),
+    "map_strata": _analysis("strata.maps.commands:map_strata", "mapping where the strata differ", "strata"),
+    "decode_strata": _analysis("prediction.strata_decoding:decode_strata", "decoding the centres of the strata", "experiments"),
     "agreement": _analysis("strata.comparison.commands:agreement", "comparing clusters of experiments and finders"),
     "continuous": _analysis("prediction.continuous_commands:continuous", "predicting factors without clusters", "strata"),
     "factor_congruence": _analysis("phenotypes.commands:factor_congruence", "measuring congruence of factors", "phenotypes"),
