@@ -43,6 +43,7 @@ from neurostrata.report.sections.models import models_section
 from neurostrata.report.sections.paper_results import paper_results_section
 from neurostrata.report.sections.phenotypes import factor_meanings, phenotypes_section
 from neurostrata.report.sections.strata import strata_section
+from neurostrata.report.sections.strata_maps import more_maps_section, strata_maps_section
 from neurostrata.report.sections.template import template_section
 from neurostrata.report.text.judge import decoding_caution, judge
 from neurostrata.report.text.methods import experiment_text, methods_paragraphs, restructured_text
@@ -124,7 +125,9 @@ def _experiment_section(
             for make in (models_section, explain_section)
             if (part := make(page, experiment, config)).blocks
         ),
+        strata_maps_section(page, experiment, config, verdict, evidence),
         strata_section(page, experiment, config, verdict, evidence, meanings),
+        more_maps_section(page, experiment, config, verdict),
     ]
     return section
 
