@@ -32,7 +32,7 @@ from neurostrata.report.text.verdict import Verdict, describe_jaccard, equals
 #: Modalities and clusters that are drawn; the tables and the folder of maps have all.
 MODALITIES, CLUSTERS = 4, 6
 #: Rows of the table of places for each cluster and modality; people of each kind in the table of people.
-PLACES, PEOPLE = 6, 5
+PLACES, PEOPLE = 4, 5
 #: Modalities and clusters in the small picture of an experiment.
 SMALL_MODALITIES, SMALL_CLUSTERS = 2, 4
 
@@ -229,7 +229,7 @@ def _high(effects: Mapping[tuple[int, str], Placed]) -> float:
 def _modality_words(page: Page) -> dict[str, str]:
     """Return modality -> what it measures, of those that are declared."""
     declared = expand_modalities(page.study.config["modalities"])
-    return {name: source_of(d).words(d) for name, d in declared.items()}
+    return {name: ", ".join(source_of(d).words(d)) for name, d in declared.items()}
 
 
 def _title(modality: str, words: Mapping[str, str]) -> str:
@@ -349,7 +349,7 @@ def places_table(page: Page, maps: StrataMaps, cluster: int) -> Table | None:
                 _effect(row["effect"]) + interval,
                 _effect(row["peak"]),
                 format_number(row["volume_ml"]),
-                ", ".join(f"{value:.0f}".replace("-", "−") for value in centre),
+                ", ".join(f"{round(value)}".replace("-", "−") for value in centre),
             ]
             rows.append([Cell(cell) for cell in cells])
             groups.append(position == 0)
