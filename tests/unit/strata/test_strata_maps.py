@@ -55,12 +55,18 @@ def test_sums_give_what_the_direct_formula_gives(people: tuple[np.ndarray, ...])
     for stratum in range(3):
         found = sums.effects(stratum)
         member = values[labels == stratum]
-        assert (found.n, found.others, found.df, found.adjusted) == (len(member), PEOPLE - len(member), 58, None)
+        assert (found.n, found.others, found.df, found.adjusted) == (
+            len(member),
+            PEOPLE - len(member),
+            58,
+            None,
+        )
         others = values[labels != stratum]
         np.testing.assert_allclose(found.effect[:6], plain_g(member[:, :6], others[:, :6]), rtol=2e-4)
         np.testing.assert_allclose(found.mean, member.mean(0))
         np.testing.assert_allclose(found.sd[:6], member.std(0, ddof=1)[:6], rtol=1e-9)
-        assert found.effect[6] == 0 and found.sd[6] == 0
+        assert found.effect[6] == 0
+        assert found.sd[6] == 0
 
 
 def test_adjusted_effects_are_those_of_values_adjusted_as_codes_are(people: tuple[np.ndarray, ...]) -> None:
@@ -208,10 +214,13 @@ def test_planted_effects_are_found_where_they_were_planted(tmp_path: Path) -> No
     assert table[["n", "n_others"]].to_numpy().tolist() == [[35, 24], [24, 35], [35, 19], [19, 35]]
     places = read_table(tmp_path / "places.tsv", text=("name",))
     first = places[(places["kind"] == "place") & (places["stratum"] == 1)].groupby("modality").first()
-    assert first.loc["jac", "voxels"] >= 27 and first.loc["jac", "peak"] > 1.5
+    assert first.loc["jac", "voxels"] >= 27
+    assert first.loc["jac", "peak"] > 1.5
     assert first.loc["jac", "name"] == "<img onerror=x>"
     spot = np.linalg.inv(AFFINE) @ [*first.loc["ndi", ["x_mm", "y_mm", "z_mm"]].astype(float), 1]
-    assert all(part.start <= index < part.stop for part, index in zip(PLANTED_NDI, np.rint(spot[:3]), strict=True))
+    assert all(
+        part.start <= index < part.stop for part, index in zip(PLANTED_NDI, np.rint(spot[:3]), strict=True)
+    )
     assert places["x_mni"].isna().all()
     facts = json.loads((tmp_path / "maps.json").read_text())
     assert (facts["AdjustedFor"], facts["Reason"], leading_kind(facts)) == (["age"], None, "effectadjusted")
@@ -221,13 +230,18 @@ def test_regions_of_an_atlas_have_their_effect_and_interval(tmp_path: Path) -> N
     given = write_study(tmp_path, atlas=True)
     map_strata(**given)
     places = read_table(tmp_path / "places.tsv", text=("name",))
-    row = places[(places["kind"] == "region") & (places["stratum"] == 1) & (places["modality"] == "jac")].set_index("region")
+    row = places[
+        (places["kind"] == "region") & (places["stratum"] == 1) & (places["modality"] == "jac")
+    ].set_index("region")
     array = np.load(tmp_path / "jac.npy")[:59].astype(float)
     means = array[(slice(None), *PLANTED)].mean(axis=(1, 2, 3))
     stratum = np.repeat([True, False], [35, 24])
-    assert row.loc[7, "effect_unadjusted"] == pytest.approx(plain_g(means[stratum, None], means[~stratum, None])[0], rel=1e-3)
+    assert row.loc[7, "effect_unadjusted"] == pytest.approx(
+        plain_g(means[stratum, None], means[~stratum, None])[0], rel=1e-3
+    )
     assert row.loc[7, "effect_low"] < row.loc[7, "effect"] < row.loc[7, "effect_high"]
-    assert row.loc[7, "effect_low"] > 1 and row.loc[9, "effect_low"] < 0 < row.loc[9, "effect_high"]
+    assert row.loc[7, "effect_low"] > 1
+    assert row.loc[9, "effect_low"] < 0 < row.loc[9, "effect_high"]
 
 
 def test_the_raw_codes_effects_are_not_adjusted(tmp_path: Path) -> None:
@@ -243,7 +257,9 @@ def test_coordinates_in_mni_space(tmp_path: Path) -> None:
     affine = np.diag([1.1, 1.0, 0.9, 1.0])
     affine[:3, 3] = [1, 2, 3]
     write_affine(tmp_path / "a.mat", affine)
-    write_displacement(tmp_path / "u.nii.gz", Displacement(np.full((*SHAPE, 3), 2, np.float32), Grid(SHAPE, AFFINE)))
+    write_displacement(
+        tmp_path / "u.nii.gz", Displacement(np.full((*SHAPE, 3), 2, np.float32), Grid(SHAPE, AFFINE))
+    )
     map_strata(**given, affine=tmp_path / "a.mat", warp=tmp_path / "u.nii.gz")
     row = read_table(tmp_path / "places.tsv").iloc[0]
     expected = affine[:3, :3] @ (row[["x_mm", "y_mm", "z_mm"]].to_numpy(float) + 2) + affine[:3, 3]
@@ -253,7 +269,8 @@ def test_coordinates_in_mni_space(tmp_path: Path) -> None:
 def test_where_no_strata_exist_nothing_is_mapped(tmp_path: Path) -> None:
     map_strata(**write_study(tmp_path, claimed="no"))
     assert list((tmp_path / "maps").iterdir()) == []
-    assert read_table(tmp_path / "maps.tsv").empty and read_table(tmp_path / "places.tsv").empty
+    assert read_table(tmp_path / "maps.tsv").empty
+    assert read_table(tmp_path / "places.tsv").empty
     assert "no strata were found" in json.loads((tmp_path / "maps.json").read_text())["Reason"]
 
 
@@ -261,7 +278,10 @@ def test_people_are_read_one_at_a_time(tmp_path: Path, monkeypatch: pytest.Monke
     given, sizes = write_study(tmp_path), []
     add = effects.StrataSums.add
     monkeypatch.setattr(
-        effects.StrataSums, "add", lambda self, person, values: (sizes.append(values.shape), add(self, person, values))[1]
+        effects.StrataSums,
+        "add",
+        lambda self, person, values: (sizes.append(values.shape), add(self, person, values))[1],
     )
     map_strata(**given)
-    assert set(sizes) == {(960,)} and len(sizes) == 59 + 54
+    assert set(sizes) == {(960,)}
+    assert len(sizes) == 59 + 54

@@ -89,6 +89,8 @@ def strata_results(study: Study) -> list[str]:
     found += _every(of_leading_codes, experiment=experiments, codes=codes, finder=finders)
     # Only of the partition that the report shows: a map reads everybody's volumes.
     mapped = {"codes": codes, "finder": finders[:1]}
-    found += _every([tree.STRATA_MAPS, tree.STRATA_MAP_TABLE, tree.STRATA_PLACES], experiment=experiments, **mapped)
+    found += _every(
+        [tree.STRATA_MAPS, tree.STRATA_MAP_TABLE, tree.STRATA_PLACES], experiment=experiments, **mapped
+    )
     decoding = [name for name in experiments if can(study.experiments[name], "decodes")]
     return found + _every([tree.STRATA_DECODED, tree.STRATA_DECODED_TABLE], experiment=decoding, **mapped)

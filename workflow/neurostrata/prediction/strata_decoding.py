@@ -105,7 +105,9 @@ def decode_strata(
             members[_EVERYBODY] = np.ones(len(groups), bool)
             means, scale = class_means(people, members, network)
             decoded = {
-                key: network.decode(_centre(network, codes.values, present, chosen)[None])[0].astype(np.float64)
+                key: network.decode(_centre(network, codes.values, present, chosen)[None])[0].astype(
+                    np.float64
+                )
                 * scale[:, None, None, None]
                 for key, chosen in members.items()
             }

@@ -76,7 +76,9 @@ class StrataMaps:
         mask = read_placed(tree.volume("mask.nii.gz"))
         if mask is None:
             return None
-        return ground(read_placed(tree.template("template.nii.gz")), read_placed(tree.template("mask.nii.gz")), mask)
+        return ground(
+            read_placed(tree.template("template.nii.gz")), read_placed(tree.template("mask.nii.gz")), mask
+        )
 
 
 def read_strata_maps(study: StudyResults, experiment: Experiment) -> StrataMaps | None:
@@ -86,7 +88,9 @@ def read_strata_maps(study: StudyResults, experiment: Experiment) -> StrataMaps 
     table = study.table(path, columns=columns)
     if table is None:
         return None
-    places = study.table(experiment.strata("places.tsv"), columns=("stratum", "modality", "kind", "effect", "peak"))
+    places = study.table(
+        experiment.strata("places.tsv"), columns=("stratum", "modality", "kind", "effect", "peak")
+    )
     return StrataMaps(study, experiment, table, places, study.sidecar(path))
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.path import Path as Outline
 from matplotlib.patches import PathPatch, Rectangle
+from matplotlib.path import Path as Outline
 
 from neurostrata.report.figures.style import cluster_style, figure_style, hide_frame, new_figure
 
@@ -18,7 +18,7 @@ from neurostrata.report.figures.style import cluster_style, figure_style, hide_f
 _BAR, _GAP = 0.16, 0.04
 
 
-def _readable_on(colour: str | tuple[float, ...]) -> str:
+def _readable_on(colour: str | tuple[float, float, float, float]) -> str:
     """Return dark or light words, whichever is told apart better from a colour."""
     red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour))
     return "#111111" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 else "#ffffff"
@@ -91,13 +91,15 @@ def flow_figure(names: Sequence[str], tables: Sequence[pd.DataFrame]) -> Figure:
         figure = new_figure(float(np.clip(2.3 * len(names), 4.4, 9.6)), 3.6)
         axis = figure.subplots()
         tops: list[dict[int, float]] = []
-        for position, (name, order) in enumerate(zip(names, orders)):
+        for position, order in enumerate(orders):
             sizes = tables[min(position, len(tables) - 1)].sum(axis=1 if position < len(tables) else 0)
             top, found = 0.0, {}
             for cluster in order:
                 size = float(sizes.loc[cluster]) / total
                 colour = colours[position][cluster]
-                axis.add_patch(Rectangle((position - _BAR / 2, -top - size), _BAR, size, facecolor=colour, linewidth=0))
+                axis.add_patch(
+                    Rectangle((position - _BAR / 2, -top - size), _BAR, size, facecolor=colour, linewidth=0)
+                )
                 if size > 0.04:
                     axis.text(position, -top - size / 2, f"{cluster}", ha="center", va="center", fontsize=9,
                               color=_readable_on(colour))  # fmt: skip
@@ -122,7 +124,9 @@ def flow_figure(names: Sequence[str], tables: Sequence[pd.DataFrame]) -> Figure:
     return figure
 
 
-def _stream(axis: matplotlib.axes.Axes, position: int, left: float, right: float, size: float, colour: str) -> None:
+def _stream(
+    axis: matplotlib.axes.Axes, position: int, left: float, right: float, size: float, colour: str
+) -> None:
     """Draw people of one cluster who are in one cluster of the next partition."""
     start, end = position + _BAR / 2, position + 1 - _BAR / 2
     middle = (start + end) / 2

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -209,60 +209,73 @@ def draw_film(
     height = sum(heights) + sum(above) + sum(below) + bar_height + 0.05
     with figure_style():
         figure = Figure(figsize=(width, height), facecolor=GROUND)
+        # one panel of axes for all slices, in inches: axes of their own would take most of the time
+        axis = figure.add_axes((0, 0, 1, 1))
+        axis.set(xlim=(0, width), ylim=(0, height), xticks=[], yticks=[], autoscale_on=False)
+        axis.spines[:].set_visible(False)
         # a rectangle, which stays where a page's figures are saved without their ground
-        figure.add_artist(Rectangle((0, 0), 1, 1, transform=figure.transFigure, facecolor=GROUND, zorder=-100))
+        axis.add_patch(Rectangle((0, 0), width, height, facecolor=GROUND, zorder=-1))
         top = height - 0.05
         for position, row in enumerate(rows):
             name = names[position] if position < len(names) else ""
             if name:
-                figure.text(side / width, (top - 0.02) / height, name, color=WORDS, fontsize=_WORDS_PT,
-                            fontweight="bold", va="top")  # fmt: skip
+                axis.text(
+                    side, top - 0.02, name, color=WORDS, fontsize=_WORDS_PT, fontweight="bold", va="top"
+                )
             top -= above[position]
             left = (width - sum(widths[position]) * scale - gap * (len(row) - 1)) / 2
             for panel, size in zip(row, widths[position]):
                 tall = extent[_VERTICAL[panel.cut.axis]] * scale
                 bottom = top - heights[position] + (heights[position] - tall) / 2
-                axis = figure.add_axes((left / width, bottom / height, size * scale / width, tall / height))
-                _draw_panel(axis, panel, box)
-                middle = (left + size * scale / 2) / width
-                if panel.title:
-                    figure.text(middle, (top + 0.03) / height, panel.title, color=WORDS, fontsize=_SMALL_PT,
-                                ha="center", va="bottom")  # fmt: skip
-                if panel.words:
-                    figure.text(middle, (top - heights[position] - 0.02) / height, panel.words, color=WORDS,
-                                fontsize=_SMALL_PT, ha="center", va="top")  # fmt: skip
+                _draw_panel(axis, panel, box, left, bottom, scale)
+                middle = left + size * scale / 2
+                for words, height_of, va in (
+                    (panel.title, top + 0.03, "bottom"),
+                    (panel.words, top - heights[position] - 0.02, "top"),
+                ):
+                    if words:
+                        axis.text(
+                            middle, height_of, words, color=WORDS, fontsize=_SMALL_PT, ha="center", va=va
+                        )
                 left += size * scale + gap
             top -= heights[position] + below[position]
         _draw_bars(figure, bars, width, height)
     return figure
 
 
-def _draw_panel(axis: Any, panel: Panel, box: Sequence[tuple[float, float]]) -> None:
-    axis.set_facecolor(GROUND)
+def _draw_panel(
+    axis: Axes, panel: Panel, box: Sequence[tuple[float, float]], left: float, bottom: float, scale: float
+) -> None:
+    """Draw a slice with its lower left corner at a place in inches, `scale` inches to a millimetre."""
     across, up = _HORIZONTAL[panel.cut.axis], _VERTICAL[panel.cut.axis]
+    wide, tall = ((box[along][1] - box[along][0]) * scale for along in (across, up))
+    frame = Rectangle((left, bottom), wide, tall, transform=axis.transData)
     for layer in panel.layers:
         index = layer.image.index(panel.cut.axis, panel.cut.position)
         values = np.take(layer.image.data, index, axis=panel.cut.axis).T
-        extent = (*layer.image.edges(across), *layer.image.edges(up))
+        edges = [left + (edge - box[across][0]) * scale for edge in layer.image.edges(across)]
+        edges += [bottom + (edge - box[up][0]) * scale for edge in layer.image.edges(up)]
         colours: Colormap = matplotlib.colormaps[layer.colours]
-        painted = colours(spread(np.nan_to_num(values), layer.low, layer.high, layer.power))
-        opacity = np.isfinite(values).astype(float)
-        if layer.opacity is not None:
-            opacity = opacity * np.take(layer.opacity, index, axis=panel.cut.axis).T
-        painted[..., 3] = opacity
-        axis.imshow(painted, origin="lower", extent=extent, interpolation="nearest", aspect="equal")
         known = np.nan_to_num(values)
-        for line in layer.lines:
-            if known.min() < line < known.max():
-                points = [np.linspace(low, high, n + 1) for (low, high), n in
-                          ((layer.image.edges(across), values.shape[1]), (layer.image.edges(up), values.shape[0]))]  # fmt: skip
-                middle = [(p[1:] + p[:-1]) / 2 for p in points]
-                axis.contour(*middle, known, levels=[line], colors=[WORDS], linewidths=0.7,
-                             linestyles="solid" if line > 0 else "dashed")  # fmt: skip
-    axis.set(xlim=box[across], ylim=box[up], xticks=[], yticks=[])
-    axis.spines[:].set_visible(False)
-    for letter, place, ha in zip(_SIDES[panel.cut.axis], (0.0, 1.0), ("left", "right")):
-        axis.text(place, 0.98, letter, transform=axis.transAxes, color=WORDS, fontsize=_SMALL_PT, ha=ha, va="top")
+        painted = colours(spread(known, layer.low, layer.high, layer.power))
+        painted[..., 3] = np.isfinite(values)
+        if layer.opacity is not None:
+            painted[..., 3] *= np.take(layer.opacity, index, axis=panel.cut.axis).T
+        extent = (edges[0], edges[1], edges[2], edges[3])
+        axis.imshow(
+            painted, origin="lower", extent=extent, interpolation="nearest", aspect="auto"
+        ).set_clip_path(frame)
+        lines = sorted(line for line in layer.lines if known.min() < line < known.max())
+        if lines:
+            rows, columns = known.shape
+            x = edges[0] + (np.arange(columns) + 0.5) * (edges[1] - edges[0]) / columns
+            y = edges[2] + (np.arange(rows) + 0.5) * (edges[3] - edges[2]) / rows
+            styles = ["solid" if line > 0 else "dashed" for line in lines]
+            axis.contour(
+                x, y, known, levels=lines, colors=[WORDS], linewidths=0.7, linestyles=styles
+            ).set_clip_path(frame)
+    for letter, place, ha in zip(_SIDES[panel.cut.axis], (left, left + wide), ("left", "right")):
+        axis.text(place, bottom + 0.98 * tall, letter, color=WORDS, fontsize=_SMALL_PT, ha=ha, va="top")
 
 
 def _draw_bars(figure: Figure, bars: Sequence[Bar], width: float, height: float) -> None:

@@ -49,8 +49,10 @@ class Ground:
         """Return the template in grey."""
         values = self.template.data[np.isfinite(self.template.data)]
         low, high = (float(v) for v in np.percentile(values, [1, 99.5])) if values.size else (0.0, 1.0)
+        if high <= low:  # the mask, where there is no template
+            low = high - 1
         # darker than it is, so that colours stand out
-        return Layer(self.template, "gray", low, low + 1.5 * max(high - low, 1e-9))
+        return Layer(self.template, "gray", low, low + 1.5 * (high - low))
 
     def fixed(self) -> list[Cut]:
         """Return the cuts that all figures share."""
@@ -141,7 +143,11 @@ def thresholded_figure(effects: Mapping[str, Placed], under: Ground, threshold: 
     cuts = [*strongest(together, 1), under.fixed()[0]]
     rows = [
         [
-            Panel(cut, (under.layer(), effect_layer(effect, threshold, high, hidden=True)), cut.words if last else "")
+            Panel(
+                cut,
+                (under.layer(), effect_layer(effect, threshold, high, hidden=True)),
+                cut.words if last else "",
+            )
             for cut in cuts
         ]
         for effect, last in zip(effects.values(), [False] * (len(effects) - 1) + [True])
@@ -159,7 +165,9 @@ def _inside(image: Placed, mask: Placed) -> Placed:
     return Placed(np.where(mask.data > 0, image.data, np.nan), image.affine)
 
 
-def means_figure(means: Mapping[str, Placed], spreads: Mapping[str, Placed], under: Ground, unit: str) -> Figure:
+def means_figure(
+    means: Mapping[str, Placed], spreads: Mapping[str, Placed], under: Ground, unit: str
+) -> Figure:
     """Draw several strata's mean images and standard deviations in one modality, on the same cuts and scales.
 
     Parameters
@@ -208,14 +216,21 @@ def decoded_figure(
     most = float(np.percentile(values, 99)) or 1e-6
     rows = []
     for position, (name, mean) in enumerate(means.items()):
-        kinds = [("mean image", mean, "viridis", low, high), ("decoded centre", decoded[name], "viridis", low, high),
-                 ("decoded − mean", apart[name], SIGNED, -most, most)]  # fmt: skip
+        layers = {
+            "mean image": Layer(_inside(mean, under.mask), "viridis", low, high),
+            "decoded centre": Layer(_inside(decoded[name], under.mask), "viridis", low, high),
+            "decoded − mean": Layer(_inside(apart[name], under.mask), SIGNED, -most, most),
+        }
         rows.append(
             [
-                Panel(cuts[name], (Layer(_inside(image, under.mask), colours, *ends),),
-                      cuts[name].words if kind == "decoded centre" else "", title=kind if position == 0 else "")
-                for kind, image, colours, *ends in kinds
-            ]  # fmt: skip
+                Panel(
+                    cuts[name],
+                    (layer,),
+                    cuts[name].words if kind == "decoded centre" else "",
+                    title=kind if position == 0 else "",
+                )
+                for kind, layer in layers.items()
+            ]
         )
     bars = [Bar("viridis", low, high, "scaled intensity"), Bar(SIGNED, -most, most, "decoded − mean")]
     return draw_film(rows, under.box, names=list(means), bars=bars)
@@ -234,13 +249,17 @@ def overview_figure(
         As in :func:`effect_figure`.
     """
     rows = []
-    for position, (modality, strata) in enumerate(effects.items()):
+    for position, strata in enumerate(effects.values()):
         row = []
         for name, effect in strata.items():
             sizes = Placed(np.abs(effect.data), effect.affine)
             cut = strongest(sizes, 1)[0]
             row.append(
-                Panel(cut, (under.layer(), effect_layer(effect, threshold, high)), title=name if position == 0 else "")
+                Panel(
+                    cut,
+                    (under.layer(), effect_layer(effect, threshold, high)),
+                    title=name if position == 0 else "",
+                )
             )
         rows.append(row)
     return draw_film(rows, under.box, names=list(effects), bars=[effect_bar(threshold, high)], width=4.2)

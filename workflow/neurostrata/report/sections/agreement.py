@@ -7,6 +7,7 @@ import pandas as pd
 from neurostrata.report.html.blocks import Section, Text, fixed, frame_table
 from neurostrata.report.html.page import Page
 from neurostrata.strata.finders.registry import finder_name
+import itertools
 
 NEEDED = ("experiment_a", "finder_a", "experiment_b", "finder_b")
 #: Number of cross-tables that are drawn; the file has all of them.
@@ -65,7 +66,9 @@ def _matrix(page: Page, section: Section, table: pd.DataFrame) -> None:
     """Add the picture of all pairs, where there are more than two partitions."""
     from neurostrata.report.figures.agreement import matrix_of, rand_matrix_figure
 
-    pairs = dict(zip(zip(_partitions(table, "a"), _partitions(table, "b")), table["adjusted_rand"].astype(float)))
+    pairs = dict(
+        zip(zip(_partitions(table, "a"), _partitions(table, "b")), table["adjusted_rand"].astype(float))
+    )
     matrix = matrix_of(pairs)
     if not 2 < len(matrix) <= PARTITIONS:
         return
@@ -93,12 +96,16 @@ def _flows(page: Page, section: Section) -> None:
         return
     leading = study.tree.finders[0]
     cells = cells[(cells["finder_a"] == leading) & (cells["finder_b"] == leading)]
-    names = [e.name for e, _ in study.experiments() if e.name in {*cells["experiment_a"], *cells["experiment_b"]}]
+    names = [
+        e.name for e, _ in study.experiments() if e.name in {*cells["experiment_a"], *cells["experiment_b"]}
+    ]
     names, tables = names[:FLOWS], []
-    for first, second in zip(names, names[1:]):
+    for first, second in itertools.pairwise(names):
         there = cells[(cells["experiment_a"] == first) & (cells["experiment_b"] == second)]
         back = cells[(cells["experiment_a"] == second) & (cells["experiment_b"] == first)]
-        part, rows, columns = (back, "cluster_b", "cluster_a") if there.empty else (there, "cluster_a", "cluster_b")
+        part, rows, columns = (
+            (back, "cluster_b", "cluster_a") if there.empty else (there, "cluster_a", "cluster_b")
+        )
         if part.empty:
             return
         tables.append(part.pivot_table(index=rows, columns=columns, values="n", aggfunc="sum", fill_value=0))

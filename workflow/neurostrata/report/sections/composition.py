@@ -155,7 +155,11 @@ def composition_table(composition: pd.DataFrame, tests: pd.DataFrame | None, alp
 def _with_interval(test: pd.Series) -> str:
     """Return an effect size with its interval, where it has one."""
     text = format_number(test["effect"], 2)
-    if {"effect_low", "effect_high"} <= set(test.index) and pd.notna(test["effect_low"]) and pd.notna(test["effect_high"]):
+    if (
+        {"effect_low", "effect_high"} <= set(test.index)
+        and pd.notna(test["effect_low"])
+        and pd.notna(test["effect_high"])
+    ):
         decimals = fixed(2)
         text = f"{decimals(test['effect'])} [{decimals(test['effect_low'])}, {decimals(test['effect_high'])}]"
     return text
@@ -171,20 +175,34 @@ def _add_quality(page: Page, experiment: Experiment, evidence: Evidence, table: 
     measures = study.table(path, columns=("subject",)) if path.is_file() else None
     if measures is None or evidence.clusters is None:
         return []
-    tests = study.table(tests_path, columns=("variable", "effect", "p_adjusted")) if tests_path.is_file() else None
+    tests = (
+        study.table(tests_path, columns=("variable", "effect", "p_adjusted"))
+        if tests_path.is_file()
+        else None
+    )
     outside = set(evidence.outside())
     inside = evidence.clusters[~evidence.clusters["subject"].astype(str).isin(outside)]
     values = measures.set_index(measures["subject"].astype(str)).reindex(inside["subject"].astype(str))
     cluster = inside["cluster"].to_numpy()
-    numbers = [c for c in values if c != "subject" and pd.api.types.is_numeric_dtype(values[c]) and values[c].notna().any()]
+    numbers = [
+        c
+        for c in values
+        if c != "subject" and pd.api.types.is_numeric_dtype(values[c]) and values[c].notna().any()
+    ]
     tested = None if tests is None else tests.drop_duplicates("variable").set_index("variable")
     if tested is not None:
-        strength = {str(name): abs(float(effect)) for name, effect in tested["effect"].items() if pd.notna(effect)}
+        strength = {
+            str(name): abs(float(effect)) for name, effect in tested["effect"].items() if pd.notna(effect)
+        }
         numbers.sort(key=lambda name: -strength.get(str(name), -1.0))
     shown = [head.removeprefix("Cluster ") for head in table.columns[2:-2]]
     for name in numbers[:MEASURES]:
         test = tested.loc[name] if tested is not None and name in tested.index else None
-        words = str(test["words"]) if test is not None and "words" in test.index and pd.notna(test["words"]) else human_name(str(name))
+        words = (
+            str(test["words"])
+            if test is not None and "words" in test.index and pd.notna(test["words"])
+            else human_name(str(name))
+        )
         cells = [Cell(words), Cell("")]
         for head in shown:
             chosen = values[name] if head == "All" else values[name][cluster == int(head)]
@@ -195,7 +213,10 @@ def _add_quality(page: Page, experiment: Experiment, evidence: Evidence, table: 
             cells += [Cell("not tested"), Cell("")]
         else:
             named = test.rename({"low": "effect_low", "high": "effect_high"})
-            cells += [Cell(_with_interval(named) if pd.notna(test["effect"]) else "n/a"), Cell(format_p(test["p_adjusted"]))]
+            cells += [
+                Cell(_with_interval(named) if pd.notna(test["effect"]) else "n/a"),
+                Cell(format_p(test["p_adjusted"])),
+            ]
         table.rows.append(cells)
         table.groups.append(True)
         table.marked.append(test is not None and bool(test["p_adjusted"] < study.alpha))

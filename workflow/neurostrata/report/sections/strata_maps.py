@@ -67,14 +67,20 @@ def strata_maps_section(
     effects = _effects(maps) if under is not None else {}
     if under is None:
         study.note(f"Maps of the clusters in {name}", "volumes/mask.nii.gz was not made")
-    opposite = len(maps.clusters) == 2
+    high, opposite = _high(effects), len(maps.clusters) == 2
     for cluster in maps.clusters[:CLUSTERS]:
         section.sections.append(
-            _cluster_section(page, maps, cluster, evidence, effects, opposite and cluster == maps.clusters[1])
+            _cluster_section(
+                page, maps, cluster, evidence, effects, high, opposite and cluster == maps.clusters[1]
+            )
         )
     left = [*maps.clusters[CLUSTERS:], *maps.facts.get("StrataNotMapped", [])]
     if left:
-        section.add(Text(f"Shown are the {CLUSTERS} largest clusters; {count(len(left), 'smaller one is', 'smaller ones are')} not."))
+        section.add(
+            Text(
+                f"Shown are the {CLUSTERS} largest clusters; {count(len(left), 'smaller one is', 'smaller ones are')} not."
+            )
+        )
     return section
 
 
@@ -114,7 +120,12 @@ def more_maps_section(
         if means:
             section.add(
                 page.figure(
-                    means_figure({f"Cluster {c}": image for c, image in means.items()}, spreads, under, str(modality).upper()),
+                    means_figure(
+                        {f"Cluster {c}": image for c, image in means.items()},
+                        spreads,
+                        under,
+                        str(modality).upper(),
+                    ),
                     f"{experiment.name}/means-{modality}.png",
                     f"{title}: mean and spread of each cluster",
                     "Mean and standard deviation over the people of each cluster, not adjusted; the same cuts and scales for all clusters.",
@@ -149,7 +160,11 @@ def strata_overview(page: Page, experiment: Experiment, verdict: Verdict) -> Fig
     if not shown:
         return None
     against = "Cluster 1 against cluster 2" if len(maps.clusters) == 2 else "Each cluster against all others"
-    rest = f" (the {len(clusters)} largest of {len(maps.clusters)})" if 2 < len(maps.clusters) > len(clusters) else ""
+    rest = (
+        f" (the {len(clusters)} largest of {len(maps.clusters)})"
+        if 2 < len(maps.clusters) > len(clusters)
+        else ""
+    )
     return page.figure(
         overview_figure(shown, maps.under, maps.threshold, _high(effects)),
         f"{experiment.name}/overview.png",
@@ -168,7 +183,11 @@ def strata_overview(page: Page, experiment: Experiment, verdict: Verdict) -> Fig
 def _say_why(page: Page, section: Section, experiment: Experiment, verdict: Verdict) -> None:
     """Say why no cluster is drawn."""
     if verdict.kind == "nothing":
-        reason = why_none(page.study, experiment) if experiment.strata("maps.tsv").is_file() else "no clusters were found"
+        reason = (
+            why_none(page.study, experiment)
+            if experiment.strata("maps.tsv").is_file()
+            else "no clusters were found"
+        )
         section.add(
             Text(
                 f"No map of strata is drawn: {reason}. A map of where a continuum happens to be cut would look like a finding.",
@@ -203,11 +222,17 @@ def _reading(page: Page, maps: StrataMaps) -> Text:
 
 def _adjusting(maps: StrataMaps) -> str:
     low = maps.table["adjusting_correlation"].min() if "adjusting_correlation" in maps.table else None
-    return "" if low is None or pd.isna(low) else f" (maps with and without this correlate by {low:.2f} or more)"
+    return (
+        "" if low is None or pd.isna(low) else f" (maps with and without this correlate by {low:.2f} or more)"
+    )
 
 
 def _adjusted(maps: StrataMaps) -> str:
-    return f", adjusted for {join_words([human_name(n) for n in maps.adjusted_for])}" if maps.adjusted_for else ""
+    return (
+        f", adjusted for {join_words([human_name(n) for n in maps.adjusted_for])}"
+        if maps.adjusted_for
+        else ""
+    )
 
 
 def _effects(maps: StrataMaps) -> dict[tuple[int, str], Placed]:
@@ -251,6 +276,7 @@ def _cluster_section(
     cluster: int,
     evidence: Evidence,
     effects: Mapping[tuple[int, str], Placed],
+    high: float,
     opposite: bool,
 ) -> Section:
     """Return the part on one cluster: how sure it is, where it differs, who is in it."""
@@ -261,16 +287,20 @@ def _cluster_section(
     section.add(cluster_facts(page, experiment, evidence, cluster))
     words = _modality_words(page)
     if opposite:
-        section.add(Text(f"There are two clusters, so the maps of cluster {cluster} are those of cluster {maps.clusters[0]} with the opposite sign."))
+        section.add(
+            Text(
+                f"There are two clusters, so the maps of cluster {cluster} are those of cluster {maps.clusters[0]} with the opposite sign."
+            )
+        )
     under = maps.under
-    for modality in [] if opposite or under is None else maps.modalities[:MODALITIES]:
+    for modality in [] if opposite else maps.modalities[:MODALITIES]:
         image = effects.get((cluster, modality))
-        if image is None:
+        if image is None or under is None:
             continue
         row = maps.table[(maps.table["stratum"] == cluster) & (maps.table["modality"] == modality)].iloc[0]
         section.add(
             page.figure(
-                effect_figure(image, under, maps.threshold, _high(effects)),
+                effect_figure(image, under, maps.threshold, high),
                 f"{name}/cluster-{cluster}-{modality}.png",
                 f"Cluster {cluster}: {_title(modality, words)}",
                 f"{int(row['n'])} people against {int(row['n_others'])} others{_adjusted(maps)}. {100 * row['share_large']:.0f}% of the brain’s voxels reach "
@@ -284,7 +314,11 @@ def _cluster_section(
         )
     hidden = len(maps.modalities) - MODALITIES
     if hidden > 0 and not opposite:
-        section.add(Text(f"Drawn are the {MODALITIES} modalities with most large effects; {hidden} more are in the table of maps."))
+        section.add(
+            Text(
+                f"Drawn are the {MODALITIES} modalities with most large effects; {hidden} more are in the table of maps."
+            )
+        )
     if not opposite:
         section.add(places_table(page, maps, cluster))
     section.add(people_of_cluster(page, experiment, evidence, cluster))
@@ -304,7 +338,11 @@ def cluster_facts(page: Page, experiment: Experiment, evidence: Evidence, cluste
     if clusters is not None:
         own = clusters[clusters["cluster"] == cluster]
         odd = sum(str(subject) in outside for subject in own["subject"])
-        said[0] += f", {odd} of whom fit into no cluster well and are left out of maps and comparisons" if odd else ""
+        said[0] += (
+            f", {odd} of whom fit into no cluster well and are left out of maps and comparisons"
+            if odd
+            else ""
+        )
         if "probability" in own and own["probability"].notna().any():
             doubtful = int((own["probability"] < 0.9).sum())
             said.append(
@@ -312,13 +350,17 @@ def cluster_facts(page: Page, experiment: Experiment, evidence: Evidence, cluste
             )
     known = evidence.jaccard().get(cluster)
     if known is not None:
-        said.append(f"stability: mean Jaccard index {format_number(known[1], 2)} over bootstrap samples ({describe_jaccard(known[1])})")
+        said.append(
+            f"stability: mean Jaccard index {format_number(known[1], 2)} over bootstrap samples ({describe_jaccard(known[1])})"
+        )
     if evidence.existence is not None and pd.notna(evidence.existence["p"]):
         said.append(f"existence of all clusters together: p {equals(evidence.existence['p'])}")
     text = "; ".join(said)
     return Text(
         f"{text}.",
-        sources=page.sources(*(experiment.strata(f"{name}.tsv") for name in ("clusters", "stability", "existence"))),
+        sources=page.sources(
+            *(experiment.strata(f"{name}.tsv") for name in ("clusters", "stability", "existence"))
+        ),
     )
 
 
@@ -340,7 +382,9 @@ def places_table(page: Page, maps: StrataMaps, cluster: int) -> Table | None:
         for position, (_, row) in enumerate(part.head(PLACES).iterrows()):
             centre = [row[f"{axis}_{'mni' if mni else 'mm'}"] for axis in "xyz"]
             interval = (
-                f" [{_effect(row['effect_low'])}, {_effect(row['effect_high'])}]" if pd.notna(row["effect_low"]) else ""
+                f" [{_effect(row['effect_low'])}, {_effect(row['effect_high'])}]"
+                if pd.notna(row["effect_low"])
+                else ""
             )
             named = "" if pd.isna(row["name"]) else str(row["name"])
             cells = [str(modality).upper() if position == 0 else "", named] if own["name"].notna().any() else [
@@ -367,8 +411,14 @@ def places_table(page: Page, maps: StrataMaps, cluster: int) -> Table | None:
     space = "MNI152 space" if mni else "the study template’s space"
     return Table(
         title=f"Cluster {cluster}: where it differs most",
-        columns=["Modality", *(["Region"] if named else []), "Effect" + (" [interval]" if kind == "region" else ""), "Peak", "Volume, ml",
-                 "Centre, mm" if kind == "region" else "Peak at, mm"],  # fmt: skip
+        columns=[
+            "Modality",
+            *(["Region"] if named else []),
+            "Effect" + (" [interval]" if kind == "region" else ""),
+            "Peak",
+            "Volume, ml",
+            "Centre, mm" if kind == "region" else "Peak at, mm",
+        ],
         rows=rows,
         numeric=[False, *([False] if named else []), True, True, True, True],
         groups=groups,
@@ -448,18 +498,25 @@ def _decoded(
         means = {c: image for c in decoded if (image := maps.image(c, modality, "meanscaled"))}
         if not means:
             continue
-        cuts = {c: strongest(Placed(abs(effects[c, modality].data), effects[c, modality].affine), 1)[0] for c in means}
+        cuts = {
+            c: strongest(Placed(abs(effects[c, modality].data), effects[c, modality].affine), 1)[0]
+            for c in means
+        }
         rows = table[(table["modality"] == modality) & table["stratum"].isin(list(means))]
         likeness = ", ".join(
-            f"cluster {int(row['stratum'])} {_effect(row['correlation'])} and {_effect(row['difference_correlation'])}" for _, row in rows.iterrows()
+            f"cluster {int(row['stratum'])} {_effect(row['correlation'])} and {_effect(row['difference_correlation'])}"
+            for _, row in rows.iterrows()
         )
 
-        def named(images: Mapping[int, Any]) -> dict[str, Any]:
-            return {f"Cluster {c}": image for c, image in images.items() if c in means}
-
+        names = {c: f"Cluster {c}" for c in means}
         section.add(
             page.figure(
-                decoded_figure(named(means), named(decoded), named(cuts), maps.under),
+                decoded_figure(
+                    {name: means[c] for c, name in names.items()},
+                    {name: decoded[c] for c, name in names.items()},
+                    {name: cuts[c] for c, name in names.items()},
+                    maps.under,
+                ),
                 f"{maps.experiment.name}/decoded-{modality}.png",
                 f"{_title(modality, words)}: decoded centre of each cluster",
                 "The mean code of the cluster’s people, decoded by the final model, beside the mean of their images, scaled as the model saw them. "

@@ -10,7 +10,14 @@ import numpy as np
 import pandas as pd
 
 from neurostrata.adjustment.characteristics import read_characteristics
-from neurostrata.core.files import atomic_directory, read_json, settings_record, sha256_file, sidecar_path, write_sidecar
+from neurostrata.core.files import (
+    atomic_directory,
+    read_json,
+    settings_record,
+    sha256_file,
+    sidecar_path,
+    write_sidecar,
+)
 from neurostrata.core.people import require_people
 from neurostrata.core.tables import read_table, write_table
 from neurostrata.fusion.data.volumes import ModalityVolumes, open_volumes, read_grid_mask, read_grid_regions
@@ -242,12 +249,17 @@ def _map_modality(
                 "effect_smallest": float(leading.min()),
                 "share_large": float((np.abs(leading) >= THRESHOLD).mean()),
                 "share_chance": chance_share(THRESHOLD, effect.n, effect.others, df),
-                "adjusting_correlation": np.nan if effect.adjusted is None else _correlation(effect.effect, effect.adjusted),
+                "adjusting_correlation": np.nan
+                if effect.adjusted is None
+                else _correlation(effect.effect, effect.adjusted),
             }
         )
         image = _filled(inside, np.nan_to_num(leading))
         if atlas is not None:
-            found += [{**start, **row} for row in _region_rows(atlas, regional.effects(position), image, affine, confidence)]
+            found += [
+                {**start, **row}
+                for row in _region_rows(atlas, regional.effects(position), image, affine, confidence)
+            ]
         found += [{**start, **row} for row in _place_rows(atlas, image, affine)]
     return rows, found
 
@@ -276,7 +288,12 @@ def _write_maps(
 ) -> None:
     shape = inside.shape
     grid = Grid((shape[0], shape[1], shape[2]), np.array(volume.info["affine"]))
-    images = {"mean": effect.mean, "sd": effect.sd, "effect": effect.effect, "effectadjusted": effect.adjusted}
+    images = {
+        "mean": effect.mean,
+        "sd": effect.sd,
+        "effect": effect.effect,
+        "effectadjusted": effect.adjusted,
+    }
     for kind, values in images.items():
         if values is None or not np.isfinite(values).any():
             continue
@@ -333,7 +350,9 @@ def _place_rows(atlas: _Atlas | None, image: np.ndarray, affine: np.ndarray) -> 
         x, y, z = apply_affine(affine, np.array(index, float))
         region = None if atlas is None else int(atlas.image[index])
         name = None if atlas is None or region is None else atlas.name(region)
-        rows.append({"kind": "place", "region": region, "name": name, **place, "x_mm": x, "y_mm": y, "z_mm": z})
+        rows.append(
+            {"kind": "place", "region": region, "name": name, **place, "x_mm": x, "y_mm": y, "z_mm": z}
+        )
     return rows
 
 

@@ -13,7 +13,9 @@ THRESHOLD = 0.5
 MOST_PLACES = 10
 
 
-def connected_places(effect: np.ndarray, affine: np.ndarray, threshold: float = THRESHOLD) -> list[dict[str, Any]]:
+def connected_places(
+    effect: np.ndarray, affine: np.ndarray, threshold: float = THRESHOLD
+) -> list[dict[str, Any]]:
     """Return the largest connected places whose effect is at least `threshold` in size, of one sign each.
 
     Parameters
@@ -78,4 +80,7 @@ class RegionMeans:
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """Return the means, shape (regions,), of values of the voxels inside the mask."""
-        return np.bincount(self._regions, weights=values, minlength=self.numbers.max() + 1)[self.numbers] / self._counts
+        return (
+            np.bincount(self._regions, weights=values, minlength=self.numbers.max() + 1)[self.numbers]
+            / self._counts
+        )
