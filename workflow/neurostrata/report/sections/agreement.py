@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pandas as pd
 
 from neurostrata.report.html.blocks import Section, Text, fixed, frame_table
 from neurostrata.report.html.page import Page
 from neurostrata.strata.finders.registry import finder_name
-import itertools
 
 NEEDED = ("experiment_a", "finder_a", "experiment_b", "finder_b")
 #: Number of cross-tables that are drawn; the file has all of them.

@@ -22,6 +22,7 @@ from neurostrata.core.people import require_people
 from neurostrata.core.tables import read_table, write_table
 from neurostrata.fusion.data.volumes import ModalityVolumes, open_volumes, read_grid_mask, read_grid_regions
 from neurostrata.imaging.images.io import Grid, apply_affine, write_image
+from neurostrata.imaging.volumes.arrays import load_volumes
 from neurostrata.phenotypes.covariates import ALWAYS_WORDS, CovariateDesign, code_covariates, find_columns
 from neurostrata.strata.inputs import read_groups
 from neurostrata.strata.maps.effects import StrataSums, StratumEffect, chance_share, effect_interval
@@ -29,6 +30,8 @@ from neurostrata.strata.maps.places import THRESHOLD, RegionMeans, connected_pla
 
 #: Strata that are mapped; they are numbered by size, so these are the largest.
 MOST_STRATA = 12
+#: People who are read before an array is opened anew: pages of a memory map that were read count as memory of the job.
+_OPENED = 20
 
 #: Kind of map (the end of its file's name) -> what it shows.
 KINDS = {
@@ -133,9 +136,9 @@ def map_strata(
     rows: list[dict[str, Any]] = []
     found: list[dict[str, Any]] = []
     with atomic_directory(maps) as folder:
-        for volume in opened if reason is None else []:
+        for path, volume in zip(volumes, opened if reason is None else []):
             part = _map_modality(
-                volume, inside, groups, strata, design, folder, atlas, settings["confidence"], removed
+                path, volume, inside, groups, strata, design, folder, atlas, settings["confidence"], removed
             )
             rows += part[0]
             found += part[1]
@@ -207,6 +210,7 @@ class _Atlas:
 
 
 def _map_modality(
+    path: Path,
     volume: ModalityVolumes,
     inside: np.ndarray,
     groups: pd.Series,
@@ -224,8 +228,11 @@ def _map_modality(
     described = min(len(strata), MOST_STRATA)
     sums = StrataSums(labels, described, covariates)
     regional = StrataSums(labels, described, covariates)
+    array = volume.array
     for person, subject in enumerate(groups.index[present]):
-        values = np.asarray(volume.array[volume.row[subject]])[inside].astype(np.float64)
+        if person % _OPENED == 0:
+            array, _ = load_volumes(path)  # what was read of the last one no longer takes memory
+        values = np.asarray(array[volume.row[subject]])[inside].astype(np.float64)
         sums.add(person, values)
         if atlas is not None:
             regional.add(person, atlas.means(values))
