@@ -151,8 +151,8 @@ rule map_strata:
         people=rules.describe_people.output[0],
         regions=INPUTS.atlas(tree.REGIONS),
         names=INPUTS.atlas(tree.REGION_NAMES),
-        affine=INPUTS.to_mni(tree.MNI_AFFINE),
-        warp=INPUTS.to_mni(tree.MNI_WARP),
+        affine=by_wildcards(partial(INPUTS.to_mni, tree.MNI_AFFINE)),
+        warp=by_wildcards(partial(INPUTS.to_mni, tree.MNI_WARP)),
     output:
         maps=directory(tree.STRATA_MAPS),
         table=tree.STRATA_MAP_TABLE,

@@ -126,9 +126,10 @@ class Inputs:
         """Return a file of the atlas on the fusion grid; [] where regions are parcels, whose names say nothing."""
         return tree.path_in(self.results, pattern) if self.config["regions"]["image"] else []
 
-    def to_mni(self, pattern: str) -> Paths:
-        """Return a file of the transform between MNI152 and the template; [] where no modality needs it."""
-        modalities = [self.study.modalities[name] for name in self.study.used_modalities()]
+    def to_mni(self, pattern: str, experiment: str) -> Paths:
+        """Return a file of the transform between MNI152 and the template; [] where no modality of the experiment needs it."""
+        names = self.study.experiments[experiment]["modalities"]
+        modalities = [self.study.modalities[name] for name in names]
         made = [map_files(declared, self._diffusion_aligned).values() for declared in modalities]
         needed = any(Made("template_to_mni", "affine") in files for files in made)
         return tree.path_in(self.results, pattern) if needed else []
