@@ -110,7 +110,7 @@ def more_maps_section(
                     f"{title}: large effects alone",
                     f"Only voxels with an effect of at least {maps.threshold:g} in size, the same cuts and colours for all clusters. The maps "
                     "above show all effects.",
-                    *(maps.path(c, modality) for c in part),
+                    experiment.strata("maps.tsv"),
                     alt=f"Slices of the template with effects of at least {maps.threshold:g} in {title}, one row for each cluster",
                     wide=False,
                 )
@@ -129,7 +129,7 @@ def more_maps_section(
                     f"{experiment.name}/means-{modality}.png",
                     f"{title}: mean and spread of each cluster",
                     "Mean and standard deviation over the people of each cluster, not adjusted; the same cuts and scales for all clusters.",
-                    *(maps.path(c, modality, kind) for c in means for kind in ("mean", "sd")),
+                    experiment.strata("maps.tsv"),
                     alt=f"Slices of mean and standard deviation of {title}, one row for each cluster",
                     wide=False,
                 )
@@ -171,7 +171,7 @@ def strata_overview(page: Page, experiment: Experiment, verdict: Verdict) -> Fig
         f"The strata of {experiment.name} in one picture",
         f"{against}{rest}: effect sizes{_adjusted(maps)}, axial slices through the largest. Opaque, with a line: at least {maps.threshold:g} in size. "
         "They describe; the clusters were found in these images.",
-        *(maps.path(c, m) for c in clusters for m in maps.modalities[:SMALL_MODALITIES]),
+        experiment.strata("maps.tsv"),
         alt=f"Axial slices of the template with the effect sizes of {experiment.name}’s clusters",
         wide=False,
     )
@@ -306,7 +306,6 @@ def _cluster_section(
                 f"{int(row['n'])} people against {int(row['n_others'])} others{_adjusted(maps)}. {100 * row['share_large']:.0f}% of the brain’s voxels reach "
                 f"{maps.threshold:g} in size (random groups of these sizes: {100 * row['share_chance']:.0f}%); from {_effect(row['effect_smallest'])} to {_effect(row['effect_largest'])}. "
                 "Right: cuts that all figures share. Positions in the study template’s millimetres; the person’s left is on the left.",
-                maps.path(cluster, modality),
                 experiment.strata("maps.tsv"),
                 alt=f"Slices of the template with the effect sizes of cluster {cluster} in {_title(modality, words)}",
                 wide=False,
@@ -522,7 +521,6 @@ def _decoded(
                 "The mean code of the cluster’s people, decoded by the final model, beside the mean of their images, scaled as the model saw them. "
                 f"Correlation of the two over the brain’s voxels, and of what sets each apart from everybody’s: {likeness}. The model was trained on these people.",
                 path,
-                *(maps.path(c, modality, kind) for c in means for kind in ("decoded", "meanscaled")),
                 alt=f"Axial slices of mean image, decoded centre and their difference in {_title(modality, words)}, one row for each cluster",
                 wide=False,
             )
