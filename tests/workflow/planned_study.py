@@ -27,7 +27,7 @@ for word in "$@"; do
     [ -e "$word" ] && continue
     mkdir -p "$(dirname "$word")"
     case "$stage $option" in
-        "template-register --output"|"baselines --output"|"train --model"|"summarise-experiment --model") mkdir -p "$word" ;;
+        "template-register --output"|"baselines --output"|"train --model"|"summarise-experiment --model"|"map-strata --maps"|"decode-strata --maps") mkdir -p "$word" ;;
         *) : > "$word" ;;
     esac
     case "$word" in *.npy) : > "${word%.npy}.json" ;; esac

@@ -24,7 +24,17 @@ JOINED = {"profile_strata": 1, "continuous": 1, **REPARTITIONED}
 FROM_SCORES = {"split_half": 1, "factor_congruence": 1, **JOINED}
 #: Of the raw and of the adjusted codes.
 CLUSTERED = {"cluster": 2, "existence": 2}
-FROM_FINDER = {**CLUSTERED, "stability": 1, "split_half": 1, "composition": 1, "agreement": 1, **JOINED}
+#: What the report shows of the leading finder's clusters in the images.
+MAPPED = {"map_strata": 1, "decode_strata": 1}
+FROM_FINDER = {
+    **CLUSTERED,
+    "stability": 1,
+    "split_half": 1,
+    "composition": 1,
+    "agreement": 1,
+    **MAPPED,
+    **JOINED,
+}
 #: The adjusted codes alone.
 FROM_PEOPLE = {
     "describe_people": 1,
@@ -85,7 +95,7 @@ def test_a_finished_study_that_was_moved_plans_nothing(rerun) -> None:
         ("strata.mixture.starts", 6, FROM_FINDER),
         ("strata.affinity_propagation.preference.steps", 12, CLOSING),  # it is not among the finders
         ("strata.outliers", 0.01, {k: n for k, n in FROM_FINDER.items() if k != "split_half"}),
-        ("strata.existence.draws", 29, {"existence": 2, **CLOSING}),
+        ("strata.existence.draws", 29, {"existence": 2, **MAPPED, **CLOSING}),
         ("strata.stability.draws", 11, {"stability": 1, **CLOSING}),
         ("strata.split_half.splits", 3, {"split_half": 1, **CLOSING}),
         ("strata.shuffles", 30, {"shuffle_links": 1, **CLOSING}),
@@ -237,6 +247,9 @@ def test_results_have_the_public_names(finished) -> None:
                 "comparisons_adjusted",
                 "composition",
                 "composition_tests",
+                "maps",
+                "places",
+                "decoded",
                 "split_half",
                 "split_half_factors",
                 "shuffles",

@@ -140,6 +140,77 @@ rule continuous:
         " --output {output.table:q} --added {output.added:q} --settings {params.settings:q} > {log:q} 2>&1"
 
 
+rule map_strata:
+    """Map where each stratum's images differ from everybody else's: effect sizes, means, standard deviations."""
+    input:
+        volumes=by_wildcards(INPUTS.arrays),
+        mask=rules.grid_mask.output,
+        clusters=rules.cluster.output.clusters,
+        existence=rules.existence.output.table,
+        codes=by_wildcards(INPUTS.codes),
+        people=rules.describe_people.output[0],
+        regions=INPUTS.atlas(tree.REGIONS),
+        names=INPUTS.atlas(tree.REGION_NAMES),
+        affine=by_wildcards(partial(INPUTS.to_mni, tree.MNI_AFFINE)),
+        warp=by_wildcards(partial(INPUTS.to_mni, tree.MNI_WARP)),
+    output:
+        maps=directory(tree.STRATA_MAPS),
+        table=tree.STRATA_MAP_TABLE,
+        places=tree.STRATA_PLACES,
+    log:
+        "<logs>/map_strata/{experiment}-{codes}-{finder}.log",
+    benchmark:
+        "<benchmarks>/map_strata/{experiment}-{codes}-{finder}.tsv"
+    conda:
+        "../../envs/fusion.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2),
+        runtime=minutes(120),
+    params:
+        settings=settings("map_strata"),
+    shell:
+        "python -m neurostrata stage map-strata --volumes {input.volumes:q} --mask {input.mask:q}"
+        " --clusters {input.clusters:q} --existence {input.existence:q} --codes {input.codes:q}"
+        " --people {input.people:q} --regions {input.regions:q} --names {input.names:q}"
+        " --affine {input.affine:q} --warp {input.warp:q} --maps {output.maps:q} --output {output.table:q}"
+        " --places {output.places:q} --settings {params.settings:q} > {log:q} 2>&1"
+
+
+rule decode_strata:
+    """Decode the mean code of each stratum's people with the final model, beside their mean images."""
+    input:
+        model=tree.fill(tree.FOLD_MODEL, fold="all"),
+        volumes=by_wildcards(INPUTS.arrays),
+        splits=rules.split.output,
+        limits=tree.fill(tree.LIMITS, fold="all"),
+        mask=rules.grid_mask.output,
+        embeddings=rules.summarise_experiment.output.embeddings,
+        clusters=rules.cluster.output.clusters,
+        existence=rules.existence.output.table,
+    output:
+        maps=directory(tree.STRATA_DECODED),
+        table=tree.STRATA_DECODED_TABLE,
+    log:
+        "<logs>/decode_strata/{experiment}-{codes}-{finder}.log",
+    benchmark:
+        "<benchmarks>/decode_strata/{experiment}-{codes}-{finder}.tsv"
+    conda:
+        "../../envs/fusion.yaml"
+    threads: 4
+    resources:
+        mem_mb=memory(8),
+        runtime=minutes(120),
+    params:
+        settings=settings("decode_strata"),
+    shell:
+        "python -m neurostrata stage decode-strata --model {input.model:q} --volumes {input.volumes:q}"
+        " --splits {input.splits:q} --limits {input.limits:q} --mask {input.mask:q}"
+        " --embeddings {input.embeddings:q} --clusters {input.clusters:q} --existence {input.existence:q}"
+        " --maps {output.maps:q} --output {output.table:q} --threads {threads}"
+        " --memory-mb {resources.mem_mb} --settings {params.settings:q} > {log:q} 2>&1"
+
+
 rule agreement:
     """Compare the clusters of every pair of experiments and finders."""
     input:

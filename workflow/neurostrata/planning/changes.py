@@ -39,6 +39,7 @@ _PLACES: dict[str, dict[str, str]] = {
     "describe_people": {"adjust": "strata.adjust", "id_column": "phenotypes.id_column"},
     "composition": {"confidence": "strata.comparisons.confidence", "": "strata.repartition."},
     "strata_quality": {"confidence": "strata.comparisons.confidence", "": "strata.repartition."},
+    "map_strata": {"confidence": "strata.comparisons.confidence"},
     "compare_adjusted": {"confidence": "strata.comparisons.confidence", "": "strata.repartition."},
     "shuffle_links": {
         "shuffles": "strata.shuffles",

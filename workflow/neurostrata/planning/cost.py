@@ -186,6 +186,8 @@ def _strata_jobs(study: Study) -> Iterator[tuple[Work, int]]:
     for name in clustered:
         yield Work("adjust_codes", name), int(leading_codes(study) == "adjusted")
         yield Work("project", name), 1
+        yield Work("map_strata", name, finders[0]), 1
+        yield Work("decode_strata", name, finders[0]), int(can(study.experiments[name], "decodes"))
         if phenotypes:
             yield Work("continuous", name), 1
             yield Work("baselines", name, fold="all"), 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from neurostrata.cohort.columns import class_columns
 from neurostrata.cohort.sources.registry import SOURCES, map_files
+from neurostrata.cohort.sources.source import Made
 from neurostrata.cohort.study import Study
 from neurostrata.core.config import adjusting_columns
 from neurostrata.planning import results as tree
@@ -151,6 +152,18 @@ class Inputs:
         """Return the image of regions for a model that needs regions; [] for all other models."""
         needed = can(self.study.experiments[experiment], "regions")
         return tree.path_in(self.results, tree.REGIONS) if needed else []
+
+    def atlas(self, pattern: str) -> Paths:
+        """Return a file of the atlas on the fusion grid; [] where regions are parcels, whose names say nothing."""
+        return tree.path_in(self.results, pattern) if self.config["regions"]["image"] else []
+
+    def to_mni(self, pattern: str, experiment: str) -> Paths:
+        """Return a file of the transform between MNI152 and the template; [] where no modality of the experiment needs it."""
+        names = self.study.experiments[experiment]["modalities"]
+        modalities = [self.study.modalities[name] for name in names]
+        made = [map_files(declared, self._diffusion_aligned).values() for declared in modalities]
+        needed = any(Made("template_to_mni", "affine") in files for files in made)
+        return tree.path_in(self.results, pattern) if needed else []
 
     def factor_scores(self, experiment: str) -> Paths:
         """Return the phenotype factors where an experiment predicts them; [] elsewhere."""

@@ -37,7 +37,16 @@ NODDI_OPTIONS = {
 }
 
 #: Stages that work with a trained model: the model, which is among their inputs, says how it was trained.
-AFTER_TRAINING = ("embed", "evaluate", "robustness", "relevance", "explain", "synthesise", "generate")
+AFTER_TRAINING = (
+    "embed",
+    "evaluate",
+    "robustness",
+    "relevance",
+    "explain",
+    "synthesise",
+    "generate",
+    "decode_strata",
+)
 
 #: Stages that record the whole configuration.
 WHOLE = [name for name, stage in STAGES.items() if stage.sections == ("*",)]

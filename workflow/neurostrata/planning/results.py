@@ -162,6 +162,11 @@ ADJUSTED_COMPARISONS = _clusters("comparisons_adjusted.tsv")
 SPLIT_HALF = _clusters("split_half.tsv")
 SPLIT_HALF_FACTORS = _clusters("split_half_factors.tsv")
 SHUFFLES = _clusters("shuffles.tsv")
+STRATA_MAPS = _clusters("maps")
+STRATA_MAP_TABLE = _clusters("maps.tsv")
+STRATA_PLACES = _clusters("places.tsv")
+STRATA_DECODED = _clusters("decoded")
+STRATA_DECODED_TABLE = _clusters("decoded.tsv")
 AGREEMENT = f"{ROOT}/strata/agreement.tsv"
 AGREEMENT_CROSSTABS = f"{ROOT}/strata/agreement_crosstabs.tsv"
 

@@ -73,7 +73,12 @@ def measured_experiments(study: Study) -> list[str]:
 
 def quality_results(study: Study) -> list[str]:
     """Return the tables of everybody's quality and of quality between clusters, as patterns below the results folder."""
-    found = [tree.QUALITY_MEASURES, tree.QUALITY_DEVIATIONS, tree.SUGGESTED_EXCLUSIONS, tree.QUALITY_COVARIATES]
+    found = [
+        tree.QUALITY_MEASURES,
+        tree.QUALITY_DEVIATIONS,
+        tree.SUGGESTED_EXCLUSIONS,
+        tree.QUALITY_COVARIATES,
+    ]
     # raters are compared where there are two
     named = {rater_of(row) for row in study.decisions} - {"", CONSENSUS}
     found += [tree.RATERS] if len(named) > 1 else []
@@ -104,4 +109,11 @@ def strata_results(study: Study) -> list[str]:
         of_leading_codes += [tree.SPLIT_HALF, tree.SPLIT_HALF_FACTORS, tree.SHUFFLES]
     found += _every(of_experiments, experiment=experiments)
     codes = [leading_codes(study)]
-    return found + _every(of_leading_codes, experiment=experiments, codes=codes, finder=finders)
+    found += _every(of_leading_codes, experiment=experiments, codes=codes, finder=finders)
+    # Only of the partition that the report shows: a map reads everybody's volumes.
+    mapped = {"codes": codes, "finder": finders[:1]}
+    found += _every(
+        [tree.STRATA_MAPS, tree.STRATA_MAP_TABLE, tree.STRATA_PLACES], experiment=experiments, **mapped
+    )
+    decoding = [name for name in experiments if can(study.experiments[name], "decodes")]
+    return found + _every([tree.STRATA_DECODED, tree.STRATA_DECODED_TABLE], experiment=decoding, **mapped)

@@ -25,6 +25,7 @@ from neurostrata.report.sections.comparison import comparison_section
 from neurostrata.report.sections.experiment import experiment_section
 from neurostrata.report.sections.maps import volumes_section
 from neurostrata.report.sections.overview import (
+    look_section,
     next_section,
     pages_section,
     verdict_section,
@@ -99,6 +100,7 @@ def fixed_pages(whole: Whole) -> dict[str, list[Maker]]:
     return {
         "index.html": [
             partial(verdict_section, judged=judged),
+            partial(look_section, judged=judged),
             partial(who_section, judged=judged),
             partial(next_section, judged=judged),
             pages_section,

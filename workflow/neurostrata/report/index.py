@@ -65,7 +65,10 @@ def write_index(study: StudyResults, output: Path, benchmarks: Path | None = Non
         for block in section.blocks:
             if isinstance(block, PageList):
                 block.pages = _entries(pages[1:], whole)
-    for page in [*pages[1:], pages[0]]:  # the overview, which the rule waits for, when all that it leads to is there
+    for page in [
+        *pages[1:],
+        pages[0],
+    ]:  # the overview, which the rule waits for, when all that it leads to is there
         sections = whole.made[page.file]
         _lead_to_pages(sections, page.file, places)
         navigation = _entries(pages, whole, current=page.file)

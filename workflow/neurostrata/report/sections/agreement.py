@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pandas as pd
 
 from neurostrata.report.html.blocks import Section, Text, fixed, frame_table
@@ -11,6 +13,8 @@ from neurostrata.strata.finders.registry import finder_name
 NEEDED = ("experiment_a", "finder_a", "experiment_b", "finder_b")
 #: Number of cross-tables that are drawn; the file has all of them.
 FIGURES = 6
+#: Partitions in the matrix, experiments in the flow and clusters in one of them, at most; the tables have all.
+PARTITIONS, FLOWS, MOST_CLUSTERS = 14, 6, 20
 
 
 def agreement_section(page: Page) -> Section:
@@ -53,8 +57,73 @@ def agreement_section(page: Page) -> Section:
             sources=page.sources(path),
         )
     )
+    _matrix(page, section, table)
+    _flows(page, section)
     _crosstabs(page, section)
     return section
+
+
+def _matrix(page: Page, section: Section, table: pd.DataFrame) -> None:
+    """Add the picture of all pairs, where there are more than two partitions."""
+    from neurostrata.report.figures.agreement import matrix_of, rand_matrix_figure
+
+    pairs = dict(
+        zip(zip(_partitions(table, "a"), _partitions(table, "b")), table["adjusted_rand"].astype(float))
+    )
+    matrix = matrix_of(pairs)
+    if not 2 < len(matrix) <= PARTITIONS:
+        return
+    section.add(
+        page.figure(
+            rand_matrix_figure(matrix),
+            "agreement/matrix.svg",
+            "Agreement of all partitions",
+            "Adjusted Rand index of every pair; bright: the same people stand together in both.",
+            page.study.tree.agreement(),
+            alt="Matrix of the adjusted Rand index of every pair of partitions; the table above has its numbers",
+            wide=False,
+        )
+    )
+
+
+def _flows(page: Page, section: Section) -> None:
+    """Add the picture of where the people of each cluster are in the next experiment, by the leading finder."""
+    from neurostrata.report.figures.agreement import flow_figure
+
+    study = page.study
+    path = study.tree.agreement("agreement_crosstabs.tsv")
+    cells = study.table(path, columns=(*NEEDED, "cluster_a", "cluster_b", "n"))
+    if cells is None:
+        return
+    leading = study.tree.finders[0]
+    cells = cells[(cells["finder_a"] == leading) & (cells["finder_b"] == leading)]
+    names = [
+        e.name for e, _ in study.experiments() if e.name in {*cells["experiment_a"], *cells["experiment_b"]}
+    ]
+    names, tables = names[:FLOWS], []
+    for first, second in itertools.pairwise(names):
+        there = cells[(cells["experiment_a"] == first) & (cells["experiment_b"] == second)]
+        back = cells[(cells["experiment_a"] == second) & (cells["experiment_b"] == first)]
+        part, rows, columns = (
+            (back, "cluster_b", "cluster_a") if there.empty else (there, "cluster_a", "cluster_b")
+        )
+        if part.empty:
+            return
+        tables.append(part.pivot_table(index=rows, columns=columns, values="n", aggfunc="sum", fill_value=0))
+    if not tables or max(max(table.shape) for table in tables) > MOST_CLUSTERS:
+        return
+    section.add(
+        page.figure(
+            flow_figure(names, tables),
+            "agreement/flow.svg",
+            "The same people in the clusters of each experiment",
+            f"Each bar is an experiment ({finder_name(leading)}), divided into its clusters; streams are people. The first experiment "
+            "gives the colours; clusters of the others have the colour of the cluster that most of their people come from.",
+            path,
+            alt="Flow of people between the clusters of the experiments; the cross-tables have the numbers",
+            wide=False,
+        )
+    )
 
 
 def _partitions(table: pd.DataFrame, end: str) -> list[str]:

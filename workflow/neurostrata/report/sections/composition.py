@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 
 from neurostrata.core.wording import count
@@ -12,6 +14,7 @@ from neurostrata.report.html.blocks import (
     Section,
     Table,
     Text,
+    fixed,
     format_number,
     format_p,
     frame_table,
@@ -24,6 +27,8 @@ from neurostrata.report.text.verdict import EXPLAINS, NUISANCES
 LEVELS = 8
 #: More clusters are left to the folded table.
 CLUSTERS = 10
+#: Measures of image quality in the table at most; those that differ most between clusters are shown.
+MEASURES = 10
 EFFECTS = {"eta2": "η²", "cramers_v": "Cramér's V"}
 
 
@@ -42,7 +47,8 @@ def composition_section(page: Page, experiment: Experiment, evidence: Evidence) 
     )
     if composition is not None:
         table = composition_table(composition, tests, study.alpha)
-        table.sources = page.sources(path, tests_path)
+        quality_paths = _add_quality(page, experiment, evidence, table)
+        table.sources = page.sources(path, tests_path, *quality_paths)
         explained = (
             [
                 str(c) in NUISANCES and q < study.alpha and effect >= EXPLAINS
@@ -125,7 +131,7 @@ def composition_table(composition: pd.DataFrame, tests: pd.DataFrame | None, alp
                 effect = EFFECTS.get(str(test["effect_name"]), str(test["effect_name"]))
                 known = pd.notna(test["effect"])
                 cells += [
-                    Cell(f"{effect} = {format_number(test['effect'], 2)}" if known else "n/a"),
+                    Cell(f"{effect} = {_with_interval(test)}" if known else "n/a"),
                     Cell(format_p(test["q"])),
                 ]
             else:
@@ -136,7 +142,7 @@ def composition_table(composition: pd.DataFrame, tests: pd.DataFrame | None, alp
     heads = ["All" if c == "all" else f"Cluster {c}" for c in clusters]
     return Table(
         title="Characteristics of each cluster",
-        columns=["", "", *heads, "Effect", "q"],
+        columns=["", "", *heads, "Effect [interval]", "q"],
         rows=rows,
         numeric=[False, False, *[True] * len(heads), False, True],
         groups=groups,
@@ -144,6 +150,81 @@ def composition_table(composition: pd.DataFrame, tests: pd.DataFrame | None, alp
         caption=f"Mean ± standard deviation, or people (share of the cluster). Marked: q below {alpha:g}. The folded table "
         "has the tests.",
     )
+
+
+def _with_interval(test: pd.Series) -> str:
+    """Return an effect size with its interval, where it has one."""
+    text = format_number(test["effect"], 2)
+    if (
+        {"effect_low", "effect_high"} <= set(test.index)
+        and pd.notna(test["effect_low"])
+        and pd.notna(test["effect_high"])
+    ):
+        decimals = fixed(2)
+        text = f"{decimals(test['effect'])} [{decimals(test['effect_low'])}, {decimals(test['effect_high'])}]"
+    return text
+
+
+def _add_quality(page: Page, experiment: Experiment, evidence: Evidence, table: Table) -> list[Path]:
+    """Add a row for each measure of image quality to the table of characteristics, in place; return the files used.
+
+    Measures that are tested between the clusters come first, the strongest ones; at most :data:`MEASURES` are shown.
+    """
+    study = page.study
+    path, tests_path = study.tree.quality("measures.tsv"), experiment.strata("quality_tests.tsv")
+    measures = study.table(path, columns=("subject",)) if path.is_file() else None
+    if measures is None or evidence.clusters is None:
+        return []
+    tests = (
+        study.table(tests_path, columns=("variable", "effect", "p_adjusted"))
+        if tests_path.is_file()
+        else None
+    )
+    outside = set(evidence.outside())
+    inside = evidence.clusters[~evidence.clusters["subject"].astype(str).isin(outside)]
+    values = measures.set_index(measures["subject"].astype(str)).reindex(inside["subject"].astype(str))
+    cluster = inside["cluster"].to_numpy()
+    numbers = [
+        c
+        for c in values
+        if c != "subject" and pd.api.types.is_numeric_dtype(values[c]) and values[c].notna().any()
+    ]
+    tested = None if tests is None else tests.drop_duplicates("variable").set_index("variable")
+    if tested is not None:
+        strength = {
+            str(name): abs(float(effect)) for name, effect in tested["effect"].items() if pd.notna(effect)
+        }
+        numbers.sort(key=lambda name: -strength.get(str(name), -1.0))
+    shown = [head.removeprefix("Cluster ") for head in table.columns[2:-2]]
+    for name in numbers[:MEASURES]:
+        test = tested.loc[name] if tested is not None and name in tested.index else None
+        words = (
+            str(test["words"])
+            if test is not None and "words" in test.index and pd.notna(test["words"])
+            else human_name(str(name))
+        )
+        cells = [Cell(words), Cell("")]
+        for head in shown:
+            chosen = values[name] if head == "All" else values[name][cluster == int(head)]
+            mean, sd = chosen.mean(), chosen.std()
+            text = "n/a" if pd.isna(mean) else format_number(mean)
+            cells.append(Cell(f"{text} ± {format_number(sd, 2)}" if pd.notna(sd) else text))
+        if test is None:
+            cells += [Cell("not tested"), Cell("")]
+        else:
+            named = test.rename({"low": "effect_low", "high": "effect_high"})
+            cells += [
+                Cell(_with_interval(named) if pd.notna(test["effect"]) else "n/a"),
+                Cell(format_p(test["p_adjusted"])),
+            ]
+        table.rows.append(cells)
+        table.groups.append(True)
+        table.marked.append(test is not None and bool(test["p_adjusted"] < study.alpha))
+    if numbers:
+        hidden = len(numbers) - MEASURES
+        more = f" ({hidden} more in the table of measures)" if hidden > 0 else ""
+        table.caption += f" The last rows are measures of image quality{more}."
+    return [path, tests_path]
 
 
 def _entry(row: pd.Series) -> str:

@@ -12,6 +12,7 @@ from neurostrata.report.sections.experiment_decoding import experiment_decoding
 from neurostrata.report.sections.explain import explain_section
 from neurostrata.report.sections.models import models_section
 from neurostrata.report.sections.strata import strata_section
+from neurostrata.report.sections.strata_maps import more_maps_section, strata_maps_section
 from neurostrata.report.sections.verdicts import verdict_card
 from neurostrata.report.text.methods import experiment_text
 
@@ -43,10 +44,12 @@ def experiment_section(page: Page, one: Judged, meanings: Mapping[str, str], che
     section.sections = [
         part
         for part in (
+            strata_maps_section(page, experiment, config, one.verdict, one.evidence),
             strata_section(page, experiment, config, one.verdict, one.evidence, meanings, checks),
             experiment_decoding(page, experiment, config),
             models_section(page, experiment, config),
             explain_section(page, experiment, config),
+            more_maps_section(page, experiment, config, one.verdict),
         )
         if part.blocks or part.sections
     ]

@@ -1,0 +1,1 @@
+"""Where in the images strata differ: effect sizes, means and spreads per voxel, and where they are largest."""
