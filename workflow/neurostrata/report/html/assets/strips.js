@@ -317,14 +317,14 @@
       if (rest) groups = Object.keys(GROUPS).filter(function (group) { return !drawn[group]; });
       if (!box.dataset.person) board.addFinder(box);
       var position = box.dataset.person ? board.data.subjects.indexOf(box.dataset.person) : -1;
-      if (box.dataset.person && position < 0) return;
+      if (box.dataset.person && position < 0) return; // not in the study as it is now
       board.person = position;
       groups.forEach(function (group) {
         var measures = board.data.measures.filter(function (measure) {
           return measure.group === group && measure.values.some(function (v) { return v !== null; });
         });
         if (!measures.length) return;
-        if (groups.length > 1) box.appendChild(element('h3', {}, GROUPS[group]));
+        if (groups.length > 1) box.appendChild(element('h' + box.dataset.level, {}, GROUPS[group]));
         measures.forEach(function (measure) { board.add(measure, box); });
       });
       box.hidden = !box.childElementCount;
