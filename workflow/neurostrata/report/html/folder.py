@@ -16,12 +16,12 @@ ASSETS = Path(__file__).parent / "assets"
 #: Scripts and styles of every page, in the order in which they are loaded.
 SCRIPTS = ("theme.js", "pages.js", "search.js", "tables.js", "images.js")
 STYLES = ("report.css",)
-#: The experiments' pages for the navigation of pages that are made before them, and the index of the search.
-PAGES, SEARCH = "data/pages.js", "data/search.js"
 #: Folder of the copies of tables in a report's folder, the files that are copied, and the size in bytes up to which they are.
 TABLES = "tables"
 COPIED = (".tsv", ".json", ".txt", ".md", ".png", ".svg")
 LARGEST = 10_000_000
+#: The experiments' pages for the navigation of pages that are made before them, and the index of the search.
+PAGES, SEARCH = "data/pages.js", "data/search.js"
 
 
 def write_assets(report: Path) -> Path:
