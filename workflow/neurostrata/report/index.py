@@ -15,7 +15,7 @@ from neurostrata.report.data.finders import COLUMNS, VERDICT_COLUMNS, compare_fi
 from neurostrata.report.data.results import StudyResults
 from neurostrata.report.html.blocks import Bullets, Link, Section, Text, number_blocks
 from neurostrata.report.html.cards import Leads, PageList, VerdictCard
-from neurostrata.report.html.folder import renew_copies, write_data
+from neurostrata.report.html.folder import PAGES, SEARCH, renew_copies, write_data
 from neurostrata.report.html.navigation import Entry, neighbours
 from neurostrata.report.html.page import Page
 from neurostrata.report.html.pages import write_page
@@ -66,7 +66,10 @@ def write_index(study: StudyResults, output: Path, benchmarks: Path | None = Non
         for block in section.blocks:
             if isinstance(block, PageList):
                 block.pages = _entries(pages[1:], whole)
-    for page in [*pages[1:], pages[0]]:  # the overview, which the rule waits for, when all that it leads to is there
+    for page in [
+        *pages[1:],
+        pages[0],
+    ]:  # the overview, which the rule waits for, when all that it leads to is there
         sections = whole.made[page.file]
         _lead_to_pages(sections, page.file, places)
         navigation = _entries(pages, whole, current=page.file)
@@ -90,7 +93,7 @@ def write_index(study: StudyResults, output: Path, benchmarks: Path | None = Non
             },
         )
     write_data(
-        report / "data" / "pages.js",
+        report / PAGES,
         "neurostrataPages",
         [
             [page.short or page.title, page.file, bool(page.belongs_to)]
@@ -98,9 +101,7 @@ def write_index(study: StudyResults, output: Path, benchmarks: Path | None = Non
             if page.file.startswith(("experiment-", "strata-"))
         ],
     )
-    write_data(
-        report / "data" / "search.js", "neurostrataSearch", search_entries(study, report, pages, whole)
-    )
+    write_data(report / SEARCH, "neurostrataSearch", search_entries(study, report, pages, whole))
     renew_copies(report, study.tree.root)
 
 
