@@ -49,6 +49,7 @@ localrules:
     maps,
     volumes,
     models,
+    quality,
     strata,
 
 
@@ -82,6 +83,13 @@ rule models:
     input:
         expand(rules.summarise_experiment.output, experiment=EXPERIMENTS),
         PREDICTION_OUTPUTS,
+
+
+rule quality:
+    """Everybody's measures of quality, who is unusual, and whom it is suggested to leave out."""
+    input:
+        rules.gather_quality.output,
+        rules.compare_quality.output,
 
 
 rule strata:

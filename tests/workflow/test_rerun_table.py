@@ -117,6 +117,9 @@ CHANGES: dict[str, Callable[[StudyFolder], None]] = {
     "person added, `template` no": person("no"),
     "person added, `template` yes": person("yes"),
     "person excluded in qc.tsv": line("qc.tsv", "03", "", "exclude", "motion"),
+    "modality excluded in qc.tsv": line("qc.tsv", "03", "ndi", "exclude", "misaligned"),
+    "person kept in qc.tsv": line("qc.tsv", "03", "", "keep", "looked at"),
+    "limit of quality": setting("quality.limit", 4.0),
     "`dwi` cell cleared": lambda study: study.edit_sheet(
         lambda cells: cells[4].__setitem__(slice(2, 5), [""] * 3)
     ),

@@ -92,7 +92,11 @@ COMMANDS = {
         "gate.commands:check",
         "Begin",
         "list all problems of a study before it is run",
-        ["neurostrata check my-study", "neurostrata check my-study --exclude"],
+        [
+            "neurostrata check my-study",
+            "neurostrata check my-study --exclude",
+            "neurostrata check my-study --exclude-suggested",
+        ],
         {"directory": "STUDY"},
     ),
     "run": Command(

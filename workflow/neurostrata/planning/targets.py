@@ -65,7 +65,9 @@ def prediction_results(study: Study) -> list[str]:
 
 
 def measured_experiments(study: Study) -> list[str]:
-    """Return the experiments whose models decode people whom they have not seen."""
+    """Return the experiments whose models decode people whom they have not seen, if these are to be compared."""
+    if not study.config["quality"]["models"]:
+        return []
     return [name for name, experiment in study.experiments.items() if reconstruction_folds(experiment)]
 
 

@@ -85,7 +85,9 @@ class Rules:
     def of(cls, section: Mapping[str, Any]) -> Rules:
         """Read the section."""
         limit = None if section["limit"] == "auto" else float(section["limit"])
-        return cls(**{**section, "limit": limit})
+        # which measures there are to compare is decided before
+        kept = {key: value for key, value in section.items() if key != "models"}
+        return cls(**{**kept, "limit": limit})
 
 
 def sides(measure: Measure) -> int:
