@@ -23,7 +23,6 @@ from scipy import ndimage
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workflow"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests/fixtures"))
 
-from neurostrata.quality.deviations import Rules, compare_everybody
 from template_steps import build_template
 
 from neurostrata.core.config import section_defaults
@@ -33,6 +32,7 @@ from neurostrata.imaging.images.io import Grid, Image, read_image, write_image
 from neurostrata.imaging.quality.commands import measure_quality
 from neurostrata.imaging.quality.registry import find_measure
 from neurostrata.imaging.registration import commands as registration
+from neurostrata.quality.deviations import Rules, compare_everybody
 
 #: People of the template, evenly over the list.
 TEMPLATE_PEOPLE = 8

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from neurostrata.core.config import load_schema, fill_defaults
+from neurostrata.core.config import fill_defaults, load_schema
 from neurostrata.core.errors import UserError
 from neurostrata.core.tables import read_table, write_table
 from neurostrata.quality.codes import code_distances, experiment_measures
@@ -72,11 +72,16 @@ def measured(tmp_path: Path) -> Path:
     subjects = [f"{n:02d}" for n in range(30)]
     (tmp_path / "people").mkdir()
     for n, subject in enumerate(subjects):
-        values = {"snr": 20 * np.exp(0.1 * rng.normal()) * (0.2 if n == 4 else 1), "similarity": 0.95 + 0.01 * rng.normal()}
+        values = {
+            "snr": 20 * np.exp(0.1 * rng.normal()) * (0.2 if n == 4 else 1),
+            "similarity": 0.95 + 0.01 * rng.normal(),
+        }
         table = pd.DataFrame({"measure": list(values), "value": list(values.values())})
         write_table(tmp_path / "people" / f"sub-{subject}.tsv", table)
     table = pd.DataFrame({"subject": subjects, "family": "", "site": ["a", "b"] * 15, "diagnosis": ""})
-    write_table(tmp_path / "characteristics.tsv", table.assign(age=np.arange(30) + 20, sex=["F", "F", "M"] * 10))
+    write_table(
+        tmp_path / "characteristics.tsv", table.assign(age=np.arange(30) + 20, sex=["F", "F", "M"] * 10)
+    )
     mse = np.exp(0.1 * rng.normal(size=30))
     mse[7] *= 9
     frame = pd.DataFrame({"subject": subjects, "fold": "0", "method": "pca", "modality": "jac", "mse": mse})
@@ -102,7 +107,10 @@ def settings(**changes: object) -> dict[str, object]:
 def run(folder: Path, chosen: dict[str, object]) -> tuple[pd.DataFrame, pd.DataFrame]:
     people = folder / "characteristics.tsv"
     gather_quality(
-        people=people, pattern=f"{folder}/people/sub-{{subject}}.tsv", output=folder / "measures.tsv", settings={}
+        people=people,
+        pattern=f"{folder}/people/sub-{{subject}}.tsv",
+        output=folder / "measures.tsv",
+        settings={},
     )
     measure_codes(
         reconstruction=folder / "reconstruction.tsv",
@@ -129,8 +137,13 @@ def test_the_commands_end_to_end(measured: Path) -> None:
     assert len(table) == 30
     assert set(deviations["measure"]) == {"snr", "similarity", "reconstruction_x_jac", "code_distance_x"}
     assert deviations["flagged"].dtype == bool
-    assert dict(zip(suggested["subject"], suggested["measure"])) == {"04": "snr", "07": "reconstruction_x_jac"}
-    assert list(suggested["modality"].fillna("")) == ["jac" if s == "07" else "" for s in suggested["subject"]]
+    assert dict(zip(suggested["subject"], suggested["measure"])) == {
+        "04": "snr",
+        "07": "reconstruction_x_jac",
+    }
+    assert list(suggested["modality"].fillna("")) == [
+        "jac" if s == "07" else "" for s in suggested["subject"]
+    ]
     facts = json.loads((measured / "deviations.json").read_text())
     assert (facts["people"], facts["people_flagged"], facts["compared"]) == (30, 2, True)
     tests = read_table(measured / "covariates.tsv")

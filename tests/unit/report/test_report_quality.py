@@ -34,7 +34,9 @@ def write_quality(results: Path, *, fewest: int = 10) -> None:
     site = np.where(np.arange(len(subjects)) % 2, "north", "south")
     snr = np.exp(3 + 0.1 * rng.normal(size=len(subjects)) + 2.0 * (site == "north"))
     snr[-1] /= 20
-    table = pd.DataFrame({"subject": subjects, "snr": snr, "similarity": 0.9 + 0.02 * rng.normal(size=len(subjects))})
+    table = pd.DataFrame(
+        {"subject": subjects, "snr": snr, "similarity": 0.9 + 0.02 * rng.normal(size=len(subjects))}
+    )
     measures = measures_of(["snr", "similarity"])
     words = {name: measure.words for name, measure in measures.items()}
     path = results / "qc" / "measures.tsv"

@@ -20,8 +20,12 @@ def test_a_planted_difference_in_quality_is_found(tmp_path: Path) -> None:
     cluster = np.repeat([1, 2], n // 2)
     clusters = pd.DataFrame({"subject": subjects, "cluster": cluster, "fits": "yes"})
     write_table(tmp_path / "clusters.tsv", clusters, {"subject": "person"}, people=n)
-    measures = pd.DataFrame({"subject": subjects, "snr": rng.normal(size=n) + 2 * cluster, "cnr": rng.normal(size=n)})
-    write_table(tmp_path / "measures.tsv", measures, {"subject": "person", "snr": "Signal.", "cnr": "Contrast."})
+    measures = pd.DataFrame(
+        {"subject": subjects, "snr": rng.normal(size=n) + 2 * cluster, "cnr": rng.normal(size=n)}
+    )
+    write_table(
+        tmp_path / "measures.tsv", measures, {"subject": "person", "snr": "Signal.", "cnr": "Contrast."}
+    )
     people = pd.DataFrame({"subject": subjects, "family": "", "diagnosis": "x", "age": rng.normal(size=n)})
     people["site"] = np.where(rng.random(n) < 0.9, cluster, 3 - cluster)
     people["head_size"] = rng.normal(size=n)
