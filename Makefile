@@ -135,6 +135,7 @@ mutants: env-dev
 docs: env-dev
 	@python docs/tools/configuration.py
 	@python docs/tools/costs.py
+	@python docs/tools/quality.py
 	@NO_MKDOCS_2_WARNING=1 mkdocs build 2>&1 | sed '/^INFO/d'
 	@echo "site/index.html (its search needs a server: python -m http.server -d site)"
 

@@ -276,7 +276,7 @@ def main() -> None:
         for name, pictures in OF_PAGES.items():
             take(tab, report / name.replace("EXPERIMENT", experiment), pictures, experiment, 960)
         take(tab, report / f"strata-{experiment}.html", OF_CHECKS, experiment, 900)
-        take(tab, sorted((report / "subjects").glob("*.html"))[0], OF_PERSON, experiment, 760)
+        take(tab, sorted((report / "subjects").glob("*.html"))[0], OF_PERSON, experiment, 1000)
     sheets(report, experiment)
     strata_maps(demo / "results", experiment)
     front()

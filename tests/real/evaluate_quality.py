@@ -254,7 +254,7 @@ def flags(measured: pd.DataFrame, people: pd.DataFrame) -> pd.DataFrame:
             measured, {name: find_measure(name) for name in measured}, people, Rules()
         )
     ]
-    table = pd.concat(tables)
+    table = pd.concat(tables, ignore_index=True)
     return table[table["flagged"] == "true"]
 
 

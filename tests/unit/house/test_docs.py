@@ -18,6 +18,7 @@ from neurostrata.core.config import load_schema, overlaid, schema_problems
 sys.path.insert(0, str(ROOT / "docs" / "tools"))
 import configuration
 import costs
+import quality
 
 SECTIONS = set(load_schema("config")["properties"])
 LANGUAGES = {"bash", "yaml", "python", "diff", "mermaid", "text"}
@@ -93,6 +94,12 @@ def test_the_page_of_all_keys_has_every_key() -> None:
 def test_the_table_of_costs_is_current() -> None:
     assert costs.table() in (ROOT / "README.md").read_text(encoding="utf-8"), (
         "run: PYTHONPATH=workflow python docs/tools/costs.py"
+    )
+
+
+def test_the_table_of_measures_is_current() -> None:
+    assert quality.PAGE.read_text(encoding="utf-8") == quality.page(), (
+        "run: PYTHONPATH=workflow python docs/tools/quality.py"
     )
 
 

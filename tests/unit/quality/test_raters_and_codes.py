@@ -46,6 +46,10 @@ def test_a_strange_code_lies_far_from_the_training() -> None:
     assert list(found.index) == [f"{n:02d}" for n in range(30, 40)]
     assert found["39"] > 5 * found.drop("39").max()
     assert found.median() == pytest.approx(1)
+    # of the training alone, by hand
+    away = np.linalg.norm(codes.to_numpy()[30:, None] - codes.to_numpy()[None, :30], axis=2)
+    by_hand = np.sort(away, axis=1)[:, :5].mean(axis=1)
+    assert found.to_numpy() == pytest.approx(by_hand / np.median(by_hand))
     assert code_distances(codes, roles.replace("test", "train")).empty
 
 

@@ -20,9 +20,11 @@ def test_a_planted_difference_in_quality_is_found(tmp_path: Path) -> None:
     cluster = np.repeat([1, 2], n // 2)
     clusters = pd.DataFrame({"subject": subjects, "cluster": cluster, "fits": "yes"})
     write_table(tmp_path / "clusters.tsv", clusters, {"subject": "person"}, people=n)
+    by_construction = 3.0 * cluster + rng.normal(size=n)  # what the clusters were found in
     measures = pd.DataFrame(
         {"subject": subjects, "snr": rng.normal(size=n) + 2 * cluster, "cnr": rng.normal(size=n)}
     )
+    measures = measures.assign(map_mean_jac=by_construction, warp=by_construction)
     write_table(
         tmp_path / "measures.tsv", measures, {"subject": "person", "snr": "Signal.", "cnr": "Contrast."}
     )

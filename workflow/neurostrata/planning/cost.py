@@ -117,6 +117,7 @@ def _image_jobs(study: Study) -> Iterator[tuple[Work, int]]:
     yield Work("template_update"), iterations
     yield Work("register"), len(registered)
     yield Work("jacobian"), len(registered)
+    yield Work("measure_quality"), len(study.with_images())
     people: dict[str, set[str]] = {}
     aligned = study.config["diffusion"]["space"] == "T1w"
     for modality in study.used_modalities():

@@ -14,7 +14,7 @@ from neurostrata.report.data.finders import COLUMNS, VERDICT_COLUMNS, compare_fi
 from neurostrata.report.data.results import StudyResults
 from neurostrata.report.html.blocks import Link, Section, Text, number_blocks
 from neurostrata.report.html.cards import Leads, PageList, VerdictCard
-from neurostrata.report.html.folder import renew_copies, write_data
+from neurostrata.report.html.folder import PAGES, SEARCH, renew_copies, write_data
 from neurostrata.report.html.navigation import Entry, neighbours
 from neurostrata.report.html.page import Page
 from neurostrata.report.html.pages import write_page
@@ -92,7 +92,7 @@ def write_index(study: StudyResults, output: Path, benchmarks: Path | None = Non
             },
         )
     write_data(
-        report / "data" / "pages.js",
+        report / PAGES,
         "neurostrataPages",
         [
             [page.short or page.title, page.file, bool(page.belongs_to)]
@@ -100,9 +100,7 @@ def write_index(study: StudyResults, output: Path, benchmarks: Path | None = Non
             if page.file.startswith(("experiment-", "strata-"))
         ],
     )
-    write_data(
-        report / "data" / "search.js", "neurostrataSearch", search_entries(study, report, pages, whole)
-    )
+    write_data(report / SEARCH, "neurostrataSearch", search_entries(study, report, pages, whole))
     renew_copies(report, study.tree.root)
 
 

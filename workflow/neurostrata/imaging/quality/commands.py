@@ -17,7 +17,7 @@ from neurostrata.imaging.quality.ghosts import ghosting
 from neurostrata.imaging.quality.maps import map_measures, usual_range
 from neurostrata.imaging.quality.placement import Template, dice, mask_cut, placement_measures
 from neurostrata.imaging.quality.scan import scan_measures
-from neurostrata.imaging.registration.transforms import read_affine, read_displacement, resample_to_person
+from neurostrata.imaging.registration.transforms import read_affine, read_displacement, several_to_person
 
 #: What the columns of the table hold.
 COLUMNS = {
@@ -137,14 +137,14 @@ def _anatomy(person: _Person, template: Template) -> dict[str, float]:
         read_map(person.jacobian, subject, "Jacobian").data,
         template,
     )
-    to_person = (image.grid, person.affine, read_displacement(person.inverse_warp))
-    expected = resample_to_person(template.image, *to_person)
+    mask = Image(template.mask.astype(np.float32), template.image.grid)
+    inverse = read_displacement(person.inverse_warp)
+    expected, theirs = several_to_person([template.image, mask], image.grid, person.affine, inverse)
     measures["ghosting"] = ghosting(image.data, expected, person.brain, image.grid.spacing)
     # The mask of a head is the template's, brought to the person: nothing to compare.
     if is_skull_stripped(person.t1w):
-        mask = Image(template.mask.astype(np.float32), template.image.grid)
         measures["mask_cut"] = mask_cut(person.brain, expected)
-        measures["mask_overlap"] = dice(person.brain, resample_to_person(mask, *to_person) > 0.5)
+        measures["mask_overlap"] = dice(person.brain, theirs > 0.5)
     return measures
 
 

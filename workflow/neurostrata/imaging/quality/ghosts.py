@@ -5,11 +5,9 @@ from __future__ import annotations
 import numpy as np
 from scipy import fft, ndimage
 
-from neurostrata.imaging.quality.scan import averaged
+from neurostrata.imaging.quality.scan import AVERAGED_MM, averaged
 
-#: Voxels are averaged to about this side, mm: ghosts are as large as the brain, and finer detail is mostly noise.
-SIDE_MM = 2.0
-#: Standard deviations, in those voxels, of what is taken off to leave edges, and of the neighbourhoods that the template is fitted in.
+#: Standard deviations, in voxels of 2 mm, of what is taken off to leave edges, and of the neighbourhoods that the template is fitted in.
 EDGES, NEIGHBOURHOOD = 1.5, 3.0
 #: Weight of the mean power of the image that is added before dividing by the power: large enough that weak frequencies do not count.
 REGULARISATION = 10.0
@@ -43,7 +41,7 @@ def ghosting(data: np.ndarray, expected: np.ndarray, mask: np.ndarray, spacing: 
     float
         About 3 to 5 without ghosts. NaN where the brain is smaller than a few centimetres.
     """
-    factors = np.maximum(1, np.rint(SIDE_MM / spacing)).astype(int)
+    factors = np.maximum(1, np.rint(AVERAGED_MM / spacing)).astype(int)
     image, template, share = (averaged(part.astype(np.float32), factors) for part in (data, expected, mask))
     if not (image > 0).any():
         return float("nan")

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from neurostrata.imaging.anatomy.jacobian import SMALLEST_DETERMINANT, log_jacobian
 from neurostrata.imaging.images.io import Image
-from neurostrata.imaging.quality.scan import spread
+from neurostrata.imaging.quality.scan import AVERAGED_MM, averaged, spread
 from neurostrata.imaging.registration.chain import similarity
 from neurostrata.imaging.registration.transforms import Displacement, rigid_and_stretch
 
@@ -30,20 +30,23 @@ def dice(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def local_likeness(image: np.ndarray, template: Image, mask: np.ndarray) -> float:
-    """Return the 5th percentile of the correlation with the template in neighbourhoods of 10 mm inside the mask.
+    """Return the 5th percentile of the correlation with the template in neighbourhoods of 10 mm inside the mask, at 2 mm.
 
     A part of the brain that was registered badly, or that differs, lowers it and hardly the correlation of the whole.
     """
-    sigma = 10 / 2.3548 / template.grid.spacing
-    weights = ndimage.gaussian_filter(mask.astype(np.float32), sigma)
+    factors = np.maximum(1, np.rint(AVERAGED_MM / template.grid.spacing)).astype(int)
+    own, theirs, share = (averaged(part.astype(np.float32), factors) for part in (image, template.data, mask))
+    inside = share > 0.5
+    sigma = 10 / 2.3548 / (template.grid.spacing * factors)
+    weights = ndimage.gaussian_filter(inside.astype(np.float32), sigma)
 
     def mean(values: np.ndarray) -> np.ndarray:
-        smooth = ndimage.gaussian_filter(np.where(mask, values, 0).astype(np.float32), sigma)
-        return np.asarray(smooth[mask] / weights[mask], dtype=np.float64)
+        smooth = ndimage.gaussian_filter(np.where(inside, values, 0), sigma)
+        return np.asarray(smooth[inside] / weights[inside], dtype=np.float64)
 
-    first, second = mean(image), mean(template.data)
-    covariance = mean(image * template.data) - first * second
-    variances = np.maximum(mean(image**2) - first**2, 0) * np.maximum(mean(template.data**2) - second**2, 0)
+    first, second = mean(own), mean(theirs)
+    covariance = mean(own * theirs) - first * second
+    variances = np.maximum(mean(own**2) - first**2, 0) * np.maximum(mean(theirs**2) - second**2, 0)
     floor = 1e-6 * float(np.median(variances))
     correlation = np.where(variances > floor, covariance / np.sqrt(np.maximum(variances, floor)), 0.0)
     return float(np.percentile(correlation, 5))

@@ -14,6 +14,8 @@ from neurostrata.imaging.images.io import Image
 FEWEST_VOXELS = 200
 #: 1.4826 times the median absolute deviation estimates the standard deviation of a normal distribution.
 MAD_TO_SD = 1.4826
+#: Voxel side, mm, to which finer images are averaged where detail does not count.
+AVERAGED_MM = 2.0
 #: Thickness of the end of a mask, mm, and area of what may stick out of it, mm^2.
 FACET_MM, STRAY_MM2 = 2.0, 60.0
 
@@ -105,7 +107,7 @@ def cut_off(mask: np.ndarray, spacing: np.ndarray) -> float:
         largest slice across that axis. A whole brain tapers off; a cut one ends in a plane, which is oblique where the image was
         rotated afterwards. NaN for an empty mask.
     """
-    factors = np.maximum(1, np.rint(FACET_MM / spacing)).astype(int)
+    factors = np.maximum(1, np.rint(AVERAGED_MM / spacing)).astype(int)
     mask, spacing = averaged(mask.astype(np.float32), factors) > 0.5, spacing * factors
     if not mask.any():
         return float("nan")

@@ -11,6 +11,7 @@ which resamples the person's image into the template, as
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -164,12 +165,20 @@ def resample_to_person(
 
     The value at the person's point y is image(z + v(z)) with z = A^-1(y) and v the inverse warp.
     """
-    result = np.zeros(grid.shape, dtype=np.float32)
+    return several_to_person([image], grid, affine, inverse_warp, order)[0]
+
+
+def several_to_person(
+    images: Sequence[Image], grid: Grid, affine: np.ndarray, inverse_warp: Displacement, order: int = 1
+) -> list[np.ndarray]:
+    """Bring images in template space onto a person's own grid, as :func:`resample_to_person` does with one."""
+    results = [np.zeros(grid.shape, dtype=np.float32) for _ in images]
     back = np.linalg.inv(affine)
     for start, stop in grid.slabs():
         points = displace(inverse_warp, apply_affine(back, grid.points(start, stop)))
-        result[start:stop] = sample(image, points, order)
-    return result
+        for image, result in zip(images, results):
+            result[start:stop] = sample(image, points, order)
+    return results
 
 
 def linear_part(field: Displacement, mask: np.ndarray) -> np.ndarray:

@@ -22,6 +22,7 @@ from neurostrata.core.errors import UserError
 from neurostrata.imaging.quality.registry import find_measure
 from neurostrata.report.data.decoding import RECONSTRUCTION_COLUMNS, modality_order, model_method
 from neurostrata.report.data.evidence import read_evidence
+from neurostrata.report.data.layout import Experiment, relative_link
 from neurostrata.report.data.results import StudyResults
 from neurostrata.report.html.blocks import human_name
 from neurostrata.report.html.folder import write_data
@@ -263,6 +264,7 @@ def _strata(
         strata.append(
             {
                 "experiment": experiment.name,
+                "page": _page_of(study, experiment),
                 "finder": human_name(evidence.finder),
                 "codes": evidence.codes,
                 "claimed": evidence.claimed(),
@@ -287,6 +289,12 @@ def _strata(
                 )
             )
     return strata, distances
+
+
+def _page_of(study: StudyResults, experiment: Experiment) -> str:
+    """Return the link from people's pages to the page of an experiment, "" when it has none."""
+    page = study.tree.people_data.parent.parent / f"experiment-{experiment.name}.html"
+    return relative_link(page, study.tree.people_data) if page.is_file() else ""
 
 
 def _factors(study: StudyResults, subjects: Sequence[str]) -> list[dict[str, Any]]:

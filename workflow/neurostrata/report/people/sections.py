@@ -73,7 +73,7 @@ def _grey(
 
 
 def _scan(page: Page, subject: str, missing: list[str]) -> Section:
-    section = Section("scan", "Scan, brain mask and diffusion")
+    section = Section("scan", "Scan and brain mask")
     tree = page.study.tree
     t1w_path = tree.anatomy(subject, "desc-preproc_T1w.nii.gz")
     mask_path = tree.anatomy(subject, "desc-brain_mask.nii.gz")
@@ -113,6 +113,7 @@ def _scan(page: Page, subject: str, missing: list[str]) -> Section:
             "T1w image, and the mask's line the brain's edge in all layers."
         )
     if b0 is not None or fa is not None:
+        section.title = "Scan, brain mask and diffusion"
         sources.append(matrix_path)
         if matrix is None:
             caption += " There is no alignment: the diffusion data lie where their headers place them."

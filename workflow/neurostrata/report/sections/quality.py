@@ -80,9 +80,10 @@ def words_of(facts: Mapping[str, Any], measure: str) -> str:
 def _summary(deviations: pd.DataFrame, suggestions: pd.DataFrame | None, facts: Mapping[str, Any]) -> str:
     flagged = deviations[is_yes(deviations["flagged"])]
     people, measures = deviations["subject"].nunique(), deviations["measure"].nunique()
+    unusual = flagged["subject"].nunique()
     text = (
         f"{count(people, 'person was', 'people were')} compared in {count(measures, 'measure')} of quality; "
-        f"{count(flagged['subject'].nunique(), 'person is', 'people are')} unusual in at least one"
+        f"{count(unusual, 'person is', 'people are') if unusual else 'nobody is'} unusual in any of them"
     )
     if len(flagged):
         most = flagged["measure"].value_counts().head(5)
@@ -180,13 +181,16 @@ def _associations(page: Page, table: pd.DataFrame, facts: Mapping[str, Any], pat
             [f"{human_name(str(m))} (η² {e:.2f})" for m, e in zip(site["measure"], site["effect"])][:6]
         )
         whole = f"{count(len(site), 'measure differs', 'measures differ')} between sites: {names}"
-        taken = "site" in facts["settings"]["covariates"]
+        used = any("site" in names for names in facts["covariates"].values())
+        asked = "site" in facts["settings"]["covariates"]
         blocks.append(
             Text(
                 f"{whole}{' and others' if len(site) > 6 else ''}. "
                 + (
                     "People are compared with those of their own site where it has enough people, so that a site as a whole flags nobody."
-                    if taken
+                    if used
+                    else "Sites have too few people to be compared each by itself."
+                    if asked
                     else "Sites are not taken into account (quality.covariates), so that people of an unusual site are flagged."
                 ),
                 kind="note",

@@ -134,7 +134,11 @@
           format(probability),
           format(part.sizes[cluster] === undefined ? null : part.sizes[cluster]),
           part.claimed === null ? 'not tested' : part.claimed ? 'yes' : 'not shown'
-        ].forEach(function (text) { line.appendChild(element('td', {}, text)); });
+        ].forEach(function (text, i) {
+          var cell = line.appendChild(element('td'));
+          if (i === 0 && part.page) cell.appendChild(element('a', { href: part.page }, text));
+          else cell.textContent = text;
+        });
         body.appendChild(line);
       });
       wrap.appendChild(table);

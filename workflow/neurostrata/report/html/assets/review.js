@@ -429,8 +429,11 @@
     function wait(decision) {
       waiting = decision;
       hint('Say why, then press Enter: ' + decision + ' is not stored without a reason.');
-      byId('reason').value = '';
+      // what the measures say is offered: Enter takes it, typing replaces it
+      var suggested = suggestionsOf(data.subjects[current])[0];
+      byId('reason').value = suggested ? clean(suggested.reason) : '';
       byId('reason').focus();
+      byId('reason').select();
     }
 
     function fromHash() {

@@ -34,7 +34,7 @@
 
   function capital(text) { return text.charAt(0).toUpperCase() + text.slice(1); }
 
-  // "lower than 92% of 120 people"
+  // "lower than 92%", "the highest of 120"
   function standing(measure, position) {
     var value = measure.values[position];
     if (value === null) return '';
@@ -43,6 +43,7 @@
     var above = known.filter(function (v) { return v > value; }).length;
     var others = known.length - 1;
     if (others < 1) return '';
+    if (!above || !below) return 'the ' + (above ? 'lowest' : 'highest') + ' of ' + known.length;
     return below >= above ? 'higher than ' + Math.round(100 * below / others) + '%'
       : 'lower than ' + Math.round(100 * above / others) + '%';
   }
@@ -167,6 +168,20 @@
     return text;
   };
 
+  // The value of a person beside the strip, and where in the cohort it lies.
+  Strip.prototype.say = function (position) {
+    var measure = this.measure;
+    this.value.textContent = '';
+    if (position < 0) return;
+    var value = measure.values[position];
+    this.value.textContent = format(value);
+    var detail = [standing(measure, position)];
+    var z = measure.z && measure.z[position];
+    if (z !== null && z !== undefined && z !== false) detail.push('z ' + format(z));
+    this.value.appendChild(element('span', {}, value === null ? 'not measured' : detail.filter(Boolean).join(', ')));
+    if (measure.flagged.indexOf(position) >= 0) this.value.appendChild(element('b', {}, 'unusual'));
+  };
+
   // Mark a person; `which` is "own" (the page's) or "other" (the one followed).
   Strip.prototype.mark = function (which, position) {
     var mark = this[which];
@@ -212,7 +227,10 @@
   Board.prototype.follow = function (position) {
     if (position === this.followed) return;
     this.followed = position;
-    this.strips.forEach(function (strip) { strip.mark('other', position); });
+    this.strips.forEach(function (strip) {
+      strip.mark('other', position);
+      if (!strip.fixed) strip.say(position); // a page about nobody in particular
+    });
     var subject = position < 0 ? '' : this.data.subjects[position];
     document.dispatchEvent(new CustomEvent('neurostrata:follow', { detail: { subject: subject } }));
   };
@@ -239,18 +257,10 @@
   Board.prototype.add = function (measure, box) {
     var board = this;
     var strip = new Strip(measure, this.data, box);
-    if (this.person >= 0) {
+    strip.fixed = this.person >= 0;
+    if (strip.fixed) {
       strip.mark('own', this.person);
-      var value = measure.values[this.person];
-      strip.value.textContent = format(value);
-      var detail = [standing(measure, this.person)];
-      var z = measure.z && measure.z[this.person];
-      if (z !== null && z !== undefined && z !== false) detail.push('z ' + format(z));
-      strip.value.appendChild(element('span', {}, value === null ? 'not measured' : detail.filter(Boolean).join(', ')));
-      if (measure.flagged.indexOf(this.person) >= 0) {
-        strip.row.classList.add('unusual');
-        strip.value.appendChild(element('b', {}, 'unusual'));
-      }
+      strip.say(this.person);
     }
     strip.drawing.addEventListener('pointermove', function (event) {
       var position = strip.nearest(event);
@@ -292,7 +302,8 @@
     var link = element('a', { hidden: '' });
     label.appendChild(field);
     var bar = element('div', { 'class': 'strip-finder' });
-    [label, list, link].forEach(function (part) { bar.appendChild(part); });
+    var review = element('a', { href: board.from + '../review/index.html' }, 'Look at everybody’s pictures and decide');
+    [label, list, link, review].forEach(function (part) { bar.appendChild(part); });
     box.appendChild(bar);
     field.addEventListener('input', function () {
       board.follow(data.subjects.indexOf(field.value.trim().replace(/^sub-/, '')));
@@ -317,14 +328,14 @@
       if (rest) groups = Object.keys(GROUPS).filter(function (group) { return !drawn[group]; });
       if (!box.dataset.person) board.addFinder(box);
       var position = box.dataset.person ? board.data.subjects.indexOf(box.dataset.person) : -1;
-      if (box.dataset.person && position < 0) return;
+      if (box.dataset.person && position < 0) return; // not in the study as it is now
       board.person = position;
       groups.forEach(function (group) {
         var measures = board.data.measures.filter(function (measure) {
           return measure.group === group && measure.values.some(function (v) { return v !== null; });
         });
         if (!measures.length) return;
-        if (groups.length > 1) box.appendChild(element('h3', {}, GROUPS[group]));
+        if (groups.length > 1) box.appendChild(element('h' + box.dataset.level, {}, GROUPS[group]));
         measures.forEach(function (measure) { board.add(measure, box); });
       });
       box.hidden = !box.childElementCount;
