@@ -43,6 +43,8 @@ class Page(HTMLParser):
         found = {key: value or "" for key, value in attributes}
         if tag in ("style", "script"):
             self._skip += 1
+        if tag == "td":
+            self.text += " "
         if tag == "span" and self._source and self._block and found.get("class") == "file":
             self._block["sources"].append("")
         self.references += [found[key] for key in ("href", "src") if key in found]
@@ -402,7 +404,7 @@ def test_unreadable_files_are_named_not_fatal(small: tuple[Path, dict[str, Any]]
     assert "Random repartition in jac-ndi experiments/jac-ndi/strata/adjusted/mixture/null.npz" in text
     assert "fold-0/examples.npz cannot be read" in text
     assert "strata/adjusted/mixture/profiles.tsv has no column quantile" in text
-    assert "phenotypes/loadings.tsv: is not a readable table" in text
+    assert "phenotypes/loadings.tsv is not a readable table" in text
     assert "template/template.nii.gz was not made or cannot be read" in text
 
 
