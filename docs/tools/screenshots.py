@@ -30,28 +30,48 @@ IMAGES = ROOT / "docs" / "images"
 #: Bytes of a picture and of all pictures together, at most; a test holds the folder to both.
 LIMIT, LIMIT_OF_ALL = 200_000, 1_500_000
 WIDTH = 1180
-#: Pictures of the report: name, and what is on it, as CSS selectors of the first and the last element; behind |, words of the element.
+#: Pictures of the report by page: name, and what is on it, as CSS selectors of the first and the last element; behind |, words of the element.
 #: EXPERIMENT is the one with strata that differ.
-OF_INDEX = {
-    "report": (".frame",),
-    "verdict": ("article:has(h3 a[href='#experiment-EXPERIMENT'])",),
-    "cohort": ("#cohort > h2", "#table-1"),
-    "template": ("figure:has(img[src$='template/template.png'])",),
-    "loadings": ("figure:has(img[src$='phenotypes/loadings.svg'])",),
-    "decoding": (".tablebox|Share of the differences between people",),
-    "examples": ("figure:has(img[src$='EXPERIMENT/examples.png'])",),
-    "finders": ("#experiment-EXPERIMENT-strata .tablebox|Every finder on every kind of codes",),
-    "clusters": ("figure:has(img[src$='EXPERIMENT/clusters.svg'])",),
-    "comparisons": ("#experiment-EXPERIMENT-strata .tablebox|Every factor compared between the clusters",),
-    "factors": ("figure:has(img[src$='EXPERIMENT/factors.svg'])",),
+OF_PAGES = {
+    "index.html": {
+        "report": ("body",),
+        "verdict": ("article:has(h3 a[href*='#experiment-EXPERIMENT'])",),
+    },
+    "cohort.html": {"cohort": ("h1", ".tablebox")},
+    "template.html": {"template": ("figure:has(img[src*='template/template.'])",)},
+    "phenotypes.html": {"loadings": ("figure|Loadings",)},
+    "models.html": {"decoding": (".tablebox|Share of the differences between people",)},
+    "experiment-EXPERIMENT.html": {
+        "examples": ("figure:has(img[src$='EXPERIMENT/examples.png'])",),
+        "finders": (".tablebox|Every finder on every kind of codes",),
+        "clusters": ("figure|Cluster sizes",),
+        "comparisons": (".tablebox|Every factor compared between the clusters",),
+        "factors": ("figure|Phenotypic factors by cluster",),
+    },
 }
 OF_CHECKS = {
-    "profiles": ("figure:has(img[src$='EXPERIMENT/profiles.svg'])",),
-    "existence": ("figure:has(img[src$='EXPERIMENT/existence.svg'])",),
-    "stability": ("figure:has(img[src$='EXPERIMENT/stability.svg'])",),
-    "repartition": ("figure:has(img[src$='EXPERIMENT/repartition.svg'])",),
+    "profiles": ("figure|Cluster profiles",),
+    "existence": ("figure|The same search in data without groups",),
+    "stability": ("figure|Whether each cluster is found again",),
+    "repartition": ("figure|under random repartition",),
 }
 OF_PERSON = {"person": ("body",)}
+#: Every kind of page, as it is in light and in dark, on a desk and on a phone.
+KINDS = {
+    "overview": "index.html",
+    "cohort": "cohort.html",
+    "quality": "quality.html",
+    "template": "template.html",
+    "phenotypes": "phenotypes.html",
+    "experiment": "experiment-EXPERIMENT.html",
+    "checks": "strata-EXPERIMENT.html",
+    "models": "models.html",
+    "methods": "methods.html",
+    "people": "people.html",
+    "person": "subjects/*.html",
+}
+#: Width of the window and of its picture, and the height that is shown, in pixels.
+WINDOWS = ((1440, 352, 1400), (420, 124, 1150))
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -60,9 +80,11 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file, delimiter="\t"))
 
 
-def save(image: Image.Image, name: str) -> None:
-    """Save a picture with as few colours as it takes to stay below the limit."""
+def save(image: Image.Image, name: str, most: int = 128) -> None:
+    """Save a picture with at most `most` colours, fewer where it takes that to stay below the limit."""
     for colours in (128, 64, 32):
+        if colours > most:
+            continue
         data = io.BytesIO()
         image.convert("RGB").quantize(colours, dither=Image.Dither.NONE).save(data, "PNG", optimize=True)
         if data.tell() <= LIMIT:
@@ -98,6 +120,30 @@ def take(
         }
         shot = tab.call("Page.captureScreenshot", clip={**clip, "scale": 1}, captureBeyondViewport=True)
         save(Image.open(io.BytesIO(base64.b64decode(shot["data"]))), name)
+
+
+def sheets(report: Path, experiment: str) -> None:
+    """Take each kind of page at two widths, in light and in dark, side by side in one picture."""
+    for kind, pattern in KINDS.items():
+        page = sorted(report.glob(pattern.replace("EXPERIMENT", experiment)))[0]
+        shots = []
+        for width, small, height in WINDOWS:
+            for dark in (False, True):
+                with Browser(width=width, height=1000, dark=dark) as tab:
+                    tab.open(page)
+                    clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+                    shot = tab.call("Page.captureScreenshot", clip=clip, captureBeyondViewport=True)
+                picture = Image.open(io.BytesIO(base64.b64decode(shot["data"]))).convert("RGB")
+                shots.append(picture.resize((small, round(height * small / width)), Image.Resampling.LANCZOS))
+        gap = 8
+        sheet = Image.new(
+            "RGB", (sum(s.width + gap for s in shots) - gap, max(s.height for s in shots)), "#9aa3aa"
+        )
+        left = 0
+        for shot in shots:
+            sheet.paste(shot, (left, 0))
+            left += shot.width + gap
+        save(sheet, f"page-{kind}", most=32)
 
 
 def effect_sizes(volumes: np.ndarray, own: list[int], other: list[int]) -> np.ndarray:
@@ -226,9 +272,11 @@ def main() -> None:
         raise SystemExit("Chromium is missing (Debian: chromium); the pictures are taken with it")
     IMAGES.mkdir(exist_ok=True)
     with Browser(width=WIDTH, height=900) as tab:
-        take(tab, report / "index.html", OF_INDEX, experiment, 960)
+        for name, pictures in OF_PAGES.items():
+            take(tab, report / name.replace("EXPERIMENT", experiment), pictures, experiment, 960)
         take(tab, report / f"strata-{experiment}.html", OF_CHECKS, experiment, 900)
         take(tab, sorted((report / "subjects").glob("*.html"))[0], OF_PERSON, experiment, 760)
+    sheets(report, experiment)
     strata_maps(demo / "results", experiment)
     front()
     if sum(path.stat().st_size for path in IMAGES.glob("*.png")) > LIMIT_OF_ALL:

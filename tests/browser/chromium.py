@@ -78,17 +78,7 @@ class Browser:
         )["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.call(f"{domain}.enable")
-        self.call(
-            "Emulation.setDeviceMetricsOverride",
-            width=width,
-            height=height,
-            deviceScaleFactor=1,
-            mobile=False,
-        )
-        if dark:
-            self.call(
-                "Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}]
-            )
+        self.show_as(width, height, dark)
 
     def __enter__(self) -> Browser:
         return self
@@ -149,6 +139,34 @@ class Browser:
         self.evaluate(
             "(async () => { for (const i of document.images) { i.loading = 'eager'; try { await i.decode() } catch {} } })()"
         )
+
+    def show_as(self, width: int, height: int = 1000, dark: bool = False) -> None:
+        """Set the size of the window and whether the system is dark."""
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.call("Emulation.setEmulatedMedia", features=[scheme])
+
+    def complaints(self) -> list[Any]:
+        """Return what the page that is open has written to the console as an error, or failed to load."""
+        kinds = ("Network.loadingFailed", "Log.entryAdded", "Runtime.exceptionThrown")
+        return [
+            event["params"]
+            for event in self.events
+            if event["method"] in kinds
+            or (event["method"] == "Runtime.consoleAPICalled" and event["params"]["type"] == "error")
+        ]
+
+    def press(self, key: str, code: int = 0) -> None:
+        """Press a key: a letter, or Enter, Escape, Tab, ArrowDown and so on with the code of the key."""
+        text = {"text": "\r" if key == "Enter" else key} if len(key) == 1 or key == "Enter" else {}
+        for kind in ("keyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, **text)
 
     def evaluate(self, expression: str) -> Any:
         """Return the JSON value of a JavaScript expression; promises are awaited."""

@@ -1,10 +1,17 @@
-"""The report in a real browser: nothing broken, nothing from outside, nothing that runs off the page."""
+"""The report in a real browser: nothing broken, nothing from outside, nothing that runs off the page, and what its scripts do."""
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import shutil
+import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import matplotlib.image
 import numpy as np
@@ -12,89 +19,253 @@ import pytest
 from chromium import Browser, find_chromium
 from report_fixture import make_results
 
+from neurostrata.core.tables import read_table, write_table
 from neurostrata.report.commands import provenance, report, subject_page
 
+#: Runs as a script where a text of the study reaches a page without being escaped.
+HOSTILE = '<img src=x onerror="window.hacked=1">\'&</script>'
+PEOPLE = 60
+
+
+def _require(missing: str) -> None:
+    if os.environ.get("NEUROSTRATA_REQUIRE_ALL") == "1":
+        pytest.fail(f"{missing} and NEUROSTRATA_REQUIRE_ALL=1")
+    pytest.skip(missing)
+
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a report, moved to where nothing else of the study is."""
     if find_chromium() is None:
-        if os.environ.get("NEUROSTRATA_REQUIRE_ALL") == "1":
-            pytest.fail("chromium is missing and NEUROSTRATA_REQUIRE_ALL=1")
-        pytest.skip("chromium is missing")
+        _require("chromium is missing")
     results, config = make_results(
-        tmp_path_factory.mktemp("browser"), people=40, clusters=5, factors=6, variables=20
+        tmp_path_factory.mktemp("browser"), people=PEOPLE, clusters=5, factors=3, variables=8
     )
-    folder = results / "report"
+    _make_hostile(results)
+    config["report"] |= {"title": f"A small study {HOSTILE}", "description": f"Of {HOSTILE}."}
+    made = results / "report"
     subject_page(
-        results=results, subject="001", output=folder / "subjects/sub-001.html", settings=config["report"]
+        results=results, subject="001", output=made / "subjects/sub-001.html", settings=config["report"]
     )
     provenance(results=results, output=results / "provenance.json", settings=config)
-    report(results=results, output=folder / "index.html", settings=config)
-    return {"index": folder / "index.html", "subject": folder / "subjects/sub-001.html"}
+    report(results=results, output=made / "index.html", settings=config)
+    alone = tmp_path_factory.mktemp("mailed") / "report"
+    shutil.move(made, alone)
+    shutil.rmtree(results)
+    return alone
+
+
+def _make_hostile(results: Path) -> None:
+    """Write markup into an id, a site, a note, the names of variables and those of a factor's loadings."""
+    path = results / "cohort/subjects.tsv"
+    people = read_table(path, text=("subject", "family", "site"))
+    people.loc[1, "site"] = HOSTILE
+    people.loc[len(people)] = people.iloc[0]
+    people.loc[len(people) - 1, "subject"] = HOSTILE
+    write_table(path, people)
+    path = results / "cohort/exclusions.tsv"
+    excluded = read_table(path, text=("subject", "modality", "stage", "reason"))
+    excluded.loc[0, "reason"] = HOSTILE
+    write_table(path, excluded)
+    for name in ("loadings", "descriptives"):
+        path = results / f"phenotypes/{name}.tsv"
+        frame = read_table(path, text=("variable",))
+        frame.loc[0, "variable"] = HOSTILE
+        write_table(
+            path, frame.rename(columns={frame.columns[-1]: HOSTILE}) if name == "descriptives" else frame
+        )
 
 
 @pytest.fixture(scope="module")
-def browser(pages: dict[str, Path]) -> Iterator[Browser]:
+def names(folder: Path) -> list[str]:
+    """All pages, as they are seen from the report's folder."""
+    return [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.html"))]
+
+
+@pytest.fixture(scope="module")
+def browser(folder: Path) -> Iterator[Browser]:
     with Browser() as tab:
         yield tab
 
 
-@pytest.mark.parametrize("name", ["index", "subject"])
-def test_every_picture_loads_and_nothing_comes_from_outside(
-    browser: Browser, pages: dict[str, Path], name: str
+@pytest.fixture(autouse=True)
+def plain(request: pytest.FixtureRequest) -> None:
+    """Start every test at the same size, in light."""
+    if "browser" in request.fixturenames:
+        request.getfixturevalue("browser").show_as(1300)
+
+
+#: What is asked of every page when it is opened.
+FACTS = """({
+  hacked: window.hacked === undefined ? null : window.hacked,
+  pictures: [...document.images].map(i => [i.getAttribute('src'), i.naturalWidth, i.alt.length]),
+  drawings: document.querySelectorAll('figure svg').length,
+  ids: [...document.querySelectorAll('[id]')].map(e => e.id),
+  links: [...document.querySelectorAll('a[href], link[href]')].map(a => a.href),
+  levels: [...document.querySelectorAll('h1,h2,h3,h4,h5,h6')].map(h => +h.tagName[1]),
+  navigation: [...document.querySelectorAll('nav.pages > ol > li > a')].map(a => [a.textContent, a.href.split('/').pop()]),
+  current: document.querySelectorAll('[aria-current=page]').length,
+  landmarks: ['header', 'nav', 'main', 'footer', '[role=search]'].map(s => document.querySelectorAll(s).length > 0),
+})"""
+
+
+@pytest.fixture(scope="module")
+def visited(folder: Path, names: list[str], browser: Browser) -> dict[str, dict[str, Any]]:
+    """What every page holds when it is opened."""
+    found = {}
+    for name in names:
+        browser.open(folder / name)
+        if "/" in name:  # a person's page reads the experiments from a script
+            _wait(browser, "!document.querySelector('[data-experiments]')")
+        found[name] = browser.evaluate(FACTS) | {
+            "complaints": browser.complaints(),
+            "requests": [
+                unquote(urlsplit(event["params"]["request"]["url"]).path)
+                for event in browser.events
+                if event["method"] == "Network.requestWillBeSent"
+                and not event["params"]["request"]["url"].startswith("data:")
+            ],
+        }
+    return found
+
+
+def test_every_page_is_whole_and_needs_nothing_but_its_folder(
+    folder: Path, visited: dict[str, dict[str, Any]]
 ) -> None:
-    browser.open(pages[name])
-    sizes = browser.evaluate(
-        "[...document.images].map(i => [i.getAttribute('src'), i.naturalWidth, i.alt.length])"
+    assert {"index.html", "experiment-jac-ndi.html", "strata-jac-ndi.html", "subjects/sub-001.html"} <= set(
+        visited
     )
-    assert len(sizes) >= (20 if name == "index" else 5)
-    assert [source for source, width, _ in sizes if width == 0] == []
-    assert [source for source, _, alt in sizes if alt < 10] == []
-    requests = [
-        e["params"]["request"]["url"] for e in browser.events if e["method"] == "Network.requestWillBeSent"
-    ]
-    assert requests
-    assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
-    failures = [
-        e["params"] for e in browser.events if e["method"] in ("Network.loadingFailed", "Log.entryAdded")
-    ]
-    assert failures == []
+    ids = {folder / name: page["ids"] for name, page in visited.items()}
+    for name, page in visited.items():
+        assert page["complaints"] == [], name
+        assert page["hacked"] is None, name
+        assert [source for source, width, _ in page["pictures"] if width == 0] == [], name
+        assert [source for source, _, alt in page["pictures"] if alt < 10] == [], name
+        assert page["requests"]
+        assert [path for path in page["requests"] if not Path(path).is_relative_to(folder)] == [], name
+        assert len(page["ids"]) == len(set(page["ids"])), name
+        for link in page["links"]:
+            parts = urlsplit(link)
+            if parts.scheme == "data":
+                continue
+            assert parts.scheme == "file", (name, link)
+            path = Path(unquote(parts.path))
+            assert path.exists(), (name, link)
+            assert path.is_relative_to(folder), (name, link)
+            assert not parts.fragment or path not in ids or parts.fragment in ids[path], (name, link)
+    assert sum(len(page["pictures"]) + page["drawings"] for page in visited.values()) > 25
 
 
-def test_a_broken_picture_would_be_seen(browser: Browser, pages: dict[str, Path], tmp_path: Path) -> None:
-    broken = pages["index"].with_name("broken.html")
-    broken.write_text(pages["index"].read_text().replace("clusters.svg", "no-such-file.svg"))
+def test_headings_and_landmarks_stand_in_order(visited: dict[str, dict[str, Any]]) -> None:
+    for name, page in visited.items():
+        assert page["levels"][0] == 1
+        assert page["levels"].count(1) == 1, name
+        assert all(after <= before + 1 for before, after in pairwise(page["levels"])), name
+        assert page["landmarks"] == [True] * 5, name
+
+
+def test_the_navigation_is_the_same_on_every_page(visited: dict[str, dict[str, Any]]) -> None:
+    first = visited["index.html"]["navigation"]
+    assert ["Experiment jac-ndi", "experiment-jac-ndi.html"] in first
+    for name, page in visited.items():
+        assert page["navigation"] == first, name
+        assert page["current"] == ("/" not in name), name
+
+
+def _wait(browser: Browser, condition: str, seconds: float = 5) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if browser.evaluate(condition):
+            return
+        time.sleep(0.02)
+    pytest.fail(f"never: {condition}")
+
+
+def test_a_broken_page_would_be_seen(browser: Browser, folder: Path) -> None:
+    broken = folder / "broken.html"
+    text = (folder / "experiment-jac-ndi.html").read_text()
+    broken.write_text(
+        text.replace("clusters.svg", "no-such-file.svg").replace(
+            "</main>", '<img src=y alt="" onerror="window.hacked=1"></main><script>nothing()</script>'
+        )
+    )
     browser.open(broken)
-    widths = browser.evaluate("[...document.images].map(i => i.naturalWidth)")
-    assert 0 in widths
-    assert any(e["method"] == "Network.loadingFailed" for e in browser.events)
+    assert 0 in browser.evaluate("[...document.images].map(i => i.naturalWidth)")
+    assert len(browser.complaints()) >= 3
+    assert browser.evaluate("window.hacked") == 1
     broken.unlink()
 
 
-@pytest.mark.parametrize("name", ["index", "subject"])
-@pytest.mark.parametrize("width", [1300, 820, 390])
-def test_nothing_runs_off_the_page(browser: Browser, pages: dict[str, Path], name: str, width: int) -> None:
-    browser.call(
-        "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False
+@pytest.mark.parametrize("width", [1300, 820, 420])
+def test_nothing_runs_off_the_page(browser: Browser, folder: Path, names: list[str], width: int) -> None:
+    browser.show_as(width)
+    for name in names:
+        browser.open(folder / name)
+        # Folded tables count too; what scrolls inside itself may be wider.
+        outside = browser.evaluate("""
+            document.querySelectorAll('main details:not(.columns)').forEach(d => d.open = true);
+            const inner = e => { for (; e && e !== document.body; e = e.parentElement)
+              if (['auto', 'scroll'].includes(getComputedStyle(e).overflowX)) return true; return false };
+            [...document.querySelectorAll('main p, main figure, main img, main h2, main .scroll, main li, nav a, .bar *')]
+              .filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !inner(e.parentElement))
+              .map(e => e.outerHTML.slice(0, 80))""")
+        assert outside == [], name
+        assert browser.evaluate("document.documentElement.scrollWidth") <= width, name
+
+
+def test_pictures_of_brains_keep_their_size_on_a_narrow_screen(browser: Browser, folder: Path) -> None:
+    browser.show_as(420)
+    browser.open(folder / "template.html")
+    widths = browser.evaluate(
+        "[...document.querySelectorAll('figure img')].map(i => i.getBoundingClientRect().width)"
     )
-    browser.open(pages[name])
-    # Folded tables count too.
-    browser.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-    assert browser.evaluate("document.documentElement.scrollWidth") <= width
-    outside = browser.evaluate(
-        "[...document.querySelectorAll('main p, main figure, main img, main h2, main .scroll, main li, nav a')]"
-        ".filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 80))"
+    assert min(widths) > 700
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    """The source of axe-core."""
+    script = Path(__file__).parent / "node_modules/axe-core/axe.min.js"
+    if not script.is_file():
+        _require("axe-core is missing (npm ci --prefix tests/browser)")
+    return script.read_text(encoding="utf-8")
+
+
+def _violations(browser: Browser, axe: str, options: dict[str, Any]) -> list[Any]:
+    # The rows of a table are alike: the first few stand for all.
+    browser.evaluate(
+        "document.querySelectorAll('main details:not(.columns)').forEach(d => d.open = true);"
+        "document.querySelectorAll('tbody').forEach(b => { while (b.rows.length > 4) b.lastElementChild.remove() });"
+        f"{axe};0"
     )
-    assert outside == []
-    browser.call(
-        "Emulation.setDeviceMetricsOverride", width=1300, height=1000, deviceScaleFactor=1, mobile=False
+    return browser.evaluate(
+        f"axe.run(document, {json.dumps({'resultTypes': ['violations'], **options})}).then(r => r.violations"
+        ".filter(v => ['serious', 'critical'].includes(v.impact))"
+        ".map(v => [v.id, v.nodes.length, v.nodes[0].html.slice(0, 200), v.nodes[0].failureSummary]))"
     )
 
 
-def test_the_page_shows_something_all_the_way_down(
-    browser: Browser, pages: dict[str, Path], tmp_path: Path
-) -> None:
-    browser.open(pages["index"])
+def test_axe_finds_nothing_serious(browser: Browser, folder: Path, names: list[str], axe: str) -> None:
+    for name in names:
+        if "-pca" in name:
+            continue  # of the same kind as those of the other experiment
+        browser.open(folder / name)
+        assert _violations(browser, axe, {}) == [], name
+        # only colours change in the dark
+        browser.show_as(1300, dark=True)
+        browser.evaluate("new Promise(requestAnimationFrame)")
+        assert _violations(browser, axe, {"runOnly": ["color-contrast"]}) == [], name
+        browser.show_as(1300)
+
+
+def test_axe_sees_what_is_wrong(browser: Browser, folder: Path, axe: str) -> None:
+    browser.open(folder / "cohort.html")
+    browser.evaluate("document.querySelector('main p').style.color = '#aaa'")
+    assert [found[0] for found in _violations(browser, axe, {})] == ["color-contrast"]
+
+
+def test_the_page_shows_something_all_the_way_down(browser: Browser, folder: Path, tmp_path: Path) -> None:
+    browser.open(folder / "strata-jac-ndi.html")
     height = browser.evaluate("document.documentElement.scrollHeight")
     assert height > 5000
     for top in range(0, height - 1200, 3000):
@@ -103,36 +274,210 @@ def test_the_page_shows_something_all_the_way_down(
         assert np.ptp(main) > 0.5, f"nothing but one colour from {top} on"
 
 
-@pytest.mark.parametrize("dark", [False, True])
-def test_text_can_be_read_in_light_and_dark(pages: dict[str, Path], dark: bool) -> None:
-    script = """
-    (() => {
-      const parse = c => c.match(/[\\d.]+/g).slice(0, 3).map(Number);
-      const light = c => { const [r, g, b] = parse(c).map(v => { v /= 255;
-        return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4 }); return 0.2126 * r + 0.7152 * g + 0.0722 * b };
-      const behind = e => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor;
-        if (!c.endsWith(', 0)')) return c } return 'rgb(255,255,255)' };
-      const contrast = e => { const [a, b] = [light(getComputedStyle(e).color), light(behind(e))];
-        return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05) };
-      const texts = [...document.querySelectorAll('h1,h2,h3,p,li,td,th,figcaption,a,summary')];
-      return [Math.min(...texts.map(contrast)), light(getComputedStyle(document.body).backgroundColor)];
-    })()"""
-    with Browser(dark=dark) as tab:
-        tab.open(pages["index"])
-        contrast, background = tab.evaluate(script)
-    assert contrast >= 4.5  # WCAG AA
-    assert background < 0.05 if dark else background > 0.9
+def test_one_page_leads_to_the_next(folder: Path) -> None:
+    links = {
+        path.name: dict(re.findall(r'<a class="(previous|next)" href="([^"]+)"', path.read_text()))
+        for path in folder.glob("*.html")
+    }
+    visited = ["index.html"]
+    while following := links[visited[-1]].get("next"):
+        assert links[following]["previous"] == visited[-1]
+        visited.append(following)
+    assert len(visited) == len(set(visited)) == len(links)
 
 
-def test_contents_and_people_lead_somewhere(browser: Browser, pages: dict[str, Path]) -> None:
-    browser.open(pages["index"])
-    missing = browser.evaluate(
-        "[...document.querySelectorAll('nav a')].map(a => a.getAttribute('href'))"
-        ".filter(h => !document.querySelector(h))"
+@pytest.mark.parametrize("key", ["experiment-jac-ndi", "methods", "people", "cohort", "missing", "decoding"])
+def test_addresses_of_before_still_lead_to_the_section(browser: Browser, folder: Path, key: str) -> None:
+    browser.call("Page.navigate", url="about:blank")
+    browser.open((folder / "index.html").as_uri() + f"#{key}")
+    there = "!location.pathname.endsWith('index.html') && document.readyState !== 'loading'"
+    _wait(browser, f"{there} && !!document.getElementById({json.dumps(key)})")
+
+
+def _search(browser: Browser, words: str) -> list[list[str]]:
+    browser.evaluate("document.querySelector('#search input').focus()")
+    browser.evaluate(
+        f"{{const field = document.querySelector('#search input'); field.value = {json.dumps(words)};"
+        "field.dispatchEvent(new Event('input', {bubbles: true}))}"
     )
-    assert missing == []
-    link = browser.evaluate("[...document.querySelectorAll('#people td a')].map(a => a.href)[0]")
-    browser.open(link)
+    browser.evaluate(
+        "new Promise(done => { const wait = () => document.querySelector('#search [role=status]').textContent"
+        " ? done() : setTimeout(wait, 5); wait() })"
+    )
+    return browser.evaluate(
+        "[...document.querySelectorAll('#found li')].map(li => [li.querySelector('.kind').textContent,"
+        " li.querySelector('b').textContent, li.dataset.href])"
+    )
+
+
+def test_search_finds_people_sections_and_factors(browser: Browser, folder: Path) -> None:
+    browser.open(folder / "methods.html")
+    browser.press("/")
+    assert browser.evaluate("document.activeElement.type") == "search"
+    assert _search(browser, "001")[0] == ["person", "sub-001", "subjects/sub-001.html"]
+    assert _search(browser, "reproduc provenance")[:1] != [["person", "sub-001", ""]]
+    assert ["section", "Provenance", "methods.html#provenance"] in _search(browser, "provenance")
+    assert any(kind == "factor" for kind, _, _ in _search(browser, "factor 2"))
+    assert _search(browser, "no such thing at all") == []
+    found = _search(browser, "onerror")
+    assert any(title.startswith("sub-<img") for _, title, _ in found)
+    assert browser.evaluate("window.hacked") is None
+    assert browser.evaluate("document.querySelectorAll('#found img').length") == 0
+    _search(browser, "sub-001")
+    browser.press("Enter", 13)
+    _wait(browser, "location.pathname.endsWith('sub-001.html')")
+    # from a page in a folder of its own the same search leads back
+    browser.open(folder / "subjects/sub-001.html")
+    (first, *_) = _search(browser, "cohort")
+    assert first == ["page", "Cohort", "../cohort.html"]
+
+
+COLUMN = "[...document.querySelectorAll('#people tbody tr')].map(r => r.cells[%d].textContent.trim())"
+
+
+def test_a_table_sorts_finds_hides_and_is_downloaded(browser: Browser, folder: Path) -> None:
+    browser.open(folder / "people.html")
+    assert browser.evaluate("document.querySelectorAll('#people tbody tr').length") == 50
+    assert "1 to 50 of 61" in browser.evaluate("document.querySelector('#people .pager').textContent")
+    names = browser.evaluate("[...document.querySelectorAll('#people thead th')].map(h => h.textContent)")
+    cluster = names.index("cluster in jac-ndi")
+    for direction in ("ascending", "descending"):
+        # by keyboard: the heading is a button
+        browser.evaluate(
+            f"document.querySelectorAll('#people thead th')[{cluster}].querySelector('button').focus()"
+        )
+        browser.press("Enter", 13)
+        sort = browser.evaluate(
+            f"document.querySelectorAll('#people thead th')[{cluster}].getAttribute('aria-sort')"
+        )
+        assert sort == direction
+        values = [float(v) for v in browser.evaluate(COLUMN % cluster) if v[0].isdigit()]
+        assert values == sorted(values, reverse=direction == "descending")
+        assert len(set(values)) > 1
+    find = "const field = document.querySelector('#people .tablebar input[type=search]');"
+    browser.evaluate(find + "field.value = '017'; field.dispatchEvent(new Event('input'))")
+    assert browser.evaluate(COLUMN % 0) == ["017"]
+    assert browser.evaluate("document.querySelector('#people .tablebar .rows').textContent") == "1 of 61 rows"
+    browser.evaluate(
+        f"const w = document.querySelector('#people .tablebar select'); w.value = '{cluster}';"
+        "const f = document.querySelector('#people .tablebar input[type=search]'); f.value = '>= 3';"
+        "f.dispatchEvent(new Event('input'))"
+    )
+    assert set(browser.evaluate(COLUMN % cluster)) == {"3", "4", "5"}
+    browser.evaluate("document.querySelector('#people .choices input').click()")
+    assert browser.evaluate("document.querySelector('#people tbody td').getClientRects().length") == 0
+    browser.evaluate(
+        "window.blobs = []; const create = URL.createObjectURL;"
+        "URL.createObjectURL = blob => { window.blobs.push(blob); return create.call(URL, blob) };"
+        "HTMLAnchorElement.prototype.click = function () { window.saved = this.download };"
+        "document.querySelector('#people .download').click()"
+    )
+    assert browser.evaluate("window.saved") == "people.tsv"
+    lines = browser.evaluate("window.blobs[0].text()").splitlines()
+    assert lines[0].split("\t") == names[1:]
+    assert len(lines) == 1 + browser.evaluate("document.querySelectorAll('#people tbody tr').length")
+    assert browser.complaints() == []
+
+
+def test_numbers_sort_as_numbers_and_blank_cells_keep_their_group(browser: Browser, folder: Path) -> None:
+    page = folder / "sorted.html"
+    text = (folder / "people.html").read_text()
+    start, end = text.index("<tbody>"), text.index("</tbody>")
+    rows = ["−1.5×10⁻⁷", "< 0.001", "12 ± 3", "n/a", "3 of 7", "1,234", "0.41 [0.2, 0.6]"]
+    body = "".join(
+        f"<tr{' class=group' if i % 2 == 0 else ''}><td>{'ab'[i % 2 * 0] + str(i) if i % 2 == 0 else ''}</td><td class=num>{v}</td></tr>"
+        for i, v in enumerate(rows)
+    )
+    head = '<thead><tr><th scope="col">Group</th><th scope="col" class="num">Value</th></tr></thead>'
+    text = text[: text.index("<thead>")] + head + "<tbody>" + body + text[end:]
+    assert start
+    page.write_text(text)
+    browser.open(page)
+    browser.evaluate("document.querySelectorAll('#people thead button')[1].click()")
+    assert browser.evaluate(COLUMN % 1) == [
+        "−1.5×10⁻⁷", "< 0.001", "0.41 [0.2, 0.6]", "3 of 7", "12 ± 3", "1,234", "n/a",
+    ]  # fmt: skip
+    assert browser.evaluate(COLUMN % 0) == ["a0", "a0", "a6", "a4", "a2", "a4", "a2"]
+    browser.evaluate("document.querySelectorAll('#people thead button')[1].click()")
+    browser.evaluate("document.querySelectorAll('#people thead button')[1].click()")
+    assert browser.evaluate(COLUMN % 1) == rows
+    assert browser.evaluate(COLUMN % 0) == ["a0", "", "a2", "", "a4", "", "a6"]
+    page.unlink()
+
+
+def test_without_scripts_all_is_there(browser: Browser, folder: Path) -> None:
+    browser.call("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        browser.open(folder / "people.html")
+        assert browser.evaluate("document.querySelectorAll('#people tbody tr').length") == PEOPLE + 1
+        assert browser.evaluate("document.querySelectorAll('nav.pages a').length") > 8
+        hidden = browser.evaluate(
+            "[...document.querySelectorAll('#search, #theme')].map(e => e.getClientRects().length)"
+        )
+        assert hidden == [0, 0]
+    finally:
+        browser.call("Emulation.setScriptExecutionDisabled", value=False)
+
+
+def test_a_click_enlarges_a_picture_and_escape_closes_it(browser: Browser, folder: Path) -> None:
+    browser.open(folder / "template.html")
+    browser.evaluate("document.querySelector('figure > a').focus()")
+    browser.press("Enter", 13)
+    assert browser.evaluate("document.querySelector('dialog').open")
+    _wait(browser, "document.querySelector('dialog img').naturalWidth > 0")
+    first = browser.evaluate("document.querySelector('dialog img').src")
+    browser.press("ArrowRight", 39)
+    assert browser.evaluate("document.querySelector('dialog img').src") != first
+    browser.press("Escape", 27)
+    _wait(browser, "!document.querySelector('dialog').open")
+    assert browser.evaluate("document.activeElement.tagName") == "A"
+
+
+def test_light_and_dark_can_be_chosen_and_stay(browser: Browser, folder: Path) -> None:
+    def background() -> str:
+        return browser.evaluate("getComputedStyle(document.body).backgroundColor")
+
+    browser.open(folder / "index.html")
+    assert background() == "rgb(255, 255, 255)"
+    browser.evaluate("document.getElementById('theme').click()")
+    dark = background()
+    assert dark != "rgb(255, 255, 255)"
+    browser.open(folder / "cohort.html")
+    assert background() == dark
+    browser.evaluate("document.getElementById('theme').click()")
+    browser.show_as(1300, dark=True)
+    assert background() == "rgb(255, 255, 255)"  # the reader's choice, not the system's
+    browser.evaluate("localStorage.clear()")
+    browser.open(folder / "index.html")
+    assert background() == dark
+
+
+def test_the_first_key_leads_to_the_content(browser: Browser, folder: Path) -> None:
+    browser.open(folder / "cohort.html")
+    browser.press("Tab", 9)
+    assert browser.evaluate("document.activeElement.className") == "skip"
+    assert browser.evaluate("document.activeElement.getBoundingClientRect().top") >= 0
+    browser.press("Enter", 13)
+    assert browser.evaluate("document.activeElement.id") == "main"
+
+
+def test_print_has_no_bars_and_all_rows(browser: Browser, folder: Path) -> None:
+    browser.open(folder / "people.html")
+    browser.evaluate("dispatchEvent(new Event('beforeprint'))")
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    try:
+        assert browser.evaluate("document.querySelectorAll('#people tbody tr').length") == PEOPLE + 1
+        shown = browser.evaluate(
+            "[...document.querySelectorAll('.bar, nav, .tablebar, .pager')].filter(e => e.getClientRects().length).length"
+        )
+        assert shown == 0
+    finally:
+        browser.call("Emulation.setEmulatedMedia", media="")
+
+
+def test_people_lead_to_their_pages_and_back(browser: Browser, folder: Path) -> None:
+    browser.open(folder / "people.html")
+    browser.open(browser.evaluate("[...document.querySelectorAll('#people td a')].map(a => a.href)[0]"))
     assert browser.evaluate("document.querySelector('h1').textContent") == "sub-001"
-    browser.open(browser.evaluate("document.querySelector('a').href"))
-    assert browser.evaluate("document.querySelector('h1').textContent") == "A small study"
+    browser.open(browser.evaluate("document.querySelector('.above a').href"))
+    assert browser.evaluate("document.querySelector('h1').textContent") == "People"

@@ -196,9 +196,9 @@ def test_the_report_of_a_partial_study_runs_nothing_else(rerun) -> None:
     assert rerun.planned(*partial) == {"report": 1}
     run = rerun.snakemake(*partial)
     assert run.returncode == 0, run.stderr[-3000:]
-    page = (rerun.folder / "results/report/index.html").read_text()
-    assert "This experiment is configured and was not run." in page
-    assert "provenance.json was not made" in page
+    report = rerun.folder / "results/report"
+    assert "This experiment is configured and was not run." in (report / "experiment-jac.html").read_text()
+    assert "provenance.json was not made" in (report / "methods.html").read_text()
     assert rerun.planned(*partial) == {}
     (rerun.folder / "results" / "template" / "convergence.tsv").touch()
     assert rerun.planned(*partial) == {"report": 1}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
@@ -41,10 +42,12 @@ class Page(HTMLParser):
         found = {key: value or "" for key, value in attributes}
         if tag in ("style", "script"):
             self._skip += 1
+        if tag == "span" and self._source and self._block and found.get("class") == "file":
+            self._block["sources"].append("")
         self.references += [found[key] for key in ("href", "src") if key in found]
         if "id" in found:
             self.ids.append(found["id"])
-            if found["id"].startswith(("figure-", "table-")):
+            if re.fullmatch(r"(figure|table)-\d+", found["id"]):
                 self._block = {"id": found["id"], "sources": [], "alt": None}
                 self.blocks.append(self._block)
         if tag == "img" and self._block:
@@ -63,18 +66,21 @@ class Page(HTMLParser):
             self.text += data
 
     def broken(self) -> list[str]:
-        """Return links that lead nowhere."""
+        """Return links that lead nowhere, or out of the report's folder."""
+        folder = next(parent for parent in self.path.parents if parent.name == "report")
         bad = []
         for reference in self.references:
             parts = urlsplit(reference)
             if parts.scheme == "data":
                 continue
+            target = (self.path.parent / unquote(parts.path)).resolve() if parts.path else self.path
             if (
                 parts.scheme
                 or parts.netloc
                 or parts.path.startswith("/")
-                or (parts.path and not (self.path.parent / unquote(parts.path)).exists())
-                or (not parts.path and parts.fragment not in self.ids)
+                or not target.exists()
+                or not target.is_relative_to(folder.resolve())
+                or (parts.fragment and parts.fragment not in _ids(target, self))
             ):
                 bad.append(reference)
         return bad
@@ -83,14 +89,38 @@ class Page(HTMLParser):
         return " ".join(self.text.split())
 
 
-def build(results: Path, config: dict[str, Any]) -> Page:
+def _ids(target: Path, page: Page) -> list[str]:
+    return page.ids if target == page.path else Page(target).ids
+
+
+class Report:
+    """All pages of a report but those of single people."""
+
+    def __init__(self, index: Path) -> None:
+        self.path = index
+        self.pages = {path.name: Page(path) for path in sorted(index.parent.glob("*.html"))}
+        self.references = [link for page in self.pages.values() for link in page.references]
+        self.blocks = [block for page in self.pages.values() for block in page.blocks]
+        self.ids = [name for page in self.pages.values() for name in page.ids]
+
+    def broken(self) -> list[str]:
+        return [link for page in self.pages.values() for link in page.broken()]
+
+    def flat(self) -> str:
+        return " ".join(page.flat() for page in self.pages.values())
+
+    def on(self, name: str) -> str:
+        return self.pages[name].flat()
+
+
+def build(results: Path, config: dict[str, Any]) -> Report:
     output = results / "report" / "index.html"
     report(results=results, output=output, settings={**config, "version": 1})
-    return Page(output)
+    return Report(output)
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], Page]:
+def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], Report]:
     results, config = make_results(
         tmp_path_factory.mktemp("study"), people=24, clusters=3, factors=3, variables=8
     )
@@ -113,7 +143,7 @@ def small(tmp_path: Path) -> tuple[Path, dict[str, Any]]:
     return results, config
 
 
-def test_all_links_and_pictures_are_there(study: tuple[Path, dict[str, Any], Page]) -> None:
+def test_all_links_and_pictures_are_there(study: tuple[Path, dict[str, Any], Report]) -> None:
     results, _, page = study
     assert page.broken() == []
     assert len([r for r in page.references if r.endswith((".svg", ".png"))]) > 20
@@ -122,14 +152,14 @@ def test_all_links_and_pictures_are_there(study: tuple[Path, dict[str, Any], Pag
     assert "subjects/sub-001.html" in page.references
 
 
-def test_every_figure_and_table_names_its_files(study: tuple[Path, dict[str, Any], Page]) -> None:
+def test_every_figure_and_table_names_its_files(study: tuple[Path, dict[str, Any], Report]) -> None:
     _, _, page = study
     without = [block["id"] for block in page.blocks if not block["sources"]]
     assert len(without) <= 1, without
     assert len(page.blocks) == len({block["id"] for block in page.blocks})
 
 
-def test_the_papers_figures_are_all_there(study: tuple[Path, dict[str, Any], Page]) -> None:
+def test_the_papers_figures_are_all_there(study: tuple[Path, dict[str, Any], Report]) -> None:
     results, _, _ = study
     figures = {path.name for path in (results / "report/figures/jac-ndi").iterdir()}
     assert figures == {
@@ -153,7 +183,7 @@ def test_the_papers_figures_are_all_there(study: tuple[Path, dict[str, Any], Pag
     }
 
 
-def test_the_verdict_is_the_one_of_the_tables(study: tuple[Path, dict[str, Any], Page]) -> None:
+def test_the_verdict_is_the_one_of_the_tables(study: tuple[Path, dict[str, Any], Report]) -> None:
     _, _, page = study
     text = page.flat()
     assert "In jac-ndi, clusters exist in the images and differ in phenotype after adjustment." in text
@@ -169,7 +199,7 @@ def test_the_verdict_is_the_one_of_the_tables(study: tuple[Path, dict[str, Any],
 
 
 def test_finders_stand_side_by_side_with_the_numbers_of_their_tables(
-    study: tuple[Path, dict[str, Any], Page],
+    study: tuple[Path, dict[str, Any], Report],
 ) -> None:
     results, _, page = study
     frame = read_table(results / "report/strata_finders.tsv")
@@ -191,13 +221,13 @@ def test_finders_stand_side_by_side_with_the_numbers_of_their_tables(
     assert methods.startswith("**Anatomy.** T1-weighted images were corrected")
 
 
-def test_the_checks_stand_on_a_page_of_their_own(study: tuple[Path, dict[str, Any], Page]) -> None:
+def test_the_checks_stand_on_a_page_of_their_own(study: tuple[Path, dict[str, Any], Report]) -> None:
     results, _, page = study
     assert "strata-jac-ndi.html" in page.references
     checks = Page(results / "report" / "strata-jac-ndi.html")
     assert checks.broken() == []
     assert [block["id"] for block in checks.blocks if not block["sources"]] == []
-    assert "index.html#experiment-jac-ndi" in checks.references
+    assert "experiment-jac-ndi.html" in checks.references
     text = checks.flat()
     assert "double dipping" in text
     assert "1 person fits into no cluster, because they are too far from every centre: 022" in text
@@ -213,12 +243,11 @@ def test_the_checks_stand_on_a_page_of_their_own(study: tuple[Path, dict[str, An
     assert f"{added['added_r2']:.3f}" in text
 
 
-def test_without_clusters_the_continuous_results_lead(study: tuple[Path, dict[str, Any], Page]) -> None:
-    html = study[2].path.read_text(encoding="utf-8")
-    start = html.index('id="experiment-jac-ndi-pca-strata"')
-    part = html[start:]
-    assert part.index("continuous.svg") < part.index("clusters.svg")
-    assert "jac-ndi/continuous.svg" not in html[:start]
+def test_without_clusters_the_continuous_results_lead(study: tuple[Path, dict[str, Any], Report]) -> None:
+    folder = study[2].path.parent
+    html = (folder / "experiment-jac-ndi-pca.html").read_text(encoding="utf-8")
+    assert html.index("continuous.svg") < html.index("clusters.svg")
+    assert "continuous.svg" not in (folder / "experiment-jac-ndi.html").read_text(encoding="utf-8")
 
 
 def test_what_explains_clusters_and_what_resampling_dissolves(tmp_path: Path) -> None:
@@ -256,13 +285,13 @@ def test_tables_that_were_not_made_are_noted(small: tuple[Path, dict[str, Any]])
         assert f"{what}: experiments/jac-ndi/strata/" in text
 
 
-def test_text_from_files_is_escaped(study: tuple[Path, dict[str, Any], Page]) -> None:
+def test_text_from_files_is_escaped(study: tuple[Path, dict[str, Any], Report]) -> None:
     _, _, page = study
     assert "head motion, <b>repeat</b> & discard" in page.flat()
 
 
 def test_exclusions_missing_data_and_people_who_drop_out_are_listed(
-    study: tuple[Path, dict[str, Any], Page],
+    study: tuple[Path, dict[str, Any], Report],
 ) -> None:
     text = study[2].flat()
     assert "24 people took part; 1 person was excluded entirely" in text
@@ -292,21 +321,24 @@ def test_where_images_come_from(tmp_path: Path) -> None:
     assert made(sheet="cohort.tsv") is None  # the table of an earlier search says nothing about a sheet
 
 
-def test_rebuilding_gives_the_same_bytes_and_leaves_no_old_figures(
+def test_rebuilding_gives_the_same_bytes_and_leaves_nothing_old(
     small: tuple[Path, dict[str, Any]],
 ) -> None:
     results, config = small
     config["report"]["people_in_index"] = 5
     page = build(results, config)
-    # More people than that get a page of their own.
-    people = Page(results / "report" / "people.html")
-    assert "people.html" in page.references
-    assert people.broken() == []
-    assert "016" in people.text
+    # More people than that are named on the list of people only.
+    assert "Stratum 1: " in page.on("index.html")
+    assert "016" not in page.on("index.html")
+    assert "016" in page.on("people.html")
     first = {p: p.read_bytes() for p in (results / "report").rglob("*") if p.is_file()}
     old = results / "report" / "figures" / "gone" / "clusters.svg"
     old.parent.mkdir(parents=True)
     old.write_text("<svg/>")
+    for name in ("strata-gone.html", "experiment-gone.html", "tables/experiments/gone/splits.tsv"):
+        stale = results / "report" / name
+        stale.parent.mkdir(parents=True, exist_ok=True)
+        stale.write_text("of an earlier run")
     build(results, config)
     second = {p: p.read_bytes() for p in (results / "report").rglob("*") if p.is_file()}
     assert first == second
@@ -364,7 +396,7 @@ def test_unreadable_files_are_named_not_fatal(small: tuple[Path, dict[str, Any]]
     assert "template/template.nii.gz was not made or cannot be read" in text
 
 
-def test_subject_page_names_what_a_person_lacks(study: tuple[Path, dict[str, Any], Page]) -> None:
+def test_subject_page_names_what_a_person_lacks(study: tuple[Path, dict[str, Any], Report]) -> None:
     results, _, _ = study
     # The last person has no diffusion maps; the first has.
     pages = {s: Page(results / f"report/subjects/sub-{s}.html").flat() for s in ("001", "024")}

@@ -154,7 +154,7 @@ def test_the_section_has_what_the_run_has(tmp_path):
     ]  # fmt: skip
     assert rows[start + 2][0] == "Table 2"
     assert files.rows[start][3].href == "figures/jac-ndi/folds.svg"
-    assert files.rows[start + 1][3].href == "../experiments/jac-ndi/reconstruction.tsv"
+    assert files.rows[start + 1][3].href == "tables/experiments/jac-ndi/reconstruction.tsv"
     assert ["Figure 1", "2", "The workflow.", "not here: a drawing of the method"] in rows
     assert rows[0][3] == "not in this run"
     assert "not in this run: 2 further files" in [row[3] for row in rows]
@@ -171,7 +171,7 @@ def test_the_table_of_people_is_on_the_page_itself(tmp_path):
     others = [Section("verdict", "Verdict"), Section("cohort", "Cohort", [Table("Demographics", [], [], [])])]
     (part,) = paper_results_section(page, others).sections
     first = part.blocks[1].rows[0][3]
-    assert (first.text, first.href) == ("on this page", "#cohort")
+    assert (first.text, first.href) == ("in this report", "#cohort")
 
 
 def test_a_run_without_a_papers_model_has_no_section(tmp_path):

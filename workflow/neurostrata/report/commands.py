@@ -32,12 +32,13 @@ def subject_page(*, results: Path, subject: str, output: Path, settings: dict[st
     settings
         Section ``report``.
     """
-    from neurostrata.report.html.blocks import number_blocks
+    from neurostrata.report.html.blocks import Link, number_blocks
     from neurostrata.report.html.page import Page
     from neurostrata.report.html.pages import write_page
     from neurostrata.report.subjects import subject_sections
 
     tree = _results(results)
+    output = output.resolve()
     page = Page(StudyResults(tree, {"report": settings}), output, output.parent)
     if not (tree.root / "derivatives" / f"sub-{subject}").is_dir():
         raise UserError(f"subject {subject}: {tree.root / 'derivatives'} holds nothing of this person")
@@ -48,11 +49,11 @@ def subject_page(*, results: Path, subject: str, output: Path, settings: dict[st
         "page.html.j2",
         {
             "title": f"sub-{subject}",
+            "study": page.study.config["report"]["title"],
             "sections": sections,
-            "blocks_first": [],
-            "back": page.href(tree.root / "report" / "index.html"),
-            "back_text": "Report",
+            "above": Link("People", page.href(tree.root / "report" / "people.html")),
         },
+        report=output.parent.parent,
     )
 
 

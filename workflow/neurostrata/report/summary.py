@@ -66,7 +66,7 @@ def summary(*, directory: Path = Path(), results: Path | None = None) -> None:
     results
         Its results folder, where a ``--configfile`` has set another one than the study's configuration.
     """
-    from neurostrata.report.index import experiment_verdict
+    from neurostrata.report.judged import experiment_verdict
     from neurostrata.report.sections.phenotypes import factor_meanings
 
     if results is None:

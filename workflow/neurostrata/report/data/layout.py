@@ -6,6 +6,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from neurostrata.planning import results as tree
 
@@ -18,9 +19,9 @@ def _natural(text: str) -> list[tuple[int, int, str]]:
 
 
 def relative_link(target: Path, page: Path) -> str:
-    """Return the relative URL of `target` as seen from the HTML file `page`."""
+    """Return the relative URL of `target` as seen from the HTML file `page`, quoted where a URL needs it."""
     link = os.path.relpath(Path(target).resolve(), Path(page).resolve().parent)
-    return Path(link).as_posix()
+    return quote(Path(link).as_posix())
 
 
 @dataclass(frozen=True)

@@ -6,19 +6,17 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from neurostrata.core.model_words import model_title
-from neurostrata.report.data.layout import relative_link
 
 
 @dataclass(frozen=True)
 class Link:
-    """A relative link."""
+    """A relative link; without an address, the name of a file that is not part of the report."""
 
     text: str
     href: str
@@ -26,7 +24,7 @@ class Link:
 
 @dataclass
 class Text:
-    """A paragraph; ``kind`` is plain, note, warning or good."""
+    """A paragraph; ``kind`` is plain, overall, note, warning or good."""
 
     text: str
     kind: str = "plain"
@@ -139,18 +137,6 @@ def number_blocks(sections: Sequence[Section]) -> None:
 
     for section in sections:
         visit(section)
-
-
-def links(page: Path, root: Path, *targets: Path) -> list[Link]:
-    """Return links from `page` to those of `targets` that exist, named by their path under `root`."""
-    return [
-        Link(
-            target.relative_to(root).as_posix() if target.is_relative_to(root) else target.name,
-            relative_link(target, page),
-        )
-        for target in targets
-        if target.exists()
-    ]
 
 
 def format_number(value: Any, digits: int = 3) -> str:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from neurostrata.report.data.layout import relative_link
 from neurostrata.report.data.results import StudyResults
-from neurostrata.report.html.blocks import Figure, Link, links
+from neurostrata.report.html.blocks import Figure, Link
+from neurostrata.report.html.folder import copied
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -32,13 +33,30 @@ class Page:
     path: Path
     figures: Path
 
+    @property
+    def report(self) -> Path:
+        """The folder of the report, which holds all that its pages link."""
+        own = Path(self.study.tree.root) / "report"
+        return own if self.path.is_relative_to(own) else self.path.parent
+
     def sources(self, *paths: Path) -> list[Link]:
-        """Return links to those of the given files that exist."""
-        return links(self.path, self.study.tree.root, *paths)
+        """Return links to those of the given files that exist; files that are not part of the report are named only."""
+        root = self.study.tree.root
+        return [
+            Link(
+                path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name, self.href(path)
+            )
+            for path in paths
+            if path.exists()
+        ]
 
     def href(self, path: Path) -> str:
-        """Return the relative link to a file."""
-        return relative_link(path, self.path)
+        """Return the relative link to a file, "" when it is not part of the report.
+
+        A table of the results becomes part of it: it is copied (:func:`~neurostrata.report.html.folder.copied`).
+        """
+        target = copied(self.report, self.study.tree.root, path)
+        return "" if target is None else relative_link(target, self.path)
 
     def figure(
         self,

@@ -53,6 +53,13 @@ def people_table(page: Page) -> Table | None:
     return table
 
 
+def people_section(page: Page) -> Section:
+    """Return the section that lists everybody."""
+    section = Section("people", "People")
+    section.add(people_table(page))
+    return section
+
+
 def methods_section(page: Page) -> Section:
     """Return the section with the methods, from the configuration that ran, and the departures from the papers."""
     section = Section("methods", "Methods")

@@ -39,7 +39,7 @@ def paper_results_section(page: Page, others: Sequence[Section] = ()) -> Section
     page
         The page that is being made.
     others
-        The sections of the page so far.
+        The sections that may hold the table of people.
     """
     people = next(
         (
@@ -114,11 +114,12 @@ def _file_cells(page: Page, table: Mapping[str, Any], result: Mapping[str, Any],
     if "not_here" in result:
         return [Cell(f"not here: {result['not_here'][0].lower()}{result['not_here'][1:]}")]
     cells, absent = [], 0
+    index = page.report / "index.html"
     for path in result["here"]:
         file = page.study.tree.root / path
-        if file == page.path and people:  # being written
-            cells.append(Cell("on this page", people))
-        elif file == page.path or run_file(page.study, table, path) is None:
+        if file == index and people:  # being written
+            cells.append(Cell("in this report", people))
+        elif file == index or run_file(page.study, table, path) is None:
             absent += 1
         else:
             cells.append(Cell(path, page.href(file)))

@@ -15,6 +15,7 @@ from neurostrata.report.figures.factors import PANELS
 from neurostrata.report.figures.phenotypes import factor_names
 from neurostrata.report.html.blocks import (
     Cell,
+    Link,
     Section,
     Table,
     Text,
@@ -26,7 +27,6 @@ from neurostrata.report.html.blocks import (
     parts,
 )
 from neurostrata.report.html.page import Page
-from neurostrata.report.sections.checks import write_checks
 from neurostrata.report.sections.continuous import continuous_blocks
 from neurostrata.report.text.differences import adjusted_for, significant_factors
 from neurostrata.report.text.verdict import REPARTITION_NOTE, Verdict, describe_jaccard, equals
@@ -40,8 +40,9 @@ def strata_section(
     verdict: Verdict,
     evidence: Evidence,
     meanings: Mapping[str, str],
+    checks: str = "",
 ) -> Section:
-    """Return the section on the clusters of one experiment, with a link to the page of their checks."""
+    """Return the section on the clusters of one experiment, with a link to the page of their checks, where there is one."""
     study = page.study
     name = experiment.name
     section = Section(f"{experiment_anchor(name)}-strata", "Strata and their phenotypes")
@@ -57,7 +58,6 @@ def strata_section(
         )
     factors = evidence.comparisons["factor"] if evidence.comparisons is not None else meanings
     names = factor_names(factors, meanings)
-    checks = write_checks(page, experiment, verdict, evidence, meanings)
     if verdict.kind == "nothing":
         section.add(
             Text(
@@ -86,12 +86,12 @@ def strata_section(
             section.add(Text(f"Phenotypes were not compared: {reason}.", kind="note"))
         elif (verdict.clusters or 0) > 1:
             _comparisons(page, section, experiment, evidence, names, absent)
-    if checks is not None:
+    if checks:
         section.add(
             Text(
                 "The search, existence, stability and composition of the clusters, split halves, shuffled links, the results without "
                 f"clusters and the numbers behind them are on the page of checks of {name}.",
-                sources=page.sources(checks),
+                sources=[Link(f"Checks of the clusters in {name}", checks)],
                 lead="see",
             )
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -27,6 +27,7 @@ from neurostrata.report.html.blocks import (
     parts,
 )
 from neurostrata.report.html.page import Page
+from neurostrata.report.judged import Judged
 from neurostrata.report.text.verdict import Verdict, describe_jaccard, equals
 
 #: Modalities and clusters that are drawn; the tables and the folder of maps have all.
@@ -135,6 +136,15 @@ def more_maps_section(
                 )
             )
     _decoded(page, section, maps, effects, words)
+    return section
+
+
+def pictures_section(page: Page, judged: Sequence[Judged]) -> Section:
+    """Return the overview's section with one small picture of each experiment's clusters."""
+    section = Section("pictures", "What the strata look like")
+    for one in judged:
+        if one.config["analyses"]["strata"]:
+            section.add(strata_overview(page, one.experiment, one.verdict))
     return section
 
 

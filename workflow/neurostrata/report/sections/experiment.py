@@ -1,0 +1,80 @@
+"""The sections of one experiment: how well its model decodes, what it looks at, its strata."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from neurostrata.core.wording import count
+from neurostrata.report.html.blocks import Section, Text, experiment_anchor
+from neurostrata.report.html.page import Page
+from neurostrata.report.judged import Judged
+from neurostrata.report.sections.experiment_decoding import experiment_decoding
+from neurostrata.report.sections.explain import explain_section
+from neurostrata.report.sections.models import models_section
+from neurostrata.report.sections.strata import strata_section
+from neurostrata.report.sections.strata_maps import more_maps_section, strata_maps_section
+from neurostrata.report.sections.verdicts import verdict_card
+from neurostrata.report.text.methods import experiment_text
+
+
+def experiment_section(page: Page, one: Judged, meanings: Mapping[str, str], checks: str = "") -> Section:
+    """Return what is said of one experiment.
+
+    Parameters
+    ----------
+    page
+        The experiment's page.
+    one
+        The experiment with its verdict.
+    meanings
+        Factor -> what it is.
+    checks
+        File of the page with the checks of its clusters, "" where there is none.
+    """
+    experiment, config = one.experiment, one.config
+    section = Section(experiment_anchor(one.name), f"Experiment {one.name}")
+    section.add(verdict_card(page, one))
+    if config["model"]:
+        section.add(Text(experiment_text(page.study.config, config)))
+    if not experiment.folder.is_dir():
+        page.study.note(f"Experiment {one.name}", f"experiments/{one.name}/ was not made")
+        section.add(Text("This experiment is configured and was not run.", kind="note"))
+        return section
+    section.add(_flow(page, one))
+    section.sections = [
+        part
+        for part in (
+            strata_maps_section(page, experiment, config, one.verdict, one.evidence),
+            strata_section(page, experiment, config, one.verdict, one.evidence, meanings, checks),
+            experiment_decoding(page, experiment, config),
+            models_section(page, experiment, config),
+            explain_section(page, experiment, config),
+            more_maps_section(page, experiment, config, one.verdict),
+        )
+        if part.blocks or part.sections
+    ]
+    return section
+
+
+def _flow(page: Page, one: Judged) -> Text | None:
+    """Say how many people of the cohort reached each step of an experiment."""
+    study = page.study
+    people = study.subjects()
+    path = one.experiment.file("splits.tsv")
+    splits = study.table(path, columns=["subject"])
+    if splits is None:
+        return None
+    inside = set(splits["subject"].astype(str))
+    text = f"{len(inside)} of {count(len(people), 'person', 'people')} of the cohort took part in this experiment"
+    outside = [subject for subject in people if subject not in inside]
+    if outside:
+        text += (
+            f"; {len(outside)} did not, because they lack one of its modalities or are excluded (see Cohort)"
+        )
+    scores = study.table(study.tree.phenotypes("scores.tsv"), columns=["subject"])
+    if scores is not None and one.evidence.clusters is not None:
+        scored = set(scores.loc[scores.drop(columns="subject").notna().any(axis=1), "subject"].astype(str))
+        inside = set(one.evidence.clusters["subject"].astype(str)) - set(one.evidence.outside())
+        both = len(inside & scored)
+        text += f"; {both} of the {len(inside)} people in clusters have phenotype scores and enter the comparisons"
+    return Text(text + ".", sources=page.sources(path))
