@@ -76,7 +76,7 @@ rule report:
         page=tree.REPORT,
         figures=report(
             directory(tree.REPORT_FIGURES),
-            patterns=["{part}/{figure}.svg", "{part}/{figure}.png"],
+            patterns=["{part}/{figure}.png"],  # each SVG has its PNG
             caption="../report/figure.rst",
             category="Figures",
             subcategory="{part}",

@@ -18,7 +18,7 @@ from neurostrata.report.figures import phenotypes as figures_phenotypes
 from neurostrata.report.figures import reconstruction as figures_reconstruction
 from neurostrata.report.figures import search as figures_search
 from neurostrata.report.figures.slices import Volume, bounding_box, cut, positions, read_volume, try_volume
-from neurostrata.report.figures.style import MAX_WIDTH, cluster_style, new_figure, save_figure
+from neurostrata.report.figures.style import INK, MAX_WIDTH, cluster_style, new_figure, save_figure
 
 
 def test_volumes_are_turned_to_ras(tmp_path: Path) -> None:
@@ -79,15 +79,18 @@ def test_more_clusters_than_colours_are_told_apart_by_markers() -> None:
 def test_decoded_shares_the_scale_of_real() -> None:
     real = np.zeros((1, 1, 3, 10, 10), np.float32)
     real[..., 2:8, 3:7] = 0.5
-    figure = figures_reconstruction.example_figure(real, 3 * real, ["01"], ["jac"], 1)
-    images = [axis.get_images()[0] for axis in figure.axes]
-    assert len(images) == 6
+    rows = {"real": real, "decoded by PCA": 3 * real, "mean training image": real}
+    figure = figures_reconstruction.example_figure(rows, ["01"], ["jac"], 1)
+    images = [axis.get_images()[0] for axis in figure.axes if axis.get_images()]
+    assert len(images) == 9
+    labels = [axis.get_ylabel().replace("\n", " ") for axis in figure.axes if axis.get_ylabel()]
+    assert labels == ["sub-01 real", "decoded by PCA", "mean training image"]
     assert {image.get_clim() for image in images} == {(0.0, 0.5)}
-    # Empty borders are cut off, the same for both rows.
+    # Empty borders are cut off, the same for all rows.
     assert {image.get_array().shape for image in images} == {(4, 6)}
 
 
-def test_fold_figure_has_median_and_mad_lines() -> None:
+def test_fold_figure_has_the_median_with_a_band_of_the_mad() -> None:
     frame = pd.DataFrame(
         {
             "fold": ["0", "0", "1", "1"],
@@ -101,8 +104,14 @@ def test_fold_figure_has_median_and_mad_lines() -> None:
     figure = figures_reconstruction.fold_figure(frame, ["jac"], ["shared_vae"])
     assert len(figure.axes) == 2  # a measure without any value has no panel
     dotted = [line for line in figure.axes[0].lines if line.get_linestyle() == ":"]
-    # |log10 MSE| is 2, 3, 2, 1: median 2, median absolute deviation 0.5.
-    assert [line.get_ydata()[0] for line in dotted] == pytest.approx([2.0, 0.5])
+    # |log10 MSE| is 2, 3, 2, 1: median 2, median absolute deviation 0.5, which is a width and not a level.
+    assert [line.get_ydata()[0] for line in dotted] == pytest.approx([2.0])
+    band = next(patch for patch in figure.axes[0].patches if patch.get_label() == "± MAD")
+    assert (band.get_y(), band.get_height()) == pytest.approx((1.5, 1.0))
+    # Every person is a point, and the axis spans the data rather than starting at 0.
+    points = np.concatenate([np.asarray(c.get_offsets())[:, 1] for c in figure.axes[0].collections])
+    assert sorted(points) == pytest.approx([1, 2, 2, 3])
+    assert 0.5 < figure.axes[0].get_ylim()[0] < 1
     assert [t.get_text() for t in figure.axes[-1].get_xticklabels()] == ["1", "2"]
 
 
@@ -118,7 +127,7 @@ def test_fold_figure_has_the_baselines_beside_the_model() -> None:
     )
     figure = figures_reconstruction.fold_figure(frame, ["jac"], list(errors))
     axis = figure.axes[0]
-    solid = [line for line in axis.lines if line.get_linestyle() == "-" and line.get_color() == "#1b2f3d"]
+    solid = [line for line in axis.lines if line.get_linestyle() == "-" and line.get_color() == INK]
     # The boxes of a fold stand side by side around its tick, in the order of the methods.
     medians = sorted((float(np.mean(line.get_xdata())), float(line.get_ydata()[0])) for line in solid)
     assert np.array(medians) == pytest.approx(
@@ -126,9 +135,9 @@ def test_fold_figure_has_the_baselines_beside_the_model() -> None:
     )
     # The dotted median is the model's own.
     dotted = [line.get_ydata()[0] for line in axis.lines if line.get_linestyle() == ":"]
-    assert dotted == pytest.approx([1.0, 0.0])
+    assert dotted == pytest.approx([1.0])
     names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert names[:3] == ["shared VAE", "mean training image", "PCA"]
+    assert names == ["± MAD", "median of the model", "shared VAE", "mean training image", "PCA"]
 
 
 def test_folds_are_in_number_order() -> None:
@@ -160,8 +169,16 @@ def test_grid_ring_is_on_the_chosen_setting() -> None:
     figure = figures_search.grid_figure(grid, {"damping": 0.5, "preference": -1.0})
     rings = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
     assert {(line.get_xdata()[0], line.get_ydata()[0]) for line in rings} == {(-1.0, 0.5)}
-    mesh = figure.axes[0].collections[0].get_array()
-    assert np.ma.count_masked(mesh) == 2
+    silhouettes, clusters = (figure.axes[panel].collections[0].get_array() for panel in (0, 1))
+    assert np.ma.count_masked(silhouettes) == 2
+    # One setting converged without a silhouette: its number of clusters is shown, and it is not called "did not converge".
+    assert np.ma.count_masked(clusters) == 1
+    marked = {c.get_label(): np.asarray(c.get_offsets()).tolist() for c in figure.axes[0].collections[1:]}
+    assert marked == {
+        "did not converge": [[-2.0, 0.6]],
+        "converged, but no silhouette": [[-1.0, 0.6]],
+        "best silhouette": [[-1.0, 0.5]],
+    }
 
 
 def test_one_setting_makes_a_grid_too() -> None:
@@ -277,4 +294,6 @@ def test_effects_stand_beside_their_adjusted_values() -> None:
         line.get_marker(): line.get_xdata()[0] for line in figure.axes[0].lines if len(line.get_xdata()) == 1
     }
     assert drawn == {"o": 0.3, "s": 0.2}
+    open_ended = figures_factors.effects_figure(comparisons.assign(eta2_high=1.0), [])
+    assert [line.get_xdata() for line in open_ended.axes[0].lines if line.get_marker() == ">"] == [[1]]
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["Factor 1: Fear"]

@@ -22,7 +22,6 @@ from neurostrata.report.sections.closing import (
 )
 from neurostrata.report.sections.cohort import cohort_section
 from neurostrata.report.sections.comparison import comparison_section
-from neurostrata.report.sections.decoding import decoding_section
 from neurostrata.report.sections.experiment import experiment_section
 from neurostrata.report.sections.maps import volumes_section
 from neurostrata.report.sections.overview import (
@@ -110,7 +109,6 @@ def fixed_pages(whole: Whole) -> dict[str, list[Maker]]:
         "template.html": [template_section, volumes_section],
         "phenotypes.html": [phenotypes_section],
         "models.html": [
-            decoding_section,
             comparison_section,
             agreement_section,
             lambda page: paper_results_section(page, whole.made["cohort.html"]),

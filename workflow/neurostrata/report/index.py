@@ -7,13 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from neurostrata.core.files import atomic_path
 from neurostrata.core.tables import write_table
 from neurostrata.core.wording import count
 from neurostrata.report.contents import Contents, Whole, all_pages
 from neurostrata.report.data.finders import COLUMNS, VERDICT_COLUMNS, compare_finders, verdict_rows
 from neurostrata.report.data.results import StudyResults
-from neurostrata.report.html.blocks import Bullets, Link, Section, Text, number_blocks
+from neurostrata.report.html.blocks import Link, Section, Text, number_blocks
 from neurostrata.report.html.cards import Leads, PageList, VerdictCard
 from neurostrata.report.html.folder import renew_copies, write_data
 from neurostrata.report.html.navigation import Entry, neighbours
@@ -21,8 +20,8 @@ from neurostrata.report.html.page import Page
 from neurostrata.report.html.pages import write_page
 from neurostrata.report.judged import judge_all
 from neurostrata.report.search import search_entries
+from neurostrata.report.sections.closing import missing_blocks, write_methods
 from neurostrata.report.sections.phenotypes import factor_meanings
-from neurostrata.report.text.methods import methods_paragraphs, restructured_text
 
 #: Pages of experiments: an earlier run may have had others.
 OF_EXPERIMENTS = ("experiment-*.html", "strata-*.html")
@@ -133,10 +132,7 @@ def _make(whole: Whole, report: Path, figures: Path) -> list[Contents]:
 def _fill_missing(study: StudyResults, whole: Whole) -> None:
     """Write into its section what this run has not: all other sections are made and have said so."""
     missing = next(one for one in whole.made["methods.html"] if one.key == "missing")
-    if study.missing:
-        missing.add(Bullets([(line.what, line.why) for line in study.missing]))
-    else:
-        missing.add(Text("Nothing: every part of the report was made."))
+    missing.add(*missing_blocks(study))
 
 
 def _with_inner(section: Section) -> Iterator[Section]:
@@ -186,8 +182,7 @@ def _lead_to_pages(sections: Sequence[Section], file: str, places: dict[str, str
 
 def _write_files(study: StudyResults, report: Path, whole: Whole) -> None:
     """Write the verdicts and the comparison of the finders as tables, and the methods for Snakemake's own report."""
-    with atomic_path(report / "methods.rst", record=False) as temporary:
-        temporary.write_text(restructured_text(methods_paragraphs(study.config)), encoding="utf-8")
+    write_methods(study, report)
     finders = compare_finders(study, [one.experiment for one in whole.judged])
     if len(finders):
         write_table(

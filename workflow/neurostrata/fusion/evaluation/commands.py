@@ -50,7 +50,7 @@ def evaluate(
     methods = decoders(network, data.training_people(), data.mask)
     frame = evaluate_people(methods, test_people, data.mask, pairs, fold)
     with atomic_path(examples) as temporary:
-        slices = example_slices(network, test_people, data.mask)
+        slices = example_slices(methods, test_people, data.mask)
         np.savez_compressed(temporary, cnr_pairs=pairs, **slices)  # type: ignore[arg-type]
     write_table(
         output,

@@ -117,29 +117,45 @@ def middle_slices(image: np.ndarray, centre: np.ndarray) -> np.ndarray:
 
 
 def example_slices(
-    model: FusionModel, test_people: VolumeSet, mask: np.ndarray, number: int = 3
+    methods: Mapping[str, Callable[[np.ndarray], np.ndarray]],
+    test_people: VolumeSet,
+    mask: np.ndarray,
+    number: int = 3,
 ) -> dict[str, np.ndarray]:
-    """Return mid-brain slices of the first test people, real and decoded by the model (Fig. 4).
+    """Return mid-brain slices of the first test people, real and decoded by the model and its baselines (Fig. 4).
+
+    Parameters
+    ----------
+    methods
+        As :func:`decoders` returns them, the model first.
+    test_people
+        Those with every modality come first.
+    mask
+        Brain mask; the slices go through the middle of it.
+    number
+        Of people, at most.
 
     Returns
     -------
     dict of ndarray
-        ``real`` and ``decoded`` (people, modalities, 3 planes, side, side), ``subjects``, ``modalities``,
-        ``planes``, ``centre`` (voxel).
+        ``real`` and ``decoded`` (people, modalities, 3 planes, side, side), ``baselines`` (baselines, then as these) and
+        ``baseline_names``, ``subjects``, ``modalities``, ``planes``, ``centre`` (voxel).
     """
     centre = np.round(np.argwhere(mask).mean(axis=0)).astype(int)
     complete = np.flatnonzero(test_people.present().all(axis=1))
     chosen = (complete if len(complete) else np.arange(len(test_people)))[:number].tolist()
     real = np.stack([test_people[i] for i in chosen])
-    decoded = np.nan_to_num(model.reconstruct(real))
-    real = np.nan_to_num(real)
 
     def slices(images: np.ndarray) -> np.ndarray:
-        return np.stack([[middle_slices(image, centre) for image in person] for person in images])
+        whole = np.nan_to_num(images)
+        return np.stack([[middle_slices(image, centre) for image in person] for person in whole])
 
+    model, *baselines = methods
     return {
         "real": slices(real),
-        "decoded": slices(decoded),
+        "decoded": slices(methods[model](real)),
+        "baselines": np.stack([slices(methods[name](real)) for name in baselines]),
+        "baseline_names": np.array(baselines),
         "subjects": np.array([test_people.subjects[i] for i in chosen]),
         "modalities": np.array(test_people.modalities),
         "planes": np.array(["sagittal", "coronal", "axial"]),

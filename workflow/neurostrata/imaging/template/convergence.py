@@ -44,6 +44,16 @@ def convergence_table(states: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows).reindex(columns=list(CONVERGENCE_COLUMNS))
 
 
+def convergence_panels(tolerance: float | None) -> list[tuple[str, str, float | None]]:
+    """Return (column, label, line) of each panel: the line is what the measure should stay below, or close to."""
+    return [
+        ("similarity", "Correlation with template", None),
+        ("rms_change", "Change of template (RMS / mean)", tolerance),
+        ("rms_mean_warp_vox", "RMS mean warp (voxels)", 0.5),
+        ("mean_log_jacobian", "Mean log Jacobian", 0.0),
+    ]
+
+
 def draw_convergence(table: pd.DataFrame, tolerance: float | None, path: Path) -> None:
     """Draw similarity, change, mean warp and mean log-Jacobian against the iteration.
 
@@ -61,12 +71,7 @@ def draw_convergence(table: pd.DataFrame, tolerance: float | None, path: Path) -
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
-    panels = [
-        ("similarity", "Correlation with template", None),
-        ("rms_change", "Change of template (RMS / mean)", tolerance),
-        ("rms_mean_warp_vox", "RMS mean warp (voxels)", 0.5),
-        ("mean_log_jacobian", "Mean log Jacobian", 0.0),
-    ]
+    panels = convergence_panels(tolerance)
     shown = table[~table["skipped"].astype(bool) & (table["iteration"] > 0)]
     figure, axes = plt.subplots(1, len(panels), figsize=(13, 3.2), layout="constrained")
     for axis, (column, label, line) in zip(axes, panels):

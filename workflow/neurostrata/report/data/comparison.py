@@ -113,7 +113,7 @@ def cost_rows(study: StudyResults, experiment: Experiment) -> list[dict[str, Any
         return []  # not trained yet
     history = study.table(experiment.folder / "fold-all" / "history.tsv")
     values: dict[str, Any] = {
-        "numbers in the code": model["code_size"],
+        "code size": model["code_size"],
         "parameters": model["facts"].get("parameters"),  # networks have them
     }
     if history is not None and "seconds" in history:

@@ -8,13 +8,18 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from neurostrata.report.figures.factors import factor_title
+from neurostrata.report.figures.factors import factor_title, wrapped
 from neurostrata.report.figures.style import (
     BLUE,
+    CHANCE,
+    FAINT,
     GREEN,
     GREY,
+    NARROW,
+    OBSERVED,
     ORANGE,
     RED,
+    SOFT,
     figure_style,
     hide_frame,
     new_figure,
@@ -22,7 +27,7 @@ from neurostrata.report.figures.style import (
 )
 
 
-def existence_figure(null: pd.DataFrame, observed: float, measure: str) -> Figure:
+def existence_figure(null: pd.DataFrame, observed: float, measure: str, narrow: bool = False) -> Figure:
     """Draw the finder's measure in data without groups with the observed value, and the number of clusters found in such data.
 
     Parameters
@@ -33,34 +38,38 @@ def existence_figure(null: pd.DataFrame, observed: float, measure: str) -> Figur
         The measure in the codes; NaN draws no line.
     measure
         What it is, for the axis.
+    narrow
+        For a narrow screen.
     """
     values = null["statistic"].to_numpy(float)
     values = values[np.isfinite(values)]
     with figure_style():
-        figure = new_figure(9.6, 3.1)
-        left, right = figure.subplots(1, 2, width_ratios=[1.5, 1])
+        figure = new_figure(NARROW if narrow else 9.6, 5.6 if narrow else 3.1)
+        left, right = figure.subplots(2, 1) if narrow else figure.subplots(1, 2, width_ratios=[1.5, 1])
         if values.size:
-            left.hist(values, bins=min(40, max(8, values.size // 5)), color="#9fb8c9", label="without groups")
+            left.hist(values, bins=min(40, max(8, values.size // 5)), color=CHANCE, label="without groups")
         if np.isfinite(observed):
-            left.axvline(observed, color="#C00000", linestyle=":", linewidth=2.2, label="in the codes")
+            left.axvline(observed, color=OBSERVED, linestyle=":", linewidth=2.2, label="in the codes")
         left.set(xlabel=f"{measure} (no unit)", ylabel="data sets without groups")
         if values.size or np.isfinite(observed):
             left.legend(loc="best")
         counts = null["n_clusters"].astype(int).value_counts().sort_index()
-        right.bar(counts.index.to_numpy(), counts.to_numpy(), color="#9fb8c9", width=0.75)
+        right.bar(counts.index.to_numpy(), counts.to_numpy(), color=CHANCE, width=0.75)
         right.set(xlabel="clusters found in data without groups", ylabel="data sets")
         whole_ticks(right.xaxis)
         whole_ticks(right.yaxis)
     return figure
 
 
-def stability_figure(stability: pd.DataFrame) -> Figure:
+def stability_figure(stability: pd.DataFrame, narrow: bool = False) -> Figure:
     """Draw each cluster's mean Jaccard index over bootstraps, seeds and folds, with Hennig's limits.
 
     Parameters
     ----------
     stability
         ``stability.tsv``: cluster, n, repeated, jaccard, jaccard_low.
+    narrow
+        For a narrow screen.
     """
     ways = [
         ("bootstrap", "o", BLUE, "bootstrap samples of people"),
@@ -70,7 +79,7 @@ def stability_figure(stability: pd.DataFrame) -> Figure:
     clusters = sorted(int(cluster) for cluster in stability["cluster"].unique())[:40]
     sizes = dict(zip(stability["cluster"].astype(int), stability["n"].astype(int)))
     with figure_style():
-        figure = new_figure(7.6, 0.5 * len(clusters) + 1.5)
+        figure = new_figure(NARROW if narrow else 7.6, 0.5 * len(clusters) + (2.2 if narrow else 1.5))
         axis = figure.subplots()
         for limit, words in ((0.5, "dissolved"), (0.6, "doubtful"), (0.75, "pattern"), (1.0, "stable")):
             if limit < 1:
@@ -82,8 +91,8 @@ def stability_figure(stability: pd.DataFrame) -> Figure:
                 words,
                 transform=axis.get_xaxis_transform(),
                 ha="center",
-                fontsize=8,
-                color="#555555",
+                fontsize=7 if narrow else 8,
+                color=SOFT,
             )
         for shift, (way, marker, colour, label) in zip((-0.2, 0.0, 0.2), ways):
             part = stability[(stability["repeated"].astype(str) == way) & stability["jaccard"].notna()]
@@ -97,8 +106,9 @@ def stability_figure(stability: pd.DataFrame) -> Figure:
         axis.set_yticks(range(len(clusters)), [f"{c} (n = {sizes.get(c, 0)})" for c in clusters])
         axis.set_ylim(len(clusters) - 0.5, -0.5)
         axis.set_xlim(0, 1.02)
-        axis.set(xlabel="Jaccard index of the cluster and the one found again (no unit)", ylabel="cluster")
-        figure.legend(loc="outside lower right", ncols=3)
+        label = "Jaccard index of the cluster and the one found again (no unit)"
+        axis.set(xlabel=wrapped(label, narrow, 40), ylabel="cluster")
+        figure.legend(loc="outside lower right", ncols=1 if narrow else 3)
     return figure
 
 
@@ -112,8 +122,12 @@ _FEATURES = (
 )
 
 
+#: R² where the axis begins: what is worse stands there as an arrowhead.
+WORST_R2 = -1.0
+
+
 def continuous_figure(
-    continuous: pd.DataFrame, names: Mapping[str, str], labels: Mapping[str, str]
+    continuous: pd.DataFrame, names: Mapping[str, str], labels: Mapping[str, str], narrow: bool = False
 ) -> Figure:
     """Draw how much of each factor is predicted for held-out people, from codes, baselines and clusters.
 
@@ -123,12 +137,15 @@ def continuous_figure(
         Rows of ``continuous.tsv`` with a factor: features, factor, value, low, high.
     names, labels
         Factor -> its name; features -> their name.
+    narrow
+        For a narrow screen.
     """
     factors = list(dict.fromkeys(continuous["factor"].astype(str)))[:20]
     features = list(dict.fromkeys(continuous["features"].astype(str)))
     height = 0.13 * len(features) + 0.16
     with figure_style():
-        figure = new_figure(9.6, max(height * len(factors), 1.2) + 1.1)
+        room = 0.22 * len(features) + 1.4 if narrow else 1.1
+        figure = new_figure(NARROW if narrow else 9.6, max(height * len(factors), 1.2) + room)
         axis = figure.subplots()
         for position, feature in enumerate(features):
             colour, marker = next(
@@ -149,15 +166,17 @@ def continuous_figure(
                 markersize=5,
                 label=labels.get(feature, feature),
             )
+            beyond = (part["value"] < WORST_R2).to_numpy()
+            axis.plot(np.full(beyond.sum(), WORST_R2), places[beyond], "<", color=colour, markersize=5)
         for edge in range(1, len(factors)):
-            axis.axhline(edge - 0.5, color="#e4e4e4", linewidth=0.8)
+            axis.axhline(edge - 0.5, color=FAINT, linewidth=0.8)
         axis.axvline(0, color=GREY, linewidth=1, linestyle=":")
         low = float(np.nanmin([continuous["low"].min(), 0.0]))
-        axis.set_xlim(left=max(low, -1.0) - 0.02)
-        axis.set_yticks(range(len(factors)), [factor_title(f, names) for f in factors])
+        axis.set_xlim(left=max(low, WORST_R2) - 0.02)
+        axis.set_yticks(range(len(factors)), [wrapped(factor_title(f, names), narrow) for f in factors])
         axis.set_ylim(len(factors) - 0.5, -0.5)
-        axis.set_xlabel("R² in held-out people (share of variance, no unit)")
-        figure.legend(loc="outside right upper", title="predicted from")
+        axis.set_xlabel(wrapped("R² in held-out people (share of variance, no unit)", narrow, 30))
+        figure.legend(loc="outside lower left" if narrow else "outside right upper", title="predicted from")
     return figure
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib
 import numpy as np
@@ -16,9 +16,13 @@ from matplotlib.image import AxesImage
 from neurostrata.report.figures.factors import factor_title
 from neurostrata.report.figures.style import (
     DIVERGING,
+    GREY,
+    NARROW,
+    SOFT,
     cluster_style,
     figure_style,
     hide_frame,
+    name_points,
     new_figure,
     tighten,
 )
@@ -33,6 +37,7 @@ def clusters_figure(
     small: Sequence[int] = (),
     exemplars: Sequence[str] = (),
     outside: Sequence[str] = (),
+    narrow: bool = False,
 ) -> Figure:
     """Draw cluster sizes and, where there is one, the t-SNE map in the same colours (Fig. 7).
 
@@ -48,13 +53,17 @@ def clusters_figure(
         Subjects drawn with a ring: the clusters' exemplars.
     outside
         Subjects drawn with a cross: those who fit into no cluster.
+    narrow
+        For a narrow screen.
     """
     with figure_style():
-        figure = new_figure(11.0 if tsne is not None else 6.0, 4.3)
+        width = 11.0 if tsne is not None else 6.0
+        figure = new_figure(NARROW if narrow else width, 7.2 if narrow and tsne is not None else 4.3)
         if tsne is None:
             _draw_sizes(figure.subplots(), clusters, small)
         else:
-            left, right = figure.subplots(1, 2, width_ratios=[1, 1.35])
+            shape: dict[str, Any] = {"height_ratios": [1, 1.35]} if narrow else {"width_ratios": [1, 1.35]}
+            left, right = figure.subplots(*((2, 1) if narrow else (1, 2)), **shape)
             _draw_sizes(left, clusters, small)
             _draw_map(right, tsne.merge(clusters, on="subject", how="inner"), exemplars, outside)
     return figure
@@ -84,17 +93,17 @@ def _draw_map(axis: Axes, people: pd.DataFrame, exemplars: Sequence[str], outsid
     for number in numbers:
         part = people[people["cluster"] == number]
         colour, marker = cluster_style(number)
-        axis.scatter(
+        points = axis.scatter(
             part["x"],
             part["y"],
             s=area,
             color=colour,
             marker=marker,
-            linewidths=0.3,
-            edgecolors="white",
-            rasterized=len(people) > 300,
+            linewidths=0.5,
+            edgecolors=SOFT,
             label=f"{number}",
         )
+        name_points(points, part["subject"], [f"cluster {number}"] * len(part))
     for subjects, marker, size, label in (
         (exemplars, "o", area * 3.2, "exemplar"),
         (outside, "x", area * 2.0, "in no cluster"),
@@ -127,7 +136,10 @@ def _draw_map(axis: Axes, people: pd.DataFrame, exemplars: Sequence[str], outsid
 
 
 def profiles_figure(
-    quantiles: Mapping[str, pd.DataFrame], sizes: Mapping[int, int], names: Mapping[str, str] | None = None
+    quantiles: Mapping[str, pd.DataFrame],
+    sizes: Mapping[int, int],
+    names: Mapping[str, str] | None = None,
+    narrow: bool = False,
 ) -> Figure:
     """Draw the quantile of each cluster's median (Fig. 10), and of its mean, in the whole population, for each factor.
 
@@ -139,6 +151,8 @@ def profiles_figure(
         Cluster number -> number of people.
     names
         Factor -> its name.
+    narrow
+        For a narrow screen: the panels below each other.
 
     Returns
     -------
@@ -148,16 +162,17 @@ def profiles_figure(
     first = next(iter(quantiles.values()))
     complete = first.fillna(0.5).to_numpy(float)
     n_factors, n_clusters = complete.shape
-    beside = n_clusters <= BESIDE
+    beside = n_clusters <= BESIDE and not narrow
     across, down = (len(quantiles), 1) if beside else (1, len(quantiles))
     tall = max(0.31 * n_factors, 1.2)
     with figure_style():
         width = float(np.clip(0.62 * n_clusters * across + 4.2, 5.6, 11.4))
+        width = max(NARROW, 0.3 * n_clusters + 3.2) if narrow else width
         figure = new_figure(width, float(np.clip(down * (0.31 * n_factors + 0.8) + 1.3, 3.0, 16)))
         axes = figure.subplots(
             1 + down,
             1 + across,
-            width_ratios=[0.9, *[(width - 3.2) / across] * across],
+            width_ratios=[0.3 if narrow else 0.9, *[(width - 3.2) / across] * across],
             height_ratios=[0.5, *[tall] * down],
             squeeze=False,
         )
@@ -200,7 +215,7 @@ def _draw_tree(axis: Axes, values: np.ndarray, side: Literal["left", "top"]) -> 
         ax=axis,
         no_labels=True,
         color_threshold=0,
-        above_threshold_color="#666666",
+        above_threshold_color=GREY,
     )
     axis.axis("off")  # dendrogram() turns it on again
     return drawn["leaves"]

@@ -15,10 +15,13 @@ from neurostrata.report.figures.style import (
     BLUE,
     DIVERGING,
     GREY,
+    INK,
+    SOFT,
     cluster_style,
     figure_style,
     hide_frame,
     new_figure,
+    on_black,
     tighten,
 )
 
@@ -51,10 +54,10 @@ def importance_figure(summary: pd.DataFrame, measure: str, label: str, even: flo
         axis = figure.subplots()
         axis.bar(places, part[measure], width=0.6, color=BLUE, alpha=0.85)
         axis.errorbar(
-            places, part[measure], yerr=part[f"{measure}_sd"].fillna(0), fmt="none", ecolor="#222222", lw=1.4
+            places, part[measure], yerr=part[f"{measure}_sd"].fillna(0), fmt="none", ecolor=INK, lw=1.4
         )
         if even is not None:
-            axis.axhline(even, color="#555555", lw=0.9, ls=":")
+            axis.axhline(even, color=SOFT, lw=0.9, ls=":")
         turned = max(map(len, part["modality"])) > 5
         axis.set_xticks(places, [str(m).upper() for m in part["modality"]], rotation=45 if turned else 0)
         axis.set_ylabel(label)
@@ -103,7 +106,7 @@ def difference_figure(maps: Mapping[str, np.ndarray], brain: np.ndarray, label: 
     shown = trim(brain.max(axis=2) > 0), trim(brain.max(axis=1) > 0)
     x, (y, z) = shown[0][0], (shown[0][1], shown[1][1])
     cuts: tuple[tuple[int | slice, ...], ...] = ((i, y, z), (x, j, z), (x, y, k))
-    under = np.where(brain > 0, brain, np.nan)  # white around it
+    under = np.where(brain > 0, brain, np.nan)  # black around it
     colours = matplotlib.colormaps[DIVERGING].with_extremes(bad=(0, 0, 0, 0))
     with figure_style():
         figure = new_figure(7.4, 2.2 * len(maps) + 0.3)
@@ -124,7 +127,7 @@ def difference_figure(maps: Mapping[str, np.ndarray], brain: np.ndarray, label: 
             if drawn is not None:
                 figure.colorbar(drawn, ax=row, label=label, shrink=0.85, pad=0.01)
         tighten(figure)
-    return figure
+    return on_black(figure)
 
 
 def code_map_figure(frame: pd.DataFrame, domains: Mapping[str, str] | None = None) -> Figure:
@@ -242,4 +245,4 @@ def generated_figure(
                 axis.set_title(word, fontsize=8)
             row[0].set_ylabel(title, fontsize=9)
         tighten(figure)
-    return figure
+    return on_black(figure)

@@ -2,16 +2,54 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
+from neurostrata.imaging.template.convergence import convergence_panels
 from neurostrata.report.figures.slices import PLANES, Volume, bounding_box, cut, positions
-from neurostrata.report.figures.style import figure_style, hide_frame, new_figure, tighten
+from neurostrata.report.figures.style import (
+    BLUE,
+    NARROW,
+    RED,
+    figure_style,
+    hide_frame,
+    new_figure,
+    on_black,
+    tighten,
+    whole_ticks,
+)
 
 #: Outline of a mask: bright on grey-scale images, and told apart by lightness alone too.
 OUTLINE = "#FF5A1F"
+
+
+def convergence_figure(table: pd.DataFrame, tolerance: float | None, narrow: bool = False) -> Figure:
+    """Draw how the building of the template converged: a panel per measure over the iterations.
+
+    Parameters
+    ----------
+    table
+        ``convergence.tsv``, rows of iterations that were measured.
+    tolerance
+        Of the change of the template; None where the building never stops early.
+    narrow
+        For a narrow screen.
+    """
+    panels = convergence_panels(tolerance)
+    with figure_style():
+        figure = new_figure(NARROW if narrow else 11.0, 5.2 if narrow else 2.7)
+        axes = figure.subplots(*((2, 2) if narrow else (1, len(panels))), squeeze=False)
+        for axis, (column, label, line) in zip(axes.flat, panels):
+            axis.plot(table["iteration"], table[column].astype(float), "o-", color=BLUE)
+            if line is not None:
+                axis.axhline(line, color=RED, linewidth=1, linestyle="--")
+            axis.set(xlabel="iteration", ylabel=textwrap.fill(label, 22))
+            whole_ticks(axis.xaxis)
+    return figure
 
 
 def display_range(volume: Volume, mask: np.ndarray | None = None) -> tuple[float, float]:
@@ -37,8 +75,9 @@ def slice_rows(
     logarithmic: bool = False,
     inside_only: bool = False,
     width: float = 10.0,
+    narrow: bool = False,
 ) -> Figure:
-    """Draw slices of a volume in three planes, one row; a second row for a volume to compare with.
+    """Draw slices of a volume in three planes, on black, one row; a second row for a volume to compare with.
 
     Parameters
     ----------
@@ -62,6 +101,8 @@ def slice_rows(
         Leave what is outside the mask black.
     width
         In inches.
+    narrow
+        For a narrow screen: the planes below each other, whatever the width.
     """
     mask = outline.data if outline is not None and outline.data.shape == volume.data.shape else None
     box = bounding_box(mask if mask is not None else volume.data)
@@ -73,16 +114,22 @@ def slice_rows(
     extent = [size * zoom for size, zoom in zip(sizes, volume.zooms)]
     widths = [extent[1] if axis == 0 else extent[0] for axis, _ in cuts]
     heights = [extent[1] if axis == 2 else extent[2] for axis, _ in cuts]
+    across = per_plane if narrow else len(cuts)
+    bands = len(cuts) // across
+    width = NARROW if narrow else width
     with figure_style():
         usable = width - (0.9 if label else 0.1) - (0.35 if names else 0)
-        height = max(heights) * usable / sum(widths)
-        figure = new_figure(width, len(rows) * (height + 0.06) + 0.3)
-        axes = figure.subplots(len(rows), len(cuts), squeeze=False, width_ratios=widths)
+        widest = max(sum(widths[band * across : (band + 1) * across]) for band in range(bands))
+        height = sum(max(heights[band * across : (band + 1) * across]) for band in range(bands))
+        figure = new_figure(width, len(rows) * (height * usable / widest + 0.06 * bands) + 0.3 * bands)
+        axes = figure.subplots(
+            len(rows) * bands, across, squeeze=False, width_ratios=[1] * across if narrow else widths
+        )
         picture = None
         for r, source in enumerate(rows):
             low, high = window if window is not None else display_range(source, mask)
             for c, (axis, index) in enumerate(cuts):
-                panel = axes[r, c]
+                panel = axes[r + len(rows) * (c // across), c % across]
                 values, aspect = cut(source, axis, index, box)
                 inside = (
                     cut(Volume(mask, volume.zooms), axis, index, box)[0] > 0 if mask is not None else None
@@ -102,9 +149,9 @@ def slice_rows(
                 hide_frame(panel)
                 if r == 0 and c % per_plane == per_plane // 2:
                     panel.set_title(PLANES[axis], fontsize=9, fontweight="normal")
-            if names:
-                axes[r, 0].set_ylabel(names[r], fontsize=9)
+            for band in range(bands if names else 0):
+                axes[r + len(rows) * band, 0].set_ylabel(names[r], fontsize=9)
         if label and picture is not None:
             figure.colorbar(picture, ax=axes, label=label, shrink=0.95, pad=0.012, aspect=14)
         tighten(figure)
-    return figure
+    return on_black(figure)

@@ -14,10 +14,12 @@ from neurostrata.report.figures.style import (
     BLUE,
     GREY,
     SEQUENTIAL,
+    SOFT,
     figure_style,
     hide_frame,
     hide_unused,
     new_figure,
+    on_black,
     tighten,
 )
 
@@ -41,7 +43,7 @@ def roc_figure(curves: pd.DataFrame, names: Mapping[str, str]) -> Figure:
                 mean = fold == "mean"
                 style = {"color": BLUE, "lw": 2.2} if mean else {"color": GREY, "lw": 0.7, "alpha": 0.7}
                 axis.plot(curve["false_positive_rate"], curve["true_positive_rate"], **style)
-            axis.plot([0, 1], [0, 1], color="#555555", lw=0.8, ls=":")
+            axis.plot([0, 1], [0, 1], color=SOFT, lw=0.8, ls=":")
             axis.set(aspect="equal", xlabel="1 - specificity", ylabel="sensitivity")
             axis.set_title(textwrap.fill(names.get(kind, kind), 20))
         hide_unused(axes, len(kinds))
@@ -92,7 +94,7 @@ def region_figure(
         tighten(figure)
         if picture is not None:
             figure.colorbar(picture, ax=axes, label=label, shrink=0.8)
-    return figure
+    return on_black(figure)
 
 
 def synthesis_figure(
@@ -139,4 +141,4 @@ def synthesis_figure(
                 axis.set_visible(False)
             row[0].set_ylabel(f"sub-{subject}", fontsize=9)
         tighten(figure)
-    return figure
+    return on_black(figure)

@@ -11,7 +11,9 @@ from matplotlib.figure import Figure
 from neurostrata.report.figures.style import (
     BLUE,
     DIVERGING,
+    FAINT,
     GREY,
+    NARROW,
     ORANGE,
     figure_style,
     hide_frame,
@@ -56,6 +58,11 @@ def short_name(factor: str, meaning: str = "") -> str:
 def factor_names(factors: Iterable[str], meanings: Mapping[str, str]) -> dict[str, str]:
     """Return factor -> its name in figures and tables, by what loads on it."""
     return {str(factor): short_name(str(factor), meanings.get(str(factor), "")) for factor in factors}
+
+
+def no_upper_end(eta2_high: float) -> bool:
+    """Tell whether an interval of eta squared has no upper end: the approximation goes to 1, beyond which nothing can be."""
+    return bool(eta2_high >= 1)
 
 
 def loadings_figure(
@@ -104,7 +111,7 @@ def loadings_figure(
         axis.tick_params(length=0)
         axis.set_xticks(np.arange(n_factors + 1) - 0.5, minor=True)
         axis.set_yticks(np.arange(n_variables + 1) - 0.5, minor=True)
-        axis.grid(which="minor", color="#e8e8e8", linewidth=0.6)
+        axis.grid(which="minor", color=FAINT, linewidth=0.6)
         axis.tick_params(which="minor", length=0)
         hide_frame(axis, ticks=True)
         if n_factors <= 20:
@@ -130,7 +137,9 @@ def loadings_figure(
     return figure
 
 
-def eigenvalue_figure(eigenvalues: np.ndarray, parallel: np.ndarray | None, retained: int) -> Figure:
+def eigenvalue_figure(
+    eigenvalues: np.ndarray, parallel: np.ndarray | None, retained: int, narrow: bool = False
+) -> Figure:
     """Draw the scree plot with the eigenvalue-1 rule and the parallel analysis.
 
     Parameters
@@ -141,9 +150,11 @@ def eigenvalue_figure(eigenvalues: np.ndarray, parallel: np.ndarray | None, reta
         The values that uncorrelated data of the same size reach.
     retained
         Number of components kept.
+    narrow
+        For a narrow screen.
     """
     with figure_style():
-        figure = new_figure(7.2, 3.3)
+        figure = new_figure(NARROW if narrow else 7.2, 3.3)
         axis = figure.subplots()
         x = np.arange(1, len(eigenvalues) + 1)
         axis.axhline(1, color=GREY, linestyle="--", linewidth=1, label="eigenvalue 1")
@@ -155,7 +166,7 @@ def eigenvalue_figure(eigenvalues: np.ndarray, parallel: np.ndarray | None, reta
         )
         if parallel is not None and np.isfinite(parallel).any():
             axis.plot(x, parallel, color=ORANGE, linewidth=1.6, label="parallel analysis")
-        axis.set(xlabel="component", ylabel="eigenvalue (units of one variable's variance)")
+        axis.set(xlabel="component", ylabel="eigenvalue\n(units of one variable's variance)")
         axis.yaxis.label.set_fontsize(9)
         whole_ticks(axis.xaxis)
         axis.yaxis.grid(True)

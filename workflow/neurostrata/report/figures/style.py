@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,11 @@ import matplotlib
 
 matplotlib.use("Agg")
 
+from matplotlib.collections import Collection
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
 from neurostrata.core.files import atomic_path
@@ -33,21 +36,52 @@ CLUSTER_COLOURS = (
 CLUSTER_MARKERS = ("o", "^", "s", "D", "v", "P", "X")
 #: The pair of colours for two things compared (Okabe and Ito).
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#767676"
+#: Lines that mark what was observed, and bars of what chance gives.
+OBSERVED, CHANCE = "#C00000", "#9fb8c9"
+#: Ink of lines and text, of frames, and of what should hardly be seen.
+INK, SOFT, FAINT = "#222222", "#555555", "#e4e4e4"
+
+#: Colours of figures -> what they are on a dark page; the style sheet ``figures.css`` of the report has the same.
+DARK = {
+    "#000000": "#e4e8eb",
+    "#222222": "#e4e8eb",
+    "#333333": "#e4e8eb",
+    "#555555": "#a3adb5",
+    "#767676": "#9aa3aa",
+    "#e4e4e4": "#343c42",
+    "#ffffff": "#14181b",
+    "#332288": "#a79df0",
+    "#cc6677": "#e58a99",
+    "#117733": "#4dbb74",
+    "#882255": "#d8719f",
+    "#44aa99": "#5cc9b7",
+    "#999933": "#bdbd4f",
+    "#aa4499": "#d47fc6",
+    "#0072b2": "#4aa8e0",
+    "#009e73": "#2bc49a",
+    "#d55e00": "#f08038",
+    "#c00000": "#ff6b5e",
+    "#9fb8c9": "#5d7a8e",
+}
+#: Figures of brains stand on black, in the file and on either page: ground, and text on it.
+BLACK, ON_BLACK = "#000001", "#e4e8eb"
 
 SEQUENTIAL = "viridis"
 DIVERGING = "RdBu_r"
 
 _SETTINGS: Any = {
+    # The one that matplotlib brings along; finish() adds others that are about as wide.
+    "font.sans-serif": ["DejaVu Sans"],
     "font.size": 10,
     "axes.titlesize": 10.5,
     "axes.labelsize": 10,
     "axes.titleweight": "bold",
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.edgecolor": "#555555",
+    "axes.edgecolor": SOFT,
     "axes.linewidth": 0.8,
     "axes.grid": False,
-    "grid.color": "#e4e4e4",
+    "grid.color": FAINT,
     "grid.linewidth": 0.8,
     "axes.axisbelow": True,
     "xtick.labelsize": 9,
@@ -57,14 +91,18 @@ _SETTINGS: Any = {
     "figure.dpi": 100,
     "savefig.dpi": 140,
     "figure.facecolor": "white",
-    # Text as paths and a fixed salt: the same picture on every machine, byte for byte.
-    "svg.fonttype": "path",
+    # Text as text, so that it can be found, copied and edited; a fixed salt for the same file on every machine.
+    "svg.fonttype": "none",
     "svg.hashsalt": "neurostrata",
     "image.interpolation": "nearest",
 }
 
 #: Largest width of a PNG in pixels.
 MAX_WIDTH = 1600
+#: Width in inches of figures for narrow screens.
+NARROW = 4.3
+#: Points of one kind that are drawn one by one and named; more are one picture, without names.
+MOST_POINTS = 300
 
 
 def cluster_style(cluster: int) -> tuple[str, str]:
@@ -112,16 +150,50 @@ def hide_unused(panels: Any, used: int) -> None:
         panel.set_visible(False)
 
 
+def name_points(points: Collection, subjects: Iterable[str], words: Iterable[Any] = ()) -> None:
+    """Make each point of a scatter stand for a person, whom the page then names.
+
+    Parameters
+    ----------
+    points
+        What ``scatter`` returned.
+    subjects
+        Ids, in the order of the points.
+    words
+        What else is said of each: a text, or a number.
+    """
+    from neurostrata.report.html.blocks import format_number
+    from neurostrata.report.html.svg import person_address
+
+    said = [word if isinstance(word, str) else format_number(word) for word in words]
+    people = [str(subject) for subject in subjects]
+    points.set_urls([person_address(*pair) for pair in zip(people, said or [""] * len(people), strict=True)])
+
+
 def whole_ticks(axis: Any) -> None:
     """Tick an axis (``axes.xaxis``) at whole numbers only."""
     axis.set_major_locator(MaxNLocator(integer=True))
 
 
+def on_black(figure: Figure) -> Figure:
+    """Put a figure of brains on black, with its text in a light colour; return it."""
+    figure.set_facecolor(BLACK)
+    for text in figure.findobj(Text):
+        text.set_color(ON_BLACK)
+    for axis in figure.axes:
+        axis.tick_params(color=ON_BLACK, labelcolor=ON_BLACK)
+        axis.set_facecolor(BLACK)
+    return figure
+
+
 def save_figure(figure: Figure, path: Path) -> Path:
     """Write a figure as SVG or PNG, atomically and without a date in it.
 
-    PNG files are at most :data:`MAX_WIDTH` pixels wide.
+    PNG files are at most :data:`MAX_WIDTH` pixels wide and have a background; SVG files have none, but for figures
+    :func:`on_black`. An SVG file is as :func:`neurostrata.report.html.svg.finish` leaves it.
     """
+    from neurostrata.report.html.svg import finish
+
     with figure_style(), atomic_path(path, record=False) as temporary:
         engine = figure.get_layout_engine()
         if isinstance(engine, ConstrainedLayoutEngine):
@@ -130,8 +202,11 @@ def save_figure(figure: Figure, path: Path) -> Path:
             figure.set_layout_engine("none")
         options: dict[str, Any] = {"format": path.suffix.removeprefix(".")}
         if path.suffix == ".svg":
-            options.update(metadata={"Date": None}, dpi=150)
+            clear = figure.get_facecolor() != to_rgba(BLACK)
+            options.update(metadata={"Date": None}, dpi=150, transparent=clear)
         else:
             options["dpi"] = min(140.0, MAX_WIDTH / figure.get_figwidth())
         figure.savefig(temporary, **options)
+        if path.suffix == ".svg":
+            temporary.write_text(finish(temporary.read_text(encoding="utf-8")), encoding="utf-8")
     return path

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
 from neurostrata.core.model_words import model_title
 
@@ -45,7 +46,11 @@ class Bullets:
 
 @dataclass
 class Figure:
-    """An image file that the page shows."""
+    """An image that the page shows.
+
+    ``href`` is its file. ``svg`` is the content for the page itself; without it the page shows the file. ``narrow``: the
+    file for narrow screens. ``png``: the same as a PNG file, for slides.
+    """
 
     href: str
     title: str
@@ -53,6 +58,9 @@ class Figure:
     alt: str
     sources: list[Link] = field(default_factory=list)
     wide: bool = True
+    png: str = ""
+    narrow: str = ""
+    svg: Markup = field(default_factory=Markup)
     number: int = 0
     block: str = "figure"
 
@@ -65,6 +73,17 @@ class Code:
     text: str
     sources: list[Link] = field(default_factory=list)
     block: str = "code"
+
+
+@dataclass
+class Copyable:
+    """Text to be pasted elsewhere, with a button that copies it; ``files`` are links to download it."""
+
+    title: str
+    text: str
+    key: str
+    files: list[Link] = field(default_factory=list)
+    block: str = "copyable"
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from neurostrata.core.records import check
 #: Scripts and styles as they are copied: classic scripts, because a browser loads no modules from ``file://``.
 ASSETS = Path(__file__).parent / "assets"
 #: Scripts and styles of every page, in the order in which they are loaded.
-SCRIPTS = ("theme.js", "pages.js", "search.js", "tables.js", "images.js")
-STYLES = ("report.css",)
+SCRIPTS = ("theme.js", "pages.js", "search.js", "tables.js", "images.js", "points.js", "copy.js")
+STYLES = ("report.css", "figures.css")
 #: Folder of the copies of tables in a report's folder, the files that are copied, and the size in bytes up to which they are.
 TABLES = "tables"
 COPIED = (".tsv", ".json", ".txt", ".md", ".png", ".svg")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,33 +61,42 @@ class Page:
 
     def figure(
         self,
-        drawing: Drawing,
+        drawing: Drawing | Callable[..., Drawing],
         name: str,
         title: str,
         caption: str,
         *sources: Path,
         alt: str = "",
         wide: bool = True,
+        picture: bool = False,
     ) -> Figure:
         """Save a drawing under the page's figures and return the block that shows it.
+
+        A figure whose name ends in ``.svg`` stands in the page itself, where it follows the page's colours, with its SVG and
+        a PNG as files beside the page. One that ends in ``.png`` is that file and nothing else.
 
         Parameters
         ----------
         drawing
-            matplotlib figure.
+            matplotlib figure; or a function with the argument `narrow`, which draws one for wide (False) and one for narrow
+            screens (True).
         name
             File name with folders and suffix, such as ``jac-ndi/clusters.svg``.
         title, caption, alt
-            Texts; `alt` defaults to the title.
+            Texts; `alt` says what is seen and defaults to the title.
         *sources
             Files that the figure was drawn from.
         wide
             Whether it may use the whole width of the page.
+        picture
+            Show the SVG file rather than its content: for images of brains, which are large and keep their colours.
         """
         from neurostrata.report.figures.style import save_figure
+        from neurostrata.report.html.svg import adaptive, inline
 
-        path = save_figure(drawing, self.figures / name)
-        return Figure(
+        main = drawing(narrow=False) if callable(drawing) else drawing
+        path = save_figure(main, self.figures / name)
+        figure = Figure(
             href=self.href(path),
             title=title,
             caption=caption,
@@ -94,3 +104,20 @@ class Page:
             sources=self.sources(*sources),
             wide=wide,
         )
+        if path.suffix != ".svg":
+            return figure
+        figure.png = self.href(save_figure(main, path.with_suffix(".png")))
+        if callable(drawing):
+            other = save_figure(drawing(narrow=True), path.with_name(f"{path.stem}-narrow.svg"))
+            figure.narrow = self.href(other)
+            if not picture:  # that of a picture keeps its colours
+                other.write_text(adaptive(other.read_text(encoding="utf-8")), encoding="utf-8")
+        if not picture:
+            figure.svg = inline(path.read_text(encoding="utf-8"), name, figure.alt, self._page_of())
+        return figure
+
+    def _page_of(self) -> str:
+        """Return the relative link to a person's page, with ``*`` for the id; "" where there are no such pages."""
+        one = self.study.tree.subject_page("*")
+        link = relative_link(one, self.path).replace("%2A", "*")
+        return link if any(one.parent.glob(one.name)) else ""

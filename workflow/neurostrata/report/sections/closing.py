@@ -8,14 +8,30 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from neurostrata.core.files import atomic_path
 from neurostrata.core.tables import write_table
 from neurostrata.core.wording import count
 from neurostrata.report.data.benchmarks import COLUMNS, resource_table
 from neurostrata.report.data.evidence import read_evidence
-from neurostrata.report.html.blocks import Bullets, Code, Section, Table, Text, format_number, frame_table
+from neurostrata.report.data.flow import study_flow
+from neurostrata.report.data.layout import relative_link
+from neurostrata.report.data.results import StudyResults
+from neurostrata.report.html.blocks import (
+    Bullets,
+    Cell,
+    Code,
+    Copyable,
+    Link,
+    Section,
+    Table,
+    Text,
+    format_number,
+    frame_table,
+)
 from neurostrata.report.html.page import Page
 from neurostrata.report.sections.departures import add_departures
-from neurostrata.report.text.methods import methods_paragraphs
+from neurostrata.report.text.methods import restructured_text
+from neurostrata.report.text.supplement import Supplement, supplement
 
 
 def people_table(page: Page) -> Table | None:
@@ -63,13 +79,83 @@ def people_section(page: Page) -> Section:
 def methods_section(page: Page) -> Section:
     """Return the section with the methods, from the configuration that ran, and the departures from the papers."""
     section = Section("methods", "Methods")
-    paragraphs = methods_paragraphs(page.study.config)
-    if paragraphs:
-        section.add(Bullets(paragraphs, page.sources(page.study.tree.provenance), paragraphs=True))
-    else:
-        section.add(Text("The configuration holds no section to describe.", kind="note"))
+    methods = _supplement(page.study)
+    section.add(
+        Bullets(methods.paragraphs, page.sources(page.study.tree.provenance), paragraphs=True),
+        Bullets([("", reference) for reference in methods.references()]),
+        Copyable(
+            "For a paper: the paragraphs above with their references",
+            methods.markdown(),
+            "methods-text",
+            [Link(name, _beside(page, name)) for name in (METHODS_TEXT, METHODS_BIB)],
+        ),
+        Copyable(
+            "For a paper: the references as BibTeX",
+            methods.bibtex(),
+            "methods-bibtex",
+            [Link(METHODS_BIB, _beside(page, METHODS_BIB))],
+        ),
+    )
     add_departures(page, section)
     return section
+
+
+#: Files of the supplement beside the report's first page.
+METHODS_TEXT, METHODS_BIB, METHODS_RST = "methods.md", "methods.bib", "methods.rst"
+
+
+def _beside(page: Page, name: str) -> str:
+    """Return the link to a file in the report's folder, which is written after the pages."""
+    return relative_link(page.report / name, page.path)
+
+
+def _supplement(study: StudyResults) -> Supplement:
+    return supplement(study.config, study_flow(study), study.json(study.tree.provenance))
+
+
+def write_methods(study: StudyResults, folder: Path) -> None:
+    """Write the supplement as Markdown and BibTeX, and the methods for Snakemake's own report, into the report's folder."""
+    methods = _supplement(study)
+    texts = {
+        METHODS_TEXT: methods.markdown(),
+        METHODS_BIB: methods.bibtex(),
+        METHODS_RST: restructured_text([*methods.paragraphs, ("References", " ".join(methods.references()))]),
+    }
+    for name, text in texts.items():
+        with atomic_path(folder / name, record=False) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+def missing_blocks(study: StudyResults) -> list[Any]:
+    """Return what this run does not have: a line for each reason, and each piece in a folded table."""
+    if not study.missing:
+        return [Text("Nothing: every part of the report was made.")]
+    reasons: dict[str, list[str]] = {}
+    for line in study.missing:
+        reasons.setdefault(_reason(line.why), []).append(line.what)
+    items = [
+        (f"{reason[:1].upper()}{reason[1:]}", whats[0] if len(whats) == 1 else count(len(whats), "piece"))
+        for reason, whats in reasons.items()
+    ]
+    table = Table(
+        title="Every piece that was not made",
+        columns=["What", "Why"],
+        rows=[[Cell(line.what), Cell(line.why)] for line in study.missing],
+        numeric=[False, False],
+        folded=True,
+        words=True,
+    )
+    return (
+        [Bullets(items), table] if len(reasons) < len(study.missing) or len(reasons) > 1 else [Bullets(items)]
+    )
+
+
+def _reason(why: str) -> str:
+    """Return a reason without the file that it is about, so that equal reasons can be put together."""
+    for ending in ("was not made", "has no rows", "was not made or cannot be read"):
+        if why.endswith(ending):
+            return f"a file {ending}"
+    return why
 
 
 def resources_section(page: Page, benchmarks: Path | None) -> Section:

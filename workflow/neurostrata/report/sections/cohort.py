@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -12,8 +13,9 @@ from neurostrata.core.errors import UserError
 from neurostrata.core.wording import count
 from neurostrata.phenotypes.tables import read_phenotypes
 from neurostrata.report.data.demographics import availability, demographics_table, keyed
+from neurostrata.report.data.flow import study_flow
 from neurostrata.report.data.results import is_yes
-from neurostrata.report.html.blocks import Section, Table, Text, frame_table
+from neurostrata.report.html.blocks import Figure, Section, Table, Text, frame_table
 from neurostrata.report.html.page import Page
 from neurostrata.report.sections.maps import volumes_described
 
@@ -58,6 +60,7 @@ def cohort_section(page: Page) -> Section:
         return section
     section.add(
         _participants(page, exclusions),
+        _flow(page),
         origins_table(page, study.subjects()),
         _demographics(page, cohort),
         *(_people_by(page, cohort, column) for column in ("site", "diagnosis")),
@@ -77,6 +80,25 @@ def _participants(page: Page, exclusions: pd.DataFrame | None) -> Text:
     if excluded:
         text += f"; {count(excluded, 'person was', 'people were')} excluded entirely, for the reasons below"
     return Text(text + ".", sources=page.sources(page.study.tree.subjects))
+
+
+def _flow(page: Page) -> Figure | None:
+    """Return the flow chart of the people."""
+    from neurostrata.report.figures.flow import flow_figure
+    from neurostrata.report.text.supplement import participants_text
+
+    flow = study_flow(page.study)
+    if flow is None:
+        return None
+    return page.figure(
+        partial(flow_figure, flow),
+        "cohort/flow.svg",
+        "People at each step",
+        "From those found to those whose phenotypes were compared; right of each arrow: who left there, and why.",
+        page.study.tree.subjects,
+        page.study.tree.exclusions,
+        alt=f"Flow chart. {participants_text(flow)}",
+    )
 
 
 def _demographics(page: Page, cohort: pd.DataFrame) -> Table | None:
@@ -116,7 +138,7 @@ def _relatives(page: Page, cohort: pd.DataFrame) -> Text | None:
     return Text(
         f"{count(related, 'person has', 'people have')} relatives in the cohort "
         f"({count(int((families > 1).sum()), 'family', 'families')} of two or more). Families stay together in the "
-        "folds, and the random repartition exchanges whole families."
+        "folds, and random groups exchange whole families."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,7 @@ from neurostrata.report.html.blocks import (
     model_name,
 )
 from neurostrata.report.html.page import Page
+from neurostrata.report.sections.decoding import decoding_section
 from neurostrata.report.sections.latent import latent_blocks
 from neurostrata.report.text.features import FEATURE_NAMES, OWN_FEATURES, feature_name
 
@@ -90,18 +92,26 @@ def _table(frame: pd.DataFrame, title: str, caption: str, page: Page, best: str 
     )
 
 
-def prediction_figure(frame: pd.DataFrame) -> Figure:
-    """Draw a panel per target: a dot and its interval for each experiment and baseline."""
-    from matplotlib.figure import Figure
-
-    from neurostrata.report.figures.style import BLUE, GREY, figure_style, hide_unused
+def prediction_figure(frame: pd.DataFrame, narrow: bool = False) -> Figure:
+    """Draw a panel per target: a dot and its interval for each experiment and baseline; below each other where `narrow`."""
+    from neurostrata.report.figures.factors import wrapped
+    from neurostrata.report.figures.style import (
+        BLUE,
+        GREY,
+        NARROW,
+        SOFT,
+        figure_style,
+        hide_unused,
+        new_figure,
+    )
 
     targets = list(dict.fromkeys(frame["of"]))[:12]
-    across = min(2, len(targets))
+    across = min(1 if narrow else 2, len(targets))
     down = -(-len(targets) // across)
     longest = max((frame["of"] == target).sum() for target in targets)
     with figure_style():
-        drawing = Figure(figsize=(11, max(2.2, 0.26 * longest + 0.9) * down), layout="constrained")
+        height = max(2.2, (0.42 if narrow else 0.26) * longest + 0.9)
+        drawing = new_figure(NARROW if narrow else 11, height * down)
         panels = drawing.subplots(down, across, squeeze=False).ravel()
         for panel, target in zip(panels, targets):
             part = frame[frame["of"] == target].reset_index(drop=True)
@@ -111,8 +121,11 @@ def prediction_figure(frame: pd.DataFrame) -> Figure:
                 chosen = own == mine
                 panel.hlines(places[chosen], part["low"][chosen], part["high"][chosen], color=colour, lw=1.6)
                 panel.plot(part["value"][chosen], places[chosen], "o", color=colour, ms=5)
-            panel.axvline(0.5 if target.endswith("(AUC)") else 0.0, color="#555555", lw=0.8, ls=":")
-            labels = [f"{e}: {feature_name(m)}" for e, m in zip(part["experiment"], part["method"])]
+            panel.axvline(0.5 if target.endswith("(AUC)") else 0.0, color=SOFT, lw=0.8, ls=":")
+            labels = [
+                wrapped(f"{e}: {feature_name(m)}", narrow, 20)
+                for e, m in zip(part["experiment"], part["method"])
+            ]
             panel.set_yticks(places, labels)
             panel.set_title(target)
         hide_unused(panels, len(targets))
@@ -179,6 +192,7 @@ def comparison_section(page: Page) -> Section:
     section = Section("comparison", "Model comparison")
     frame = compare_experiments(page.study)
     if (frame["what"] == "cost").all():
+        section.sections.append(decoding_section(page))
         return section
     path = page.path.parent / "comparison.tsv"
     write_table(
@@ -198,16 +212,30 @@ def comparison_section(page: Page) -> Section:
                 kind="warning",
             )
         )
-    section.add(
-        _table(
-            frame[frame["what"] == "decoded"],
-            "Share of the differences between people that is decoded",
-            "1 - squared error inside the mask divided by that of the mean training image, in people whom the models have not seen; "
-            "0: no better than the mean image. 95% bootstrap intervals over people. Baselines are listed with the first experiment of "
-            "the same people and folds.",
+    section.sections.append(
+        decoding_section(
             page,
-            "largest",
-        ),
+            [
+                _table(
+                    frame[frame["what"] == "decoded"],
+                    "Share of the differences between people that is decoded",
+                    "In people whom the models have not seen. 95% bootstrap intervals over people. Baselines are listed with the first experiment of "
+                    "the same people and folds.",
+                    page,
+                    "largest",
+                ),
+                _table(
+                    frame[frame["what"] == "hidden"],
+                    "Decoding without one modality",
+                    "Decoding error of all modalities with one hidden, divided by the error with none hidden (1: as good as with all). "
+                    "95% bootstrap intervals over people.",
+                    page,
+                    "smallest",
+                ),
+            ],
+        )
+    )
+    section.add(
         _table(
             frame[frame["what"] == "predicted"],
             "What is predicted from the codes",
@@ -223,7 +251,7 @@ def comparison_section(page: Page) -> Section:
     if not predicted.empty:
         section.add(
             page.figure(
-                prediction_figure(predicted),
+                partial(prediction_figure, predicted),
                 "comparison/prediction.svg",
                 "What is predicted from the codes",
                 "Dots with 95% intervals; blue: the models, grey: linear baselines of the same folds; dotted: chance.",
@@ -232,14 +260,6 @@ def comparison_section(page: Page) -> Section:
         )
     section.add(*latent_blocks(page, groups))
     section.add(
-        _table(
-            frame[frame["what"] == "hidden"],
-            "Decoding without one modality",
-            "Decoding error of all modalities with one hidden, divided by the error with none hidden (1: as good as with all). "
-            "95% bootstrap intervals over people.",
-            page,
-            "smallest",
-        ),
         _table(
             frame[frame["what"] == "cost"].assign(low=np.nan, high=np.nan),
             "Cost of the models",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from neurostrata.report.data.evidence import false_discovery_rates
 from neurostrata.report.data.layout import Experiment
@@ -38,13 +39,18 @@ def continuous_blocks(
         cut = ridge["factor"].nunique()
         blocks.append(
             page.figure(
-                continuous_figure(ridge, names, labels),
+                partial(continuous_figure, ridge, names, labels),
                 f"{experiment.name}/continuous.svg",
                 "How much of each factor is predicted without clusters, and with them",
-                "Ridge regression in held-out people, families kept together; dots with intervals; dotted: no better than the mean. Where "
+                "Ridge regression in held-out people, families kept together; points with intervals; an arrowhead at the left: still worse; dotted: no better than the mean. Where "
                 "clusters predict less than the codes, dividing people into groups loses information."
                 + (f" The first 20 of {cut} factors." if cut > 20 else ""),
                 path,
+                alt="R² of each factor in held-out people, predicted from "
+                + "; ".join(
+                    f"{labels[feature]}, median {format_number(part['value'].median(), 2)}"
+                    for feature, part in ridge.groupby("features", sort=False)
+                ),
             )
         )
     canonical = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from neurostrata.report.html.blocks import (
     model_name,
 )
 from neurostrata.report.html.page import Page
+from neurostrata.report.text.glossary import words_block
 
 
 def mean_sd(values: pd.Series, digits: int = 3) -> str:
@@ -99,8 +100,16 @@ def options_text(config: Mapping[str, Any], method: str) -> str:
     )
 
 
-def decoding_section(page: Page) -> Section:
-    """Return the section with Table 2 over all experiments."""
+def decoding_section(page: Page, first: Sequence[Table | None] = ()) -> Section:
+    """Return the section on how well all experiments decode unseen people: what is given first, then Table 2.
+
+    Parameters
+    ----------
+    page
+        The page.
+    first
+        Tables that come before it: shares decoded, and decoding with a modality hidden.
+    """
     section = Section("decoding", "Decoding of unseen people")
     caption = (
         "Mean ± standard deviation over test people of all folds, images scaled to [0, 1] (with scaling: maximum to [-1, 1]); bold: the best method of an "
@@ -108,22 +117,20 @@ def decoding_section(page: Page) -> Section:
         "of the training people, and PCA with as many components as the training people allow."
     )
     tables = [
-        reconstruction_table(
-            page, "mse", "Mean squared error between real and decoded images", caption, True
-        ),
+        reconstruction_table(page, "mse", "Squared error between real and decoded images", caption, True),
         reconstruction_table(
             page,
             "cnr_normdiff",
-            "Normalised difference of the median CNR of decoded and real images",
-            "Mean ± standard deviation; 0 is best, negative means less contrast in the decoded image. Baselines that blur may "
-            "be near −1; the mean image has the same contrast for everybody.",
+            "Contrast difference of decoded and real images",
+            "Mean ± standard deviation. Baselines that blur may be near −1; the mean image has the same contrast for everybody.",
             True,
         ),
     ]
-    if not any(tables):
+    if not any([*first, *tables]):
         section.add(Text("No experiment has an evaluation on unseen people.", kind="note"))
         return section
     notes = [text for _, config in page.study.experiments() for text in model_words(config, "decoding")]
     section.add(*[Text(text, kind="note") for text in dict.fromkeys(notes)])
-    section.add(*tables)
+    section.add(words_block("baseline", "share decoded", "squared error (MSE)", "contrast difference"))
+    section.add(*first, *tables)
     return section

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from neurostrata.report.figures.factors import PANELS
 from neurostrata.report.html.blocks import Section, Text, fixed, format_number, format_p, frame_table, parts
 from neurostrata.report.html.page import Page
 from neurostrata.report.text.differences import significant_factors
-from neurostrata.report.text.verdict import REPARTITION_NOTE, equals
+from neurostrata.report.text.verdict import INTERVAL_NOTE, REPARTITION_NOTE, equals
 
 _COMPARISON_NAMES = {
     "factor": "Factor",
@@ -27,8 +28,8 @@ _COMPARISON_NAMES = {
     "eta2_low": "η² low",
     "eta2_high": "η² high",
     "epsilon2": "ε²",
-    "p_repartition": "p repartition",
-    "q_repartition": "q repartition",
+    "p_repartition": "p, random groups",
+    "q_repartition": "q, random groups",
     "n": "n",
     "missing": "missing",
     "n_clusters": "clusters",
@@ -60,7 +61,7 @@ def differences_section(
             "All results of the comparisons",
             names=_COMPARISON_NAMES,
             formats=number_formats(comparisons, names),
-            caption="Detectable: the smallest η² that is detectable at the configured power with this many people; also corrected for the "
+            caption=f"{INTERVAL_NOTE} Detectable: the smallest η² that is detectable at the configured power with this many people; also corrected for the "
             "number of factors.",
             sources=page.sources(experiment.strata("comparisons.tsv")),
             folded=True,
@@ -108,13 +109,15 @@ def _null(
     for part, end in parts(list(null), PANELS):
         section.add(
             page.figure(
-                repartition_figure({f: null[f] for f in part}, observed, p_texts, found, names),
+                partial(repartition_figure, {f: null[f] for f in part}, observed, p_texts, found, names),
                 f"{experiment.name}/repartition{end}.svg",
-                "Kruskal-Wallis statistic under random repartition",
-                f"{len(next(iter(null.values())))} random partitions into clusters of the same sizes; red dotted: the clusters found. "
+                "Kruskal-Wallis statistic in random groups of the same sizes",
+                f"{len(next(iter(null.values())))} divisions of the people into random groups (random repartition); red dotted: the clusters found. "
                 f"As Fig. 9. {REPARTITION_NOTE}",
                 experiment.strata("repartition.tsv"),
                 path,
+                alt="Histograms of H in random groups, a line at H of the clusters: "
+                + "; ".join(f"{names.get(f, f)} {format_number(observed.get(f, np.nan))}" for f in part),
             )
         )
 
@@ -143,13 +146,15 @@ def _profiles(
     if quantiles["medians"].shape[1] <= 60 and quantiles["medians"].shape[0] <= 80:
         section.add(
             page.figure(
-                profiles_figure(quantiles, sizes, names),
+                partial(profiles_figure, quantiles, sizes, names),
                 f"{experiment.name}/profiles.svg",
                 "Cluster profiles",
                 "The quantile of each cluster's median, and of its mean, in the whole population: 0.5 is the population's median. A "
                 "mean far from the median comes from a few people of the cluster. The paper has medians, and plots the logarithm of "
                 "the quantile. The dendrograms of the medians order rows and columns for display only. As Fig. 10.",
                 path,
+                alt=f"Heat map of {quantiles['medians'].shape[0]} factors in {quantiles['medians'].shape[1]} clusters: where each cluster lies in "
+                "the whole population",
             )
         )
     section.add(

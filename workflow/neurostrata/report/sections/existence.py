@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
+from neurostrata.core.wording import count
 from neurostrata.report.data.evidence import Evidence
 from neurostrata.report.data.layout import Experiment
 from neurostrata.report.html.blocks import Section, Text, fixed, format_number, format_p, frame_table
@@ -24,8 +27,17 @@ def existence_section(page: Page, experiment: Experiment, evidence: Evidence) ->
     if search is not None:
         plan = finder_class(evidence.finder).search_figure
         if plan and study.table(path, f"Search of clusters in {name}", plan.columns) is not None:
-            figure = SEARCH_FIGURES[plan.kind](search, evidence.facts)
-            section.add(page.figure(figure, f"{name}/search.svg", plan.title, plan.caption, path))
+            tried = len(search)
+            section.add(
+                page.figure(
+                    partial(SEARCH_FIGURES[plan.kind], search, evidence.facts),
+                    f"{name}/search.svg",
+                    plan.title,
+                    plan.caption,
+                    path,
+                    alt=f"{plan.title}: {count(tried, 'setting')} tried",
+                )
+            )
         table = frame_table(
             search.head(500), "Candidates of the search", sources=page.sources(path), folded=True
         )
@@ -63,13 +75,15 @@ def existence_section(page: Page, experiment: Experiment, evidence: Evidence) ->
         some = "" if found == len(null) else f" In {len(null) - found} of them no partition was found."
         section.add(
             page.figure(
-                existence_figure(null, float(row["statistic"]), measure),
+                partial(existence_figure, null, float(row["statistic"]), measure),
                 f"{name}/existence.svg",
                 "The same search in data without groups",
                 f"{len(null)} data sets without groups.{some} Left: how clear their best partition is; red dotted: the codes. Right: into "
                 "how many clusters the finder divides data that have none.",
                 null_path,
                 path,
+                alt=f"Histogram of {measure} in {len(null)} data sets without groups, mean {format_number(row['null_mean'])}, with a line at "
+                f"{format_number(row['statistic'])}, the value in the codes; and how many clusters were found in each data set",
             )
         )
     return section
@@ -91,12 +105,17 @@ def stability_section(page: Page, experiment: Experiment, evidence: Evidence) ->
     if len(evidence.sizes()) > 1 and stability["jaccard"].notna().any():
         section.add(
             page.figure(
-                stability_figure(stability),
+                partial(stability_figure, stability),
                 f"{experiment.name}/stability.svg",
                 "Whether each cluster is found again",
                 "Mean Jaccard index; the line extends down to the 5th percentile. Dotted: the limits of Hennig (2007). Other seeds show "
                 "whether the search is thorough; the folds' codes come from models that have not seen some of the people.",
                 path,
+                alt="Mean Jaccard index of every cluster: "
+                + "; ".join(
+                    f"cluster {row['cluster']} {format_number(row['jaccard'], 2)} ({row['repeated']})"
+                    for _, row in stability[stability["jaccard"].notna()].head(12).iterrows()
+                ),
                 wide=False,
             )
         )

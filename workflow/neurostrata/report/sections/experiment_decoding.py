@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from neurostrata.core.wording import count
+from neurostrata.core.wording import count, join_words
+from neurostrata.fusion.evaluation.baselines import PCA
 from neurostrata.report.data.decoding import (
     RECONSTRUCTION_COLUMNS,
     better_baselines,
@@ -28,24 +30,27 @@ from neurostrata.report.html.blocks import (
 )
 from neurostrata.report.html.page import Page
 from neurostrata.report.sections.decoding import mean_sd
+from neurostrata.report.text.glossary import words_block
 
 #: Columns of ``reconstruction.tsv`` in the table of all measures, and their names.
 MEASURES = {
-    "mse": "MSE",
-    "mse_mask": "MSE in the mask",
-    "abs_normdiff": "|NormDiff|",
-    "normdiff": "NormDiff",
-    "cnr_normdiff": "NormDiff of CNR",
-    "ssim": "SSIM",
-    "psnr": "PSNR (dB)",
+    "mse": "Squared error",
+    "mse_mask": "Squared error in the brain",
+    "abs_normdiff": "Brightness difference, absolute",
+    "normdiff": "Brightness difference",
+    "cnr_normdiff": "Contrast difference",
+    "ssim": "Structural similarity (SSIM)",
+    "psnr": "Peak signal to noise (dB)",
 }
 
 
 def experiment_decoding(page: Page, experiment: Experiment, config: Mapping[str, Any]) -> Section:
     """Return the section with Figures 4 and 5, the baselines and the training curves of one experiment."""
-    section = Section(f"{experiment_anchor(experiment.name)}-decoding", "Decoding of unseen people")
+    section = Section(
+        f"{experiment_anchor(experiment.name)}-decoding", "Decoding of unseen people by this model"
+    )
     why = "" if config["analyses"]["reconstruction"] else "analyses: reconstruction is off"
-    _examples(page, section, experiment, why)
+    _examples(page, section, experiment, config, why)
     path = experiment.file("reconstruction.tsv")
     frame = page.study.table(path, f"Decoding measures of {experiment.name}", RECONSTRUCTION_COLUMNS, why)
     if frame is None:
@@ -66,29 +71,40 @@ def _measures(
     methods, modalities = ordered_methods(frame, config), modality_order(frame, config)
     own = frame[frame["method"] == methods[0]]
     name = model_name(methods[0])
-    section.add(beats_baselines(frame, methods, modalities, page, path))
+    section.add(
+        beats_baselines(frame, methods, modalities, page, path),
+        words_block("share decoded", "squared error (MSE)", "contrast difference", "brightness difference"),
+    )
     if len(modalities) <= 8:
         people = count(int(own["subject"].nunique()), "test person", "test people")
         section.add(
             page.figure(
-                fold_figure(frame, modalities, methods),
+                partial(fold_figure, frame, modalities, methods),
                 f"{experiment.name}/folds.svg",
                 f"{name[:1].upper()}{name[1:]}: measures per fold",
-                f"{count(own['fold'].nunique(), 'fold')} of {people}. Boxes: median "
-                "and quartiles; red dotted: the model's median over all folds; blue dotted: its median absolute deviation (MAD). "
+                f"{count(own['fold'].nunique(), 'fold')} of {people}; each point is one. Boxes: median "
+                "and quartiles; red dotted: the model's median over all folds; blue band: as far to either side as its median absolute "
+                "deviation (MAD). "
                 + ("As Fig. 5, with the baselines beside the model." if len(methods) > 1 else "As Fig. 5."),
                 path,
-                alt=f"Box plots per fold of decoding measures, experiment {experiment.name}",
+                alt=f"Points and box plots per fold of contrast, squared error and brightness of decoded images, experiment {experiment.name}",
             )
         )
     if len(methods) > 1:
         section.add(
             page.figure(
-                methods_figure(frame, methods, modalities[:12]),
+                partial(methods_figure, frame, methods, modalities[:12]),
                 f"{experiment.name}/methods.svg",
                 "The model and its baselines",
-                "Each dot is a test person; the line is the median.",
+                "Each point is a test person; the line is the median.",
                 path,
+                alt="Squared error of every test person, by method: "
+                + "; ".join(
+                    f"{model_name(method)} {modality.upper()} median {format_number(part['mse'].median(), 2)}"
+                    for modality in modalities[:12]
+                    for method in methods
+                    if len(part := frame[(frame["method"] == method) & (frame["modality"] == modality)])
+                ),
             )
         )
     measures = [measure for measure in MEASURES if measure in frame]
@@ -109,7 +125,7 @@ def _measures(
     table = frame_table(
         pd.DataFrame(rows),
         "All measures",
-        caption="Mean ± standard deviation over test people. PSNR in dB; SSIM: 1 is best."
+        caption="Mean ± standard deviation over test people. Structural similarity: 1 is best."
         + (
             " Share decoded: of the variance about the mean training image, inside the mask; 0 is the mean image, below 0 is worse."
             if shares
@@ -168,7 +184,9 @@ def beats_baselines(
     )
 
 
-def _examples(page: Page, section: Section, experiment: Experiment, why: str) -> None:
+def _examples(
+    page: Page, section: Section, experiment: Experiment, config: Mapping[str, Any], why: str
+) -> None:
     """Add the slices of the first test people; all modalities of a person come from one file."""
     from neurostrata.report.figures.reconstruction import example_figure
 
@@ -178,19 +196,19 @@ def _examples(page: Page, section: Section, experiment: Experiment, why: str) ->
         page.study.note(what, why or f"experiments/{experiment.name}/fold-*/examples.npz was not made")
         return
     limit = int(page.study.config["report"]["example_people"])
-    read = {
-        path: page.study.arrays(path, what, ("real", "decoded", "subjects", "modalities")) for path in paths
-    }
-    files = {path: arrays for path, arrays in read.items() if arrays}
+    read = {path: page.study.arrays(path, what) for path in paths}
+    needed = {"real", "decoded", "subjects", "modalities"}
+    files = {path: arrays for path, arrays in read.items() if needed <= set(arrays)}
     if not files:
         return
     shape = next(iter(files.values()))["real"].shape[1:]
     files = {path: arrays for path, arrays in files.items() if arrays["real"].shape[1:] == shape}
-    real, decoded, subjects = (
-        np.concatenate([arrays[name] for arrays in files.values()])[:limit]
-        for name in ("real", "decoded", "subjects")
-    )
-    if not len(real):
+    rows = {
+        name: np.concatenate([_example_rows(arrays, config)[name] for arrays in files.values()])[:limit]
+        for name in _example_rows(next(iter(files.values())), config)
+    }
+    subjects = np.concatenate([arrays["subjects"] for arrays in files.values()])[:limit]
+    if not len(subjects):
         return
     used, people = [], 0
     for path, arrays in files.items():
@@ -198,18 +216,33 @@ def _examples(page: Page, section: Section, experiment: Experiment, why: str) ->
         people += len(arrays["real"])
     modalities = [str(modality) for modality in next(iter(files.values()))["modalities"]]
     for part, end in parts(range(len(modalities)), 4):
+        names = [modalities[i] for i in part]
         section.add(
             page.figure(
-                example_figure(
-                    real[:, part],
-                    decoded[:, part],
+                partial(
+                    example_figure,
+                    {name: images[:, part] for name, images in rows.items()},
                     [str(s) for s in subjects],
-                    [modalities[i] for i in part],
+                    names,
                     limit,
                 ),
-                f"{experiment.name}/examples{end}.png",
+                f"{experiment.name}/examples{end}.svg",
                 "Real and decoded images of people the model has not seen",
-                "Mid slices; each pair of real and decoded slices shares one grey scale, from 0 to the real image's maximum. As Fig. 4.",
+                "Slices through the middle of the brain. All slices of a person and modality have one grey scale, that of the real image; "
+                "the bar shows the first person's. As Fig. 4.",
                 *used,
+                alt=f"Slices of {', '.join(name.upper() for name in names)} of {join_words([f'sub-{s}' for s in subjects])}: "
+                f"{join_words(list(rows))}",
+                picture=True,
             )
         )
+
+
+def _example_rows(arrays: Mapping[str, np.ndarray], config: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return what is drawn of each person: the real slices, then those of the model and, where they were kept, its baselines."""
+    model = model_name(config["model"]) if config["model"] else "the model"
+    rows = {"real": arrays["real"], f"decoded by {model}": arrays["decoded"]}
+    # results of an earlier release have none
+    for name, images in zip(arrays.get("baseline_names", []), arrays.get("baselines", [])):
+        rows[f"decoded by {model_name(str(name))}" if str(name) == PCA else model_name(str(name))] = images
+    return rows

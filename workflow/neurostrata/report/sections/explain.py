@@ -172,13 +172,14 @@ def _maps(page: Page, section: Section, experiment: Experiment, target: str, ran
     section.add(
         page.figure(
             difference_figure(shown, brain, "difference (scaled)"),
-            f"{experiment.name}/difference-{anchor(target)}.png",
+            f"{experiment.name}/difference-{anchor(target)}.svg",
             f"Where {second} differs from {first}",
             f"{second} minus {first}, training people of fold {folds[0].name}: mean codes decoded, and mean images. Of each "
             f"modality the 1% of voxels that differ most, summed over {', '.join(str(m).upper() for m in ranked[:SUMMED])} "
             "(Geenjaar 2021, Fig. 3). Both come from the same people: their likeness shows that the code keeps the "
             "difference, not that other people have it.",
             *(path for path in paths if path is not None),
+            picture=True,
         )
     )
 
@@ -196,7 +197,7 @@ def _code_map(page: Page, section: Section, experiment: Experiment) -> None:
     section.add(
         page.figure(
             code_map_figure(frame, domains),
-            f"{experiment.name}/codes.png",
+            f"{experiment.name}/codes.svg",
             "Codes of all modalities (t-SNE)",
             f"Each point is one modality of one person, final model (Geenjaar 2021, Fig. 1).{colours} For display only: distances "
             "between groups of points and their sizes mean little.",
@@ -223,11 +224,12 @@ def _generated(page: Page, section: Section, experiment: Experiment) -> None:
                 [str(name) for name in arrays.get("modalities", [])],
                 [str(name) for name in arrays.get("subjects", [])],
             ),
-            f"{experiment.name}/generated.png",
+            f"{experiment.name}/generated.svg",
             "Images made from codes",
             "First row: draws from the prior, which belong to no modality in particular, over the volume's maximum. Below, "
             "between two people's images, their codes decoded and steps on the straight line from one to the other. Axial mid "
             "slices, final model, which was trained on both people.",
             path,
+            picture=True,
         ),
     )

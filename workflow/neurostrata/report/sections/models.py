@@ -128,10 +128,11 @@ def _relevance(page: Page, section: Section, experiment: Experiment, config: Map
         section.add(
             page.figure(
                 region_figure(values, regions, brain, label),
-                f"{experiment.name}/{name}.png",
+                f"{experiment.name}/{name}.svg",
                 title,
                 caption,
                 *kind,
+                picture=True,
             )
         )
 
@@ -171,10 +172,12 @@ def _synthesis(page: Page, section: Section, experiment: Experiment, config: Map
                 [str(m) for m in arrays["modalities"]],
                 str(arrays["subjects"][0]),
             ),
-            f"{experiment.name}/synthesis.png",
+            f"{experiment.name}/synthesis.svg",
             "Synthesised images of a person the model has not seen",
             "Axial mid slices, each in units of its mean, one grey scale per row (Chartsias 2018, Fig. 6).",
             examples,
+            alt=f"Axial slices of sub-{arrays['subjects'][0]}: real, and synthesised from each set of inputs",
+            picture=True,
         )
     )
 

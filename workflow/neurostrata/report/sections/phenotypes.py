@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,22 @@ def factor_meanings(study: StudyResults, most: int = 3) -> dict[str, str]:
         if names and list(names) != [str(factor)]:
             meanings[str(factor)] = ", ".join(names)
     return meanings | given
+
+
+def factor_contents(study: StudyResults, most: int = 3) -> dict[str, str]:
+    """Return factor -> its `most` strongest variables with their signs, as "+ sleep 4, − mood 2"; none for single variables."""
+    loadings = study.table(study.tree.phenotypes("loadings.tsv"), columns=["variable"])
+    if loadings is None or study.config["phenotypes"]["method"] == "variables":
+        return {}
+    values = loadings.set_index("variable").select_dtypes("number")
+    contents = {}
+    for factor in values.columns:
+        strongest = values[factor].dropna().abs().sort_values(ascending=False).index[:most]
+        contents[str(factor)] = ", ".join(
+            f"{'−' if values.loc[name, factor] < 0 else '+'} {str(name).replace('_', ' ')}"
+            for name in strongest
+        )
+    return contents
 
 
 def phenotypes_section(page: Page) -> Section:
@@ -146,7 +163,7 @@ def _factors(page: Page, section: Section) -> None:
             parallel = None
         section.add(
             page.figure(
-                eigenvalue_figure(eigen["eigenvalue"].to_numpy(float), parallel, retained),
+                partial(eigenvalue_figure, eigen["eigenvalue"].to_numpy(float), parallel, retained),
                 "phenotypes/eigenvalues.svg",
                 "Eigenvalues of the correlation matrix of the variables",
                 "Kaiser's rule, as in the paper: components with an eigenvalue above 1 are kept"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -12,7 +13,7 @@ from neurostrata.core.wording import join_words
 from neurostrata.report.data.evidence import Evidence
 from neurostrata.report.data.layout import Experiment
 from neurostrata.report.figures.factors import PANELS
-from neurostrata.report.figures.phenotypes import factor_names
+from neurostrata.report.figures.phenotypes import factor_label, factor_names, no_upper_end
 from neurostrata.report.html.blocks import (
     Cell,
     Link,
@@ -28,8 +29,10 @@ from neurostrata.report.html.blocks import (
 )
 from neurostrata.report.html.page import Page
 from neurostrata.report.sections.continuous import continuous_blocks
+from neurostrata.report.sections.phenotypes import factor_contents
 from neurostrata.report.text.differences import adjusted_for, significant_factors
-from neurostrata.report.text.verdict import REPARTITION_NOTE, Verdict, describe_jaccard, equals
+from neurostrata.report.text.glossary import words_block
+from neurostrata.report.text.verdict import INTERVAL_NOTE, REPARTITION_NOTE, Verdict, describe_jaccard, equals
 from neurostrata.strata.finders.registry import finder_name
 
 
@@ -74,6 +77,12 @@ def strata_section(
         )
         section.add(*continuous_blocks(page, experiment, meanings))
     section.add(_finders(page, experiment))
+    if evidence.comparisons is not None and (verdict.clusters or 0) > 1:
+        section.add(
+            words_block(
+                "η² (eta squared)", "p, q", "random repartition", "adjusted comparison", "Jaccard index"
+            )
+        )
     if evidence.clusters is not None:
         _clusters(page, section, experiment, evidence, verdict)
         absent = "" if study.config["phenotypes"]["tables"] else "no phenotype table is configured"
@@ -174,6 +183,7 @@ def _clusters(
     assert clusters is not None
     tsne = study.table(experiment.tsne, f"t-SNE of {experiment.name}", ["subject", "x", "y"])
     exemplars = [str(s) for s in clusters["exemplar"].dropna().unique()] if "exemplar" in clusters else []
+    sizes = evidence.sizes()
     hatched = " Hatched bars: clusters flagged as small." if verdict.small else ""
     crosses = " Crosses: people who fit into no cluster." if verdict.outside and tsne is not None else ""
     seen = (
@@ -183,12 +193,19 @@ def _clusters(
     )
     section.add(
         page.figure(
-            clusters_figure(clusters, tsne, verdict.small, exemplars, verdict.outside),
+            partial(clusters_figure, clusters, tsne, verdict.small, exemplars, verdict.outside),
             f"{experiment.name}/clusters.svg",
             "Cluster sizes" + (" and the codes in two dimensions" if tsne is not None else ""),
             "Clusters are numbered by size." + hatched + crosses + seen + " As Fig. 7.",
             experiment.strata("clusters.tsv"),
             *([experiment.tsne] if tsne is not None else []),
+            alt="Sizes of the clusters: "
+            + ", ".join(f"cluster {number} {size} people" for number, size in sizes.items())
+            + (
+                "; and a point for every person in the plane of t-SNE, coloured by cluster"
+                if tsne is not None
+                else ""
+            ),
         )
     )
 
@@ -199,22 +216,29 @@ def _interval(row: pd.Series, value: str, low: str, high: str) -> str:
     decimals = fixed(2)
     text = decimals(row[value])
     if low in row and pd.notna(row[low]) and pd.notna(row[high]):
-        text += f" [{decimals(row[low])}, {decimals(row[high])}]"
+        end = "no upper end" if value == "eta2" and no_upper_end(row[high]) else decimals(row[high])
+        text += f" [{decimals(row[low])}, {end}]"
     return text
 
 
 def comparisons_table(
-    page: Page, experiment: Experiment, evidence: Evidence, names: Mapping[str, str], found: list[str]
+    page: Page,
+    experiment: Experiment,
+    evidence: Evidence,
+    names: Mapping[str, str],
+    found: list[str],
 ) -> Table:
-    """Return the table of the comparisons, unadjusted and adjusted side by side."""
+    """Return the table of the comparisons, what each factor is first, unadjusted and adjusted side by side."""
     comparisons, adjusted = evidence.comparisons, evidence.adjusted
     assert comparisons is not None
+    contents, named = factor_contents(page.study), page.study.config["phenotypes"]["factor_names"] or {}
     after = None if adjusted is None else adjusted.set_index(adjusted["factor"].astype(str))
     rows = []
     for _, row in comparisons.iterrows():
         factor = str(row["factor"])
         cells = [
-            names.get(factor, factor),
+            names.get(factor, factor) if factor in named or not contents else factor_label(factor),
+            *([contents.get(factor, "")] if contents else []),
             format_p(row["p"]),
             format_p(row["q"]),
             format_p(row["q_repartition"]),
@@ -229,7 +253,14 @@ def comparisons_table(
             ]
         cells.append(format_number(row["n"]))
         rows.append([Cell(cell) for cell in cells])
-    columns = ["Factor", "p", "q", "q repartition", "η² [interval]"]
+    columns = [
+        "Factor",
+        *(["Strongest variables"] if contents else []),
+        "p",
+        "q",
+        "q, random groups",
+        "η² [interval]",
+    ]
     columns += [] if after is None else ["adjusted η² [interval]", "adjusted q"]
     caption = f"Marked: all q below {page.study.alpha:g}. "
     if adjusted is not None:
@@ -240,9 +271,9 @@ def comparisons_table(
         title="Every factor compared between the clusters",
         columns=[*columns, "n"],
         rows=rows,
-        numeric=[False] + [True] * len(columns),
+        numeric=[column in ("Factor", "Strongest variables") for column in [*columns, "n"]],
         marked=[str(factor) in found for factor in comparisons["factor"]],
-        caption=caption + REPARTITION_NOTE,
+        caption=f"{caption}{REPARTITION_NOTE} {INTERVAL_NOTE}",
         sources=page.sources(
             experiment.strata("comparisons.tsv"), experiment.strata("comparisons_adjusted.tsv")
         ),
@@ -293,13 +324,21 @@ def _comparisons(
         level = 100 * float(study.strata_settings["comparisons"]["confidence"])
         section.add(
             page.figure(
-                effects_figure(comparisons, found, evidence.adjusted, names),
+                partial(effects_figure, comparisons, found, evidence.adjusted, names),
                 f"{name}/effects.svg",
                 "Effect sizes",
                 f"η² with its {level:g}% interval; coloured: factors that differ"
-                + (" (none)." if not found else "."),
+                + (" (none)." if not found else ".")
+                + " An arrowhead: the interval has no upper end.",
                 path,
                 experiment.strata("comparisons_adjusted.tsv"),
+                alt="Effect sizes: "
+                + "; ".join(
+                    f"{names.get(str(row['factor']), row['factor'])} {format_number(row['eta2'], 2)}"
+                    for _, row in comparisons.dropna(subset=["eta2"])
+                    .sort_values("eta2", ascending=False)
+                    .iterrows()
+                ),
                 wide=False,
             )
         )
@@ -319,12 +358,14 @@ def _comparisons(
         of = f" ({end[1:]} of {len(divided)})" if end else ""
         section.add(
             page.figure(
-                factors_figure(scores, inside, part, titles, found, names=names),
+                partial(factors_figure, scores, inside, part, titles, found, names=names),
                 f"{name}/factors{end}.svg",
                 f"Phenotypic factors by cluster{of}",
                 f"Each dot is a person; boxes show median and quartiles; colours as in the figure of the clusters. {outcome}. As Fig. 8.",
                 scores_path,
                 experiment.strata("clusters.tsv"),
                 path,
+                alt="Scores of every person by cluster, a panel per factor: "
+                + "; ".join(f"{names.get(f, f)} ({titles[f]})" for f in part),
             )
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from neurostrata.imaging.registration.transforms import read_affine, read_displa
 from neurostrata.imaging.template.shape import LARGEST_DISTANCE_VOX, LARGEST_LOG_SIZE, MeanShape
 from neurostrata.report.data.results import is_yes
 from neurostrata.report.figures.slices import try_volume
-from neurostrata.report.html.blocks import Figure, Section, Text, format_number, frame_table
+from neurostrata.report.html.blocks import Section, Text, format_number, frame_table
 from neurostrata.report.html.page import Page
 
 #: People whose warps are read, at most; each takes a third of a second at 1.25 mm, and the mean of more says no more.
@@ -26,7 +27,7 @@ MOST_PEOPLE = 250
 
 def template_section(page: Page) -> Section:
     """Return the section on the study template: convergence, slices, and whether its shape is unbiased."""
-    from neurostrata.report.figures.images import slice_rows
+    from neurostrata.report.figures.images import convergence_figure, slice_rows
 
     study, tree = page.study, page.study.tree
     section = Section("template", "Template and registration")
@@ -44,8 +45,8 @@ def template_section(page: Page) -> Section:
         voxel = " × ".join(format_number(zoom) for zoom in template.zooms)
         section.add(
             page.figure(
-                slice_rows(template, outline=mask, per_plane=3, width=11.0),
-                "template/template.png",
+                partial(slice_rows, template, outline=mask, per_plane=3, width=11.0),
+                "template/template.svg",
                 "The study template" + (" and its mask" if mask is not None else ""),
                 f"{' × '.join(str(n) for n in template.data.shape)} voxels of {voxel} mm. "
                 + (
@@ -56,23 +57,24 @@ def template_section(page: Page) -> Section:
                 + "The person's left is on the left of the picture.",
                 tree.template("template.nii.gz"),
                 tree.template("mask.nii.gz"),
+                alt="Three sagittal, three coronal and three axial slices of the mean brain of the study"
+                + (", with the outline of the brain mask" if mask is not None else ""),
+                picture=True,
             )
         )
     if table is not None:
-        figure = tree.template("convergence.png")
-        if figure.is_file():
-            section.add(
-                Figure(
-                    page.href(figure),
-                    "Convergence of the template",
-                    "Each measure over the iterations; dashed: the value it should stay below, or close to. The warp is the one that "
-                    "the iteration then removed. With registration.balance the mean log Jacobian is near 0 by construction.",
-                    "Likeness, change and bias of the template over its iterations",
-                    page.sources(path),
-                )
+        measured = _measured(table)
+        section.add(
+            page.figure(
+                partial(convergence_figure, measured, study.config["template"]["tolerance"]),
+                "template/convergence.svg",
+                "Convergence of the template",
+                "Each measure over the iterations; dashed: the value it should stay below, or close to. The warp is the one that "
+                "the iteration then removed. With registration.balance the mean log Jacobian is near 0 by construction.",
+                path,
+                alt=f"Likeness, change and bias of the template over {count(len(measured), 'iteration')}",
             )
-        else:
-            study.note("Figure of the template's convergence", "template/convergence.png was not made")
+        )
         section.add(
             frame_table(
                 table,
@@ -89,10 +91,15 @@ def _litres(mask: np.ndarray, zooms: tuple[float, float, float]) -> str:
     return format_number(float((mask > 0).sum()) * float(np.prod(zooms)) / 1e6)
 
 
+def _measured(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the iterations that were measured; the first, without any before it, only where there is no other."""
+    measured = table[~is_yes(table["skipped"])] if "skipped" in table else table
+    return measured[measured["iteration"] > 0] if (measured["iteration"] > 0).any() else measured
+
+
 def _convergence(page: Page, table: pd.DataFrame, path: Path) -> Text:
     """Return the sentences on how the building of the template converged."""
-    measured = table[~is_yes(table["skipped"])] if "skipped" in table else table
-    measured = measured[measured["iteration"] > 0] if (measured["iteration"] > 0).any() else measured
+    measured = _measured(table)
     last = measured.iloc[-1]
     text = f"The template was rebuilt {count(int(last['iteration']), 'time')}"
     if "converged" in table:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from neurostrata.core.wording import count, join_words
 from neurostrata.report.data.evidence import Evidence
-from neurostrata.report.figures.phenotypes import factor_label, short_name
+from neurostrata.report.figures.phenotypes import factor_label, no_upper_end, short_name
 from neurostrata.report.html.blocks import format_number, human_name
 from neurostrata.report.text.verdict import Verdict, equals
 
@@ -33,15 +33,19 @@ def significant_factors(
 
 
 def effect_text(row: pd.Series, level: str = "95%") -> str:
-    """Return "η² = 0.12 (95% interval 0.05 to 0.20), q = 0.003, q of the repartition 0.004"."""
+    """Return "η² = 0.12 (95% interval 0.05 to 0.20), q = 0.003, q in random groups 0.004"; an interval without an upper end is "from 0.05 up"."""
     text = f"η² = {format_number(row['eta2'], 2)}"
     if pd.notna(row["eta2_low"]) and pd.notna(row["eta2_high"]):
-        text += (
-            f" ({level} interval {format_number(row['eta2_low'], 2)} to {format_number(row['eta2_high'], 2)})"
+        low = format_number(row["eta2_low"], 2)
+        ends = (
+            f"from {low} up"
+            if no_upper_end(row["eta2_high"])
+            else f"{low} to {format_number(row['eta2_high'], 2)}"
         )
+        text += f" ({level} interval {ends})"
     text += f", q {equals(row['q'])}"
     if pd.notna(row["q_repartition"]):
-        text += f", q of the repartition {equals(row['q_repartition'])}"
+        text += f", q in random groups {equals(row['q_repartition'])}"
     return text
 
 
@@ -159,7 +163,9 @@ def _judge_disagreements(
         return join_words([short_name(str(factor), meanings.get(str(factor), "")) for factor in factors])
 
     if "q_repartition" not in tested or not tested["q_repartition"].notna().any():
-        verdict.cautions.append("The random repartition was not run, so no difference is claimed.")
+        verdict.cautions.append(
+            "The test in random groups (random repartition) was not run, so no difference is claimed."
+        )
         return
     one_only = tested[(tested["q"] < alpha) != (tested["q_repartition"] < alpha)]
     if len(one_only):

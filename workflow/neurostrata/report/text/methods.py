@@ -1,6 +1,8 @@
 """The methods in sentences, made from the whole configuration (:func:`~neurostrata.core.config.fill_config`).
 
-They are written twice from here: on the report's page, and as ``report/methods.rst`` for Snakemake's own report.
+They are written from here on the report's page, as ``report/methods.rst`` for Snakemake's own report, and in the supplement
+(:mod:`neurostrata.report.text.supplement`). Marks such as ``[@frey2007affinity]`` stand for works that are cited; see
+:mod:`neurostrata.report.text.references`.
 """
 
 from __future__ import annotations
@@ -21,6 +23,9 @@ from neurostrata.core.model_words import model_schema, model_words
 from neurostrata.core.wording import count, format_setting, join_words, setting_words
 from neurostrata.planning.options import training_keys
 from neurostrata.report.html.blocks import model_name
+from neurostrata.report.text.references import ENGINES, cite, model_references
+from neurostrata.report.text.references import FINDERS as FINDER_REFERENCES
+from neurostrata.report.text.references import SOURCES as SOURCE_REFERENCES
 from neurostrata.strata.finders.registry import finder_class
 
 Config = Mapping[str, Any]
@@ -32,6 +37,10 @@ def _numbers(values: Any) -> str:
     return format_setting(values)
 
 
+#: Works on the harmonisation of sites.
+COMBAT = ("johnson2007combat", "fortin2018combat")
+#: Kinds of images that come from diffusion images.
+DIFFUSION = {"tensor", "noddi"}
 #: Engines that register greedily: by which program, after which steps.
 GREEDY = {
     "greedy": "(picsl_greedy) after rigid, similarity and affine",
@@ -43,12 +52,13 @@ def anatomy_text(config: Config) -> str:
     """Return the paragraph on preprocessing, template and registration."""
     parts = []
     if config["anatomy"]["n4"]["enabled"]:
-        parts.append("T1-weighted images were corrected for the bias field with N4.")
+        parts.append(f"T1-weighted images were corrected for the bias field with N4{cite('tustison2010n4')}.")
     template = config["template"]
     limit = "" if template["tolerance"] is None else "at most "
     text = (
         f"A study-specific template with {format_setting(template['resolution_mm'])} mm voxels was built from the mean of the "
-        f"images aligned by centre of mass, in {limit}{count(int(template['iterations']), 'iteration')}. In each, everybody is registered, "
+        f"images aligned by centre of mass, in {limit}{count(int(template['iterations']), 'iteration')}{cite('avants2010template')}. In "
+        "each, everybody is registered, "
         "images and warps are averaged, and the inverse of the mean warp and the mean affine without its rigid part are applied, so that "
         "neither shape, pose nor size drifts."
     )
@@ -62,14 +72,15 @@ def anatomy_text(config: Config) -> str:
     options = config["registration"][engine]
     if engine == "ants":
         parts.append(
-            "Registration: ANTs by centre of mass, rigid, similarity and affine steps, then symmetric diffeomorphic (SyN) with "
+            "Registration: ANTs by centre of mass, rigid, similarity and affine steps, then symmetric diffeomorphic (SyN)"
+            f"{cite(*ENGINES[engine])} with "
             f"neighbourhood cross-correlation of radius {_numbers(options['cc_radius'])} voxels, gradient step "
             f"{_numbers(options['gradient_step'])}, shrink factors {_numbers(options['shrink_factors'])}, smoothing "
             f"{_numbers(options['smoothing_vox'])} voxels and at most {_numbers(options['iterations'])} iterations."
         )
     else:
         parts.append(
-            f"Registration: greedy diffeomorphic registration {GREEDY[engine]} steps, with "
+            f"Registration: greedy diffeomorphic registration {GREEDY[engine]} steps{cite(*ENGINES[engine])}, with "
             f"neighbourhood cross-correlation of radius {_numbers(options['ncc_radius'])} voxels and "
             f"{_numbers(options['iterations'])} iterations per level."
         )
@@ -86,15 +97,26 @@ def maps_text(config: Config) -> str:
     """Return the paragraph on the maps: diffusion models, other sources, and the grid."""
     used, volumes = used_modalities(config), config["volumes"]
     names = {declaration["from"] for declaration in used.values()}
-    sentences = (source.sentence(config) for name, source in SOURCES.items() if name in names)
-    parts = [sentence for sentence in sentences if sentence]
+    parts = []
+    for name, source in SOURCES.items():
+        if name in names and (sentence := source.sentence(config)):
+            parts.append(_with_references(sentence, _source_references(name, source.engine(config))))
+    if names & DIFFUSION and config["diffusion"]["space"] == "native":
+        alignment = config["diffusion"]["alignment"]
+        parts.append(
+            "Diffusion images were aligned with the T1-weighted image of the same person: the mean b = 0 image rigidly, by mutual "
+            f"information (ANTs{cite('tustison2021ants')}; voxels of {format_setting(alignment['resolution_mm'])} mm, at most "
+            f"{_numbers(alignment['iterations'])} iterations per level, {100 * float(alignment['sampling']):g}% of the voxels)."
+        )
+    elif names & DIFFUSION:
+        parts.append("The diffusion images were in the space of the T1-weighted image already.")
     declared = declared_names(config["modalities"])
     # only some sources have a space
     in_mni = dict.fromkeys(declared[name] for name, d in used.items() if d.get("space") == "mni")
     if in_mni:
         parts.append(
             f"{join_words([name.upper() for name in in_mni])}: images in MNI152 space, transformed to the template by the "
-            "registration between nilearn's MNI152 (2009c) and the template."
+            f"registration between nilearn's MNI152 (2009c){cite('fonov2011mni')} and the template."
         )
     blocks = (
         "" if volumes["downsample"] == 1 else f"averaged over blocks of {volumes['downsample']}³ voxels and "
@@ -104,6 +126,18 @@ def maps_text(config: Config) -> str:
         f"grid in template space, {blocks}cropped or padded to {grid_text(volumes)} voxels."
     )
     return " ".join(parts)
+
+
+def _source_references(name: str, engine: str | None) -> tuple[str, ...]:
+    """Return the works on how a kind of image is made."""
+    more = ("daducci2015amico",) if name == "noddi" and engine == "amico" else ()
+    return (*SOURCE_REFERENCES.get(name, ()), *more)
+
+
+def _with_references(sentence: str, keys: Sequence[str]) -> str:
+    """Return a sentence that cites these works at the end of its first part."""
+    start, end, rest = sentence.partition(". ")
+    return f"{start.removesuffix('.')}{cite(*keys)}{end.strip() or '.'}{' ' + rest if rest else ''}"
 
 
 def grid_text(volumes: Config) -> str:
@@ -255,8 +289,8 @@ def phenotypes_text(config: Config) -> str:
     keep = section["n_factors"]
     rule = f"the first {keep} components" if keep else "components with an eigenvalue above 1"
     return (
-        f"Phenotypes were reduced to principal components of the correlation matrix ({rule}), with varimax rotation and Kaiser "
-        f"normalisation; scores by regression; missing values: {section['missing']}."
+        f"Phenotypes were reduced to principal components of the correlation matrix ({rule}), with varimax rotation"
+        f"{cite('kaiser1958varimax')} and Kaiser normalisation; scores by regression; missing values: {section['missing']}."
     )
 
 
@@ -287,8 +321,13 @@ def strata_text(config: Config) -> str:
     adjusted = adjusted_text(strata)
     sentences = []
     if adjusted:
-        sentences.append(f"Removed from the codes: {adjusted}. The unadjusted codes were clustered too.")
-    first, *others = [finder_class(finder).methods_text(strata[finder]) for finder in strata["finders"]]
+        sentences.append(
+            f"Removed from the codes: {adjusted}{cite(*COMBAT) if strata['adjust']['sites'] else ''}. The unadjusted codes were clustered too."
+        )
+    first, *others = [
+        finder_class(finder).methods_text(strata[finder]) + cite(*FINDER_REFERENCES.get(finder, ()))
+        for finder in strata["finders"]
+    ]
     sentences.append(f"Clusters: {first}.")
     sentences += [f"For comparison: {text}." for text in others]
     existence = strata["existence"]
@@ -296,7 +335,7 @@ def strata_text(config: Config) -> str:
         f"Existence of clusters: the whole search was repeated on {existence['draws']} data sets without groups of each of two kinds, which have the codes' "
         "covariance and unimodal margins (joined by a Gaussian copula); clusters are claimed where p = (b + 1)/(M + 1) is at most "
         f"{format_setting(existence['alpha'])}. Stability: mean Jaccard index of each cluster over {strata['stability']['draws']} "
-        "bootstrap samples of families (Hennig 2007)."
+        f"bootstrap samples of families (Hennig 2007){cite('hennig2007stability')}."
     )
     if strata["outliers"]:
         sentences.append(
@@ -305,18 +344,17 @@ def strata_text(config: Config) -> str:
     if not config["phenotypes"]["tables"]:
         return " ".join([*sentences, "Families are never divided."])
     sentences.append(
-        "Factors were compared by Kruskal-Wallis tests with Benjamini-Hochberg correction over factors; effect size η² = "
+        f"Factors were compared by Kruskal-Wallis tests{cite('kruskal1952ranks')} with Benjamini-Hochberg correction"
+        f"{cite('benjamini1995fdr')} over factors; effect size η² = "
         "(H − k + 1)/(n − k), floored at 0, with an interval from the non-central χ² distribution."
     )
     repartition = strata["repartition"]
     kind = "draws with replacement" if repartition["with_replacement"] else "permutations"
-    text = (
-        f"Random repartition: {repartition['draws']} {kind} with the same cluster sizes, p = (b + 1)/(M + 1)"
-    )
+    text = f"Random repartition (the same test in random groups): {repartition['draws']} {kind} with the same cluster sizes, p = (b + 1)/(M + 1)"
     text += ", whole families exchanged" if repartition["families"] and kind == "permutations" else ""
     sentences.append(text + ".")
     sentences.append(
-        f"Checks: comparisons adjusted for age, sex, head size, site and image quality; {strata['split_half']['splits']} split halves; "
+        f"Checks: comparisons adjusted for age, sex, head size, site and image quality{cite('freedman1983permutation')}; {strata['split_half']['splits']} split halves; "
         f"{strata['shuffles']} runs with images and phenotypes of different people joined; ridge regression and canonical correlation in "
         f"{strata['continuous']['folds']} folds with {strata['continuous']['permutations']} permutations. Families are never divided."
     )
@@ -327,11 +365,30 @@ def methods_paragraphs(config: Config) -> list[tuple[str, str]]:
     """Return (heading, text) of every paragraph that the configuration calls for."""
     paragraphs = [("Anatomy", anatomy_text(config)), ("Maps", maps_text(config))]
     for experiment in config["experiments"]:
-        paragraphs.append((f"Experiment {experiment['name']}", experiment_text(config, experiment)))
+        paragraphs.append(
+            (
+                f"Experiment {experiment['name']}",
+                experiment_text(config, experiment) + _experiment_references(config, experiment),
+            )
+        )
     paragraphs += [("Phenotypes", phenotypes_text(config)), ("Strata", strata_text(config))]
     seeds = f"Seed of splits, training, clustering and permutations: {config['seed']}; of the registrations: {config['imaging_seed']}."
     paragraphs.append(("Seeds", seeds))
     return [(heading, text) for heading, text in paragraphs if text]
+
+
+def _experiment_references(config: Config, experiment: Config) -> str:
+    """Return a sentence with the works on the model and its training; "" without any."""
+    parts = []
+    if keys := model_references(experiment["model"]):
+        parts.append(f"the model{cite(*keys)}")
+    if training_values(config, experiment):
+        parts.append(f"Adam{cite('kingma2015adam')}")
+    if experiment["analyses"]["harmonise"]:
+        parts.append(f"ComBat{cite(*COMBAT)}")
+    if experiment["analyses"]["strata"]:
+        parts.append(f"the map of the embeddings by t-SNE{cite('vandermaaten2008tsne')}")
+    return f" References: {join_words(parts)}." if parts else ""
 
 
 def restructured_text(paragraphs: Sequence[tuple[str, str]]) -> str:

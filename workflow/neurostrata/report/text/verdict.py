@@ -35,8 +35,12 @@ from neurostrata.core.wording import join_words
 from neurostrata.report.html.blocks import format_p, human_name
 
 REPARTITION_NOTE = (
-    "The random repartition is a permutation version of the same Kruskal-Wallis test on the same people and clusters. "
+    "Random groups of the same sizes (random repartition): a permutation version of the same Kruskal-Wallis test on the same people and clusters. "
     "It neither confirms a difference independently nor shows that the clusters exist."
+)
+INTERVAL_NOTE = (
+    "An interval of η² that ends at 1 has no upper end: the approximation is too wide for a large effect in few people, so only its "
+    "lower end says something."
 )
 EMBEDDING_NOTE = (
     "Skip connections carry image detail to the decoder past the embedding; claims about what an embedding holds rest "

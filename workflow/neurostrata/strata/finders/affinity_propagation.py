@@ -58,7 +58,8 @@ class AffinityPropagation(Finder):
         "grid",
         ("damping", "preference", "converged", "n_clusters", "silhouette"),
         "The search: silhouette and number of clusters over damping and preference",
-        "Red ring: the setting chosen. Grey: did not converge, or has fewer than 2 or more than n − 1 clusters.",
+        "Red ring: the setting that was used; red dots: all settings whose clusters have the same, best silhouette. Crosses: did not "
+        "converge; squares: converged to fewer than 2 or more than n − 1 clusters, which have no silhouette.",
     )
 
     @classmethod

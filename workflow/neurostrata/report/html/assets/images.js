@@ -34,7 +34,7 @@
 
   function go(step) {
     at = (at + step + links.length) % links.length;
-    var small = links[at].querySelector('img');
+    var small = Array.from(links[at].querySelectorAll('img')).find(function (one) { return one.getClientRects().length > 0; });
     var title = links[at].closest('figure').querySelector('figcaption b');
     view.classList.remove('whole');
     view.replaceChildren();

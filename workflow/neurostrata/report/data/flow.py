@@ -1,0 +1,117 @@
+"""How many people there are at each step of a study, and why others are not: the numbers of a CONSORT-like flow chart."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from neurostrata.report.data.evidence import read_evidence
+from neurostrata.report.data.layout import Experiment
+from neurostrata.report.data.results import StudyResults
+
+#: Reason of people for whom none is recorded.
+NO_REASON = "no reason recorded"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: who is left, and who left before it.
+
+    Attributes
+    ----------
+    title
+        Who is left, in words.
+    people
+        How many are left.
+    lost
+        Reason -> how many left for it between the step before and this one.
+    """
+
+    title: str
+    people: int
+    lost: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Flow:
+    """The steps of the whole study, then those of each experiment, which begin with the last of them."""
+
+    study: list[Step]
+    experiments: dict[str, list[Step]]
+
+
+def study_flow(study: StudyResults) -> Flow | None:
+    """Return the numbers of people at each step; None for a study without a table of people.
+
+    Within the study and within each experiment, the people of a step plus those lost before it are the people of the step
+    before.
+    """
+    people = study.subjects()
+    if not people:
+        return None
+    exclusions = study.table(study.tree.exclusions, columns=["subject", "modality", "stage", "reason"])
+    whole: dict[str, str] = {}
+    if exclusions is not None:
+        rows = exclusions[(exclusions["modality"] == "all") & (exclusions["stage"] != "template")]
+        for subject, reason in zip(rows["subject"].astype(str), rows["reason"].astype(str)):
+            whole.setdefault(subject, reason)
+    gone = {subject: reason for subject, reason in whole.items() if subject not in set(people)}
+    first = [
+        Step("people found", len(people) + len(gone)),
+        Step("people took part", len(people), _counted(gone.values())),
+    ]
+    experiments = {
+        experiment.name: steps
+        for experiment, _ in study.experiments()
+        if (steps := _experiment_steps(study, experiment, set(people), exclusions))
+    }
+    return Flow(first, experiments)
+
+
+def _experiment_steps(
+    study: StudyResults, experiment: Experiment, people: set[str], exclusions: pd.DataFrame | None
+) -> list[Step]:
+    splits = study.table(experiment.file("splits.tsv"), columns=["subject"])
+    if splits is None:
+        return []
+    used = set(splits["subject"].astype(str)) & people
+    reasons = _reasons(exclusions, experiment.name)
+    steps = [
+        Step("in the model", len(used), _counted(reasons.get(s, NO_REASON) for s in people - used)),
+    ]
+    evidence = read_evidence(study, experiment)
+    if evidence.clusters is None:
+        return steps
+    clustered = set(evidence.clusters["subject"].astype(str)) & used
+    inside = clustered - set(evidence.outside())
+    lost = {"without a code": len(used - clustered), "too far from every cluster": len(clustered - inside)}
+    steps.append(Step("in a cluster", len(inside), {why: n for why, n in lost.items() if n}))
+    scores = study.table(study.tree.phenotypes("scores.tsv"), columns=["subject"])
+    if scores is not None:
+        known = scores.drop(columns="subject").notna().any(axis=1)
+        compared = inside & set(scores.loc[known, "subject"].astype(str))
+        left = len(inside) - len(compared)
+        steps.append(
+            Step("compared in phenotype", len(compared), {"no phenotype scores": left} if left else {})
+        )
+    return steps
+
+
+def _reasons(exclusions: pd.DataFrame | None, experiment: str) -> dict[str, str]:
+    """Return subject -> why the person is not in an experiment: what is missing, where that is recorded."""
+    if exclusions is None:
+        return {}
+    found: dict[str, str] = {}
+    for _, row in exclusions.iterrows():
+        subject, stage, modality = str(row["subject"]), str(row["stage"]), str(row["modality"])
+        if stage == f"experiment {experiment}":
+            found[subject] = f"no {modality.upper()}" if modality != "all" else str(row["reason"])
+    return found
+
+
+def _counted(reasons: Iterable[str]) -> dict[str, int]:
+    """Return reason -> how many, the most frequent first."""
+    return dict(sorted(Counter(reasons).items(), key=lambda pair: (-pair[1], pair[0])))
