@@ -18,10 +18,14 @@ from neurostrata.report.figures.style import cluster_style, figure_style, hide_f
 _BAR, _GAP = 0.16, 0.04
 
 
-def _readable_on(colour: str | tuple[float, float, float, float]) -> str:
-    """Return dark or light words, whichever is told apart better from a colour."""
+def _readable_on(colour: str | tuple[float, float, float, float], light: str = "#ffffff") -> str:
+    """Return dark or light words, whichever is told apart better from a colour.
+
+    On a dark page "#ffffff" turns dark, as the colours of clusters turn light; on an image, which keeps its colours, `light` is
+    another white.
+    """
     red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour))
-    return "#111111" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 else "#ffffff"
+    return "#111111" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 else light
 
 
 def rand_matrix_figure(values: pd.DataFrame) -> Figure:
@@ -45,7 +49,7 @@ def rand_matrix_figure(values: pd.DataFrame) -> Figure:
             for j in range(i):
                 if np.isfinite(shown[i, j]):
                     axis.text(j, i - 1, f"{shown[i, j]:.2f}".replace("-", "−"), ha="center", va="center", fontsize=9,
-                              color=_readable_on(colours(np.clip(shown[i, j], 0, 1))))  # fmt: skip
+                              color=_readable_on(colours(np.clip(shown[i, j], 0, 1)), "#fefefe"))  # fmt: skip
         axis.set_yticks(range(n - 1), names[1:])
         axis.set_xticks(range(n - 1), names[:-1], rotation=35, ha="right", rotation_mode="anchor")
         axis.tick_params(length=0)
