@@ -181,10 +181,10 @@ def strata_overview(page: Page, experiment: Experiment, verdict: Verdict) -> Fig
         overview_figure(shown, maps.under, maps.threshold, _high(effects)),
         f"{experiment.name}/overview.svg",
         f"The strata of {experiment.name} in one picture",
-        f"{against}{rest}: effect sizes{_adjusted(maps)}, axial slices through the largest. Opaque, with a line: at least {maps.threshold:g} in size. "
+        f"{against}{rest}: effect sizes{_adjusted(maps)}, slices through the largest. Opaque, with a line: at least {maps.threshold:g} in size. "
         "They describe; the clusters were found in these images.",
         experiment.strata("maps.tsv"),
-        alt=f"Axial slices of the template with the effect sizes of {experiment.name}’s clusters",
+        alt=f"Slices of the template with the effect sizes of {experiment.name}’s clusters",
         wide=False,
         picture=True,
     )
