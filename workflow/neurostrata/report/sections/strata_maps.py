@@ -217,9 +217,15 @@ def _say_why(page: Page, section: Section, experiment: Experiment, verdict: Verd
 def _reading(page: Page, maps: StrataMaps) -> Text:
     """Return the paragraph on what the maps show and what to expect of random groups."""
     first = maps.table.iloc[0]
+    column = maps.facts.get("SitesAsMeans")
+    sites = (
+        f" Of {human_name(str(column))} only the means were removed, not the spreads (ComBat), as from the codes."
+        if column
+        else ""
+    )
     adjusted = (
         f" Linear effects of {join_words([human_name(n) for n in maps.adjusted_for])} were removed first, as from the codes"
-        f"{_adjusting(maps)}."
+        f"{_adjusting(maps)}.{sites}"
         if maps.adjusted_for
         else ""
     )
