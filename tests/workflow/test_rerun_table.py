@@ -193,7 +193,7 @@ def test_a_dry_run_ends_with_what_would_be_done_and_why(study: StudyFolder) -> N
         "decoding the centres of the strata 1 job less than a CPU minute",
         "recording provenance 1 job less than a CPU minute",
         "writing the report 1 job less than a CPU minute",
-        "In all 13 jobs: less than a CPU minute, about 31 MB on the disk (estimates: docs/scaling.md).",
+        "In all 13 jobs: less than a CPU minute, about 30 MB on the disk (estimates: docs/scaling.md).",
         "Changed since the results were made (what follows from it is planned too):",
         "strata.existence.draws: 199 -> 99 (existence 8)",
     ]
