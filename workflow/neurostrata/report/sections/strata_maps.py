@@ -196,11 +196,9 @@ def strata_overview(page: Page, experiment: Experiment, verdict: Verdict) -> Fig
 def _say_why(page: Page, section: Section, experiment: Experiment, verdict: Verdict) -> None:
     """Say why no cluster is drawn."""
     if verdict.kind == "nothing":
-        reason = (
-            why_none(page.study, experiment)
-            if experiment.strata("maps.tsv").is_file()
-            else "no clusters were found"
-        )
+        path = experiment.strata("maps.tsv")
+        said = page.study.sidecar(path) if path.is_file() else {}
+        reason = said.get("Reason") or "no clusters were found"
         section.add(
             Text(
                 f"No map of strata is drawn: {reason}. A map of where a continuum happens to be cut would look like a finding.",
