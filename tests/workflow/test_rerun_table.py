@@ -188,13 +188,15 @@ def test_a_dry_run_ends_with_what_would_be_done_and_why(study: StudyFolder) -> N
     setting("strata.existence.draws", 99)(study)
     said = study.snakemake("-n", "--quiet", "rules").stdout
     assert "leave --cleanup-metadata aside" in said.partition("snakemake --cleanup-metadata")[2]
-    end = [" ".join(line.split()) for line in said.strip().splitlines()[-7:]]
+    end = [" ".join(line.split()) for line in said.strip().splitlines()[-9:]]
     assert end == [
         "This would be done:",
         "testing whether clusters exist 8 jobs less than a CPU minute",
+        "mapping where the strata differ 2 jobs less than a CPU minute",
+        "decoding the centres of the strata 1 job less than a CPU minute",
         "recording provenance 1 job less than a CPU minute",
         "writing the report 1 job less than a CPU minute",
-        "In all 10 jobs: less than a CPU minute, about 5 MB on the disk (estimates: docs/scaling.md).",
+        "In all 13 jobs: less than a CPU minute, about 30 MB on the disk (estimates: docs/scaling.md).",
         "Changed since the results were made (what follows from it is planned too):",
         "strata.existence.draws: 199 -> 99 (existence 8)",
     ]

@@ -24,7 +24,7 @@ from neurostrata.report.figures.style import save_figure
 from neurostrata.report.html.blocks import Figure, Section, Table, Text
 from neurostrata.report.html.page import Page
 from neurostrata.report.html.pages import write_page
-from neurostrata.report.index import experiment_verdict
+from neurostrata.report.judged import experiment_verdict
 from neurostrata.report.sections.composition import composition_section
 from neurostrata.report.sections.strata_maps import more_maps_section, strata_maps_section, strata_overview
 from neurostrata.report.text.verdict import Verdict
@@ -152,21 +152,11 @@ def test_each_cluster_has_its_maps_places_and_people(made: tuple[Path, dict[str,
     assert set(shown) <= set(own["subject"])
     rest = own[~own["subject"].isin(shown[:5])]
     assert shown[5] == rest.sort_values("probability")["subject"].iloc[0]
-    write_page(results / "report/page.html", "page.html.j2", page_content(section))
+    write_page(results / "report/page.html", "page.html.j2", {"title": "x", "sections": [section]})
     html = (results / "report/page.html").read_text()
     assert "<img onerror" not in html
     assert "&lt;img onerror" in html
     assert "<i>x" not in html
-
-
-def page_content(section: Section) -> dict[str, Any]:
-    return {
-        "title": "x",
-        "sections": [section],
-        "blocks_first": [],
-        "back": "index.html",
-        "back_text": "Report",
-    }
 
 
 def test_further_maps_and_the_small_picture(made: tuple[Path, dict[str, Any]]) -> None:

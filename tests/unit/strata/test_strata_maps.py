@@ -252,6 +252,23 @@ def test_the_raw_codes_effects_are_not_adjusted(tmp_path: Path) -> None:
     assert read_table(tmp_path / "maps.tsv")["adjusting_correlation"].isna().all()
 
 
+def test_sites_are_removed_as_their_means(tmp_path: Path) -> None:
+    given = write_study(tmp_path)
+    people = read_table(tmp_path / "people.tsv", text=("subject", "site"))
+    people["site"] = np.where(np.arange(PEOPLE) % 3 == 0, "1", "2")
+    write_table(tmp_path / "people.tsv", people)
+    array = np.load(tmp_path / "jac.npy")
+    array[(people["site"] == "1").to_numpy()] += 5
+    np.save(tmp_path / "jac.npy", array)
+    facts = json.loads((tmp_path / "codes.json").read_text()) | {"Sites": "site"}
+    (tmp_path / "codes.json").write_text(json.dumps(facts))
+    map_strata(**given)
+    assert image(tmp_path, 1, "jac", "effectadjusted")[PLANTED].mean() == pytest.approx(2.0, rel=0.15)
+    assert abs(image(tmp_path, 1, "jac", "effect")[PLANTED].mean()) < 0.3
+    said = json.loads((tmp_path / "maps.json").read_text())
+    assert (said["AdjustedFor"], said["SitesAsMeans"]) == (["age", "site"], "site")
+
+
 def test_coordinates_in_mni_space(tmp_path: Path) -> None:
     given = write_study(tmp_path)
     affine = np.diag([1.1, 1.0, 0.9, 1.0])

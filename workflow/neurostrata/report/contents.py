@@ -25,7 +25,6 @@ from neurostrata.report.sections.comparison import comparison_section
 from neurostrata.report.sections.experiment import experiment_section
 from neurostrata.report.sections.maps import volumes_section
 from neurostrata.report.sections.overview import (
-    look_section,
     next_section,
     pages_section,
     verdict_section,
@@ -34,6 +33,7 @@ from neurostrata.report.sections.overview import (
 from neurostrata.report.sections.paper_results import paper_results_section
 from neurostrata.report.sections.phenotypes import phenotypes_section
 from neurostrata.report.sections.quality import quality_section
+from neurostrata.report.sections.strata_maps import pictures_section
 from neurostrata.report.sections.template import template_section
 
 
@@ -100,7 +100,7 @@ def fixed_pages(whole: Whole) -> dict[str, list[Maker]]:
     return {
         "index.html": [
             partial(verdict_section, judged=judged),
-            partial(look_section, judged=judged),
+            partial(pictures_section, judged=judged),
             partial(who_section, judged=judged),
             partial(next_section, judged=judged),
             pages_section,

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.path import Path as Outline
 
-from neurostrata.report.figures.style import cluster_style, figure_style, hide_frame, new_figure
+from neurostrata.report.figures.style import GREY, cluster_style, figure_style, hide_frame, new_figure
 
 #: Width of a bar, and height of the gaps between clusters as a share of all people.
 _BAR, _GAP = 0.16, 0.04
@@ -21,7 +21,12 @@ _BAR, _GAP = 0.16, 0.04
 def _readable_on(colour: str | tuple[float, float, float, float]) -> str:
     """Return dark or light words, whichever is told apart better from a colour."""
     red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour))
-    return "#111111" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 else "#ffffff"
+    return "#111111" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 else "#fefefe"
+
+
+def _kept(colour: str) -> str:
+    """Return a colour next to one of the clusters' that stays as it is on a dark page, where those turn lighter: it has words on it."""
+    return f"#{int(colour[1:], 16) ^ 1:06x}"
 
 
 def rand_matrix_figure(values: pd.DataFrame) -> Figure:
@@ -98,7 +103,14 @@ def flow_figure(names: Sequence[str], tables: Sequence[pd.DataFrame]) -> Figure:
                 size = float(sizes.loc[cluster]) / total
                 colour = colours[position][cluster]
                 axis.add_patch(
-                    Rectangle((position - _BAR / 2, -top - size), _BAR, size, facecolor=colour, linewidth=0)
+                    Rectangle(
+                        (position - _BAR / 2, -top - size),
+                        _BAR,
+                        size,
+                        facecolor=_kept(colour),
+                        edgecolor=GREY,
+                        linewidth=0.6,
+                    )
                 )
                 if size > 0.04:
                     axis.text(position, -top - size / 2, f"{cluster}", ha="center", va="center", fontsize=9,

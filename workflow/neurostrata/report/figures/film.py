@@ -17,10 +17,8 @@ from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from neurostrata.report.figures.style import figure_style
+from neurostrata.report.figures.style import BLACK, ON_BLACK, figure_style
 
-#: The ground, and words on it (contrast 15:1).
-GROUND, WORDS = "#0b0e11", "#e8eaed"
 #: Dark in the middle, light at both ends, told apart by colour-blind readers (Crameri's "berlin").
 SIGNED = "berlin"
 #: Width of a film in inches. At 420 pixels its smallest words are 10 pixels high.
@@ -208,19 +206,19 @@ def draw_film(
     bar_height = 0.62 if bars else 0.06
     height = sum(heights) + sum(above) + sum(below) + bar_height + 0.05
     with figure_style():
-        figure = Figure(figsize=(width, height), facecolor=GROUND)
+        figure = Figure(figsize=(width, height), facecolor=BLACK)
         # one panel of axes for all slices, in inches: axes of their own would take most of the time
         axis = figure.add_axes((0, 0, 1, 1))
         axis.set(xlim=(0, width), ylim=(0, height), xticks=[], yticks=[], autoscale_on=False)
         axis.spines[:].set_visible(False)
         # a rectangle, which stays where a page's figures are saved without their ground
-        axis.add_patch(Rectangle((0, 0), width, height, facecolor=GROUND, zorder=-1))
+        axis.add_patch(Rectangle((0, 0), width, height, facecolor=BLACK, zorder=-1))
         top = height - 0.05
         for position, row in enumerate(rows):
             name = names[position] if position < len(names) else ""
             if name:
                 axis.text(
-                    side, top - 0.02, name, color=WORDS, fontsize=_WORDS_PT, fontweight="bold", va="top"
+                    side, top - 0.02, name, color=ON_BLACK, fontsize=_WORDS_PT, fontweight="bold", va="top"
                 )
             top -= above[position]
             left = (width - sum(widths[position]) * scale - gap * (len(row) - 1)) / 2
@@ -235,7 +233,7 @@ def draw_film(
                 ):
                     if words:
                         axis.text(
-                            middle, height_of, words, color=WORDS, fontsize=_SMALL_PT, ha="center", va=va
+                            middle, height_of, words, color=ON_BLACK, fontsize=_SMALL_PT, ha="center", va=va
                         )
                 left += size * scale + gap
             top -= heights[position] + below[position]
@@ -272,10 +270,10 @@ def _draw_panel(
             y = edges[2] + (np.arange(rows) + 0.5) * (edges[3] - edges[2]) / rows
             styles = ["solid" if line > 0 else "dashed" for line in lines]
             axis.contour(
-                x, y, known, levels=lines, colors=[WORDS], linewidths=0.7, linestyles=styles
+                x, y, known, levels=lines, colors=[ON_BLACK], linewidths=0.7, linestyles=styles
             ).set_clip_path(frame)
     for letter, place, ha in zip(_SIDES[panel.cut.axis], (left, left + wide), ("left", "right")):
-        axis.text(place, bottom + 0.98 * tall, letter, color=WORDS, fontsize=_SMALL_PT, ha=ha, va="top")
+        axis.text(place, bottom + 0.98 * tall, letter, color=ON_BLACK, fontsize=_SMALL_PT, ha=ha, va="top")
 
 
 def _draw_bars(figure: Figure, bars: Sequence[Bar], width: float, height: float) -> None:
@@ -291,6 +289,6 @@ def _draw_bars(figure: Figure, bars: Sequence[Bar], width: float, height: float)
         ticks = np.array(bar.ticks or (bar.low, bar.high))
         words = [f"{value:.2g}".replace("-", "−") for value in ticks]
         axis.set_xticks(spread(ticks, bar.low, bar.high, bar.power), words)
-        axis.tick_params(axis="x", colors=WORDS, labelsize=_SMALL_PT, length=2, pad=1)
-        axis.set_xlabel(bar.label, color=WORDS, fontsize=_SMALL_PT, labelpad=1)
+        axis.tick_params(axis="x", colors=ON_BLACK, labelsize=_SMALL_PT, length=2, pad=1)
+        axis.set_xlabel(bar.label, color=ON_BLACK, fontsize=_SMALL_PT, labelpad=1)
         axis.spines[:].set_visible(False)

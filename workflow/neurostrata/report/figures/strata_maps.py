@@ -241,6 +241,8 @@ def overview_figure(
 ) -> Figure:
     """Draw the strata of an experiment in one small picture: a row for each modality, an axial cut for each stratum.
 
+    A single stratum is cut in all three planes.
+
     Parameters
     ----------
     effects
@@ -253,7 +255,13 @@ def overview_figure(
         row = []
         for name, effect in strata.items():
             sizes = Placed(np.abs(effect.data), effect.affine)
-            cut = strongest(sizes, 1)[0]
+            cuts = strongest(sizes, 1)
+            if len(strata) == 1:  # there is room for all three
+                layers = (under.layer(), effect_layer(effect, threshold, high))
+                titles = ["", name, ""] if position == 0 else [""] * 3
+                row += [Panel(cut, layers, title=title) for cut, title in zip(cuts, titles)]
+                continue
+            cut = cuts[0]
             row.append(
                 Panel(
                     cut,

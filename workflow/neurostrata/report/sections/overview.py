@@ -9,7 +9,6 @@ from neurostrata.report.html.blocks import Link, Section, Text, experiment_ancho
 from neurostrata.report.html.cards import Lead, Leads, Names, PageList
 from neurostrata.report.html.page import Page
 from neurostrata.report.judged import Judged
-from neurostrata.report.sections.strata_maps import strata_overview
 from neurostrata.report.sections.verdicts import verdict_card
 from neurostrata.report.text.verdict import EMBEDDING_NOTE, REPARTITION_NOTE, overall
 
@@ -28,13 +27,6 @@ def verdict_section(page: Page, judged: Sequence[Judged]) -> Section:
     section.add(*(verdict_card(page, one, f"#{experiment_anchor(one.name)}") for one in judged))
     if any(one.verdict.tested for one in judged):
         section.add(Text(f"How to read this: {REPARTITION_NOTE} {EMBEDDING_NOTE}", kind="note"))
-    return section
-
-
-def look_section(page: Page, judged: Sequence[Judged]) -> Section:
-    """Return a small picture of what each experiment's strata look like."""
-    section = Section("look", "What the strata look like")
-    section.add(*(strata_overview(page, one.experiment, one.verdict) for one in judged))
     return section
 
 

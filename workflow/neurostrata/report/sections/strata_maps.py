@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -27,6 +27,7 @@ from neurostrata.report.html.blocks import (
     parts,
 )
 from neurostrata.report.html.page import Page
+from neurostrata.report.judged import Judged
 from neurostrata.report.text.verdict import Verdict, describe_jaccard, equals
 
 #: Modalities and clusters that are drawn; the tables and the folder of maps have all.
@@ -106,13 +107,14 @@ def more_maps_section(
             section.add(
                 page.figure(
                     thresholded_figure({f"Cluster {c}": own[c] for c in part}, under, maps.threshold, high),
-                    f"{experiment.name}/large-{modality}{end}.png",
+                    f"{experiment.name}/large-{modality}{end}.svg",
                     f"{title}: large effects alone",
                     f"Only voxels with an effect of at least {maps.threshold:g} in size, the same cuts and colours for all clusters. The maps "
                     "above show all effects.",
                     experiment.strata("maps.tsv"),
                     alt=f"Slices of the template with effects of at least {maps.threshold:g} in {title}, one row for each cluster",
                     wide=False,
+                    picture=True,
                 )
             )
         means = {c: image for c in maps.clusters[:CLUSTERS] if (image := maps.image(c, modality, "mean"))}
@@ -126,15 +128,25 @@ def more_maps_section(
                         under,
                         str(modality).upper(),
                     ),
-                    f"{experiment.name}/means-{modality}.png",
+                    f"{experiment.name}/means-{modality}.svg",
                     f"{title}: mean and spread of each cluster",
                     "Mean and standard deviation over the people of each cluster, not adjusted; the same cuts and scales for all clusters.",
                     experiment.strata("maps.tsv"),
                     alt=f"Slices of mean and standard deviation of {title}, one row for each cluster",
                     wide=False,
+                    picture=True,
                 )
             )
     _decoded(page, section, maps, effects, words)
+    return section
+
+
+def pictures_section(page: Page, judged: Sequence[Judged]) -> Section:
+    """Return the overview's section with one small picture of each experiment's clusters."""
+    section = Section("pictures", "What the strata look like")
+    for one in judged:
+        if one.config["analyses"]["strata"]:
+            section.add(strata_overview(page, one.experiment, one.verdict))
     return section
 
 
@@ -167,13 +179,14 @@ def strata_overview(page: Page, experiment: Experiment, verdict: Verdict) -> Fig
     )
     return page.figure(
         overview_figure(shown, maps.under, maps.threshold, _high(effects)),
-        f"{experiment.name}/overview.png",
+        f"{experiment.name}/overview.svg",
         f"The strata of {experiment.name} in one picture",
-        f"{against}{rest}: effect sizes{_adjusted(maps)}, axial slices through the largest. Opaque, with a line: at least {maps.threshold:g} in size. "
+        f"{against}{rest}: effect sizes{_adjusted(maps)}, slices through the largest. Opaque, with a line: at least {maps.threshold:g} in size. "
         "They describe; the clusters were found in these images.",
         experiment.strata("maps.tsv"),
-        alt=f"Axial slices of the template with the effect sizes of {experiment.name}’s clusters",
+        alt=f"Slices of the template with the effect sizes of {experiment.name}’s clusters",
         wide=False,
+        picture=True,
     )
 
 
@@ -183,11 +196,9 @@ def strata_overview(page: Page, experiment: Experiment, verdict: Verdict) -> Fig
 def _say_why(page: Page, section: Section, experiment: Experiment, verdict: Verdict) -> None:
     """Say why no cluster is drawn."""
     if verdict.kind == "nothing":
-        reason = (
-            why_none(page.study, experiment)
-            if experiment.strata("maps.tsv").is_file()
-            else "no clusters were found"
-        )
+        path = experiment.strata("maps.tsv")
+        said = page.study.sidecar(path) if path.is_file() else {}
+        reason = said.get("Reason") or "no clusters were found"
         section.add(
             Text(
                 f"No map of strata is drawn: {reason}. A map of where a continuum happens to be cut would look like a finding.",
@@ -204,9 +215,15 @@ def _say_why(page: Page, section: Section, experiment: Experiment, verdict: Verd
 def _reading(page: Page, maps: StrataMaps) -> Text:
     """Return the paragraph on what the maps show and what to expect of random groups."""
     first = maps.table.iloc[0]
+    column = maps.facts.get("SitesAsMeans")
+    sites = (
+        f" Of {human_name(str(column))} only the means were removed, not the spreads (ComBat), as from the codes."
+        if column
+        else ""
+    )
     adjusted = (
         f" Linear effects of {join_words([human_name(n) for n in maps.adjusted_for])} were removed first, as from the codes"
-        f"{_adjusting(maps)}."
+        f"{_adjusting(maps)}.{sites}"
         if maps.adjusted_for
         else ""
     )
@@ -301,7 +318,7 @@ def _cluster_section(
         section.add(
             page.figure(
                 effect_figure(image, under, maps.threshold, high),
-                f"{name}/cluster-{cluster}-{modality}.png",
+                f"{name}/cluster-{cluster}-{modality}.svg",
                 f"Cluster {cluster}: {_title(modality, words)}",
                 f"{int(row['n'])} people against {int(row['n_others'])} others{_adjusted(maps)}. {100 * row['share_large']:.0f}% of the brain’s voxels reach "
                 f"{maps.threshold:g} in size (random groups of these sizes: {100 * row['share_chance']:.0f}%); from {_effect(row['effect_smallest'])} to {_effect(row['effect_largest'])}. "
@@ -309,6 +326,7 @@ def _cluster_section(
                 experiment.strata("maps.tsv"),
                 alt=f"Slices of the template with the effect sizes of cluster {cluster} in {_title(modality, words)}",
                 wide=False,
+                picture=True,
             )
         )
     hidden = len(maps.modalities) - MODALITIES
@@ -516,12 +534,13 @@ def _decoded(
                     {name: cuts[c] for c, name in names.items()},
                     maps.under,
                 ),
-                f"{maps.experiment.name}/decoded-{modality}.png",
+                f"{maps.experiment.name}/decoded-{modality}.svg",
                 f"{_title(modality, words)}: decoded centre of each cluster",
                 "The mean code of the cluster’s people, decoded by the final model, beside the mean of their images, scaled as the model saw them. "
                 f"Correlation of the two over the brain’s voxels, and of what sets each apart from everybody’s: {likeness}. The model was trained on these people.",
                 path,
                 alt=f"Axial slices of mean image, decoded centre and their difference in {_title(modality, words)}, one row for each cluster",
                 wide=False,
+                picture=True,
             )
         )

@@ -128,7 +128,7 @@ def map_strata(
     reason = why_no_maps(read_table(existence).iloc[0], len(strata))
     described = read_characteristics(people)
     require_people(people, described.index, groups.index, clusters)
-    design, removed = _covariates(codes, described.reindex(groups.index))
+    design, removed, sites = _covariates(codes, described.reindex(groups.index))
     opened = open_volumes(volumes, [read_json(sidecar_path(path))["modality"] for path in volumes])
     info = opened[0].info
     inside = read_grid_mask(mask, opened[0].array.shape[1:], info["affine"])
@@ -146,6 +146,7 @@ def map_strata(
         "Reason": reason,
         "Threshold": THRESHOLD,
         "AdjustedFor": removed,
+        "SitesAsMeans": sites,
         "StrataNotMapped": strata[MOST_STRATA:] if reason is None else [],
         "Space": "study template, fusion grid",
         "settings": settings_record(settings),
@@ -178,8 +179,8 @@ def why_no_maps(existence: pd.Series, clusters: int) -> str | None:
     return "everybody is in one cluster" if clusters < 2 else None
 
 
-def _covariates(codes: Path, described: pd.DataFrame) -> tuple[np.ndarray | None, list[str]]:
-    """Return what was removed from the codes as columns of numbers (people, columns), and its names.
+def _covariates(codes: Path, described: pd.DataFrame) -> tuple[np.ndarray | None, list[str], str | None]:
+    """Return what was removed from the codes as columns of numbers (people, columns), its names, and the column of sites.
 
     Sites are removed as their means: ComBat, which the codes had, would need everybody's images in memory.
     """
@@ -187,10 +188,10 @@ def _covariates(codes: Path, described: pd.DataFrame) -> tuple[np.ndarray | None
     columns, sites = list(facts.get("Removed", [])), facts.get("Sites")
     names = [*columns, *([sites] if sites else [])]
     if not names:
-        return None, []
+        return None, [], None
     table = find_columns(names, [described], "strata.adjust.columns")
     coded = code_covariates(table, (*ALWAYS_WORDS, sites) if sites else ALWAYS_WORDS)
-    return CovariateDesign(facts.get("Splines", 1)).fit(coded).transform(coded), names
+    return CovariateDesign(facts.get("Splines", 1)).fit(coded).transform(coded), names, sites
 
 
 class _Atlas:
