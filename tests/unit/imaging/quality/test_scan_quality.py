@@ -26,7 +26,7 @@ def measured(scan: Scan, tissue: np.ndarray, brain_of_template: np.ndarray, grid
         # up to 5 is chance
         "ghosting": max(5.0, ghosting(prepared, template, mask, grid.spacing)),
         "mask_overlap": dice(mask, brain_of_template),
-        "mask_cut": mask_cut(mask, template),
+        "mask_cut": mask_cut(mask, template, grid.spacing),
     }
 
 
