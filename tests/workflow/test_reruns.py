@@ -24,7 +24,12 @@ JOINED = {"profile_strata": 1, "continuous": 1, **REPARTITIONED}
 FROM_SCORES = {"split_half": 1, "factor_congruence": 1, **JOINED}
 #: Of the raw and of the adjusted codes.
 CLUSTERED = {"cluster": 2, "existence": 2}
-FROM_FINDER = {**CLUSTERED, "stability": 1, "split_half": 1, "composition": 1, "agreement": 1, **JOINED}
+FROM_FINDER = {
+    **CLUSTERED,
+    **dict.fromkeys(("stability", "split_half", "composition", "strata_quality", "agreement"), 1),
+    **JOINED,
+}
+
 #: The adjusted codes alone.
 FROM_PEOPLE = {
     "describe_people": 1,
@@ -34,7 +39,7 @@ FROM_PEOPLE = {
     **dict.fromkeys(CLUSTERED, 1),
 }
 #: What depends on who there is, beside the images.
-EVERYBODY = {"describe_people": 1, "factor_phenotypes": 1, "factor_congruence": 1}
+EVERYBODY = {"describe_people": 1, "gather_quality": 1, "factor_phenotypes": 1, "factor_congruence": 1}
 FROM_CODES = {"adjust_codes": 1, "project": 1, **FROM_FINDER}
 MODELS = {
     "train": 3,
@@ -42,6 +47,8 @@ MODELS = {
     "embed": 3,
     "evaluate": 2,
     "summarise_experiment": 1,
+    "measure_codes": 1,
+    "compare_quality": 1,
     **FROM_CODES,
 }
 FROM_MAPS = {"normalise": 1, **MODELS}
@@ -54,6 +61,8 @@ FROM_TEMPLATE = {
     "jacobian": 6,
     "map_to_template": 6,
     "subject_page": 6,
+    "measure_quality": 6,
+    "gather_quality": 1,
     "describe_people": 1,
     **FROM_MAPS,
 }
@@ -95,7 +104,18 @@ def test_a_finished_study_that_was_moved_plans_nothing(rerun) -> None:
         ("strata.tsne.perplexity", 5, {"project": 1, **CLOSING}),
         ("phenotypes.missing", "median", {"factor_phenotypes": 1, **FROM_SCORES}),
         ("volumes.percentiles", [1, 99], FROM_MAPS),
-        ("volumes.downsample", 2, {"map_to_template": 6, "subject_page": 6, **GRID, **FROM_MAPS}),
+        (
+            "volumes.downsample",
+            2,
+            {
+                **{"map_to_template": 6, "subject_page": 6, "measure_quality": 6, "gather_quality": 1},
+                **GRID,
+                **FROM_MAPS,
+            },
+        ),
+        ("quality.limit", 4.0, {"compare_quality": 1, **CLOSING}),
+        ("quality.limits", {"snr": 9.0}, {"compare_quality": 1, **CLOSING}),
+        ("quality.leave_out", ["snr"], {"compare_quality": 1, **CLOSING}),
         ("template.iterations", 3, {"template_register": 6, "template_update": 1, **FROM_TEMPLATE}),
         (
             "registration.greedy.step_vox",
@@ -161,6 +181,19 @@ def test_a_person_excluded(rerun) -> None:
     assert rerun.planned() == expected
 
 
+def test_a_person_kept(rerun) -> None:
+    rerun.edit_sheet(lambda cells: cells.append(["03", "", "keep", "looked at"]), "qc.tsv")
+    assert rerun.planned() == {"compare_quality": 1, **REPORT}
+
+
+def test_raters_who_disagree_exclude_nobody(rerun) -> None:
+    (rerun.folder / "qc.tsv").write_text(
+        "subject\tmodality\tdecision\treason\trater\n03\t\tkeep\t\tann\n03\t\texclude\tmoved\tbob\n"
+    )
+    assert rerun.planned() == {"compare_raters": 1, **REPORT}
+    assert "qc.tsv: subject 03: bob: exclude, ann: keep; not excluded until" in rerun.snakemake("-n").stderr
+
+
 @pytest.mark.parametrize("template", ["no", "yes"])
 def test_a_person_added(rerun, template: str) -> None:
     images = rerun.folder / "images"
@@ -169,7 +202,9 @@ def test_a_person_added(rerun, template: str) -> None:
         lambda cells: cells.append(["07", "images/sub-07_T1w.nii.gz", template, "a", "f7", "", ""])
     )
     everybody = {"check_cohort": 1, "list_people": 6, "split": 1, **EVERYBODY, **FROM_MAPS}
-    one = {"prepare_t1w": 1, "register": 1, "jacobian": 1, "map_to_template": 1, "subject_page": 1}
+    one = dict.fromkeys(
+        ("prepare_t1w", "register", "jacobian", "map_to_template", "subject_page", "measure_quality"), 1
+    )
     if template == "yes":
         rebuilt = {key: 7 if number == 6 else number for key, number in FROM_TEMPLATE.items()}
         building = {"template_start": 1, "template_register": 14, "template_update": 2}
@@ -237,11 +272,18 @@ def test_results_have_the_public_names(finished) -> None:
                 "comparisons_adjusted",
                 "composition",
                 "composition_tests",
+                "quality_tests",
                 "split_half",
                 "split_half_factors",
                 "shuffles",
             )
         ),
+        "experiments/jac/quality.tsv",
+        "qc/people/sub-01.tsv",
+        "qc/measures.tsv",
+        "qc/deviations.tsv",
+        "qc/suggested_exclusions.tsv",
+        "qc/covariates.tsv",
         "strata/agreement.tsv",
         "strata/agreement_crosstabs.tsv",
         "report/index.html",

@@ -22,8 +22,8 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from neurostrata.cohort.ids import find_id_column
 from neurostrata.cohort.decisions import decide
+from neurostrata.cohort.ids import find_id_column
 from neurostrata.cohort.sheet import read_cohort_sheet, read_qc_sheet
 from neurostrata.cohort.study import Study
 from neurostrata.core.config import check_config, load_schema, read_yaml
@@ -164,7 +164,9 @@ def test_quality_decisions(content: bytes, folder: Path) -> None:
     assert all(row["reason"] or row["decision"] in ("keep", "unsure") for row in rows)
     acting, disagreements = decide(rows)
     assert all(row["decision"] == "exclude" for row in acting)
-    assert not {(d.subject, d.modality) for d in disagreements} & {(r["subject"], r["modality"]) for r in acting}
+    assert not {(d.subject, d.modality) for d in disagreements} & {
+        (r["subject"], r["modality"]) for r in acting
+    }
 
 
 @holds(tables(["subject", "iq", "age"]))

@@ -38,7 +38,9 @@ def cohort(seed: int, people: int = PEOPLE, faults: bool = True) -> tuple[pd.Dat
             "age": rng.uniform(20, 80, people),
             "sex": rng.choice(["F", "M"], people),
             # a small cohort has one site
-            "site": rng.choice(["north", "south", "west"], people, p=[0.5, 0.3, 0.2] if people > 30 else [1, 0, 0]),
+            "site": rng.choice(
+                ["north", "south", "west"], people, p=[0.5, 0.3, 0.2] if people > 30 else [1, 0, 0]
+            ),
         },
         index=subjects,
     )
@@ -120,6 +122,9 @@ def test_suggestions_have_a_sentence_and_say_what_to_leave_out() -> None:
     (reason,) = suggested.loc[suggested["subject"] == "001", "reason"]
     assert reason.startswith("Correlation of the registered image with the template inside its mask: 0.")
     assert "of their age, sex and site" in reason
-    assert "robust standard deviations below it, limit 5.0, 120 people): low after a failed registration." in reason
+    assert (
+        "robust standard deviations below it, limit 5.0, 120 people): low after a failed registration."
+        in reason
+    )
     beyond = (suggested["z"].abs() / suggested["limit"]).to_numpy()
     assert beyond[0] == beyond.max()

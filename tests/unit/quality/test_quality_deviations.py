@@ -30,7 +30,9 @@ def people(n: int, **columns: object) -> pd.DataFrame:
 def test_the_expectation_follows_age_sex_and_site_and_not_the_outliers() -> None:
     rng = np.random.default_rng(0)
     n = 90
-    about = people(n, age=rng.uniform(20, 80, n), sex=rng.choice(["F", "M"], n), site=np.repeat(["a", "b", "c"], 30))
+    about = people(
+        n, age=rng.uniform(20, 80, n), sex=rng.choice(["F", "M"], n), site=np.repeat(["a", "b", "c"], 30)
+    )
     truth = 5 - 0.1 * about["age"] + 2 * (about["sex"] == "F") + 7 * (about["site"] == "b")
     values = truth + rng.normal(0, 0.3, n)
     values.iloc[:6] += 40

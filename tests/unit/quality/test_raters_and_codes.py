@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from neurostrata.core.config import load_schema, fill_defaults
+from neurostrata.core.config import fill_defaults, load_schema
 from neurostrata.core.errors import UserError
 from neurostrata.core.tables import read_table, write_table
 from neurostrata.quality.codes import code_distances, experiment_measures
@@ -46,6 +46,10 @@ def test_a_strange_code_lies_far_from_the_training() -> None:
     assert list(found.index) == [f"{n:02d}" for n in range(30, 40)]
     assert found["39"] > 5 * found.drop("39").max()
     assert found.median() == pytest.approx(1)
+    # of the training alone, by hand
+    away = np.linalg.norm(codes.to_numpy()[30:, None] - codes.to_numpy()[None, :30], axis=2)
+    by_hand = np.sort(away, axis=1)[:, :5].mean(axis=1)
+    assert found.to_numpy() == pytest.approx(by_hand / np.median(by_hand))
     assert code_distances(codes, roles.replace("test", "train")).empty
 
 
@@ -72,11 +76,16 @@ def measured(tmp_path: Path) -> Path:
     subjects = [f"{n:02d}" for n in range(30)]
     (tmp_path / "people").mkdir()
     for n, subject in enumerate(subjects):
-        values = {"snr": 20 * np.exp(0.1 * rng.normal()) * (0.2 if n == 4 else 1), "similarity": 0.95 + 0.01 * rng.normal()}
+        values = {
+            "snr": 20 * np.exp(0.1 * rng.normal()) * (0.2 if n == 4 else 1),
+            "similarity": 0.95 + 0.01 * rng.normal(),
+        }
         table = pd.DataFrame({"measure": list(values), "value": list(values.values())})
         write_table(tmp_path / "people" / f"sub-{subject}.tsv", table)
     table = pd.DataFrame({"subject": subjects, "family": "", "site": ["a", "b"] * 15, "diagnosis": ""})
-    write_table(tmp_path / "characteristics.tsv", table.assign(age=np.arange(30) + 20, sex=["F", "F", "M"] * 10))
+    write_table(
+        tmp_path / "characteristics.tsv", table.assign(age=np.arange(30) + 20, sex=["F", "F", "M"] * 10)
+    )
     mse = np.exp(0.1 * rng.normal(size=30))
     mse[7] *= 9
     frame = pd.DataFrame({"subject": subjects, "fold": "0", "method": "pca", "modality": "jac", "mse": mse})
@@ -102,7 +111,10 @@ def settings(**changes: object) -> dict[str, object]:
 def run(folder: Path, chosen: dict[str, object]) -> tuple[pd.DataFrame, pd.DataFrame]:
     people = folder / "characteristics.tsv"
     gather_quality(
-        people=people, pattern=f"{folder}/people/sub-{{subject}}.tsv", output=folder / "measures.tsv", settings={}
+        people=people,
+        pattern=f"{folder}/people/sub-{{subject}}.tsv",
+        output=folder / "measures.tsv",
+        settings={},
     )
     measure_codes(
         reconstruction=folder / "reconstruction.tsv",
@@ -129,8 +141,13 @@ def test_the_commands_end_to_end(measured: Path) -> None:
     assert len(table) == 30
     assert set(deviations["measure"]) == {"snr", "similarity", "reconstruction_x_jac", "code_distance_x"}
     assert deviations["flagged"].dtype == bool
-    assert dict(zip(suggested["subject"], suggested["measure"])) == {"04": "snr", "07": "reconstruction_x_jac"}
-    assert list(suggested["modality"].fillna("")) == ["jac" if s == "07" else "" for s in suggested["subject"]]
+    assert dict(zip(suggested["subject"], suggested["measure"])) == {
+        "04": "snr",
+        "07": "reconstruction_x_jac",
+    }
+    assert list(suggested["modality"].fillna("")) == [
+        "jac" if s == "07" else "" for s in suggested["subject"]
+    ]
     facts = json.loads((measured / "deviations.json").read_text())
     assert (facts["people"], facts["people_flagged"], facts["compared"]) == (30, 2, True)
     tests = read_table(measured / "covariates.tsv")

@@ -34,7 +34,9 @@ def write_quality(results: Path, *, fewest: int = 10) -> None:
     site = np.where(np.arange(len(subjects)) % 2, "north", "south")
     snr = np.exp(3 + 0.1 * rng.normal(size=len(subjects)) + 2.0 * (site == "north"))
     snr[-1] /= 20
-    table = pd.DataFrame({"subject": subjects, "snr": snr, "similarity": 0.9 + 0.02 * rng.normal(size=len(subjects))})
+    table = pd.DataFrame(
+        {"subject": subjects, "snr": snr, "similarity": 0.9 + 0.02 * rng.normal(size=len(subjects))}
+    )
     measures = measures_of(["snr", "similarity"])
     words = {name: measure.words for name, measure in measures.items()}
     path = results / "qc" / "measures.tsv"
@@ -104,7 +106,7 @@ def test_what_the_section_says(made: tuple[Path, dict]) -> None:
         "Agreement of raters",
         "Clusters that differ in quality, site or head size",
     ]
-    assert "30 people were compared in 2 measures of quality; 1 person is unusual in at least one" in html
+    assert "30 people were compared in 2 measures of quality; 1 person is unusual in any of them" in html
     assert "1 measure differs between sites: snr" in html
     assert "so that a site as a whole flags nobody" in html
     assert "low in noisy or uneven scans." in html

@@ -20,8 +20,14 @@ def test_a_planted_difference_in_quality_is_found(tmp_path: Path) -> None:
     cluster = np.repeat([1, 2], n // 2)
     clusters = pd.DataFrame({"subject": subjects, "cluster": cluster, "fits": "yes"})
     write_table(tmp_path / "clusters.tsv", clusters, {"subject": "person"}, people=n)
-    measures = pd.DataFrame({"subject": subjects, "snr": rng.normal(size=n) + 2 * cluster, "cnr": rng.normal(size=n)})
-    write_table(tmp_path / "measures.tsv", measures, {"subject": "person", "snr": "Signal.", "cnr": "Contrast."})
+    by_construction = 3.0 * cluster + rng.normal(size=n)  # what the clusters were found in
+    measures = pd.DataFrame(
+        {"subject": subjects, "snr": rng.normal(size=n) + 2 * cluster, "cnr": rng.normal(size=n)}
+    )
+    measures = measures.assign(map_mean_jac=by_construction, warp=by_construction)
+    write_table(
+        tmp_path / "measures.tsv", measures, {"subject": "person", "snr": "Signal.", "cnr": "Contrast."}
+    )
     people = pd.DataFrame({"subject": subjects, "family": "", "diagnosis": "x", "age": rng.normal(size=n)})
     people["site"] = np.where(rng.random(n) < 0.9, cluster, 3 - cluster)
     people["head_size"] = rng.normal(size=n)

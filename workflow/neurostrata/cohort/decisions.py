@@ -91,7 +91,9 @@ def decide(rows: Iterable[Row]) -> tuple[list[Row], list[Disagreement]]:
             keeping = [
                 rater_of(other)
                 for other in decided
-                if other["decision"] == "keep" and _covers(other, modality) and rater_of(other) != rater_of(row)
+                if other["decision"] == "keep"
+                and _covers(other, modality)
+                and rater_of(other) != rater_of(row)
             ]
             if row in settled or not keeping:
                 acting.append(row)
@@ -111,6 +113,4 @@ def kept(rows: Iterable[Row]) -> set[tuple[str, str]]:
     """Return the persons and modalities ("": all) that somebody keeps and nobody excludes: nothing is suggested about them."""
     standing = latest(rows)
     excluded = {(row["subject"], row["modality"]) for row in standing if row["decision"] == "exclude"}
-    return {
-        (row["subject"], row["modality"]) for row in standing if row["decision"] == "keep"
-    } - excluded
+    return {(row["subject"], row["modality"]) for row in standing if row["decision"] == "keep"} - excluded

@@ -85,7 +85,9 @@ def suggested_rows(study: Study, suggestions: Path, labels: Collection[str] | No
         When there is no such table.
     """
     if not suggestions.is_file():
-        raise UserError(f"{suggestions}: is not there; run the workflow first, which suggests whom to exclude")
+        raise UserError(
+            f"{suggestions}: is not there; run the workflow first, which suggests whom to exclude"
+        )
     table = read_text_table(suggestions)
     silent = kept(study.decisions)
     reasons: dict[tuple[str, str], list[str]] = {}

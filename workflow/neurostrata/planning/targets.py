@@ -73,7 +73,12 @@ def measured_experiments(study: Study) -> list[str]:
 
 def quality_results(study: Study) -> list[str]:
     """Return the tables of everybody's quality and of quality between clusters, as patterns below the results folder."""
-    found = [tree.QUALITY_MEASURES, tree.QUALITY_DEVIATIONS, tree.SUGGESTED_EXCLUSIONS, tree.QUALITY_COVARIATES]
+    found = [
+        tree.QUALITY_MEASURES,
+        tree.QUALITY_DEVIATIONS,
+        tree.SUGGESTED_EXCLUSIONS,
+        tree.QUALITY_COVARIATES,
+    ]
     # raters are compared where there are two
     named = {rater_of(row) for row in study.decisions} - {"", CONSENSUS}
     found += [tree.RATERS] if len(named) > 1 else []

@@ -149,7 +149,9 @@ def compare_quality(
         "inputs": {str(path): sha256_file(path) for path in (measures, *experiments, people)},
         MEASURED: _described({name: known[name] for name in table}),
     }
-    deviations = pd.concat([one.table() for one in compared]) if compared else pd.DataFrame(columns=list(COLUMNS))
+    deviations = (
+        pd.concat([one.table() for one in compared]) if compared else pd.DataFrame(columns=list(COLUMNS))
+    )
     write_table(output, deviations, COLUMNS, Description="Everybody against the cohort.", **facts)
     suggested = suggest(
         compared,
@@ -164,7 +166,12 @@ def compare_quality(
         Description="Suggested, and never done by itself: whom to look at before deciding in the sheet of quality decisions.",
         **facts,
     )
-    write_table(tests, relate_to_people(table[[one.measure.name for one in compared]], described), TEST_COLUMNS, **facts)
+    write_table(
+        tests,
+        relate_to_people(table[[one.measure.name for one in compared]], described),
+        TEST_COLUMNS,
+        **facts,
+    )
 
 
 def compare_raters(*, output: Path, settings: dict[str, Any]) -> None:

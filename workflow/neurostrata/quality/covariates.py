@@ -47,12 +47,12 @@ def relate_to_people(measured: pd.DataFrame, people: pd.DataFrame) -> pd.DataFra
             known = column.notna() & of.notna()
             found = (_number if characteristic == "age" else _classes)(column[known], of[known])
             if found:
-                rows.append({"measure": name, "characteristic": characteristic, **found, "n": int(known.sum())})
+                rows.append(
+                    {"measure": name, "characteristic": characteristic, **found, "n": int(known.sum())}
+                )
     table = pd.DataFrame(rows, columns=[c for c in COLUMNS if c != "p_adjusted"])
     table["p_adjusted"] = benjamini_hochberg(table["p"].to_numpy(dtype=float))
     return table[list(COLUMNS)]
-
-
 
 
 def _number(values: pd.Series, of: pd.Series) -> dict[str, Any]:
@@ -63,7 +63,13 @@ def _number(values: pd.Series, of: pd.Series) -> dict[str, Any]:
     # Fisher's z with the variance of Bonett and Wright (2000)
     half = stats.norm.ppf((1 + CONFIDENCE) / 2) * np.sqrt((1 + rho**2 / 2) / (n - 3))
     centre = np.arctanh(np.clip(rho, -0.999999, 0.999999))
-    return {"effect_name": "rho", "effect": rho, "low": np.tanh(centre - half), "high": np.tanh(centre + half), "p": p}
+    return {
+        "effect_name": "rho",
+        "effect": rho,
+        "low": np.tanh(centre - half),
+        "high": np.tanh(centre + half),
+        "p": p,
+    }
 
 
 def _classes(values: pd.Series, of: pd.Series) -> dict[str, Any]:
@@ -75,4 +81,10 @@ def _classes(values: pd.Series, of: pd.Series) -> dict[str, Any]:
     h, p = stats.kruskal(*parts)
     n = sum(map(len, parts))
     low, high = eta_squared_interval(float(h), len(parts), n, CONFIDENCE)
-    return {"effect_name": "eta2", "effect": eta_squared(float(h), len(parts), n), "low": low, "high": high, "p": p}
+    return {
+        "effect_name": "eta2",
+        "effect": eta_squared(float(h), len(parts), n),
+        "low": low,
+        "high": high,
+        "p": p,
+    }

@@ -95,7 +95,9 @@ def sides(measure: Measure) -> int:
     return 2 if measure.bad == "both" else 1
 
 
-def limit_of_z(tests: int, people: int, parameters: int, false_flags: float, freedom: float = np.inf) -> float:
+def limit_of_z(
+    tests: int, people: int, parameters: int, false_flags: float, freedom: float = np.inf
+) -> float:
     """Return the limit of z for which a share `false_flags` of sound people is flagged by any of `tests` measures.
 
     A quantile of Student's t, the larger of two: the spread of n people estimated by the median absolute deviation is

@@ -102,14 +102,22 @@ def suggest(
             for modality in concerned(one.measure, of_diffusion, modalities):
                 if {(row["subject"], ""), (row["subject"], modality)} & set(decided):
                     continue
-                rows.append({**row[["subject", "measure", "value", "z", "limit"]], "modality": modality, "reason": reason})
+                rows.append(
+                    {
+                        **row[["subject", "measure", "value", "z", "limit"]],
+                        "modality": modality,
+                        "reason": reason,
+                    }
+                )
     found = pd.DataFrame(rows, columns=list(COLUMNS))
     if found.empty:
         return found
     beyond = found["z"].abs() / found["limit"]
     worst = beyond.groupby(found["subject"]).transform("max")
     order = pd.DataFrame({"worst": -worst, "subject": found["subject"], "beyond": -beyond})
-    return found.loc[order.sort_values(["worst", "subject", "beyond"], kind="stable").index].reset_index(drop=True)
+    return found.loc[order.sort_values(["worst", "subject", "beyond"], kind="stable").index].reset_index(
+        drop=True
+    )
 
 
 def flagged_people(compared: Sequence[Compared]) -> Mapping[str, list[str]]:

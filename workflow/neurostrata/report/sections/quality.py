@@ -50,12 +50,17 @@ def quality_section(page: Page) -> Section:
         return section
     suggestions = study.table(paths["suggestions"], columns=("subject", "measure", "reason"))
     section.add(
-        Text(_summary(deviations, suggestions, facts), sources=page.sources(paths["deviations"], paths["suggestions"]))
+        Text(
+            _summary(deviations, suggestions, facts),
+            sources=page.sources(paths["deviations"], paths["suggestions"]),
+        )
     )
     if suggestions is not None:
         section.add(_suggestions(page, suggestions, paths["suggestions"]))
     section.add(_measures(page, deviations, facts, paths["deviations"]))
-    associations = study.table(paths["covariates"], columns=("measure", "characteristic", "effect", "p_adjusted"))
+    associations = study.table(
+        paths["covariates"], columns=("measure", "characteristic", "effect", "p_adjusted")
+    )
     if associations is not None:
         section.add(*_associations(page, associations, facts, paths["covariates"]))
     raters = study.table(paths["raters"], columns=("rater", "other", "n", "kappa"))
@@ -73,16 +78,23 @@ def words_of(facts: Mapping[str, Any], measure: str) -> str:
 def _summary(deviations: pd.DataFrame, suggestions: pd.DataFrame | None, facts: Mapping[str, Any]) -> str:
     flagged = deviations[is_yes(deviations["flagged"])]
     people, measures = deviations["subject"].nunique(), deviations["measure"].nunique()
+    unusual = flagged["subject"].nunique()
     text = (
         f"{count(people, 'person was', 'people were')} compared in {count(measures, 'measure')} of quality; "
-        f"{count(flagged['subject'].nunique(), 'person is', 'people are')} unusual in at least one"
+        f"{count(unusual, 'person is', 'people are') if unusual else 'nobody is'} unusual in any of them"
     )
     if len(flagged):
         most = flagged["measure"].value_counts().head(5)
         text += ", most often in " + join_words([f"{human_name(str(m))} ({n})" for m, n in most.items()])
-    used = sorted({name for names in facts["covariates"].values() for name in names}, key=["age", "sex", "site"].index)
-    text += f". What is usual takes {join_words(used)} into account" if used else (
-        ". Age, sex and site are not taken into account: they are not known, or there are too few people"
+    used = sorted(
+        {name for names in facts["covariates"].values() for name in names}, key=["age", "sex", "site"].index
+    )
+    text += (
+        f". What is usual takes {join_words(used)} into account"
+        if used
+        else (
+            ". Age, sex and site are not taken into account: they are not known, or there are too few people"
+        )
     )
     settings = facts["settings"]
     if settings["limit"] == "auto":
@@ -107,7 +119,14 @@ def _suggestions(page: Page, suggestions: pd.DataFrame, path: Path) -> Any:
     return frame_table(
         table,
         "Suggested exclusions",
-        names={"subject": "Person", "modality": "Leave out", "measure": "Measure", "z": "z", "limit": "Limit", "reason": "Why"},
+        names={
+            "subject": "Person",
+            "modality": "Leave out",
+            "measure": "Measure",
+            "z": "z",
+            "limit": "Limit",
+            "reason": "Why",
+        },
         formats={"measure": human_name, "z": fixed(1), "limit": fixed(1)},
         caption=(
             "The most unusual people first. z: difference from what is expected, in robust standard deviations. "
@@ -156,15 +175,20 @@ def _associations(page: Page, table: pd.DataFrame, facts: Mapping[str, Any], pat
     site = strong[strong["characteristic"] == "site"].sort_values("effect", ascending=False)
     blocks: list[Any] = []
     if len(site):
-        names = join_words([f"{human_name(str(m))} (η² {e:.2f})" for m, e in zip(site["measure"], site["effect"])][:6])
+        names = join_words(
+            [f"{human_name(str(m))} (η² {e:.2f})" for m, e in zip(site["measure"], site["effect"])][:6]
+        )
         whole = f"{count(len(site), 'measure differs', 'measures differ')} between sites: {names}"
-        taken = "site" in facts["settings"]["covariates"]
+        used = any("site" in names for names in facts["covariates"].values())
+        asked = "site" in facts["settings"]["covariates"]
         blocks.append(
             Text(
                 f"{whole}{' and others' if len(site) > 6 else ''}. "
                 + (
                     "People are compared with those of their own site where it has enough people, so that a site as a whole flags nobody."
-                    if taken
+                    if used
+                    else "Sites have too few people to be compared each by itself."
+                    if asked
                     else "Sites are not taken into account (quality.covariates), so that people of an unusual site are flagged."
                 ),
                 kind="note",
@@ -172,16 +196,20 @@ def _associations(page: Page, table: pd.DataFrame, facts: Mapping[str, Any], pat
             )
         )
     if not len(strong):
-        blocks.append(
-            Text("No measure of quality goes with site, age or sex.", sources=page.sources(path))
-        )
+        blocks.append(Text("No measure of quality goes with site, age or sex.", sources=page.sources(path)))
         return blocks
     shown = strong.reindex(strong["effect"].abs().sort_values(ascending=False).index).head(MOST_ROWS)
     blocks.append(
         frame_table(
             shown,
             "Quality against site, age and sex",
-            names={"characteristic": "goes with", "effect_name": "effect size", "p": "p", "p_adjusted": "q", "n": "n"},
+            names={
+                "characteristic": "goes with",
+                "effect_name": "effect size",
+                "p": "p",
+                "p_adjusted": "q",
+                "n": "n",
+            },
             formats={
                 "measure": human_name,
                 "effect_name": lambda text: EFFECTS[text],
@@ -203,7 +231,13 @@ def _raters(page: Page, raters: pd.DataFrame, path: Path) -> Any:
     return frame_table(
         raters.assign(disagree_on=raters["disagree_on"].fillna("")),
         "Agreement of raters",
-        names={"other": "and", "n": "both rated", "agree": "alike", "kappa": "Cohen's kappa", "disagree_on": "one excludes, the other keeps"},
+        names={
+            "other": "and",
+            "n": "both rated",
+            "agree": "alike",
+            "kappa": "Cohen's kappa",
+            "disagree_on": "one excludes, the other keeps",
+        },
         caption=(
             "Kappa: 0 where two raters agree as often as by chance, 1 where they always agree. Whom one excludes and another keeps is not "
             "excluded until a line with the rater consensus decides."
@@ -238,13 +272,28 @@ def _strata(page: Page) -> list[Any]:
         return []
     sources = page.sources(*paths)
     if not rows:
-        return [Text("The clusters of no experiment differ in quality, site or head size.", kind="good", sources=sources)]
+        return [
+            Text(
+                "The clusters of no experiment differ in quality, site or head size.",
+                kind="good",
+                sources=sources,
+            )
+        ]
     return [
         frame_table(
             pd.DataFrame(rows),
             "Clusters that differ in quality, site or head size",
-            names={"variable": "differ in", "effect_name": "effect size", "p_adjusted": "q", "phenotype": "strongest η² of a phenotype factor"},
-            formats={"variable": human_name, "effect_name": lambda text: EFFECTS[text], "p_adjusted": format_p},
+            names={
+                "variable": "differ in",
+                "effect_name": "effect size",
+                "p_adjusted": "q",
+                "phenotype": "strongest η² of a phenotype factor",
+            },
+            formats={
+                "variable": human_name,
+                "effect_name": lambda text: EFFECTS[text],
+                "p_adjusted": format_p,
+            },
             caption="Clusters that differ in quality at least as strongly as in phenotype may be clusters of scans, not of people.",
             sources=sources,
         )

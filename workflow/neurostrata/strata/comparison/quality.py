@@ -21,6 +21,8 @@ COLUMNS = {
     "n": "people with a cluster and a value",
     "effect_name": "eta2: share of rank variance between clusters; cramers_v: association of class and cluster, 0 to 1",
 }
+#: Beginnings of the names of measures of the anatomy that models see: clusters differ in these by construction, whatever the quality.
+OF_BRAINS = ("map_mean_", "map_spread_", "map_unusual_", "warp", "jacobian_", "fibres_")
 #: Characteristics that are tested beside the measures.
 BESIDE = {
     "site": "Site, of the cohort sheet.",
@@ -39,6 +41,8 @@ def compare_quality(
 ) -> pd.DataFrame:
     """Test every measure of quality, site and head size between clusters; columns :data:`COLUMNS`, strongest effect first.
 
+    Measures of what the models see (:data:`OF_BRAINS`) are left out: clusters of maps differ in their maps. A measured `size` stands for the head size.
+
     Parameters
     ----------
     clusters
@@ -56,7 +60,9 @@ def compare_quality(
     seed
         Of the permutations and the bootstrap.
     """
+    measured = measured[[name for name in measured if not name.startswith(OF_BRAINS)]]
     beside = [name for name in (*BESIDE, "family") if name in people and people[name].notna().any()]
+    beside = [name for name in beside if name != "head_size" or "size" not in measured]
     table = measured.reindex(clusters.index).join(people[beside])
     table = table.loc[:, [name for name in table if table[name].replace("", pd.NA).notna().any()]]
     tests = compare_composition(clusters, table, draws, confidence, seed)
