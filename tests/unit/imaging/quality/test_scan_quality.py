@@ -126,6 +126,14 @@ def test_a_ghost_is_found_at_half_the_voxel_size() -> None:
     assert ghosting(small[0], small[1], small[2] > 0, grid.spacing / 2) == pytest.approx(expected, rel=0.01)
 
 
+def test_what_the_template_has_as_well_is_no_ghost() -> None:
+    data, tissue, mask, grid = brain()
+    template = np.where(tissue >= 0, LEVELS[tissue], 0)
+    worse = ghosted(data, mask)[0]
+    explained = ghosting(worse, ghosted(template, mask)[0], mask, grid.spacing)
+    assert explained < 0.6 * ghosting(worse, template, mask, grid.spacing)
+
+
 def test_what_cannot_be_measured_is_nan() -> None:
     data, _, mask, grid = brain()
     few = np.zeros_like(mask)
