@@ -106,7 +106,10 @@ def test_what_the_section_says(made: tuple[Path, dict]) -> None:
         "Agreement of raters",
         "Clusters that differ in quality, site or head size",
     ]
-    assert "30 people were compared in 2 measures of quality; 1 person is unusual in any of them" in html
+    assert (
+        "30 people were compared in 2 measures of quality; 1 person is unusual in at least one of them"
+        in html
+    )
     assert "1 measure differs between sites: snr" in html
     assert "so that a site as a whole flags nobody" in html
     assert "low in noisy or uneven scans." in html

@@ -81,7 +81,7 @@ def _summary(deviations: pd.DataFrame, suggestions: pd.DataFrame | None, facts: 
     unusual = flagged["subject"].nunique()
     text = (
         f"{count(people, 'person was', 'people were')} compared in {count(measures, 'measure')} of quality; "
-        f"{count(unusual, 'person is', 'people are') if unusual else 'nobody is'} unusual in any of them"
+        f"{count(unusual, 'person is', 'people are') if unusual else 'nobody is'} unusual in {'at least one' if unusual else 'any'} of them"
     )
     if len(flagged):
         most = flagged["measure"].value_counts().head(5)
@@ -111,10 +111,21 @@ def _summary(deviations: pd.DataFrame, suggestions: pd.DataFrame | None, facts: 
 
 
 def _suggestions(page: Page, suggestions: pd.DataFrame, path: Path) -> Any:
-    table = suggestions.copy()
-    table["modality"] = table["modality"].fillna("all")
-    table["beyond"] = (table["z"].abs() / table["limit"]).round(2)
-    table = table[["subject", "modality", "measure", "z", "limit", "reason"]]
+    # a row per person and what to leave out: the worst measure in a sentence, the others by name
+    rows = []
+    whole = suggestions.assign(modality=suggestions["modality"].fillna("all"))
+    for (subject, modality), part in whole.groupby(["subject", "modality"], sort=False):
+        worst = part.iloc[0]
+        also = join_words([human_name(str(name)) for name in part["measure"].iloc[1:]])
+        rows.append(
+            {
+                "subject": subject,
+                "modality": modality,
+                **worst[["measure", "z", "limit", "reason"]].to_dict(),
+                "also": also,
+            }
+        )
+    table = pd.DataFrame(rows)
     pages = [page.study.tree.subject_page(str(subject)) for subject in table["subject"]]
     return frame_table(
         table,
@@ -126,6 +137,7 @@ def _suggestions(page: Page, suggestions: pd.DataFrame, path: Path) -> Any:
             "z": "z",
             "limit": "Limit",
             "reason": "Why",
+            "also": "Unusual too",
         },
         formats={"measure": human_name, "z": fixed(1), "limit": fixed(1)},
         caption=(
