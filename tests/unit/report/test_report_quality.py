@@ -114,6 +114,8 @@ def test_what_the_section_says(made: tuple[Path, dict]) -> None:
     assert "so that a site as a whole flags nobody" in html
     assert "low in noisy or uneven scans." in html
     assert experiment.name in html
+    (raters,) = (block for block in section.blocks if getattr(block, "title", "") == "Agreement of raters")
+    assert raters.rows[0][-1].text == "001"
     # the name of a rater is harmless
     assert EVIL not in html
     assert "&lt;img src=x onerror" in html

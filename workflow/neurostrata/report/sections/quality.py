@@ -142,7 +142,7 @@ def _suggestions(page: Page, suggestions: pd.DataFrame, path: Path) -> Any:
         formats={"measure": human_name, "z": fixed(1), "limit": fixed(1)},
         caption=(
             "The most unusual people first. z: difference from what is expected, in robust standard deviations. "
-            "`neurostrata check --exclude-suggested` accepts all of them, with `--participant-label` some; a line with the decision "
+            "“neurostrata check --exclude-suggested” accepts all of them, with “--participant-label” some; a line with the decision "
             "keep removes a person from this table."
         ),
         hrefs={"subject": [page.href(path) if path.exists() else "" for path in pages]},
