@@ -2,7 +2,7 @@
 
     PYTHONPATH=workflow:tests/fixtures python tests/browser/large_report.py --people 1000 --output large
 
-The tables are drawn at random. People have no images and their pages are copies of one, since those are made by jobs of their
+To be run on an idle machine: the limit is on the seconds of the clock. The tables are drawn at random. People have no images and their pages are copies of one, since those are made by jobs of their
 own; the template's shape is read from 250 warps of a small grid.
 """
 
@@ -36,12 +36,13 @@ def make(folder: Path, people: int) -> dict[str, Any]:
     for number in range(2, people + 1):
         shutil.copyfile(first, first.with_name(f"sub-{number:03d}.html"))
     provenance(results=results, output=results / "provenance.json", settings=config)
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     report(results=results, output=made / "index.html", settings=config)
     seconds = time.perf_counter() - start
     return {
         "people": people,
         "seconds": round(seconds, 1),
+        "cpu_seconds": round(time.process_time() - cpu, 1),
         "megabytes": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000),
         "index_bytes": (made / "index.html").stat().st_size,
         "largest_page": max((path.stat().st_size, path.name) for path in made.glob("*.html")),
