@@ -8,6 +8,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,7 @@ FACTS = """({
   links: [...document.querySelectorAll('a[href], link[href]')].map(a => a.href),
   levels: [...document.querySelectorAll('h1,h2,h3,h4,h5,h6')].map(h => +h.tagName[1]),
   navigation: [...document.querySelectorAll('nav.pages > ol > li > a')].map(a => [a.textContent, a.href.split('/').pop()]),
-  current: document.querySelectorAll('[aria-current=page]').length,
+  current: document.querySelectorAll('nav.pages [aria-current=page]').length,
   landmarks: ['header', 'nav', 'main', 'footer', '[role=search]'].map(s => document.querySelectorAll(s).length > 0),
 })"""
 
@@ -152,7 +153,9 @@ def test_every_page_is_whole_and_needs_nothing_but_its_folder(
             path = Path(unquote(parts.path))
             assert path.exists(), (name, link)
             assert path.is_relative_to(folder), (name, link)
-            assert not parts.fragment or path not in ids or parts.fragment in ids[path], (name, link)
+            # with "=": not the name of a place, but what a script of that page reads
+            place = "" if "=" in parts.fragment else parts.fragment
+            assert not place or path not in ids or place in ids[path], (name, link)
     assert sum(len(page["pictures"]) + page["drawings"] for page in visited.values()) > 25
 
 
@@ -169,14 +172,15 @@ def test_the_navigation_is_the_same_on_every_page(visited: dict[str, dict[str, A
     assert ["Experiment jac-ndi", "experiment-jac-ndi.html"] in first
     for name, page in visited.items():
         assert page["navigation"] == first, name
-        assert page["current"] == ("/" not in name), name
+        assert page["current"] == 1 or ("/" in name and page["current"] == 0), name
 
 
 def _wait(browser: Browser, condition: str, seconds: float = 5) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if browser.evaluate(condition):
-            return
+        with suppress(RuntimeError):  # it is just going from one page to another
+            if browser.evaluate(condition):
+                return
         time.sleep(0.02)
     pytest.fail(f"never: {condition}")
 
@@ -214,12 +218,15 @@ def test_nothing_runs_off_the_page(browser: Browser, folder: Path, names: list[s
 
 
 def test_pictures_of_brains_keep_their_size_on_a_narrow_screen(browser: Browser, folder: Path) -> None:
+    """A row of slices is moved sideways, unless it has a version of its own for narrow screens."""
     browser.show_as(420)
     browser.open(folder / "template.html")
     widths = browser.evaluate(
-        "[...document.querySelectorAll('figure img')].map(i => i.getBoundingClientRect().width)"
+        "[...document.querySelectorAll('figure > a img')].filter(i => !i.currentSrc.includes('narrow'))"
+        ".map(i => i.getBoundingClientRect().width)"
     )
-    assert min(widths) > 700
+    assert all(width > 700 for width in widths)
+    assert browser.evaluate("document.querySelectorAll('figure > a img').length") > 0
 
 
 @pytest.fixture(scope="module")
@@ -289,7 +296,7 @@ def test_one_page_leads_to_the_next(folder: Path) -> None:
 @pytest.mark.parametrize("key", ["experiment-jac-ndi", "methods", "people", "cohort", "missing", "decoding"])
 def test_addresses_of_before_still_lead_to_the_section(browser: Browser, folder: Path, key: str) -> None:
     browser.call("Page.navigate", url="about:blank")
-    browser.open((folder / "index.html").as_uri() + f"#{key}")
+    browser.call("Page.navigate", url=(folder / "index.html").as_uri() + f"#{key}")
     there = "!location.pathname.endsWith('index.html') && document.readyState !== 'loading'"
     _wait(browser, f"{there} && !!document.getElementById({json.dumps(key)})")
 
@@ -423,13 +430,17 @@ def test_a_click_enlarges_a_picture_and_escape_closes_it(browser: Browser, folde
     browser.open(folder / "template.html")
     browser.evaluate("document.querySelector('figure > a').focus()")
     browser.press("Enter", 13)
-    assert browser.evaluate("document.querySelector('dialog').open")
-    _wait(browser, "document.querySelector('dialog img').naturalWidth > 0")
-    first = browser.evaluate("document.querySelector('dialog img').src")
+    assert browser.evaluate("document.querySelector('dialog.enlarged').open")
+    _wait(browser, "document.querySelector('dialog.enlarged img').naturalWidth > 0")
+    title = "document.querySelector('dialog.enlarged p').textContent"
+    first = browser.evaluate(title)
     browser.press("ArrowRight", 39)
-    assert browser.evaluate("document.querySelector('dialog img').src") != first
+    assert browser.evaluate(title) != first
+    assert browser.evaluate("document.querySelector('dialog.enlarged .view').children.length") == 1
+    browser.press("ArrowLeft", 37)
+    assert browser.evaluate(title) == first
     browser.press("Escape", 27)
-    _wait(browser, "!document.querySelector('dialog').open")
+    _wait(browser, "!document.querySelector('dialog.enlarged').open")
     assert browser.evaluate("document.activeElement.tagName") == "A"
 
 

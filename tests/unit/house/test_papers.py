@@ -202,7 +202,7 @@ def results_patterns():
     figures = set(re.findall(r'f?"([^"\n]+\.(?:svg|png))"', report))
     for name in ("relevance", "attention"):
         assert f'"{name}"' in report
-        figures.add("{experiment}/" + name + ".png")
+        figures.add("{experiment}/" + name + ".svg")
     # A name that is nothing but placeholders says nothing.
     found += ["report/figures/" + f for f in figures if re.sub(r"\{[^}]*\}|[/.]|svg|png", "", f)]
     return [

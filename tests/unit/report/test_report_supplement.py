@@ -20,6 +20,7 @@ from neurostrata.report.figures.flow import flow_figure
 from neurostrata.report.figures.style import save_figure
 from neurostrata.report.html.svg import SVG
 from neurostrata.report.text import references as report_references
+from neurostrata.report.text.glossary import glossary, meaning
 from neurostrata.report.text.methods import methods_paragraphs
 from neurostrata.report.text.references import bibtex, cite, numbered, plain_reference, references
 from neurostrata.report.text.supplement import participants_text, supplement
@@ -177,3 +178,16 @@ def test_many_experiments_and_reasons_fit() -> None:
 
 def test_paragraphs_without_numbers_still_say_what_they_cite() -> None:
     assert any("[@" in text for _, text in methods_paragraphs(config()))
+
+
+def test_the_page_of_words_is_made_from_the_resource() -> None:
+    root = Path(__file__).resolve().parents[3]
+    page = (root / "docs" / "glossary.md").read_text(encoding="utf-8")
+    for section, words in glossary().items():
+        assert f"## {section}\n" in page
+        for word, text in words.items():
+            assert f"| {word} | {text} |\n" in page, "run docs/tools/glossary.py"
+    assert page.count("\n| ") == sum(len(words) + 1 for words in glossary().values())
+    assert meaning("verdict") == "the outcome, by fixed rules from these tables"  # without its link
+    with pytest.raises(KeyError):
+        meaning("nobody's word")

@@ -170,7 +170,7 @@ def test_green_names_what_differs_with_its_effect() -> None:
     )
     text = " ".join(verdict.sentences)
     assert (
-        "Factor 3 (Strength): η² = 0.30 (95% interval 0.050 to 0.40), q = 0.030, q of the repartition = 0.001; "
+        "Factor 3 (Strength): η² = 0.30 (95% interval 0.050 to 0.40), q = 0.030, q in random groups = 0.001; "
         "adjusted η² = 0.080, adjusted q = 0.004." in text
     )
     assert "0.80, read as stable" in text
@@ -542,7 +542,7 @@ def test_methods_say_what_a_model_is_for_and_how_it_differs_from_its_defaults() 
     assert "(random forest and position MLP)." in text["Experiment"]
     text = _methods({**synthesis, "options": {"mask_input": "gmv"}}, synthesis={"baselines": []})
     assert "that synthesises T1W and JAC from T1W and JAC; options" in text["Experiment"]
-    assert text["Experiment"].endswith("synthesised from every subset of the inputs.")
+    assert "synthesised from every subset of the inputs. References:" in text["Experiment"]
     label = {"column": "diagnosis", "classes": ["CTL", "AD"]}
     siamese = {"model": "siamese_attention", "modalities": ["t1w", "gmv"], "label": label}
     text = _methods({**siamese, "options": {"balanced": False}})

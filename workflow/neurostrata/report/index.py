@@ -14,7 +14,7 @@ from neurostrata.report.data.finders import COLUMNS, VERDICT_COLUMNS, compare_fi
 from neurostrata.report.data.results import StudyResults
 from neurostrata.report.html.blocks import Link, Section, Text, number_blocks
 from neurostrata.report.html.cards import Leads, PageList, VerdictCard
-from neurostrata.report.html.folder import renew_copies, write_data
+from neurostrata.report.html.folder import PAGES, SEARCH, renew_copies, write_data
 from neurostrata.report.html.navigation import Entry, neighbours
 from neurostrata.report.html.page import Page
 from neurostrata.report.html.pages import write_page
@@ -64,7 +64,7 @@ def write_index(study: StudyResults, output: Path, benchmarks: Path | None = Non
     for section in whole.made["index.html"]:
         for block in section.blocks:
             if isinstance(block, PageList):
-                block.pages = _entries(pages[1:], whole)
+                block.pages = _entries(pages[1:], whole, full=True)
     for page in [
         *pages[1:],
         pages[0],
@@ -92,7 +92,7 @@ def write_index(study: StudyResults, output: Path, benchmarks: Path | None = Non
             },
         )
     write_data(
-        report / "data" / "pages.js",
+        report / PAGES,
         "neurostrataPages",
         [
             [page.short or page.title, page.file, bool(page.belongs_to)]
@@ -100,9 +100,7 @@ def write_index(study: StudyResults, output: Path, benchmarks: Path | None = Non
             if page.file.startswith(("experiment-", "strata-"))
         ],
     )
-    write_data(
-        report / "data" / "search.js", "neurostrataSearch", search_entries(study, report, pages, whole)
-    )
+    write_data(report / SEARCH, "neurostrataSearch", search_entries(study, report, pages, whole))
     renew_copies(report, study.tree.root)
 
 
@@ -141,14 +139,15 @@ def _with_inner(section: Section) -> Iterator[Section]:
         yield from _with_inner(inner)
 
 
-def _entries(pages: Sequence[Contents], whole: Whole, current: str = "") -> list[Entry]:
+def _entries(pages: Sequence[Contents], whole: Whole, current: str = "", full: bool = False) -> list[Entry]:
+    """Return the entries of pages, with titles in full where they do not stand below each other."""
     entries = []
     for page in pages:
         sections = whole.made[page.file]
         alone = len(sections) == 1 and sections[0].title == page.title
         entries.append(
             Entry(
-                page.short or page.title,
+                page.title if full else page.short or page.title,
                 page.file,
                 current=page.file == current,
                 inner=bool(page.belongs_to),

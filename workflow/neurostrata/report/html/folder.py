@@ -20,6 +20,8 @@ STYLES = ("report.css", "figures.css")
 TABLES = "tables"
 COPIED = (".tsv", ".json", ".txt", ".md", ".png", ".svg")
 LARGEST = 10_000_000
+#: The experiments' pages for the navigation of pages that are made before them, and the index of the search.
+PAGES, SEARCH = "data/pages.js", "data/search.js"
 
 
 def write_assets(report: Path) -> Path:

@@ -13,7 +13,7 @@ import markupsafe
 from neurostrata import __version__
 from neurostrata.core.files import atomic_path
 from neurostrata.report.data.layout import relative_link
-from neurostrata.report.html.folder import SCRIPTS, STYLES, script_json, write_assets
+from neurostrata.report.html.folder import PAGES, SCRIPTS, STYLES, script_json, write_assets, write_data
 from neurostrata.report.html.navigation import Around, fixed_navigation
 
 
@@ -78,6 +78,10 @@ def write_page(
         "scripts": [*SCRIPTS, *scripts],
         "styles": [*STYLES, *styles],
     }
+    if any(entry.placeholder for entry in variables["navigation"]) and not (report / PAGES).is_file():
+        write_data(
+            report / PAGES, "neurostrataPages", []
+        )  # until the report is made, so that the page's script finds it
     html = _environment().get_template(template).render(**variables)
     with atomic_path(path, record=False) as temporary:
         temporary.write_text(html, encoding="utf-8")

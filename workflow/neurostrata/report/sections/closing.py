@@ -145,9 +145,7 @@ def missing_blocks(study: StudyResults) -> list[Any]:
         folded=True,
         words=True,
     )
-    return (
-        [Bullets(items), table] if len(reasons) < len(study.missing) or len(reasons) > 1 else [Bullets(items)]
-    )
+    return [Bullets(items), table]
 
 
 def _reason(why: str) -> str:
