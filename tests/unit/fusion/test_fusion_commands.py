@@ -111,6 +111,12 @@ def test_examples_are_the_real_and_decoded_middle_slices(autoencoder):
         scaled = np.clip((volume - limits["low"]) / (limits["high"] - limits["low"]), 0, 1) * mask
         np.testing.assert_allclose(examples["real"][0, 1, 2], scaled[:, :, centre[2]], atol=1e-5)
         assert examples["cnr_pairs"].shape == (1000, 2, 3)
+        # The baselines decode the same people: the mean image is one for all of them, PCA is not.
+        assert list(examples["baseline_names"]) == ["mean_image", "pca"]
+        mean, pca = examples["baselines"]
+        assert mean.shape == pca.shape == examples["real"].shape
+        np.testing.assert_array_equal(mean[0], mean[1])
+        assert not np.array_equal(pca[0], pca[1])
 
 
 def test_slices_are_padded_to_one_size():

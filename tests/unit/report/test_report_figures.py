@@ -19,6 +19,7 @@ from neurostrata.report.figures import reconstruction as figures_reconstruction
 from neurostrata.report.figures import search as figures_search
 from neurostrata.report.figures.slices import Volume, bounding_box, cut, positions, read_volume, try_volume
 from neurostrata.report.figures.style import INK, MAX_WIDTH, cluster_style, new_figure, save_figure
+from neurostrata.report.sections.experiment_decoding import _example_rows
 
 
 def test_volumes_are_turned_to_ras(tmp_path: Path) -> None:
@@ -88,6 +89,16 @@ def test_decoded_shares_the_scale_of_real() -> None:
     assert {image.get_clim() for image in images} == {(0.0, 0.5)}
     # Empty borders are cut off, the same for all rows.
     assert {image.get_array().shape for image in images} == {(4, 6)}
+
+
+def test_examples_of_an_earlier_release_have_no_baselines() -> None:
+    real, decoded, mean, pca = (np.full((1, 1, 3, 2, 2), value) for value in range(4))
+    arrays = {"real": real, "decoded": decoded}
+    assert list(_example_rows(arrays, {"model": "shared_vae"})) == ["real", "decoded by shared VAE"]
+    arrays |= {"baselines": np.stack([mean, pca]), "baseline_names": np.array(["mean_image", "pca"])}
+    rows = _example_rows(arrays, {"model": "shared_vae"})
+    assert list(rows) == ["real", "decoded by shared VAE", "mean training image", "decoded by PCA"]
+    assert [int(images.max()) for images in rows.values()] == [0, 1, 2, 3]
 
 
 def test_fold_figure_has_the_median_with_a_band_of_the_mad() -> None:
