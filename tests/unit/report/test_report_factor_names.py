@@ -8,11 +8,13 @@ import yaml
 from neurostrata.core.config import load_schema, schema_problems
 from neurostrata.core.errors import UserError
 from neurostrata.core.tables import write_table
+from neurostrata.report.data.evidence import Evidence
 from neurostrata.report.data.layout import ResultsTree
 from neurostrata.report.data.results import StudyResults
 from neurostrata.report.figures.phenotypes import factor_names, short_name
 from neurostrata.report.html.page import Page
 from neurostrata.report.sections.phenotypes import factor_meanings, phenotypes_section
+from neurostrata.report.sections.strata import comparisons_table
 
 LOADINGS = pd.DataFrame(
     {"variable": ["Span", "Recall", "Mood"], "factor_01": [0.8, 0.7, 0.1], "factor_02": [0.1, 0.2, -0.9]}
@@ -83,3 +85,27 @@ def test_a_long_name_stands_beside_a_short_number():
     assert short_name("factor_03", "Memory Attention") == "Factor 3: Memory Attention"
     assert short_name("factor_01", "Endurance_Unadj, Strength_Unadj, x") == "Factor 1: Endurance Unadj"
     assert short_name("age", "x" * 40).startswith("age: ")
+
+
+@pytest.mark.parametrize(
+    ("named", "method", "first", "second"),
+    [
+        ({}, "pca_varimax", "Factor 2", "− Mood, + Recall, + Span"),
+        ({"factor_02": "Gloom"}, "pca_varimax", "Factor 2: Gloom", "− Mood, + Recall, + Span"),
+        ({}, "variables", "Factor 2: −Mood", None),
+    ],
+)
+def test_what_a_factor_is_comes_before_its_numbers(tmp_path, named, method, first, second):
+    page = page_of(tmp_path, factor_names=named, method=method)
+    numbers = dict.fromkeys(("h", "p", "q", "q_repartition", "eta2"), 0.5)
+    comparisons = pd.DataFrame(
+        [{"factor": "factor_02", **numbers, "eta2_low": 0.1, "eta2_high": 1.0, "n": 9}]
+    )
+    names = factor_names(["factor_02"], {"factor_02": named.get("factor_02", "−Mood")})
+    evidence = Evidence(comparisons=comparisons)
+    table = comparisons_table(page, page.study.tree.experiment("e"), evidence, names, [])
+    cells = [cell.text for cell in table.rows[0]]
+    words = 1 if second is None else 2
+    assert cells[:words] == [first, second][:words]
+    assert table.numeric == [False] * words + [True] * (len(cells) - words)
+    assert "0.50 [0.10, no upper end]" in cells

@@ -52,6 +52,15 @@ def flow_figure(flow: Flow, narrow: bool = False) -> Figure:
                 left = 0.1 + place * COLUMN
                 if row is rows[0]:
                     _branch(axis, first + 0.85, end, left + 0.85, top)
+                else:  # too far from where the line would begin
+                    axis.text(
+                        left + 0.85,
+                        -top,
+                        f"the {flow.study[-1].people} {flow.study[-1].title}",
+                        ha="center",
+                        va="bottom",
+                        fontsize=7.5,
+                    )
                 _draw_steps(axis, left, top, steps, name)
             top += height
     return figure

@@ -271,7 +271,7 @@ def comparisons_table(
         title="Every factor compared between the clusters",
         columns=[*columns, "n"],
         rows=rows,
-        numeric=[column in ("Factor", "Strongest variables") for column in [*columns, "n"]],
+        numeric=[column not in ("Factor", "Strongest variables") for column in [*columns, "n"]],
         marked=[str(factor) in found for factor in comparisons["factor"]],
         caption=f"{caption}{REPARTITION_NOTE} {INTERVAL_NOTE}",
         sources=page.sources(
