@@ -8,6 +8,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -171,14 +172,15 @@ def test_the_navigation_is_the_same_on_every_page(visited: dict[str, dict[str, A
     assert ["Experiment jac-ndi", "experiment-jac-ndi.html"] in first
     for name, page in visited.items():
         assert page["navigation"] == first, name
-        assert page["current"] == ("/" not in name or name == "review/index.html"), name
+        assert page["current"] == 1 or ("/" in name and page["current"] == 0), name
 
 
 def _wait(browser: Browser, condition: str, seconds: float = 5) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if browser.evaluate(condition):
-            return
+        with suppress(RuntimeError):  # it is just going from one page to another
+            if browser.evaluate(condition):
+                return
         time.sleep(0.02)
     pytest.fail(f"never: {condition}")
 
@@ -294,7 +296,7 @@ def test_one_page_leads_to_the_next(folder: Path) -> None:
 @pytest.mark.parametrize("key", ["experiment-jac-ndi", "methods", "people", "cohort", "missing", "decoding"])
 def test_addresses_of_before_still_lead_to_the_section(browser: Browser, folder: Path, key: str) -> None:
     browser.call("Page.navigate", url="about:blank")
-    browser.open((folder / "index.html").as_uri() + f"#{key}")
+    browser.call("Page.navigate", url=(folder / "index.html").as_uri() + f"#{key}")
     there = "!location.pathname.endsWith('index.html') && document.readyState !== 'loading'"
     _wait(browser, f"{there} && !!document.getElementById({json.dumps(key)})")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ class Page(HTMLParser):
                 or parts.path.startswith("/")
                 or not target.exists()
                 or not target.is_relative_to(folder.resolve())
-                or (parts.fragment and parts.fragment not in _ids(target, self))
+                or (parts.fragment and parts.fragment not in _ids(target, target.stat().st_mtime_ns))
             ):
                 bad.append(reference)
         return bad
@@ -89,8 +90,10 @@ class Page(HTMLParser):
         return " ".join(self.text.split())
 
 
-def _ids(target: Path, page: Page) -> list[str]:
-    return page.ids if target == page.path else Page(target).ids
+@cache
+def _ids(path: Path, _changed: int) -> list[str]:
+    """Return the ids of a page; `_changed` makes a page that was written again another one."""
+    return Page(path).ids
 
 
 class Report:

@@ -65,7 +65,7 @@ def write_index(study: StudyResults, output: Path, benchmarks: Path | None = Non
     for section in whole.made["index.html"]:
         for block in section.blocks:
             if isinstance(block, PageList):
-                block.pages = _entries(pages[1:], whole)
+                block.pages = _entries(pages[1:], whole, full=True)
     for page in [
         *pages[1:],
         pages[0],
@@ -143,14 +143,15 @@ def _with_inner(section: Section) -> Iterator[Section]:
         yield from _with_inner(inner)
 
 
-def _entries(pages: Sequence[Contents], whole: Whole, current: str = "") -> list[Entry]:
+def _entries(pages: Sequence[Contents], whole: Whole, current: str = "", full: bool = False) -> list[Entry]:
+    """Return the entries of pages, with titles in full where they do not stand below each other."""
     entries = []
     for page in pages:
         sections = whole.made[page.file]
         alone = len(sections) == 1 and sections[0].title == page.title
         entries.append(
             Entry(
-                page.short or page.title,
+                page.title if full else page.short or page.title,
                 page.file,
                 current=page.file == current,
                 inner=bool(page.belongs_to),
