@@ -29,7 +29,7 @@ _FAILED = re.compile(r"^ *Error in rule \w+:$")
 _DETAIL = re.compile(r"^ +(jobid|wildcards): (.*)$")
 
 #: Rules that only name what is asked for; they do nothing and are not counted.
-TARGETS = frozenset({"all", "maps", "volumes", "models", "strata"})
+TARGETS = frozenset({"all", "maps", "volumes", "models", "strata", "quality"})
 #: Benchmark files of earlier runs that are read for each rule: enough to know how long its jobs take.
 ENOUGH = 30
 

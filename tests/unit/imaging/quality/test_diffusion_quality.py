@@ -143,6 +143,10 @@ def test_a_series_is_measured_from_its_file(tmp_path: Path, monkeypatch: pytest.
     nib.save(nib.Nifti1Image(data, where.affine), path)
     found, sample, fitted = series_measures(path, mask, where, gradients, (1050, 100), np.eye(4))
     assert np.array_equal(sample.signals, data[mask])
+    middle = SHAPE[2] // 2
+    assert sample.slice_means[middle] == pytest.approx(
+        data[:, :, middle][mask[:, :, middle]].mean(axis=0), rel=1e-5
+    )
     assert found["dwi_volumes"] == len(gradients.bvals)
     assert (found["dwi_shells"], found["dwi_smallest_shell"]) == (2, 12)
     assert found["direction_coherence"] > 0.03

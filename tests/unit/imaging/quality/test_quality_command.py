@@ -106,6 +106,13 @@ def test_everything_is_measured_of_a_person_who_has_everything(
     assert found.loc["mask_overlap", "value"] > 0.97
     assert found.loc["noddi_residual", "value"] == pytest.approx(0.01, rel=0.2)
     assert found.loc["dwi_movement", "value"] == 0
+    assert found.loc["fibres_yy", "value"] == pytest.approx(0.64, abs=0.01)
+    # a head that lay turned in the diffusion scan: its fibres run straight forwards in the template
+    turned = np.eye(4)
+    turned[:2, :2] = [[0.8, -0.6], [0.6, 0.8]]
+    write_affine(tmp_path / "turned.mat", turned)
+    found = table({**person, "alignment": tmp_path / "turned.mat"}, tmp_path / "sub-x.tsv")
+    assert found.loc["fibres_yy", "value"] == pytest.approx(1, abs=0.01)
 
 
 def test_what_a_person_lacks_has_no_row(person: dict[str, Any], tmp_path: Path) -> None:

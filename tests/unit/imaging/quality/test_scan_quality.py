@@ -26,7 +26,7 @@ def measured(scan: Scan, tissue: np.ndarray, brain_of_template: np.ndarray, grid
         # up to 5 is chance
         "ghosting": max(5.0, ghosting(prepared, template, mask, grid.spacing)),
         "mask_overlap": dice(mask, brain_of_template),
-        "mask_cut": mask_cut(mask, template),
+        "mask_cut": mask_cut(mask, template, grid.spacing),
     }
 
 
@@ -102,8 +102,8 @@ def test_an_oblique_cut_is_found() -> None:
     whole = (place**2).sum(axis=0) < 32**2
     cut = whole & (place[2] + 0.3 * place[1] + 0.1 * place[0] < 22)
     spacing = np.full(3, 2.0)
-    assert cut_off(whole, spacing) < 0.2
-    assert cut_off(cut, spacing) > 0.35
+    assert cut_off(whole, spacing) < 0.15
+    assert cut_off(cut, spacing) > 0.3
     assert cut_off(np.kron(cut, np.ones((2, 2, 2), bool)), spacing / 2) == cut_off(cut, spacing)
     assert np.isnan(cut_off(np.zeros_like(whole), spacing))
 
@@ -124,6 +124,14 @@ def test_a_ghost_is_found_at_half_the_voxel_size() -> None:
     expected = ghosting(large, template, mask, grid.spacing)
     assert expected > 8
     assert ghosting(small[0], small[1], small[2] > 0, grid.spacing / 2) == pytest.approx(expected, rel=0.01)
+
+
+def test_what_the_template_has_as_well_is_no_ghost() -> None:
+    data, tissue, mask, grid = brain()
+    template = np.where(tissue >= 0, LEVELS[tissue], 0)
+    worse = ghosted(data, mask)[0]
+    explained = ghosting(worse, ghosted(template, mask)[0], mask, grid.spacing)
+    assert explained < 0.6 * ghosting(worse, template, mask, grid.spacing)
 
 
 def test_what_cannot_be_measured_is_nan() -> None:

@@ -143,7 +143,7 @@ def _anatomy(person: _Person, template: Template) -> dict[str, float]:
     measures["ghosting"] = ghosting(image.data, expected, person.brain, image.grid.spacing)
     # The mask of a head is the template's, brought to the person: nothing to compare.
     if is_skull_stripped(person.t1w):
-        measures["mask_cut"] = mask_cut(person.brain, expected)
+        measures["mask_cut"] = mask_cut(person.brain, expected, image.grid.spacing)
         measures["mask_overlap"] = dice(person.brain, theirs > 0.5)
     return measures
 

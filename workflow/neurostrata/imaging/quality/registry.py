@@ -67,7 +67,7 @@ MEASURES = _named(
     Measure("grey_overlap", "Dice overlap of the registered image's grey matter with the template's; low after a failed registration.", "placement", "1", "low", False, 0.01),
     Measure("white_overlap", "Dice overlap of the registered image's white matter with the template's; low after a failed registration.", "placement", "1", "low", False, 0.01),
     Measure("mask_overlap", "Dice overlap of the person's own brain mask with the template's, brought to the person; low where the brain was badly extracted or cut, or the registration failed.", "placement", "1", "low", False, 0.003),
-    Measure("mask_cut", "Ninetieth percentile of the template's intensity at the edge of the person's own brain mask, as a share of the inside's; high where the mask cut off parts of the brain.", "placement", "1", "high", True, 0.02),
+    Measure("mask_cut", "Intensity of the template where the edge of the person's own brain mask lies deepest, as a share of the inside's; high where the mask cut off parts of the brain.", "placement", "1", "high", True, 0.02),
     Measure("mask_edge", "Intensity at the edge of the brain mask, as a share of white matter's; high where the mask cuts through the brain, low where it holds much else.", "placement", "1", "both", True, 0.05),
     Measure("rotation", "Angle by which the person's head is turned against the template; high with a wrong header.", "placement", "degrees", "high", False, 5.0),
     Measure("shear", "Largest over smallest stretch of the affine; high where it was distorted to fit.", "placement", "1", "high", True, 0.03),

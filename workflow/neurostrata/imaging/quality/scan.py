@@ -127,7 +127,8 @@ def cut_off(mask: np.ndarray, spacing: np.ndarray) -> float:
         heights = (shell @ normals.T).astype(np.float32)
         for towards in (heights, -heights):
             end = np.partition(towards, -outermost, axis=0)[-outermost]
-            area = float((towards >= end - FACET_MM).sum(axis=0).max()) * volume / FACET_MM
+            # a little less, or two layers of voxels would count where they are as thick as this
+            area = float((towards > end - 0.95 * FACET_MM).sum(axis=0).max()) * volume / FACET_MM
             worst = max(worst, area / largest)
     return worst
 
@@ -159,7 +160,7 @@ def bias_spread(raw: np.ndarray, corrected: np.ndarray, mask: np.ndarray) -> flo
     return float(np.std(np.log(raw[inside] / corrected[inside])))
 
 
-def _cropped(mask: np.ndarray, margin: int = 4) -> tuple[slice, ...]:
+def around(mask: np.ndarray, margin: int = 4) -> tuple[slice, ...]:
     """Return the part of the grid that holds a mask, and a margin."""
     occupied = [np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
     return tuple(
@@ -180,7 +181,7 @@ def scan_measures(raw: np.ndarray, prepared: Image, mask: np.ndarray) -> dict[st
     mask
         (X, Y, Z) bool: the brain.
     """
-    box = _cropped(mask)
+    box = around(mask)
     spacing = prepared.grid.spacing
     data, inside, scanned = (np.asarray(part)[box] for part in (prepared.data, mask, raw))
     data = data.astype(np.float32)
