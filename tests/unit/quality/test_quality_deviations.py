@@ -134,3 +134,13 @@ def test_a_site_of_other_spread_is_compared_with_itself() -> None:
     (found,) = compare_everybody(table, {"q": LOW}, about, Rules())
     assert list(found.values.index[found.flagged]) == ["000"]
     assert set(found.table()["compared_with"]) == {100}
+
+
+def test_what_most_people_have_none_of_flags_only_who_has_much() -> None:
+    """Shares of outlier volumes: 0 in most people. A regression on age would make small differences seem large."""
+    rng = np.random.default_rng(0)
+    values = np.where(rng.random(40) < 0.3, rng.integers(1, 4, 40) / 66, 0.0)
+    values[5] = 0.5
+    outliers = Measure("q", "Outliers; high with motion.", "diffusion", "1", "high", False, 0.02)
+    about = people(40, age=rng.uniform(20, 80, 40))
+    assert flags(values, outliers, Rules(limit=6.0), about) == ["005"]

@@ -106,11 +106,16 @@ def test_what_the_section_says(made: tuple[Path, dict]) -> None:
         "Agreement of raters",
         "Clusters that differ in quality, site or head size",
     ]
-    assert "30 people were compared in 2 measures of quality; 1 person is unusual in any of them" in html
+    assert (
+        "30 people were compared in 2 measures of quality; 1 person is unusual in at least one of them"
+        in html
+    )
     assert "1 measure differs between sites: snr" in html
     assert "so that a site as a whole flags nobody" in html
     assert "low in noisy or uneven scans." in html
     assert experiment.name in html
+    (raters,) = (block for block in section.blocks if getattr(block, "title", "") == "Agreement of raters")
+    assert raters.rows[0][-1].text == "001"
     # the name of a rater is harmless
     assert EVIL not in html
     assert "&lt;img src=x onerror" in html

@@ -245,7 +245,7 @@ class Compared:
 
     def bad_distances(self, subjects: pd.Index) -> np.ndarray:
         """Return the distances in robust standard deviations of these people, on the side on which quality is bad."""
-        z = self._ratios(1e-12)
+        z = self.z
         z = z[z.index.isin(subjects)]
         chosen = {"low": z[z < 0], "high": z[z > 0], "both": z}[self.measure.bad]
         return np.asarray(chosen.abs().to_numpy(dtype=float))
@@ -296,7 +296,10 @@ def compare_measure(
     compared = scaled(known, measure)
     if compared.nunique() < 2:
         return None
-    expected = expect(compared, people, rules.covariates, rules.people_per_site)
+    # of a measure that most people have one value of, such as 0 outliers, a regression on age would make differences of nothing
+    alike = compared.value_counts().iloc[0] >= len(compared) / 2
+    covariates = {"site"} & set(rules.covariates) if alike else rules.covariates
+    expected = expect(compared, people, covariates, rules.people_per_site)
     residuals = compared - expected.values
     own = _own_spread(residuals, expected.groups)
     distances, groups = residuals.to_numpy(), expected.groups.to_numpy()

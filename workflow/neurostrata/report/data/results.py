@@ -35,6 +35,9 @@ TEXT_COLUMNS = (
     "finder",
     "characteristic",
     "level",
+    "rater",
+    "other",
+    "disagree_on",
 )
 
 #: Configuration of an experiment that is on disk but not, or no longer, in the configuration.

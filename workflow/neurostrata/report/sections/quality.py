@@ -83,7 +83,7 @@ def _summary(deviations: pd.DataFrame, suggestions: pd.DataFrame | None, facts: 
     unusual = flagged["subject"].nunique()
     text = (
         f"{count(people, 'person was', 'people were')} compared in {count(measures, 'measure')} of quality; "
-        f"{count(unusual, 'person is', 'people are') if unusual else 'nobody is'} unusual in any of them"
+        f"{count(unusual, 'person is', 'people are') if unusual else 'nobody is'} unusual in {'at least one' if unusual else 'any'} of them"
     )
     if len(flagged):
         most = flagged["measure"].value_counts().head(5)
@@ -113,10 +113,21 @@ def _summary(deviations: pd.DataFrame, suggestions: pd.DataFrame | None, facts: 
 
 
 def _suggestions(page: Page, suggestions: pd.DataFrame, path: Path) -> Any:
-    table = suggestions.copy()
-    table["modality"] = table["modality"].fillna("all")
-    table["beyond"] = (table["z"].abs() / table["limit"]).round(2)
-    table = table[["subject", "modality", "measure", "z", "limit", "reason"]]
+    # a row per person and what to leave out: the worst measure in a sentence, the others by name
+    rows = []
+    whole = suggestions.assign(modality=suggestions["modality"].fillna("all"))
+    for (subject, modality), part in whole.groupby(["subject", "modality"], sort=False):
+        worst = part.iloc[0]
+        also = join_words([human_name(str(name)) for name in part["measure"].iloc[1:]])
+        rows.append(
+            {
+                "subject": subject,
+                "modality": modality,
+                **worst[["measure", "z", "limit", "reason"]].to_dict(),
+                "also": also,
+            }
+        )
+    table = pd.DataFrame(rows)
     pages = [page.study.tree.subject_page(str(subject)) for subject in table["subject"]]
     return frame_table(
         table,
@@ -128,11 +139,12 @@ def _suggestions(page: Page, suggestions: pd.DataFrame, path: Path) -> Any:
             "z": "z",
             "limit": "Limit",
             "reason": "Why",
+            "also": "Unusual too",
         },
         formats={"measure": human_name, "z": fixed(1), "limit": fixed(1)},
         caption=(
             "The most unusual people first. z: difference from what is expected, in robust standard deviations. "
-            "`neurostrata check --exclude-suggested` accepts all of them, with `--participant-label` some; a line with the decision "
+            "“neurostrata check --exclude-suggested” accepts all of them, with “--participant-label” some; a line with the decision "
             "keep removes a person from this table."
         ),
         hrefs={"subject": [page.href(path) if path.exists() else "" for path in pages]},
