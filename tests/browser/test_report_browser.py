@@ -332,7 +332,7 @@ def test_search_finds_people_sections_and_factors(browser: Browser, folder: Path
     assert browser.evaluate("document.querySelectorAll('#found img').length") == 0
     _search(browser, "sub-001")
     browser.press("Enter", 13)
-    _wait(browser, "location.pathname.endsWith('sub-001.html')")
+    _wait(browser, "document.readyState === 'complete' && location.pathname.endsWith('sub-001.html')")
     # from a page in a folder of its own the same search leads back
     browser.open(folder / "subjects/sub-001.html")
     (first, *_) = _search(browser, "cohort")

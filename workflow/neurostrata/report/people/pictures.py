@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from neurostrata.core.errors import UserError
+from neurostrata.core.records import DamagedError
 from neurostrata.imaging.images.io import UNREADABLE, Grid, Image, read_voxels
 from neurostrata.report.figures.slices import PLANES
 from neurostrata.report.html.page import Page
@@ -48,6 +49,8 @@ def try_matrix(path: Path) -> np.ndarray | None:
         return None
     try:
         return read_affine(path)
+    except DamagedError:
+        raise  # it was changed after its stage wrote it: it must be made again, not left out
     except UserError:
         return None
 
