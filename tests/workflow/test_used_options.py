@@ -75,7 +75,9 @@ def test_options_of_noddi(read: Read, engine: str) -> None:
     del changed["engine"]
     after = read(diffusion={"noddi": {"engine": engine, **changed}})
     expected = {f"noddi.{key}" for key in {"d_parallel", "d_iso"} | NODDI_OPTIONS[engine]}
-    assert differing(before, after) == {("fit_noddi", ""): expected}
+    # the fit's error is measured with the diffusivities of the fit
+    diffusivities = {"diffusion.d_parallel", "diffusion.d_iso"}
+    assert differing(before, after) == {("fit_noddi", ""): expected, ("measure_quality", ""): diffusivities}
 
 
 def experiment(model: str, **more: Any) -> dict[str, Any]:
@@ -97,6 +99,10 @@ def test_options_of_a_model(read: Read, model: str) -> None:
     expected = {f"experiment.options.{place}" for place in leaves(changed)}
     # one of its options is that of the linear baselines beside it
     assert found.pop(("baselines", model), {"components"}) == {"components"}
+    # the centres of each clustering are decoded by the final model
+    decoded = [found.pop(place) for place in list(found) if place[0] == "decode_strata"]
+    assert decoded
+    assert all(places == expected for places in decoded)
     assert found == {(stage, model): expected for stage in OF_MODELS}
 
 
