@@ -78,6 +78,7 @@ class Browser:
         )["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.call(f"{domain}.enable")
+        self.call("Page.setLifecycleEventsEnabled", enabled=True)
         self.show_as(width, height, dark)
 
     def __enter__(self) -> Browser:
@@ -130,9 +131,16 @@ class Browser:
     def open(self, page: Path | str, timeout: float = 60) -> None:
         """Load a page and wait until it and all its pictures are there."""
         self.events.clear()
-        self.call("Page.navigate", url=page if isinstance(page, str) else page.resolve().as_uri())
+        # The event of this navigation: that of a page which was left while it loaded may come later.
+        url = page if isinstance(page, str) else page.resolve().as_uri()
+        loader = self.call("Page.navigate", url=url).get("loaderId")
         end = time.monotonic() + timeout
-        while not any(event["method"] == "Page.loadEventFired" for event in self.events):
+        while loader and not any(
+            event["method"] == "Page.lifecycleEvent"
+            and event["params"]["name"] == "load"
+            and event["params"]["loaderId"] == loader
+            for event in self.events
+        ):
             if time.monotonic() > end:
                 raise TimeoutError(f"{page} was not loaded")
             self.events.append(self._read(end - time.monotonic()))
