@@ -14,8 +14,6 @@ from neurostrata.report.text.verdict import EMBEDDING_NOTE, REPARTITION_NOTE, ov
 
 #: Verdicts that speak of clusters that exist.
 WITH_CLUSTERS = ("found", "unadjusted", "clusters_only", "explained")
-#: Who might be excluded because of the quality of their images, below the results folder.
-SUGGESTIONS = "qc/suggested_exclusions.tsv"
 #: People who are named one by one among what to look at next, at most.
 MOST_NAMED = 10
 
@@ -90,7 +88,7 @@ def next_section(page: Page, judged: Sequence[Judged]) -> Section:
     """Return what to look at next, what can overturn the verdict first."""
     study = page.study
     items: list[Lead] = []
-    suggested = study.table(study.tree.root / SUGGESTIONS, columns=["subject"])
+    suggested = study.table(study.tree.suggested_exclusions, columns=["subject"])
     if suggested is not None:
         people = count(suggested["subject"].nunique(), "person", "people")
         items.append(
