@@ -343,7 +343,7 @@ def test_rebuilding_gives_the_same_bytes_and_leaves_nothing_old(
     config["report"]["people_in_index"] = 5
     page = build(results, config)
     # More people than that are named on the list of people only.
-    assert "Stratum 1: " in page.on("index.html")
+    assert "Cluster 1: " in page.on("index.html")
     assert "016" not in page.on("index.html")
     assert "016" in page.on("people.html")
     first = {p: p.read_bytes() for p in (results / "report").rglob("*") if p.is_file()}

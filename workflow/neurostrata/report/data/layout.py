@@ -139,10 +139,6 @@ class ResultsTree:
         """Versions, settings, digests and seeds."""
         return self._path(tree.PROVENANCE)
 
-    def quality(self, name: str) -> Path:
-        """Return a table of image quality."""
-        return self.root / "qc" / name
-
     def template(self, name: str) -> Path:
         """Return a file of the template folder."""
         return self._path(tree.TEMPLATE).with_name(name)

@@ -45,7 +45,7 @@ def who_section(page: Page, judged: Sequence[Judged]) -> Section:
             continue
         outside = set(one.evidence.outside())
         members = {
-            f"Stratum {cluster}": [
+            f"Cluster {cluster}": [
                 str(subject)
                 for subject in clusters.loc[clusters["cluster"] == cluster, "subject"]
                 if str(subject) not in outside
@@ -53,7 +53,7 @@ def who_section(page: Page, judged: Sequence[Judged]) -> Section:
             for cluster in one.evidence.sizes()
         }
         if outside:
-            members["In no stratum"] = sorted(outside)
+            members["In no cluster"] = sorted(outside)
         total = sum(map(len, members.values()))
         groups = [
             (
