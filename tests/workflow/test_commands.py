@@ -30,6 +30,9 @@ def everything(folder: Path) -> dict[str, object]:
         nib.save(nib.Nifti1Image(rng.normal(size=(*shape, 20)), np.eye(4)), folder / f"bold{number}.nii")
         line += [f"bold{number}.nii", "ab"[number % 2], str(30 + number), "xy"[number // 5]]
     (folder / "cohort.tsv").write_text("".join("\t".join(line) + "\n" for line in lines))
+    raters = [["subject", "modality", "decision", "reason", "rater"]]
+    raters += [["01", "", "keep", "", rater] for rater in "ab"]
+    (folder / "qc.tsv").write_text("".join("\t".join(line) + "\n" for line in raters))
     kfold = {"method": "kfold", "folds": 2}
     two = ["jac", "fa"]
     analyses = {"prediction": ["diagnosis", "age", "factors"], "robustness": True}

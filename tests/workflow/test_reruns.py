@@ -103,7 +103,7 @@ def test_a_finished_study_that_was_moved_plans_nothing(rerun) -> None:
         ("strata.shuffles", 30, {"shuffle_links": 1, **CLOSING}),
         ("strata.continuous.permutations", 29, {"continuous": 1, **CLOSING}),
         ("strata.adjust.splines", 3, {k: n for k, n in FROM_PEOPLE.items() if k != "describe_people"}),
-        ("strata.repartition.draws", 300, {"composition": 1, **REPARTITIONED}),
+        ("strata.repartition.draws", 300, {"composition": 1, "strata_quality": 1, **REPARTITIONED}),
         ("strata.tsne.perplexity", 5, {"project": 1, **CLOSING}),
         ("phenotypes.missing", "median", {"factor_phenotypes": 1, **FROM_SCORES}),
         ("volumes.percentiles", [1, 99], FROM_MAPS),

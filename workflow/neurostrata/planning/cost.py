@@ -28,7 +28,12 @@ from neurostrata.core.training_presets import PRESETS
 from neurostrata.planning.experiments import can, explains, folds, predicts, reconstruction_folds
 from neurostrata.planning.parameters import leading_codes
 from neurostrata.planning.results import HEADERS, path_in
-from neurostrata.planning.targets import clustered_codes, stratified
+from neurostrata.planning.targets import (
+    clustered_codes,
+    compared_raters,
+    measured_experiments,
+    stratified,
+)
 from neurostrata.stages import STAGES
 
 
@@ -142,7 +147,7 @@ def _image_jobs(study: Study) -> Iterator[tuple[Work, int]]:
 
 def _experiment_jobs(study: Study) -> Iterator[tuple[Work, int]]:
     """Yield the jobs of models and of what is predicted from their codes."""
-    clustered = stratified(study)
+    clustered, measured_too = stratified(study), measured_experiments(study)
     for name, experiment in study.experiments.items():
         number = len(folds(experiment))
         decoded = len(reconstruction_folds(experiment))
@@ -163,6 +168,7 @@ def _experiment_jobs(study: Study) -> Iterator[tuple[Work, int]]:
         for stage, wanted in asked.items():
             yield Work(stage, name, fold="fold"), number if wanted else 0
         yield Work("summarise_experiment", name), 1
+        yield Work("measure_codes", name), int(name in measured_too)
         yield Work("baselines", name, fold="fold"), number if predicted else 0
         yield Work("predict", name), int(predicted)
         yield Work("summarise_explanation", name), int(asked["explain"])
@@ -181,8 +187,10 @@ def _strata_jobs(study: Study) -> Iterator[tuple[Work, int]]:
         yield Work("factor_congruence"), 1
     if phenotypes or in_factors:
         yield Work("factor_phenotypes"), 1
+    for stage in ("describe_people", "gather_quality", "compare_quality"):
+        yield Work(stage), 1
+    yield Work("compare_raters"), int(compared_raters(study))
     if clustered:
-        yield Work("describe_people"), 1
         yield Work("agreement"), 1
     for name in clustered:
         yield Work("adjust_codes", name), int(leading_codes(study) == "adjusted")
@@ -195,7 +203,7 @@ def _strata_jobs(study: Study) -> Iterator[tuple[Work, int]]:
         for finder in finders:
             for stage in ("cluster", "existence"):
                 yield Work(stage, name, finder), codes
-            for stage in ("stability", "composition"):
+            for stage in ("stability", "composition", "strata_quality"):
                 yield Work(stage, name, finder), 1
             if phenotypes:
                 for stage in (

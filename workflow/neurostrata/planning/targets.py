@@ -65,10 +65,24 @@ def prediction_results(study: Study) -> list[str]:
 
 
 def measured_experiments(study: Study) -> list[str]:
-    """Return the experiments whose models decode people whom they have not seen, if these are to be compared."""
+    """Return the experiments whose models decode people whom they have not seen, if these are to be compared.
+
+    Only those whose folds are embedded for something else too: a paper with a hundred folds has as many jobs otherwise.
+    """
     if not study.config["quality"]["models"]:
         return []
-    return [name for name, experiment in study.experiments.items() if reconstruction_folds(experiment)]
+    clustered = stratified(study)
+    return [
+        name
+        for name, experiment in study.experiments.items()
+        if reconstruction_folds(experiment)
+        and (name in clustered or predicts(experiment) or explains(study, name))
+    ]
+
+
+def compared_raters(study: Study) -> bool:
+    """Tell whether two raters are named in the quality decisions."""
+    return len({rater_of(row) for row in study.decisions} - {"", CONSENSUS}) > 1
 
 
 def quality_results(study: Study) -> list[str]:
@@ -79,9 +93,7 @@ def quality_results(study: Study) -> list[str]:
         tree.SUGGESTED_EXCLUSIONS,
         tree.QUALITY_COVARIATES,
     ]
-    # raters are compared where there are two
-    named = {rater_of(row) for row in study.decisions} - {"", CONSENSUS}
-    found += [tree.RATERS] if len(named) > 1 else []
+    found += [tree.RATERS] if compared_raters(study) else []
     finders, codes = study.config["strata"]["finders"], [leading_codes(study)]
     return found + _every([tree.QUALITY_TESTS], experiment=stratified(study), codes=codes, finder=finders)
 
