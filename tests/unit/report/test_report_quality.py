@@ -110,7 +110,7 @@ def test_what_the_section_says(made: tuple[Path, dict]) -> None:
         "30 people were compared in 2 measures of quality; 1 person is unusual in at least one of them"
         in html
     )
-    assert "1 measure differs between sites: snr" in html
+    assert "1 measure differs between sites: SNR" in html
     assert "so that a site as a whole flags nobody" in html
     assert "low in noisy or uneven scans." in html
     assert experiment.name in html
@@ -139,5 +139,5 @@ def test_clusters_of_quality_are_named(effect: float, p: float, phenotype: float
     found = quality_sentences(evidence, 0.05)
     assert bool(found) == said
     if said:
-        assert "The clusters differ in snr (η² = 0." in found[0]
+        assert "The clusters differ in SNR (η² = 0." in found[0]
         assert "they may be clusters of image quality" in found[0]
