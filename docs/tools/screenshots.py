@@ -42,7 +42,7 @@ OF_PAGES = {
     "phenotypes.html": {"loadings": ("figure|Loadings",)},
     "models.html": {"decoding": (".tablebox|Share of the differences between people",)},
     "experiment-EXPERIMENT.html": {
-        "examples": ("figure:has(img[src$='EXPERIMENT/examples.png'])",),
+        "examples": ("figure:has(img[src$='EXPERIMENT/examples.svg'])",),
         "finders": (".tablebox|Every finder on every kind of codes",),
         "clusters": ("figure|Cluster sizes",),
         "comparisons": (".tablebox|Every factor compared between the clusters",),
@@ -53,7 +53,7 @@ OF_CHECKS = {
     "profiles": ("figure|Cluster profiles",),
     "existence": ("figure|The same search in data without groups",),
     "stability": ("figure|Whether each cluster is found again",),
-    "repartition": ("figure|under random repartition",),
+    "repartition": ("figure|in random groups of the same sizes",),
 }
 OF_PERSON = {"person": ("body",)}
 #: Every kind of page, as it is in light and in dark, on a desk and on a phone.
