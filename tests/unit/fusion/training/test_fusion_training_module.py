@@ -1,0 +1,74 @@
+"""The optimiser, its schedule, the history and the lines of the log."""
+
+import re
+
+import pytest
+from fusion_toy import toy_mask, toy_volumes
+from torch import nn
+
+from neurostrata.core.config import fill_defaults, load_schema, section_defaults
+from neurostrata.fusion.data.volumes import VolumeSet, open_volumes
+from neurostrata.fusion.models.interface import TrainingSettings
+from neurostrata.fusion.models.registry import build_model
+from neurostrata.fusion.training.machine import Machine
+from neurostrata.fusion.training.module import EpochBatches, TrainingModule
+
+SCALING = {"jac": {"low": 0.0, "high": 2.0}, "ndi": {"low": 0.0, "high": 4.0}}
+
+
+def settings(**given):
+    return TrainingSettings.resolve({**section_defaults("training"), **given}, {}, seed=5)
+
+
+class Trainer:
+    estimated_stepping_batches = 30
+
+
+def test_adam_is_set_as_the_settings_say():
+    training = settings(learning_rate=0.02, adam_epsilon=1e-5)
+    group = TrainingModule(nn.Linear(2, 1), training, 0.3).configure_optimizers().param_groups[0]
+    assert (group["lr"], group["eps"], group["weight_decay"]) == (0.02, 1e-5, 0.3)
+
+
+def test_the_cosine_ends_with_the_last_step():
+    module = TrainingModule(nn.Linear(2, 1), settings(schedule="cosine", learning_rate=0.02), 0.0)
+    module._trainer = Trainer()
+    (adam,), (schedule,) = module.configure_optimizers()
+    assert schedule["interval"] == "step"
+    rates = []
+    for _ in range(30):
+        adam.step()
+        schedule["scheduler"].step()
+        rates.append(adam.param_groups[0]["lr"])
+    assert rates[14] == pytest.approx(0.01)
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] == pytest.approx(0, abs=1e-9)
+
+
+def test_batches_are_told_apart_by_seed_and_epoch():
+    drawn = []
+    for seed in (1, 2):
+        batches = EpochBatches(12, 5, 2, seed)
+        assert batches.epoch == 0
+        for epoch in (0, 1):
+            batches.set_epoch(epoch)
+            drawn.append(tuple(map(tuple, batches)))
+        assert [len(batch) for batch in batches] == [5, 5, 2]
+    assert len(set(drawn)) == 4
+    # one person is fewer than the smallest batch, two that cannot be divided are left out
+    assert [len(b) for b in EpochBatches(11, 5, 2, 1)] == [5, 5]
+    assert [len(b) for b in EpochBatches(13, 4, 1, 1, 1, 2)] == [2, 2, 2]
+
+
+def test_history_and_log(tmp_path, capfd):
+    opened = open_volumes(toy_volumes(tmp_path, people=4, side=8), ["jac", "ndi"])
+    people = VolumeSet(opened, opened[0].info["subjects"], SCALING)
+    options = fill_defaults({"latent_size": 2, "channels": [4, 8]}, load_schema("models/shared_vae"))
+    model = build_model("shared_vae", options, ["jac", "ndi"], (8, 8, 8), 1)
+    history = model.fit(people, toy_mask(8), settings(epochs=40, batch_size=2, learning_rate=1e-3), Machine())
+    assert history["epoch"].tolist() == list(range(1, 41))
+    assert history["loss"].tolist() == pytest.approx(
+        ((history["loss_jac"] + history["loss_ndi"]) / 2).tolist()
+    )
+    lines = re.findall(r"^epoch (\d+)/40  loss \d+\.\d{5}  .* min left$", capfd.readouterr().err, re.M)
+    assert list(map(int, lines)) == list(range(2, 41, 2))
