@@ -1,17 +1,20 @@
 """The optimiser, its schedule, the history and the lines of the log."""
 
 import re
+import time
 
 import pytest
+import torch
 from fusion_toy import toy_mask, toy_volumes
 from torch import nn
 
 from neurostrata.core.config import fill_defaults, load_schema, section_defaults
+from neurostrata.core.errors import UserError
 from neurostrata.fusion.data.volumes import VolumeSet, open_volumes
 from neurostrata.fusion.models.interface import TrainingSettings
 from neurostrata.fusion.models.registry import build_model
 from neurostrata.fusion.training.machine import Machine
-from neurostrata.fusion.training.module import EpochBatches, TrainingModule
+from neurostrata.fusion.training.module import BestWeights, EpochBatches, TrainingModule
 
 SCALING = {"jac": {"low": 0.0, "high": 2.0}, "ndi": {"low": 0.0, "high": 4.0}}
 
@@ -72,3 +75,68 @@ def test_history_and_log(tmp_path, capfd):
     )
     lines = re.findall(r"^epoch (\d+)/40  loss \d+\.\d{5}  .* min left$", capfd.readouterr().err, re.M)
     assert list(map(int, lines)) == list(range(2, 41, 2))
+
+
+class EpochEnd:
+    """What the end of an epoch asks of a trainer."""
+
+    current_epoch = 2
+
+    class strategy:
+        @staticmethod
+        def reduce(value, reduce_op):
+            assert reduce_op == "mean"  # over the processes that train together
+            return value
+
+
+def ended(losses, validation=None):
+    module = TrainingModule(nn.Linear(2, 1), settings(epochs=100), 0.0)
+    module._trainer = EpochEnd()
+    module._epoch_losses = [torch.tensor(step) for step in losses]
+    module.validation_loss = validation
+    module._started = time.monotonic() - 2
+    module.on_train_epoch_end()
+    return module
+
+
+def test_a_row_of_the_history_is_the_mean_of_the_steps():
+    row = ended([[1.0, 3.0], [3.0, 5.0]]).history[-1]
+    assert 2 <= row.pop("seconds") < 60
+    assert row == {"epoch": 3, "loss": 3.0, "loss_0": 2.0, "loss_1": 4.0}
+    assert ended([[1.0, 3.0]], validation=0.5).history[-1]["validation_loss"] == 0.5
+    with pytest.raises(UserError, match="not finite after epoch 3"):
+        ended([[1.0, float("nan")]])
+
+
+def test_a_checkpoint_has_the_history():
+    saved = {}
+    ended([[1.0]]).on_save_checkpoint(saved)
+    fresh = TrainingModule(nn.Linear(2, 1), settings(), 0.0)
+    fresh.on_load_checkpoint(saved)
+    assert [row["epoch"] for row in fresh.history] == [3]
+    assert set(saved) == {"history"}
+
+
+class Dropping(nn.Module):
+    """Its loss is 0 unless something is dropped."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight, self.dropout = nn.Parameter(torch.ones(1)), nn.Dropout(0.5)
+
+    def losses(self, volumes):
+        return (self.dropout(volumes) - volumes).abs().mean(dim=(0, 2, 3, 4)) + 0 * self.weight
+
+
+def test_held_out_people_are_decoded_without_dropout_and_the_best_weights_are_kept(tmp_path):
+    opened = open_volumes(toy_volumes(tmp_path, people=5, side=8), ["jac", "ndi"])
+    best = BestWeights(VolumeSet(opened, opened[0].info["subjects"], SCALING), 3, 2)
+    assert (best.best, best.best_epoch) == (float("inf"), 0)
+    network = Dropping().train()
+    assert best.error(network, torch.device("cpu")) == 0
+    assert network.training
+    best.best, best.best_epoch, best.weights = 0.25, 4, network.state_dict()
+    again = BestWeights(best.held_out, 3, 2)
+    again.load_state_dict(best.state_dict())
+    assert (again.best, again.best_epoch, set(again.weights)) == (0.25, 4, {"weight"})
+    assert set(best.state_dict()) == {"best", "best_epoch", "weights"}
