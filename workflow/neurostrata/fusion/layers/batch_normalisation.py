@@ -83,44 +83,36 @@ class BatchNormalisation(nn.BatchNorm3d):
         """Normalise by the batch and move the running averages, take the ELU and drop, in one pass over the image on a GPU."""
         from neurostrata.fusion.layers.triton_normalisation import activated
 
-        self._check_input_dim(image)
-        if image.numel() // image.shape[1] < 2:
-            raise ValueError("batch normalisation needs more than one value per channel")
-        assert self.num_batches_tracked is not None
-        assert self.running_mean is not None
-        assert self.running_var is not None
-        assert self.momentum is not None
-        self.num_batches_tracked.add_(1)
+        _, means, variances, momentum = self._counted(image)
         return activated(
             image,
             self.weight,
             self.bias,
-            self.running_mean,
-            self.running_var,
-            momentum=self.momentum,
+            means,
+            variances,
+            momentum=momentum,
             epsilon=self.eps,
             dropout=dropout,
         )
 
     def train_on(self, image: torch.Tensor) -> torch.Tensor:
         """Normalise by the batch and move the running averages, as torch does."""
+        count, means, variances, momentum = self._counted(image)
+        out, mean, variance = normalised(image, self.weight, self.bias, self.eps)
+        with torch.no_grad():
+            means.lerp_(mean, momentum)
+            variances.lerp_(variance * (count / (count - 1)), momentum)
+        return out
+
+    def _counted(self, image: torch.Tensor) -> tuple[int, torch.Tensor, torch.Tensor, float]:
+        """Count a batch; return the numbers per channel, the running averages, and their momentum."""
         self._check_input_dim(image)
         count = image.numel() // image.shape[1]
         if count < 2:
             raise ValueError("batch normalisation needs more than one value per channel")
-        out, mean, variance = normalised(image, self.weight, self.bias, self.eps)
-        counted, means, variances, momentum = (
-            self.num_batches_tracked,
-            self.running_mean,
-            self.running_var,
-            self.momentum,
-        )
-        assert counted is not None
-        assert means is not None
-        assert variances is not None
-        assert momentum is not None
-        with torch.no_grad():
-            counted.add_(1)
-            means.lerp_(mean, momentum)
-            variances.lerp_(variance * (count / (count - 1)), momentum)
-        return out
+        assert self.num_batches_tracked is not None
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.momentum is not None
+        self.num_batches_tracked.add_(1)
+        return count, self.running_mean, self.running_var, self.momentum

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import triton
 import triton.language as tl
-from torch.library import custom_op
+from torch import library
 
 #: Output channels that are computed together, at most.
 OUTPUTS = 4
@@ -264,7 +264,7 @@ def _before(weight: torch.Tensor) -> list[int]:
 
 
 # As an operator of torch's own, torch.compile takes it as a whole.
-@custom_op("neurostrata::convolution", mutates_args=())
+@library.custom_op("neurostrata::convolution", mutates_args=())
 def _operator(
     image: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, groups: int
 ) -> torch.Tensor:
@@ -276,7 +276,7 @@ def _(image: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, grou
     return image.new_empty((len(image), len(weight), *image.shape[2:]))
 
 
-@custom_op("neurostrata::convolution_image_gradient", mutates_args=())
+@library.custom_op("neurostrata::convolution_image_gradient", mutates_args=())
 def _image_gradient(gradient: torch.Tensor, weight: torch.Tensor, groups: int) -> torch.Tensor:
     after = [side - 1 - first for side, first in zip(weight.shape[2:], _before(weight), strict=True)]
     return _convolved(gradient.contiguous(), weight, None, groups, after, mirrored=True)
@@ -287,7 +287,7 @@ def _(gradient: torch.Tensor, weight: torch.Tensor, groups: int) -> torch.Tensor
     return gradient.new_empty((len(gradient), weight.shape[1] * groups, *gradient.shape[2:]))
 
 
-@custom_op("neurostrata::convolution_weight_gradient", mutates_args=())
+@library.custom_op("neurostrata::convolution_weight_gradient", mutates_args=())
 def _weights_gradient(
     image: torch.Tensor, gradient: torch.Tensor, weight: torch.Tensor, groups: int
 ) -> torch.Tensor:

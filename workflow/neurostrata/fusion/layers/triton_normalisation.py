@@ -111,6 +111,15 @@ def _activate(  # type: ignore[no-untyped-def]
         tl.store(out + volume + place, values.to(out.dtype.element_ty), mask=inside)
 
 
+@triton.jit
+def _before_elu(values, slope, mean, inverse, scale, shift, kept, dropout):  # type: ignore[no-untyped-def]
+    """Return the standardised values, and the slopes before the ELU from those after the dropout."""
+    standard = (values - mean) * inverse
+    values = standard * scale + shift
+    slope = tl.where(kept, slope / (1.0 - dropout), 0.0)
+    return standard, slope * tl.where(values > 0, 1.0, tl.exp(tl.minimum(values, 0.0)))
+
+
 @triton.jit(do_not_specialize=["people", "channels", "voxels", "blocks", "shares", "dropout"])
 def _slope_sums(  # type: ignore[no-untyped-def]
     image,
@@ -151,11 +160,8 @@ def _slope_sums(  # type: ignore[no-untyped-def]
             inside = place < voxels
             values = tl.load(image + volume + place, mask=inside, other=0.0).to(tl.float32)
             slope = tl.load(gradient + volume + place, mask=inside, other=0.0).to(tl.float32)
-            standard = (values - mean) * inverse
-            values = standard * scale + shift
-            if DROP:
-                slope = tl.where(drawn[part] >= dropout, slope / (1.0 - dropout), 0.0)
-            slope = slope * tl.where(values > 0, 1.0, tl.exp(tl.minimum(values, 0.0)))
+            kept = drawn[part] >= dropout if DROP else inside
+            standard, slope = _before_elu(values, slope, mean, inverse, scale, shift, kept, dropout)
             total += slope
             along += slope * standard
     target = sums + (channel * shares + share) * 2
@@ -208,11 +214,8 @@ def _slopes(  # type: ignore[no-untyped-def]
         inside = place < voxels
         values = tl.load(image + volume + place, mask=inside, other=0.0).to(tl.float32)
         slope = tl.load(gradient + volume + place, mask=inside, other=0.0).to(tl.float32)
-        standard = (values - mean) * inverse
-        values = standard * scale + shift
-        if DROP:
-            slope = tl.where(drawn[part] >= dropout, slope / (1.0 - dropout), 0.0)
-        slope = slope * tl.where(values > 0, 1.0, tl.exp(tl.minimum(values, 0.0)))
+        kept = drawn[part] >= dropout if DROP else inside
+        standard, slope = _before_elu(values, slope, mean, inverse, scale, shift, kept, dropout)
         # Ioffe & Szegedy 2015, section 3: through the image itself, its mean and its variance.
         slope = (slope - total / count - standard * along / count) * scale * inverse
         tl.store(out + volume + place, slope.to(out.dtype.element_ty), mask=inside)
