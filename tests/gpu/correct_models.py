@@ -21,6 +21,7 @@ from neurostrata.fusion.training import checkpoints as checkpoint_module
 from neurostrata.fusion.training import loop as loop_module
 from neurostrata.fusion.training import module as training_module
 from neurostrata.fusion.training.machine import Machine as Resources
+from neurostrata.fusion.training.recorded import RecordedLosses
 
 #: Without dropout: GPUs and CPUs draw different numbers from the same seed.
 MODELS: dict[str, dict[str, Any]] = {
@@ -276,15 +277,25 @@ def deterministic(where: Machine) -> list[dict[str, Any]]:
 def recorded(where: Machine) -> list[dict[str, Any]]:
     """Steps that are recorded as CUDA graphs against the same steps kernel by kernel, dropout and noise drawn on the GPU."""
     found = []
+    made: list[RecordedLosses] = []
+
+    def kept(network: Any) -> RecordedLosses:
+        made.append(RecordedLosses(network))
+        return made[-1]
+
     for name in ("separable_autoencoder", "shared_vae"):
         more = {"options": {"dropout": 0.1}} if name == "separable_autoencoder" else {}
         # ten people in steps of four: two sizes of batches
-        curves = [
-            fit(
-                name, where.device, (32, 32, 32), 10, epochs=5, batch_size=4, noise_on_cpu=False, record=way, **more
-            )[1]["loss"].to_numpy()
-            for way in (True, False)
-        ]  # fmt: skip
+        with mock.patch.object(loop_module, "RecordedLosses", kept):
+            curves = [
+                fit(
+                    name, where.device, (32, 32, 32), 10, epochs=5, batch_size=4, noise_on_cpu=False, record=way, **more
+                )[1]["loss"].to_numpy()
+                for way in (True, False)
+            ]  # fmt: skip
+        if where.gpu and not (made and made[-1].recorded):
+            raise AssertionError(f"{name}: no step was recorded")
+        made.clear()
         worst = float(np.max(np.abs(curves[0] - curves[1]) / np.abs(curves[1])))
         found.append(
             result(
