@@ -251,7 +251,10 @@ def flags(measured: pd.DataFrame, people: pd.DataFrame) -> pd.DataFrame:
     tables = [
         one.table()
         for one in compare_everybody(
-            measured, {name: find_measure(name) for name in measured}, people, Rules()
+            measured,
+            {name: find_measure(name) for name in measured},
+            people,
+            Rules.of(section_defaults("quality")),
         )
     ]
     table = pd.concat(tables, ignore_index=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from neurostrata.cohort.decisions import decide, kept
+from neurostrata.cohort.decisions import decide, kept, raters
 from neurostrata.cohort.sheet import Row, read_qc_sheet
 from neurostrata.core.errors import UserError
 
@@ -36,6 +36,9 @@ def row(decision: str, rater: str = "", modality: str = "", subject: str = "01")
         ([row("exclude", "a", "fa"), row("keep", "b")], [], True),
         ([row("exclude", "a"), row("keep", "b", "fa")], ["a"], False),
         ([row("unsure", "a"), row("keep", "b")], [], False),
+        # a consensus that is unsure settles nothing
+        ([row("exclude", "b"), row("unsure", "consensus")], ["b"], False),
+        ([row("exclude", "b"), row("keep", "a"), row("unsure", "consensus")], [], True),
     ],
 )
 def test_which_decisions_act(rows: list[Row], acting: list[str], disputed: bool) -> None:
@@ -55,6 +58,14 @@ def test_who_is_kept() -> None:
     rows = [row("keep", "a"), row("keep", "a", "fa", "02"), row("unsure", "a", subject="03")]
     assert kept(rows) == {("01", ""), ("02", "fa")}
     assert kept([*rows, row("exclude", "b")]) == {("02", "fa")}
+    # the consensus counts for all
+    assert kept([row("keep", "a"), row("exclude", "b"), row("keep", "Consensus")]) == {("01", "")}
+    assert kept([row("keep", "a"), row("exclude", "consensus")]) == set()
+
+
+def test_who_is_a_rater() -> None:
+    rows = [row("keep", "ann"), row("keep", "Consensus"), row("keep"), row("exclude_template", "bob")]
+    assert raters(rows) == ["ann"]
 
 
 def test_rater_and_date_are_optional(tmp_path: Path) -> None:

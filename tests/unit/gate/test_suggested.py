@@ -57,6 +57,23 @@ def test_suggestions_are_listed_and_written(study: Path, capsys: pytest.CaptureF
     assert Path("qc.tsv").read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    "more", ["003\t\tkeep\t\tann\t\n003\t\texclude\tx\tbob\t\n003\t\tkeep\t\tconsensus\t\n",
+             "003\t\tkeep\t\tann\t\n003\t\texclude\tx\tbob\t\n"],
+    ids=["settled", "disputed"],
+)  # fmt: skip
+def test_what_raters_settle_themselves_is_not_added(study: Path, more: str) -> None:
+    with open("qc.tsv", "a") as stream:
+        stream.write(more)
+    before = len(read_qc_sheet("qc.tsv"))
+    assert main(["check", "--exclude-suggested"]) == 0
+    added = read_qc_sheet("qc.tsv")[before:]
+    assert [row["subject"] for row in added] == ["004"]
+    content = Path("qc.tsv").read_bytes()
+    assert main(["check", "--exclude-suggested"]) == 0
+    assert Path("qc.tsv").read_bytes() == content
+
+
 def test_of_some_people(study: Path) -> None:
     assert main(["check", "--exclude-suggested", "--participant-label", "004"]) == 0
     assert [row["subject"] for row in read_qc_sheet("qc.tsv")] == ["005", "004"]

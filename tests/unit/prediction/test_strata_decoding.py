@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nibabel
@@ -15,7 +16,7 @@ from neurostrata.core.files import read_json
 from neurostrata.core.tables import read_table, write_table
 from neurostrata.fusion.commands import embed, split, train
 from neurostrata.fusion.models.bundle import load_bundle
-from neurostrata.prediction.strata_decoding import decode_strata
+from neurostrata.prediction.strata_decoding import _centre, decode_strata
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +71,29 @@ def test_the_centre_is_the_decoded_mean_code(trained: tuple[Path, dict[str, Any]
     ends = read_json(folder / "limits.json")["limits"]["jac"]
     scaled = np.clip((array - ends["low"]) / (ends["high"] - ends["low"]), 0, 1).mean(axis=0)
     np.testing.assert_allclose(mean[mask], scaled[mask], atol=1e-5)
+
+
+def test_a_modalitys_own_part_is_averaged_over_those_who_have_it() -> None:
+    model = SimpleNamespace(modalities=["a", "b"], code_modalities=[None, "a", "b"])
+    codes = np.array([[1.0, 2.0, 3.0], [3.0, 4.0, 100.0], [50.0, 50.0, 50.0]])
+    present = np.array([[True, True], [True, False], [True, True]])
+    assert _centre(model, codes, present, np.array([True, True, False])).tolist() == [2, 3, 3]
+
+
+def test_what_is_decoded_is_compared_after_that_of_everybody(
+    trained: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A model that decodes everybody alike has nothing particular of a stratum, however good it looks."""
+    folder, given = trained
+    model, _ = load_bundle(folder / "model")
+    codes = read_table(folder / "embeddings.tsv").filter(regex="^z").to_numpy(float)
+    same = model.decode(codes[:7].mean(axis=0)[None])
+    noise = np.random.default_rng(0)
+    monkeypatch.setattr(type(model), "decode", lambda self, code: same + 1e-4 * noise.normal(size=same.shape))
+    decode_strata(**{**given, "maps": tmp_path / "decoded", "output": tmp_path / "decoded.tsv"})
+    table = read_table(tmp_path / "decoded.tsv")
+    assert table["correlation"].max() > 0.8
+    assert (table["difference_correlation"].abs() < 0.2).all()
 
 
 def test_without_strata_nothing_is_decoded(trained: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:

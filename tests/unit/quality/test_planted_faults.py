@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from quality_rules import rules_of
 
 from neurostrata.imaging.quality.registry import MEASURES, Measure, find_measure
-from neurostrata.quality.deviations import Rules, compare_everybody
+from neurostrata.quality.deviations import compare_everybody
 from neurostrata.quality.suggestions import flagged_people, suggest
 
 PEOPLE = 120
@@ -73,7 +74,7 @@ def described(table: pd.DataFrame) -> dict[str, Measure]:
 def found() -> dict[str, set[str]]:
     """Person -> measures that flag the person."""
     table, about = cohort(1)
-    compared = compare_everybody(table, described(table), about, Rules())
+    compared = compare_everybody(table, described(table), about, rules_of())
     return {subject: set(names) for subject, names in flagged_people(compared).items()}
 
 
@@ -93,7 +94,7 @@ def test_of_sound_people_one_in_fifty_at_most(people: int) -> None:
     flagged = total = 0
     for seed in range(2, 2 + max(1, 150 // people)):
         table, about = cohort(seed, people, faults=False)
-        flagged += len(flagged_people(compare_everybody(table, described(table), about, Rules())))
+        flagged += len(flagged_people(compare_everybody(table, described(table), about, rules_of())))
         total += people
     assert flagged <= 0.02 * total
 
@@ -102,10 +103,10 @@ def test_a_site_flags_nobody_unless_sites_are_not_looked_at() -> None:
     table, about = cohort(3, faults=False)
     columns = ["snr", "noise", "dwi_shells"]
     table = table[columns]
-    with_sites = flagged_people(compare_everybody(table, described(table), about, Rules()))
+    with_sites = flagged_people(compare_everybody(table, described(table), about, rules_of()))
     assert len(with_sites) <= 2
     # a fifth of the people, who have two shells, is no outlier either
-    rules = Rules(covariates=("age", "sex"), limit=3.5)
+    rules = rules_of(covariates=("age", "sex"), limit=3.5)
     without = flagged_people(compare_everybody(table, described(table), about, rules))
     assert sum("dwi_shells" in names for names in without.values()) == 0
 
@@ -114,7 +115,7 @@ def test_suggestions_have_a_sentence_and_say_what_to_leave_out() -> None:
     table, about = cohort(1)
     table = table[["snr", "similarity", "dwi_overlap", "map_mean_fa"]]
     table.loc["009", "map_mean_fa"] = 0.9
-    compared = compare_everybody(table, described(table), about, Rules(limit=5.0))
+    compared = compare_everybody(table, described(table), about, rules_of(limit=5.0))
     suggested = suggest(compared, ["fa", "ndi"], ["fa", "ndi", "jac"], [("002", "")])
     assert "002" not in set(suggested["subject"])  # somebody keeps them
     of = {s: set(part["modality"]) for s, part in suggested.groupby("subject")}

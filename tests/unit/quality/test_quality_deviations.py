@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from quality_rules import rules_of
 from scipy import stats
 
 from neurostrata.imaging.quality.registry import Measure
@@ -97,7 +98,7 @@ def flags(values: np.ndarray, measure: Measure, rules: Rules, about: pd.DataFram
 def test_only_the_bad_side_is_flagged() -> None:
     values = np.random.default_rng(1).normal(10, 1, 60)
     values[0], values[1] = 0, 20
-    rules = Rules(false_flags=0.0001)
+    rules = rules_of(false_flags=0.0001)
     assert flags(values, LOW, rules) == ["000"]
     assert flags(values, Measure("q", "", "scan", "1", "both"), rules) == ["000", "001"]
 
@@ -105,24 +106,24 @@ def test_only_the_bad_side_is_flagged() -> None:
 def test_a_difference_within_the_tolerance_is_of_no_interest() -> None:
     values = np.exp(np.random.default_rng(1).normal(0, 0.001, 60))
     values[0], values[1] = np.exp(0.09), np.exp(0.12)
-    assert flags(values, HIGH_LOG, Rules()) == ["001"]
+    assert flags(values, HIGH_LOG, rules_of()) == ["001"]
 
 
 def test_limits_of_the_configuration() -> None:
     values = np.random.default_rng(1).normal(10, 1, 60)
     values[0] = 0
-    assert flags(values, LOW, Rules(false_flags=0.0001)) == ["000"]
-    assert flags(values, LOW, Rules(limit=20.0)) == []
-    assert flags(values, LOW, Rules(limits={"q": 20.0})) == []
-    assert flags(values, LOW, Rules(leave_out=["q"])) == []
-    assert len(flags(values, LOW, Rules(limits={"q": 1.0}))) > 5
+    assert flags(values, LOW, rules_of(false_flags=0.0001)) == ["000"]
+    assert flags(values, LOW, rules_of(limit=20.0)) == []
+    assert flags(values, LOW, rules_of(limits={"q": 20.0})) == []
+    assert flags(values, LOW, rules_of(leave_out=["q"])) == []
+    assert len(flags(values, LOW, rules_of(limits={"q": 1.0}))) > 5
 
 
 def test_nothing_is_compared_among_few_or_equal_people() -> None:
     values = np.arange(9.0)
-    assert flags(values * 100, LOW, Rules()) == []
+    assert flags(values * 100, LOW, rules_of()) == []
     table = pd.DataFrame({"q": np.ones(20)})
-    assert compare_everybody(table, {"q": LOW}, people(20), Rules()) == []
+    assert compare_everybody(table, {"q": LOW}, people(20), rules_of()) == []
 
 
 def test_a_site_of_other_spread_is_compared_with_itself() -> None:
@@ -131,7 +132,7 @@ def test_a_site_of_other_spread_is_compared_with_itself() -> None:
     values = np.concatenate([rng.normal(0, 0.2, 100), rng.normal(0, 3, 100)])
     values[0] = -3.0
     table = pd.DataFrame({"q": values}, index=about.index)
-    (found,) = compare_everybody(table, {"q": LOW}, about, Rules())
+    (found,) = compare_everybody(table, {"q": LOW}, about, rules_of())
     assert list(found.values.index[found.flagged]) == ["000"]
     assert set(found.table()["compared_with"]) == {100}
 
@@ -143,4 +144,32 @@ def test_what_most_people_have_none_of_flags_only_who_has_much() -> None:
     values[5] = 0.5
     outliers = Measure("q", "Outliers; high with motion.", "diffusion", "1", "high", False, 0.02)
     about = people(40, age=rng.uniform(20, 80, 40))
-    assert flags(values, outliers, Rules(limit=6.0), about) == ["005"]
+    assert flags(values, outliers, rules_of(limit=6.0), about) == ["005"]
+    rng = np.random.default_rng(5)
+    values = np.where(rng.random(40) < 0.3, rng.exponential(0.05, 40), 0.0)
+    about = people(
+        40, age=rng.uniform(20, 80, 40), sex=rng.choice(["F", "M"], 40), site=rng.choice(["a", "b"], 40)
+    )
+    assert flags(values, outliers, rules_of(limit=3.0), about) == []
+
+
+def test_a_limit_that_is_set_for_one_measure_leaves_those_of_others() -> None:
+    rng = np.random.default_rng(4)
+    about = people(60)
+    table = pd.DataFrame(rng.standard_t(5, (60, 4)), columns=list("abcd"), index=about.index)
+    measures = {name: Measure(name, "", "scan", "1", "both") for name in table}
+    auto, some = (
+        {one.measure.name: float(one.spread["limit"].iloc[0]) for one in compare_everybody(table, measures, about, rules)}
+        for rules in (rules_of(), rules_of(limits={"a": 0.3, "b": 0.3}))
+    )  # fmt: skip
+    assert (some["a"], some["b"]) == (0.3, 0.3)
+    assert (some["c"], some["d"]) == (auto["c"], auto["d"])
+
+
+def test_whoever_is_flagged_something_is_compared() -> None:
+    rng = np.random.default_rng(1)
+    assert len(flags(rng.normal(size=11), Measure("q", "", "scan", "1", "both"), rules_of(limit=0.5))) > 3
+    values = np.zeros(40)
+    values[:3] = 0.5
+    rare = Measure("dwi_outliers", "", "diffusion", "1", "high")
+    assert set(flags(values, rare, rules_of())) <= {"000", "001", "002"}

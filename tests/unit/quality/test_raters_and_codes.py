@@ -154,6 +154,17 @@ def test_the_commands_end_to_end(measured: Path) -> None:
     assert set(tests["characteristic"]) == {"site", "age", "sex"}
 
 
+def test_a_misspelt_measure_is_refused(measured: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"quality\.leave_out: there is no measure 'simlarity'; did you mean 'similarity'"
+    ):
+        run(measured, settings(leave_out=["simlarity"]))
+    run(
+        measured,
+        settings(leave_out=["similarity"], limits={"noise": 3, "map_mean_fa": 3, "code_distance_other": 3}),
+    )
+
+
 def test_few_people_are_not_compared(measured: Path) -> None:
     deviations, suggested = run(measured, settings(fewest_people=31))
     assert deviations.empty

@@ -17,7 +17,7 @@ from neurostrata.core.files import write_json
 from neurostrata.core.tables import read_table, write_table
 from neurostrata.imaging.images.io import Grid, write_image
 from neurostrata.imaging.registration.transforms import Displacement, write_affine, write_displacement
-from neurostrata.strata.maps import effects
+from neurostrata.strata.maps import commands, effects
 from neurostrata.strata.maps.commands import leading_kind, map_file, map_strata
 from neurostrata.strata.maps.effects import StrataSums, chance_share, effect_interval, small_sample_factor
 from neurostrata.strata.maps.places import RegionMeans, connected_places
@@ -289,6 +289,34 @@ def test_where_no_strata_exist_nothing_is_mapped(tmp_path: Path) -> None:
     assert read_table(tmp_path / "maps.tsv").empty
     assert read_table(tmp_path / "places.tsv").empty
     assert "no strata were found" in json.loads((tmp_path / "maps.json").read_text())["Reason"]
+
+
+def test_one_cluster_is_not_mapped(tmp_path: Path) -> None:
+    given = write_study(tmp_path)
+    clusters = read_table(given["clusters"], text=("subject",)).assign(cluster=1)
+    write_table(given["clusters"], clusters, {})
+    map_strata(**given)
+    assert list((tmp_path / "maps").iterdir()) == []
+    assert json.loads((tmp_path / "maps.json").read_text())["Reason"] == "everybody is in one cluster"
+
+
+def test_the_first_of_many_strata_are_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands, "MOST_STRATA", 1)
+    map_strata(**write_study(tmp_path))
+    assert set(read_table(tmp_path / "maps.tsv")["stratum"]) == {1}
+    assert not list((tmp_path / "maps").glob("stratum-2_*"))
+    assert json.loads((tmp_path / "maps.json").read_text())["StrataNotMapped"] == [2]
+
+
+def test_ages_are_removed_with_as_many_splines_as_from_the_codes(tmp_path: Path) -> None:
+    given = write_study(tmp_path)
+    maps = {}
+    for splines in (1, 3):
+        codes = read_table(given["codes"], text=("subject",))
+        write_table(given["codes"], codes, {}, Removed=["age"], Sites=None, Splines=splines)
+        map_strata(**given)
+        maps[splines] = image(tmp_path, 1, "jac", "effectadjusted").copy()
+    assert np.abs(maps[1] - maps[3]).max() > 0.01
 
 
 def test_people_are_read_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from neurostrata.core.tables import read_table, write_table
 from neurostrata.strata.comparison.commands import strata_quality
-from neurostrata.strata.comparison.quality import COLUMNS
+from neurostrata.strata.comparison.quality import COLUMNS, compare_quality
 
 
 def test_a_planted_difference_in_quality_is_found(tmp_path: Path) -> None:
@@ -48,3 +48,9 @@ def test_a_planted_difference_in_quality_is_found(tmp_path: Path) -> None:
     assert table.loc["snr", "words"] == "Signal."
     assert (table["low"] <= table["effect"]).all()
     assert json.loads((tmp_path / "quality_tests.json").read_text())["people"] == n
+    # a measured size stands for the head size
+    sized = measures.set_index("subject").assign(size=rng.normal(size=n))
+    about = people.set_index("subject")
+    groups = clusters.set_index("subject")["cluster"]
+    tests = compare_quality(groups, sized, about, {name: name for name in sized}, 50, 0.95, 1)
+    assert set(tests["variable"]) == {"snr", "cnr", "site", "size"}

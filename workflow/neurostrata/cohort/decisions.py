@@ -21,6 +21,12 @@ def rater_of(row: Row) -> str:
     return row.get("rater", "")
 
 
+def raters(rows: Iterable[Row]) -> list[str]:
+    """Return the raters who are named, without the consensus."""
+    named = dict.fromkeys(rater_of(row) for row in latest(rows))
+    return [name for name in named if name and name.lower() != CONSENSUS]
+
+
 def latest(rows: Iterable[Row]) -> list[Row]:
     """Return what each rater says of each person and modality at last, of exclude, keep and unsure; repeated lines stay."""
     last: dict[tuple[str, str, str], list[Row]] = {}
@@ -67,6 +73,15 @@ def _covers(row: Row, modality: str) -> bool:
     return row["modality"] in ("", modality)
 
 
+def _about(row: Row) -> tuple[str, str]:
+    return row["subject"], row["modality"]
+
+
+def _settles(row: Row) -> bool:
+    """Tell whether a decision is the consensus; an `unsure` settles nothing."""
+    return rater_of(row).lower() == CONSENSUS and row["decision"] != "unsure"
+
+
 def decide(rows: Iterable[Row]) -> tuple[list[Row], list[Disagreement]]:
     """Return the exclusions that act, and where raters disagree.
 
@@ -81,7 +96,7 @@ def decide(rows: Iterable[Row]) -> tuple[list[Row], list[Disagreement]]:
     acting: list[Row] = []
     disputes: dict[tuple[str, str], Disagreement] = {}
     for subject, decided in of_person.items():
-        settled = [row for row in decided if rater_of(row).lower() == CONSENSUS]
+        settled = [row for row in decided if _settles(row)]
         for row in decided:
             if row["decision"] != "exclude":
                 continue
@@ -112,5 +127,7 @@ def decide(rows: Iterable[Row]) -> tuple[list[Row], list[Disagreement]]:
 def kept(rows: Iterable[Row]) -> set[tuple[str, str]]:
     """Return the persons and modalities ("": all) that somebody keeps and nobody excludes: nothing is suggested about them."""
     standing = latest(rows)
-    excluded = {(row["subject"], row["modality"]) for row in standing if row["decision"] == "exclude"}
-    return {(row["subject"], row["modality"]) for row in standing if row["decision"] == "keep"} - excluded
+    settled = {_about(row) for row in standing if _settles(row)}
+    heard = [row for row in standing if _settles(row) or _about(row) not in settled]
+    excluded = {_about(row) for row in heard if row["decision"] == "exclude"}
+    return {_about(row) for row in heard if row["decision"] == "keep"} - excluded

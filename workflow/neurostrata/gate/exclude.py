@@ -89,7 +89,10 @@ def suggested_rows(study: Study, suggestions: Path, labels: Collection[str] | No
             f"{suggestions}: is not there; run the workflow first, which suggests whom to exclude"
         )
     table = read_text_table(suggestions)
-    silent = kept(study.decisions)
+    # what one rater excludes and another keeps is theirs to settle
+    silent = kept(study.decisions) | {
+        (d["subject"], d["modality"]) for d in study.decisions if d["decision"] == "exclude"
+    }
     reasons: dict[tuple[str, str], list[str]] = {}
     for subject, modality, reason in zip(
         table.column("subject"), table.column("modality"), table.column("reason")

@@ -69,17 +69,21 @@ def _normalise(study: Study, modality: str) -> Values:
     return {"percentiles": study.config["volumes"]["percentiles"], **_grid(study), **kind}
 
 
-def _quality(study: Study) -> Values:
-    """What the fits depended on, and what each modality is: its usual range follows from that."""
-    diffusion = _section(study, "diffusion", "b0_max", "tensor_b_max", "shell_gap")
-    diffusion |= {key: study.config["diffusion"]["noddi"][key] for key in ("d_parallel", "d_iso")}
-    kinds = {
-        name: {
-            key: study.modalities[name][key] for key in ("from", "measure") if key in study.modalities[name]
+def _quality(study: Study, subject: str) -> Values:
+    """What the fits depended on, and what each modality of the person is: its usual range follows from that."""
+    declared = {name: study.modalities[name] for name in study.modalities_of(subject)}
+    values: dict[str, Any] = {
+        "modalities": {
+            name: {key: declaration[key] for key in ("from", "measure") if key in declaration}
+            for name, declaration in declared.items()
         }
-        for name in study.used_modalities()
     }
-    return {"diffusion": diffusion, "modalities": kinds}
+    if any("dwi" in columns_read(declaration, study.config) for declaration in declared.values()):
+        values["diffusion"] = _section(study, "diffusion", "b0_max", "tensor_b_max", "shell_gap")
+        if any(declaration["from"] == "noddi" for declaration in declared.values()):
+            noddi = study.config["diffusion"]["noddi"]
+            values["diffusion"] |= {key: noddi[key] for key in ("d_parallel", "d_iso")}
+    return values
 
 
 def _dual_regression(study: Study, declared: str) -> Values:

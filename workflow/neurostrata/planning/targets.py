@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 
-from neurostrata.cohort.decisions import CONSENSUS, rater_of
+from neurostrata.cohort.decisions import raters
 from neurostrata.cohort.study import Study
 from neurostrata.planning import results as tree
 from neurostrata.planning.experiments import can, explains, folds, predicts, reconstruction_folds
@@ -82,7 +82,7 @@ def measured_experiments(study: Study) -> list[str]:
 
 def compared_raters(study: Study) -> bool:
     """Tell whether two raters are named in the quality decisions."""
-    return len({rater_of(row) for row in study.decisions} - {"", CONSENSUS}) > 1
+    return len(raters(study.decisions)) > 1
 
 
 def quality_results(study: Study) -> list[str]:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from sklearn.neighbors import NearestNeighbors
 
+from neurostrata.core.embeddings import Embeddings
 from neurostrata.imaging.quality.registry import Measure
 from neurostrata.quality.gather import DISTANCE, RECONSTRUCTION, model_measure
 
@@ -53,7 +54,7 @@ def code_distances(codes: pd.DataFrame, roles: pd.Series) -> pd.Series:
 
 
 def experiment_measures(
-    experiment: str, model: str, reconstruction: pd.DataFrame, folds: Iterable[pd.DataFrame]
+    experiment: str, model: str, reconstruction: pd.DataFrame, folds: Iterable[Embeddings]
 ) -> tuple[pd.DataFrame, Mapping[str, Measure]]:
     """Return an experiment's measures of everybody held out in some fold, and what they are.
 
@@ -64,7 +65,7 @@ def experiment_measures(
     reconstruction
         ``reconstruction.tsv``.
     folds
-        ``embeddings.tsv`` of each fold: subject, role, z0001, ...
+        The codes of each fold, with `role`.
     """
     found: dict[str, pd.Series] = {}
     measures: dict[str, Measure] = {}
@@ -72,11 +73,9 @@ def experiment_measures(
         name = f"{RECONSTRUCTION}_{experiment}_{modality}"
         found[name], measures[name] = values, model_measure(name, experiment, str(modality))
     distances = []
-    for table in folds:
-        frame = table.set_index("subject")
-        numbers = [c for c in frame if c[0] == "z" and c[1:].isdigit()]
-        codes = frame[numbers].astype(float).dropna()
-        distances.append(code_distances(codes, frame.loc[codes.index, "role"]))
+    for fold in folds:
+        codes = pd.DataFrame(fold.values, index=fold.subjects)
+        distances.append(code_distances(codes, fold.table.set_index("subject")["role"]))
     if any(len(part) for part in distances):
         name = f"{DISTANCE}_{experiment}"
         joined = pd.concat(distances)

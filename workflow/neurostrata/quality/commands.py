@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from neurostrata.adjustment.characteristics import read_characteristics
+from neurostrata.core.embeddings import read_embeddings
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import read_json, settings_record, sha256_file, sidecar_path
 from neurostrata.core.tables import read_table, write_table
@@ -26,6 +27,23 @@ def _measures(path: Path) -> tuple[pd.DataFrame, dict[str, Measure]]:
     table = read_table(path).set_index("subject").astype(float)
     known = read_json(sidecar_path(path))[MEASURED]
     return table, {name: Measure(**known[name]) for name in table}
+
+
+def _refuse_unknown(section: dict[str, Any], measured: dict[str, Measure]) -> None:
+    """Refuse names of the section `quality` that no measure has, here or elsewhere."""
+    from neurostrata.core.wording import nearest
+    from neurostrata.imaging.quality.registry import FAMILIES, MEASURES
+    from neurostrata.quality.gather import DISTANCE, RECONSTRUCTION
+
+    beginnings = tuple(f"{family}_" for family in (*FAMILIES, DISTANCE, RECONSTRUCTION))
+    for key in ("leave_out", "limits"):
+        for name in section[key]:
+            # other modalities and experiments have measures of their own, which this run may be without
+            if name not in measured and name not in MEASURES and not name.startswith(beginnings):
+                known = nearest(name, {**MEASURES, **measured})
+                raise UserError(
+                    f"quality.{key}: there is no measure '{name}'{known} (docs/quality.md lists them)"
+                )
 
 
 def gather_quality(*, people: Path, pattern: str, output: Path, settings: dict[str, Any]) -> None:
@@ -80,7 +98,7 @@ def measure_codes(
         experiment["name"],
         experiment["model"],
         read_table(reconstruction, text=("subject", "fold", "method", "modality")),
-        [read_table(path, text=("subject", "role")) for path in embeddings],
+        [read_embeddings(path) for path in embeddings],
     )
     write_table(
         output,
@@ -134,7 +152,7 @@ def compare_quality(
         further, theirs = _measures(path)
         table, known = table.join(further, how="left"), known | theirs
     rules = Rules.of(settings["quality"])
-    unknown = [name for name in (*rules.leave_out, *rules.limits) if name not in known]
+    _refuse_unknown(settings["quality"], known)
     described = read_characteristics(people)
     compared = compare_everybody(table, known, described, rules)
     flags = flagged_people(compared)
@@ -142,8 +160,6 @@ def compare_quality(
         "people": len(table),
         "compared": bool(compared),
         "people_flagged": len(flags),
-        "not_compared": [name for name in table if name not in {one.measure.name for one in compared}],
-        "not_measured_here": unknown,  # named by the configuration
         "covariates": {one.measure.name: list(one.expected.covariates) for one in compared},
         "settings": settings_record(settings["quality"]),
         "inputs": {str(path): sha256_file(path) for path in (measures, *experiments, people)},

@@ -9,7 +9,7 @@ uncertain, and higher where the measures have heavier tails than a normal distri
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ import pandas as pd
 from scipy import optimize, special, stats
 
 from neurostrata.imaging.quality.registry import Measure
+from neurostrata.imaging.quality.scan import MAD_TO_SD
 from neurostrata.quality.expected import Expected, expect
 
 COLUMNS = {
@@ -31,8 +32,8 @@ COLUMNS = {
 }
 #: Efficiency of the median absolute deviation against the standard deviation, of normal values (Rousseeuw and Croux 1993).
 EFFICIENCY = 0.37
-#: Makes the median absolute deviation, or the mean one, of normal values their standard deviation.
-MEDIAN_TO_SD, MEAN_TO_SD = 1.4826, 1.2533
+#: Makes the mean absolute deviation of normal values their standard deviation.
+MEAN_TO_SD = 1.2533
 #: Fewest degrees of freedom that tails are taken for; heavier ones have no spread to speak of.
 HEAVIEST = 3.0
 #: So many times the limit for normal values are gross errors, from which nothing is learned.
@@ -69,13 +70,13 @@ class Rules:
         Fewest people of a site for a level of its own.
     """
 
-    limit: float | None = None
-    limits: Mapping[str, float] = field(default_factory=dict)
-    leave_out: Collection[str] = ()
-    covariates: Collection[str] = ("age", "sex", "site")
-    false_flags: float = 0.01
-    fewest_people: int = 10
-    people_per_site: int = 10
+    limit: float | None
+    limits: Mapping[str, float]
+    leave_out: Collection[str]
+    covariates: Collection[str]
+    false_flags: float
+    fewest_people: int
+    people_per_site: int
 
     def limit_of(self, measure: Measure) -> float | None:
         """Return the limit that the configuration sets for a measure, None where it is chosen."""
@@ -135,6 +136,8 @@ def tail_freedom(distances: np.ndarray, share: float) -> float:
     share
         Of the values in the tails, whose beginning is compared with where the outer half begins.
     """
+    if not len(distances):
+        return np.inf
     middle, far = np.quantile(distances, [0.5, 1 - share])
     if middle <= 0:
         return HEAVIEST
@@ -174,15 +177,15 @@ def spreads(residuals: np.ndarray) -> tuple[float, float]:
     as numbers of shells: the mean absolute deviation, and where more than one in twenty differs, the median one of those that do, if it is larger.
     """
     distances = np.abs(residuals)
-    whole = MEDIAN_TO_SD * float(np.median(distances))
+    whole = MAD_TO_SD * float(np.median(distances))
     if whole < 1e-12:
         mean = MEAN_TO_SD * float(distances.mean())
         differing = distances[distances > 1e-12]
         if len(differing) > len(distances) / 20:
-            mean = max(mean, MEDIAN_TO_SD * float(np.median(differing)))
+            mean = max(mean, MAD_TO_SD * float(np.median(differing)))
         return mean, mean
     low, high = (
-        max(whole, MEDIAN_TO_SD * float(np.median(side))) if len(side) else whole
+        max(whole, MAD_TO_SD * float(np.median(side))) if len(side) else whole
         for side in (distances[residuals <= 0], distances[residuals >= 0])
     )
     return low, high
@@ -313,9 +316,7 @@ def compare_measure(
         larger = np.sqrt(len(reference) / max(1, len(reference) - parameters))
         columns["low"][part], columns["high"][part] = (larger * spread for spread in spreads(reference))
         columns["people"][part], columns["parameters"][part] = len(reference), parameters
-        columns["limit"][part] = rules.limit_of(measure) or limit_of_z(
-            tests, len(reference), parameters, rules.false_flags
-        )
+        columns["limit"][part] = limit_of_z(tests, len(reference), parameters, rules.false_flags)
     table = pd.DataFrame(columns, index=known.index).astype({"people": int, "parameters": int})
     return Compared(measure, known, expected, residuals, table)
 
@@ -359,10 +360,11 @@ def compare_everybody(
     distances = [one.bad_distances(sound) for one in found]
     together = 1 / tail_freedom(np.concatenate(distances), TAIL)
     for one, own in zip(found, distances):
-        if rules.limit_of(one.measure) is not None:
+        if (configured := rules.limit_of(one.measure)) is not None:
+            one.spread["limit"] = configured
             continue
         weight = len(own) / (len(own) + OWN_TAIL)
-        inverse = (1 - weight) * together + (weight / tail_freedom(own, OWN_SHARE) if len(own) else 0.0)
+        inverse = (1 - weight) * together + weight / tail_freedom(own, OWN_SHARE)
         freedom = 1 / inverse if inverse > 0 else np.inf
         for (number, parameters), part in one.spread.groupby(["people", "parameters"]):
             limit = limit_of_z(tests, int(number), int(parameters), rules.false_flags, freedom)

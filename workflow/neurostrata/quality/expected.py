@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -130,15 +129,3 @@ def _slopes(values: pd.Series, design: pd.DataFrame) -> Array:
         except (np.linalg.LinAlgError, ValueError, ZeroDivisionError):
             return np.zeros(matrix.shape[1])
     return np.where(np.isfinite(found), found, 0.0)
-
-
-def covariates_known(people: pd.DataFrame) -> Mapping[str, Any]:
-    """Return which of age, sex and site are known well enough to be used: name -> words on how."""
-    known: dict[str, Any] = {}
-    if _age(people) is not None:
-        known["age"] = "number"
-    if _sex(people) is not None:
-        known["sex"] = "classes"
-    if "site" in people and people["site"].fillna("").nunique() > 1:
-        known["site"] = "classes"
-    return known

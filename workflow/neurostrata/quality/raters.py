@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import cohen_kappa_score
 
-from neurostrata.cohort.decisions import CONSENSUS, latest, rater_of
+from neurostrata.cohort.decisions import latest, rater_of, raters
 from neurostrata.cohort.sheet import Row
 
 COLUMNS = {
@@ -24,12 +24,6 @@ COLUMNS = {
 }
 
 
-def raters(rows: Iterable[Row]) -> list[str]:
-    """Return the raters who are named, without the consensus."""
-    named = dict.fromkeys(rater_of(row) for row in rows)
-    return [name for name in named if name and name.lower() != CONSENSUS]
-
-
 def compare_raters(rows: Iterable[Row]) -> pd.DataFrame:
     """Return the agreement of every two raters, columns :data:`COLUMNS`.
 
@@ -38,11 +32,12 @@ def compare_raters(rows: Iterable[Row]) -> pd.DataFrame:
     rows
         The sheet of quality decisions.
     """
+    rows = list(rows)
     ratings: dict[str, dict[tuple[str, str], str]] = {}
     for row in latest(rows):
         ratings.setdefault(rater_of(row), {})[row["subject"], row["modality"]] = row["decision"]
     found = []
-    for one, other in combinations(raters({"rater": name} for name in ratings), 2):
+    for one, other in combinations(raters(rows), 2):
         both = sorted(ratings[one].keys() & ratings[other].keys())
         first, second = ([ratings[name][about] for about in both] for name in (one, other))
         agree = sum(a == b for a, b in zip(first, second))

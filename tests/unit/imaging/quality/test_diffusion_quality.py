@@ -96,6 +96,8 @@ def test_directions_go_on_only_with_the_right_table(flip: bool) -> None:
     for axis in range(3):
         wrong = right * np.where(np.arange(3) == axis, -1, 1)
         assert direction_coherence(wrong, mask, where) < -0.03
+    for axes in ((1, 0, 2), (2, 1, 0), (0, 2, 1)):
+        assert direction_coherence(right[:, axes], mask, where) < -0.03
     moments = fibre_directions(right, np.ones(len(right)), mask, where, np.eye(4))
     expected = along.copy()
     expected[:, 0] *= np.sign(where.points()[mask][:, 0])

@@ -82,7 +82,8 @@ def measure_quality(
     grid_mask, maps
         The brain mask of the fusion grid, and the maps on it, ``..._desc-MODALITY_map.nii.gz``.
     settings
-        ``diffusion`` (b0_max, tensor_b_max, shell_gap, d_parallel, d_iso) and ``modalities`` (declarations).
+        ``modalities`` (declarations of those that the person has); with diffusion data ``diffusion`` (b0_max, tensor_b_max,
+        shell_gap; d_parallel and d_iso with NODDI's maps).
     """
     measures: dict[str, float] = {}
     scan = _all(raw, t1w, mask)

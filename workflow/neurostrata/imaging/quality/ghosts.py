@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import fft, ndimage
 
-from neurostrata.imaging.quality.scan import AVERAGED_MM, averaged
+from neurostrata.imaging.quality.scan import averaged, block_factors
 
 #: Standard deviations, in voxels of 2 mm, of what is taken off to leave edges, and of the neighbourhoods that the template is fitted in.
 EDGES, NEIGHBOURHOOD = 1.5, 3.0
@@ -41,7 +41,7 @@ def ghosting(data: np.ndarray, expected: np.ndarray, mask: np.ndarray, spacing: 
     float
         About 3 to 5 without ghosts. NaN where the brain is smaller than a few centimetres.
     """
-    factors = np.maximum(1, np.rint(AVERAGED_MM / spacing)).astype(int)
+    factors = block_factors(spacing)
     image, template, share = (averaged(part.astype(np.float32), factors) for part in (data, expected, mask))
     if not (image > 0).any():
         return float("nan")

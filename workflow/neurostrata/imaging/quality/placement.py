@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from neurostrata.imaging.anatomy.jacobian import SMALLEST_DETERMINANT, log_jacobian
 from neurostrata.imaging.images.io import Image
-from neurostrata.imaging.quality.scan import AVERAGED_MM, around, averaged, spread
+from neurostrata.imaging.quality.scan import around, averaged, block_factors, spread
 from neurostrata.imaging.registration.chain import similarity
 from neurostrata.imaging.registration.transforms import Displacement, rigid_and_stretch
 
@@ -37,7 +37,7 @@ def local_likeness(image: np.ndarray, template: Image, mask: np.ndarray) -> floa
 
     A part of the brain that was registered badly, or that differs, lowers it and hardly the correlation of the whole.
     """
-    factors = np.maximum(1, np.rint(AVERAGED_MM / template.grid.spacing)).astype(int)
+    factors = block_factors(template.grid.spacing)
     own, theirs, share = (averaged(part.astype(np.float32), factors) for part in (image, template.data, mask))
     inside = share > 0.5
     sigma = 10 / 2.3548 / (template.grid.spacing * factors)

@@ -10,10 +10,10 @@ from scipy import ndimage
 
 from neurostrata.imaging.images.io import Image
 
-#: Below this many voxels a measure is not taken.
-FEWEST_VOXELS = 200
 #: 1.4826 times the median absolute deviation estimates the standard deviation of a normal distribution.
 MAD_TO_SD = 1.4826
+#: Below this many voxels a measure is not taken.
+FEWEST_VOXELS = 200
 #: Voxel side, mm, to which finer images are averaged where detail does not count.
 AVERAGED_MM = 2.0
 #: Thickness of the end of a mask, mm, and area of what may stick out of it, mm^2.
@@ -23,6 +23,11 @@ FACET_MM, STRAY_MM2 = 2.0, 60.0
 def spread(values: np.ndarray) -> float:
     """Return the standard deviation of normal values, estimated by their median absolute deviation."""
     return MAD_TO_SD * float(np.median(np.abs(values - np.median(values))))
+
+
+def block_factors(spacing: np.ndarray) -> np.ndarray:
+    """Return how many voxels along each axis make up about :data:`AVERAGED_MM`, from the voxel sides in mm."""
+    return np.maximum(1, np.rint(AVERAGED_MM / spacing)).astype(int)
 
 
 def tissue_level(data: np.ndarray, mask: np.ndarray) -> float:
@@ -107,7 +112,7 @@ def cut_off(mask: np.ndarray, spacing: np.ndarray) -> float:
         largest slice across that axis. A whole brain tapers off; a cut one ends in a plane, which is oblique where the image was
         rotated afterwards. NaN for an empty mask.
     """
-    factors = np.maximum(1, np.rint(AVERAGED_MM / spacing)).astype(int)
+    factors = block_factors(spacing)
     mask, spacing = averaged(mask.astype(np.float32), factors) > 0.5, spacing * factors
     if not mask.any():
         return float("nan")

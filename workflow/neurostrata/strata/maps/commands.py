@@ -69,7 +69,7 @@ REGION_COLUMNS = {
     "x_mm": "place: its peak; region: its centre. To the right, in mm, study template's space",
     "y_mm": "to the front",
     "z_mm": "up",
-    "x_mni": "the same point in MNI152 space, in mm; n/a where no transform to it was made",
+    "x_mni": "the same point in MNI152 space, in mm; n/a where no modality of the experiment is in MNI152 space",
     "y_mni": "to the front",
     "z_mni": "up",
 }
@@ -191,7 +191,7 @@ def _covariates(codes: Path, described: pd.DataFrame) -> tuple[np.ndarray | None
         return None, [], None
     table = find_columns(names, [described], "strata.adjust.columns")
     coded = code_covariates(table, (*ALWAYS_WORDS, sites) if sites else ALWAYS_WORDS)
-    return CovariateDesign(facts.get("Splines", 1)).fit(coded).transform(coded), names, sites
+    return CovariateDesign(facts["Splines"]).fit(coded).transform(coded), names, sites
 
 
 class _Atlas:
