@@ -49,7 +49,8 @@ def tracked(study: StudyFolder, config: dict[str, Any]) -> Settings:
             elif text is not None:
                 names = [name for name in about if name in rule.wildcard_names]
                 for values in itertools.product(*(about[name] for name in names)):
-                    wildcards = SimpleNamespace(**dict(zip(names, values)))
+                    # of people who have all images, one stands for all
+                    wildcards = SimpleNamespace(subject=people.people()[0], **dict(zip(names, values)))
                     found[rule.name, "-".join(values)] = json.loads(text(wildcards))
     return found
 

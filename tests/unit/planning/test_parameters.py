@@ -18,8 +18,8 @@ from neurostrata.planning.selection import group_selection
 from neurostrata.stages import STAGES
 
 JOB = SimpleNamespace(
-    experiment="classes", modality="ndi", declared="rsn", group="people", finder="mixture", codes="adjusted"
-)
+    experiment="classes", modality="ndi", declared="rsn", group="people", finder="mixture", codes="adjusted", subject="01",
+)  # fmt: skip
 
 
 class Looked(dict[str, Any]):
@@ -118,6 +118,22 @@ def test_keys_of_a_later_release_are_settings_where_they_are_not_at_their_defaul
     assert settings(section, "train", experiment="plain")["training"].items() >= training.items()
     back = settings(section, "train", experiment="back")
     assert "adam_epsilon" not in back["training"] | back["experiment"]["training"]  # at its default again
+
+
+def test_quality_depends_on_what_the_person_has() -> None:
+    study = planned()
+    subject = study.people()[0]
+    found = settings(study, "measure_quality", subject=subject)
+    assert set(found["modalities"]) == set(study.modalities_of(subject))
+    assert {"b0_max", "tensor_b_max", "shell_gap", "d_parallel", "d_iso"} == set(found["diffusion"])
+    for row in study.rows.values():
+        row["dwi"] = ""
+    without = Study(study.config, list(study.rows.values()))
+    found = settings(without, "measure_quality", subject=subject)
+    assert "diffusion" not in found
+    assert "ndi" not in found["modalities"]
+    tensor = planned(experiments=[experiment("a", "jac", "fa")])
+    assert "d_iso" not in settings(tensor, "measure_quality", subject=subject)["diffusion"]
 
 
 def test_baselines_have_as_many_components_as_a_part_of_the_codes() -> None:
