@@ -375,6 +375,31 @@ def test_a_file_that_is_loaded_and_saved_still_decides_the_same(
     assert [row["decision"] for row in rows] == ["exclude_template"]
 
 
+def test_an_unsure_becomes_an_exclusion_for_the_same_reason(browser: Browser, folder: Path) -> None:
+    def mine() -> list[tuple[str, str, str]]:
+        rows = read_qc_sheet(saved(browser, folder))
+        return [(row["modality"], row["decision"], row["reason"]) for row in rows if row["rater"] == "Ann"]
+
+    open_review(browser, folder, "020")
+    named(browser, "Ann")
+    browser.evaluate("document.getElementById('advance').checked = false")
+    press(browser, "r", *"dark", "Enter", "u")
+    assert mine() == [("", "unsure", "dark")]
+    press(browser, "e")
+    assert mine() == [("", "unsure", "dark")]  # the reason is asked for
+    press(browser, *"dark", "Enter")
+    assert mine() == [("", "exclude", "dark")]
+    # What waits for its reason waits for the modality alone that it was asked for.
+    press(browser, "u", "r", *"dark", "Enter", "e")
+    browser.evaluate(
+        "(() => { const m = document.getElementById('modality'); m.value = m.options[1].value; m.dispatchEvent(new Event('change'));"
+        "m.value = ''; m.dispatchEvent(new Event('change')); document.activeElement.blur() })()"
+    )
+    assert browser.evaluate("document.getElementById('reason').value") == "dark"
+    press(browser, "e")
+    assert mine() == [("", "unsure", "dark")]
+
+
 @pytest.mark.parametrize("width", [1440, 420])
 def test_the_panel_never_covers_the_picture(browser: Browser, folder: Path, width: int) -> None:
     browser.call(

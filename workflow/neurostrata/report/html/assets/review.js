@@ -330,6 +330,7 @@
         if (button.dataset.decision) button.setAttribute('aria-pressed', String(Boolean(mine) && mine.decision === button.dataset.decision));
       });
       byId('reason').value = mine ? mine.reason : '';
+      waiting = ''; // the field holds another reason now
       var known = byId('known');
       known.textContent = '';
       function add(text, kind) { known.appendChild(element('li', { 'class': kind || '' }, text)); }
@@ -416,7 +417,7 @@
       var subject = data.subjects[current], reason = byId('reason').value, order = chosen();
       var before = decisions.mine(subject, modality());
       // a reason that was given for another decision is not one for this
-      if (before && before.decision !== decision && clean(reason) === before.reason) reason = '';
+      if (waiting !== decision && before && before.decision !== decision && clean(reason) === before.reason) reason = '';
       if (decision === 'exclude' && !clean(reason)) {
         wait('exclude');
         return;
