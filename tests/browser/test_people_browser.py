@@ -16,6 +16,7 @@ from chromium import Browser, find_chromium
 from report_fixture import make_results
 from sklearn.metrics import cohen_kappa_score
 
+from neurostrata.cohort.decisions import decide
 from neurostrata.cohort.sheet import read_qc_sheet
 from neurostrata.core.tables import write_table
 from neurostrata.report.commands import subject_page
@@ -328,6 +329,75 @@ def test_two_raters_are_compared(browser: Browser, folder: Path, tmp_path: Path)
     (tmp_path / "broken.tsv").write_text("name\tdecision\n001\tkeep\n")
     load(browser, tmp_path / "broken.tsv")
     assert "broken.tsv cannot be read: it has no column subject" in shown(browser, "#state")
+
+
+HEADER = "subject\tmodality\tdecision\treason\trater\tdate"
+
+
+def sheet(path: Path, *lines: str) -> Path:
+    """Write a sheet of decisions; cells are separated by "|"."""
+    path.write_text("\n".join([HEADER, *(line.replace("|", "\t") for line in lines)]) + "\n")
+    return path
+
+
+def test_a_file_that_is_loaded_and_saved_still_decides_the_same(
+    browser: Browser, folder: Path, tmp_path: Path
+) -> None:
+    given = sheet(
+        tmp_path / "given.tsv",
+        "010||keep||Ann|2026-03-31",
+        "010||exclude|moved|Ann|2026-03-31",  # she changed her mind on the same day
+        "011||exclude|moved|Ann|2026-04-02",
+        "011||keep|the date was wrong|Ann|2026-04-01",
+        "012||exclude_template|enlarged ventricles|Ann|2026-03-31",
+        "012||keep||Ann|2026-03-31",
+        "013|dwi|exclude|moved|Ben|2026-03-31",
+        "013||keep||Ben|2026-03-31",
+    )
+    open_review(browser, folder)
+    load(browser, given)
+    named(browser, "Ann")
+    written = read_qc_sheet(saved(browser, folder))
+    rows = [row for row in written if row["subject"] != "003"]  # the sheet of the study
+    assert [(row["subject"], row["modality"], row["decision"]) for row in rows] == [
+        ("010", "", "exclude"),
+        ("011", "", "keep"),
+        ("012", "", "exclude_template"),
+        ("012", "", "keep"),
+        ("013", "", "keep"),
+        ("013", "dwi", "exclude"),
+    ]
+    assert decide(rows) == decide(read_qc_sheet(given))
+    # To take back a decision leaves the one about the template.
+    open_review(browser, folder, "012", fresh=False)
+    press(browser, "c")
+    rows = [row for row in read_qc_sheet(saved(browser, folder)) if row["subject"] == "012"]
+    assert [row["decision"] for row in rows] == ["exclude_template"]
+
+
+def test_an_unsure_becomes_an_exclusion_for_the_same_reason(browser: Browser, folder: Path) -> None:
+    def mine() -> list[tuple[str, str, str]]:
+        rows = read_qc_sheet(saved(browser, folder))
+        return [(row["modality"], row["decision"], row["reason"]) for row in rows if row["rater"] == "Ann"]
+
+    open_review(browser, folder, "020")
+    named(browser, "Ann")
+    browser.evaluate("document.getElementById('advance').checked = false")
+    press(browser, "r", *"dark", "Enter", "u")
+    assert mine() == [("", "unsure", "dark")]
+    press(browser, "e")
+    assert mine() == [("", "unsure", "dark")]  # the reason is asked for
+    press(browser, *"dark", "Enter")
+    assert mine() == [("", "exclude", "dark")]
+    # What waits for its reason waits for the modality alone that it was asked for.
+    press(browser, "u", "r", *"dark", "Enter", "e")
+    browser.evaluate(
+        "(() => { const m = document.getElementById('modality'); m.value = m.options[1].value; m.dispatchEvent(new Event('change'));"
+        "m.value = ''; m.dispatchEvent(new Event('change')); document.activeElement.blur() })()"
+    )
+    assert browser.evaluate("document.getElementById('reason').value") == "dark"
+    press(browser, "e")
+    assert mine() == [("", "unsure", "dark")]
 
 
 @pytest.mark.parametrize("width", [1440, 420])

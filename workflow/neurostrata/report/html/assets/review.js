@@ -73,7 +73,7 @@
     return now.getFullYear() + '-' + two(now.getMonth() + 1) + '-' + two(now.getDate());
   }
 
-  // All decisions, one per person, modality and rater. Cleared ones stay as rows without a decision.
+  // All decisions, one per person, modality and rater, and one about the template beside it. Cleared ones stay as rows without a decision.
   function Decisions(key) {
     this.place = 'neurostrata-review-' + key;
     this.rater = '';
@@ -91,13 +91,17 @@
     } catch (error) { this.kept = false; }
   }
 
-  Decisions.prototype.keyOf = function (row) { return JSON.stringify([row.subject, row.modality, row.rater]); };
+  Decisions.prototype.keyOf = function (row) {
+    // exclude_template is about the template alone and stands beside the other decisions
+    return JSON.stringify([row.subject, row.modality, row.rater].concat(row.decision === 'exclude_template' ? row.decision : []));
+  };
   Decisions.prototype.put = function (row) { this.rows.set(this.keyOf(row), row); };
 
   // Rows from a file: the newer of two decisions of the same rater holds, the one that is here if both are of one day.
   Decisions.prototype.add = function (rows) {
     var decisions = this, added = 0;
-    rows.forEach(function (row) {
+    // within a file the last line of a rater counts, as in the workflow
+    new Map(rows.map(function (row) { return [decisions.keyOf(row), row]; })).forEach(function (row) {
       var here = decisions.rows.get(decisions.keyOf(row));
       if (here && !(row.date > here.date)) return;
       decisions.put(row);
@@ -140,7 +144,7 @@
   Decisions.prototype.table = function () {
     return writeTable(this.all().sort(function (a, b) {
       return a.subject < b.subject ? -1 : a.subject > b.subject ? 1 : a.modality < b.modality ? -1 : a.modality > b.modality ? 1
-        : a.rater < b.rater ? -1 : 1;
+        : a.rater < b.rater ? -1 : a.rater > b.rater ? 1 : a.decision < b.decision ? -1 : 1;
     }));
   };
 
@@ -326,6 +330,7 @@
         if (button.dataset.decision) button.setAttribute('aria-pressed', String(Boolean(mine) && mine.decision === button.dataset.decision));
       });
       byId('reason').value = mine ? mine.reason : '';
+      waiting = ''; // the field holds another reason now
       var known = byId('known');
       known.textContent = '';
       function add(text, kind) { known.appendChild(element('li', { 'class': kind || '' }, text)); }
@@ -412,7 +417,7 @@
       var subject = data.subjects[current], reason = byId('reason').value, order = chosen();
       var before = decisions.mine(subject, modality());
       // a reason that was given for another decision is not one for this
-      if (before && before.decision !== decision && clean(reason) === before.reason) reason = '';
+      if (waiting !== decision && before && before.decision !== decision && clean(reason) === before.reason) reason = '';
       if (decision === 'exclude' && !clean(reason)) {
         wait('exclude');
         return;
