@@ -17,6 +17,7 @@ from neurostrata.controller.session import (
     shell_prefix,
     shows_messages,
 )
+from neurostrata.controller.shortcuts import take_shortcuts
 from neurostrata.core.config import check_config
 from neurostrata.planning import results as tree
 from neurostrata.planning.gate import check_study
@@ -47,6 +48,7 @@ try:
     STUDY = load_study(CONFIG, rescan=SESSION.main)
     if SESSION.main:
         make_missing_results_again(workflow)
+        take_shortcuts(workflow)
 except UserError as error:
     end_with(error)
 # How many images were found where; each choice is in OUTPUT/cohort/sources.tsv.

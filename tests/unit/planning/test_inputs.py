@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -162,9 +163,16 @@ def test_paths_of_the_results_tree() -> None:
     assert tree.in_command("results", tree.HEADERS) == "results/cohort/headers.json"
 
 
-def test_memory_and_time_double_with_each_attempt() -> None:
+def test_memory_and_time_double_with_each_attempt(tmp_path: Path) -> None:
     assert memory(1.5)(None, attempt=2) == 3000
-    assert memory(2, per_input=0.5)(None, input=SimpleNamespace(size_mb=100), attempt=1) == 2050
+    files = [tmp_path / "image", tmp_path / "table"]
+    for path, size in zip(files, (99, 1)):
+        with open(path, "wb") as file:
+            file.truncate(size * 2**20)
+    assert memory(2, per_input=0.5)(None, input=files, attempt=1) == 2050
+    with pytest.raises(FileNotFoundError) as error:
+        memory(2, per_input=0.5)(None, input=[*files, "later"], attempt=1)
+    assert error.value.filename == "later"  # by which Snakemake knows that the resource is not known yet
     assert minutes(20)(None, attempt=3) == 80
     fine, coarse = (
         registration_memory({"template": {"resolution_mm": size}})(None, attempt=1) for size in (1, 2)

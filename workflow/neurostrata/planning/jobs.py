@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -14,10 +15,17 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def per_job(function: Function) -> Function:
     """Mark a function that Snakemake calls for each of thousands of jobs.
 
-    It looks up the function's signature some fifteen times a job, which is slow unless it is written down.
+    It looks up the function's parameters some fifteen times a job, which is slow unless they are written down, as
+    `snakemake.common.overwrite_function_params` does.
     """
-    function.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+    function._overwrite_params = inspect.signature(function).parameters  # type: ignore[attr-defined]
     return function
+
+
+def of_attempt(function: Function) -> Function:
+    """Mark a function of a resource that looks at nothing but the attempt: all jobs of a rule ask for the same."""
+    function.of_attempt_alone = True  # type: ignore[attr-defined]
+    return per_job(function)
 
 
 def by_wildcards(function: Callable[..., Any]) -> Callable[[Any], Any]:
@@ -32,6 +40,21 @@ def by_wildcards(function: Callable[..., Any]) -> Callable[[Any], Any]:
     return of_job
 
 
+def megabytes(files: Any) -> float:
+    """Return the size of a job's inputs.
+
+    `input.size_mb` of Snakemake starts an event loop for it, a millisecond for each job.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where an input is not made yet: Snakemake then calls the resource undetermined.
+    """
+    if any(getattr(file, "is_storage", False) for file in files):
+        return float(files.size_mb)
+    return sum(map(os.path.getsize, files)) / 1024**2
+
+
 def memory(base: float, per_input: float = 0.0) -> Callable[..., int]:
     """Return a `mem_mb` function, doubled at each retry.
 
@@ -43,22 +66,22 @@ def memory(base: float, per_input: float = 0.0) -> Callable[..., int]:
         Further memory as a multiple of the size of the inputs.
     """
 
-    @per_job
+    @of_attempt
     def fixed(wildcards: Any, attempt: int) -> int:
         return int(base * 1000 * 2 ** (attempt - 1))
 
     @per_job
     def growing(wildcards: Any, input: Any, attempt: int) -> int:
-        return int((base * 1000 + per_input * input.size_mb) * 2 ** (attempt - 1))
+        return int((base * 1000 + per_input * megabytes(input)) * 2 ** (attempt - 1))
 
-    # Snakemake looks up the size of every input of every job where `input` is asked for.
+    # The size of every input is looked up only where it is needed.
     return growing if per_input else fixed
 
 
 def minutes(base: int) -> Callable[..., int]:
     """Return a `runtime` function, doubled at each retry."""
 
-    @per_job
+    @of_attempt
     def runtime(wildcards: Any, attempt: int) -> int:
         return base * 2 ** (attempt - 1)
 

@@ -1,0 +1,42 @@
+"""What Snakemake does not compute anew for each job."""
+
+from __future__ import annotations
+
+import snakemake.common
+from snakemake.io import IOFile
+from snakemake.iocontainers import InputFiles
+
+from neurostrata.controller.shortcuts import _inputs_by_name, _names_in
+from neurostrata.planning.jobs import by_wildcards, memory, minutes
+
+
+def test_snakemake_is_told_the_parameters_of_functions_that_it_calls_for_each_job() -> None:
+    """When this fails, Snakemake looks them up in another way; see `per_job`."""
+    for function, names in (
+        (memory(1), ["wildcards", "attempt"]),
+        (memory(1, per_input=1), ["wildcards", "input", "attempt"]),
+        (minutes(1), ["wildcards", "attempt"]),
+        (by_wildcards(lambda subject: subject), ["wildcards"]),
+    ):
+        found = snakemake.common.get_function_params(function)
+        assert list(found) == names
+        assert found is function._overwrite_params
+
+
+def test_many_inputs_are_looked_up_by_name(monkeypatch) -> None:
+    monkeypatch.setattr(InputFiles, "__contains__", list.__contains__, raising=False)
+    _inputs_by_name(None)
+    files = InputFiles([IOFile(f"{n}.txt") for n in range(100)])
+    assert "7.txt" in files and IOFile("99.txt") in files
+    assert "100.txt" not in files and IOFile("a") not in files
+    files.append(IOFile("100.txt"))
+    assert "100.txt" in files
+    assert not list(files.keys())  # what is remembered is no named input
+
+
+def test_only_commands_of_what_jobs_have_are_formatted_here() -> None:
+    assert _names_in("a {input.image:q} {output[0]} {wildcards.subject} 'x{{subject}}'") == {
+        *("input", "output", "wildcards"),
+    }
+    for other in ("{config[a]}", "{input!r}", "{rule}", "{input:{threads}}", "{}"):
+        assert _names_in(other) is None, other
