@@ -27,8 +27,8 @@ def test_many_inputs_are_looked_up_by_name(monkeypatch) -> None:
     monkeypatch.setattr(InputFiles, "__contains__", list.__contains__, raising=False)
     _inputs_by_name(None)
     files = InputFiles([IOFile(f"{n}.txt") for n in range(100)])
-    assert "7.txt" in files and IOFile("99.txt") in files
-    assert "100.txt" not in files and IOFile("a") not in files
+    assert all(file in files for file in ("7.txt", IOFile("99.txt")))
+    assert not any(file in files for file in ("100.txt", IOFile("a")))
     files.append(IOFile("100.txt"))
     assert "100.txt" in files
     assert not list(files.keys())  # what is remembered is no named input

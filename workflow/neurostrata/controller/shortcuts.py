@@ -191,8 +191,8 @@ def _plain_files(workflow: Any) -> None:
         return plain(f, as_input=as_input, as_output=as_output)
 
     def is_storage(self: Any) -> bool:
-        flags = getattr(self._file, "flags", None)
-        return bool(flags) and bool(flags.get("storage_object"))
+        flags: dict[str, Any] = getattr(self._file, "flags", {})
+        return bool(flags.get("storage_object"))
 
     jobs.fmt_iofile = fmt_iofile
     _IOFile.is_storage = property(is_storage)
