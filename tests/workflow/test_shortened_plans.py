@@ -29,7 +29,7 @@ def _plan(study: StudyFolder, shortcuts: str, *options: str) -> str:
         [
             *(sys.executable, "-c", _PLAN, str(REPOSITORY / "workflow"), shortcuts),
             *("-s", str(REPOSITORY / "Snakefile"), "-n", "--cores", "2", "--printshellcmds"),
-            *("--set-resources", "jacobian:mem_mb=attempt * 123", *options),
+            *("--set-resources", "jacobian:mem_mb=attempt * 123", "--forcerun", "fit_tensor", *options),
         ],
         cwd=study.folder,
         env=study.environment,

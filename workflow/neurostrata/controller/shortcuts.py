@@ -11,7 +11,7 @@ import functools
 import inspect
 import string
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 #: Names in a shell command for which a job has a value of its own.
@@ -38,7 +38,14 @@ def take_shortcuts(workflow: Any) -> None:
     workflow : snakemake.workflow.Workflow
         The one that is being read.
     """
-    for shortcut in (_parameters_once, _resources_once, _inputs_by_name, _commands_once, _plain_files):
+    for shortcut in (
+        _parameters_once,
+        _resources_once,
+        _inputs_by_name,
+        _followers_once,
+        _commands_once,
+        _plain_files,
+    ):
         try:
             shortcut(workflow)
         except (ImportError, AttributeError, ValueError) as error:
@@ -115,6 +122,41 @@ def _inputs_by_name(workflow: Any) -> None:
         return file in names
 
     InputFiles.__contains__ = contains
+
+
+def _followers_once(workflow: Any) -> None:
+    """Mark what follows from jobs that have to run again once, not anew for each of them.
+
+    Where everybody's images are prepared again, everything follows from each of these jobs: going through all of it for each
+    takes time with the square of people.
+    """
+    from snakemake.dag import DAG
+
+    plain = _plain(DAG.update_needrun)
+    search = _plain(DAG.bfs)
+    marked: list[set[Any] | None] = [None]  # while jobs are marked, those that are
+
+    @functools.wraps(plain)
+    async def update_needrun(self: Any, *arguments: Any, **options: Any) -> None:
+        marked[0] = set()
+        try:
+            await plain(self, *arguments, **options)
+        finally:
+            marked[0] = None
+
+    @functools.wraps(search)
+    def bfs(self: Any, direction: Any, *jobs: Any, **options: Any) -> Iterator[Any]:
+        found = marked[0]
+        if found is None or direction is not self.depending or options:
+            yield from search(self, direction, *jobs, **options)
+            return
+        # What follows from a job that is marked is marked as well.
+        for job in search(self, direction, *jobs, stop=found.__contains__):
+            found.add(job)
+            yield job
+
+    DAG.update_needrun = update_needrun
+    DAG.bfs = bfs
 
 
 @functools.lru_cache(maxsize=1000)
