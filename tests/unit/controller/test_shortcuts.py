@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from types import SimpleNamespace
+
 import snakemake.common
+from snakemake.dag import DAG
 from snakemake.io import IOFile
 from snakemake.iocontainers import InputFiles
 
-from neurostrata.controller.shortcuts import _inputs_by_name, _names_in
+from neurostrata.controller.shortcuts import _followers_once, _inputs_by_name, _names_in
 from neurostrata.planning.jobs import by_wildcards, memory, minutes
 
 
@@ -40,3 +44,19 @@ def test_only_commands_of_what_jobs_have_are_formatted_here() -> None:
     }
     for other in ("{config[a]}", "{input!r}", "{rule}", "{input:{threads}}", "{}"):
         assert _names_in(other) is None, other
+
+
+def test_what_follows_from_several_jobs_is_gone_through_once(monkeypatch) -> None:
+    followers = {"a": ["mean"], "b": ["mean"], "mean": ["page"], "page": [], "c": ["page"]}
+    dag = SimpleNamespace(depending={job: dict.fromkeys(after) for job, after in followers.items()})
+
+    async def update_needrun(dag: SimpleNamespace) -> None:
+        dag.found = [list(DAG.bfs(dag, dag.depending, job)) for job in ("a", "b", "c")]
+
+    monkeypatch.setattr(DAG, "bfs", DAG.bfs)
+    monkeypatch.setattr(DAG, "update_needrun", update_needrun)
+    _followers_once(None)
+    for _ in range(2):  # each plan anew
+        asyncio.run(DAG.update_needrun(dag))
+        assert dag.found == [["a", "mean", "page"], ["b"], ["c"]]
+    assert list(DAG.bfs(dag, dag.depending, "b")) == ["b", "mean", "page"]
