@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from types import SimpleNamespace
 
+import snakemake.api  # before its parts, which import each other
 import snakemake.common
 from snakemake.dag import DAG
 from snakemake.io import IOFile
