@@ -51,7 +51,7 @@ COMMANDS = {
 }
 
 
-def planning(quick: bool, people: int = 1000, repeats: int = 3) -> list[Row]:
+def planning(quick: bool, people: int = 1000, repeats: int = 2) -> list[Row]:
     """Plan the paper's study (`snakemake -n`); there is nobody to compare with.
 
     A plan is one process on one core: its CPU seconds (the smallest of several, taken in turn) are those that one waits for
