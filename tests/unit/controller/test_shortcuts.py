@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from types import SimpleNamespace
 
+import pytest
 import snakemake.api  # before its parts, which import each other
 import snakemake.common
 from snakemake.dag import DAG
+from snakemake.exceptions import ChildIOException
 from snakemake.io import IOFile
 from snakemake.iocontainers import InputFiles
 
-from neurostrata.controller.shortcuts import _followers_once, _inputs_by_name, _names_in
+from neurostrata.controller.shortcuts import _folders_by_name, _followers_once, _inputs_by_name, _names_in
 from neurostrata.planning.jobs import by_wildcards, memory, minutes
 
 
@@ -61,3 +64,25 @@ def test_what_follows_from_several_jobs_is_gone_through_once(monkeypatch) -> Non
         asyncio.run(DAG.update_needrun(dag))
         assert dag.found == [["a", "mean", "page"], ["b"], ["c"]]
     assert list(DAG.bfs(dag, dag.depending, "b")) == ["b", "mean", "page"]
+
+
+@pytest.mark.parametrize(("other", "asks"), [("a/b", True), ("a/b.txt", False), ("a/b/../b/e.txt", True)])
+def test_an_output_inside_another_is_still_refused(monkeypatch, other: str, asks: bool) -> None:
+    class Job(SimpleNamespace):
+        __hash__ = object.__hash__
+        __lt__ = object.__lt__
+
+    jobs = [
+        Job(output=[name], rule=SimpleNamespace(name=name, lineno=1, snakefile="Snakefile"))
+        for name in ("a/b/c.txt", other)
+    ]
+    monkeypatch.setattr(DAG, "check_directory_outputs", DAG.check_directory_outputs)
+    _folders_by_name(None)
+    refused = pytest.raises(ChildIOException) if other == "a/b" else contextlib.nullcontext()
+    with refused:
+        DAG.check_directory_outputs(SimpleNamespace(jobs=jobs))
+    asked: list[bool] = []
+    monkeypatch.setattr(DAG, "check_directory_outputs", lambda dag: asked.append(True))
+    _folders_by_name(None)
+    DAG.check_directory_outputs(SimpleNamespace(jobs=jobs))
+    assert bool(asked) == asks  # Snakemake itself, where there may be a mistake

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import string
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 #: Names in a shell command for which a job has a value of its own.
@@ -43,6 +45,7 @@ def take_shortcuts(workflow: Any) -> None:
         _resources_once,
         _inputs_by_name,
         _followers_once,
+        _folders_by_name,
         _commands_once,
         _plain_files,
     ):
@@ -157,6 +160,24 @@ def _followers_once(workflow: Any) -> None:
 
     DAG.update_needrun = update_needrun
     DAG.bfs = bfs
+
+
+def _folders_by_name(workflow: Any) -> None:
+    """Compare outputs with each other only where one may lie in another, which is looked up by name."""
+    from snakemake.dag import DAG
+
+    plain = _plain(DAG.check_directory_outputs)
+
+    @functools.wraps(plain)
+    def check_directory_outputs(self: Any) -> None:
+        outputs = {str(file) for job in self.jobs for file in job.output}
+        paths = {os.path.abspath(name) for name in outputs}  # noqa: PTH100 - of a hundred thousand outputs
+        folders = {os.path.dirname(path) for path in paths}  # noqa: PTH120
+        above = {str(parent) for folder in folders for parent in (folder, *Path(folder).parents)}
+        if paths & above or any(".." in name for name in outputs):
+            plain(self)
+
+    DAG.check_directory_outputs = check_directory_outputs
 
 
 @functools.lru_cache(maxsize=1000)
