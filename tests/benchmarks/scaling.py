@@ -269,7 +269,7 @@ def large_studies() -> list[str]:
         "of these arrays of 2 x 128x128x96 float32, GB",
         [f"{study['normalise'].disk_gb:,.0f}" for study in studies],
     )
-    row("planning (`snakemake -n`), minutes", [f"{n * numbers['planning']['s'] / 60:.0f}" for n in SIZES])
+    row("planning (`snakemake -n`), minutes", [f"{n * numbers['planning']['s'] / 60:.1f}" for n in SIZES])
     row("memory of Snakemake, GB", [f"{n * numbers['planning']['mb'] / 1000:.1f}" for n in SIZES])
     return lines
 
