@@ -27,7 +27,7 @@ def soft_memberships(people, clusters, seed=0):
 
 def by_definition(white, share, iterations):
     """Return the log likelihood above that of one Gaussian, and the memberships."""
-    n, p = white.shape
+    p = white.shape[1]
     gain = -np.inf
     for _ in range(iterations):
         weight = share.mean(axis=0)
