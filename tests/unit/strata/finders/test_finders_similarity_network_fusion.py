@@ -202,19 +202,19 @@ def test_sums_and_gaps_of_eigenvalues(people):
 
 
 def test_the_reference_is_of_gaussian_draws_of_that_covariance(monkeypatch):
-    drawn = []
+    drawn, shift = [], np.array([0.0, 1.0])[:, None, None]
 
     def measured(scores, *given):
         drawn.append(np.concatenate(scores, axis=1))
         assert [part.shape for part in scores] == [(5000, 2)] * 2
         assert given == ((1, 2), (2, 3), 3, 0.5, 2)
-        return np.full((2, 2, 2), float(len(drawn) ** 2)) + [[[0.0]], [[1.0]]]
+        return np.full((2, 2, 2), float(len(drawn) ** 2)) + shift
 
     monkeypatch.setattr(module, "sums_and_gaps", measured)
     generator = np.random.default_rng(3)
     joint = np.cov(generator.standard_normal((4, 9)))
     mean, spread = reference.__wrapped__(5000, tuple(map(tuple, joint)), 2, (1, 2), (2, 3), 3, 0.5, 2, 3)
-    np.testing.assert_allclose(mean, np.full((2, 2, 2), 14 / 3) + [[[0.0]], [[1.0]]])
+    np.testing.assert_allclose(mean, np.full((2, 2, 2), 14 / 3) + shift)
     np.testing.assert_allclose(spread, np.full((2, 2, 2), np.std([1, 4, 9])))
     for draw, values in enumerate(drawn):
         np.testing.assert_allclose(values.T @ values / 5000, joint, atol=0.1)
