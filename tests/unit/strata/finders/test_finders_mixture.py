@@ -391,3 +391,14 @@ def test_the_reference_is_of_gaussian_draws(monkeypatch):
     # alike for any threads
     again = reference.__wrapped__(12, (2, 3), (2, 3), 5, 3, 2)
     pd.testing.assert_frame_equal(pd.DataFrame(again.mean), pd.DataFrame(found.mean))
+
+
+def test_of_people_at_one_distance_the_first_are_pulled_in_most(monkeypatch):
+    monkeypatch.setattr(mixture, "PULLS", 1)
+    white = np.tile([[2.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -2.0]], (15, 1))
+    radius = np.linalg.norm(white, axis=1)
+    order = [*np.flatnonzero(radius == 1), *np.flatnonzero(radius == 2)]
+    target = np.empty(60)
+    target[order] = chi(2).ppf((np.arange(60) + 0.5) / 60)
+    wanted = whiten(white * np.minimum(target / radius, 1)[:, None])
+    np.testing.assert_allclose(without_heavy_tails(white), wanted, atol=1e-12)
