@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import sklearn.cluster
+from sklearn.cluster import SpectralClustering
 
 from neurostrata.strata.finders import similarity_network_fusion as module
 from neurostrata.strata.finders.labels import number_by_size
@@ -48,9 +49,9 @@ def searched(monkeypatch, sums, gaps, mean=0.0, spread=1.0, parts=PARTS, like=No
 
     def drawn(*given):
         asked["reference"] = given
-        return np.full(measures.shape, mean), np.full(measures.shape, spread)
+        return np.zeros(measures.shape) + mean, np.zeros(measures.shape) + spread
 
-    class Clustering(sklearn.cluster.SpectralClustering):
+    class Clustering(SpectralClustering):
         def fit_predict(self, network):
             asked["clustering"] = (self.get_params(), network)
             return super().fit_predict(network)
@@ -65,16 +66,18 @@ def searched(monkeypatch, sums, gaps, mean=0.0, spread=1.0, parts=PARTS, like=No
 
 
 def test_the_components_are_those_of_the_sum_and_the_clusters_those_of_the_gap(monkeypatch):
-    sums, gaps = [[1.0, 2.0, 3.0], [4.0, 9.0, 5.0]], [[0.5, 0.6, 9.0], [3.0, 2.0, 1.0]]
-    found, asked = searched(monkeypatch, sums, gaps, mean=1.0, spread=2.0)
+    sums, gaps = [[6.0, 6.0, 6.0], [4.0, 9.0, 5.0]], [[0.5, 0.6, 9.0], [3.0, 2.0, 1.0]]
+    of_sums_and_gaps = {
+        "mean": np.reshape([1.0, 0.25], (2, 1, 1)),
+        "spread": np.reshape([2.0, 0.5], (2, 1, 1)),
+    }
+    found, asked = searched(monkeypatch, sums, gaps, **of_sums_and_gaps)
     assert found.statistic == 4.0
     assert found.facts == {"modalities": 2, "components_per_modality": 3}
     assert found.components is None
     scores = white_scores(split_code(codes(), PARTS), 3)
     network = fused_network(scores, 3, 6, 0.5, 3)
-    wanted = sklearn.cluster.SpectralClustering(2, affinity="precomputed", random_state=4).fit_predict(
-        network
-    )
+    wanted = SpectralClustering(2, affinity="precomputed", random_state=4).fit_predict(network)
     np.testing.assert_array_equal(found.clusters, number_by_size(wanted))
     np.testing.assert_array_equal(found.membership, shares_of_clusters(network, found.clusters))
     parameters, given = asked["clustering"]
@@ -93,7 +96,7 @@ def test_the_components_are_those_of_the_sum_and_the_clusters_those_of_the_gap(m
         ("eigenvalues", np.array(sums)),
         ("standardised", (np.array(sums) - 1) / 2),
         ("gap", np.array(gaps)),
-        ("gap_standardised", (np.array(gaps) - 1) / 2),
+        ("gap_standardised", (np.array(gaps) - 0.25) / 0.5),
     ):
         np.testing.assert_array_equal(search[column], values.ravel())
     assert (search["reference_mean"] == 1).all()
@@ -186,19 +189,19 @@ def test_the_network_is_fused_from_white_components():
     np.testing.assert_array_equal(fused_network(scores, 2, 6, 0.5, 3), wanted)
 
 
-@pytest.mark.parametrize("people", [40, 4])
-def test_sums_and_gaps_of_eigenvalues(people):
+@pytest.mark.parametrize(("people", "clusters"), [(40, (2, 3, 4)), (4, (2, 3, 4)), (4, (2, 5, 9))])
+def test_sums_and_gaps_of_eigenvalues(people, clusters):
     scores = [codes(people, 3), codes(people, 3, seed=1)]
     done = []
-    found = sums_and_gaps(scores, (1, 2), (2, 3, 4), 3, 0.5, 2, lambda *step: done.append(step))
+    found = sums_and_gaps(scores, (1, 2), clusters, 3, 0.5, 2, lambda *step: done.append(step))
     assert found.shape == (2, 2, 3)
     for i, p in enumerate((1, 2)):
-        values = [*leading_eigenvalues(fused_network(scores, p, 3, 0.5, 2), people), 0.0, 0.0]
-        for j, k in enumerate((2, 3, 4)):
+        values = [*leading_eigenvalues(fused_network(scores, p, 3, 0.5, 2), people), *[0.0] * 9]
+        for j, k in enumerate(clusters):
             assert found[0, i, j] == pytest.approx(sum(values[1:k]), abs=1e-12)
             assert found[1, i, j] == pytest.approx(values[k - 1] - values[k], abs=1e-12)
     assert done == [(1, 2), (2, 2)]
-    np.testing.assert_array_equal(sums_and_gaps(scores, (1, 2), (2, 3, 4), 3, 0.5, 2), found)
+    np.testing.assert_array_equal(sums_and_gaps(scores, (1, 2), clusters, 3, 0.5, 2), found)
 
 
 def test_the_reference_is_of_gaussian_draws_of_that_covariance(monkeypatch):
