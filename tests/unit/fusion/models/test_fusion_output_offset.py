@@ -202,7 +202,7 @@ def test_an_offset_is_nothing_until_it_has_a_mean():
     offset = OutputOffset(2, (1, 2, 3), logit)
     images = torch.randn(4, 2, 1, 2, 3)
     torch.testing.assert_close(offset(images), images)
-    offset.set_mean(np.eye(2, 6, dtype=int).reshape(2, 1, 2, 3))  # of any type
+    offset.set_mean(np.eye(2, 6, dtype=np.float32).reshape(2, 1, 2, 3))
     ends = torch.full((2, 6), -1.0)
     ends[0, 0] = ends[1, 1] = 1
     torch.testing.assert_close(offset.image.reshape(2, 6), ends * np.log(1e4 - 1), rtol=1e-3, atol=0)

@@ -54,6 +54,8 @@ def test_regions_of_people_are_cut_by_the_mask():
     found = learning.choose_regions(cohort, mask, 4)
     np.testing.assert_array_equal(found, np.where(mask, 300, 0))
     assert found.dtype == np.int32
+    cohort.regions[:] = 1
+    np.testing.assert_array_equal(learning.choose_regions(cohort, mask, 4), mask)
     cohort.regions[:] = -1
     with pytest.raises(UserError, match="no region inside"):
         learning.choose_regions(cohort, mask, 4)
@@ -93,6 +95,7 @@ def test_parts_are_made_from_families_and_classes(monkeypatch):
         (0.2, 3, None),
         (0.1, 5, 10),
         (0.1, 4, None),
+        (0.11, 4, 9),
         (0.9, 4, 2),
         (0.4, 4, 2),
         (0.3, 4, 3),
