@@ -102,8 +102,9 @@ def test_active_pairs_become_whole_rows_at_any_time(monkeypatch):
     )
     for seed in range(4):
         for damping in (0.5, 0.7):
-            similarities = similar(people=11, seed=seed, apart=1.0 + seed)
-            diagonal = np.full(11, -4.0) + np.arange(11) * 0.01
+            level = 50.0 * (seed % 2)  # similarities may be above 0
+            similarities = similar(people=11, seed=seed, apart=1.0 + seed) + level
+            diagonal = np.full(11, level - 4.0) + np.arange(11) * 0.01
             for share in np.linspace(0.09, 0.5, 12):
                 turned.clear()
                 found = passed(similarities, diagonal, damping, 25, 25, share, monkeypatch)
