@@ -66,6 +66,11 @@ def test_fusion_is_the_papers_equation(number, count, neighbours):
         np.testing.assert_allclose(found, fused_by_definition(networks, neighbours, iterations), rtol=1e-10)
 
 
+def test_the_nearest_of_many_are_found():
+    networks = [affinity(people(600, seed=seed), 40, 0.5) for seed in range(2)]
+    np.testing.assert_allclose(fuse(networks, 300, 1), fused_by_definition(networks, 300, 1), rtol=1e-8)
+
+
 def test_somebody_who_is_nobodys_nearest_is_in_the_network():
     networks = []
     for seed in range(2):

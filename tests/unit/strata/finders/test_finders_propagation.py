@@ -115,6 +115,15 @@ def test_active_pairs_become_whole_rows_at_any_time(monkeypatch):
                     np.testing.assert_array_equal(found[4], wanted[4])
 
 
+@pytest.mark.parametrize("seed", [92, 98, 190])
+def test_the_least_similar_person_becomes_active_too(monkeypatch, seed):
+    """All others exceed the largest sum where preferences are low."""
+    given = (similar(4, groups=2, apart=seed % 5, seed=seed), np.arange(4) * 0.01 - 60, 0.7, 25, 25)
+    wanted = by_matrices(*given)
+    found = passed(*given, 9.0, monkeypatch)
+    np.testing.assert_array_equal(found[0], wanted[0])
+
+
 @pytest.mark.parametrize("whole_rows_from", [0.0, 0.2, 9.0])
 def test_iterations_end_when_exemplars_are_settled(monkeypatch, whole_rows_from):
     ends = set()
