@@ -1,9 +1,13 @@
 """The compiled convolution of few channels against torch's."""
 
+import os
+import types
+
 import pytest
 import torch
 from torch.nn import functional
 
+from neurostrata.fusion.layers import direct_convolution as module
 from neurostrata.fusion.layers.direct_convolution import direct_convolution
 
 
@@ -63,3 +67,32 @@ def test_direct_convolution_lets_a_number_that_is_none_through():
     result = direct_convolution(image, torch.ones(1, 1, 3, 3, 3), None)
     assert torch.isnan(result[0, 0, :2, :2, :2]).all()
     assert torch.isfinite(result[0, 0, 2:, 2:, 2:]).all()
+
+
+@pytest.mark.parametrize(
+    ("threads", "tasks", "helpers"), [(1, 5, 0), (2, 5, 1), (4, 5, 3), (4, 2, 1), (4, 1, 0), (2, 0, 0)]
+)
+def test_the_caller_is_one_of_the_threads(monkeypatch, threads, tasks, helpers):
+    asked, done, waited = [], [], []
+
+    class Pool:
+        def __init__(self, number, process):
+            assert process == os.getpid()
+            asked.append(number)
+
+        def submit(self, work):
+            return types.SimpleNamespace(result=lambda: waited.append(work))  # others may come late
+
+    monkeypatch.setattr(module, "_pool", Pool)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    module._share(lambda *task: done.append(task), [(task, -task) for task in range(tasks)])
+    assert done == [(task, -task) for task in range(tasks)]
+    assert asked == [helpers] * helpers
+    assert len(waited) == helpers
+
+
+def test_slabs_cover_all_planes_once():
+    assert module._slabs(1, 2, 17) == [
+        (0, channel, start, stop) for channel in (0, 1) for start, stop in ((0, 8), (8, 16), (16, 17))
+    ]
+    assert module._slabs(2, 1, 8) == [(0, 0, 0, 8), (1, 0, 0, 8)]

@@ -115,13 +115,19 @@ def test_active_pairs_become_whole_rows_at_any_time(monkeypatch):
                     np.testing.assert_array_equal(found[4], wanted[4])
 
 
-@pytest.mark.parametrize("seed", [92, 98, 190])
-def test_the_least_similar_person_becomes_active_too(monkeypatch, seed):
-    """All others exceed the largest sum where preferences are low."""
-    given = (similar(4, groups=2, apart=seed % 5, seed=seed), np.arange(4) * 0.01 - 60, 0.7, 25, 25)
-    wanted = by_matrices(*given)
+@pytest.mark.parametrize(
+    ("people", "preference", "seed"),
+    [
+        (4, -60.0, 92),  # the least similar of all others exceeds the largest sum, too
+        (4, -60.0, 98),
+        (8, -3.0, 48),  # the largest sum is that of somebody new, and others are active already
+    ],
+)
+def test_everybody_becomes_active_who_must(monkeypatch, people, preference, seed):
+    similarities = similar(people, groups=2, apart=seed % 5, seed=seed)
+    given = (similarities, preference + np.arange(people) * 0.01, 0.7, 25, 25)
     found = passed(*given, 9.0, monkeypatch)
-    np.testing.assert_array_equal(found[0], wanted[0])
+    np.testing.assert_array_equal(found[0], by_matrices(*given)[0])
 
 
 @pytest.mark.parametrize("whole_rows_from", [0.0, 0.2, 9.0])
