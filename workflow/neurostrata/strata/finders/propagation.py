@@ -114,9 +114,8 @@ def _pass_active(iteration, damping, people, own, base, history, marks, active, 
     """Update all messages once: the active pairs one by one, all others by the number that stands for their column."""
     similarities, order, ordered, diagonal = people
     index, sim, avail, resp, counts, ends = active
-    known, runner = (
-        marks  # `known`: the row that saw a person last; everybody's own row comes before the same row again
-    )
+    # `known` has the row that saw a person last: everybody's own row comes before the same row again
+    known, runner = marks
     n = len(similarities)
     own_avail, own_resp = own
     keep = 1.0 - damping
