@@ -13,7 +13,8 @@ def test_labels_are_in_the_order_of_their_first_people():
 
 def test_numbers_are_in_the_order_of_sizes_and_then_of_first_people():
     np.testing.assert_array_equal(number_by_size(np.array([5, 2, 2, 8, 8, 0])), [3, 1, 1, 2, 2, 4])
-    many = np.arange(40)[::-1].repeat(2)  # clusters of one size
-    found = number_by_size(many)
-    np.testing.assert_array_equal(found, np.arange(1, 41).repeat(2))
+    sizes = np.tile([1, 2], 20)  # labels are those of the clusters' order
+    found = number_by_size(np.arange(40).repeat(sizes))
+    number = np.where(sizes == 2, np.arange(40) // 2 + 1, np.arange(40) // 2 + 21)
+    np.testing.assert_array_equal(found, number.repeat(sizes))
     assert found.dtype == np.intp
