@@ -35,6 +35,7 @@ def people(number=18, numbers=2, seed=0):
     return np.random.default_rng(seed).standard_normal((number, numbers))
 
 
+@pytest.mark.filterwarnings("error")  # nothing is divided by 0
 @pytest.mark.parametrize("k", [2, 4])
 def test_kmeans_is_that_of_the_definition(k):
     in_places = np.repeat(people(3), 4, axis=0)  # fewer places than clusters
