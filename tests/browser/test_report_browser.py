@@ -339,6 +339,12 @@ def test_search_finds_people_sections_and_factors(browser: Browser, folder: Path
     assert first == ["page", "Cohort", "../cohort.html"]
 
 
+#: Keeps what is downloaded, and its name, instead of saving it.
+CATCH = """
+window.blobs = []; const create = URL.createObjectURL;
+URL.createObjectURL = blob => { window.blobs.push(blob); return create.call(URL, blob) };
+HTMLAnchorElement.prototype.click = function () { window.saved = this.download };
+"""
 COLUMN = "[...document.querySelectorAll('#people tbody tr')].map(r => r.cells[%d].textContent.trim())"
 
 
@@ -373,12 +379,8 @@ def test_a_table_sorts_finds_hides_and_is_downloaded(browser: Browser, folder: P
     assert set(browser.evaluate(COLUMN % cluster)) == {"3", "4", "5"}
     browser.evaluate("document.querySelector('#people .choices input').click()")
     assert browser.evaluate("document.querySelector('#people tbody td').getClientRects().length") == 0
-    browser.evaluate(
-        "window.blobs = []; const create = URL.createObjectURL;"
-        "URL.createObjectURL = blob => { window.blobs.push(blob); return create.call(URL, blob) };"
-        "HTMLAnchorElement.prototype.click = function () { window.saved = this.download };"
-        "document.querySelector('#people .download').click()"
-    )
+    browser.evaluate(CATCH)
+    browser.evaluate("document.querySelector('#people .download').click()")
     assert browser.evaluate("window.saved") == "people.tsv"
     lines = browser.evaluate("window.blobs[0].text()").splitlines()
     assert lines[0].split("\t") == names[1:]
@@ -392,10 +394,10 @@ def test_numbers_sort_as_numbers_and_blank_cells_keep_their_group(browser: Brows
     start, end = text.index("<tbody>"), text.index("</tbody>")
     rows = ["−1.5×10⁻⁷", "< 0.001", "12 ± 3", "n/a", "3 of 7", "1,234", "0.41 [0.2, 0.6]"]
     body = "".join(
-        f"<tr{' class=group' if i % 2 == 0 else ''}><td>{'ab'[i % 2 * 0] + str(i) if i % 2 == 0 else ''}</td><td class=num>{v}</td></tr>"
+        f"<tr{' class=group' if i % 2 == 0 else ''}><td>{'ab'[i % 2 * 0] + str(i) if i % 2 == 0 else ''}</td><td class=num>{v}</td><td>2−3</td></tr>"
         for i, v in enumerate(rows)
     )
-    head = '<thead><tr><th scope="col">Group</th><th scope="col" class="num">Value</th></tr></thead>'
+    head = '<thead><tr><th scope="col">Group</th><th scope="col" class="num">Value</th><th scope="col">Ages</th></tr></thead>'
     text = text[: text.index("<thead>")] + head + "<tbody>" + body + text[end:]
     assert start
     page.write_text(text)
@@ -409,6 +411,15 @@ def test_numbers_sort_as_numbers_and_blank_cells_keep_their_group(browser: Brows
     browser.evaluate("document.querySelectorAll('#people thead button')[1].click()")
     assert browser.evaluate(COLUMN % 1) == rows
     assert browser.evaluate(COLUMN % 0) == ["a0", "", "a2", "", "a4", "", "a6"]
+    # What is downloaded is what a program reads, whatever is hidden: a minus is a hyphen in the columns of numbers alone.
+    browser.evaluate(CATCH)
+    save = "document.querySelector('#people .download').click()"
+    for columns in ((0, 1, 2), (1, 2)):
+        browser.evaluate(save)
+        lines = [line.split("\t") for line in browser.evaluate("window.blobs.pop().text()").splitlines()]
+        whole = [["a0", "-1.5×10⁻⁷", "2−3"], ["a0", "< 0.001", "2−3"]]
+        assert lines[1:3] == [[row[column] for column in columns] for row in whole]
+        browser.evaluate("document.querySelector('#people .choices input').click()")
     page.unlink()
 
 
