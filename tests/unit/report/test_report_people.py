@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from report_fixture import make_results
 
+from neurostrata.core.errors import UserError
 from neurostrata.core.tables import read_table, write_table
 from neurostrata.imaging.images.io import Grid, Image
 from neurostrata.report.data.layout import ResultsTree
@@ -235,6 +236,21 @@ def test_decoded_pictures_are_those_of_the_decoded_images(
     assert entry["modalities"] == list(arrays["modalities"])
     # both on the grey scale of the real one
     assert [int(picture.max()) for picture in shown] == pytest.approx([255, 127], abs=2)
+
+
+def test_decisions_are_those_of_the_sheet_or_the_report_stops(
+    study: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    results, config = study
+    sheet = tmp_path / "qc.tsv"
+    config = config | {"qc": str(sheet)}
+    sheet.write_text("subject\tmodality\tdecision\treason\n003\t\texclude\tmoved\n")
+    assert people_numbers(page_of(results, config))["decisions"] == [
+        {"subject": "003", "modality": "", "decision": "exclude", "reason": "moved", "rater": "", "date": ""}
+    ]
+    sheet.write_text("subject\tmodality\tdecision\treason\n003\t\texclud\tmoved\n")
+    with pytest.raises(UserError, match=r"qc\.tsv.*exclud"):
+        people_numbers(page_of(results, config))
 
 
 def test_robust_z_does_without_what_it_cannot_compare() -> None:

@@ -18,7 +18,6 @@ import pandas as pd
 
 from neurostrata.cohort.sheet import read_qc_sheet
 from neurostrata.core.config import expand_modalities
-from neurostrata.core.errors import UserError
 from neurostrata.imaging.quality.registry import find_measure
 from neurostrata.report.data.decoding import RECONSTRUCTION_COLUMNS, modality_order, model_method
 from neurostrata.report.data.evidence import read_evidence
@@ -346,12 +345,7 @@ def _decisions(study: StudyResults) -> list[Mapping[str, str]]:
     sheet = study.config["qc"]
     if not sheet or not Path(sheet).is_file():
         return []
-    try:
-        rows = read_qc_sheet(sheet)
-    except UserError as error:
-        study.note("Quality decisions", str(error))
-        return []
-    return [{column: row.get(column, "") for column in DECISION_COLUMNS} for row in rows]
+    return [{column: row.get(column, "") for column in DECISION_COLUMNS} for row in read_qc_sheet(sheet)]
 
 
 def _rows(study: StudyResults, path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
