@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,6 +22,7 @@ from neurostrata.quality.raters import compare_raters
 from neurostrata.report.commands import subject_page
 from neurostrata.report.data.layout import ResultsTree
 from neurostrata.report.data.results import StudyResults
+from neurostrata.report.html.blocks import Section
 from neurostrata.report.html.folder import write_data
 from neurostrata.report.html.page import Page
 from neurostrata.report.html.pages import write_page
@@ -83,8 +83,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # what every page asks for, and the rest of the report would write
     write_data(report / "data/pages.js", "neurostrataPages", [])
     write_data(report / "data/search.js", "neurostrataSearch", [])
-    content: dict[str, Any] = {"title": "Quality", "sections": []}
-    write_page(page.path, "page.html.j2", {**content, "blocks_first": [quality_strips(page)]})
+    section = Section("quality", "Quality", [quality_strips(page)])
+    write_page(page.path, "page.html.j2", {"title": "Quality", "sections": [section]})
     return report
 
 

@@ -76,7 +76,7 @@ def shown(results: Path, config: dict) -> tuple[Section, str]:
     write_page(
         page.path,
         "page.html.j2",
-        {"title": "t", "sections": [section], "blocks_first": [], "back": "", "back_text": ""},
+        {"title": "t", "sections": [section]},
     )
     return section, page.path.read_text()
 

@@ -50,11 +50,6 @@ def read_volume(path: Path) -> Volume:
     return Volume(data, (zooms[0], zooms[1], zooms[2]))
 
 
-def on_grid_of(volume: Volume, other: Volume | None) -> Volume | None:
-    """Return `other` when its grid has the size of `volume`'s, else None: a mask that can be drawn on it."""
-    return other if other is not None and other.data.shape == volume.data.shape else None
-
-
 def try_volume(path: Path) -> Volume | None:
     """Return the image, or None when it is absent or cannot be read; the page then says so.
 

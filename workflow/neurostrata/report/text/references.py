@@ -68,11 +68,6 @@ def model_references(model: str) -> tuple[str, ...]:
     return tuple(key for key, table in paper_tables().items() if table["model"] == model)
 
 
-def without_marks(text: str) -> str:
-    """Return a text without its marks."""
-    return _MARK.sub("", text)
-
-
 def numbered(texts: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the texts with numbers for their marks, and the keys in the order of these numbers.
 
