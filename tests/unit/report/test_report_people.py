@@ -257,7 +257,7 @@ def test_robust_z_does_without_what_it_cannot_compare() -> None:
     values = pd.Series([1.0, 2.0, 3.0, 4.0, 100.0, np.nan])
     z = robust_z(values)
     assert z[2] == 0
-    assert z[4] == pytest.approx(97 / 1.4826)
+    assert z[4] == pytest.approx(97 / 1.4826, rel=1e-5)
     assert np.isnan(z[5])
     assert robust_z(pd.Series([1.0, 1.0, 1.0, 5.0])).isna().all()
     assert robust_z(pd.Series([0.0, 1.0, np.e, np.e**2]), logarithm=True)[2] == 0

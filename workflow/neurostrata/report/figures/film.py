@@ -17,6 +17,7 @@ from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from neurostrata.report.figures.slices import try_upright
 from neurostrata.report.figures.style import BLACK, ON_BLACK, figure_style
 
 #: Dark in the middle, light at both ends, told apart by colour-blind readers (Crameri's "berlin").
@@ -73,21 +74,8 @@ def straight(affine: np.ndarray, base: np.ndarray | None = None) -> np.ndarray:
 
 def read_placed(path: Path) -> Placed | None:
     """Read an image; None when it is absent or cannot be read. A damaged result of the study raises."""
-    import nibabel
-
-    from neurostrata.imaging.images.io import UNREADABLE, read_voxels
-
-    if not path.is_file():
-        return None
-    try:
-        voxels, source = read_voxels(path)
-    except UNREADABLE:
-        return None
-    turned = nibabel.as_closest_canonical(nibabel.Nifti1Image(voxels, source.affine))
-    data = np.asarray(turned.dataobj, dtype=np.float32)
-    while data.ndim > 3:
-        data = data[..., 0]
-    return Placed(data, straight(np.asarray(turned.affine, float)))
+    image = try_upright(path)
+    return None if image is None else Placed(image.data, straight(image.grid.affine))
 
 
 @dataclass(frozen=True)

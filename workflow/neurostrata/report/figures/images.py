@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import textwrap
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from neurostrata.imaging.template.convergence import convergence_panels
-from neurostrata.report.figures.slices import PLANES, Volume, bounding_box, cut, positions
+from neurostrata.report.figures.slices import PLANES, Volume, bounding_box, cut, display_range, positions
 from neurostrata.report.figures.style import (
     BLUE,
     NARROW,
@@ -53,16 +52,6 @@ def convergence_figure(table: pd.DataFrame, tolerance: float | None, narrow: boo
     return figure
 
 
-def display_range(volume: Volume, mask: np.ndarray | None = None) -> tuple[float, float]:
-    """Return the grey window: the 1st to the 99.5th percentile inside the mask (or of non-zero voxels)."""
-    values = volume.data[mask > 0] if mask is not None and mask.shape == volume.data.shape else volume.data
-    values = values[np.isfinite(values) & (values != 0)]
-    if not values.size:
-        return 0.0, 1.0
-    low, high = (float(value) for value in np.percentile(values, [1, 99.5]))
-    return (low, high) if high > low else (low, low + 1.0)
-
-
 def slice_rows(volume: Volume, *, outline: Volume | None = None, narrow: bool = False) -> Figure:
     """Draw three slices of a volume in each of three planes, on black, in one row.
 
@@ -85,7 +74,7 @@ def slice_rows(volume: Volume, *, outline: Volume | None = None, narrow: bool = 
     across = PER_PLANE if narrow else len(cuts)
     bands = len(cuts) // across
     width = NARROW if narrow else 11.0
-    low, high = display_range(volume, mask)
+    low, high = display_range(volume, outline)
     with figure_style():
         widest = max(sum(widths[band * across : (band + 1) * across]) for band in range(bands))
         height = sum(max(heights[band * across : (band + 1) * across]) for band in range(bands))

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from neurostrata.report.data.layout import ResultsTree
+from neurostrata.report.figures.slices import display_range, try_image
 from neurostrata.report.people.montage import (
     GAP,
     Montage,
@@ -17,7 +18,7 @@ from neurostrata.report.people.montage import (
     save_picture,
     values_on,
 )
-from neurostrata.report.people.pictures import grey_window, try_image, try_matrix
+from neurostrata.report.people.pictures import try_matrix
 
 #: Side of a pixel in mm.
 PIXEL_MM = 1.15
@@ -66,7 +67,7 @@ def _scan(tree: ResultsTree, subject: str) -> np.ndarray | None:
     if t1w is None:
         return None
     montage = plan_montage(mask or t1w, per_plane=2, flat=True, pixel_mm=PIXEL_MM)
-    picture = paint(montage, values_on(montage, t1w), grey_window(t1w, mask))
+    picture = paint(montage, values_on(montage, t1w), display_range(t1w, mask))
     if mask is not None:
         draw_lines(picture, montage, outlines(values_on(montage, mask), 0.5), MASK_COLOUR)
     _mark_sides(picture, montage)
@@ -80,7 +81,7 @@ def _registered(tree: ResultsTree, subject: str) -> np.ndarray | None:
     mask = try_image(tree.template("mask.nii.gz"))
     white = try_image(tree.template("label-WM_probseg.nii.gz"))
     montage = plan_montage(mask or warped, per_plane=2, flat=True, pixel_mm=PIXEL_MM)
-    picture = paint(montage, values_on(montage, warped), grey_window(warped, mask))
+    picture = paint(montage, values_on(montage, warped), display_range(warped, mask))
     if white is not None:
         draw_lines(picture, montage, outlines(values_on(montage, white), 0.5), WHITE_COLOUR)
     _mark_sides(picture, montage)
