@@ -12,6 +12,8 @@ from neurostrata.imaging.images.io import UNREADABLE, Grid, Image, read_voxels
 
 #: Planes by the axis that they are cut across.
 PLANES = ("sagittal", "coronal", "axial")
+#: Letters at the left and right edge of a slice across each axis: the person's left is on the left.
+SIDES = (("P", "A"), ("L", "R"), ("L", "R"))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import median_abs_deviation
 
-from neurostrata.cohort.sheet import read_qc_sheet
+from neurostrata.cohort.sheet import QC_COLUMNS, RATING_COLUMNS, read_qc_sheet
 from neurostrata.core.config import expand_modalities
 from neurostrata.imaging.quality.registry import find_measure
 from neurostrata.report.data.decoding import RECONSTRUCTION_COLUMNS, modality_order, model_method
@@ -31,8 +31,6 @@ from neurostrata.report.people.examples import decoded_pictures
 
 #: Variable that the script sets.
 VARIABLE = "neurostrataPeople"
-#: Columns of a decision, in the order in which they are saved.
-DECISION_COLUMNS = ("subject", "modality", "decision", "reason", "rater", "date")
 #: Characteristics that describe a person -> heading.
 _FACTS = {
     "age": "Age",
@@ -344,7 +342,8 @@ def _decisions(study: StudyResults) -> list[Mapping[str, str]]:
     sheet = study.config["qc"]
     if not sheet or not Path(sheet).is_file():
         return []
-    return [{column: row.get(column, "") for column in DECISION_COLUMNS} for row in read_qc_sheet(sheet)]
+    columns = QC_COLUMNS + RATING_COLUMNS
+    return [{column: row.get(column, "") for column in columns} for row in read_qc_sheet(sheet)]
 
 
 def _rows(study: StudyResults, path: Path, columns: Sequence[str]) -> list[dict[str, str]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from neurostrata.report.data.layout import ResultsTree
-from neurostrata.report.figures.slices import display_range, try_image
+from neurostrata.report.figures.slices import SIDES, display_range, try_image
 from neurostrata.report.people.montage import (
     GAP,
     Montage,
@@ -56,7 +56,7 @@ def _mark_sides(picture: np.ndarray, montage: Montage) -> None:
     for panel in montage.panels:
         if panel.plane == 0:
             continue
-        for letter, left in (("L", panel.left + 3), ("R", panel.left + panel.width - 8)):
+        for letter, left in zip(SIDES[panel.plane], (panel.left + 3, panel.left + panel.width - 8)):
             glyph = np.array([[cell == "1" for cell in line] for line in _LETTERS[letter]])
             picture[panel.top + 3 : panel.top + 10, left : left + 5][glyph] = 255
 

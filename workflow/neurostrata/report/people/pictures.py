@@ -10,11 +10,10 @@ import numpy as np
 from neurostrata.core.errors import UserError
 from neurostrata.core.records import DamagedError
 from neurostrata.imaging.images.io import Image
-from neurostrata.report.figures.slices import PLANES
+from neurostrata.report.figures.slices import PLANES, SIDES
 from neurostrata.report.html.page import Page
 from neurostrata.report.html.viewer import Layer, Mark, Outline, PlaneView, Viewer
 from neurostrata.report.people.montage import (
-    MARKS,
     STEPS_PER_PIXEL,
     Montage,
     outlines,
@@ -77,8 +76,8 @@ def new_viewer(
         for panel in panels:
             size = 0.085 * panel.height
             base = panel.top + size
-            marks.append(Mark(MARKS[plane][0], panel.left + 3, base))
-            marks.append(Mark(MARKS[plane][1], panel.left + panel.width - 3, base, "end"))
+            marks.append(Mark(SIDES[plane][0], panel.left + 3, base))
+            marks.append(Mark(SIDES[plane][1], panel.left + panel.width - 3, base, "end"))
         slices = [(p.left, p.top, p.width, p.height) for p in panels]
         planes.append(PlaneView(name, left, top, width, panels[0].height, slices, marks))
     return Viewer(

@@ -14,10 +14,10 @@ from neurostrata.report.data.results import is_yes
 from neurostrata.report.html.blocks import Section, Text, fixed, format_p, frame_table, human_name
 from neurostrata.report.html.page import Page
 from neurostrata.report.html.strips import quality_strips
+from neurostrata.report.text.verdict import EFFECTS
 
 #: Rows of the tables of associations; the files have all.
 MOST_ROWS = 12
-EFFECTS = {"eta2": "η²", "cramers_v": "Cramér's V", "rho": "ρ"}
 
 
 def quality_section(page: Page) -> Section:
