@@ -95,7 +95,7 @@ def test_what_the_section_says(made: tuple[Path, dict]) -> None:
     results, config = made
     write_quality(results)
     experiment = ResultsTree(results).experiment("jac-ndi")
-    place = StudyResults(ResultsTree(results), config).experiments()[0][0].strata("quality_tests.tsv")
+    place = StudyResults(ResultsTree(results), config).experiments()[0][0].quality_tests()
     write_table(place, strata_tests(0.4, 0.001))
     section, html = shown(results, config)
     titles = [block.title for block in section.blocks if block.block == "table"]

@@ -170,7 +170,7 @@ def _add_quality(page: Page, experiment: Experiment, evidence: Evidence, table: 
     Measures that are tested between the clusters come first, the strongest ones; at most :data:`MEASURES` are shown.
     """
     study = page.study
-    path, tests_path = study.tree.quality_measures, experiment.strata("quality_tests.tsv")
+    path, tests_path = study.tree.quality_measures, experiment.quality_tests()
     measures = study.table(path, columns=("subject",)) if path.is_file() else None
     if measures is None or evidence.clusters is None:
         return []
