@@ -183,7 +183,9 @@ def test_a_site_of_other_spread_is_compared_with_itself() -> None:
     table = pd.DataFrame({"q": values}, index=about.index)
     (found,) = compare_everybody(table, {"q": LOW}, about, rules_of())
     assert list(found.values.index[found.flagged]) == ["000"]
-    assert found.table()["compared_with"].tolist() == [99] * 100 + [100] * 100  # the outlier is in nobody's spread
+    assert (
+        found.table()["compared_with"].tolist() == [99] * 100 + [100] * 100
+    )  # the outlier is in nobody's spread
 
 
 def test_what_most_people_have_none_of_flags_only_who_has_much() -> None:

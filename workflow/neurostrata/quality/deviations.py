@@ -378,7 +378,8 @@ def compare_everybody(
         found = [
             one
             for name in chosen
-            if (one := compare_measure(measured[name], measures[name], people, rules, tests, sound)) is not None
+            if (one := compare_measure(measured[name], measures[name], people, rules, tests, sound))
+            is not None
         ]
         gross = {subject for one in found for subject in one.values.index[one.beyond(GROSS)]}
         rest = sound.difference(pd.Index(sorted(gross)))
