@@ -34,6 +34,10 @@ def test_volumes_are_turned_to_ras(tmp_path: Path) -> None:
     assert volume.zooms == (3.0, 1.0, 2.0)
     assert volume.data[2, 3, 1] == 7
     assert try_volume(tmp_path / "absent.nii.gz") is None
+    header = nibabel.Nifti1Header()
+    header.set_sform(np.diag([0.0, 0.0, 0.0, 1.0]), code=1)
+    nibabel.save(nibabel.Nifti1Image(data, None, header), tmp_path / "nowhere.nii.gz")
+    assert try_volume(tmp_path / "nowhere.nii.gz") is None
 
 
 def test_slices_stand_upright_and_keep_their_proportions() -> None:

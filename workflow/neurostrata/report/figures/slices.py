@@ -51,11 +51,14 @@ def try_image(path: Path) -> Image | None:
 
 
 def try_upright(path: Path) -> Image | None:
-    """Return an image as :func:`try_image` does, turned to the closest RAS axes."""
+    """Return an image as :func:`try_image` does, turned to the closest RAS axes; None also where it has no axes."""
     image = try_image(path)
     if image is None:
         return None
-    turned = nibabel.as_closest_canonical(nibabel.Nifti1Image(image.data, image.grid.affine))
+    try:
+        turned = nibabel.as_closest_canonical(nibabel.Nifti1Image(image.data, image.grid.affine))
+    except UNREADABLE:
+        return None
     data = np.asarray(turned.dataobj, dtype=np.float32)
     return Image(data, Grid((data.shape[0], data.shape[1], data.shape[2]), np.asarray(turned.affine, float)))
 
