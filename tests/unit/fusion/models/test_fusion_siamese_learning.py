@@ -83,7 +83,9 @@ def test_parts_are_made_from_families_and_classes(monkeypatch):
     np.testing.assert_array_equal(learning.inner_parts(cohort, signs, 2, 8), np.arange(6) % 2)
     assert len(calls[1][0]) == 6
     assert calls[1][1::2] == (2, 8)
-    # the last part without people of the first class is all right, if they are all in one part it is not
+    # a part of one class is all right, as long as the others have both
+    learning.inner_parts(cohort, np.array([-1, 1, -1, -1, -1, 1], np.float32), 3, 8)
+    # all people of a class in one part are not
     with pytest.raises(UserError, match="all people of a class"):
         learning.inner_parts(cohort, np.array([1, -1, 1, -1, 1, -1], np.float32), 2, 8)
 
@@ -249,6 +251,10 @@ def test_a_finished_region_is_read_and_a_broken_one_is_told(tmp_path, capsys):
     with atomic_path(path) as temporary:
         torch.save({"centre": torch.ones(2)}, temporary)
     torch.testing.assert_close(learning.read_finished(path), {"centre": torch.ones(2)})
+    with atomic_path(path) as temporary:
+        torch.save({"centre": path}, temporary)  # nothing but numbers is read
+    assert learning.read_finished(path) is None
+    assert "region.pt: cannot be used" in capsys.readouterr().err
     path.write_bytes(path.read_bytes()[:50])
     assert learning.read_finished(path) is None
     assert "region.pt: cannot be used" in capsys.readouterr().err

@@ -157,7 +157,7 @@ def test_a_region_network_learns_as_its_definition(score, held, balanced):
     volumes[signs > 0, 1] += 0.7
     held_out = np.arange(17) < held
     given = options(score=score, balanced=balanced, stop_at=0.05)
-    for how in (training(2), training(40), training(40, learning_rate=0.05)):
+    for how in (training(2), training(14, learning_rate=0.05)):
         network, record = train_region(volumes, signs, held_out, given, how, "cpu", 7)
         kept, epochs, loss, best = by_definition(volumes, signs, held_out, given, how, 7)
         for name, value in network.state_dict().items():
