@@ -2,7 +2,7 @@
 
     make demo && make screenshots
 
-Chromium takes the pictures. The maps of strata are drawn here, from the volumes and the clusters of the demo.
+Chromium takes the pictures.
 """
 
 from __future__ import annotations
@@ -16,10 +16,6 @@ import re
 import sys
 from pathlib import Path
 
-import nibabel as nib
-import numpy as np
-from matplotlib import pyplot as plt
-from nilearn.image import resample_to_img
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "browser"))
@@ -36,6 +32,7 @@ OF_PAGES = {
     "index.html": {
         "report": ("body",),
         "verdict": ("article:has(h3 a[href*='#experiment-EXPERIMENT'])",),
+        "strata-maps": ("figure img[src$='EXPERIMENT/overview.svg']",),
     },
     "cohort.html": {"cohort": ("h1", ".tablebox")},
     "template.html": {"template": ("figure:has(img[src*='template/template.'])",)},
@@ -147,83 +144,18 @@ def sheets(report: Path, experiment: str) -> None:
         save(sheet, f"page-{kind}", most=32)
 
 
-def effect_sizes(volumes: np.ndarray, own: list[int], other: list[int]) -> np.ndarray:
-    """Return the difference of two groups' means in units of their common standard deviation, for each voxel."""
-    one, two = (np.asarray(volumes[rows], dtype=np.float64) for rows in (own, other))
-    freedom = len(one) + len(two) - 2
-    pooled = (one.var(0, ddof=1) * (len(one) - 1) + two.var(0, ddof=1) * (len(two) - 1)) / freedom
-    return np.divide(
-        one.mean(0) - two.mean(0), np.sqrt(pooled), where=pooled > 1e-12, out=np.zeros_like(pooled)
-    )
-
-
-def strata_maps(results: Path, experiment: str) -> None:
-    """Draw where each stratum differs from everybody else: standardised differences of the volumes that the model saw."""
-    clusters = {
-        row["subject"]: row["cluster"]
-        for row in read_rows(results / f"experiments/{experiment}/strata/adjusted/mixture/clusters.tsv")
-    }
-    template = nib.load(results / "template/template.nii.gz")
-    brain = np.asanyarray(nib.load(results / "template/mask.nii.gz").dataobj) > 0
-    grey = np.where(brain, template.get_fdata(), np.nan)
-    depths = np.linspace(*(np.flatnonzero(brain.any(axis=(0, 1)))[[0, -1]] + [19, -12]), 5).astype(int)
-    sides = [
-        slice(max(low - 1, 0), high + 2)
-        for low, high in (np.flatnonzero(brain.any(axis=a))[[0, -1]] for a in ((1, 2), (0, 2)))
-    ]
-    modalities = (("jac", "JAC: local volume"), ("ndi", "NDI: neurite density"))
-    names = sorted(set(clusters.values()))
-    figure, axes = plt.subplots(
-        len(names), 2 * len(depths), figsize=(11.8, 1.55 * len(names) + 0.5), facecolor="white"
-    )
-    for row, name in enumerate(names):
-        for column, (modality, _) in enumerate(modalities):
-            about = json.loads((results / f"volumes/{modality}.json").read_text())
-            people = {s: i for i, s in enumerate(about["subjects"]) if s in clusters}
-            groups = [
-                [i for s, i in people.items() if (clusters[s] == name) is inside] for inside in (True, False)
-            ]
-            effect = effect_sizes(np.load(results / f"volumes/{modality}.npy", mmap_mode="r"), *groups)
-            image = nib.Nifti1Image(effect.astype(np.float32), np.array(about["affine"]))
-            fine = resample_to_img(
-                image, template, interpolation="continuous", force_resample=True, copy_header=True
-            )
-            shown = np.where(brain, fine.get_fdata(), np.nan)
-            for i, depth in enumerate(depths):
-                axis = axes[row, column * len(depths) + i]
-                axis.imshow(grey[*sides, depth].T, cmap="gray", origin="lower")
-                part = shown[*sides, depth].T
-                drawn = axis.imshow(
-                    part, cmap="RdBu_r", vmin=-3, vmax=3, origin="lower",
-                    alpha=np.clip(np.abs(np.nan_to_num(part)) - 0.5, 0, 0.9),
-                )  # fmt: skip
-                axis.set_axis_off()
-        axes[row, 0].text(
-            -0.08, 0.5, f"stratum {name}\n{len(groups[0])} people", transform=axes[row, 0].transAxes, ha="right",
-            va="center", fontsize=10,
-        )  # fmt: skip
-    figure.subplots_adjust(0.085, 0.02, 0.915, 0.88, wspace=0.02, hspace=0.02)
-    for column, (_, words) in enumerate(modalities):
-        figure.text(0.085 + 0.415 * (column + 0.5), 0.93, words, ha="center", fontsize=11)
-    bar = figure.colorbar(
-        drawn, cax=figure.add_axes((0.93, 0.15, 0.012, 0.62)), ticks=(-3, -2, -1, 0, 1, 2, 3)
-    )
-    bar.set_label("standard deviations from the others", fontsize=8)
-    data = io.BytesIO()
-    figure.savefig(data, dpi=100)
-    plt.close(figure)
-    save(Image.open(data), "strata-maps")
-
-
 def front() -> None:
-    """Put the report and the maps side by side, for README."""
-    report, maps = (Image.open(IMAGES / f"{name}.png").convert("RGB") for name in ("report", "strata-maps"))
+    """Put the report and its picture of the strata side by side, equally tall, for README."""
+    report, strata = (Image.open(IMAGES / f"{name}.png").convert("RGB") for name in ("report", "strata-maps"))
     report = report.crop((0, 0, report.width, 900))
-    report = report.resize((640, 640 * report.height // report.width), Image.Resampling.LANCZOS)
-    maps = maps.resize((860, 860 * maps.height // maps.width), Image.Resampling.LANCZOS)
-    both = Image.new("RGB", (report.width + maps.width + 20, report.height), "white")
-    both.paste(report, (0, 0))
-    both.paste(maps, (report.width + 20, (both.height - maps.height) // 2))
+    height = 488
+    parts = [
+        part.resize((height * part.width // part.height, height), Image.Resampling.LANCZOS)
+        for part in (report, strata)
+    ]
+    both = Image.new("RGB", (sum(part.width for part in parts) + 20, height), "white")
+    both.paste(parts[0], (0, 0))
+    both.paste(parts[1], (parts[0].width + 20, 0))
     save(both, "front")
 
 
@@ -278,7 +210,6 @@ def main() -> None:
         take(tab, report / f"strata-{experiment}.html", OF_CHECKS, experiment, 900)
         take(tab, sorted((report / "subjects").glob("*.html"))[0], OF_PERSON, experiment, 1000)
     sheets(report, experiment)
-    strata_maps(demo / "results", experiment)
     front()
     if sum(path.stat().st_size for path in IMAGES.glob("*.png")) > LIMIT_OF_ALL:
         raise SystemExit(f"{IMAGES}: more than {LIMIT_OF_ALL} bytes")

@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,9 +18,11 @@ from sklearn.metrics import cohen_kappa_score
 from neurostrata.cohort.decisions import decide
 from neurostrata.cohort.sheet import read_qc_sheet
 from neurostrata.core.tables import write_table
+from neurostrata.quality.raters import compare_raters
 from neurostrata.report.commands import subject_page
 from neurostrata.report.data.layout import ResultsTree
 from neurostrata.report.data.results import StudyResults
+from neurostrata.report.html.blocks import Section
 from neurostrata.report.html.folder import write_data
 from neurostrata.report.html.page import Page
 from neurostrata.report.html.pages import write_page
@@ -82,8 +83,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # what every page asks for, and the rest of the report would write
     write_data(report / "data/pages.js", "neurostrataPages", [])
     write_data(report / "data/search.js", "neurostrataSearch", [])
-    content: dict[str, Any] = {"title": "Quality", "sections": []}
-    write_page(page.path, "page.html.j2", {**content, "blocks_first": [quality_strips(page)]})
+    section = Section("quality", "Quality", [quality_strips(page)])
+    write_page(page.path, "page.html.j2", {"title": "Quality", "sections": [section]})
     return report
 
 
@@ -307,30 +308,6 @@ def test_three_people_are_reviewed_by_keyboard_and_the_workflow_accepts_the_file
     assert browser.evaluate("document.querySelectorAll('img[src=x]').length") == 0
 
 
-def test_two_raters_are_compared(browser: Browser, folder: Path, tmp_path: Path) -> None:
-    rng = np.random.default_rng(1)
-    words = np.array(["keep", "exclude", "unsure"])
-    first = words[rng.integers(0, 3, 20)]
-    second = np.where(rng.random(20) < 0.6, first, words[rng.integers(0, 3, 20)])
-    for rater, decisions in (("Ann", first), ("Ben", second)):
-        lines = [f"{i + 1:03d}\t\t{d}\tseen\t{rater}\t2026-03-31" for i, d in enumerate(decisions)]
-        header = "subject\tmodality\tdecision\treason\trater\tdate"
-        (tmp_path / f"{rater}.tsv").write_text("\n".join([header, *lines]) + "\n")
-    open_review(browser, folder)
-    load(browser, tmp_path / "Ann.tsv", tmp_path / "Ben.tsv")
-    text = shown(browser, "#agreement")
-    kappa = cohen_kappa_score(first, second)
-    differ = [f"{i + 1:03d}" for i in np.flatnonzero(first != second)]
-    assert f"Ann and Ben: 20 decisions by both, {20 - len(differ)} the same" in text
-    assert f"kappa {float(f'{kappa:.3g}'):g}" in text
-    links = browser.evaluate("[...document.querySelectorAll('#agreement a')].map(a => a.textContent)")
-    assert links == [f"sub-{subject}" for subject in differ]
-    assert len(read_qc_sheet(saved(browser, folder))) == 41  # both raters are kept, and the sheet's row
-    (tmp_path / "broken.tsv").write_text("name\tdecision\n001\tkeep\n")
-    load(browser, tmp_path / "broken.tsv")
-    assert "broken.tsv cannot be read: it has no column subject" in shown(browser, "#state")
-
-
 HEADER = "subject\tmodality\tdecision\treason\trater\tdate"
 
 
@@ -338,6 +315,49 @@ def sheet(path: Path, *lines: str) -> Path:
     """Write a sheet of decisions; cells are separated by "|"."""
     path.write_text("\n".join([HEADER, *(line.replace("|", "\t") for line in lines)]) + "\n")
     return path
+
+
+def test_two_raters_are_compared(browser: Browser, folder: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    words = np.array(["keep", "exclude", "unsure"])
+    first = words[rng.integers(0, 3, 20)]
+    second = np.where(rng.random(20) < 0.6, first, words[rng.integers(0, 3, 20)])
+    for rater, decisions in (("Ann", first), ("Ben", second)):
+        lines = [f"{i + 1:03d}||{d}|seen|{rater}|2026-03-31" for i, d in enumerate(decisions)]
+        # What is said of the template, or as the consensus, is no rating; somebody is no longer in the cohort.
+        more = ["001||exclude_template|seen|Ann|2026-03-31", "099||keep||Ann|2026-03-31"]
+        more += [f"00{i}||keep||Consensus|2026-03-31" for i in range(1, 6)]
+        sheet(tmp_path / f"{rater}.tsv", *lines, *(more if rater == "Ann" else []))
+    open_review(browser, folder)
+    load(browser, tmp_path / "Ann.tsv", tmp_path / "Ben.tsv")
+    named(browser, "Ann")
+    counts = ", ".join(f"{word} {(first == word).sum()}" for word in ("keep", "exclude", "unsure"))
+    assert shown(browser, "#state").startswith(f"20 of 60 people decided by Ann ({counts})")
+    text = shown(browser, "#agreement")
+    kappa = cohen_kappa_score(first, second)
+    differ = [
+        f"{i + 1:03d}" for i in np.flatnonzero((first != second) & (first != "unsure") & (second != "unsure"))
+    ]
+    assert 0 < len(differ) < (first != second).sum()
+    assert text.count(" by both") == 1
+    assert f"Ann and Ben: 20 decisions by both, {(first == second).sum()} the same" in text
+    assert f"kappa {float(f'{kappa:.3g}'):g}" in text
+    links = browser.evaluate("[...document.querySelectorAll('#agreement a')].map(a => a.textContent)")
+    assert links == [f"sub-{subject}" for subject in differ]
+    browser.evaluate(
+        "(() => { const s = document.getElementById('show'); s.value = 'differ'; s.dispatchEvent(new Event('input')) })()"
+    )
+    cards = browser.evaluate("[...document.querySelectorAll('.card b')].map(b => b.textContent)")
+    assert sorted(cards) == links
+    # All is kept, with the row of the study's sheet; the workflow sees the same in it.
+    rows = read_qc_sheet(saved(browser, folder))
+    assert len(rows) == 1 + 40 + 7
+    (compared,) = compare_raters(rows).to_dict("records")
+    assert compared["disagree_on"] == ", ".join(differ)
+    assert compared["kappa"] == pytest.approx(kappa)
+    (tmp_path / "broken.tsv").write_text("name\tdecision\n001\tkeep\n")
+    load(browser, tmp_path / "broken.tsv")
+    assert "broken.tsv cannot be read: it has no column subject" in shown(browser, "#state")
 
 
 def test_a_file_that_is_loaded_and_saved_still_decides_the_same(

@@ -220,13 +220,18 @@ def test_nothing_runs_off_the_page(browser: Browser, folder: Path, names: list[s
 def test_pictures_of_brains_keep_their_size_on_a_narrow_screen(browser: Browser, folder: Path) -> None:
     """A row of slices is moved sideways, unless it has a version of its own for narrow screens."""
     browser.show_as(420)
-    browser.open(folder / "template.html")
-    widths = browser.evaluate(
-        "[...document.querySelectorAll('figure > a img')].filter(i => !i.currentSrc.includes('narrow'))"
-        ".map(i => i.getBoundingClientRect().width)"
-    )
-    assert all(width > 700 for width in widths)
-    assert browser.evaluate("document.querySelectorAll('figure > a img').length") > 0
+    page = folder / "one_version.html"
+    text = (folder / "template.html").read_text()
+    page.write_text(re.sub("<source media=[^>]*narrow[^>]*>", "", text))
+    for name, narrow in (("template.html", True), (page.name, False)):
+        browser.open(folder / name)
+        pictures = browser.evaluate(
+            "[...document.querySelectorAll('figure > a img')].map(i => [i.currentSrc.includes('narrow'), i.getBoundingClientRect().width])"
+        )
+        assert pictures
+        assert all(has == narrow and (width < 420 if narrow else width > 700) for has, width in pictures)
+        assert browser.evaluate("document.documentElement.scrollWidth") <= 420  # the page itself is not moved
+    page.unlink()
 
 
 @pytest.fixture(scope="module")
@@ -322,7 +327,9 @@ def test_search_finds_people_sections_and_factors(browser: Browser, folder: Path
     browser.press("/")
     assert browser.evaluate("document.activeElement.type") == "search"
     assert _search(browser, "001")[0] == ["person", "sub-001", "subjects/sub-001.html"]
-    assert _search(browser, "reproduc provenance")[:1] != [["person", "sub-001", ""]]
+    # all words are asked for, each as a part of a word; titles that have them lead
+    assert _search(browser, "prov methods")[0] == ["page", "Methods and provenance", "methods.html"]
+    assert _search(browser, "prov 001") == []
     assert ["section", "Provenance", "methods.html#provenance"] in _search(browser, "provenance")
     assert any(kind == "factor" for kind, _, _ in _search(browser, "factor 2"))
     assert _search(browser, "no such thing at all") == []
@@ -339,6 +346,12 @@ def test_search_finds_people_sections_and_factors(browser: Browser, folder: Path
     assert first == ["page", "Cohort", "../cohort.html"]
 
 
+#: Keeps what is downloaded, and its name, instead of saving it.
+CATCH = """
+window.blobs = []; const create = URL.createObjectURL;
+URL.createObjectURL = blob => { window.blobs.push(blob); return create.call(URL, blob) };
+HTMLAnchorElement.prototype.click = function () { window.saved = this.download };
+"""
 COLUMN = "[...document.querySelectorAll('#people tbody tr')].map(r => r.cells[%d].textContent.trim())"
 
 
@@ -373,12 +386,8 @@ def test_a_table_sorts_finds_hides_and_is_downloaded(browser: Browser, folder: P
     assert set(browser.evaluate(COLUMN % cluster)) == {"3", "4", "5"}
     browser.evaluate("document.querySelector('#people .choices input').click()")
     assert browser.evaluate("document.querySelector('#people tbody td').getClientRects().length") == 0
-    browser.evaluate(
-        "window.blobs = []; const create = URL.createObjectURL;"
-        "URL.createObjectURL = blob => { window.blobs.push(blob); return create.call(URL, blob) };"
-        "HTMLAnchorElement.prototype.click = function () { window.saved = this.download };"
-        "document.querySelector('#people .download').click()"
-    )
+    browser.evaluate(CATCH)
+    browser.evaluate("document.querySelector('#people .download').click()")
     assert browser.evaluate("window.saved") == "people.tsv"
     lines = browser.evaluate("window.blobs[0].text()").splitlines()
     assert lines[0].split("\t") == names[1:]
@@ -392,10 +401,10 @@ def test_numbers_sort_as_numbers_and_blank_cells_keep_their_group(browser: Brows
     start, end = text.index("<tbody>"), text.index("</tbody>")
     rows = ["−1.5×10⁻⁷", "< 0.001", "12 ± 3", "n/a", "3 of 7", "1,234", "0.41 [0.2, 0.6]"]
     body = "".join(
-        f"<tr{' class=group' if i % 2 == 0 else ''}><td>{'ab'[i % 2 * 0] + str(i) if i % 2 == 0 else ''}</td><td class=num>{v}</td></tr>"
+        f"<tr{' class=group' if i % 2 == 0 else ''}><td>{'ab'[i % 2 * 0] + str(i) if i % 2 == 0 else ''}</td><td class=num>{v}</td><td>2−3</td></tr>"
         for i, v in enumerate(rows)
     )
-    head = '<thead><tr><th scope="col">Group</th><th scope="col" class="num">Value</th></tr></thead>'
+    head = '<thead><tr><th scope="col">Group</th><th scope="col" class="num">Value</th><th scope="col">Ages</th></tr></thead>'
     text = text[: text.index("<thead>")] + head + "<tbody>" + body + text[end:]
     assert start
     page.write_text(text)
@@ -409,6 +418,15 @@ def test_numbers_sort_as_numbers_and_blank_cells_keep_their_group(browser: Brows
     browser.evaluate("document.querySelectorAll('#people thead button')[1].click()")
     assert browser.evaluate(COLUMN % 1) == rows
     assert browser.evaluate(COLUMN % 0) == ["a0", "", "a2", "", "a4", "", "a6"]
+    # What is downloaded is what a program reads, whatever is hidden: a minus is a hyphen in the columns of numbers alone.
+    browser.evaluate(CATCH)
+    save = "document.querySelector('#people .download').click()"
+    for columns in ((0, 1, 2), (1, 2)):
+        browser.evaluate(save)
+        lines = [line.split("\t") for line in browser.evaluate("window.blobs.pop().text()").splitlines()]
+        whole = [["a0", "-1.5×10⁻⁷", "2−3"], ["a0", "< 0.001", "2−3"]]
+        assert lines[1:3] == [[row[column] for column in columns] for row in whole]
+        browser.evaluate("document.querySelector('#people .choices input').click()")
     page.unlink()
 
 
@@ -482,8 +500,63 @@ def test_print_has_no_bars_and_all_rows(browser: Browser, folder: Path) -> None:
             "[...document.querySelectorAll('.bar, nav, .tablebar, .pager')].filter(e => e.getClientRects().length).length"
         )
         assert shown == 0
+        browser.open(folder / "methods.html")
+        browser.evaluate("dispatchEvent(new Event('beforeprint'))")
+        opened = browser.evaluate(
+            "[...document.querySelectorAll('main details:not(.columns)')].map(d => d.open)"
+        )
+        assert len(opened) > 3
+        assert all(opened)
     finally:
         browser.call("Emulation.setEmulatedMedia", media="")
+
+
+def test_a_point_names_its_person_in_every_figure_and_leads_there(browser: Browser, folder: Path) -> None:
+    browser.open(folder / "experiment-jac-ndi.html")
+    # a point that no other one lies on
+    person, x, y = browser.evaluate("""(() => {
+      for (const point of document.querySelectorAll('svg.plot [data-person]')) {
+        point.scrollIntoView({block: 'center'});
+        const box = point.getBoundingClientRect(), x = box.left + box.width / 2, y = box.top + box.height / 2;
+        if (document.elementFromPoint(x, y)?.closest('[data-person]') === point) return [point.dataset.person, x, y];
+      }
+    })()""")
+    marked = "[...document.querySelectorAll('.point-marked')].map(p => p.dataset.person)"
+    assert browser.evaluate(marked) == []
+    browser.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+    assert browser.evaluate("document.querySelector('.point-label').textContent").startswith(f"sub-{person}")
+    same = browser.evaluate(f"document.querySelectorAll('svg.plot [data-person=\"{person}\"]').length")
+    assert browser.evaluate(marked) == [person] * same
+    assert same > 1
+    browser.call("Input.dispatchMouseEvent", type="mouseMoved", x=2, y=2)
+    assert browser.evaluate("document.querySelector('.point-label').getClientRects().length") == 0
+    assert browser.evaluate(marked) == []
+    browser.evaluate(
+        "document.querySelector('svg.plot [data-person=\"001\"]').dispatchEvent(new MouseEvent('click', {bubbles: true}))"
+    )
+    _wait(browser, "document.querySelector('h1')?.textContent === 'sub-001'")
+
+
+def test_a_text_is_copied(browser: Browser, folder: Path) -> None:
+    browser.call("Browser.grantPermissions", permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
+    browser.open(folder / "methods.html")
+    browser.call("Emulation.setFocusEmulationEnabled", enabled=True)
+    for number in range(2):
+        button = f"document.querySelectorAll('[data-copy]')[{number}]"
+        wanted, x, y = browser.evaluate(f"""(() => {{
+          const button = {button};
+          button.closest('details').open = true;
+          button.scrollIntoView({{block: 'center'}});
+          const box = button.getBoundingClientRect();
+          return [document.getElementById(button.dataset.copy).textContent, box.left + box.width / 2, box.top + box.height / 2];
+        }})()""")
+        assert len(wanted) > 100
+        if number:  # where a browser gives a file no clipboard there is another way
+            browser.evaluate("navigator.clipboard.writeText = () => Promise.reject()")
+        for kind in ("mousePressed", "mouseReleased"):
+            browser.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+        _wait(browser, f"{button}.textContent === 'Copied'")
+        assert browser.evaluate("navigator.clipboard.readText()") == wanted
 
 
 def test_people_lead_to_their_pages_and_back(browser: Browser, folder: Path) -> None:

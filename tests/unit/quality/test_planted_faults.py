@@ -124,7 +124,7 @@ def test_suggestions_have_a_sentence_and_say_what_to_leave_out() -> None:
     assert reason.startswith("Correlation of the registered image with the template inside its mask: 0.")
     assert "of their age, sex and site" in reason
     assert (
-        "robust standard deviations below it, limit 5.0, 120 people): low after a failed registration."
+        "robust standard deviations below it, limit 5.0, 115 people): low after a failed registration."
         in reason
     )
     beyond = (suggested["z"].abs() / suggested["limit"]).to_numpy()

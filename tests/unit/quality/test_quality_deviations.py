@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -37,19 +39,31 @@ def test_the_expectation_follows_age_sex_and_site_and_not_the_outliers() -> None
     truth = 5 - 0.1 * about["age"] + 2 * (about["sex"] == "F") + 7 * (about["site"] == "b")
     values = truth + rng.normal(0, 0.3, n)
     values.iloc[:6] += 40
-    found = expect(values, about, ("age", "sex", "site"), 10)
+    found = expect(values, about, ("age", "sex", "site"), 10, np.ones(n, bool))
     assert found.covariates == ("age", "sex", "site")
     assert found.parameters == 5
     assert np.abs(found.values - truth).max() < 0.4
-    assert expect(values, about, ("age",), 10).covariates == ("age",)
+    assert expect(values, about, ("age",), 10, np.ones(n, bool)).covariates == ("age",)
 
 
 def test_few_people_are_compared_without_covariates() -> None:
     about = people(12, age=np.arange(12.0), sex=["F", "M"] * 6, site=["a"] * 11 + ["b"])
-    found = expect(pd.Series(np.arange(12.0), index=about.index), about, ("age", "sex", "site"), 10)
+    values, everybody = pd.Series(np.arange(12.0), index=about.index), np.ones(12, bool)
+    found = expect(values, about, ("age", "sex", "site"), 10, everybody)
     assert found.covariates == ("site",)
     assert list(found.values) == [5.0] * 11 + [5.5]
-    assert expect(pd.Series(np.arange(12.0), index=about.index), people(12), ("age",), 10).covariates == ()
+    assert expect(values, people(12), ("age",), 10, everybody).covariates == ()
+
+
+def test_the_expectation_is_learned_from_some_and_made_for_all() -> None:
+    about = people(40, age=np.arange(40.0), site=["a"] * 20 + ["b"] * 20)
+    values = about["age"] + 5 * (about["site"] == "b")
+    learned = np.arange(40) % 4 > 0
+    spoiled = values.where(learned, 300.0)
+    assert list(expect(spoiled, about, ("age", "site"), 10, learned).values) == pytest.approx(list(values))
+    # a site of which nothing is learned has its own level
+    of_one = expect(values, about, ("site",), 10, np.array(about["site"] == "a"))
+    assert list(of_one.values) == [9.5] * 20 + [34.5] * 20
 
 
 def test_small_sites_share_a_group() -> None:
@@ -119,6 +133,41 @@ def test_limits_of_the_configuration() -> None:
     assert len(flags(values, LOW, rules_of(limits={"q": 1.0}))) > 5
 
 
+def test_errors_do_not_hide_each_other() -> None:
+    values = np.random.default_rng(2).normal(10, 1, 32)
+    alone = values.copy()
+    alone[7] = 2.5
+    assert flags(alone, LOW, rules_of()) == ["007"]
+    among = alone.copy()
+    among[:6] = -40 - np.arange(6)
+    assert flags(among, LOW, rules_of()) == ["000", "001", "002", "003", "004", "005", "007"]
+
+
+def test_more_than_half_in_error_is_no_cohort_to_learn_from() -> None:
+    about = people(40)
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(0, 1, (40, 30)), columns=[f"m{i}" for i in range(30)], index=about.index)
+    for i in range(30):  # everybody but ten in some measure
+        table.iloc[i, i] = 80.0
+    measures = {name: Measure(name, "", "scan", "1", "high") for name in table}
+    found = compare_everybody(table, measures, about, rules_of())
+    assert {one.spread["people"].iloc[0] for one in found} == {40}
+    assert all(one.flagged.iloc[i] for i, one in enumerate(found))
+
+
+def test_a_value_that_is_certain_to_be_an_error_needs_no_comparison() -> None:
+    values = np.linspace(2, 5, 20)
+    values[3] = 6.6
+    for bad, sign in (("high", 1), ("low", -1)):
+        measure = Measure("q", "", "scan", "1", bad, certain=sign * 6.5)  # type: ignore[arg-type]
+        assert flags(sign * values, replace(measure, certain=None), rules_of()) == []
+        assert flags(sign * values, measure, rules_of()) == ["003"]
+        assert flags(sign * values, replace(measure, certain=sign * 6.7), rules_of()) == []
+        # a limit that is set counts alone, and what everybody has is nobody's error
+        assert flags(sign * values, measure, rules_of(limit=20.0)) == []
+        assert flags(sign * (values + 20), measure, rules_of()) == []
+
+
 def test_nothing_is_compared_among_few_or_equal_people() -> None:
     values = np.arange(9.0)
     assert flags(values * 100, LOW, rules_of()) == []
@@ -134,7 +183,9 @@ def test_a_site_of_other_spread_is_compared_with_itself() -> None:
     table = pd.DataFrame({"q": values}, index=about.index)
     (found,) = compare_everybody(table, {"q": LOW}, about, rules_of())
     assert list(found.values.index[found.flagged]) == ["000"]
-    assert set(found.table()["compared_with"]) == {100}
+    assert (
+        found.table()["compared_with"].tolist() == [99] * 100 + [100] * 100
+    )  # the outlier is in nobody's spread
 
 
 def test_what_most_people_have_none_of_flags_only_who_has_much() -> None:

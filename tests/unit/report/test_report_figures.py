@@ -17,7 +17,7 @@ from neurostrata.report.figures import images as figures_images
 from neurostrata.report.figures import phenotypes as figures_phenotypes
 from neurostrata.report.figures import reconstruction as figures_reconstruction
 from neurostrata.report.figures import search as figures_search
-from neurostrata.report.figures.slices import Volume, bounding_box, cut, positions, read_volume, try_volume
+from neurostrata.report.figures.slices import Volume, bounding_box, cut, positions, try_volume
 from neurostrata.report.figures.style import INK, MAX_WIDTH, cluster_style, new_figure, save_figure
 from neurostrata.report.sections.experiment_decoding import _example_rows
 
@@ -28,11 +28,16 @@ def test_volumes_are_turned_to_ras(tmp_path: Path) -> None:
     # Axes stored as posterior, superior, right: index 0 runs to the back, 1 up, 2 to the right.
     affine = np.array([[0, 0, 3.0, 0], [-1.0, 0, 0, 0], [0, 2.0, 0, 0], [0, 0, 0, 1]])
     nibabel.save(nibabel.Nifti1Image(data, affine), tmp_path / "x.nii.gz")
-    volume = read_volume(tmp_path / "x.nii.gz")
+    volume = try_volume(tmp_path / "x.nii.gz")
+    assert volume is not None
     assert volume.data.shape == (6, 4, 5)
     assert volume.zooms == (3.0, 1.0, 2.0)
     assert volume.data[2, 3, 1] == 7
     assert try_volume(tmp_path / "absent.nii.gz") is None
+    header = nibabel.Nifti1Header()
+    header.set_sform(np.diag([0.0, 0.0, 0.0, 1.0]), code=1)
+    nibabel.save(nibabel.Nifti1Image(data, None, header), tmp_path / "nowhere.nii.gz")
+    assert try_volume(tmp_path / "nowhere.nii.gz") is None
 
 
 def test_slices_stand_upright_and_keep_their_proportions() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import pandas as pd
 import pytest
 from report_fixture import make_results
 
@@ -269,7 +270,22 @@ def test_what_explains_clusters_and_what_resampling_dissolves(tmp_path: Path) ->
     results, config = make_results(
         tmp_path, people=24, clusters=2, factors=2, variables=6, images=False, explained=True, jaccard=0.45
     )
+    suggested = [("003", "", "snr", 3.0, -7.0, 4.0, "low"), ("003", "", "cjv", 2.0, 8.0, 4.0, "high")]
+    columns = ["subject", "modality", "measure", "value", "z", "limit", "reason"]
+    write_table(results / "qc/suggested_exclusions.tsv", pd.DataFrame(suggested, columns=columns))
     text = build(results, config).flat()
+    # what can overturn the verdict comes first of what to look at next
+    leads = text[text.rindex("What to look at next") :]
+    places = [
+        leads.index(lead)
+        for lead in (
+            "Quality 1 person to look at, and to keep or exclude, before the strata are believed.",
+            "Checks of the clusters in jac-ndi The clusters follow site: look at how before",
+            "Models side by side",
+        )
+    ]
+    assert places == sorted(places)
+    assert "Whether they are found again in halves" not in leads  # said once of a cluster that is explained
     assert (
         "The clusters are explained by site: they differ in site (Cramér's V = 0.81, q = 0.001), and" in text
     )

@@ -13,12 +13,15 @@ import pandas as pd
 import pytest
 from report_fixture import make_results
 
+from neurostrata.core.errors import UserError
 from neurostrata.core.tables import read_table, write_table
 from neurostrata.imaging.images.io import Grid, Image
 from neurostrata.report.data.layout import ResultsTree
 from neurostrata.report.data.results import StudyResults
 from neurostrata.report.html.page import Page
+from neurostrata.report.people import mosaic
 from neurostrata.report.people.data import people_numbers, robust_z, write_people
+from neurostrata.report.people.examples import decoded_pictures
 from neurostrata.report.people.montage import (
     outlines,
     paint,
@@ -139,6 +142,28 @@ def test_a_mosaic_is_small_enough_for_fifty_on_a_page(
     assert write_mosaic(tree, "002", tmp_path / "none.webp") is None  # this one has no images
 
 
+def test_a_mosaic_says_which_side_is_which(
+    study: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[np.ndarray] = []
+    monkeypatch.setattr(mosaic, "save_picture", lambda picture, path, **_: drawn.append(picture) or path)
+    write_mosaic(ResultsTree(study[0].resolve()), "001", tmp_path / "mosaic.webp")
+    white = (drawn[0] == 255).all(axis=-1)
+    windows = np.lib.stride_tricks.sliding_window_view(white, (7, 5))
+
+    def found(*lines: str) -> list[tuple[int, int]]:
+        letter = np.array([[cell == "#" for cell in line] for line in lines])
+        return [(int(row), int(column)) for row, column in np.argwhere((windows == letter).all(axis=(2, 3)))]
+
+    left = found("#    ", "#    ", "#    ", "#    ", "#    ", "#    ", "#####")
+    right = found("#### ", "#   #", "#   #", "#### ", "# #  ", "#  # ", "#   #")
+    # two coronal and two axial slices in each of three rows; the person's left is on the left
+    assert len(left) == len(right) == 12
+    assert [row for row, _ in left] == [row for row, _ in right]
+    columns = [(one[1], other[1]) for one, other in zip(left, right)]
+    assert all(40 < end - start < 400 for start, end in columns)
+
+
 def test_the_numbers_of_everybody_are_those_of_the_tables(
     study: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -190,11 +215,49 @@ def test_the_numbers_of_everybody_are_those_of_the_tables(
             assert (results / "report/subjects" / pictures[0][kind]).is_file()
 
 
+def test_decoded_pictures_are_those_of_the_decoded_images(
+    study: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    results, config = study
+    page = page_of(results, config)
+    fold = next(f for e, _ in page.study.experiments() for f in e.folds() if f.examples.is_file())
+    with np.load(fold.examples) as content:
+        arrays = dict(content)
+    real = np.zeros_like(arrays["real"])
+    real[..., 2:-2, 2:-2] = 1.0
+    kept = fold.examples.read_bytes()
+    try:
+        np.savez(fold.examples, **(arrays | {"real": real, "decoded": real * 0.5}))
+        subject = str(arrays["subjects"][0])
+        entry = decoded_pictures(page, page.path)[subject][0]
+        shown = [matplotlib.image.imread(page.path.parent / str(entry[kind])) for kind in ("real", "decoded")]
+    finally:
+        fold.examples.write_bytes(kept)
+    assert entry["modalities"] == list(arrays["modalities"])
+    # both on the grey scale of the real one
+    assert [int(picture.max()) for picture in shown] == pytest.approx([255, 127], abs=2)
+
+
+def test_decisions_are_those_of_the_sheet_or_the_report_stops(
+    study: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    results, config = study
+    sheet = tmp_path / "qc.tsv"
+    config = config | {"qc": str(sheet)}
+    sheet.write_text("subject\tmodality\tdecision\treason\n003\t\texclude\tmoved\n")
+    assert people_numbers(page_of(results, config))["decisions"] == [
+        {"subject": "003", "modality": "", "decision": "exclude", "reason": "moved", "rater": "", "date": ""}
+    ]
+    sheet.write_text("subject\tmodality\tdecision\treason\n003\t\texclud\tmoved\n")
+    with pytest.raises(UserError, match=r"qc\.tsv.*exclud"):
+        people_numbers(page_of(results, config))
+
+
 def test_robust_z_does_without_what_it_cannot_compare() -> None:
     values = pd.Series([1.0, 2.0, 3.0, 4.0, 100.0, np.nan])
     z = robust_z(values)
     assert z[2] == 0
-    assert z[4] == pytest.approx(97 / 1.4826)
+    assert z[4] == pytest.approx(97 / 1.4826, rel=1e-5)
     assert np.isnan(z[5])
     assert robust_z(pd.Series([1.0, 1.0, 1.0, 5.0])).isna().all()
     assert robust_z(pd.Series([0.0, 1.0, np.e, np.e**2]), logarithm=True)[2] == 0

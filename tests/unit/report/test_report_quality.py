@@ -76,7 +76,7 @@ def shown(results: Path, config: dict) -> tuple[Section, str]:
     write_page(
         page.path,
         "page.html.j2",
-        {"title": "t", "sections": [section], "blocks_first": [], "back": "", "back_text": ""},
+        {"title": "t", "sections": [section]},
     )
     return section, page.path.read_text()
 
@@ -95,7 +95,7 @@ def test_what_the_section_says(made: tuple[Path, dict]) -> None:
     results, config = made
     write_quality(results)
     experiment = ResultsTree(results).experiment("jac-ndi")
-    place = StudyResults(ResultsTree(results), config).experiments()[0][0].strata("quality_tests.tsv")
+    place = StudyResults(ResultsTree(results), config).experiments()[0][0].quality_tests()
     write_table(place, strata_tests(0.4, 0.001))
     section, html = shown(results, config)
     titles = [block.title for block in section.blocks if block.block == "table"]

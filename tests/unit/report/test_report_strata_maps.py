@@ -328,16 +328,26 @@ def test_composition_has_intervals_and_the_quality_of_each_cluster(tmp_path: Pat
         {"subject": clusters["subject"], "snr": np.where(clusters["cluster"] == 1, 10.0, 20.0)}
     )
     quality["folds"] = np.arange(len(quality)) / 10
+    quality["cjv"] = np.arange(len(quality)) % 3
     write_table(results / "qc/measures.tsv", quality)
     columns = ["variable", "words", "kind", "statistic", "effect", "low", "high", "p", "p_adjusted", "n"]
-    rows = [["snr", "signal <b>", "number", 9.0, 0.8, 0.5, 0.9, 0.001, 0.002, 18]]
+    rows = [
+        ["cjv", "contrast", "number", 1.0, 0.1, 0.0, 0.2, 0.3, 0.4, 18],
+        ["snr", "signal <b>", "number", 9.0, -0.8, -0.9, -0.5, 0.001, 0.002, 18],
+    ]
     write_table(place / "quality_tests.tsv", pd.DataFrame(rows, columns=columns))
     page, judged = open_study(results, config)
     section = composition_section(page, judged[0][0], judged[0][3])
     table = section.blocks[0]
     by_name = {row[0].text: [cell.text for cell in row] for row in table.rows if row[0].text}
-    assert by_name["signal <b>"][3:] == ["10 ± 0", "20 ± 0", "0.80 [0.50, 0.90]", "0.002"]
+    assert by_name["signal <b>"][3:] == ["10 ± 0", "20 ± 0", "−0.80 [−0.90, −0.50]", "0.002"]
     assert by_name["folds"][-2:] == ["not tested", ""]
+    # the strongest first, whatever its direction, and what was not tested last
+    assert [name for name in by_name if name in ("signal <b>", "contrast", "folds")] == [
+        "signal <b>",
+        "contrast",
+        "folds",
+    ]
     marked = [row[0].text for row, mark in zip(table.rows, table.marked) if mark]
     assert "signal <b>" in marked
     assert any("qc/measures.tsv" in link.text for link in table.sources)

@@ -11,10 +11,13 @@ import pandas as pd
 import pytest
 from report_fixture import make_config
 
-from neurostrata.core.config import fill_config
+from neurostrata.cohort.sources.registry import SOURCES
+from neurostrata.core.config import fill_config, finder_names, model_names
 from neurostrata.core.tables import write_table
+from neurostrata.imaging.registration.engines import ENGINES
 from neurostrata.report.data.flow import Flow, Step, study_flow
 from neurostrata.report.data.layout import ResultsTree
+from neurostrata.report.data.papers import paper_tables
 from neurostrata.report.data.results import StudyResults
 from neurostrata.report.figures.flow import flow_figure
 from neurostrata.report.figures.style import save_figure
@@ -22,7 +25,14 @@ from neurostrata.report.html.svg import SVG
 from neurostrata.report.text import references as report_references
 from neurostrata.report.text.glossary import glossary, meaning
 from neurostrata.report.text.methods import methods_paragraphs
-from neurostrata.report.text.references import bibtex, cite, numbered, plain_reference, references
+from neurostrata.report.text.references import (
+    bibtex,
+    cite,
+    model_references,
+    numbered,
+    plain_reference,
+    references,
+)
 from neurostrata.report.text.supplement import participants_text, supplement
 
 RECORD = {
@@ -76,14 +86,29 @@ def test_a_work_that_is_not_in_the_list_is_an_error() -> None:
         numbered([f"As said{cite('nobody2000')}."])
 
 
+def test_it_is_said_which_works_describe_each_part() -> None:
+    papers = {table["model"] for table in paper_tables().values()}
+    assert set(report_references.FINDERS) == set(finder_names())
+    assert set(report_references.ENGINES) == set(ENGINES)
+    assert set(report_references.SOURCES) == set(SOURCES)
+    assert set(report_references.MODELS) == set(model_names()) - papers
+    assert model_references("pca") == ("jolliffe2016pca",)
+    assert model_references("shared_vae") == ("geenjaar2021",)
+
+
 def test_everything_that_can_be_cited_is_listed() -> None:
-    can = {key for table in (report_references.FINDERS, report_references.ENGINES, report_references.SOURCES)
-           for keys in table.values() for key in keys}  # fmt: skip
+    tables = (
+        report_references.FINDERS,
+        report_references.ENGINES,
+        report_references.SOURCES,
+        report_references.MODELS,
+    )
+    can = {key for table in tables for keys in table.values() for key in keys}
     can |= set(report_references.PACKAGES.values())
     source = Path(report_references.__file__).parent
     for path in (source / "methods.py", source / "supplement.py"):
         can |= set(re.findall(r"[\"']([a-z]+\d{4}[a-z0-9]*)[\"']", path.read_text()))
-    papers = {"dimitri2022", "geenjaar2021", "arco2023", "chartsias2018", "jolliffe2016pca"}
+    papers = set(paper_tables())
     assert can <= set(references())
     # Nothing is listed that no run can cite.
     assert set(references()) == can | papers

@@ -246,6 +246,19 @@ class Compared:
         z, limit = self.z, times * self.spread["limit"]
         return {"low": z < -limit, "high": z > limit, "both": z.abs() > limit}[self.measure.bad]
 
+    def limit_certain(self) -> None:
+        """Lower the limit to where the measure is certain of an error (:attr:`Measure.certain`).
+
+        Where that is expected of a person it is no error of this person: the limit stays.
+        """
+        if self.measure.certain is None:
+            return
+        certain = scaled(pd.Series([self.measure.certain]), self.measure).iloc[0]
+        distance = certain - self.expected.values
+        side, sign = ("low", -1) if self.measure.bad == "low" else ("high", 1)
+        z = sign * distance / np.maximum(self.spread[side], 1e-12)
+        self.spread["limit"] = self.spread["limit"].where(z <= 0, np.minimum(self.spread["limit"], z))
+
     def bad_distances(self, subjects: pd.Index) -> np.ndarray:
         """Return the distances in robust standard deviations of these people, on the side on which quality is bad."""
         z = self.z
@@ -271,7 +284,12 @@ class Compared:
 
 
 def compare_measure(
-    values: pd.Series, measure: Measure, people: pd.DataFrame, rules: Rules, tests: int
+    values: pd.Series,
+    measure: Measure,
+    people: pd.DataFrame,
+    rules: Rules,
+    tests: int,
+    sound: pd.Index | None = None,
 ) -> Compared | None:
     """Compare everybody's value of one measure with what is expected of them.
 
@@ -287,6 +305,8 @@ def compare_measure(
         Limits and covariates.
     tests
         How many measures are compared; see :func:`limit_of_z`.
+    sound
+        From whom the expectation and the spread are learned; None, or fewer than ``rules.fewest_people`` of them: from everybody.
 
     Returns
     -------
@@ -302,16 +322,20 @@ def compare_measure(
     # of a measure that most people have one value of, such as 0 outliers, a regression on age would make differences of nothing
     alike = compared.value_counts().iloc[0] >= len(compared) / 2
     covariates = {"site"} & set(rules.covariates) if alike else rules.covariates
-    expected = expect(compared, people, covariates, rules.people_per_site)
+    learned = np.ones(len(known), dtype=bool) if sound is None else known.index.isin(sound)
+    if learned.sum() < rules.fewest_people:
+        learned[:] = True
+    expected = expect(compared, people, covariates, rules.people_per_site, learned)
     residuals = compared - expected.values
-    own = _own_spread(residuals, expected.groups)
+    own = _own_spread(residuals[learned], expected.groups[learned])
     distances, groups = residuals.to_numpy(), expected.groups.to_numpy()
     columns = {name: np.zeros(len(known)) for name in ("low", "high", "people", "parameters", "limit")}
     pooled = ~np.isin(groups, own)
     parts = [(groups == name, 1) for name in own]
     for part, parameters in [*parts, *([(pooled, expected.parameters)] if pooled.any() else [])]:
         # people of small sites beside large ones of unequal spread are compared with everybody
-        reference = distances[part] if part.sum() >= rules.fewest_people else distances
+        near = part & learned
+        reference = distances[near if near.sum() >= rules.fewest_people else learned]
         # residuals are smaller than errors, the more numbers are estimated
         larger = np.sqrt(len(reference) / max(1, len(reference) - parameters))
         columns["low"][part], columns["high"][part] = (larger * spread for spread in spreads(reference))
@@ -326,8 +350,9 @@ def compare_everybody(
 ) -> list[Compared]:
     """Compare everybody in every measure.
 
-    How heavy the tails of sound values are is learned from the values themselves, without people who are beyond :data:`GROSS` times
-    the limit for normal values in any measure: of all measures together, and of each measure itself as far as there are people enough.
+    What is expected, how far values spread and how heavy their tails are is learned from the values themselves, without people who are
+    beyond :data:`GROSS` times the limit for normal values in any measure: a few such people make everybody's spread larger, and hide each other.
+    Tails are those of all measures together, and of each measure itself as far as there are people enough.
 
     Parameters
     ----------
@@ -348,15 +373,22 @@ def compare_everybody(
         and measured[name].nunique() > 1
     ]
     tests = sum(sides(measures[name]) for name in chosen)
-    found = [
-        one
-        for name in chosen
-        if (one := compare_measure(measured[name], measures[name], people, rules, tests)) is not None
-    ]
+    sound = measured.index
+    while True:
+        found = [
+            one
+            for name in chosen
+            if (one := compare_measure(measured[name], measures[name], people, rules, tests, sound))
+            is not None
+        ]
+        gross = {subject for one in found for subject in one.values.index[one.beyond(GROSS)]}
+        rest = sound.difference(pd.Index(sorted(gross)))
+        # of a cohort of which more than half is in error nothing can be learned
+        if len(rest) == len(sound) or len(rest) < len(measured) / 2:
+            break
+        sound = rest
     if not found:
         return []
-    gross = {subject for one in found for subject in one.values.index[one.beyond(GROSS)]}
-    sound = measured.index.difference(pd.Index(sorted(gross)))
     distances = [one.bad_distances(sound) for one in found]
     together = 1 / tail_freedom(np.concatenate(distances), TAIL)
     for one, own in zip(found, distances):
@@ -369,4 +401,5 @@ def compare_everybody(
         for (number, parameters), part in one.spread.groupby(["people", "parameters"]):
             limit = limit_of_z(tests, int(number), int(parameters), rules.false_flags, freedom)
             one.spread.loc[part.index, "limit"] = limit
+        one.limit_certain()
     return found

@@ -72,7 +72,11 @@ def _sex(people: pd.DataFrame) -> pd.Series | None:
 
 
 def expect(
-    values: pd.Series, people: pd.DataFrame, covariates: Collection[str], people_per_site: int
+    values: pd.Series,
+    people: pd.DataFrame,
+    covariates: Collection[str],
+    people_per_site: int,
+    learned: NDArray[np.bool_],
 ) -> Expected:
     """Return what is expected of each person: a regression on age and sex, with a level for each site.
 
@@ -91,6 +95,8 @@ def expect(
         The ones to take into account.
     people_per_site
         Fewest people of a site for a level of its own.
+    learned
+        (people,) whose values the expectation is learned from. A site without any has the level of all its people.
     """
     about = people.reindex(values.index)
     groups = pd.Series("", index=values.index)
@@ -110,11 +116,12 @@ def expect(
         design = pd.DataFrame(columns)
         dummies = [(groups == name).astype(float).rename(f"site {name}") for name in sites]
         whole = pd.concat([design, *dummies], axis=1)
-        slopes = design @ _slopes(values, whole)[: len(columns)]
+        slopes = design @ _slopes(values[learned], whole[learned])[: len(columns)]
     rest = values - slopes
-    level = rest.groupby(groups).transform("median")
+    level = rest.where(learned).groupby(groups).transform("median")
+    level = level.fillna(rest.groupby(groups).transform("median"))
     if "" not in levels:
-        level = level.where(groups != "", rest.median())
+        level = level.where(groups != "", rest[learned].median())
     used = tuple(columns) + (("site",) if len(sites) > 1 else ())
     return Expected(slopes + level, groups, used, len(columns) + max(1, len(levels)))
 

@@ -96,7 +96,7 @@ def fixed_pages(whole: Whole) -> dict[str, list[Maker]]:
 
     The overview is made last of all pages, so that its sections can count on the others.
     """
-    study, judged = whole.study, whole.judged
+    judged = whole.judged
     return {
         "index.html": [
             partial(verdict_section, judged=judged),
@@ -116,7 +116,7 @@ def fixed_pages(whole: Whole) -> dict[str, list[Maker]]:
         ],
         "methods.html": [
             methods_section,
-            lambda page: missing_section(study),
+            missing_section,
             lambda page: resources_section(page, whole.benchmarks),
             provenance_section,
         ],
@@ -155,6 +155,6 @@ def all_pages(whole: Whole) -> list[Contents]:
     return fixed[:BEFORE_EXPERIMENTS] + own + fixed[BEFORE_EXPERIMENTS:]
 
 
-def missing_section(study: StudyResults) -> Section:
+def missing_section(_: Page) -> Section:
     """Return the section on what this run has not; :func:`neurostrata.report.index.write_index` fills it at the end."""
     return Section("missing", "Not run or missing")

@@ -1,4 +1,4 @@
-"""The layers that GPUs use, as far as a CPU can compute them: batch normalisation, and Triton's kernels in its interpreter.
+"""Triton's kernels, which GPUs use, in its interpreter.
 
 tests/gpu compares them on a GPU.
 """
@@ -9,39 +9,6 @@ import subprocess
 import sys
 
 import pytest
-import torch
-from torch import nn
-
-from neurostrata.fusion.layers.batch_normalisation import BatchNormalisation
-
-
-@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
-def test_batch_normalisation_is_that_of_torch(kind):
-    torch.manual_seed(1)
-    image = (3 + 2 * torch.randn(2, 3, 4, 5, 6)).to(kind)
-    mine, theirs = BatchNormalisation(3, eps=1e-3, momentum=0.1), nn.BatchNorm3d(3, eps=1e-3, momentum=0.1)
-    with torch.no_grad():
-        for layer in (mine, theirs):
-            layer.weight.copy_(torch.tensor([0.5, 1.0, 2.0]))
-            layer.bias.copy_(torch.tensor([0.1, 0.0, -0.3]))
-    results = []
-    for step, layer in ((mine.train_on, mine), (theirs, theirs)):
-        given = image.clone().requires_grad_()
-        out = step(given)
-        out.backward(torch.linspace(-1, 1, image.numel()).reshape(image.shape).to(kind) ** 3)
-        results.append((out, given.grad, layer.weight.grad, layer.bias.grad))
-    tolerance = 2e-5 if kind == torch.float32 else 3e-2
-    for a, b in zip(*results):
-        torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
-    torch.testing.assert_close(mine.running_mean, theirs.running_mean, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(mine.running_var, theirs.running_var, rtol=1e-5, atol=1e-6)
-    assert mine.num_batches_tracked == theirs.num_batches_tracked == 1
-
-
-def test_one_value_per_channel_is_refused():
-    with pytest.raises(ValueError, match="more than one value"):
-        BatchNormalisation(3).train_on(torch.randn(1, 3, 1, 1, 1))
-
 
 INTERPRETED = """
 import torch

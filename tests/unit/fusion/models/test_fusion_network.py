@@ -18,7 +18,7 @@ from neurostrata.core.config import (
 from neurostrata.core.errors import UserError
 from neurostrata.fusion.data.volumes import VolumeSet, open_volumes
 from neurostrata.fusion.layers import blocks
-from neurostrata.fusion.layers.blocks import ConvolutionBlock, KerasConvolution, double, halve
+from neurostrata.fusion.layers.blocks import ConvolutionBlock, KerasConvolution
 from neurostrata.fusion.layers.direct_convolution import direct_convolution
 from neurostrata.fusion.models.interface import TrainingSettings
 from neurostrata.fusion.models.registry import build_model
@@ -87,25 +87,6 @@ def test_separable_convolution_saves_what_the_design_says():
     assert 26 < 153_600 / 5_824 < 27
 
 
-@pytest.mark.parametrize("fast", [True, False])
-def test_padding_is_keras_same(monkeypatch, fast):
-    calls = []
-    monkeypatch.setattr(
-        blocks, "direct_convolution", lambda *given: calls.append(given) or direct_convolution(*given)
-    )
-    if not fast:
-        monkeypatch.setattr(blocks, "DIRECT_LIMIT", 0)
-    torch.manual_seed(0)
-    layer = KerasConvolution(1, 1, (5, 6, 5))
-    image = torch.rand(1, 1, 7, 8, 9)
-    # Keras: k - 1 in all, floor((k - 1) / 2) before, the rest after; torch's pad() takes the last axis first.
-    padded = functional.pad(image, [2, 2, 2, 3, 2, 2])
-    windows = padded.unfold(2, 5, 1).unfold(3, 6, 1).unfold(4, 5, 1)
-    expected = (windows * layer.weight[0, 0]).sum(dim=(-1, -2, -3)) + layer.bias
-    torch.testing.assert_close(layer(image), expected)
-    assert len(calls) == int(fast)
-
-
 @pytest.mark.parametrize("model", ["separable_autoencoder", "residual_autoencoder", "shared_vae"])
 def test_networks_convolve_with_the_compiled_kernel(monkeypatch, tmp_path, model):
     calls = []
@@ -123,74 +104,6 @@ def test_networks_convolve_with_the_compiled_kernel(monkeypatch, tmp_path, model
     )
     built.fit(people, toy_mask(32), training, Machine(threads=1, gpus=0))
     assert calls
-
-
-@pytest.mark.parametrize(
-    ("channels", "out", "groups", "kernel", "grid"),
-    [
-        (1, 1, 1, (5, 6, 5), (19, 7, 30)),
-        (3, 2, 1, (5, 6, 5), (6, 7, 8)),
-        (4, 4, 4, (3, 3, 3), (9, 70, 40)),  # more than one block of rows
-        (4, 6, 2, (1, 2, 6), (8, 2, 3)),
-        (2, 1, 1, (2, 1, 1), (4, 4, 1)),
-    ],
-)
-@pytest.mark.parametrize("threads", [1, 2])
-def test_direct_convolution_is_the_convolution(channels, out, groups, kernel, grid, threads):
-    torch.manual_seed(0)
-    image = torch.randn(2, channels, *grid).transpose(2, 3).contiguous().transpose(2, 3)
-    weight = torch.randn(out, channels // groups, *kernel)
-    upstream = torch.randn(2, out, *grid)
-    results = []
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        for function, dtype in (
-            (lambda i, w, b: functional.conv3d(i, w, b, padding="same", groups=groups), torch.float64),
-            (lambda i, w, b: direct_convolution(i, w, b, groups), torch.float32),
-        ):
-            inputs = [t.to(dtype).requires_grad_() for t in (image, weight, torch.arange(out) - 0.5)]
-            output = function(*inputs)
-            output.backward(upstream.to(dtype))
-            results.append([output.detach(), *(tensor.grad for tensor in inputs)])
-    finally:
-        torch.set_num_threads(before)
-    for plain, direct in zip(*results, strict=True):
-        torch.testing.assert_close(direct.double(), plain, atol=2e-5 * float(plain.abs().max()), rtol=1e-5)
-
-
-def test_direct_convolution_is_the_same_with_any_threads():
-    torch.manual_seed(0)
-    image, weight = torch.randn(2, 2, 20, 9, 12), torch.randn(2, 1, 5, 6, 5)
-    results = []
-    before = torch.get_num_threads()
-    for threads in (1, 2, 3):
-        torch.set_num_threads(threads)
-        inputs = [image.clone().requires_grad_(), weight.clone().requires_grad_()]
-        output = direct_convolution(*inputs, None, 2)
-        output.square().sum().backward()
-        results.append([output.detach(), *(t.grad for t in inputs)])
-    torch.set_num_threads(before)
-    for other in results[1:]:
-        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
-
-
-def test_direct_convolution_lets_a_number_that_is_none_through():
-    image = torch.ones(1, 1, 4, 4, 4)
-    image[0, 0, 0, 0, 0] = float("nan")
-    result = direct_convolution(image, torch.ones(1, 1, 3, 3, 3), None)
-    assert torch.isnan(result[0, 0, :2, :2, :2]).all()
-    assert torch.isfinite(result[0, 0, 2:, 2:, 2:]).all()
-
-
-def test_pooling_and_upsampling_agree_with_torch():
-    image = torch.randn(2, 3, 8, 6, 4)
-    torch.testing.assert_close(halve(image, 2), functional.max_pool3d(image, 2, 2))
-    torch.testing.assert_close(double(image), functional.interpolate(image, scale_factor=2, mode="nearest"))
-    wide = halve(image, 3)
-    assert wide.shape == (2, 3, 4, 3, 2)
-    torch.testing.assert_close(wide[0, 0, 0, 0, 0], image[0, 0, :3, :3, :3].max())
-    torch.testing.assert_close(wide[0, 0, 3, 2, 1], image[0, 0, 6:, 4:, 2:].max())
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 import torch
 from fusion_toy import AFFINE, toy_mask, toy_settings, toy_volumes
+from plain_training import people_in_memory
 
 from neurostrata.core.config import section_defaults
 from neurostrata.fusion.data.volumes import VolumeSet, open_volumes
-from neurostrata.fusion.layers.output_offset import MARGIN, artanh, logit
+from neurostrata.fusion.layers.output_offset import MARGIN, OutputOffset, artanh, logit, mean_of
 from neurostrata.fusion.models.bundle import load_bundle, save_bundle
 from neurostrata.fusion.models.interface import TrainingSettings
 from neurostrata.fusion.models.registry import build_model
@@ -192,6 +193,27 @@ def test_a_killed_training_goes_on_with_the_same_offset(tmp_path, monkeypatch, c
 
 def test_means_at_the_ends_of_the_range_are_kept_off_them():
     image = torch.tensor([0.0, 0.3, 1.0])
-    np.testing.assert_allclose(torch.sigmoid(logit(image)), [MARGIN, 0.3, 1 - MARGIN], rtol=1e-4)
+    np.testing.assert_allclose(torch.sigmoid(logit(image)), [1e-4, 0.3, 1 - 1e-4], rtol=1e-4)
     image = torch.tensor([-1.0, -0.3, 0.0, 1.0])
-    np.testing.assert_allclose(torch.tanh(artanh(image)), [MARGIN - 1, -0.3, 0, 1 - MARGIN], atol=1e-6)
+    np.testing.assert_allclose(torch.tanh(artanh(image)), [1e-4 - 1, -0.3, 0, 1 - 1e-4], atol=1e-6)
+
+
+def test_an_offset_is_nothing_until_it_has_a_mean():
+    offset = OutputOffset(2, (1, 2, 3), logit)
+    images = torch.randn(4, 2, 1, 2, 3)
+    torch.testing.assert_close(offset(images), images)
+    offset.set_mean(np.eye(2, 6, dtype=np.float32).reshape(2, 1, 2, 3))
+    ends = torch.full((2, 6), -1.0)
+    ends[0, 0] = ends[1, 1] = 1
+    torch.testing.assert_close(offset.image.reshape(2, 6), ends * np.log(1e4 - 1), rtol=1e-3, atol=0)
+    assert not list(offset.parameters())
+
+
+def test_the_mean_of_one_person_and_of_nobody():
+    volumes = np.full((1, 2, 2, 2, 2), np.nan)
+    volumes[0, 0] = np.linspace(0.1, 0.8, 8).reshape(2, 2, 2)
+    one = people_in_memory(volumes, np.ones((2, 2, 2), bool))
+    found = mean_of(one, lambda images: np.full(images.shape[:2], 0.5))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found[0], volumes[0, 0] / 0.5, rtol=1e-6)
+    np.testing.assert_array_equal(found[1], 0)

@@ -58,8 +58,7 @@ class OutputOffset(nn.Module):
 
     def set_mean(self, mean: np.ndarray) -> None:
         """Take over a mean image (modalities, x, y, z), in the output's units."""
-        values = torch.from_numpy(np.asarray(mean, dtype=np.float32))
-        self.image.copy_(self.inverse(values))
+        self.image.copy_(self.inverse(torch.from_numpy(mean)))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the images with the offset added."""

@@ -36,6 +36,9 @@ class Measure:
     tolerance
         Differences from what is expected that are smaller than this are of no interest, however alike the others are; in the unit,
         or of the natural logarithm where people are compared by it.
+    certain
+        From this value on, in the unit, towards the bad side, images are in error whatever those of other people are; None where
+        only others tell.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Measure:
     bad: Side
     logarithm: bool = False
     tolerance: float = 0.0
+    certain: float | None = None
 
 
 def _named(*measures: Measure) -> dict[str, Measure]:
@@ -59,7 +63,7 @@ MEASURES = _named(
     Measure("cnr", "Difference of white and grey matter over their joint standard deviation; low where the tissues can hardly be told apart.", "scan", "1", "low", True, 0.1),
     Measure("cjv", "Sum of the standard deviations of grey and white matter over the difference of their means; high with noise, motion or an uneven field.", "scan", "1", "high", True, 0.1),
     Measure("sharpness", "How much finer detail there is than at 6 mm; low in blurred scans, for example after motion.", "scan", "1", "low", True, 0.02),
-    Measure("ghosting", "How much a shifted copy of the brain stands out from chance inside the brain; high with ghosts of motion.", "scan", "standard deviations", "high", True, 0.1),
+    Measure("ghosting", "How much a shifted copy of the brain stands out from chance inside the brain; high with ghosts of motion.", "scan", "standard deviations", "high", False, 0.5, certain=8.0),
     Measure("cut_off", "Area of the outermost 2 mm of the brain mask at its flattest end, as a share of its largest slice; high where the field of view cut the brain.", "scan", "1", "high", True, 0.2),
     Measure("bias_spread", "Spread of the bias field that was divided out, as standard deviation of its logarithm; high in unevenly received scans.", "scan", "1", "high", True, 0.1),
     Measure("similarity", "Correlation of the registered image with the template inside its mask; low after a failed registration.", "placement", "1", "low", False, 0.01),

@@ -73,6 +73,10 @@ class Experiment:
         finder = finder or (self.finders[0] if self.finders else "")
         return self._path(tree.CLUSTERS, codes=codes or self.codes[0], finder=finder).with_name(name)
 
+    def quality_tests(self, finder: str = "", codes: str = "") -> Path:
+        """Return the tests of quality between clusters; by default of those that lead the report."""
+        return self.strata(Path(tree.QUALITY_TESTS).name, finder, codes)
+
     @property
     def tsne(self) -> Path:
         """The leading codes in two dimensions."""
@@ -197,6 +201,16 @@ class ResultsTree:
     def suggested_exclusions(self) -> Path:
         """Who might be excluded, with reasons."""
         return self._path(tree.SUGGESTED_EXCLUSIONS)
+
+    @property
+    def quality_covariates(self) -> Path:
+        """What the measures of quality go with: site, age and sex."""
+        return self._path(tree.QUALITY_COVARIATES)
+
+    @property
+    def raters(self) -> Path:
+        """How well those agree who decide about quality."""
+        return self._path(tree.RATERS)
 
     @property
     def people_data(self) -> Path:

@@ -17,6 +17,7 @@ from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from neurostrata.report.figures.slices import SIDES, try_upright
 from neurostrata.report.figures.style import BLACK, ON_BLACK, figure_style
 
 #: Dark in the middle, light at both ends, told apart by colour-blind readers (Crameri's "berlin").
@@ -27,8 +28,6 @@ WIDTH = 5.2
 _TALLEST = 1.35
 _WORDS_PT, _SMALL_PT = 9.0, 8.0
 _HORIZONTAL, _VERTICAL = (1, 0, 0), (2, 2, 1)  # by the axis that is cut across
-#: Letters at the left and right edge of a slice across each axis.
-_SIDES = (("P", "A"), ("L", "R"), ("L", "R"))
 
 
 @dataclass(frozen=True)
@@ -73,21 +72,8 @@ def straight(affine: np.ndarray, base: np.ndarray | None = None) -> np.ndarray:
 
 def read_placed(path: Path) -> Placed | None:
     """Read an image; None when it is absent or cannot be read. A damaged result of the study raises."""
-    import nibabel
-
-    from neurostrata.imaging.images.io import UNREADABLE, read_voxels
-
-    if not path.is_file():
-        return None
-    try:
-        voxels, source = read_voxels(path)
-    except UNREADABLE:
-        return None
-    turned = nibabel.as_closest_canonical(nibabel.Nifti1Image(voxels, source.affine))
-    data = np.asarray(turned.dataobj, dtype=np.float32)
-    while data.ndim > 3:
-        data = data[..., 0]
-    return Placed(data, straight(np.asarray(turned.affine, float)))
+    image = try_upright(path)
+    return None if image is None else Placed(image.data, straight(image.grid.affine))
 
 
 @dataclass(frozen=True)
@@ -272,7 +258,7 @@ def _draw_panel(
             axis.contour(
                 x, y, known, levels=lines, colors=[ON_BLACK], linewidths=0.7, linestyles=styles
             ).set_clip_path(frame)
-    for letter, place, ha in zip(_SIDES[panel.cut.axis], (left, left + wide), ("left", "right")):
+    for letter, place, ha in zip(SIDES[panel.cut.axis], (left, left + wide), ("left", "right")):
         axis.text(place, bottom + 0.98 * tall, letter, color=ON_BLACK, fontsize=_SMALL_PT, ha=ha, va="top")
 
 

@@ -5,10 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import nibabel
 import numpy as np
+
+from neurostrata.imaging.images.io import UNREADABLE, Grid, Image, read_voxels
 
 #: Planes by the axis that they are cut across.
 PLANES = ("sagittal", "coronal", "axial")
+#: Letters at the left and right edge of a slice across each axis: the person's left is on the left.
+SIDES = (("P", "A"), ("L", "R"), ("L", "R"))
 
 
 @dataclass(frozen=True)
@@ -27,47 +32,55 @@ class Volume:
     zooms: tuple[float, float, float]
 
 
-def read_volume(path: Path) -> Volume:
-    """Read a NIfTI image, closest RAS axes; a fourth dimension is cut to its first volume.
-
-    Raises
-    ------
-    DamagedError
-        When it is not as its stage wrote it.
-    OSError, ValueError, EOFError, zlib.error, nibabel.filebasedimages.ImageFileError
-        When the file is not a readable image.
-    """
-    import nibabel
-
-    from neurostrata.imaging.images.io import read_voxels
-
-    voxels, source = read_voxels(path)
-    image = nibabel.as_closest_canonical(type(source)(voxels, source.affine, source.header))
-    data = np.asarray(image.dataobj, dtype=np.float32)
-    while data.ndim > 3:
-        data = data[..., 0]
-    zooms = tuple(float(zoom) for zoom in image.header.get_zooms()[:3])
-    return Volume(data, (zooms[0], zooms[1], zooms[2]))
-
-
-def on_grid_of(volume: Volume, other: Volume | None) -> Volume | None:
-    """Return `other` when its grid has the size of `volume`'s, else None: a mask that can be drawn on it."""
-    return other if other is not None and other.data.shape == volume.data.shape else None
-
-
-def try_volume(path: Path) -> Volume | None:
-    """Return the image, or None when it is absent or cannot be read; the page then says so.
+def try_image(path: Path) -> Image | None:
+    """Return a 3-D image, or the first volume of a 4-D one; None when it is absent or cannot be read.
 
     One that is not as its stage wrote it raises :class:`~neurostrata.core.records.DamagedError`.
     """
-    from neurostrata.imaging.images.io import UNREADABLE
-
     if not path.is_file():
         return None
     try:
-        return read_volume(path)
+        data, source = read_voxels(path)
     except UNREADABLE:
         return None
+    while data.ndim > 3:
+        data = data[..., 0]
+    if data.ndim < 3:
+        return None
+    return Image(data, Grid((data.shape[0], data.shape[1], data.shape[2]), np.asarray(source.affine)))
+
+
+def try_upright(path: Path) -> Image | None:
+    """Return an image as :func:`try_image` does, turned to the closest RAS axes; None also where it has no axes."""
+    image = try_image(path)
+    if image is None:
+        return None
+    try:
+        turned = nibabel.as_closest_canonical(nibabel.Nifti1Image(image.data, image.grid.affine))
+    except UNREADABLE:
+        return None
+    data = np.asarray(turned.dataobj, dtype=np.float32)
+    return Image(data, Grid((data.shape[0], data.shape[1], data.shape[2]), np.asarray(turned.affine, float)))
+
+
+def try_volume(path: Path) -> Volume | None:
+    """Return an image as :func:`try_upright` does, with its voxel sizes; the page says where there is none."""
+    image = try_upright(path)
+    if image is None:
+        return None
+    right, front, up = (float(side) for side in image.grid.spacing)
+    return Volume(image.data, (right, front, up))
+
+
+def display_range(image: Volume | Image, mask: Volume | Image | None = None) -> tuple[float, float]:
+    """Return the grey window: the 1st to the 99.5th percentile inside a mask of the same size, else of values that are not 0."""
+    same = mask is not None and mask.data.shape == image.data.shape
+    values = image.data[mask.data > 0] if mask is not None and same else image.data
+    values = values[np.isfinite(values) & (values != 0)]
+    if not values.size:
+        return 0.0, 1.0
+    low, high = (float(value) for value in np.percentile(values, [1, 99.5]))
+    return (low, high) if high > low else (low, low + 1.0)
 
 
 def bounding_box(mask: np.ndarray, margin: int = 2) -> tuple[slice, slice, slice]:

@@ -51,7 +51,7 @@ def write_page(
         Name under ``templates/``.
     content
         The variables of the template: ``title`` and ``sections`` of ``page.html.j2``, and what differs from an empty
-        frame, such as ``study`` (title of the study), ``above`` (a :class:`Link` to the page that leads here), ``blocks_first``,
+        frame, such as ``study`` (title of the study), ``above`` (a :class:`Link` to the page that leads here),
         ``navigation`` and ``around``. A page that is made before the experiments' pages are known has the navigation of
         :func:`~neurostrata.report.html.navigation.fixed_navigation`.
     report
@@ -70,7 +70,6 @@ def write_page(
         "description": "",
         "facts": "",
         "moved": {},
-        "blocks_first": [],
         **content,
         "version": __version__,
         "root": "" if root == "." else f"{root}/",

@@ -15,15 +15,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import median_abs_deviation
 
-from neurostrata.cohort.sheet import read_qc_sheet
+from neurostrata.cohort.sheet import QC_COLUMNS, RATING_COLUMNS, read_qc_sheet
 from neurostrata.core.config import expand_modalities
-from neurostrata.core.errors import UserError
 from neurostrata.imaging.quality.registry import find_measure
 from neurostrata.report.data.decoding import RECONSTRUCTION_COLUMNS, modality_order, model_method
 from neurostrata.report.data.evidence import read_evidence
 from neurostrata.report.data.layout import Experiment, relative_link
-from neurostrata.report.data.results import StudyResults
+from neurostrata.report.data.results import StudyResults, is_yes
 from neurostrata.report.html.blocks import human_name
 from neurostrata.report.html.folder import write_data
 from neurostrata.report.html.page import Page
@@ -31,8 +31,6 @@ from neurostrata.report.people.examples import decoded_pictures
 
 #: Variable that the script sets.
 VARIABLE = "neurostrataPeople"
-#: Columns of a decision, in the order in which they are saved.
-DECISION_COLUMNS = ("subject", "modality", "decision", "reason", "rater", "date")
 #: Characteristics that describe a person -> heading.
 _FACTS = {
     "age": "Age",
@@ -47,8 +45,6 @@ _OF_IMAGES = {
     "image_quality": ("similarity to the template", "placement", "low"),
     "head_size": ("head size relative to the template", "brain", ""),
 }
-#: Makes the median absolute deviation of normal values a standard deviation.
-_MAD_SCALE = 1.4826
 
 
 def write_people(page: Page) -> Path:
@@ -137,7 +133,7 @@ def robust_z(values: pd.Series, logarithm: bool = False) -> pd.Series:
     values = pd.to_numeric(values, errors="coerce")
     if logarithm:
         values = np.log(values.where(values > 0))
-    spread = _MAD_SCALE * (values - values.median()).abs().median()
+    spread = median_abs_deviation(values, scale="normal", nan_policy="omit")
     return (values - values.median()) / (spread if spread > 0 else np.nan)
 
 
@@ -188,7 +184,7 @@ def _quality(study: StudyResults, subjects: Sequence[str]) -> list[dict[str, Any
         if deviations is not None:
             rows = _by_subject(deviations[deviations["measure"] == name])
             z = pd.to_numeric(rows["z"], errors="coerce")
-            flagged = list(rows.index[rows["flagged"].astype(str).str.lower().isin(["true", "yes", "1"])])
+            flagged = list(rows.index[is_yes(rows["flagged"])])
         found.append(
             _measure(
                 str(name),
@@ -346,12 +342,8 @@ def _decisions(study: StudyResults) -> list[Mapping[str, str]]:
     sheet = study.config["qc"]
     if not sheet or not Path(sheet).is_file():
         return []
-    try:
-        rows = read_qc_sheet(sheet)
-    except UserError as error:
-        study.note("Quality decisions", str(error))
-        return []
-    return [{column: row.get(column, "") for column in DECISION_COLUMNS} for row in rows]
+    columns = QC_COLUMNS + RATING_COLUMNS
+    return [{column: row.get(column, "") for column in columns} for row in read_qc_sheet(sheet)]
 
 
 def _rows(study: StudyResults, path: Path, columns: Sequence[str]) -> list[dict[str, str]]:

@@ -23,8 +23,6 @@ from neurostrata.report.figures.slices import bounding_box, positions
 GAP = 2
 #: Smallest and largest side of a pixel in mm: a picture of a person stays at a few tens of kB.
 PIXEL_MM = (0.8, 1.0)
-#: Letters at the left and right edge of a slice, by the axis that it is cut across: the person's left is on the left.
-MARKS = (("P", "A"), ("L", "R"), ("L", "R"))
 #: Outlines of fewer points are specks.
 SHORTEST_LINE = 4
 #: Path coordinates are whole numbers of this part of a pixel.

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from neurostrata.imaging.images.io import Image
 from neurostrata.report.data.layout import ResultsTree
+from neurostrata.report.figures.slices import SIDES, display_range, try_image
 from neurostrata.report.people.montage import (
     GAP,
     Montage,
@@ -17,7 +19,7 @@ from neurostrata.report.people.montage import (
     save_picture,
     values_on,
 )
-from neurostrata.report.people.pictures import grey_window, try_image, try_matrix
+from neurostrata.report.people.pictures import try_matrix
 
 #: Side of a pixel in mm.
 PIXEL_MM = 1.15
@@ -55,22 +57,34 @@ def _mark_sides(picture: np.ndarray, montage: Montage) -> None:
     for panel in montage.panels:
         if panel.plane == 0:
             continue
-        for letter, left in (("L", panel.left + 3), ("R", panel.left + panel.width - 8)):
+        for letter, left in zip(SIDES[panel.plane], (panel.left + 3, panel.left + panel.width - 8)):
             glyph = np.array([[cell == "1" for cell in line] for line in _LETTERS[letter]])
             picture[panel.top + 3 : panel.top + 10, left : left + 5][glyph] = 255
 
 
-def _scan(tree: ResultsTree, subject: str) -> np.ndarray | None:
-    t1w = try_image(tree.anatomy(subject, "desc-preproc_T1w.nii.gz"))
-    mask = try_image(tree.anatomy(subject, "desc-brain_mask.nii.gz"))
-    if t1w is None:
-        return None
-    montage = plan_montage(mask or t1w, per_plane=2, flat=True, pixel_mm=PIXEL_MM)
-    picture = paint(montage, values_on(montage, t1w), grey_window(t1w, mask))
-    if mask is not None:
-        draw_lines(picture, montage, outlines(values_on(montage, mask), 0.5), MASK_COLOUR)
+def _row(
+    image: Image,
+    mask: Image | None,
+    window: tuple[float, float],
+    edge: Image | None,
+    colour: tuple[int, int, int],
+    matrix: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return slices of an image round a mask, with the line of an edge at 0.5; the matrix maps their points to the image's."""
+    montage = plan_montage(mask or image, per_plane=2, flat=True, pixel_mm=PIXEL_MM)
+    picture = paint(montage, values_on(montage, image, matrix), window)
+    if edge is not None:
+        draw_lines(picture, montage, outlines(values_on(montage, edge), 0.5), colour)
     _mark_sides(picture, montage)
     return picture
+
+
+def _scan(tree: ResultsTree, subject: str) -> np.ndarray | None:
+    t1w = try_image(tree.anatomy(subject, "desc-preproc_T1w.nii.gz"))
+    if t1w is None:
+        return None
+    mask = try_image(tree.anatomy(subject, "desc-brain_mask.nii.gz"))
+    return _row(t1w, mask, display_range(t1w, mask), mask, MASK_COLOUR)
 
 
 def _registered(tree: ResultsTree, subject: str) -> np.ndarray | None:
@@ -79,23 +93,13 @@ def _registered(tree: ResultsTree, subject: str) -> np.ndarray | None:
         return None
     mask = try_image(tree.template("mask.nii.gz"))
     white = try_image(tree.template("label-WM_probseg.nii.gz"))
-    montage = plan_montage(mask or warped, per_plane=2, flat=True, pixel_mm=PIXEL_MM)
-    picture = paint(montage, values_on(montage, warped), grey_window(warped, mask))
-    if white is not None:
-        draw_lines(picture, montage, outlines(values_on(montage, white), 0.5), WHITE_COLOUR)
-    _mark_sides(picture, montage)
-    return picture
+    return _row(warped, mask, display_range(warped, mask), white, WHITE_COLOUR)
 
 
 def _diffusion(tree: ResultsTree, subject: str) -> np.ndarray | None:
     fa = try_image(tree.diffusion(subject, "model-tensor_param-fa_dwimap.nii.gz"))
-    matrix = try_matrix(tree.diffusion(subject, "from-dwi_to-T1w_xfm.mat"))
-    mask = try_image(tree.anatomy(subject, "desc-brain_mask.nii.gz"))
     if fa is None:
         return None
-    montage = plan_montage(mask or fa, per_plane=2, flat=True, pixel_mm=PIXEL_MM)
-    picture = paint(montage, values_on(montage, fa, matrix), (0.0, 0.9))
-    if mask is not None:
-        draw_lines(picture, montage, outlines(values_on(montage, mask), 0.5), MASK_COLOUR)
-    _mark_sides(picture, montage)
-    return picture
+    mask = try_image(tree.anatomy(subject, "desc-brain_mask.nii.gz"))
+    matrix = try_matrix(tree.diffusion(subject, "from-dwi_to-T1w_xfm.mat"))
+    return _row(fa, mask, (0.0, 0.9), mask, MASK_COLOUR, matrix)

@@ -1,4 +1,4 @@
-"""Parts of a person's pictures: what is read leniently, windows of grey, outlines and viewers of a montage."""
+"""Parts of a person's pictures: matrices that are read leniently, outlines and viewers of a montage."""
 
 from __future__ import annotations
 
@@ -9,36 +9,17 @@ import numpy as np
 
 from neurostrata.core.errors import UserError
 from neurostrata.core.records import DamagedError
-from neurostrata.imaging.images.io import UNREADABLE, Grid, Image, read_voxels
-from neurostrata.report.figures.slices import PLANES
+from neurostrata.imaging.images.io import Image
+from neurostrata.report.figures.slices import PLANES, SIDES
 from neurostrata.report.html.page import Page
 from neurostrata.report.html.viewer import Layer, Mark, Outline, PlaneView, Viewer
 from neurostrata.report.people.montage import (
-    MARKS,
     STEPS_PER_PIXEL,
     Montage,
     outlines,
     svg_path,
     values_on,
 )
-
-
-def try_image(path: Path) -> Image | None:
-    """Return a 3-D image, or the first volume of a 4-D one; None when it is absent or cannot be read.
-
-    One that is not as its stage wrote it raises :class:`~neurostrata.core.records.DamagedError`.
-    """
-    if not path.is_file():
-        return None
-    try:
-        data, source = read_voxels(path)
-    except UNREADABLE:
-        return None
-    while data.ndim > 3:
-        data = data[..., 0]
-    if data.ndim < 3:
-        return None
-    return Image(data, Grid((data.shape[0], data.shape[1], data.shape[2]), np.asarray(source.affine)))
 
 
 def try_matrix(path: Path) -> np.ndarray | None:
@@ -53,17 +34,6 @@ def try_matrix(path: Path) -> np.ndarray | None:
         raise  # it was changed after its stage wrote it: it must be made again, not left out
     except UserError:
         return None
-
-
-def grey_window(image: Image, mask: Image | None = None) -> tuple[float, float]:
-    """Return the 1st and the 99.5th percentile inside a mask on the same grid, else of the values that are not 0."""
-    same = mask is not None and mask.data.shape == image.data.shape
-    values = image.data[mask.data > 0] if mask is not None and same else image.data
-    values = values[np.isfinite(values) & (values != 0)]
-    if not values.size:
-        return 0.0, 1.0
-    low, high = (float(value) for value in np.percentile(values, [1, 99.5]))
-    return (low, high) if high > low else (low, low + 1.0)
 
 
 def outline_of(
@@ -106,8 +76,8 @@ def new_viewer(
         for panel in panels:
             size = 0.085 * panel.height
             base = panel.top + size
-            marks.append(Mark(MARKS[plane][0], panel.left + 3, base))
-            marks.append(Mark(MARKS[plane][1], panel.left + panel.width - 3, base, "end"))
+            marks.append(Mark(SIDES[plane][0], panel.left + 3, base))
+            marks.append(Mark(SIDES[plane][1], panel.left + panel.width - 3, base, "end"))
         slices = [(p.left, p.top, p.width, p.height) for p in panels]
         planes.append(PlaneView(name, left, top, width, panels[0].height, slices, marks))
     return Viewer(

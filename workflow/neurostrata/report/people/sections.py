@@ -6,6 +6,7 @@ import numpy as np
 
 from neurostrata.imaging.images.io import Image
 from neurostrata.report.data.layout import relative_link
+from neurostrata.report.figures.slices import display_range, try_image
 from neurostrata.report.html.blocks import Section, Text, format_number
 from neurostrata.report.html.page import Page
 from neurostrata.report.html.strips import PersonFacts, Strips
@@ -18,7 +19,7 @@ from neurostrata.report.people.montage import (
     values_on,
 )
 from neurostrata.report.people.mosaic import write_mosaic
-from neurostrata.report.people.pictures import grey_window, new_viewer, outline_of, try_image, try_matrix
+from neurostrata.report.people.pictures import new_viewer, outline_of, try_matrix
 
 #: Map -> short title, label with unit, window in the map's unit.
 DIFFUSION_MAPS = {
@@ -69,7 +70,7 @@ def _layer(page: Page, subject: str, name: str, key: str, picture: np.ndarray, *
 def _grey(
     montage: Montage, image: Image, inside: Image | None, matrix: np.ndarray | None = None
 ) -> np.ndarray:
-    return paint(montage, values_on(montage, image, matrix), grey_window(image, inside))
+    return paint(montage, values_on(montage, image, matrix), display_range(image, inside))
 
 
 def _scan(page: Page, subject: str, missing: list[str]) -> Section:
@@ -216,7 +217,7 @@ def _diffusion_maps(page: Page, subject: str) -> Section:
     layers = []
     for name, image in images.items():
         title, label, window = DIFFUSION_MAPS[name]
-        window = window or grey_window(image, mask)
+        window = window or display_range(image, mask)
         key = name.split("_")[1].removeprefix("param-")
         picture = paint(montage, values_on(montage, image), window, "viridis", inside)
         ticks = [format_number(value) for value in (window[0], sum(window) / 2, window[1])]
@@ -252,7 +253,7 @@ def _fusion_maps(page: Page, subject: str) -> Section:
     layers = []
     for path, image in found.items():
         modality = path.name.split("_desc-")[1].removesuffix("_map.nii.gz")
-        low, high = window = grey_window(image, mask)
+        low, high = window = display_range(image, mask)
         picture = paint(montage, values_on(montage, image, order=0), window, "gray", inside)
         ticks = [format_number(value) for value in (low, (low + high) / 2, high)]
         layers.append(

@@ -21,7 +21,7 @@ from neurostrata.report.html.blocks import (
     human_name,
 )
 from neurostrata.report.html.page import Page
-from neurostrata.report.text.verdict import EXPLAINS, NUISANCES
+from neurostrata.report.text.verdict import EFFECTS, EXPLAINS, NUISANCES
 
 #: More levels of one characteristic (families, many sites) are left to the folded table.
 LEVELS = 8
@@ -29,7 +29,6 @@ LEVELS = 8
 CLUSTERS = 10
 #: Measures of image quality in the table at most; those that differ most between clusters are shown.
 MEASURES = 10
-EFFECTS = {"eta2": "η²", "cramers_v": "Cramér's V"}
 
 
 def composition_section(page: Page, experiment: Experiment, evidence: Evidence) -> Section:
@@ -77,7 +76,7 @@ def composition_section(page: Page, experiment: Experiment, evidence: Evidence) 
                 "Tests of the composition",
                 formats={
                     "characteristic": human_name,
-                    "effect_name": lambda text: EFFECTS.get(text, text),
+                    "effect_name": lambda text: EFFECTS[text],
                     "p": format_p,
                     "q": format_p,
                 },
@@ -128,7 +127,7 @@ def composition_table(composition: pd.DataFrame, tests: pd.DataFrame | None, alp
                 else None
             )
             if test is not None and position == 0:
-                effect = EFFECTS.get(str(test["effect_name"]), str(test["effect_name"]))
+                effect = EFFECTS[test["effect_name"]]
                 known = pd.notna(test["effect"])
                 cells += [
                     Cell(f"{effect} = {_with_interval(test)}" if known else "n/a"),
@@ -171,7 +170,7 @@ def _add_quality(page: Page, experiment: Experiment, evidence: Evidence, table: 
     Measures that are tested between the clusters come first, the strongest ones; at most :data:`MEASURES` are shown.
     """
     study = page.study
-    path, tests_path = study.tree.quality_measures, experiment.strata("quality_tests.tsv")
+    path, tests_path = study.tree.quality_measures, experiment.quality_tests()
     measures = study.table(path, columns=("subject",)) if path.is_file() else None
     if measures is None or evidence.clusters is None:
         return []

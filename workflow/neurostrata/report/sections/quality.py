@@ -9,65 +9,54 @@ from typing import Any
 import pandas as pd
 
 from neurostrata.core.wording import count, join_words
-from neurostrata.planning import results as tree
 from neurostrata.report.data.results import is_yes
 from neurostrata.report.html.blocks import Section, Text, fixed, format_p, frame_table, human_name
 from neurostrata.report.html.page import Page
 from neurostrata.report.html.strips import quality_strips
+from neurostrata.report.text.verdict import EFFECTS
 
 #: Rows of the tables of associations; the files have all.
 MOST_ROWS = 12
-EFFECTS = {"eta2": "η²", "cramers_v": "Cramér's V", "rho": "ρ"}
 
 
 def quality_section(page: Page) -> Section:
     """Return the section on the quality of everybody's images, whom it is suggested to leave out, and what goes with quality."""
-    study = page.study
+    study, tree = page.study, page.study.tree
     section = Section("quality", "Quality")
-    paths = {
-        name: Path(tree.path_in(study.tree.root, pattern))
-        for name, pattern in {
-            "measures": tree.QUALITY_MEASURES,
-            "deviations": tree.QUALITY_DEVIATIONS,
-            "suggestions": tree.SUGGESTED_EXCLUSIONS,
-            "covariates": tree.QUALITY_COVARIATES,
-            "raters": tree.RATERS,
-        }.items()
-    }
-    if not paths["deviations"].is_file():
-        study.note("Quality of the images", f"{study.relative(paths['deviations'])} was not made")
+    if not tree.quality_deviations.is_file():
+        study.note("Quality of the images", f"{study.relative(tree.quality_deviations)} was not made")
         return section
-    facts = study.sidecar(paths["deviations"])
-    deviations = study.table(paths["deviations"], columns=("subject", "measure", "value", "z", "flagged"))
+    facts = study.sidecar(tree.quality_deviations)
+    deviations = study.table(tree.quality_deviations, columns=("subject", "measure", "value", "z", "flagged"))
     if deviations is None:
         fewest = facts["settings"]["fewest_people"]
         section.add(
             Text(
                 f"{count(int(facts['people']), 'person was', 'people were')} measured, and nothing can be compared: at least {fewest} "
                 "people with a measure are needed, and values that differ.",
-                sources=page.sources(paths["measures"]),
+                sources=page.sources(tree.quality_measures),
             )
         )
         return section
-    suggestions = study.table(paths["suggestions"], columns=("subject", "measure", "reason"))
+    suggestions = study.table(tree.suggested_exclusions, columns=("subject", "measure", "reason"))
     section.add(
         Text(
             _summary(deviations, suggestions, facts),
-            sources=page.sources(paths["deviations"], paths["suggestions"]),
+            sources=page.sources(tree.quality_deviations, tree.suggested_exclusions),
         )
     )
     if suggestions is not None:
-        section.add(_suggestions(page, suggestions, paths["suggestions"]))
+        section.add(_suggestions(page, suggestions, tree.suggested_exclusions))
     section.add(quality_strips(page))
-    section.add(_measures(page, deviations, facts, paths["deviations"]))
+    section.add(_measures(page, deviations, facts, tree.quality_deviations))
     associations = study.table(
-        paths["covariates"], columns=("measure", "characteristic", "effect", "p_adjusted")
+        tree.quality_covariates, columns=("measure", "characteristic", "effect", "p_adjusted")
     )
     if associations is not None:
-        section.add(*_associations(page, associations, facts, paths["covariates"]))
-    raters = study.table(paths["raters"], columns=("rater", "other", "n", "kappa"))
+        section.add(*_associations(page, associations, facts, tree.quality_covariates))
+    raters = study.table(tree.raters, columns=("rater", "other", "n", "kappa"))
     if raters is not None:
-        section.add(_raters(page, raters, paths["raters"]))
+        section.add(_raters(page, raters, tree.raters))
     section.add(*_strata(page))
     return section
 
@@ -265,7 +254,7 @@ def _strata(page: Page) -> list[Any]:
     """Return a table of what the clusters of each experiment differ in, with the strongest difference in phenotype beside it."""
     study, rows, paths = page.study, [], []
     for experiment, _ in study.experiments():
-        path = experiment.strata(Path(tree.QUALITY_TESTS).name)
+        path = experiment.quality_tests()
         tests = study.table(path, columns=("variable", "effect", "p_adjusted"))
         if tests is None:
             continue

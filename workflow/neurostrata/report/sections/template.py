@@ -45,7 +45,7 @@ def template_section(page: Page) -> Section:
         voxel = " × ".join(format_number(zoom) for zoom in template.zooms)
         section.add(
             page.figure(
-                partial(slice_rows, template, outline=mask, per_plane=3, width=11.0),
+                partial(slice_rows, template, outline=mask),
                 "template/template.svg",
                 "The study template" + (" and its mask" if mask is not None else ""),
                 f"{' × '.join(str(n) for n in template.data.shape)} voxels of {voxel} mm. "

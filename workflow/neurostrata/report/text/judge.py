@@ -20,7 +20,15 @@ from neurostrata.report.data.layout import Experiment
 from neurostrata.report.data.results import StudyResults
 from neurostrata.report.html.blocks import format_number, human_name
 from neurostrata.report.text.differences import judge_factors, named
-from neurostrata.report.text.verdict import DOUBTFUL, EXPLAINS, NUISANCES, Verdict, describe_jaccard, equals
+from neurostrata.report.text.verdict import (
+    DOUBTFUL,
+    EFFECTS,
+    EXPLAINS,
+    NUISANCES,
+    Verdict,
+    describe_jaccard,
+    equals,
+)
 from neurostrata.strata.finders.registry import finder_name
 
 
@@ -164,12 +172,11 @@ def _judge_composition(verdict: Verdict, evidence: Evidence, alpha: float, exist
             )
         return
     verdict.explained_by = explaining(tests, alpha)
-    effects = {"eta2": "η²", "cramers_v": "Cramér's V"}
 
     def described(rows: pd.DataFrame) -> str:
         return join_words(
             [
-                f"{human_name(str(row['characteristic']))} ({effects.get(str(row['effect_name']), row['effect_name'])} = "
+                f"{human_name(str(row['characteristic']))} ({EFFECTS[row['effect_name']]} = "
                 f"{format_number(row['effect'], 2)}, q {equals(row['q'])})"
                 for _, row in rows.iterrows()
             ]
@@ -211,7 +218,7 @@ def quality_sentences(evidence: Evidence, alpha: float) -> list[str]:
     phenotype = 0.0 if compared is None or compared["eta2"].isna().all() else float(compared["eta2"].max())
     if share.max() < phenotype:
         return []
-    effect = {"eta2": "η²", "cramers_v": "Cramér's V"}[str(strongest["effect_name"])]
+    effect = EFFECTS[strongest["effect_name"]]
     return [
         f"The clusters differ in {human_name(str(strongest['variable']))} ({effect} = {format_number(strongest['effect'], 2)}, "
         f"q {equals(strongest['p_adjusted'])}) at least as strongly as in any phenotype factor (η² at most {format_number(phenotype, 2)}): "

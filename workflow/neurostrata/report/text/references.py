@@ -18,20 +18,34 @@ from neurostrata.report.data.papers import paper_tables
 REFERENCES = RESOURCES / "references.yaml"
 _MARK = re.compile(r" ?\[@([\w, @]+)\]")
 
-#: Finder -> works that describe it.
-FINDERS = {
+# Each of the product's finders, engines, kinds of images and models is listed, without works where none describes it; a test
+# goes over all. One that was added to a checkout and is not listed is cited by no work.
+
+#: Finder -> works.
+FINDERS: dict[str, tuple[str, ...]] = {
+    "consensus": (),
     "mixture": ("mclachlan2000mixtures",),
     "affinity_propagation": ("frey2007affinity", "rousseeuw1987silhouettes"),
     "similarity_network_fusion": ("wang2014snf",),
 }
 #: Engine of the registration -> works.
-ENGINES = {"ants": ("avants2008syn",), "greedy": ("yushkevich2016greedy",), "torch": ()}
+ENGINES: dict[str, tuple[str, ...]] = {
+    "ants": ("avants2008syn",),
+    "greedy": ("yushkevich2016greedy",),
+    "torch": (),
+}
 #: Kind of image (``from``) -> works.
-SOURCES = {
+SOURCES: dict[str, tuple[str, ...]] = {
+    "t1w": (),
+    "jacobian": (),
+    "tissue": (),
+    "column": (),
     "tensor": ("basser1994dti",),
     "noddi": ("zhang2012noddi",),
     "dual_regression": ("nickerson2017dual",),
 }
+#: Fusion model that is not one of the papers' -> works.
+MODELS: dict[str, tuple[str, ...]] = {"pca": ("jolliffe2016pca",), "residual_autoencoder": ()}
 #: Distribution -> the work that asks to be cited for it; those without one are listed with their version alone.
 PACKAGES = {
     "antspyx": "tustison2021ants",
@@ -63,14 +77,8 @@ def cite(*keys: str) -> str:
 
 def model_references(model: str) -> tuple[str, ...]:
     """Return the works that describe a fusion model."""
-    if model == "pca":
-        return ("jolliffe2016pca",)
-    return tuple(key for key, table in paper_tables().items() if table["model"] == model)
-
-
-def without_marks(text: str) -> str:
-    """Return a text without its marks."""
-    return _MARK.sub("", text)
+    papers = tuple(key for key, table in paper_tables().items() if table["model"] == model)
+    return papers or MODELS.get(model, ())
 
 
 def numbered(texts: Sequence[str]) -> tuple[list[str], list[str]]:

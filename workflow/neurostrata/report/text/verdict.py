@@ -34,6 +34,9 @@ from typing import Any
 from neurostrata.core.wording import join_words
 from neurostrata.report.html.blocks import format_p, human_name
 
+#: Name of an effect size in the tables -> its symbol.
+EFFECTS = {"eta2": "η²", "cramers_v": "Cramér's V", "rho": "ρ"}
+
 REPARTITION_NOTE = (
     "Random groups of the same sizes (random repartition): a permutation version of the same Kruskal-Wallis test on the same people and clusters. "
     "It neither confirms a difference independently nor shows that the clusters exist."

@@ -58,8 +58,8 @@ def _with(best, total, k):
 
 
 @_compiled
-def _search(i, code, order, ordered, base, highest, known, best):
-    """Return the two largest sums of row i; `best` has those of the people whom `known` marks with `code`.
+def _search(i, order, ordered, base, highest, known, best):
+    """Return the two largest sums of row i; `best` has those of the people whom `known` marks with `i`.
 
     `base` are the availabilities of all others, `highest` the largest of them.
     """
@@ -67,19 +67,20 @@ def _search(i, code, order, ordered, base, highest, known, best):
         if ordered[i, j] + highest < best[2]:
             return best
         k = order[i, j]
-        if known[k] != code:
+        if known[k] != i:
             best = _with(best, ordered[i, j] + base[k], k)
     return best
 
 
 @_compiled
-def _activate(i, iteration, code, best, damping, people, base, history, known, active):
+def _activate(i, iteration, best, damping, people, base, history, known, active):
     """Store the messages of the pairs of row i that may now be positive: the row's best and all above `largest`."""
     similarities, order, ordered, _ = people
     index, sim, avail, resp, counts, ends = active
     largest, place, second, _ = best
     last = len(similarities) - 1
     keep = 1.0 - damping
+    code = -2 - i
     count = before = counts[i]
     for j in range(count):
         known[index[i, j]] = code
@@ -113,27 +114,26 @@ def _pass_active(iteration, damping, people, own, base, history, marks, active, 
     """Update all messages once: the active pairs one by one, all others by the number that stands for their column."""
     similarities, order, ordered, diagonal = people
     index, sim, avail, resp, counts, ends = active
+    # `known` has the row that saw a person last: everybody's own row comes before the same row again
     known, runner = marks
     n = len(similarities)
     own_avail, own_resp = own
     keep = 1.0 - damping
     highest = base.max()
     for i in range(n):
-        code = iteration * n + i
         count = counts[i]
         best = (diagonal[i] + own_avail[i], i, -np.inf, -1)
-        known[i] = code
+        known[i] = i
         for j in range(count):
             k = index[i, j]
-            if iteration > 0:
-                avail[i, j] = _availability(avail[i, j], resp[i, j], column_sums[k], damping, keep)
-            known[k] = code
+            avail[i, j] = _availability(avail[i, j], resp[i, j], column_sums[k], damping, keep)
+            known[k] = i
             best = _with(best, sim[i, j] + avail[i, j], k)
         k = runner[i]  # mostly the second one again, which makes the search below short
-        if k >= 0 and known[k] != code:
-            known[k] = code
+        if k >= 0 and known[k] != i:
+            known[k] = i
             best = _with(best, similarities[i, k] + base[k], k)
-        best = _search(i, code, order, ordered, base, highest, known, best)
+        best = _search(i, order, ordered, base, highest, known, best)
         largest, place, second, runner[i] = best
         written = place == i
         for j in range(count):
@@ -147,7 +147,7 @@ def _pass_active(iteration, damping, people, own, base, history, marks, active, 
         other = second if place == i else largest
         own_resp[i] = _responsibility(own_resp[i], diagonal[i], other, damping, keep)
         if not written or (ends[i] < n - 1 and ordered[i, ends[i]] > largest):
-            _activate(i, iteration, -2 - code, best, damping, people, base, history, known, active)
+            _activate(i, iteration, best, damping, people, base, history, known, active)
             for j in range(count, counts[i]):
                 if resp[i, j] > 0.0:
                     new_sums[index[i, j]] += resp[i, j]

@@ -148,25 +148,26 @@
     }));
   };
 
-  // Pairs of raters with the people whom both decided about.
+  // Pairs of raters with the people whom both decided about. They differ where one excludes and the other keeps, as in the workflow.
   Decisions.prototype.agreement = function () {
     var byRater = new Map();
     this.all().forEach(function (row) {
-      if (!row.rater) return;
+      if (!row.rater || row.rater.toLowerCase() === 'consensus' || row.decision === 'exclude_template') return;
       if (!byRater.has(row.rater)) byRater.set(row.rater, new Map());
       byRater.get(row.rater).set(JSON.stringify([row.subject, row.modality]), row);
     });
     var raters = Array.from(byRater.keys()).sort(), found = [];
     raters.forEach(function (a, i) {
       raters.slice(i + 1).forEach(function (b) {
-        var pairs = [], differ = [];
+        var pairs = [], same = 0, differ = [];
         byRater.get(a).forEach(function (row, key) {
           var other = byRater.get(b).get(key);
           if (!other) return;
           pairs.push([row.decision, other.decision]);
-          if (row.decision !== other.decision) differ.push([row, other]);
+          if (row.decision === other.decision) same += 1;
+          else if (row.decision !== 'unsure' && other.decision !== 'unsure') differ.push([row, other]);
         });
-        found.push({ raters: [a, b], people: pairs.length, same: pairs.length - differ.length, kappa: kappa(pairs), differ: differ });
+        found.push({ raters: [a, b], people: pairs.length, same: same, kappa: kappa(pairs), differ: differ });
       });
     });
     return found;
@@ -288,7 +289,7 @@
     function drawState() {
       var mine = {}, counts = { keep: 0, exclude: 0, unsure: 0 };
       decisions.all().forEach(function (row) {
-        if (!row.rater || row.rater !== decisions.rater) return;
+        if (!row.rater || row.rater !== decisions.rater || data.subjects.indexOf(row.subject) < 0) return;
         mine[row.subject] = true;
         if (row.decision in counts) counts[row.decision] += 1;
       });

@@ -200,7 +200,7 @@
         return numeric[column] ? line.replace(/−/g, '-') : line;
       }
       function line(cells) {
-        return cells.filter(function (_, column) { return !hidden[column]; }).map(clean).join('\t');
+        return cells.map(clean).filter(function (_, column) { return !hidden[column]; }).join('\t');
       }
       var text = [line(titles)].concat(shown.map(function (position) { return line(said[position]); })).join('\n') + '\n';
       var link = make('a', {
