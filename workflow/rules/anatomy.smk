@@ -17,8 +17,8 @@ rule prepare_t1w:
         "../../envs/anatomy.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1.5, per_input=0.1),
-        runtime=minutes(60),
+        mem_mb=REQUESTS.memory("prepare_t1w"),
+        runtime=REQUESTS.runtime("prepare_t1w"),
     params:
         settings=settings("prepare_t1w"),
     shell:
@@ -43,8 +43,8 @@ rule template_start:
         "../../envs/anatomy.yaml"
     threads: 1
     resources:
-        mem_mb=memory(4),
-        runtime=minutes(240),
+        mem_mb=REQUESTS.memory("template_start"),
+        runtime=REQUESTS.runtime("template_start"),
     params:
         settings=settings("template_start"),
     shell:
@@ -71,8 +71,8 @@ rule template_register:
         "../../envs/anatomy.yaml"
     threads: REGISTRATION_THREADS
     resources:
-        mem_mb=REGISTRATION_MEMORY,
-        runtime=minutes(600),  # the paper: 4.5 CPU hours a registration
+        mem_mb=REQUESTS.memory("template_register"),
+        runtime=REQUESTS.runtime("template_register"),
     params:
         settings=settings("template_register"),
     shell:
@@ -105,8 +105,8 @@ rule template_update:
         "../../envs/anatomy.yaml"
     threads: 1
     resources:
-        mem_mb=memory(4),
-        runtime=minutes(240),
+        mem_mb=REQUESTS.memory("template_update"),
+        runtime=REQUESTS.runtime("template_update"),
     params:
         settings=settings("template_update"),
     shell:
@@ -144,8 +144,8 @@ rule template_final:
         "../../envs/anatomy.yaml"
     threads: 1
     resources:
-        mem_mb=memory(2),
-        runtime=minutes(30),
+        mem_mb=REQUESTS.memory("template_final"),
+        runtime=REQUESTS.runtime("template_final"),
     params:
         settings=settings("template_final"),
     shell:
@@ -171,8 +171,8 @@ rule template_mask:
         "../../envs/anatomy.yaml"
     threads: REGISTRATION_THREADS
     resources:
-        mem_mb=memory(4),
-        runtime=minutes(600),
+        mem_mb=REQUESTS.memory("template_mask"),
+        runtime=REQUESTS.runtime("template_mask"),
     params:
         settings=settings("template_mask"),
     shell:
@@ -198,8 +198,8 @@ rule template_to_mni:
         "../../envs/anatomy.yaml"
     threads: REGISTRATION_THREADS
     resources:
-        mem_mb=memory(4),
-        runtime=minutes(600),
+        mem_mb=REQUESTS.memory("template_to_mni"),
+        runtime=REQUESTS.runtime("template_to_mni"),
     params:
         settings=settings("template_to_mni"),
     shell:
@@ -228,8 +228,8 @@ rule register:
         "../../envs/anatomy.yaml"
     threads: REGISTRATION_THREADS
     resources:
-        mem_mb=REGISTRATION_MEMORY,
-        runtime=minutes(600),
+        mem_mb=REQUESTS.memory("register"),
+        runtime=REQUESTS.runtime("register"),
     params:
         settings=settings("register"),
     shell:
@@ -256,8 +256,8 @@ rule jacobian:
         "../../envs/anatomy.yaml"
     threads: 1
     resources:
-        mem_mb=memory(2),
-        runtime=minutes(20),
+        mem_mb=REQUESTS.memory("jacobian"),
+        runtime=REQUESTS.runtime("jacobian"),
     params:
         settings=settings("jacobian"),
     shell:
@@ -288,8 +288,8 @@ rule segment_tissue:
         "../../envs/anatomy.yaml"
     threads: 1
     resources:
-        mem_mb=memory(3, per_input=0.1),
-        runtime=minutes(120),
+        mem_mb=REQUESTS.memory("segment_tissue"),
+        runtime=REQUESTS.runtime("segment_tissue"),
     params:
         settings=settings("segment_tissue"),
     shell:

@@ -20,6 +20,7 @@ from neurostrata.controller.session import (
 from neurostrata.controller.shortcuts import take_shortcuts
 from neurostrata.core.config import check_config
 from neurostrata.planning import results as tree
+from neurostrata.planning.cost import Images, Sizes, images_of
 from neurostrata.planning.gate import check_study
 from neurostrata.planning.inputs import Inputs
 from neurostrata.planning.jobs import (
@@ -27,9 +28,9 @@ from neurostrata.planning.jobs import (
     memory,
     minutes,
     noddi_environment,
-    registration_memory,
     registration_threads,
 )
+from neurostrata.planning.requests import Requests
 from neurostrata.planning.parameters import leading_codes, parameter
 from neurostrata.planning.targets import (
     clustered_codes,
@@ -96,7 +97,8 @@ EXPERIMENTS = list(STUDY.experiments)
 MODALITIES = STUDY.used_modalities()
 ITERATIONS = CONFIG["template"]["iterations"]
 REGISTRATION_THREADS = registration_threads(CONFIG)
-REGISTRATION_MEMORY = registration_memory(CONFIG)
+#: What jobs on images ask for. Only the main process asks; others need not read what is known of the images.
+REQUESTS = Requests(Sizes(STUDY, images_of(STUDY) if SESSION.main else Images()))
 TABLES = CONFIG["phenotypes"]["tables"]
 STRATIFIED = stratified(STUDY)
 #: The codes that lead the report, and all that are clustered.

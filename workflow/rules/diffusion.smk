@@ -21,8 +21,8 @@ rule fit_tensor:
         "../../envs/diffusion.yaml"
     threads: 1
     resources:
-        mem_mb=memory(2, per_input=0.008),
-        runtime=minutes(60),
+        mem_mb=REQUESTS.memory("fit_tensor"),
+        runtime=REQUESTS.runtime("fit_tensor"),
     params:
         settings=settings("fit_tensor"),
     shell:
@@ -52,8 +52,8 @@ rule fit_noddi:
         f"../../envs/{noddi_environment(CONFIG)}.yaml"
     threads: 1
     resources:
-        mem_mb=memory(3, per_input=0.008),
-        runtime=minutes(120),
+        mem_mb=REQUESTS.memory("fit_noddi"),
+        runtime=REQUESTS.runtime("fit_noddi"),
     params:
         settings=settings("fit_noddi"),
     shell:
@@ -80,8 +80,8 @@ rule align_diffusion:
         "../../envs/anatomy.yaml"
     threads: 1
     resources:
-        mem_mb=memory(3),
-        runtime=minutes(60),
+        mem_mb=REQUESTS.memory("align_diffusion"),
+        runtime=REQUESTS.runtime("align_diffusion"),
     params:
         settings=settings("align_diffusion"),
     shell:

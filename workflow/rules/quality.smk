@@ -21,8 +21,8 @@ rule measure_quality:
         "../../envs/anatomy.yaml"
     threads: 1
     resources:
-        mem_mb=memory(2),
-        runtime=minutes(30),
+        mem_mb=REQUESTS.memory("measure_quality"),
+        runtime=REQUESTS.runtime("measure_quality"),
     params:
         settings=settings("measure_quality"),
     shell:

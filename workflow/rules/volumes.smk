@@ -16,8 +16,8 @@ rule map_to_template:
         "../../envs/anatomy.yaml"
     threads: 1
     resources:
-        mem_mb=memory(3),
-        runtime=minutes(20),
+        mem_mb=REQUESTS.memory("map_to_template"),
+        runtime=REQUESTS.runtime("map_to_template"),
     params:
         settings=settings("map_to_template"),
     shell:
@@ -42,8 +42,8 @@ rule grid_mask:
         "../../envs/anatomy.yaml"
     threads: 1
     resources:
-        mem_mb=memory(1),
-        runtime=minutes(10),
+        mem_mb=REQUESTS.memory("grid_mask"),
+        runtime=REQUESTS.runtime("grid_mask"),
     params:
         settings=settings("grid_mask"),
     shell:
@@ -69,8 +69,8 @@ rule grid_regions:
         "../../envs/anatomy.yaml"
     threads: 4
     resources:
-        mem_mb=memory(4),
-        runtime=minutes(120),
+        mem_mb=REQUESTS.memory("grid_regions"),
+        runtime=REQUESTS.runtime("grid_regions"),
     params:
         settings=settings("grid_regions"),
     shell:
@@ -96,8 +96,8 @@ rule normalise:
         "../../envs/anatomy.yaml"
     threads: 1
     resources:
-        mem_mb=memory(4),
-        runtime=minutes(120),
+        mem_mb=REQUESTS.memory("normalise"),
+        runtime=REQUESTS.runtime("normalise"),
     params:
         settings=settings("normalise"),
     shell:

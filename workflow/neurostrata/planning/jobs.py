@@ -94,12 +94,6 @@ def registration_threads(config: Mapping[str, Any]) -> int:
     return 4 if config["registration"]["engine"] == "ants" else 1
 
 
-def registration_memory(config: Mapping[str, Any]) -> Callable[..., int]:
-    """Return the `mem_mb` function of a registration to the template."""
-    # What counts is the template's grid, not the person's file: SyN at 1.25 mm stays below 6 GB.
-    return memory(1 + 10 / config["template"]["resolution_mm"] ** 3)
-
-
 def noddi_environment(config: Mapping[str, Any]) -> str:
     """Return the conda environment of the engine of NODDI."""
     return str(SOURCES["noddi"].environment(config))

@@ -11,6 +11,7 @@ from neurostrata.core.config import section_defaults
 from neurostrata.core.errors import UserError
 from neurostrata.gate.gradients import Gradients
 from neurostrata.imaging.diffusion import commands as diffusion_commands
+from neurostrata.imaging.diffusion import tensor
 from neurostrata.imaging.diffusion.noddi import engines as noddi
 from neurostrata.imaging.diffusion.tensor import tensor_maps
 from neurostrata.simulation.images.diffusion_signal import demo_scheme, format_fsl, noddi_signal, rician_noise
@@ -65,6 +66,17 @@ def fitted(amico, planted):
 def errors(estimate, truth):
     difference = np.asarray(estimate, float) - truth
     return np.abs(difference).mean(), difference.mean(), np.corrcoef(estimate, truth)[0, 1]
+
+
+def test_tensors_are_the_same_however_many_voxels_are_fitted_at_a_time(planted, monkeypatch):
+    table = planted["table"]
+    chosen = table.bvals <= 1050
+    signals = planted["noisy"][:250, chosen]
+    whole = tensor_maps(signals, table.select(chosen))
+    monkeypatch.setattr(tensor, "_CHUNK_VOXELS", 100)
+    for part, expected in zip(tensor_maps(signals, table.select(chosen)), whole):
+        assert len(part) == 250
+        assert np.array_equal(part, expected)
 
 
 def test_fa_and_md_equal_the_noise_free_fit(planted):

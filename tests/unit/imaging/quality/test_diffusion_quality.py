@@ -12,6 +12,7 @@ from quality_phantoms import brain
 from neurostrata.gate.gradients import Gradients
 from neurostrata.imaging.diffusion.tensor import tensor_maps
 from neurostrata.imaging.images.io import Grid, Image
+from neurostrata.imaging.images.series import open_series
 from neurostrata.imaging.quality import diffusion
 from neurostrata.imaging.quality.diffusion import (
     alignment_measures,
@@ -143,7 +144,9 @@ def test_a_series_is_measured_from_its_file(tmp_path: Path, monkeypatch: pytest.
     data[mask] = signals(in_table(along, where), gradients)
     path = tmp_path / "dwi.nii.gz"
     nib.save(nib.Nifti1Image(data, where.affine), path)
-    found, sample, fitted = series_measures(path, mask, where, gradients, (1050, 100), np.eye(4))
+    found, sample, fitted = series_measures(
+        open_series(path, "01"), mask, where, gradients, (1050, 100), np.eye(4)
+    )
     assert np.array_equal(sample.signals, data[mask])
     middle = SHAPE[2] // 2
     assert sample.slice_means[middle] == pytest.approx(
@@ -159,7 +162,7 @@ def test_a_series_is_measured_from_its_file(tmp_path: Path, monkeypatch: pytest.
     assert right < 0.02 < 0.05 < wrong
     # what does not fit into memory: the middle slices
     monkeypatch.setattr(diffusion, "MOST_VALUES", int(mask[:, :, 12:16].sum()) * len(gradients.bvals))
-    part = read_sample(path, mask)
+    part = read_sample(open_series(path, "01"), mask)
     assert 3 <= part.slices.stop - part.slices.start <= 5
     assert np.array_equal(part.signals, data[:, :, part.slices][mask[:, :, part.slices]])
     assert np.array_equal(part.slice_means, sample.slice_means, equal_nan=True)

@@ -13,18 +13,18 @@ from neurostrata.core.files import settings_record, write_sidecar
 from neurostrata.gate.gradients import Gradients, find_shells, noddi_shells, read_gradients
 from neurostrata.imaging.images.io import Image, write_image
 from neurostrata.imaging.images.series import (
-    Series,
+    SeriesFile,
     check_finite,
+    open_series,
     read_deviations,
     read_image_mask,
     read_map,
-    read_series,
 )
 
 
-def _load(dwi: Path, bval: Path, bvec: Path, subject: str, b0_max: float) -> tuple[Series, Gradients]:
-    series = read_series(dwi, subject)
-    return series, read_gradients(bval, bvec, subject, series.data.shape[3], b0_max)
+def _open(dwi: Path, bval: Path, bvec: Path, subject: str, b0_max: float) -> tuple[SeriesFile, Gradients]:
+    series = open_series(dwi, subject)
+    return series, read_gradients(bval, bvec, subject, series.measurements, b0_max)
 
 
 def _scheme(gradients: Gradients, gap: float) -> dict[str, Any]:
@@ -66,13 +66,16 @@ def fit_tensor(
     from neurostrata.imaging.diffusion.tensor import tensor_maps, tensor_measurements
 
     b0_max = float(settings["b0_max"])
-    series, gradients = _load(dwi, bval, bvec, subject, b0_max)
+    series, gradients = _open(dwi, bval, bvec, subject, b0_max)
     chosen = tensor_measurements(gradients, float(settings["tensor_b_max"]), subject)
-    mean_b0 = np.nan_to_num(series.data[..., gradients.b0].mean(axis=3), posinf=0, neginf=0)
     given = None if dwi_mask is None else read_image_mask(dwi_mask, subject, series.grid, "dwi_mask")
-    brain, source = diffusion_mask(mean_b0, given, f"subject {subject}: dwi {dwi}")
-    signals = series.data[brain][:, chosen]
-    check_finite(signals, f"subject {subject}: dwi {dwi}")
+    voxels = np.ones(series.grid.shape, dtype=bool) if given is None else given
+    signals = series.signals(voxels, chosen | gradients.b0)
+    kept = gradients.select(chosen | gradients.b0)
+    mean_b0 = _fill(np.nan_to_num(signals[:, kept.b0].mean(axis=1), posinf=0, neginf=0), voxels)
+    brain, source = diffusion_mask(mean_b0, given, series.label)
+    signals = signals[brain[voxels]][:, chosen[chosen | gradients.b0]]
+    check_finite(signals, series.label)
     maps = tensor_maps(signals, gradients.select(chosen))
     facts = {
         "Space": "native diffusion",
@@ -120,12 +123,12 @@ def fit_noddi(
     noddi_shells(gradients, gap, subject)
     if settings["noddi"]["engine"] == "amico":
         print(f"Note: {AMICO_LICENCE}", file=sys.stderr)
-    series, gradients = _load(dwi, bval, bvec, subject, float(settings["b0_max"]))
-    brain = read_image_mask(mask, subject, series.grid)
-    brain &= series.data[..., gradients.b0].mean(axis=3) > 0
-    signals, grid = series.data[brain], series.grid
-    del series
-    check_finite(signals, f"subject {subject}: dwi {dwi}")
+    series, gradients = _open(dwi, bval, bvec, subject, float(settings["b0_max"]))
+    brain, grid = read_image_mask(mask, subject, series.grid), series.grid
+    signals = series.signals(brain, np.ones(series.measurements, dtype=bool))
+    positive = signals[:, gradients.b0].mean(axis=1) > 0
+    signals, brain[brain] = signals[positive], positive
+    check_finite(signals, series.label)
     deviations = None if grad_dev is None else read_deviations(grad_dev, subject, grid, brain)
     maps = noddi_maps(
         signals,

@@ -11,6 +11,8 @@ from neurostrata.gate.gradients import Gradients, count_directions
 
 #: A tensor has six unknowns.
 _MINIMUM_DIRECTIONS = 6
+#: Voxels that are fitted at a time, so that memory does not grow with their number.
+_CHUNK_VOXELS = 100_000
 
 
 class TensorMaps(NamedTuple):
@@ -67,13 +69,14 @@ def tensor_maps(signals: np.ndarray, gradients: Gradients) -> TensorMaps:
     from dipy.core.gradients import gradient_table
     from dipy.reconst.dti import TensorModel
 
-    signals = np.asarray(signals, dtype=np.float64)
-    if not len(signals):
-        return TensorMaps(np.zeros(0, np.float32), np.zeros(0, np.float32))
     table = gradient_table(bvals=gradients.bvals, bvecs=gradients.bvecs, b0_threshold=gradients.b0_max)
-    floor = 1e-3 * signals[:, gradients.b0].mean(axis=1, keepdims=True)
-    eigenvalues = TensorModel(table, fit_method="WLS").fit(np.maximum(signals / floor, 1.0)).evals
-    eigenvalues = np.clip(np.nan_to_num(eigenvalues.reshape(-1, 3), posinf=0.0, neginf=0.0), 0.0, None)
+    model = TensorModel(table, fit_method="WLS")
+    eigenvalues = np.zeros((len(signals), 3))
+    for start in range(0, len(signals), _CHUNK_VOXELS):
+        part = np.asarray(signals[start : start + _CHUNK_VOXELS], dtype=np.float64)
+        floor = 1e-3 * part[:, gradients.b0].mean(axis=1, keepdims=True)
+        eigenvalues[start : start + len(part)] = model.fit(np.maximum(part / floor, 1.0)).evals.reshape(-1, 3)
+    eigenvalues = np.clip(np.nan_to_num(eigenvalues, posinf=0.0, neginf=0.0), 0.0, None)
     mean = eigenvalues.mean(axis=1)
     spread = ((eigenvalues - mean[:, None]) ** 2).sum(axis=1)
     squares = (eigenvalues**2).sum(axis=1)

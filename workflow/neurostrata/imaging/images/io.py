@@ -10,7 +10,8 @@ import gzip
 import json
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,18 @@ def read_voxels(path: Path) -> tuple[np.ndarray, Any]:
     OSError, EOFError, ValueError, zlib.error, nibabel.filebasedimages.ImageFileError
         When it is not a readable image (:data:`UNREADABLE`).
     """
+    source, compressed = open_image(path)
+    if not compressed:
+        return np.asarray(source.dataobj, dtype=np.float32), source
+    with gzip.open(path) as stream:
+        data = np.asarray(type(source).from_stream(stream).dataobj, dtype=np.float32)
+        while stream.read(1 << 20):
+            pass
+    return data, source
+
+
+def open_image(path: Path) -> tuple[Any, bool]:
+    """Return an image of which the header alone is read, and whether the file is compressed; errors as :func:`read_voxels`."""
     check(path)
     source: Any = nib.load(path)
     compressed = Path(path).suffix in (".gz", ".mgz")
@@ -136,13 +149,27 @@ def read_voxels(path: Path) -> tuple[np.ndarray, Any]:
     size = Path(source.file_map["image"].filename or path).stat().st_size  # .img, when .hdr was named
     if problem := implausible(source.shape, dtype.itemsize, size, compressed):
         raise ValueError(problem)
-    if not compressed:
-        return np.asarray(source.dataobj, dtype=np.float32), source
-    with gzip.open(path) as stream:
-        data = np.asarray(type(source).from_stream(stream).dataobj, dtype=np.float32)
-        while stream.read(1 << 20):
+    return source, compressed
+
+
+def read_volumes(path: Path) -> Iterator[np.ndarray]:
+    """Yield the volumes of a 4-D image one after the other, each (X, Y, Z), float32; further dimensions have length 1.
+
+    Memory is needed for one volume. A compressed file is decompressed once, and read to its end, as :func:`read_voxels` does.
+
+    Raises
+    ------
+    DamagedError, OSError, EOFError, ValueError, zlib.error, nibabel.filebasedimages.ImageFileError
+        As :func:`read_voxels`.
+    """
+    source, compressed = open_image(path)
+    last = (0,) * (len(source.shape) - 4)
+    with gzip.open(path) if compressed else nullcontext() as stream:
+        data = source.dataobj if stream is None else type(source).from_stream(stream).dataobj
+        for number in range(source.shape[3]):
+            yield np.asarray(data[(..., number, *last)], dtype=np.float32)
+        while stream is not None and stream.read(1 << 20):
             pass
-    return data, source
 
 
 def load_array(path: Path, label: str) -> tuple[np.ndarray, np.ndarray]:
@@ -153,11 +180,19 @@ def load_array(path: Path, label: str) -> tuple[np.ndarray, np.ndarray]:
     UserError
         When the file is missing, truncated, damaged or no image; `label` begins the message.
     """
+    with readable(path, label):
+        data, source = read_voxels(path)
+        affine = np.asarray(source.affine, dtype=float)
+    return data, affine
+
+
+@contextmanager
+def readable(path: Path, label: str) -> Iterator[None]:
+    """Turn errors of reading an image into a :class:`UserError` that begins with `label` and says what to do."""
     if not is_expected(path):
         raise UserError(f"{label}: the file does not exist; check the path in the cohort sheet")
     try:
-        data, source = read_voxels(path)
-        affine = np.asarray(source.affine, dtype=float)
+        yield
     except VoxelTypeError as e:
         raise UserError(f"{label}: {e}") from e
     except UNREADABLE as e:
@@ -165,7 +200,6 @@ def load_array(path: Path, label: str) -> tuple[np.ndarray, np.ndarray]:
         raise UserError(
             f"{label}: cannot be read, perhaps truncated or damaged ({reason}); {_remedy(path)}"
         ) from e
-    return data, affine
 
 
 def _remedy(path: Path) -> str:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from neurostrata.core.errors import UserError
-from neurostrata.imaging.images.io import Grid, Image, read_grid_array
+from neurostrata.imaging.images.io import (
+    Grid,
+    Image,
+    check_affine,
+    open_image,
+    read_grid_array,
+    read_volumes,
+    readable,
+)
 
 #: Larger deviations of a gradient field from a linear one (fractions of 1) are implausible inside a head.
 _LARGEST_DEVIATION = 0.5
@@ -35,6 +44,79 @@ def read_series(path: Path, subject: str, what: str = "dwi") -> Series:
     if data.ndim != 4:
         raise UserError(f"{label}: has shape {data.shape}; a 4-D series of volumes is needed")
     return Series(data, grid)
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesFile:
+    """A series of images on the disk, of which one volume at a time is read.
+
+    Attributes
+    ----------
+    path, label
+        The file, and how messages begin.
+    grid
+        Of every volume.
+    measurements
+        Number of volumes.
+    """
+
+    path: Path
+    label: str
+    grid: Grid
+    measurements: int
+
+    def volumes(self) -> Iterator[np.ndarray]:
+        """Yield the volumes in order, (X, Y, Z) float32; a file that turns out to be damaged raises a :class:`UserError`."""
+        volumes = read_volumes(self.path)
+        while True:
+            with readable(self.path, self.label):
+                volume = next(volumes, None)
+            if volume is None:
+                return
+            yield volume
+
+    def signals(self, mask: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        """Read a part of the series; the whole may need several times the memory.
+
+        Parameters
+        ----------
+        mask
+            (X, Y, Z) bool: voxels.
+        chosen
+            (measurements,) bool: volumes.
+
+        Returns
+        -------
+        (voxels, chosen measurements), float32
+            Their signals.
+        """
+        places = np.cumsum(chosen) - 1
+        signals = np.empty((int(mask.sum()), int(chosen.sum())), dtype=np.float32)
+        for number, volume in enumerate(self.volumes()):
+            if chosen[number]:
+                signals[:, places[number]] = volume[mask]
+        return signals
+
+
+def open_series(path: Path, subject: str, what: str = "dwi") -> SeriesFile:
+    """Read the header of a 4-D NIfTI image.
+
+    Raises
+    ------
+    UserError
+        When the file is missing or not 4-D, or its affine is unusable.
+    """
+    label = f"subject {subject}: {what} {path}"
+    with readable(path, label):
+        source, _ = open_image(path)
+        affine = np.asarray(source.affine, dtype=float)
+    shape = tuple(int(side) for side in source.shape)
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) != 4:
+        raise UserError(f"{label}: has shape {shape}; a 4-D series of volumes is needed")
+    check_affine(affine, label)
+    return SeriesFile(Path(path), label, Grid((shape[0], shape[1], shape[2]), affine), shape[3])
 
 
 def read_map(

@@ -11,7 +11,7 @@ import pandas as pd
 from neurostrata.core.tables import write_table
 from neurostrata.gate.gradients import read_gradients
 from neurostrata.imaging.images.io import Image, is_skull_stripped, read_image
-from neurostrata.imaging.images.series import read_image_mask, read_map
+from neurostrata.imaging.images.series import open_series, read_image_mask, read_map
 from neurostrata.imaging.quality.diffusion import alignment_measures, noddi_residual, series_measures
 from neurostrata.imaging.quality.ghosts import ghosting
 from neurostrata.imaging.quality.maps import map_measures, usual_range
@@ -164,7 +164,7 @@ def _diffusion(
     gradients = read_gradients(bval, bvec, subject, b0_max=float(settings["b0_max"]))
     inside = scanned & (without.data > 0)
     found, sample, fitted = series_measures(
-        dwi,
+        open_series(dwi, person.subject),
         inside,
         without.grid,
         gradients,

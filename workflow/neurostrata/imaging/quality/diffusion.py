@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
-import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
 from neurostrata.gate.gradients import Gradients, find_shells
 from neurostrata.imaging.diffusion.alignment import mutual_information
 from neurostrata.imaging.images.io import Grid, Image, apply_affine, axis_aligned_grid, bounding_box
+from neurostrata.imaging.images.series import SeriesFile
 from neurostrata.imaging.quality.placement import dice
 from neurostrata.imaging.quality.scan import MAD_TO_SD
 from neurostrata.imaging.registration.transforms import resample, rigid_and_stretch
@@ -46,31 +44,24 @@ class Sample(NamedTuple):
     slice_means: np.ndarray
 
 
-def _volumes(path: Path) -> Iterator[np.ndarray]:
-    """Yield the volumes of a series one after the other; a compressed file is read once."""
-    source = nib.load(path, keep_file_open=True)
-    for number in range(source.shape[3]):  # type: ignore[attr-defined]
-        yield np.asarray(source.dataobj[..., number], dtype=np.float32)  # type: ignore[attr-defined]
-
-
-def read_sample(path: Path, mask: np.ndarray) -> Sample:
+def read_sample(series: SeriesFile, mask: np.ndarray) -> Sample:
     """Read a series volume by volume and keep the middle of the brain, as far as memory allows.
 
     Parameters
     ----------
-    path
-        The 4-D file.
+    series
+        The file.
     mask
         (X, Y, Z) bool: the brain.
     """
-    volumes = nib.load(path).shape[3]  # type: ignore[attr-defined]
+    volumes = series.measurements
     counts = mask.sum(axis=(0, 1))
     low, high = _middle(counts, max(1, MOST_VALUES // volumes))
     inside = mask[:, :, low:high]
     signals = np.empty((int(inside.sum()), volumes), np.float32)
     means = np.full((mask.shape[2], volumes), np.nan)
     enough = counts >= 50
-    for number, volume in enumerate(_volumes(path)):
+    for number, volume in enumerate(series.volumes()):
         signals[:, number] = volume[:, :, low:high][inside]
         sums = np.where(mask, volume, 0).sum(axis=(0, 1), dtype=float)
         means[enough, number] = sums[enough] / counts[enough]
@@ -319,7 +310,7 @@ def alignment_measures(
 
 
 def series_measures(
-    path: Path,
+    series: SeriesFile,
     mask: np.ndarray,
     grid: Grid,
     gradients: Gradients,
@@ -330,8 +321,8 @@ def series_measures(
 
     Parameters
     ----------
-    path
-        The 4-D file.
+    series
+        The file.
     mask, grid
         (X, Y, Z) bool: the brain, where the mean signal without diffusion weighting is above 0; its grid.
     gradients
@@ -342,7 +333,7 @@ def series_measures(
         (4, 4) from world points of the template to those of the series.
     """
     b_max, gap = limits
-    sample = read_sample(path, mask)
+    sample = read_sample(series, mask)
     chosen = gradients.bvals <= b_max
     fitted = fit_tensors(np.maximum(sample.signals[:, chosen], 1e-6), gradients.select(chosen))
     residuals = np.full(sample.signals.shape, np.nan, np.float32)

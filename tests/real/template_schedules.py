@@ -1,0 +1,185 @@
+"""How many people must the early iterations of a template have? Templates of real brains by different schedules.
+
+    python tests/real/template_schedules.py DATA OUTPUT.tsv [--resolution 3] [--schedules 60,60,60,60,60 15,15,15,15,60]
+
+DATA holds ``ixi/``. A schedule is the number of people of each iteration; the first one of the list is the reference. Fewer people than
+there are are chosen evenly over the list, other ones at each iteration. After the last iteration everybody is registered to the
+template. OUTPUT gets a row per schedule, written as each ends: registrations, what the last iteration measured, how far the template is from the people's mean
+shape, their similarity and the overlap of labels (mean Dice of each person's labels with those of the majority), share of folded voxels, and how
+far the template is from the reference: root mean square difference, and length of the warp between them.
+
+At 3 mm a registration takes 2.4 s of a core, so that a schedule of 300 registrations takes a quarter of an hour with the evaluation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import ndimage
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workflow"))
+
+from neurostrata.core.config import section_defaults
+from neurostrata.imaging.anatomy.jacobian import nonlinear_jacobian
+from neurostrata.imaging.images.io import Image, normalise_intensity, read_image
+from neurostrata.imaging.registration.chain import Registration, register_images, similarity, warp_image
+from neurostrata.imaging.template.building import (
+    Average,
+    brain_of,
+    centred_box,
+    centred_on,
+    relative_change,
+    start_grid,
+    updated_template,
+)
+from neurostrata.imaging.template.shape import MeanShape
+
+SCHEDULES = [
+    "60,60,60,60,60",
+    "15,15,15,15,60",
+    "15,15,60",
+    "15,15,15,60,60",
+    "8,15,30,60",
+    "8,8,8,8,60",
+]
+
+
+def members(people: Sequence[str], count: int, iteration: int) -> list[str]:
+    """Return `count` people evenly over the list, other ones at each iteration as far as there are enough."""
+    every = len(people) / count
+    return [people[int(number * every + iteration) % len(people)] for number in range(count)]
+
+
+def register(template: Image, image: Image) -> Registration:
+    """Register an image to the template with the defaults."""
+    return register_images(template, image, section_defaults("registration"), inverse=False)
+
+
+def build(
+    images: dict[str, Image], counts: Sequence[int], resolution: float
+) -> tuple[Image, dict[str, float]]:
+    """Return the template and what the last iteration measured."""
+    settings = section_defaults("template")
+    grid = start_grid([centred_box(image) for image in images.values()], resolution, settings["margin_mm"])
+    first = [images[subject] for subject in members(list(images), counts[0], 0)]
+    template = Image(np.mean([centred_on(image, grid) for image in first], axis=0).astype(np.float32), grid)
+    measures: dict[str, float] = {}
+    for iteration, count in enumerate(counts):
+        average = Average(template)
+        for subject in members(list(images), count, iteration):
+            found = register(template, images[subject])
+            assert found.warp is not None
+            average.add(warp_image(images[subject], template, found), found.warp, found.affine)
+        new = updated_template(average, settings)
+        measures = {**average.measures(), "rms_change": relative_change(template.data, new)}
+        print(iteration + 1, {name: round(value, 4) for name, value in measures.items()}, flush=True)
+        template = Image(new, grid)
+    return template, measures
+
+
+def evaluate(template: Image, images: dict[str, Image], labels: dict[str, Image]) -> dict[str, float]:
+    """Register everybody to the template, and return what it says of the template."""
+    mask = brain_of(template.data)
+    shape, similarities, folded, warped = MeanShape(template.grid, mask), [], [], []
+    for subject, image in images.items():
+        found = register(template, image)
+        assert found.warp is not None
+        shape.add(found.affine, found.warp)
+        similarities.append(similarity(warp_image(image, template, found), template.data, mask))
+        folded.append(float((nonlinear_jacobian(found.warp)[mask] <= 0).mean()))
+        warped.append(warp_labels(labels[subject], template, found))
+    return {
+        "distance_vox": shape.distance_vox,
+        "log_size": shape.log_size,
+        "similarity_all": float(np.mean(similarities)),
+        "folded_percent": 100 * float(np.mean(folded)),
+        "dice": overlap(np.stack(warped)),
+    }
+
+
+def warp_labels(labels: Image, template: Image, found: Registration) -> np.ndarray:
+    """Return a person's labels on the template's grid: those of the nearest voxels."""
+    from neurostrata.imaging.images.io import apply_affine
+    from neurostrata.imaging.registration.transforms import displace
+
+    assert found.warp is not None
+    points = apply_affine(found.affine, displace(found.warp, template.grid.points()))
+    index = np.moveaxis(apply_affine(np.linalg.inv(labels.grid.affine), points), -1, 0)
+    return ndimage.map_coordinates(labels.data.astype(np.int16), index, order=0, mode="constant")
+
+
+def overlap(warped: np.ndarray) -> float:
+    """Return the mean Dice overlap over people and labels with the label that most people have at each voxel."""
+    present = [label for label in np.unique(warped) if label > 0]
+    counts = np.stack([(warped == label).sum(axis=0) for label in present])
+    most = np.where(
+        counts.max(axis=0) > (warped == 0).sum(axis=0), np.array(present)[counts.argmax(axis=0)], 0
+    )
+    values = []
+    for person in warped:
+        for label in present:
+            first, second = person == label, most == label
+            if total := int(first.sum() + second.sum()):
+                values.append(2 * float((first & second).sum()) / total)
+    return float(np.mean(values))
+
+
+def between(reference: Image, template: Image) -> dict[str, float]:
+    """Return how far a template is from the reference."""
+    found = register_images(reference, template, section_defaults("registration"), inverse=False)
+    assert found.warp is not None
+    mask = brain_of(reference.data)
+    vectors = found.warp.vectors[mask] / reference.grid.spacing.mean()
+    return {
+        "difference": relative_change(reference.data, template.data),
+        "warp_vox": float(np.sqrt((vectors.astype(float) ** 2).sum(axis=1).mean())),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--resolution", type=float, default=3.0)
+    parser.add_argument("--people", type=int, default=60)
+    parser.add_argument("--schedules", nargs="+", default=SCHEDULES)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    ixi = arguments.data / "ixi"
+    subjects = sorted(path.name.partition("_")[0] for path in (ixi / "t1w").glob("*_T1w.nii.gz"))
+    images, labels = {}, {}
+    for subject in subjects[: arguments.people]:
+        image = read_image(ixi / "t1w" / f"{subject}_T1w.nii.gz", subject=subject, what="T1w")
+        images[subject] = Image(normalise_intensity(image.data), image.grid)
+        (path,) = (ixi / "labels").glob(f"{subject}_*.nii.gz")
+        labels[subject] = read_image(path, subject=subject, what="labels")
+    reference: Image | None = None
+    rows = []
+    for schedule in arguments.schedules:
+        counts = [int(part) for part in schedule.split(",")]
+        print(schedule, flush=True)
+        template, measures = build(images, counts, arguments.resolution)
+        reference = reference or template
+        rows.append(
+            {
+                "schedule": schedule,
+                "registrations": sum(counts),
+                **{name: measures[name] for name in ("rms_change", "rms_mean_warp_vox")},
+                **evaluate(template, images, labels),
+                **between(reference, template),
+            }
+        )
+        pd.DataFrame(rows).to_csv(arguments.output, sep="\t", index=False, float_format="%.4g")
+        print(rows[-1], flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""Series of images that are read one volume after the other."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from neurostrata.core.errors import UserError
+from neurostrata.imaging.images.io import read_voxels
+from neurostrata.imaging.images.series import open_series
+
+SHAPE = (7, 6, 5, 9)
+
+
+@pytest.fixture
+def data() -> np.ndarray:
+    return np.random.default_rng(0).integers(-500, 3000, SHAPE).astype(np.int16)
+
+
+def write(path: Path, data: np.ndarray, slope: float = 1.0) -> Path:
+    image = nib.Nifti1Image(data, np.diag([2.0, 2.0, 3.0, 1.0]))
+    if slope != 1.0:
+        image = nib.Nifti1Image(data.astype(np.float32) * slope, image.affine)
+        image.header.set_data_dtype(np.int16)  # written with a slope
+    nib.save(image, path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+@pytest.mark.parametrize("slope", [1.0, 0.37])
+def test_volumes_are_those_of_the_whole_image(
+    tmp_path: Path, data: np.ndarray, name: str, slope: float
+) -> None:
+    path = write(tmp_path / name, data, slope)
+    series = open_series(path, "01")
+    assert series.measurements == 9
+    assert series.grid.shape == SHAPE[:3]
+    assert list(series.grid.spacing) == [2, 2, 3]
+    volumes = list(series.volumes())
+    assert {volume.dtype for volume in volumes} == {np.dtype(np.float32)}
+    assert np.stack(volumes, axis=-1) == pytest.approx(read_voxels(path)[0], rel=1e-6)
+
+
+def test_signals_are_those_of_the_chosen_voxels_and_volumes(tmp_path: Path, data: np.ndarray) -> None:
+    series = open_series(write(tmp_path / "a.nii.gz", data), "01")
+    mask, chosen = np.zeros(SHAPE[:3], bool), np.zeros(9, bool)
+    mask[1:3, 2, 1:4], chosen[[0, 4, 8]] = True, True
+    assert np.array_equal(series.signals(mask, chosen), data[mask][:, chosen])
+
+
+def test_a_dimension_of_length_1_at_the_end_does_not_count(tmp_path: Path, data: np.ndarray) -> None:
+    series = open_series(write(tmp_path / "a.nii.gz", data[..., None]), "01")
+    assert series.measurements == 9
+    assert np.array_equal(np.stack(list(series.volumes()), axis=-1), data)
+
+
+def test_other_images_are_refused(tmp_path: Path, data: np.ndarray) -> None:
+    with pytest.raises(
+        UserError, match=r"^subject 01: dwi .*has shape \(7, 6, 5\); a 4-D series of volumes is needed$"
+    ):
+        open_series(write(tmp_path / "a.nii.gz", data[..., 0]), "01")
+    with pytest.raises(UserError, match=r"^subject 01: dwi .*does not exist"):
+        open_series(tmp_path / "b.nii.gz", "01")
+
+
+@pytest.mark.parametrize("damage", ["cut", "checksum"])
+def test_damage_at_the_end_of_a_compressed_file_is_seen(
+    tmp_path: Path, data: np.ndarray, damage: str
+) -> None:
+    content = bytearray(write(tmp_path / "a.nii.gz", data).read_bytes())
+    if damage == "cut":
+        content = content[: len(content) // 2]
+    else:
+        content[-8] ^= 1  # the image itself is whole
+        with pytest.raises(gzip.BadGzipFile):
+            gzip.decompress(content)
+    path = tmp_path / "b.nii.gz"
+    path.write_bytes(content)
+    with pytest.raises(
+        UserError, match=r"^subject 01: dwi .*cannot be read, perhaps truncated or damaged .*; copy it again$"
+    ):
+        list(open_series(path, "01").volumes())
