@@ -224,7 +224,7 @@ def test_a_comment_plans_nothing(study: StudyFolder) -> None:
 @pytest.fixture
 def other_clone(tmp_path: Path) -> Path:
     """The code in another folder, to be changed."""
-    kept = ("Snakefile", "workflow", "config", "envs", "profiles", "slurm")
+    kept = ("Snakefile", "workflow", "config", "envs", "profiles", "resources", "slurm")
     for name in kept:
         source = REPOSITORY / name
         target = tmp_path / "clone" / name

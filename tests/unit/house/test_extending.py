@@ -24,7 +24,7 @@ class Checkout:
 
     def __init__(self, repository: Path, folder: Path) -> None:
         self.folder, self.page = folder, (repository / PAGE).read_text()
-        for name in ("workflow", "config", "profiles"):
+        for name in ("workflow", "config", "profiles", "resources"):
             shutil.copytree(repository / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(repository / "Snakefile", folder)
         self.environment = {**os.environ, "PYTHONPATH": str(folder / "workflow")}

@@ -12,7 +12,7 @@ from planned import MODALITIES, experiment, planned
 from neurostrata.cohort.sources.registry import map_files
 from neurostrata.planning import results as tree
 from neurostrata.planning.inputs import Inputs
-from neurostrata.planning.jobs import by_wildcards, memory, minutes, registration_memory, registration_threads
+from neurostrata.planning.jobs import by_wildcards, memory, minutes, registration_threads
 from neurostrata.planning.targets import prediction_results, strata_results
 
 PERSON = "results/derivatives/sub-01"
@@ -174,9 +174,5 @@ def test_memory_and_time_double_with_each_attempt(tmp_path: Path) -> None:
         memory(2, per_input=0.5)(None, input=[*files, "later"], attempt=1)
     assert error.value.filename == "later"  # by which Snakemake knows that the resource is not known yet
     assert minutes(20)(None, attempt=3) == 80
-    fine, coarse = (
-        registration_memory({"template": {"resolution_mm": size}})(None, attempt=1) for size in (1, 2)
-    )
-    assert (fine, coarse) == (11_000, 2250)
     assert registration_threads({"registration": {"engine": "ants"}}) == 4
     assert registration_threads({"registration": {"engine": "greedy"}}) == 1
