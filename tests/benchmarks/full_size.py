@@ -1,32 +1,37 @@
 """The paper's cohort at its own size: simulated people in the layout of HCP S1200, to see what every rule takes.
 
     python tests/benchmarks/full_size.py make FOLDER [--people 6] [--t1w-mm 0.7]
-    python tests/benchmarks/full_size.py table STUDY [--measured NAME]
+    python tests/benchmarks/full_size.py table STUDY CONFIG ... [--t1w-mm 0.7]
 
 `make` writes FOLDER/HCP_1200 (T1w images of 260x311x260 voxels of 0.7 mm; diffusion data of 145x174x145 voxels of 1.25 mm, 18 volumes without
 weighting and 90 of each of the b-values 1000, 2000 and 3000, in T1w space) and two files with the 51 variables of 300 people, of whom the first
-have images. Two minutes and 1.4 GB of disk for each person. The study is then made and run as a user would:
+have images. Two minutes of a core, 8 GB of memory and 0.5 GB of disk for each person. The study is then run as a user would, with the paths of
+config/hcp.yaml changed and full_size.yaml for fewer epochs, folds and iterations:
 
-    neurostrata init FOLDER/HCP_1200 STUDY ...    or    snakemake --configfile config/config.yaml config/hcp.yaml SMALLER.yaml
+    snakemake -s Snakefile --directory STUDY --configfile config/config.yaml STUDY/hcp.yaml tests/benchmarks/full_size.yaml --cores 2
 
-`table` compares what the jobs took (STUDY/benchmarks) with what their rules ask for and with what resources/costs.yaml predicts.
+`table` compares what the jobs of each rule took (STUDY/benchmarks) with what resources/costs.yaml predicts and with what the rule asks for.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import re
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
+import yaml
 from scipy import ndimage
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workflow"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "papers"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "real"))
 
 import cohorts
 
@@ -107,6 +112,38 @@ def make(folder: Path, people: int, t1w_mm: float) -> None:
         table[["Subject", *which.index[which == file]]].to_csv(hcp / f"{file}.csv", index=False)
 
 
+def table(study: Path, configs: list[Path], t1w_mm: float) -> list[str]:
+    """Return rows of the table: of every stage on images, predicted, measured and asked for; of the others what was measured."""
+    from evaluate_ixi import costs
+
+    from neurostrata.core.config import fill_config
+    from neurostrata.planning.cost import Images, Sizes, Work, amount, imagined, measured
+    from neurostrata.planning.requests import Requests
+
+    config: dict[str, Any] = {}
+    for path in configs:
+        config |= yaml.safe_load(path.read_text())
+    people = len((study / "results/cohort/groups/people.tsv").read_text().splitlines()) - 1
+    images = Images(t1w_mm, DWI_MM, UNWEIGHTED + DIRECTIONS * len(SHELLS))
+    sizes = Sizes(imagined(fill_config(config | {"cohort": {"sheet": "cohort.tsv"}}), people), images)
+    asked, rows = Requests(sizes), []
+    asking = re.findall(
+        r'REQUESTS.memory\("(\w+)"\)', "".join(p.read_text() for p in (ROOT / "workflow/rules").glob("*.smk"))
+    )
+    for rule, took in sorted(costs(study / "benchmarks").items(), key=lambda item: -item[1]["cpu_s"]):
+        each = took["cpu_s"] / took["jobs"]
+        if rule in asking:
+            stage = measured()["stages"][rule]
+            cpu, memory = (amount(stage[what], sizes.of(Work(rule))) for what in ("cpu_s", "memory_mb"))
+            rows.append(
+                f"| {rule} | {took['jobs']} | {cpu:.0f} | {each:.0f} | {memory:.0f} | {took['max_rss_mb']:.0f} "
+                f"| {asked.memory(rule)(None, attempt=1):,} | {asked.runtime(rule)(None, attempt=1)} |"
+            )
+        elif each * took["jobs"] > 30 or took["max_rss_mb"] > 1000:
+            rows.append(f"| {rule} | {took['jobs']} | | {each:.0f} | | {took['max_rss_mb']:.0f} | | |")
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -116,7 +153,14 @@ def main() -> None:
     first.add_argument("folder", type=Path)
     first.add_argument("--people", type=int, default=6)
     first.add_argument("--t1w-mm", type=float, default=T1W_MM)
+    second = commands.add_parser("table")
+    second.add_argument("study", type=Path)
+    second.add_argument("config", type=Path, nargs="+")
+    second.add_argument("--t1w-mm", type=float, default=T1W_MM)
     arguments = parser.parse_args()
+    if arguments.command == "table":
+        print("\n".join(table(arguments.study, arguments.config, arguments.t1w_mm)))
+        return
     make(arguments.folder, arguments.people, arguments.t1w_mm)
 
 
