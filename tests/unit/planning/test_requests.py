@@ -35,17 +35,17 @@ def test_requests_follow_the_images_with_a_margin() -> None:
         asked(Images(dwi_mm=2.0, dwi_volumes=96)),
         asked(Images(dwi_mm=1.25, dwi_volumes=288)),
     )
-    # 1.5 x 500 MB + 300 MB, in hundreds; 5 x 92 s, but 20 minutes at least
-    assert usual.memory("fit")(None, attempt=1) == 1100
+    # 1.5 x 500 MB + 300 MB, but 2,000 MB at least; 5 x 92 s, but 20 minutes at least
+    assert usual.memory("fit")(None, attempt=1) == 2000
     assert usual.runtime("fit")(None, attempt=1) == 20
     # 12.288 times as much: 1.5 x 5015.2 + 300 MB; 5 x 1107.92 s in steps of 5 minutes
     assert large.memory("fit")(None, attempt=1) == 7900
     assert large.runtime("fit")(None, attempt=1) == 95
 
 
-def test_no_job_asks_for_less_than_a_gigabyte_and_each_attempt_doubles() -> None:
+def test_no_job_asks_for_less_than_two_gigabytes_and_each_attempt_doubles() -> None:
     requests_of = asked(Images())
-    assert [requests_of.memory("small")(None, attempt=n) for n in (1, 2, 3)] == [1000, 2000, 4000]
+    assert [requests_of.memory("small")(None, attempt=n) for n in (1, 2, 3)] == [2000, 4000, 8000]
     assert [requests_of.runtime("small")(None, attempt=n) for n in (1, 2, 3)] == [20, 40, 80]
 
 

@@ -9,7 +9,7 @@ from neurostrata.planning.cost import Sizes, Work, amount, measured
 from neurostrata.planning.jobs import of_attempt
 
 #: A job asks for so many times the memory that was predicted for it, and for so many megabytes more, but not for less than this.
-MEMORY_MARGIN, MEMORY_MORE_MB, LEAST_MEMORY_MB = 1.5, 300, 1000
+MEMORY_MARGIN, MEMORY_MORE_MB, LEAST_MEMORY_MB = 1.5, 300, 2000
 #: Likewise for time: other processors are slower than the measured one, and files lie on slow disks.
 TIME_MARGIN, LEAST_MINUTES = 5, 20
 
