@@ -71,7 +71,7 @@ def test_a_plan_is_the_same_without_shortcuts(study: StudyFolder, listed: str) -
     assert len(short) > 100
     assert short == long
     said = {word for job in short for line in job for word in re.split(r"[ ,]+", line)}
-    assert {"mem_mb=123", "mem_mb=<TBD>", "template-update"} <= said  # fit_noddi's input is not there yet
+    assert {"mem_mb=123", "template-update"} <= said
 
 
 def test_a_plan_whose_jobs_are_not_listed_says_the_rest(study: StudyFolder, listed: str) -> None:

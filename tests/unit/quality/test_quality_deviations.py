@@ -12,6 +12,7 @@ from scipy import stats
 
 from neurostrata.imaging.quality.registry import Measure
 from neurostrata.quality.deviations import (
+    HEAVIEST,
     Rules,
     compare_everybody,
     limit_of_z,
@@ -131,6 +132,24 @@ def test_limits_of_the_configuration() -> None:
     assert flags(values, LOW, rules_of(limits={"q": 20.0})) == []
     assert flags(values, LOW, rules_of(leave_out=["q"])) == []
     assert len(flags(values, LOW, rules_of(limits={"q": 1.0}))) > 5
+
+
+def test_tails_of_few_people_are_believed_in_part() -> None:
+    rng = np.random.default_rng(6)
+    values = rng.standard_t(2.2, (300, 20))  # tails as heavy as are looked for
+    names = [f"m{i}" for i in range(20)]
+    measures = {name: Measure(name, "", "scan", "1", "both") for name in names}
+
+    def limit(n: int) -> float:
+        table = pd.DataFrame(values[:n], columns=names, index=people(n).index)
+        found = compare_everybody(table, measures, people(n), rules_of(false_flags=0.01))
+        return float(np.median([one.spread["limit"].iloc[0] for one in found]))
+
+    each = 1 - 0.99 ** (1 / 40)
+    unit = stats.t.ppf(0.75, HEAVIEST) / stats.norm.ppf(0.75)
+    heaviest = -stats.t.ppf(each, HEAVIEST) / unit
+    assert 0.85 * heaviest < limit(300) <= heaviest * 1.01
+    assert limit(24) < 0.75 * heaviest
 
 
 def test_errors_do_not_hide_each_other() -> None:

@@ -40,6 +40,8 @@ HEAVIEST = 3.0
 GROSS = 2.0
 #: Share of the values in the tails, of all measures together and of one measure.
 TAIL, OWN_SHARE = 0.03, 0.05
+#: Tails of few people are drawn towards those of this many degrees of freedom; with so many people both count as much.
+USUAL_FREEDOM, FEW_PEOPLE = 10.0, 30
 #: How many people a measure needs for its own tail to count as much as that of all measures together.
 OWN_TAIL = 200
 #: p of the test that sites spread differently, below which each is compared with its own spread.
@@ -390,7 +392,8 @@ def compare_everybody(
     if not found:
         return []
     distances = [one.bad_distances(sound) for one in found]
-    together = 1 / tail_freedom(np.concatenate(distances), TAIL)
+    share = len(sound) / (len(sound) + FEW_PEOPLE)
+    together = share / tail_freedom(np.concatenate(distances), TAIL) + (1 - share) / USUAL_FREEDOM
     for one, own in zip(found, distances):
         if (configured := rules.limit_of(one.measure)) is not None:
             one.spread["limit"] = configured
