@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -176,3 +178,14 @@ def test_agreement_is_written(tmp_path: Path) -> None:
     rows = [["01", "", "keep", "ann"], ["01", "", "exclude", "bob"]]
     compare_raters(output=tmp_path / "agreement.tsv", settings={"decisions": rows})
     assert read_table(tmp_path / "agreement.tsv")["n"].tolist() == [1]
+
+
+def test_the_environment_of_the_strata_suffices() -> None:
+    """These stages run in an environment without the libraries for images and networks."""
+    code = (
+        "import importlib, pkgutil, sys; sys.modules.update(dict.fromkeys(('nibabel', 'nilearn', 'ants', 'dipy', 'torch'))); "
+        "import neurostrata.quality as room; "
+        "[importlib.import_module(f'neurostrata.quality.{m.name}') for m in pkgutil.iter_modules(room.__path__)]"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr

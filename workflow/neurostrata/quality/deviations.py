@@ -16,8 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, special, stats
 
-from neurostrata.imaging.quality.registry import Measure
-from neurostrata.imaging.quality.scan import MAD_TO_SD
+from neurostrata.imaging.quality.registry import MAD_TO_SD, Measure
 from neurostrata.quality.expected import Expected, expect
 
 COLUMNS = {

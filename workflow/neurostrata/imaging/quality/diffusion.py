@@ -13,7 +13,7 @@ from neurostrata.imaging.diffusion.alignment import mutual_information
 from neurostrata.imaging.images.io import Grid, Image, apply_affine, axis_aligned_grid, bounding_box
 from neurostrata.imaging.images.series import SeriesFile
 from neurostrata.imaging.quality.placement import dice
-from neurostrata.imaging.quality.scan import MAD_TO_SD
+from neurostrata.imaging.quality.registry import MAD_TO_SD
 from neurostrata.imaging.registration.transforms import resample, rigid_and_stretch
 
 #: Most values of a series that are kept in memory; of larger ones the middle slices are.

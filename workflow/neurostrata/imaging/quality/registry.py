@@ -11,6 +11,8 @@ from typing import Literal
 
 Group = Literal["scan", "placement", "brain", "diffusion", "maps", "model"]
 Side = Literal["low", "high", "both"]
+#: 1.4826 times the median absolute deviation estimates the standard deviation of a normal distribution.
+MAD_TO_SD = 1.4826
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,8 @@ import numpy as np
 from scipy import ndimage
 
 from neurostrata.imaging.images.io import Image
+from neurostrata.imaging.quality.registry import MAD_TO_SD
 
-#: 1.4826 times the median absolute deviation estimates the standard deviation of a normal distribution.
-MAD_TO_SD = 1.4826
 #: Below this many voxels a measure is not taken.
 FEWEST_VOXELS = 200
 #: Voxel side, mm, to which finer images are averaged where detail does not count.
