@@ -28,6 +28,7 @@ import numpy as np
 import pandas as pd
 import yaml
 from scipy import ndimage
+from snakemake.utils import update_config
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workflow"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "papers"))
@@ -122,7 +123,7 @@ def table(study: Path, configs: list[Path], t1w_mm: float) -> list[str]:
 
     config: dict[str, Any] = {}
     for path in configs:
-        config |= yaml.safe_load(path.read_text())
+        update_config(config, yaml.safe_load(path.read_text()))
     people = len((study / "results/cohort/groups/people.tsv").read_text().splitlines()) - 1
     images = Images(t1w_mm, DWI_MM, UNWEIGHTED + DIRECTIONS * len(SHELLS))
     sizes = Sizes(imagined(fill_config(config | {"cohort": {"sheet": "cohort.tsv"}}), people), images)

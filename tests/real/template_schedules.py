@@ -21,14 +21,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from scipy import ndimage
+from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workflow"))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from evaluate_ixi import mean_dice
 
 from neurostrata.core.config import section_defaults
 from neurostrata.imaging.anatomy.jacobian import nonlinear_jacobian
 from neurostrata.imaging.images.io import Image, normalise_intensity, read_image
 from neurostrata.imaging.registration.chain import Registration, register_images, similarity, warp_image
+from neurostrata.imaging.registration.transforms import resample
 from neurostrata.imaging.template.building import (
     Average,
     brain_of,
@@ -93,7 +97,9 @@ def evaluate(template: Image, images: dict[str, Image], labels: dict[str, Image]
         shape.add(found.affine, found.warp)
         similarities.append(similarity(warp_image(image, template, found), template.data, mask))
         folded.append(float((nonlinear_jacobian(found.warp)[mask] <= 0).mean()))
-        warped.append(warp_labels(labels[subject], template, found))
+        warped.append(
+            resample(labels[subject], template.grid, found.affine, found.warp, order=0).astype(np.uint8)
+        )
     return {
         "distance_vox": shape.distance_vox,
         "log_size": shape.log_size,
@@ -103,31 +109,10 @@ def evaluate(template: Image, images: dict[str, Image], labels: dict[str, Image]
     }
 
 
-def warp_labels(labels: Image, template: Image, found: Registration) -> np.ndarray:
-    """Return a person's labels on the template's grid: those of the nearest voxels."""
-    from neurostrata.imaging.images.io import apply_affine
-    from neurostrata.imaging.registration.transforms import displace
-
-    assert found.warp is not None
-    points = apply_affine(found.affine, displace(found.warp, template.grid.points()))
-    index = np.moveaxis(apply_affine(np.linalg.inv(labels.grid.affine), points), -1, 0)
-    return ndimage.map_coordinates(labels.data.astype(np.int16), index, order=0, mode="constant")
-
-
 def overlap(warped: np.ndarray) -> float:
-    """Return the mean Dice overlap over people and labels with the label that most people have at each voxel."""
-    present = [label for label in np.unique(warped) if label > 0]
-    counts = np.stack([(warped == label).sum(axis=0) for label in present])
-    most = np.where(
-        counts.max(axis=0) > (warped == 0).sum(axis=0), np.array(present)[counts.argmax(axis=0)], 0
-    )
-    values = []
-    for person in warped:
-        for label in present:
-            first, second = person == label, most == label
-            if total := int(first.sum() + second.sum()):
-                values.append(2 * float((first & second).sum()) / total)
-    return float(np.mean(values))
+    """Return the mean over people of the Dice overlap of their labels, (people, X, Y, Z), with the label that most people have at each voxel."""
+    most = stats.mode(warped).mode
+    return float(np.mean([mean_dice(person, most) for person in warped]))
 
 
 def between(reference: Image, template: Image) -> dict[str, float]:

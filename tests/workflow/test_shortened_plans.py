@@ -29,7 +29,8 @@ def _plan(study: StudyFolder, shortcuts: str, *options: str) -> str:
         [
             *(sys.executable, "-c", _PLAN, str(REPOSITORY / "workflow"), shortcuts),
             *("-s", str(REPOSITORY / "Snakefile"), "-n", "--cores", "2", "--printshellcmds"),
-            *("--set-resources", "jacobian:mem_mb=attempt * 123", "--forcerun", "fit_tensor", *options),
+            *("--set-resources", "jacobian:mem_mb=attempt * 123", "fit_noddi:mem_mb=max(1, input.size_mb)"),
+            *("--forcerun", "fit_tensor", *options),
         ],
         cwd=study.folder,
         env=study.environment,
@@ -71,7 +72,7 @@ def test_a_plan_is_the_same_without_shortcuts(study: StudyFolder, listed: str) -
     assert len(short) > 100
     assert short == long
     said = {word for job in short for line in job for word in re.split(r"[ ,]+", line)}
-    assert {"mem_mb=123", "template-update"} <= said
+    assert {"mem_mb=123", "mem_mb=<TBD>", "template-update"} <= said  # fit_noddi's input is not there yet
 
 
 def test_a_plan_whose_jobs_are_not_listed_says_the_rest(study: StudyFolder, listed: str) -> None:

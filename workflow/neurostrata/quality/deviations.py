@@ -290,7 +290,7 @@ def compare_measure(
     people: pd.DataFrame,
     rules: Rules,
     tests: int,
-    sound: pd.Index | None = None,
+    sound: pd.Index,
 ) -> Compared | None:
     """Compare everybody's value of one measure with what is expected of them.
 
@@ -307,7 +307,7 @@ def compare_measure(
     tests
         How many measures are compared; see :func:`limit_of_z`.
     sound
-        From whom the expectation and the spread are learned; None, or fewer than ``rules.fewest_people`` of them: from everybody.
+        From whom the expectation and the spread are learned; fewer than ``rules.fewest_people``: from everybody.
 
     Returns
     -------
@@ -323,7 +323,7 @@ def compare_measure(
     # of a measure that most people have one value of, such as 0 outliers, a regression on age would make differences of nothing
     alike = compared.value_counts().iloc[0] >= len(compared) / 2
     covariates = {"site"} & set(rules.covariates) if alike else rules.covariates
-    learned = np.ones(len(known), dtype=bool) if sound is None else known.index.isin(sound)
+    learned = known.index.isin(sound)
     if learned.sum() < rules.fewest_people:
         learned[:] = True
     expected = expect(compared, people, covariates, rules.people_per_site, learned)

@@ -70,13 +70,12 @@ def fit_tensor(
     chosen = tensor_measurements(gradients, float(settings["tensor_b_max"]), subject)
     given = None if dwi_mask is None else read_image_mask(dwi_mask, subject, series.grid, "dwi_mask")
     voxels = np.ones(series.grid.shape, dtype=bool) if given is None else given
-    signals = series.signals(voxels, chosen | gradients.b0)
-    kept = gradients.select(chosen | gradients.b0)
-    mean_b0 = _fill(np.nan_to_num(signals[:, kept.b0].mean(axis=1), posinf=0, neginf=0), voxels)
+    signals, fitted = series.signals(voxels, chosen), gradients.select(chosen)
+    mean_b0 = _fill(np.nan_to_num(signals[:, fitted.b0].mean(axis=1), posinf=0, neginf=0), voxels)
     brain, source = diffusion_mask(mean_b0, given, series.label)
-    signals = signals[brain[voxels]][:, chosen[chosen | gradients.b0]]
+    signals = signals[brain[voxels]]
     check_finite(signals, series.label)
-    maps = tensor_maps(signals, gradients.select(chosen))
+    maps = tensor_maps(signals, fitted)
     facts = {
         "Space": "native diffusion",
         "Sources": [str(dwi), str(bval), str(bvec)],
@@ -91,8 +90,8 @@ def fit_tensor(
     }
     for path, (description, units, data) in described.items():
         write_image(path, data, series.grid)
-        fitted = {"Fit": f"weighted least squares, {int(chosen.sum())} volumes"} if path != b0 else {}
-        write_sidecar(path, Description=description, Units=units, **fitted, **facts)
+        how = {"Fit": f"weighted least squares, {int(chosen.sum())} volumes"} if path != b0 else {}
+        write_sidecar(path, Description=description, Units=units, **how, **facts)
     write_image(mask, brain, series.grid, np.uint8)
     write_sidecar(mask, Description="Brain mask of the diffusion data", Voxels=int(brain.sum()), **facts)
 

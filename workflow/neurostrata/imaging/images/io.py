@@ -11,7 +11,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,14 +128,8 @@ def read_voxels(path: Path) -> tuple[np.ndarray, Any]:
     OSError, EOFError, ValueError, zlib.error, nibabel.filebasedimages.ImageFileError
         When it is not a readable image (:data:`UNREADABLE`).
     """
-    source, compressed = open_image(path)
-    if not compressed:
-        return np.asarray(source.dataobj, dtype=np.float32), source
-    with gzip.open(path) as stream:
-        data = np.asarray(type(source).from_stream(stream).dataobj, dtype=np.float32)
-        while stream.read(1 << 20):
-            pass
-    return data, source
+    with _voxels(path) as (data, source):
+        return np.asarray(data, dtype=np.float32), source
 
 
 def open_image(path: Path) -> tuple[Any, bool]:
@@ -162,13 +156,22 @@ def read_volumes(path: Path) -> Iterator[np.ndarray]:
     DamagedError, OSError, EOFError, ValueError, zlib.error, nibabel.filebasedimages.ImageFileError
         As :func:`read_voxels`.
     """
-    source, compressed = open_image(path)
-    last = (0,) * (len(source.shape) - 4)
-    with gzip.open(path) if compressed else nullcontext() as stream:
-        data = source.dataobj if stream is None else type(source).from_stream(stream).dataobj
+    with _voxels(path) as (data, source):
+        last = (0,) * (len(source.shape) - 4)
         for number in range(source.shape[3]):
             yield np.asarray(data[(..., number, *last)], dtype=np.float32)
-        while stream is not None and stream.read(1 << 20):
+
+
+@contextmanager
+def _voxels(path: Path) -> Iterator[tuple[Any, Any]]:
+    """Give the voxels of an image, to be read once from front to back, and the image; read a compressed file to its end afterwards."""
+    source, compressed = open_image(path)
+    if not compressed:
+        yield source.dataobj, source
+        return
+    with gzip.open(path) as stream:
+        yield type(source).from_stream(stream).dataobj, source
+        while stream.read(1 << 20):
             pass
 
 

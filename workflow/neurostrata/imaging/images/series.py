@@ -39,11 +39,11 @@ def read_series(path: Path, subject: str, what: str = "dwi") -> Series:
     UserError
         When the file is missing, truncated or not 4-D, or its affine is unusable.
     """
-    label = f"subject {subject}: {what} {path}"
-    data, grid = read_grid_array(path, label)
-    if data.ndim != 4:
-        raise UserError(f"{label}: has shape {data.shape}; a 4-D series of volumes is needed")
-    return Series(data, grid)
+    file = open_series(path, subject, what)
+    data = np.empty((*file.grid.shape, file.measurements), dtype=np.float32, order="F")
+    for number, volume in enumerate(file.volumes()):
+        data[..., number] = volume
+    return Series(data, file.grid)
 
 
 @dataclass(frozen=True, eq=False)
