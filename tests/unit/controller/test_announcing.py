@@ -142,6 +142,8 @@ def test_a_dry_run_ends_with_the_plan_and_what_is_to_be_decided(monkeypatch: pyt
     from snakemake.logging import logger
 
     said: list[str] = []
+    left: list[bool] = []
+    monkeypatch.setattr(announcing, "leave_the_plan", lambda: left.append(True))
     monkeypatch.setattr(snakemake.workflow, "Workflow", type("Workflow", (DryRun,), {}))
     monkeypatch.setattr(logger, "info", said.append)
     announcing.explain_plans(imagined(CONFIG, 3), lambda dag: f"decide about {len(dag.needrun_jobs(False))}")
@@ -151,11 +153,13 @@ def test_a_dry_run_ends_with_the_plan_and_what_is_to_be_decided(monkeypatch: pyt
     assert plan.splitlines()[0] == "This would be done:"
     assert plan.splitlines()[-1].startswith("In all 1 job: less than a CPU minute")
     assert question == "decide about 1"
-    # a run says it before it starts, not at its end
+    assert left == [True]
+    # a run says it before it starts, not at its end, and takes its plan apart, since files may be open
     said.clear()
     run.dryrun = False
     run.execute()
     assert said == []
+    assert left == [True]
     # Snakemake's hint is answered where it is given
     run.log_provenance_info()
     assert said == []

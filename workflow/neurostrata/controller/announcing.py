@@ -14,6 +14,7 @@ from typing import Any
 
 from neurostrata.cohort.study import Study
 from neurostrata.controller.reasons import say_changes
+from neurostrata.controller.shortcuts import leave_the_plan
 from neurostrata.core.wording import count
 from neurostrata.planning.cost import (
     Cost,
@@ -197,6 +198,7 @@ def _end_dry_runs(study: Study, ask: Callable[[Any], str]) -> None:
     def execute(self: Any, *arguments: Any, **named: Any) -> Any:
         result = plain(self, *arguments, **named)
         if self.dryrun:
+            leave_the_plan()
             say_dry_plan(self.dag, study)
             _say(lambda: ask(self.dag))
         return result

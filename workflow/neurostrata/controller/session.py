@@ -293,10 +293,5 @@ def shows_messages(workflow: Any) -> bool:
 
 
 def collect_garbage_rarely() -> None:
-    """Keep Python from searching a plan for garbage: ten thousand jobs are millions of objects that all stay.
-
-    Nor are they taken apart one by one when the process ends, which takes a quarter of the time of planning.
-    """
+    """Keep Python from searching a plan for garbage: ten thousand jobs are millions of objects that all stay."""
     gc.set_threshold(200_000, 50, 100)
-    atexit.unregister(gc.freeze)
-    atexit.register(gc.freeze)
