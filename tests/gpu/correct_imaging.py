@@ -39,6 +39,7 @@ class Example:
             self.affine,
             self.affine,
             options["ncc_radius"],
+            options["contrast_at_half_weight"],
         )
         affine = np.eye(4)
         for name, freedom in (("rigid", 6), ("affine", 12)):

@@ -14,6 +14,9 @@ from neurostrata.controller import session
 from neurostrata.controller.former_defaults import given_settings, question
 from neurostrata.core.config import read_yaml, section_defaults
 from neurostrata.core.locations import DEFAULT_CONFIG, FORMER_DEFAULTS
+from neurostrata.core.settings import settings_text
+from neurostrata.planning.changes import changed_values
+from neurostrata.planning.options import same_results
 
 ENGINE = {"registration.engine": ("ants", "torch")}
 
@@ -51,6 +54,29 @@ def test_what_made_the_results_is_asked_for() -> None:
         yaml.safe_load(line) for line in text.splitlines() if line.startswith("    registration: ")
     )
     assert (keep, again) == ({"registration": {"engine": "ants"}}, {"registration": {"engine": "torch"}})
+
+
+def test_an_option_that_was_added_later_is_asked_for_where_its_former_value_was_at_work() -> None:
+    added = changed_values("register", *recorded_settings(None, 0.03), {})
+    assert added == {"registration.torch.contrast_at_half_weight": (0, 0.03)}
+    text = question(Plan(("register", added)), {"registration": {"engine": "torch"}})
+    assert "contrast_at_half_weight: made with 0, recommended now is 0.03  (register 1)" in text
+    assert "registration: {torch: {contrast_at_half_weight: 0}}" in text
+    assert "registration: {torch: {contrast_at_half_weight: 0.03}}" in text
+    assert "--forcerun template_start" in text
+    # The answer that keeps the results plans nothing.
+    assert same_results("register", *recorded_settings(None, 0))
+    assert not same_results("register", *recorded_settings(0.03, 0))
+
+
+def recorded_settings(*contrasts: float | None) -> Iterator[str]:
+    """Yield the settings of registrations by `torch`, of a release without the option where it is None."""
+    for contrast in contrasts:
+        section = section_defaults("registration")
+        options = {k: v for k, v in section["torch"].items() if k != "contrast_at_half_weight"}
+        if contrast is not None:
+            options["contrast_at_half_weight"] = contrast
+        yield settings_text("register", 1, {**section, "torch": options})
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from neurostrata.fusion.models.siamese.classifier import AttentionNetwork
 from neurostrata.fusion.models.siamese.regions import RegionNetwork
 from neurostrata.phenotypes.reduction import EIGENVALUE_COLUMNS
 from neurostrata.planning import results as tree
+from neurostrata.planning.options import used_options
 from neurostrata.prediction.crossfold import CLASSIFICATION_COLUMNS, SCORE_COLUMNS
 from neurostrata.report.data.paper_results import SUMMARIES
 from neurostrata.strata.comparison.table import COLUMNS as COMPARISONS
@@ -66,7 +67,9 @@ def test_a_preset_does_not_depend_on_what_is_recommended(paper):
     former = check_config(read_configuration([DEFAULT_CONFIG, FORMER_DEFAULTS, preset]))
     alone = check_config({**read_yaml(preset), "cohort": cohort, "qc": "config/qc.tsv"})
     now = laid_over(paper)
+    now["registration"] = used_options("register", now["registration"])
     for other in (former, alone):
+        other["registration"] = used_options("register", other["registration"])
         other["modalities"] = {k: v for k, v in other["modalities"].items() if k in used(other)}
         if "noddi" not in {modality["from"] for modality in other["modalities"].values()}:
             other["diffusion"] = now["diffusion"]  # of no effect

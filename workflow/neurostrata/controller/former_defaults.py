@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from neurostrata.core.config import look_up, overlaid, read_yaml
+from neurostrata.core.config import fill_config, look_up, overlaid, read_yaml
 from neurostrata.core.locations import DEFAULT_CONFIG, FORMER_DEFAULTS, STUDY_CONFIG
 from neurostrata.planning.options import WHOLE
 from neurostrata.stages import STAGES
@@ -87,7 +87,7 @@ def undecided(dag: Any, given: Mapping[str, Any]) -> list[Undecided]:
     given
         See :func:`given_settings`.
     """
-    defaults = read_yaml(DEFAULT_CONFIG)
+    defaults = fill_config(read_yaml(DEFAULT_CONFIG))
     open_keys = {
         key: Undecided(key, former, look_up(defaults, key))
         for key, former in _keys(read_yaml(FORMER_DEFAULTS))
@@ -138,9 +138,8 @@ def question(dag: Any, given: Mapping[str, Any]) -> str:
         how = f"  To make them again: --config {values}" if values else ""
     else:
         how = f"  To make them again with what is recommended now:{''.join(_answer(again, DEFAULT_CONFIG))}"
-    if (
-        "registration.engine" in again
-    ):  # its registrations are temporary: what they were made with is not known
+    # The template's registrations are temporary: what they were made with is not known.
+    if any(key.startswith("registration.") for key in again):
         how += "\n  The template then stays as it is; --forcerun template_start builds it again too."
     return (
         "what is recommended has changed since results of this study were made, and its configuration does not say which it wants:"

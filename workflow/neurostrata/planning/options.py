@@ -5,7 +5,8 @@ A stage's results depend on the options of its own engine alone: a changed optio
 
 Results of an earlier release were recorded with more settings. :func:`same_results` compares only those that decide
 results, so that they stay valid. A key that a later release added has ``later: true`` in its schema: at its default it is
-no setting of an experiment's stages, since their results are those of the release without it.
+no setting of an experiment's stages, since their results are those of the release without it. An option of a registration engine
+that a later release added has its former default in ``config/former-defaults.yaml``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from neurostrata.core.config import fill_config, load_schema, without_later
+from neurostrata.core.config import fill_config, load_schema, read_yaml, without_later
+from neurostrata.core.locations import FORMER_DEFAULTS
 from neurostrata.stages import STAGES
 
 Values = dict[str, Any]
@@ -87,9 +89,20 @@ def _schema(name: str) -> Values:
     return load_schema(name)
 
 
+@cache
+def _former(section: str) -> Values:
+    former: Values = read_yaml(FORMER_DEFAULTS)[section]
+    return former
+
+
 def _engine(section: Mapping[str, Any]) -> Values:
     """The section `registration` with the options of its engine alone."""
-    return _without(section, [name for name in _keys("registration", "engine") if name != section["engine"]])
+    engine = section["engine"]
+    kept = _without(section, [name for name in _keys("registration", "engine") if name != engine])
+    if engine in kept:
+        # An option that a later release added: results were as with its former default.
+        kept[engine] = {**_former("registration").get(engine, {}), **kept[engine]}
+    return kept
 
 
 def _registering(values: Values) -> Values:

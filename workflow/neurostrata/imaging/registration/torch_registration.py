@@ -109,23 +109,31 @@ def box(image: torch.Tensor, radius: int) -> torch.Tensor:
 
 
 class Correlation:
-    """The mean squared neighbourhood cross-correlation with a fixed image (Avants 2008, Eq. 7).
+    """The mean squared neighbourhood cross-correlation with a fixed image (Avants 2008, Eq. 7), weighted by contrast.
+
+    The correlation of a neighbourhood without contrast is as large as that of one with an edge. A template, the mean of many
+    images, fades out around the brain: with all voxels alike, its faint rim draws people's sharp edges outwards.
 
     Parameters
     ----------
     fixed
-        (1, 1, x, y, z).
+        (1, 1, x, y, z), in [0, 1].
     radius
         Of the cubic neighbourhood, in voxels.
+    contrast
+        Standard deviation of the fixed image within a neighbourhood at which a voxel counts half; 0: all count the same.
     weight
-        (1, 1, x, y, z): weight of each voxel.
+        (1, 1, x, y, z): weight of each voxel beside that.
     """
 
-    def __init__(self, fixed: torch.Tensor, radius: int, weight: torch.Tensor) -> None:
+    def __init__(self, fixed: torch.Tensor, radius: int, contrast: float, weight: torch.Tensor) -> None:
         self.fixed, self.radius = fixed, radius
         self.mean = box(fixed, radius)
-        self.variance = (box(fixed * fixed, radius) - self.mean**2).clamp_min(0) + FLAT
-        self.weight = weight / weight.sum().clamp_min(1)
+        variance = (box(fixed * fixed, radius) - self.mean**2).clamp_min(0)
+        self.variance = variance + FLAT
+        if contrast > 0:
+            weight = weight * variance / (variance + contrast**2)
+        self.weight = weight / weight.sum().clamp_min(1e-6)
 
     def __call__(self, moving: torch.Tensor) -> torch.Tensor:
         """Return the similarity of an image on the same grid, between 0 and 1."""
@@ -168,6 +176,8 @@ class Pair:
         (4, 4), voxels to RAS mm.
     radius
         Of the correlation's neighbourhood.
+    contrast
+        At which a voxel counts half; see :class:`Correlation`.
     mask
         (1, 1, x, y, z) where the similarity counts; None: everywhere.
     """
@@ -179,9 +189,10 @@ class Pair:
         fixed_affine: np.ndarray,
         moving_affine: np.ndarray,
         radius: int,
+        contrast: float,
         mask: torch.Tensor | None = None,
     ) -> None:
-        self.fixed, self.moving, self.radius = fixed, moving, radius
+        self.fixed, self.moving, self.radius, self.contrast = fixed, moving, radius, contrast
         self.device = fixed.device
         self.weight = torch.ones_like(fixed) if mask is None else mask
         self.fixed_affine, self.moving_affine = fixed_affine, moving_affine
@@ -203,7 +214,8 @@ class Pair:
             fixed = sample(smooth(self.fixed, [sigma] * 3), points, "border")
             weight = sample(self.weight, points, "border")
             moving = smooth(self.moving, [sigma * float(ratio) for ratio in self.ratio])
-        return Level(Correlation(fixed, self.radius, weight), moving, placed, shape)  # type: ignore[arg-type]
+        correlation = Correlation(fixed, self.radius, self.contrast, weight)
+        return Level(correlation, moving, placed, shape)  # type: ignore[arg-type]
 
     def to_moving(self, affine: np.ndarray) -> torch.Tensor:
         """Return the (4, 4) matrix from fixed voxels to moving voxels of an affine between RAS points."""

@@ -63,6 +63,7 @@ def run(job: RegistrationJob) -> None:
         fixed_affine,
         moving_affine,
         options["ncc_radius"],
+        options["contrast_at_half_weight"],
         None if mask is None else torch.from_numpy(mask[box].astype(np.float32)).to(device)[None, None],
     )
     affine = read_affine(job.initial)
