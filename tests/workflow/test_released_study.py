@@ -10,7 +10,12 @@ import pytest
 import yaml
 from recorded_study import STUDIES, restore
 
-from neurostrata.core.config import overlaid
+from neurostrata.core.config import overlaid, read_yaml
+from neurostrata.core.locations import FORMER_DEFAULTS
+
+
+#: Former defaults of options that the engine `torch` got since.
+ADDED = read_yaml(FORMER_DEFAULTS)["registration"]["torch"]
 
 
 def changes_said(text: str) -> list[str]:
@@ -65,6 +70,14 @@ def test_changed_defaults_make_nothing_again_until_the_study_says_so(tmp_path: P
     assert "what is recommended" not in run.stdout + run.stderr
 
 
+def test_an_option_that_was_added_is_asked_for(tmp_path: Path) -> None:
+    study = restore(tmp_path / "study", "torch", decided=False)
+    dry = study.snakemake("-n", "--quiet", "rules")
+    question = (dry.stdout + dry.stderr).partition("what is recommended has changed")[2]
+    assert "registration.torch.contrast_at_half_weight: made with 0, recommended now is 0.03  (" in question
+    assert "register 8" in question
+
+
 def test_what_has_changed_is_said_before_it_is_done(tmp_path: Path) -> None:
     """What another engine or a model without epochs does not read plans the record of the settings alone."""
     study = restore(tmp_path / "study", "greedy")
@@ -73,7 +86,7 @@ def test_what_has_changed_is_said_before_it_is_done(tmp_path: Path) -> None:
     )  # first what raised versions ask for, which would be the reason of all that follows it
     assert run.returncode == 0, run.stderr
     study.configure(
-        registration={"engine": "greedy", "ants": {"cc_radius": 3}, "torch": {"step_vox": 0.5}},
+        registration={"engine": "greedy", "ants": {"cc_radius": 3}, "torch": {**ADDED, "step_vox": 0.5}},
         training={"epochs": 3, "preset": "fast"},
         anatomy={"n4": {"enabled": False, "shrink_factor": 2, "spline_distance_mm": 50}},
     )
