@@ -80,7 +80,15 @@ def test_a_plan_is_told_by_stages_people_and_hours() -> None:
 def test_a_long_plan_stays_short() -> None:
     study = imagined(CONFIG, 12)
     jobs = [
-        (work.stage, {"experiment": work.experiment, "finder": work.finder, "fold": work.fold})
+        (
+            work.stage,
+            {
+                "experiment": work.experiment,
+                "finder": work.finder,
+                "fold": work.fold,
+                "iteration": work.iteration,
+            },
+        )
         for work, number in jobs_of(study).items()
         for _ in range(number)
     ]

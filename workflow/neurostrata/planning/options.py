@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from neurostrata.core.config import fill_config, load_schema, without_later
+from neurostrata.core.config import fill_config, later_defaults, load_schema, without_later
 from neurostrata.stages import STAGES
 
 Values = dict[str, Any]
@@ -25,7 +25,7 @@ Values = dict[str, Any]
 TEMPLATE_KEYS = {
     "template_start": ("resolution_mm", "margin_mm"),
     "template_register": ("coarse_iterations",),
-    "template_update": ("shape_step", "sharpening", "tolerance"),
+    "template_update": ("shape_step", "sharpening", "tolerance", "early_people"),
     "template_final": ("resolution_mm", "tolerance"),
     "template_mask": (),
 }
@@ -100,6 +100,9 @@ def _registering(values: Values) -> Values:
 def _template(stage: str) -> Callable[[Values], Values]:
     def used(values: Values) -> Values:
         kept = _without(values, set(_keys("template")) - set(TEMPLATE_KEYS[stage]))
+        kept = without_later(kept, _schema("template"))
+        if "early_people" in kept:  # a template of a part of the people is not asked whether it has converged
+            kept = _without(kept, ["tolerance"])
         return _registering(kept) if "registration" in kept else kept
 
     return used
@@ -213,6 +216,9 @@ def _deciding(stage: str, values: Values) -> Values:
     if stage == "list_people":
         # The digest is that of the rows that are written; the declarations only select them.
         used["config"] = _without(used["config"], ["modalities"])
+    if stage in TEMPLATE_KEYS:
+        # so that a change from the default is said as one
+        used = {**_only(later_defaults(_schema("template")), TEMPLATE_KEYS[stage]), **used}
     if stage in WHOLE:
         # A key that a later release added, at its default, is no change.
         used |= fill_config(_only(used, _keys("config")))
