@@ -5,7 +5,7 @@ A stage's results depend on the options of its own engine alone: a changed optio
 
 Results of an earlier release were recorded with more settings. :func:`same_results` compares only those that decide
 results, so that they stay valid. A key that a later release added has ``later: true`` in its schema: at its default it is
-no setting of an experiment's stages, since their results are those of the release without it.
+no setting of the stages of an experiment and of the template, since their results are those of the release without it.
 """
 
 from __future__ import annotations
