@@ -137,8 +137,8 @@ def template_update(
         The new template, and what was measured.
     settings
         ``shape_step``, ``sharpening`` and ``tolerance`` of section ``template``. ``early_people`` is only there where the
-        iteration uses a part of the people. Such a template is never declared converged, so that the last iteration,
-        with everybody, is not skipped: others are in each iteration, so that templates differ by who was in them as well.
+        iteration uses a part of the people. Such a template is never declared converged: the last iteration, with everybody,
+        must not be skipped, and what an iteration of other people changes says little of when to stop.
     """
     from neurostrata.imaging.template.building import (
         Average,
