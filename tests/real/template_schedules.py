@@ -3,7 +3,7 @@
     python tests/real/template_schedules.py DATA OUTPUT.tsv [--resolution 3] [--schedules 60,60,60,60,60 15,15,15,15,60]
 
 DATA holds ``ixi/``. A schedule is the number of people of each iteration; the first one of the list is the reference. Fewer people than
-there are are chosen evenly over the list, other ones at each iteration. After the last iteration everybody is registered to the
+there are are chosen as ``template.early_people`` chooses them. After the last iteration everybody is registered to the
 template. OUTPUT gets a row per schedule, written as each ends: registrations, what the last iteration measured, how far the template is from the people's mean
 shape, their similarity and the overlap of labels (mean Dice of each person's labels with those of the majority), share of folded voxels, and how
 far the template is from the reference: root mean square difference, and length of the warp between them.
@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from evaluate_ixi import mean_dice
 
+from neurostrata.cohort.template_people import people_of_iteration
 from neurostrata.core.config import section_defaults
 from neurostrata.imaging.anatomy.jacobian import nonlinear_jacobian
 from neurostrata.imaging.images.io import Image, normalise_intensity, read_image
@@ -54,12 +55,6 @@ SCHEDULES = [
 ]
 
 
-def members(people: Sequence[str], count: int, iteration: int) -> list[str]:
-    """Return `count` people evenly over the list, other ones at each iteration as far as there are enough."""
-    every = len(people) / count
-    return [people[int(number * every + iteration) % len(people)] for number in range(count)]
-
-
 def register(template: Image, image: Image) -> Registration:
     """Register an image to the template with the defaults."""
     return register_images(template, image, section_defaults("registration"), inverse=False)
@@ -71,18 +66,18 @@ def build(
     """Return the template and what the last iteration measured."""
     settings = section_defaults("template")
     grid = start_grid([centred_box(image) for image in images.values()], resolution, settings["margin_mm"])
-    first = [images[subject] for subject in members(list(images), counts[0], 0)]
+    first = [images[subject] for subject in people_of_iteration(list(images), counts[0], 1)]
     template = Image(np.mean([centred_on(image, grid) for image in first], axis=0).astype(np.float32), grid)
     measures: dict[str, float] = {}
-    for iteration, count in enumerate(counts):
+    for iteration, count in enumerate(counts, start=1):
         average = Average(template)
-        for subject in members(list(images), count, iteration):
+        for subject in people_of_iteration(list(images), count, iteration):
             found = register(template, images[subject])
             assert found.warp is not None
             average.add(warp_image(images[subject], template, found), found.warp, found.affine)
         new = updated_template(average, settings)
         measures = {**average.measures(), "rms_change": relative_change(template.data, new)}
-        print(iteration + 1, {name: round(value, 4) for name, value in measures.items()}, flush=True)
+        print(iteration, {name: round(value, 4) for name, value in measures.items()}, flush=True)
         template = Image(new, grid)
     return template, measures
 

@@ -39,6 +39,7 @@ def tracked(study: StudyFolder, config: dict[str, Any]) -> Settings:
             "finder": known["FINDERS"],
             "codes": known["CODES"],
             "declared": [],
+            "iteration": ["1", str(known["ITERATIONS"])],
             "group": ["people", *(f"modality-{m}" for m in people.used_modalities())],
         }
         found: Settings = {}

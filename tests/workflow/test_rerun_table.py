@@ -108,6 +108,7 @@ CHANGES: dict[str, Callable[[StudyFolder], None]] = {
     "seed of one experiment": setting("experiments.0.seed", 3),
     "template iterations 4 to 5": setting("template.iterations", 5),
     "template tolerance": setting("template.tolerance", 0.01),
+    "3 people in early iterations": setting("template.early_people", 3),
     "NODDI engine or its options": setting("diffusion.noddi.likelihood", "gaussian"),
     "report title": setting("report.title", "Another"),
     "note column": cell(1, 7, "was late"),

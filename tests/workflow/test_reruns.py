@@ -121,6 +121,12 @@ def test_a_finished_study_that_was_moved_plans_nothing(rerun) -> None:
         ("quality.leave_out", ["snr"], {"compare_quality": 1, **CLOSING}),
         ("template.iterations", 3, {"template_register": 6, "template_update": 1, **FROM_TEMPLATE}),
         (
+            "template.early_people",
+            4,
+            {"template_register": 10, "template_update": 2, **FROM_TEMPLATE},
+        ),
+        ("template.early_people", 6, CLOSING),  # everybody
+        (
             "registration.greedy.step_vox",
             0.9,
             {"template_register": 12, "template_update": 2, **FROM_TEMPLATE},

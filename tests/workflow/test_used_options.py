@@ -153,8 +153,22 @@ def test_what_each_stage_of_the_template_reads(read: Read) -> None:
     assert found == {
         ("template_start", ""): {"resolution_mm", "margin_mm"},
         ("template_register", ""): {"coarse_iterations"},
-        ("template_update", ""): {"shape_step", "sharpening", "tolerance"},
+        ("template_update", "1"): {"shape_step", "sharpening", "early_people"},
+        ("template_update", "4"): {"shape_step", "sharpening", "tolerance"},
         ("template_final", ""): {"resolution_mm", "tolerance"},
+    }
+
+
+def test_a_part_of_the_people_in_early_iterations(read: Read) -> None:
+    template = {"iterations": 4}
+    fewer = read(template={**template, "early_people": 3})
+    assert differing(read(template=template), fewer) == {("template_update", "1"): {"early_people"}}
+    assert not differing(read(template=template), read(template={**template, "early_people": 8}))
+    # whether the template has converged is only asked of the last
+    judged = read(template={**template, "early_people": 3, "tolerance": 0.1})
+    assert differing(fewer, judged) == {
+        ("template_update", "4"): {"tolerance"},
+        ("template_final", ""): {"tolerance"},
     }
 
 

@@ -82,16 +82,12 @@ rule template_register:
 
 
 rule template_update:
-    """Average the registered images and move the average to the mean shape."""
+    """Average the registered images of the iteration's people and move the average to the mean shape."""
     input:
         people=tree.group_table("template"),
         template=previous(tree.ITERATION_TEMPLATE),
         state=previous(tree.ITERATION_STATE),
-        registrations=expand(
-            rules.template_register.output,
-            subject=STUDY.template_members(),
-            allow_missing=True,
-        ),
+        registrations=by_wildcards(INPUTS.template_registrations),
     output:
         template=tree.ITERATION_TEMPLATE,
         state=tree.ITERATION_STATE,

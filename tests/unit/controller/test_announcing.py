@@ -77,10 +77,26 @@ def test_a_plan_is_told_by_stages_people_and_hours() -> None:
     assert announcing.plan_sentence(dag_of(("all", {})), study) == ""
 
 
+def test_an_update_of_the_template_is_about_the_people_of_its_iteration() -> None:
+    study = imagined({**CONFIG, "template": {"iterations": 3, "early_people": 2}}, 6)
+    counted = {work: n for work, n in jobs_of(study).items() if work.iteration}
+    jobs = [(work.stage, {"iteration": work.iteration}) for work, n in counted.items() for _ in range(n)]
+    assert len(jobs) == 2 + 2 + 6 + 3
+    assert announcing.planned_work(dag_of(*jobs))[0] == counted
+
+
 def test_a_long_plan_stays_short() -> None:
     study = imagined(CONFIG, 12)
     jobs = [
-        (work.stage, {"experiment": work.experiment, "finder": work.finder, "fold": work.fold})
+        (
+            work.stage,
+            {
+                "experiment": work.experiment,
+                "finder": work.finder,
+                "fold": work.fold,
+                "iteration": work.iteration,
+            },
+        )
         for work, number in jobs_of(study).items()
         for _ in range(number)
     ]

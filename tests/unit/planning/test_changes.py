@@ -56,6 +56,17 @@ def test_a_new_key_at_its_default_is_no_difference() -> None:
     assert changes("provenance", recorded, other, {}) == ["template.iterations: 3 -> 4"]
 
 
+def test_a_key_of_the_template_that_is_new_at_its_default_is_no_difference() -> None:
+    recorded = text("template_update", shape_step=1.0, sharpening=0, tolerance=0.01)
+    now = text("template_update", shape_step=1.0, sharpening=0, tolerance=0.01, early_people=None)
+    assert same_results("template_update", recorded, now)
+    part = text("template_update", shape_step=1.0, sharpening=0, early_people=3)
+    assert not same_results("template_update", recorded, part)
+    # only the last iteration reads the tolerance then
+    other = text("template_update", shape_step=1.0, sharpening=0, tolerance=0.5, early_people=3)
+    assert same_results("template_update", part, other)
+
+
 def test_the_record_of_who_takes_part_is_compared_by_the_people() -> None:
     before = text("list_people", config={"modalities": {"pet": {}, "pet2": {}}}, digest="a")
     after = text("list_people", config={"modalities": {"pet2": {}}}, digest="a")
@@ -79,6 +90,13 @@ def test_the_record_of_who_takes_part_is_compared_by_the_people() -> None:
             {"tolerance": None},
             {},
             "template.tolerance: 0.01 -> null",
+        ),
+        (
+            "template_update",
+            {"shape_step": 1.0, "tolerance": 0.01},
+            {"shape_step": 1.0, "early_people": 3},
+            {"iteration": "1"},
+            "template.early_people: null -> 3",
         ),
         (
             "embed",

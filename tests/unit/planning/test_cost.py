@@ -168,6 +168,25 @@ def test_costs_follow_what_decides_them() -> None:
     assert torch["normalise"].disk_gb == pytest.approx(arrays, rel=0.01)
 
 
+def test_early_iterations_cost_what_their_people_do() -> None:
+    def of(**template: Any) -> dict[str, Cost]:
+        sections = {"resolution_mm": 1, "iterations": 5, **template}
+        return study_cost({**MODALITIES, "template": sections}, 60, Images(t1w_mm=1))
+
+    everybody, fewer = of(), of(early_people=15)
+    assert everybody["template_register"].jobs == 300
+    assert fewer["template_register"].jobs == 120
+    each = everybody["template_register"].cpu_hours / 300
+    assert fewer["template_register"].cpu_hours == pytest.approx(120 * each)
+    assert fewer["template_update"].jobs == everybody["template_update"].jobs == 5
+    numbers = measured()
+    per_person = numbers["stages"]["template_update"]["cpu_s"]["people*template"] * 2**3 / 3600
+    saved = everybody["template_update"].cpu_hours - fewer["template_update"].cpu_hours
+    assert saved == pytest.approx(180 * per_person)
+    assert fewer["template_start"] == everybody["template_start"]
+    assert of(early_people=60) == everybody
+
+
 def test_costs_in_words() -> None:
     assert [about(n) for n in (0, 0.04, 0.34, 3.6, 36, 972, 9_640)] == [
         *("0.0", "0.0", "0.3", "4", "40", "1,000", "10,000")

@@ -56,6 +56,15 @@ def test_an_image_and_what_brings_it_to_the_template(modality: str, image: str, 
     assert {key: path for key, path in found.items() if path} == {"image": image, **more}
 
 
+def test_the_registrations_of_an_iteration_are_those_of_its_people() -> None:
+    study = planned(6, template={"iterations": 3, "early_people": 2})
+    inputs = Inputs(study)
+    found = {iteration: inputs.template_registrations(iteration) for iteration in ("1", "2", "3")}
+    assert found["1"] == [f"results/template/iter-1/sub-{subject}" for subject in ("01", "04")]
+    assert found["2"] == [f"results/template/iter-2/sub-{subject}" for subject in ("02", "05")]
+    assert found["3"] == [f"results/template/iter-3/sub-{subject}" for subject in study.template_members()]
+
+
 def test_aligned_diffusion_data_need_no_alignment() -> None:
     declaration = planned().modalities["fa"]
     assert map_files(declaration, aligned=False)["alignment"] is not None

@@ -19,6 +19,7 @@ from neurostrata.stages import STAGES
 
 JOB = SimpleNamespace(
     experiment="classes", modality="ndi", declared="rsn", group="people", finder="mixture", codes="adjusted", subject="01",
+    iteration="1",
 )  # fmt: skip
 
 
@@ -118,6 +119,24 @@ def test_keys_of_a_later_release_are_settings_where_they_are_not_at_their_defaul
     assert settings(section, "train", experiment="plain")["training"].items() >= training.items()
     back = settings(section, "train", experiment="back")
     assert "adam_epsilon" not in back["training"] | back["experiment"]["training"]  # at its default again
+
+
+def test_an_update_of_the_template_has_a_number_of_people_where_it_uses_a_part_of_them() -> None:
+    def of(iteration: int, **template: Any) -> dict[str, Any]:
+        return settings(
+            planned(6, template={"iterations": 3, **template}), "template_update", iteration=str(iteration)
+        )
+
+    usual = of(1)
+    assert "early_people" not in usual  # as in the release without the key
+    assert usual["tolerance"] is None
+    early = of(1, early_people=3)
+    assert early["early_people"] == 3
+    assert "tolerance" not in early
+    assert of(2, early_people=3) == early
+    assert of(3, early_people=3) == usual
+    assert of(1, early_people=6) == of(1, early_people=60) == usual
+    assert of(3, early_people=3, iterations=4) == early  # it was the last
 
 
 def test_quality_depends_on_what_the_person_has() -> None:

@@ -93,3 +93,22 @@ def test_registrations_that_lack_are_noted(tmp_path: Path) -> None:
 def test_of_many_people_some_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(template_module, "MOST_PEOPLE", 1)
     assert "of 1 person of the 2" in said(make(tmp_path, SIZES))[1][0]
+
+
+@pytest.mark.parametrize(
+    ("people", "words"),
+    [
+        ([24, 24, 24, 24], "rebuilt 3 times and met"),
+        ([24, 6, 6, 24], "rebuilt 3 times, 2 times from 6 of its 24 people and met"),
+        ([1024, 6, 12, 1024], "rebuilt 3 times, 2 times from 6 and 12 of its 1,024 people and met"),
+        ([24, 24, 6, 24], "rebuilt 3 times, 1 time from 6 of its 24 people and met"),
+    ],
+)
+def test_iterations_of_a_part_of_the_people_are_said(tmp_path: Path, people: list[int], words: str) -> None:
+    page = make(tmp_path, SIZES, template={"tolerance": 0.01})
+    table = {"iteration": range(4), "people": people, "similarity": 0.9, "similarity_worst": 0.8}
+    table |= dict.fromkeys(("rms_change", "rms_mean_warp_vox", "mean_log_jacobian", "mean_log_scale"), 0.1)
+    frame = pd.DataFrame(table | {"converged": [False, False, False, True], "skipped": False})
+    write_table(page.study.tree.template("convergence.tsv"), frame, columns=dict.fromkeys(frame, ""))
+    (text,) = [text for text in said(page)[1] if "rebuilt" in text]
+    assert words in text

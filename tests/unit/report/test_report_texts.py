@@ -509,7 +509,11 @@ def test_methods_say_nothing_of_what_was_not_done() -> None:
     assert "blocks of 2³ voxels and cropped" in text["Maps"]
     template = {"iterations": 3, "tolerance": None}
     assert "in 3 iterations" in _methods(pca, template=template)["Anatomy"]
+    assert "In each, everybody is registered, images" in _methods(pca, template=template)["Anatomy"]
     assert "in at most 3 iterations" in _methods(pca, template={**template, "tolerance": 0.01})["Anatomy"]
+    text = _methods(pca, template={**template, "tolerance": 0.01, "early_people": 15})
+    assert "everybody is registered (in all but the last at most 15 people, spread evenly" in text["Anatomy"]
+    assert "end early once the template of everybody changes by at most 0.01" in text["Anatomy"]
     text = _methods(unclustered, phenotypes={"tables": ["p.tsv"]})
     assert "principal components" in text["Phenotypes"]
     assert text["Strata"] == "No experiment's codes were clustered."

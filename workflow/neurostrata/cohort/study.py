@@ -13,6 +13,7 @@ from neurostrata.cohort.decisions import decide
 from neurostrata.cohort.discovery.search import discover, misplaced_keys, read_discovered
 from neurostrata.cohort.sheet import Row, read_cohort_sheet, read_qc_sheet
 from neurostrata.cohort.sources.registry import columns_read, required_columns, source_of
+from neurostrata.cohort.template_people import people_of_iteration
 from neurostrata.core.config import declared_names, expand_modalities, read_yaml
 from neurostrata.core.errors import UserError
 from neurostrata.core.locations import DEFAULT_CONFIG
@@ -114,6 +115,18 @@ class Study:
             for subject, row in self.rows.items()
             if row.get("t1w") and row.get("template", "").lower() != "no" and subject not in excluded
         ]
+
+    def early_people(self, iteration: int) -> int | None:
+        """Return how many people an iteration of the template uses, where they are only a part; None where it uses everybody."""
+        template = self.config["template"]
+        number: int | None = template["early_people"]
+        if number is None or iteration >= template["iterations"] or number >= len(self.template_members()):
+            return None
+        return number
+
+    def iteration_members(self, iteration: int) -> list[str]:
+        """Return the people whom an iteration of the template, the first being 1, registers and averages."""
+        return people_of_iteration(self.template_members(), self.early_people(iteration), iteration)
 
     def people(self) -> list[str]:
         """Return everybody who is not excluded altogether."""

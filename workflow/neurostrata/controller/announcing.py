@@ -60,6 +60,7 @@ def planned_work(dag: Any) -> tuple[Counter[Work], dict[str, set[str]]]:
                 names.get("finder", ""),
                 names.get("modality", ""),
                 fold if fold in ("", "all") else "fold",
+                names.get("iteration", ""),
             )
         ] += 1
         if "subject" in names:

@@ -71,7 +71,7 @@ _DIGESTS = {
 _ABSENT = object()
 
 #: Keys that choose whose options are read: the options come and go with the choice, and only the choice is reported.
-_CHOICES = ("engine", "method", "model", "enabled")
+_CHOICES = ("engine", "method", "model", "enabled", "early_people")
 
 
 def _goes_with(place: str, choice: str) -> bool:

@@ -45,6 +45,7 @@ class Work(NamedTuple):
     finder: str = ""
     modality: str = ""
     fold: str = ""
+    iteration: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,12 +115,12 @@ def measured() -> dict[str, Any]:
 def _image_jobs(study: Study) -> Iterator[tuple[Work, int]]:
     """Yield the jobs on images, up to the array of each modality."""
     members, registered = study.template_members(), study.registered()
-    iterations = study.config["template"]["iterations"]
     yield Work("prepare_t1w"), len({*members, *registered})
     for stage in ("template_start", "template_final", "template_mask", "grid_mask"):
         yield Work(stage), 1
-    yield Work("template_register"), iterations * len(members)
-    yield Work("template_update"), iterations
+    for iteration in range(1, study.config["template"]["iterations"] + 1):
+        yield Work("template_register", iteration=str(iteration)), len(study.iteration_members(iteration))
+        yield Work("template_update", iteration=str(iteration)), 1
     yield Work("register"), len(registered)
     yield Work("jacobian"), len(registered)
     yield Work("measure_quality"), len(study.with_images())
@@ -275,7 +276,7 @@ class Sizes:
     def __init__(self, study: Study, images: Images = Images()) -> None:
         self.study = study
         self.images = images
-        self._members: dict[str, int] = {}
+        self._members: dict[tuple[str, str], int] = {}
 
     @cached_property
     def _of_study(self) -> dict[str, float]:
@@ -304,12 +305,14 @@ class Sizes:
 
     def _people(self, work: Work) -> int:
         """Return the number of people that a job is about."""
-        key = work.experiment or work.modality or work.stage
+        key = work.experiment or work.modality or work.stage, work.iteration
         if key not in self._members:
             if work.experiment:
                 number = len(self.study.experiment_members(work.experiment))
             elif work.modality:
                 number = len(self.study.with_modality(work.modality))
+            elif work.iteration:
+                number = len(self.study.iteration_members(int(work.iteration)))
             elif work.stage.startswith("template"):
                 number = len(self.study.template_members())
             else:

@@ -37,6 +37,13 @@ class Inputs:
         """Return a file of the template's previous iteration."""
         return tree.path_in(self.results, pattern, iteration=int(iteration) - 1)
 
+    def template_registrations(self, iteration: str) -> list[str]:
+        """Return the registrations that an iteration of the template averages."""
+        pattern = tree.path_in(self.results, tree.ITERATION_REGISTRATION, iteration=iteration)
+        return [
+            tree.fill(pattern, subject=subject) for subject in self.study.iteration_members(int(iteration))
+        ]
+
     def gradient_deviations(self, subject: str) -> Paths:
         """Return a person's deviations of the gradients, for the engine of NODDI that can use them."""
         used = "grad_dev" in SOURCES["noddi"].further_columns(self.config)

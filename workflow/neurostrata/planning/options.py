@@ -5,8 +5,8 @@ A stage's results depend on the options of its own engine alone: a changed optio
 
 Results of an earlier release were recorded with more settings. :func:`same_results` compares only those that decide
 results, so that they stay valid. A key that a later release added has ``later: true`` in its schema: at its default it is
-no setting of an experiment's stages, since their results are those of the release without it. An option of a registration engine
-that a later release added has its former default in ``config/former-defaults.yaml``.
+no setting of the stages of an experiment and of the template, since their results are those of the release without it. An
+option of a registration engine that a later release added has its former default in ``config/former-defaults.yaml``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from neurostrata.core.config import fill_config, load_schema, read_yaml, without_later
+from neurostrata.core.config import fill_config, later_defaults, load_schema, read_yaml, without_later
 from neurostrata.core.locations import FORMER_DEFAULTS
 from neurostrata.stages import STAGES
 
@@ -27,7 +27,7 @@ Values = dict[str, Any]
 TEMPLATE_KEYS = {
     "template_start": ("resolution_mm", "margin_mm"),
     "template_register": ("coarse_iterations",),
-    "template_update": ("shape_step", "sharpening", "tolerance"),
+    "template_update": ("shape_step", "sharpening", "tolerance", "early_people"),
     "template_final": ("resolution_mm", "tolerance"),
     "template_mask": (),
 }
@@ -113,6 +113,9 @@ def _registering(values: Values) -> Values:
 def _template(stage: str) -> Callable[[Values], Values]:
     def used(values: Values) -> Values:
         kept = _without(values, set(_keys("template")) - set(TEMPLATE_KEYS[stage]))
+        kept = without_later(kept, _schema("template"))
+        if "early_people" in kept:  # a template of a part of the people is not asked whether it has converged
+            kept = _without(kept, ["tolerance"])
         return _registering(kept) if "registration" in kept else kept
 
     return used
@@ -226,6 +229,9 @@ def _deciding(stage: str, values: Values) -> Values:
     if stage == "list_people":
         # The digest is that of the rows that are written; the declarations only select them.
         used["config"] = _without(used["config"], ["modalities"])
+    if stage in TEMPLATE_KEYS:
+        # so that a change from the default is said as one
+        used = {**_only(later_defaults(_schema("template")), TEMPLATE_KEYS[stage]), **used}
     if stage in WHOLE:
         # A key that a later release added, at its default, is no change.
         used |= fill_config(_only(used, _keys("config")))

@@ -43,6 +43,11 @@ def _template(study: Study) -> Values:
     return {key: value for key, value in study.config["template"].items() if key != "iterations"}
 
 
+def _template_update(study: Study, iteration: str) -> Values:
+    # only where an iteration uses a part of the people: other iterations do not depend on it
+    return {**_template(study), "early_people": study.early_people(int(iteration))}
+
+
 def _template_and_registration(study: Study) -> Values:
     return {"registration": study.config["registration"], **_template(study)}
 
@@ -243,7 +248,7 @@ _SETTINGS: dict[str, Callable[..., Values]] = {
     "prepare_t1w": lambda study: _section(study, "anatomy"),
     "template_start": _template,
     "template_register": _template_and_registration,
-    "template_update": _template,
+    "template_update": _template_update,
     "template_final": _template,
     "template_mask": _template_and_registration,
     "template_to_mni": lambda study: {"registration": study.config["registration"]},

@@ -27,6 +27,7 @@ from neurostrata.imaging.registration.transforms import (
     sample,
 )
 from neurostrata.imaging.template import commands as template_commands
+from neurostrata.imaging.template.building import Average, updated_template
 from neurostrata.imaging.template.shape import MeanShape
 
 PEOPLE = ("01", "02", "03")
@@ -266,6 +267,50 @@ def test_a_converged_template_is_copied(study: Path, tmp_path: Path) -> None:
         read_image(tmp_path / "iter-3/template.nii.gz").data,
         read_image(study / "iter-2/template.nii.gz").data,
     )
+
+
+def updated(study: Path, folder: Path, iteration: int, **settings: Any) -> dict[str, Any]:
+    """Update the template of the last iteration once more; return the state that was written."""
+    folder.mkdir()
+    template_commands.template_update(
+        subjects=study / "people.tsv",
+        pattern=str(study / "iter-2/sub-{subject}"),
+        iteration=iteration,
+        template=study / "iter-1/template.nii.gz",
+        previous_state=study / "iter-1/state.json",
+        settings={"shape_step": 1.0, "sharpening": 0, **settings},
+        output=folder / "template.nii.gz",
+        state=folder / "state.json",
+    )
+    return json.loads((folder / "state.json").read_text())
+
+
+def test_an_early_iteration_averages_its_people_and_nobody_else(study: Path, tmp_path: Path) -> None:
+    old = read_image(study / "iter-1/template.nii.gz")
+    for iteration, people in ((1, ("01", "02")), (2, ("02", "03")), (3, ("03", "01"))):
+        state = updated(study, tmp_path / str(iteration), iteration, early_people=2)
+        assert state["measures"]["people"] == 2
+        average = Average(old)
+        for subject in people:
+            home = study / f"iter-2/sub-{subject}"
+            average.add(
+                read_image(home / "warped.nii.gz").data,
+                read_displacement(home / "warp.nii.gz"),
+                read_affine(home / "affine.mat"),
+            )
+        expected = updated_template(average, {"shape_step": 1.0, "sharpening": 0})
+        assert np.allclose(read_image(tmp_path / f"{iteration}/template.nii.gz").data, expected, atol=1e-3)
+        assert state["measures"]["similarity"] == pytest.approx(average.measures()["similarity"])
+
+
+def test_a_template_of_a_part_of_the_people_is_never_converged(study: Path, tmp_path: Path) -> None:
+    everybody = updated(study, tmp_path / "all", 2, tolerance=1.0)
+    assert everybody["converged"]
+    assert everybody["measures"]["people"] == 3
+    part = updated(study, tmp_path / "part", 2, tolerance=1.0, early_people=2)
+    assert part["measures"]["rms_change"] < 1.0
+    assert part["measures"]["rms_mean_warp_vox"] < 0.5
+    assert not part["converged"]
 
 
 def test_mask_of_another_grid_is_refused(study: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from neurostrata.cohort.template_people import people_of_iteration
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import atomic_directory, read_json, settings_record, write_json, write_sidecar
 from neurostrata.core.tables import read_table, write_table
@@ -120,7 +121,25 @@ def template_update(
     state: Path,
     settings: dict[str, Any],
 ) -> None:
-    """Average the warped images and move the average into the mean shape; a converged template is copied."""
+    """Average the warped images and move the average into the mean shape; a converged template is copied.
+
+    Parameters
+    ----------
+    subjects
+        Table of everybody who helps build the template.
+    pattern
+        Folder of a person's registration, with ``{subject}``.
+    template, previous_state
+        Of the iteration before.
+    iteration
+        1 for the first.
+    output, state
+        The new template, and what was measured.
+    settings
+        ``shape_step``, ``sharpening`` and ``tolerance`` of section ``template``. ``early_people`` is only there where the
+        iteration uses a part of the people. Such a template is never declared converged: the last iteration, with everybody,
+        must not be skipped, and what an iteration of other people changes says little of when to stop.
+    """
     from neurostrata.imaging.template.building import (
         Average,
         has_converged,
@@ -134,8 +153,8 @@ def template_update(
         write_image(output, old.data, old.grid)
         write_json(state, {**previous, "iteration": iteration, "skipped": True})
         return
-    average = Average(old)
-    for subject in _read_subjects(subjects):
+    average, number = Average(old), settings.get("early_people")
+    for subject in people_of_iteration(_read_subjects(subjects), number, iteration):
         folder = Path(pattern.format(subject=subject))
         warped = read_image(folder / "warped.nii.gz", subject=subject, what="warped T1w")
         average.add(
@@ -149,7 +168,7 @@ def template_update(
         {
             **previous,
             "iteration": iteration,
-            "converged": has_converged(measures, settings["tolerance"]),
+            "converged": number is None and has_converged(measures, settings["tolerance"]),
             "skipped": False,
             "measures": measures,
         },

@@ -101,7 +101,7 @@ def _convergence(page: Page, table: pd.DataFrame, path: Path) -> Text:
     """Return the sentences on how the building of the template converged."""
     measured = _measured(table)
     last = measured.iloc[-1]
-    text = f"The template was rebuilt {count(int(last['iteration']), 'time')}"
+    text = f"The template was rebuilt {count(int(last['iteration']), 'time')}{_fewer_people(measured)}"
     if "converged" in table:
         done = is_yes(table["converged"])
         if done.any():
@@ -113,6 +113,18 @@ def _convergence(page: Page, table: pd.DataFrame, path: Path) -> Text:
         if pd.notna(last["similarity_worst"]):
             text += f" ({format_number(last['similarity_worst'])} at worst)"
     return Text(text + ".", sources=page.sources(path))
+
+
+def _fewer_people(measured: pd.DataFrame) -> str:
+    """Return in which iterations only a part of the people was registered; "" where everybody was in each."""
+    if "people" not in measured or measured["people"].isna().any():
+        return ""
+    everybody = int(measured["people"].iloc[-1])
+    fewer = measured[measured["people"] < everybody]
+    if fewer.empty:
+        return ""
+    numbers = join_words([f"{number:,}" for number in sorted({int(people) for people in fewer["people"]})])
+    return f", {count(len(fewer), 'time')} from {numbers} of its {everybody:,} people"
 
 
 def _mean_shape(page: Page) -> list[Any]:

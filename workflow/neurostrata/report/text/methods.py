@@ -55,16 +55,20 @@ def anatomy_text(config: Config) -> str:
         parts.append(f"T1-weighted images were corrected for the bias field with N4{cite('tustison2010n4')}.")
     template = config["template"]
     limit = "" if template["tolerance"] is None else "at most "
+    part = template["early_people"]
+    early = f" (in all but the last at most {part} people, spread evenly over the list, other ones each time)"
     text = (
         f"A study-specific template with {format_setting(template['resolution_mm'])} mm voxels was built from the mean of the "
         f"images aligned by centre of mass, in {limit}{count(int(template['iterations']), 'iteration')}{cite('avants2010template')}. In "
-        "each, everybody is registered, "
+        f"each, everybody is registered{'' if part is None else early}, "
         "images and warps are averaged, and the inverse of the mean warp and the mean affine without its rigid part are applied, so that "
         "neither shape, pose nor size drifts."
     )
     if template["tolerance"] is not None:
+        # an iteration with a part of the people is never the last
+        whose = "template" if part is None else "template of everybody"
         text += (
-            f" The iterations end early once the template changes by at most {format_setting(template['tolerance'])} of its mean "
+            f" The iterations end early once the {whose} changes by at most {format_setting(template['tolerance'])} of its mean "
             "brightness."
         )
     parts.append(text)
