@@ -13,7 +13,6 @@ from recorded_study import STUDIES, restore
 from neurostrata.core.config import overlaid, read_yaml
 from neurostrata.core.locations import FORMER_DEFAULTS
 
-
 #: Former defaults of options that the engine `torch` got since.
 ADDED = read_yaml(FORMER_DEFAULTS)["registration"]["torch"]
 
