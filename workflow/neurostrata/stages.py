@@ -94,7 +94,7 @@ STAGES = {
     "compare_strata": _analysis("strata.comparison.commands:compare_strata", "comparing phenotypes between clusters", "strata", version=2),
     "repartition_strata": _analysis("strata.comparison.commands:repartition_strata", "comparing with random partitions", "strata", version=2),
     "profile_strata": _analysis("strata.comparison.commands:profile_strata", "profiling clusters", version=3),
-    "composition": _analysis("strata.comparison.commands:composition", "describing who is in each cluster", "strata"),
+    "composition": _analysis("strata.comparison.commands:composition", "describing who is in each cluster", "strata", version=2),
     "compare_adjusted": _analysis("strata.comparison.commands:compare_adjusted", "comparing phenotypes with covariates", "strata"),
     "split_half": _analysis("strata.comparison.commands:split_half", "clustering halves of the people", "strata"),
     "shuffle_links": _analysis("strata.comparison.commands:shuffle_links", "linking clusters with shuffled phenotypes", "strata"),
@@ -102,7 +102,7 @@ STAGES = {
     "measure_codes": _analysis("quality.commands:measure_codes", "measuring how unlike others people are to the models", "experiments"),
     "compare_quality": _analysis("quality.commands:compare_quality", "comparing the quality of everybody's images", "quality", "modalities", "diffusion", version=2),
     "compare_raters": _analysis("quality.commands:compare_raters", "comparing raters"),
-    "strata_quality": _analysis("strata.comparison.commands:strata_quality", "comparing image quality between clusters", "strata"),
+    "strata_quality": _analysis("strata.comparison.commands:strata_quality", "comparing image quality between clusters", "strata", version=2),
     "map_strata": _analysis("strata.maps.commands:map_strata", "mapping where the strata differ", "strata"),
     "decode_strata": _analysis("prediction.strata_decoding:decode_strata", "decoding the centres of the strata", "experiments"),
     "agreement": _analysis("strata.comparison.commands:agreement", "comparing clusters of experiments and finders"),
@@ -110,7 +110,7 @@ STAGES = {
     "factor_congruence": _analysis("phenotypes.commands:factor_congruence", "measuring congruence of factors", "phenotypes"),
     "subject_page": _analysis("report.commands:subject_page", "writing pages of people", version=2),
     "provenance": _analysis("report.commands:provenance", "recording provenance", "*"),
-    "report": _analysis("report.commands:report", "writing the report", "*", version=3),
+    "report": _analysis("report.commands:report", "writing the report", "*", version=4),
 }
 # fmt: on
 

@@ -137,7 +137,11 @@ def next_section(page: Page, judged: Sequence[Judged]) -> Section:
                     f"sub-{subject}",
                     person_link(page, subject).href,
                     f"fits into no cluster of {one.name}."
-                    + (f" So do {more} others." if more and subject == who[-1] else ""),
+                    + (
+                        f" The same holds for {count(more, 'other person', 'other people')}."
+                        if more and subject == who[-1]
+                        else ""
+                    ),
                 )
                 for subject in who
             ]
