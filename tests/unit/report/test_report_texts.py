@@ -361,6 +361,13 @@ def test_skip_connections_are_cautioned() -> None:
     assert "skip" not in " ".join(plain.cautions)
 
 
+def test_codes_that_were_learned_from_classes_are_cautioned() -> None:
+    tables = {**DIFFERENT, "adjusted": _adjusted([0.01, 0.9, 0.004])}
+    experiment = {"model": "siamese_attention", "modalities": ["jac", "ndi"], "options": {}}
+    cautions = judge("x", _evidence([25, 15], **tables), experiment=experiment).cautions
+    assert any("learned from the classes of these people" in caution for caution in cautions)
+
+
 def test_every_outcome_has_its_place_in_the_first_sentence() -> None:
     verdicts = [Verdict(kind, kind) for kind in OUTCOMES]
     text = overall(verdicts)
