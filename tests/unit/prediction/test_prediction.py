@@ -8,12 +8,14 @@ from sklearn.metrics import roc_auc_score
 from neurostrata.core.embeddings import Embeddings
 from neurostrata.core.errors import UserError
 from neurostrata.core.tables import read_table, write_table
+from neurostrata.fusion.evaluation.classification import MEASURES
 from neurostrata.prediction.commands import predict
-from neurostrata.prediction.crossfold import fold_predictions, score_predictions
+from neurostrata.prediction.crossfold import fold_predictions, score_predictions, two_class_tables
 from neurostrata.prediction.estimators import (
     area_under_curve,
     bootstrap_weights,
     explained,
+    inner_folds,
     percentile_interval,
     predict_number,
 )
@@ -148,7 +150,8 @@ def test_families_are_drawn_as_a_whole():
 
 
 def test_the_stage_writes_both_tables(tmp_path):
-    severity = CODES[:, 0] + 0.5 * RANDOM.normal(size=120)
+    # of its own: those of RANDOM depend on the tests that ran before
+    severity = CODES[:, 0] + 0.5 * np.random.default_rng(4).normal(size=120)
     sheet = pd.DataFrame(
         {"subject": PEOPLE, "family": "", "diagnosis": np.where(severity > 0, "patient", "control")}
     )
@@ -205,3 +208,34 @@ def test_the_stage_writes_both_tables(tmp_path):
     assert mean["true_positive_rate"].iloc[1:].min() == 1
     predictions = read_table(tmp_path / "predictions.tsv")
     assert len(predictions) == 120 * 5
+
+
+def test_every_inner_fold_has_every_class():
+    """In a fold of one class no penalty can be judged; the smallest was then taken whatever the data."""
+    for few, pairs in ((5, False), (8, False), (12, True)):
+        labels = np.array(["b"] * few + ["a"] * (60 - few))
+        groups = np.array([f"family {i // 2 if pairs else i:02d}" for i in range(60)])
+        for seed in range(20):
+            order = np.random.default_rng(seed).permutation(60)
+            folds = inner_folds(labels[order], groups[order], seed)
+            assert len(folds) == 5
+            assert sorted(np.concatenate([judged for _, judged in folds])) == list(range(60))
+            for learned, judged in folds:
+                assert set(labels[order][learned]) == set(labels[order][judged]) == {"a", "b"}
+                assert not set(groups[order][learned]) & set(groups[order][judged])
+    alone = np.array(["family"] * 6 + [f"{i}" for i in range(30)])
+    assert inner_folds(np.array(["b"] * 6 + ["a"] * 30), alone, 1) == []
+
+
+def test_a_class_that_nobody_tested_has_leaves_its_measures_empty():
+    """A held-out set may have nobody of a rare class: that is a result, not a mistake of the user."""
+    rare = target(["patient"] * 5 + ["control"] * 115)
+    roles = np.where(np.arange(120) > 90, "test", "train")
+    held_out = Embeddings(list(PEOPLE), CODES, pd.DataFrame({"subject": PEOPLE, "role": roles}))
+    predictions = fold_predictions(rare, "embedding", "0", held_out, {}, 1)
+    measures, curves = two_class_tables(predictions, [rare])
+    assert set(measures["measure"]) == set(MEASURES)
+    assert measures["mean"].isna().all()
+    assert (measures["folds"] == 0).all()
+    assert (measures["skipped"] == 1).all()
+    assert curves.empty

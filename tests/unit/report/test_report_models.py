@@ -132,3 +132,16 @@ def test_shared_baselines_stand_once():
         ("c", "embedding"),
         ("c", "regional_means"),
     ]
+
+
+def test_a_target_that_was_tested_in_one_class_only_has_no_curve(tmp_path):
+    page = page_of(tmp_path)
+    experiment = page.study.tree.experiment("arco")
+    classified(experiment.folder)
+    measures = pd.read_csv(experiment.folder / "classification.tsv", sep="\t")
+    empty = measures.assign(target="rare", mean=np.nan, sd=np.nan, folds=0, skipped=3)
+    write_table(experiment.folder / "classification.tsv", pd.concat([measures, empty]))
+    section = models_section(page, experiment, {"model": "siamese_attention"})
+    tables = [block for block in section.blocks if block.block == "table"]
+    assert [cell.text for cell in tables[1].rows[0]][1:] == ["n/a"] * len(MEASURES)
+    assert [b.title for b in section.blocks if b.block == "figure"] == ["ROC curves for diagnosis"]

@@ -211,6 +211,7 @@ def test_the_verdict_is_the_one_of_the_tables(study: tuple[Path, dict[str, Any],
     assert "is a cut through a continuum" in text
     assert "nor shows that the clusters exist" in text
     assert "rest on the experiments that were run without them" in text
+    assert "Each of the 2 experiments is judged by itself." in text
 
 
 def test_finders_stand_side_by_side_with_the_numbers_of_their_tables(

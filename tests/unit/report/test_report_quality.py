@@ -141,3 +141,29 @@ def test_clusters_of_quality_are_named(effect: float, p: float, phenotype: float
     if said:
         assert "The clusters differ in SNR (η² = 0." in found[0]
         assert "they may be clusters of image quality" in found[0]
+
+
+@pytest.mark.parametrize(
+    ("variable", "claimed", "said"),
+    [
+        ("site", "yes", "The clusters differ in site (η² = 0.40, q = 0.001): they may be clusters of sites."),
+        ("size", "yes", "The clusters differ in size (η² = 0.40, q = 0.001): they may be clusters of head size."),
+        ("snr", "no", "The parts of this partition differ in SNR (η² = 0.40, q = 0.001): they may be clusters of image quality."),
+    ],
+)  # fmt: skip
+def test_what_clusters_may_be_depends_on_what_they_differ_in(variable: str, claimed: str, said: str) -> None:
+    """Without phenotypes no effect of a phenotype is named either."""
+    tests = strata_tests(0.4, 0.001).iloc[:1].assign(variable=variable)
+    existence = pd.Series({"claimed": claimed, "p": 0.01})
+    assert quality_sentences(Evidence(quality_tests=tests, existence=existence), 0.05) == [said]
+
+
+def test_clusters_that_could_not_be_compared_are_not_called_alike(made: tuple[Path, dict]) -> None:
+    results, config = made
+    write_quality(results)
+    study = StudyResults(ResultsTree(results), config)
+    for experiment, _ in study.experiments():
+        write_table(experiment.quality_tests(), strata_tests(np.nan, np.nan))
+    _, html = shown(results, config)
+    assert "Quality could not be compared between clusters" in html
+    assert "were clusters found to differ in quality" not in html

@@ -135,6 +135,10 @@ def test_each_cluster_has_its_maps_places_and_people(made: tuple[Path, dict[str,
     assert "random groups of" in said
     assert "Linear effects of age, sex and head size were removed first" in said
     assert "stability: mean Jaccard index" in said
+    config = {**config, "strata": {**config["strata"], "adjust": {"splines": 4}}}
+    page, judged = open_study(results, config)
+    curved = strata_maps_section(page, *judged[0])
+    assert any("Effects (cubic splines with 4 degrees" in text.text for text in blocks_of(curved, Text))
     # the planted region first, with an interval
     table = next(t for t in blocks_of(section, Table) if t.title == "Cluster 1: where it differs most")
     row = next(row for row in table.rows if row[0].text == "JAC")

@@ -48,6 +48,10 @@ def test_numbers_have_three_digits(value: Any, text: str) -> None:
 
 def test_p_values_counts_and_lists() -> None:
     assert [format_p(p) for p in (0.0004, 0.04949, 1.0, np.nan)] == ["< 0.001", "0.049", "1.000", "n/a"]
+    # on which side of a limit a value lies is never rounded away
+    near = (0.0497, 0.049999, 0.05, 0.05 + 1e-12, 0.050001, 0.0504, 0.0098, 0.0996)
+    shown = ["0.0497", "0.0499", "0.050", "0.050", "0.0501", "0.0504", "0.0098", "0.0996"]
+    assert [format_p(p) for p in near] == shown
     assert count(1, "cluster") == "1 cluster"
     assert count(2, "person", "people") == "2 people"
     assert [join_words(w) for w in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == [
@@ -300,6 +304,48 @@ def test_small_clusters_outliers_and_people_in_none_are_named() -> None:
     assert verdict.outside == ["0", "1"]
 
 
+def test_almost_everybody_in_one_cluster_is_not_everybody() -> None:
+    cautions = " ".join(judge("x", _evidence([299, 1])).cautions)
+    assert "One cluster holds 99% of the people (299 of 300)" in cautions
+    assert "One cluster holds" not in " ".join(judge("x", _evidence([40])).cautions)
+
+
+def test_what_could_not_be_tested_is_not_called_no_difference() -> None:
+    tests = _tests()
+    tests.loc[tests["characteristic"] != "site", ["p", "q", "effect"]] = np.nan
+    tables = {**DIFFERENT, "adjusted": _adjusted([0.01, 0.9, 0.004])}
+    text = " ".join(judge("x", _evidence([25, 15], composition_tests=tests, **tables)).sentences)
+    assert "do not explain the clusters: no difference was found in site." in text
+    tests[["p", "q", "effect"]] = np.nan
+    text = " ".join(judge("x", _evidence([25, 15], composition_tests=tests, **tables)).sentences)
+    assert "No characteristic of the people could be tested between the clusters." in text
+
+
+def test_factors_that_cannot_be_tested_after_adjustment_are_not_said_to_be_alike() -> None:
+    tables = {**DIFFERENT, "adjusted": _adjusted([np.nan] * 3)}
+    verdict = judge("x", _evidence([25, 15], **tables))
+    assert verdict.kind == "clusters_only"
+    assert (
+        "but no factor could be tested between them after adjustment for age and head size"
+        in verdict.headline
+    )
+    assert "the covariates determine who is in which cluster" in " ".join(verdict.cautions)
+
+
+def test_people_without_a_covariate_are_counted() -> None:
+    tables = {**DIFFERENT, "adjusted": _adjusted([0.01, 0.9, 0.004]).assign(n=[28, 28, 39])}
+    cautions = " ".join(judge("x", _evidence([25, 15], **tables)).cautions)
+    assert "12 people with a score lack a covariate" in cautions
+    tables["adjusted"]["n"] = 40
+    assert "lack a covariate" not in " ".join(judge("x", _evidence([25, 15], **tables)).cautions)
+
+
+def test_no_gain_found_is_not_no_gain() -> None:
+    added = pd.DataFrame({"factor": ["factor_01", "factor_02"], "added_r2": [0.01, 0.0], "p": [0.4, np.nan]})
+    text = " ".join(judge("x", _evidence([25, 15], added=added, **DIFFERENT)).sentences)
+    assert "no gain from the clusters was found in any of 1 factor" in text
+
+
 def test_skip_connections_are_cautioned() -> None:
     skip = judge(
         "x",
@@ -313,6 +359,13 @@ def test_skip_connections_are_cautioned() -> None:
         experiment={"model": "separable_autoencoder", "options": {"skip_connections": False}},
     )
     assert "skip" not in " ".join(plain.cautions)
+
+
+def test_codes_that_were_learned_from_classes_are_cautioned() -> None:
+    tables = {**DIFFERENT, "adjusted": _adjusted([0.01, 0.9, 0.004])}
+    experiment = {"model": "siamese_attention", "modalities": ["jac", "ndi"], "options": {}}
+    cautions = judge("x", _evidence([25, 15], **tables), experiment=experiment).cautions
+    assert any("learned from the classes of these people" in caution for caution in cautions)
 
 
 def test_every_outcome_has_its_place_in_the_first_sentence() -> None:

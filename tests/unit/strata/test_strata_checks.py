@@ -26,6 +26,16 @@ def subjects(n):
     return pd.Index([f"{k:03d}" for k in range(n)])
 
 
+@pytest.mark.parametrize("n", [12, 60])
+def test_the_interval_of_a_perfect_association_has_its_estimate(n):
+    """Every bootstrap table is perfect too, and the correction of draws alone leaves all of them below 1."""
+    clusters = pd.Series(np.repeat([1, 2, 3], n // 3), index=subjects(n))
+    people = pd.DataFrame({"site": np.repeat(["a", "b", "c"], n // 3)}, index=subjects(n))
+    row = compare_composition(clusters, people, 19, 0.95, 1).iloc[0]
+    assert row["effect"] == pytest.approx(1.0)
+    assert row["effect_low"] <= row["effect"] <= row["effect_high"] == pytest.approx(1.0)
+
+
 def test_chi_square_is_scipys_and_v_is_bergsmas():
     counts = np.array([[20.0, 5, 9], [8, 22, 10]])
     wanted = chi2_contingency(counts, correction=False).statistic

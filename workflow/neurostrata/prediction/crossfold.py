@@ -252,13 +252,12 @@ def two_class_tables(
     for (features, target), frame in predictions.groupby(["features", "target"], sort=False):
         if target not in pairs:
             continue
-        # "no" and "yes" sort as the classes' order
         labels = frame["observed"].map({0.0: "no", 1.0: "yes"})
         table = pd.DataFrame({"fold": frame["fold"], "label": labels, "score": frame["predicted"]})
         threshold = 0.5 if features == "classifier" else 0.0  # a probability; a distance from the plane
         labels_of_rows = {"features": features, "target": target}
-        measures.append(summarise_folds(fold_measures(table, threshold)).assign(**labels_of_rows))
-        curves.append(roc_points(table).assign(**labels_of_rows))
+        measures.append(summarise_folds(fold_measures(table, threshold, "yes")).assign(**labels_of_rows))
+        curves.append(roc_points(table, positive="yes").assign(**labels_of_rows))
     return tuple(
         (pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(columns)))[list(columns)]
         for parts, columns in ((measures, CLASSIFICATION_COLUMNS), (curves, ROC_COLUMNS))

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from neurostrata.fusion.data.splits import stratified_parts
+
 #: Penalties tried: of ridge regression for standardised codes, and of the support vector machine.
 RIDGE_PENALTIES = np.logspace(-1, 6, 15)
 SVM_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
@@ -40,6 +42,28 @@ def predict_number(train: np.ndarray, values: np.ndarray, test: np.ndarray) -> n
     return np.asarray(model.predict(test))
 
 
+def inner_folds(labels: np.ndarray, groups: np.ndarray, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the folds that choose the penalty: rows to learn from and rows to judge by, families kept together.
+
+    There are at most :data:`INNER_FOLDS`, and no more than the smallest class has families. A fold in which either part lacks
+    a class is left out, because there is nothing to judge in it; the list may be empty.
+
+    Parameters
+    ----------
+    labels, groups
+        Class and family of each person.
+    seed
+        Seed of the division.
+    """
+    classes, number = np.unique(labels), np.unique(groups, return_inverse=True)[1].ravel()
+    most = min(INNER_FOLDS, *(len(np.unique(number[labels == name])) for name in classes))
+    if most < 2:
+        return []
+    parts = stratified_parts(labels, number, most, seed)
+    folds = [(np.flatnonzero(parts != part), np.flatnonzero(parts == part)) for part in range(most)]
+    return [fold for fold in folds if all(len(np.unique(labels[rows])) == len(classes) for rows in fold)]
+
+
 def fit_classes(train: np.ndarray, labels: np.ndarray, groups: np.ndarray, seed: int) -> Any:
     """Return a linear support vector machine of standardised codes, its penalty chosen by inner folds.
 
@@ -59,7 +83,7 @@ def fit_classes(train: np.ndarray, labels: np.ndarray, groups: np.ndarray, seed:
     sklearn.pipeline.Pipeline
         Fitted; its last step has ``coef_``, its classes are sorted.
     """
-    from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
+    from sklearn.model_selection import GridSearchCV
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import LinearSVC
@@ -68,19 +92,18 @@ def fit_classes(train: np.ndarray, labels: np.ndarray, groups: np.ndarray, seed:
         StandardScaler(),
         LinearSVC(class_weight="balanced", dual="auto", tol=1e-3, max_iter=2000, random_state=seed),
     )
-    smallest = min(len(np.unique(groups[labels == name])) for name in np.unique(labels))
-    folds = min(INNER_FOLDS, smallest)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # slow convergence at the largest penalties, small strata
-        if folds >= 2:
+        warnings.simplefilter("ignore")  # slow convergence at the largest penalties
+        folds = inner_folds(labels, groups, seed)
+        if folds:
             several = len(np.unique(labels)) > 2
             search = GridSearchCV(
                 machine,
                 {"linearsvc__C": SVM_PENALTIES},
                 scoring="balanced_accuracy" if several else "roc_auc",
-                cv=StratifiedGroupKFold(folds, shuffle=True, random_state=seed),
+                cv=folds,
                 error_score=0.0,
-            ).fit(train, labels, groups=groups)
+            ).fit(train, labels)
             machine = search.best_estimator_
         else:
             machine.set_params(linearsvc__C=SVM_PENALTIES[1]).fit(train, labels)

@@ -41,6 +41,38 @@ def _strata(people: pd.DataFrame, columns: Sequence[str], least: int) -> np.ndar
     return pd.factorize(labels)[0]
 
 
+def stratified_parts(strata: np.ndarray, groups: np.ndarray, number: int, seed: int) -> np.ndarray:
+    """Divide people into parts in which every stratum is about equally frequent, groups kept together.
+
+    Parameters
+    ----------
+    strata, groups
+        Of each person; groups (families) are numbered from 0 without gaps.
+    number
+        How many parts.
+    seed
+        Seed of the random order of the groups.
+
+    Returns
+    -------
+    ndarray, shape (people,)
+        Each one's part, from 0; where groups are very unequal, a part may be empty.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    # Groups are renumbered at random and the splitter takes them in order. Its own shuffle=True moves the
+    # groups' counts but not the groups (scikit-learn 1.7), and stratification is lost.
+    groups = np.random.default_rng(seed).permutation(groups.max() + 1)[groups]
+    parts = np.full(len(groups), -1)
+    splitter = StratifiedGroupKFold(number)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # strata smaller than the number of folds
+        folds = list(splitter.split(np.zeros(len(groups)), strata, groups))
+    for part, (_, members) in enumerate(folds):
+        parts[members] = part
+    return parts
+
+
 def make_parts(
     people: pd.DataFrame, number: int, columns: Sequence[str], seed: int, key: str = "validation.folds"
 ) -> np.ndarray:
@@ -69,24 +101,13 @@ def make_parts(
     UserError
         With fewer families than parts.
     """
-    from sklearn.model_selection import StratifiedGroupKFold
-
     groups = _family_numbers(people)
     if groups.max() + 1 < number:
         raise UserError(
             f"{key.split('.')[0]}: {number} folds need at least {number} families (people without one count each), "
             f"there are {groups.max() + 1}; lower {key}"
         )
-    # Families are renumbered at random and the splitter takes them in order. Its own shuffle=True moves the
-    # families' counts but not the families (scikit-learn 1.7), and stratification is lost.
-    groups = np.random.default_rng(seed).permutation(groups.max() + 1)[groups]
-    parts = np.full(len(people), -1)
-    splitter = StratifiedGroupKFold(number)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # strata smaller than the number of folds
-        folds = list(splitter.split(np.zeros(len(people)), _strata(people, columns, number), groups))
-    for part, (_, members) in enumerate(folds):
-        parts[members] = part
+    parts = stratified_parts(_strata(people, columns, number), groups, number, seed)
     if len(np.unique(parts)) < number:
         raise UserError(
             f"{key.split('.')[0]}: families are too unequal for {number} folds (one would be empty); "

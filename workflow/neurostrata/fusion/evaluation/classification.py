@@ -80,7 +80,9 @@ def binary_measures(positive: np.ndarray, scores: np.ndarray, threshold: float =
     }
 
 
-def fold_measures(predictions: pd.DataFrame, threshold: float = 0.5) -> pd.DataFrame:
+def fold_measures(
+    predictions: pd.DataFrame, threshold: float = 0.5, positive: str | None = None
+) -> pd.DataFrame:
     """Return a row per fold with its :data:`MEASURES` and how many people of each class it tested.
 
     Parameters
@@ -89,18 +91,20 @@ def fold_measures(predictions: pd.DataFrame, threshold: float = 0.5) -> pd.DataF
         With the columns of :data:`PREDICTIONS`, one pair of labels.
     threshold
         See :func:`binary_measures`.
+    positive
+        The positive class, where one of the two may be absent; None: the second of the labels.
 
     Returns
     -------
     DataFrame
         fold, negative, positive (counts), and the measures; NaN in a fold without one of the classes.
     """
-    _, second = class_pair(list(predictions["label"]))
+    second = positive or class_pair(list(predictions["label"]))[1]
     rows = []
     for fold, part in predictions.groupby("fold", sort=False):
-        positive = (part["label"] == second).to_numpy()
-        counts = {"fold": fold, "negative": int((~positive).sum()), "positive": int(positive.sum())}
-        rows.append({**counts, **binary_measures(positive, part["score"].to_numpy(), threshold)})
+        members = (part["label"] == second).to_numpy()
+        counts = {"fold": fold, "negative": int((~members).sum()), "positive": int(members.sum())}
+        rows.append({**counts, **binary_measures(members, part["score"].to_numpy(), threshold)})
     return pd.DataFrame(rows)
 
 
@@ -132,11 +136,11 @@ def summarise_folds(folds: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def roc_points(predictions: pd.DataFrame, steps: int = 101) -> pd.DataFrame:
+def roc_points(predictions: pd.DataFrame, steps: int = 101, positive: str | None = None) -> pd.DataFrame:
     """Return the points of the ROC curve of each fold, and of their mean (Fig. 5).
 
     Scores of different folds come from different models, so they are not pooled: the mean curve has the mean
-    sensitivity of the folds' curves at `steps` false positive rates.
+    sensitivity of the folds' curves at `steps` false positive rates. `positive` as in :func:`fold_measures`.
 
     Returns
     -------
@@ -146,14 +150,14 @@ def roc_points(predictions: pd.DataFrame, steps: int = 101) -> pd.DataFrame:
     """
     from sklearn.metrics import roc_curve
 
-    _, second = class_pair(list(predictions["label"]))
+    second = positive or class_pair(list(predictions["label"]))[1]
     grid = np.linspace(0, 1, steps)
     frames, curves = [], []
     for fold, part in predictions.groupby("fold", sort=False):
-        positive = (part["label"] == second).to_numpy()
-        if positive.all() or not positive.any():
+        members = (part["label"] == second).to_numpy()
+        if members.all() or not members.any():
             continue
-        false, true, threshold = roc_curve(positive, part["score"].to_numpy(), drop_intermediate=False)
+        false, true, threshold = roc_curve(members, part["score"].to_numpy(), drop_intermediate=False)
         frames.append(_curve(fold, false, true, threshold))
         curve = np.interp(grid, false, true)
         curve[0] = 0.0  # a step at 0 begins there

@@ -200,11 +200,21 @@ def superscript(number: int) -> str:
     return str(number).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
+#: Usual limits of p-values and false-discovery rates.
+LIMITS = (0.01, 0.05, 0.1)
+
+
 def format_p(value: Any) -> str:
-    """Return a p or q value: three decimals, "< 0.001" below that."""
+    """Return a p or q value: three decimals, "< 0.001" below that.
+
+    A fourth decimal shows on which side of a usual limit (:data:`LIMITS`) a value lies that rounds to it.
+    """
     if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
         return "n/a"
     number = float(value)
+    for limit in LIMITS:
+        if abs(number - limit) > 1e-9 and f"{number:.3f}" == f"{limit:.3f}":
+            return f"{min(number, limit - 0.0001) if number < limit else max(number, limit + 0.0001):.4f}"
     return "< 0.001" if number < 0.001 else f"{number:.3f}"
 
 

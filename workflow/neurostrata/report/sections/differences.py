@@ -203,7 +203,7 @@ def halves_section(
                     "eta2": "η², median",
                     "eta2_low": "5th percentile",
                     "eta2_high": "95th percentile",
-                    "share_below_alpha": "Share of halves with p < α",
+                    "share_below_alpha": "Share of halves with p ≤ α",
                     "splits": "Halves",
                 },
                 formats={**number_formats(factors, names), "share_below_alpha": fixed(2)},

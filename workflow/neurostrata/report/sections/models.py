@@ -66,12 +66,14 @@ def _classification(page: Page, section: Section, experiment: Experiment, config
                 sources=page.sources(path),
             )
         )
-        if curves is not None:
+        # a target has no curve where no fold tested people of both classes
+        drawn = None if curves is None else curves[curves["target"] == target]
+        if drawn is not None and len(drawn):
             from neurostrata.report.figures.models import roc_figure
 
             section.add(
                 page.figure(
-                    roc_figure(curves[curves["target"] == target], FEATURE_NAMES),
+                    roc_figure(drawn, FEATURE_NAMES),
                     f"{experiment.name}/roc-{target}.svg",
                     f"ROC curves for {target}",
                     "Thin: folds; thick: their mean; dotted: chance (Arco 2023, Fig. 5).",

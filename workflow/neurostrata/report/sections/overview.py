@@ -23,6 +23,14 @@ def verdict_section(page: Page, judged: Sequence[Judged]) -> Section:
     section = Section("verdict", "Verdict")
     section.add(Text(overall([one.verdict for one in judged]), kind="overall"))
     section.add(*(verdict_card(page, one, f"#{experiment_anchor(one.name)}") for one in judged))
+    if len(judged) > 1:
+        section.add(
+            Text(
+                f"Each of the {len(judged)} experiments is judged by itself. Its p-values and false-discovery rates are not corrected for "
+                "the number of experiments, so among many of them something is found by chance more often than in one.",
+                kind="note",
+            )
+        )
     if any(one.verdict.tested for one in judged):
         section.add(Text(f"How to read this: {REPARTITION_NOTE} {EMBEDDING_NOTE}", kind="note"))
     return section
@@ -137,7 +145,11 @@ def next_section(page: Page, judged: Sequence[Judged]) -> Section:
                     f"sub-{subject}",
                     person_link(page, subject).href,
                     f"fits into no cluster of {one.name}."
-                    + (f" So do {more} others." if more and subject == who[-1] else ""),
+                    + (
+                        f" The same holds for {count(more, 'other person', 'other people')}."
+                        if more and subject == who[-1]
+                        else ""
+                    ),
                 )
                 for subject in who
             ]

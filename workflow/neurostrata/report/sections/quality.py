@@ -199,7 +199,9 @@ def _associations(page: Page, table: pd.DataFrame, facts: Mapping[str, Any], pat
             )
         )
     if not len(strong):
-        blocks.append(Text("No measure of quality goes with site, age or sex.", sources=page.sources(path)))
+        blocks.append(
+            Text("No measure of quality was found to go with site, age or sex.", sources=page.sources(path))
+        )
         return blocks
     shown = strong.reindex(strong["effect"].abs().sort_values(ascending=False).index).head(MOST_ROWS)
     blocks.append(
@@ -252,7 +254,7 @@ def _raters(page: Page, raters: pd.DataFrame, path: Path) -> Any:
 
 def _strata(page: Page) -> list[Any]:
     """Return a table of what the clusters of each experiment differ in, with the strongest difference in phenotype beside it."""
-    study, rows, paths = page.study, [], []
+    study, rows, paths, tested = page.study, [], [], False
     for experiment, _ in study.experiments():
         path = experiment.quality_tests()
         tests = study.table(path, columns=("variable", "effect", "p_adjusted"))
@@ -260,7 +262,9 @@ def _strata(page: Page) -> list[Any]:
             continue
         paths.append(path)
         compared = study.table(experiment.strata("comparisons.tsv"), columns=("factor", "eta2"))
-        phenotype = "" if compared is None else f"{compared['eta2'].max():.2f}"
+        tested |= bool(tests["p_adjusted"].notna().any())
+        known = compared is not None and bool(compared["eta2"].notna().any())
+        phenotype = f"{compared['eta2'].max():.2f}" if compared is not None and known else "n/a"
         for _, row in tests[tests["p_adjusted"] < study.alpha].head(MOST_ROWS).iterrows():
             rows.append(
                 {
@@ -274,10 +278,18 @@ def _strata(page: Page) -> list[Any]:
     if not paths:
         return []
     sources = page.sources(*paths)
+    if not tested:
+        return [
+            Text(
+                "Quality could not be compared between clusters: no experiment has two of them whose people were measured.",
+                kind="note",
+                sources=sources,
+            )
+        ]
     if not rows:
         return [
             Text(
-                "The clusters of no experiment differ in quality, site or head size.",
+                "In no experiment were clusters found to differ in quality, site or head size.",
                 kind="good",
                 sources=sources,
             )

@@ -222,7 +222,7 @@ def _reading(page: Page, maps: StrataMaps) -> Text:
         else ""
     )
     adjusted = (
-        f" Linear effects of {join_words([human_name(n) for n in maps.adjusted_for])} were removed first, as from the codes"
+        f" {_removed(page)} of {join_words([human_name(n) for n in maps.adjusted_for])} were removed first, as from the codes"
         f"{_adjusting(maps)}.{sites}"
         if maps.adjusted_for
         else ""
@@ -234,6 +234,16 @@ def _reading(page: Page, maps: StrataMaps) -> Text:
         f"{100 * first['share_chance']:.0f}% of the voxels would reach {maps.threshold:g}; here, between groups that were made to differ, {100 * first['share_large']:.0f}% do "
         f"in {str(first['modality']).upper()}. The images (NIfTI, study template’s space) are in {page.study.relative(maps.experiment.strata('maps'))}/.",
         sources=page.sources(maps.experiment.strata("maps.tsv")),
+    )
+
+
+def _removed(page: Page) -> str:
+    """Return which effects of covariates were removed: those along a line, or along a curve."""
+    splines = int(page.study.strata_settings["adjust"]["splines"])
+    return (
+        "Linear effects"
+        if splines == 1
+        else f"Effects (cubic splines with {splines} degrees of freedom for numbers)"
     )
 
 

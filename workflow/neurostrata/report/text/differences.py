@@ -89,9 +89,7 @@ def judge_factors(
     factors = count(len(tested), "phenotypic factor")
     rows = tested.set_index("factor")
     if exists:
-        verdict.headline, verdict.kind = _phenotype_headline(
-            verdict, start, factors, raw, adjusted_for(adjusted)
-        )
+        verdict.headline, verdict.kind = _phenotype_headline(verdict, start, factors, raw, adjusted)
         for factor in (verdict.found or (raw if adjusted is None else []))[:8]:
             verdict.sentences.append(
                 f"{named(factor, meanings)}: {effect_text(rows.loc[factor], level)}"
@@ -112,6 +110,7 @@ def judge_factors(
         )
     if exists:
         _judge_disagreements(verdict, tested, raw, adjusted, alpha, meanings)
+        _judge_covariates(verdict, tested, adjusted)
     _judge_power(verdict, tested)
 
 
@@ -126,9 +125,9 @@ def adjusted_for(adjusted: pd.DataFrame | None) -> str | None:
 
 
 def _phenotype_headline(
-    verdict: Verdict, start: str, factors: str, raw: Sequence[str], adjustment: str | None
+    verdict: Verdict, start: str, factors: str, raw: Sequence[str], adjusted: pd.DataFrame | None
 ) -> tuple[str, str]:
-    if adjustment is None:
+    if adjusted is None:
         if not raw:
             return f"{start}, but none of {factors} tested differs between them.", "clusters_only"
         verb = "differs" if len(raw) == 1 else "differ"
@@ -137,7 +136,12 @@ def _phenotype_headline(
             "site and image quality is not known.",
             "unadjusted",
         )
-    after = f"after adjustment for {adjustment}"
+    after = f"after adjustment for {adjusted_for(adjusted)}"
+    if adjusted["q"].isna().all():
+        verdict.cautions.append(
+            "No factor could be tested after adjustment: the covariates determine who is in which cluster, or too few people have them all."
+        )
+        return f"{start}, but no factor could be tested between them {after}.", "clusters_only"
     if not verdict.found:
         return f"{start}, but none of {factors} tested differs between them {after}.", "clusters_only"
     verb = "differs" if len(verdict.found) == 1 else "differ"
@@ -181,6 +185,20 @@ def _judge_disagreements(
             verdict.cautions.append(
                 f"Differ after adjustment only, and are not counted: {listed(sorted(gained))}."
             )
+
+
+def _judge_covariates(verdict: Verdict, tested: pd.DataFrame, adjusted: pd.DataFrame | None) -> None:
+    """Say that the adjusted comparisons rest on fewer people than the others, if they do."""
+    if adjusted is None or "n" not in adjusted or "n" not in tested:
+        return
+    both = tested.merge(adjusted[["factor", "n"]], on="factor", suffixes=("", "_adjusted"))
+    lacking = both["n"] - both["n_adjusted"]
+    if (lacking > 0).any():
+        most = int(lacking.max())
+        verdict.cautions.append(
+            f"{count(most, 'person', 'people')} with a score {'lacks' if most == 1 else 'lack'} a covariate and "
+            f"{'is' if most == 1 else 'are'} left out of the comparisons after adjustment."
+        )
 
 
 def _judge_power(verdict: Verdict, tested: pd.DataFrame) -> None:

@@ -31,6 +31,13 @@ from neurostrata.report.text.verdict import (
 )
 from neurostrata.strata.finders.registry import finder_name
 
+#: Variables of quality_tests.tsv that are no measures of quality -> what clusters that differ in them may be.
+OTHER_CLUSTERS = {
+    "site": "clusters of sites",
+    "head_size": "clusters of head size",
+    "size": "clusters of head size",
+}
+
 
 def explaining(tests: pd.DataFrame | None, alpha: float) -> list[str]:
     """Return the nuisances that explain the clusters, the strongest first."""
@@ -135,8 +142,8 @@ def _nothing(evidence: Evidence, verdict: Verdict, alpha: float) -> str:
     if (verdict.clusters or 0) < 2:
         return f"No clusters were found: {finder_name(evidence.finder)} keeps the {who} in one group."
     return (
-        f"No clusters were found: the best partition of the {who} ({finder_name(evidence.finder)}) is no clearer than in data "
-        f"without groups (p {equals(verdict.p)})."
+        f"No clusters were found: the best partition of the {who} ({finder_name(evidence.finder)}) cannot be told from those "
+        f"of data without groups (p {equals(verdict.p)})."
     )
 
 
@@ -196,9 +203,12 @@ def _judge_composition(verdict: Verdict, evidence: Evidence, alpha: float, exist
         also = " also" if exists and verdict.explained_by else ""
         verdict.cautions.append(f"{what}{also} differ in {described(weaker)}.")
     elif exists and not verdict.explained_by:
-        names = join_words([human_name(str(name)) for name in tests["characteristic"]])
+        tested = tests.loc[tests["p"].notna(), "characteristic"]
+        names = join_words([human_name(str(name)) for name in tested])
         verdict.sentences.append(
-            f"The other known characteristics do not explain the clusters: no difference in {names}."
+            f"Known characteristics do not explain the clusters: no difference was found in {names}."
+            if names
+            else "No characteristic of the people could be tested between the clusters."
         )
 
 
@@ -215,14 +225,19 @@ def quality_sentences(evidence: Evidence, alpha: float) -> list[str]:
         return []
     share = known["effect"].where(known["effect_name"] != "cramers_v", known["effect"] ** 2)
     strongest = known.loc[share.idxmax()]
-    phenotype = 0.0 if compared is None or compared["eta2"].isna().all() else float(compared["eta2"].max())
-    if share.max() < phenotype:
+    phenotype = None if compared is None or compared["eta2"].isna().all() else float(compared["eta2"].max())
+    if phenotype is not None and share.max() < phenotype:
         return []
-    effect = EFFECTS[strongest["effect_name"]]
+    effect, variable = EFFECTS[strongest["effect_name"]], str(strongest["variable"])
+    what = "The parts of this partition" if evidence.claimed() is False else "The clusters"
+    beside = (
+        ""
+        if phenotype is None
+        else f" at least as strongly as in any phenotype factor (η² at most {format_number(phenotype, 2)})"
+    )
     return [
-        f"The clusters differ in {human_name(str(strongest['variable']))} ({effect} = {format_number(strongest['effect'], 2)}, "
-        f"q {equals(strongest['p_adjusted'])}) at least as strongly as in any phenotype factor (η² at most {format_number(phenotype, 2)}): "
-        "they may be clusters of image quality."
+        f"{what} differ in {human_name(variable)} ({effect} = {format_number(strongest['effect'], 2)}, "
+        f"q {equals(strongest['p_adjusted'])}){beside}: they may be {OTHER_CLUSTERS.get(variable, 'clusters of image quality')}."
     ]
 
 
@@ -233,10 +248,8 @@ def _checks(evidence: Evidence, alpha: float) -> list[str]:
         rand = float(evidence.split_half["adjusted_rand"].median())
         text = f"Split halves: adjusted Rand index {format_number(rand, 2)} (median) between clusters carried over from the other half and clusters found anew"
         if evidence.split_factors is not None:
-            held = int((evidence.split_factors["q"] < alpha).sum())
-            text += (
-                f"; {held} of {count(len(evidence.split_factors), 'factor')} differ in the held-out halves"
-            )
+            q = evidence.split_factors["q"].dropna()
+            text += f"; {int((q < alpha).sum())} of {count(len(q), 'factor')} differ in the held-out halves"
         sentences.append(text + ".")
     shuffles = evidence.shuffles  # empty without phenotypes; null when nothing could be tested
     if shuffles and shuffles["share_found"] is not None:
@@ -271,13 +284,15 @@ def continuous_sentences(evidence: Evidence, alpha: float, meanings: Mapping[str
 
 def _added(evidence: Evidence, alpha: float, meanings: Mapping[str, str]) -> list[str]:
     rows = evidence.added
-    if rows is None or not rows["p"].notna().any():
+    if rows is None or rows["p"].isna().all():
         return []
+    rows = rows[rows["p"].notna()]
     q = false_discovery_rates(rows["p"])
     more = rows[(q < alpha) & (rows["added_r2"] > 0)]
     if not len(more):
         return [
-            f"The clusters add nothing to the codes in any of {count(len(rows), 'factor')}: codes without clusters predict as well."
+            f"Beside the codes, no gain from the clusters was found in any of {count(len(rows), 'factor')}: codes without clusters are "
+            "not known to predict less."
         ]
     names = join_words([named(str(f), meanings) for f in more["factor"]][:4])
     return [f"The clusters add to what the codes predict in {len(more)} of {len(rows)} factors: {names}."]
@@ -293,10 +308,12 @@ def _judge_people(verdict: Verdict, evidence: Evidence, sizes: Mapping[int, int]
         limit = format_number(evidence.facts["small_cluster_limit"])
         verdict.cautions.append(f"Small clusters: {numbers}{more} {verb} below {limit} people.")
     people = sum(sizes.values())
-    if people and max(sizes.values()) / people > 0.9:
-        share = max(sizes.values()) / people
+    if len(sizes) > 1 and max(sizes.values()) / people > 0.9:
+        largest = max(sizes.values())
+        # rounded down: 299 of 300 are not 100%
         verdict.cautions.append(
-            f"One cluster holds {share:.0%} of the people; the other clusters are outliers."
+            f"One cluster holds {100 * largest // people}% of the people ({largest} of {people}); the others may be outliers rather than "
+            "groups."
         )
     if verdict.outside:
         out = verdict.outside

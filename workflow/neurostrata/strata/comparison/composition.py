@@ -250,10 +250,12 @@ def _test_classes(
     )
     tail = 50 * (1 - confidence)
     low, high = np.percentile(drawn, [tail, 100 - tail])
+    effect = float(cramers_v(observed, number, levels, n)[0])
     return found | {
         "statistic": float(observed[0]),
         "p": float(exceedance_p(observed, null[:, None])[0]),
-        "effect": float(cramers_v(observed, number, levels, n)[0]),
-        "effect_low": float(low),
-        "effect_high": float(high),
+        "effect": effect,
+        # near 1 the correction of the draws is too large: where every draw has the largest chi-square, all lie below 1
+        "effect_low": min(float(low), effect),
+        "effect_high": max(float(high), effect),
     }

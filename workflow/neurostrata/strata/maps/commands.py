@@ -38,7 +38,7 @@ KINDS = {
     "mean": "mean of the stratum's people",
     "sd": "standard deviation over the stratum's people",
     "effect": "Hedges' g: stratum minus all others, over their pooled standard deviation",
-    "effectadjusted": "Hedges' g of values without the linear effects of covariates (learned from everybody)",
+    "effectadjusted": "Hedges' g of values without the effects of covariates (learned from everybody)",
 }
 
 COLUMNS = {
