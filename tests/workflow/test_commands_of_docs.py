@@ -89,11 +89,15 @@ def snakemake(words: list[str], cores: bool = True) -> None:
         arguments = get_argument_parser().parse_args(words)
     except SystemExit:
         pytest.fail("snakemake does not understand it")
-    assert not cores or WHERE & set(words), "without --cores Snakemake ends with an error; or: neurostrata run"
+    assert not cores or WHERE & set(words), (
+        "without --cores Snakemake ends with an error; or: neurostrata run"
+    )
     named = {*arguments.targets, *(arguments.forcerun or ())}
     assert named - READERS <= targets()
     for file in arguments.configfile or ():
-        assert (ROOT / str(file).replace("CLONE/", "").replace("clone/", "").replace("~/study/", "")).exists(), file
+        assert (
+            ROOT / str(file).replace("CLONE/", "").replace("clone/", "").replace("~/study/", "")
+        ).exists(), file
 
 
 def neurostrata(words: list[str]) -> None:

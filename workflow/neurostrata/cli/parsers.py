@@ -136,7 +136,9 @@ class _Option:
         if self.settings.get("action") is argparse.BooleanOptionalAction:
             return f"--[no-]{self.flag[2:]}" if self.settings["default"] else self.flag
         value = self.settings["metavar"]
-        return f"{self.flag} {value} ..." if self.settings.get("nargs") in ("*", "+") else f"{self.flag} {value}"
+        return (
+            f"{self.flag} {value} ..." if self.settings.get("nargs") in ("*", "+") else f"{self.flag} {value}"
+        )
 
     @property
     def note(self) -> str:
