@@ -74,8 +74,12 @@ def targets() -> set[str]:
     }
 
 
-def snakemake(words: list[str]) -> None:
-    """Snakemake's parser knows the options, and the targets are rules."""
+#: Options without one of which Snakemake itself refuses to run (`neurostrata run` takes all cores).
+WHERE = {"-n", "--cores", "--profile", "--cleanup-metadata", "--unlock", "--help"}
+
+
+def snakemake(words: list[str], cores: bool = True) -> None:
+    """Snakemake's parser knows the options, the targets are rules, and it is said where or that nothing runs."""
     from snakemake.cli import get_argument_parser
 
     for before, profile in pairwise(words):
@@ -85,10 +89,15 @@ def snakemake(words: list[str]) -> None:
         arguments = get_argument_parser().parse_args(words)
     except SystemExit:
         pytest.fail("snakemake does not understand it")
+    assert not cores or WHERE & set(words), (
+        "without --cores Snakemake ends with an error; or: neurostrata run"
+    )
     named = {*arguments.targets, *(arguments.forcerun or ())}
     assert named - READERS <= targets()
     for file in arguments.configfile or ():
-        assert (ROOT / str(file).replace("CLONE/", "").replace("clone/", "")).exists(), file
+        assert (
+            ROOT / str(file).replace("CLONE/", "").replace("clone/", "").replace("~/study/", "")
+        ).exists(), file
 
 
 def neurostrata(words: list[str]) -> None:
@@ -101,7 +110,7 @@ def neurostrata(words: list[str]) -> None:
         return
     parser = parser_of(words[0])
     if parser.rest:  # options of Snakemake
-        snakemake([w for w in words[1:] if not w.startswith("~/") and w not in READERS])
+        snakemake([w for w in words[1:] if w != "~/study" and w not in READERS], cores=False)
         return
     try:
         parser.read(words[1:])
@@ -209,7 +218,7 @@ def test_the_first_lines_of_readme_lead_to_a_plan(tmp_path: Path) -> None:
 
 def test_wrong_commands_are_found() -> None:
     for command in (
-        "make demonstration", "snakemake --profle slurm", "snakemake --profile slurms", "snakemake stratas", "neurostrata beginn", "rm -rf results",
+        "make demonstration", "snakemake strata", "snakemake --profle slurm", "snakemake --profile slurms", "snakemake stratas", "neurostrata beginn", "rm -rf results",
         "neurostrata init DIR STUDY --presets x", "python tests/none.py", "python tests/mutants/run.py --lists x",
         'sbatch --wrap "snakemake --coers 32"',
     ):  # fmt: skip

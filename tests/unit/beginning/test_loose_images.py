@@ -133,7 +133,7 @@ def test_people_and_images_that_do_not_fit_are_named(tmp_path: Path) -> None:
     findings = found(root)
     assert [row["subject"] for row in findings.rows] == IDS
     assert "1 person without a T1w image: IXI050" in findings.unused
-    assert any("no id occurs in the name of: phantom_T1w.nii.gz" in line for line in findings.unused)
+    assert any("1 image without an id in the name: phantom_T1w.nii.gz" in line for line in findings.unused)
     chosen = found(root, participants=["IXI012"])
     assert [row["subject"] for row in chosen.rows] == ["IXI012"]
     with pytest.raises(UserError, match="--participant-label IXI777: no image"):

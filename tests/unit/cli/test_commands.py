@@ -158,6 +158,7 @@ def test_values_are_read_from_their_places_and_options(parser: CommandParser) ->
         ("in --sise 1", "--sise: no such option; did you mean '--size'?"),
         ("in --x", "--x: no such option (neurostrata example --help)"),
         ("in --size", "--size: a value is missing (neurostrata example --help)"),
+        ("in --size 1 --names", "--names: a value is missing (neurostrata example --help)"),
         ("in --size 1 --number 1.5", "--number: a whole number is needed, '1.5' is none (neurostrata example --help)"),
         ("in --size big", "--size: a number is needed, 'big' is none (neurostrata example --help)"),
         ("in --size 1 --quick=3", "--quick: takes no value (neurostrata example --help)"),
@@ -169,6 +170,21 @@ def test_a_mistake_is_one_line(parser: CommandParser, given: str, said: str) -> 
     with pytest.raises(UserError) as told:
         parser.read(given.split())
     assert str(told.value) == said
+
+
+def test_a_rule_may_hand_on_that_there_is_nothing() -> None:
+    read = CommandParser("neurostrata stage example", example, empty=True).read
+    assert read(["in", "--size", "1", "--names"])["names"] == []
+
+
+def test_people_who_are_left_unnamed_are_not_everybody(capsys: pytest.CaptureFixture[str]) -> None:
+    for *given, option in (
+        ("init", "images", "study", "--session-label"),
+        ("init", "images", "study", "--participant-label"),
+        ("check", "study", "--participant-label"),
+    ):
+        assert main([*given, option]) == 2
+        assert f"{option}: a value is missing" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,15 @@ def test_exactly_one_source_of_people() -> None:
         load_study(config(cohort={"sheet": "a.tsv", "hcp": "b"}))
 
 
+def test_a_sheet_that_is_not_there_is_named_with_its_key(tmp_path: Path) -> None:
+    sheet = tmp_path / "cohort.tsv"
+    with pytest.raises(UserError, match=r"^cohort\.sheet: \S+cohort\.tsv: no such file; .*cohort\.bids"):
+        load_study(config(cohort={"sheet": str(sheet)}, qc=None))
+    sheet.write_text("subject\tt1w\n01\tt1w.nii\n")
+    with pytest.raises(UserError, match=r"^qc: \S+q\.tsv: no such file; .*qc: null"):
+        load_study(config(cohort={"sheet": str(sheet)}, qc=str(tmp_path / "q.tsv")))
+
+
 def noise(shape: tuple[int, ...], seed: int = 9) -> np.ndarray:
     return np.random.default_rng(seed).normal(100, 10, shape).astype(np.float32)
 
@@ -416,7 +425,7 @@ def test_sheets_that_only_the_recommended_configuration_names(
     assert list(study.rows) == ["01", "02"]
     assert study.remarks == [f"{recommended['qc']} is not there: nobody is left out by decision"]
 
-    with pytest.raises(UserError, match=r"my\.tsv: cannot be read"):
+    with pytest.raises(UserError, match=r"^qc: my\.tsv: no such file"):
         load_study(config | {"qc": "my.tsv"})
     with pytest.raises(UserError, match="sheet and bids are set"):
         load_study(config | {"cohort": config["cohort"] | {"sheet": "my.tsv"}})

@@ -433,7 +433,7 @@ def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert said in "".join(capsys.readouterr())
         assert (table.read_bytes(), set(json.loads(known.read_text())["files"])) == before
     assert main(["check", "--exclude"]) == 0
-    assert "1 decisions about 1 people written to qc.tsv" in capsys.readouterr().out
+    assert "1 decision about 1 person written to qc.tsv" in capsys.readouterr().out
     assert not Path("results/cohort/problems.tsv").exists()
     decided = Path("qc.tsv").read_bytes()
     assert main(["check", "--exclude"]) == 0

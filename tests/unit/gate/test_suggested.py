@@ -91,4 +91,4 @@ def test_raters_who_disagree_are_named(study: Path, capsys: pytest.CaptureFixtur
 def test_without_suggestions(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("results/qc/suggested_exclusions.tsv").unlink()
     assert main(["check", "--exclude-suggested"]) == 2
-    assert "suggested_exclusions.tsv: is not there; run the workflow first" in capsys.readouterr().err
+    assert "suggested_exclusions.tsv: is not there; run the study first" in capsys.readouterr().err

@@ -440,7 +440,7 @@ def _findings(
     kept = {name: row for name, row in rows.items() if row.get("t1w")}
     if owned.nobodys:
         unused.append(
-            f"{count(len(owned.nobodys), 'image')} that no id occurs in the name of: {', '.join(i.path for i in owned.nobodys[:3])}"
+            f"{count(len(owned.nobodys), 'image')} without an id in the name: {', '.join(i.path for i in owned.nobodys[:3])}"
         )
     unused += _wrong_dimensions(kept)
     found, unread = read_tables(tables, kept)

@@ -1,7 +1,7 @@
 """From the signature and the docstring of a function to the options of its command. Standard library only.
 
 A command is a function with typed parameters. Keyword-only ones are options (``Path`` gives ``--name PATH``, ``list[Path]`` takes
-several values, ``Literal`` some words, ``dict`` JSON, and ``| None`` makes a value optional); the ones before them are given by
+several values, ``Literal`` some words, ``dict`` JSON); the ones before them are given by
 their places. What the options are for stands in the function's docstring, in numpydoc's form.
 """
 
@@ -136,7 +136,9 @@ class _Option:
         if self.settings.get("action") is argparse.BooleanOptionalAction:
             return f"--[no-]{self.flag[2:]}" if self.settings["default"] else self.flag
         value = self.settings["metavar"]
-        return f"{self.flag} {value} ..." if self.settings.get("nargs") == "*" else f"{self.flag} {value}"
+        return (
+            f"{self.flag} {value} ..." if self.settings.get("nargs") in ("*", "+") else f"{self.flag} {value}"
+        )
 
     @property
     def note(self) -> str:
@@ -154,16 +156,17 @@ class _Option:
         return f" ({'; '.join(notes)})" if notes else ""
 
 
-def _option(parameter: inspect.Parameter, kind: Any, place: str) -> _Option:
+def _option(parameter: inspect.Parameter, kind: Any, place: str, empty: bool) -> _Option:
     settings: dict[str, Any] = {}
     needed = parameter.default is inspect.Parameter.empty
     named = parameter.kind is inspect.Parameter.KEYWORD_ONLY
     settings["default"] = argparse.SUPPRESS if needed else parameter.default
     if typing.get_origin(kind) in (typing.Union, types.UnionType):  # X | None
         kind = next(part for part in typing.get_args(kind) if part is not type(None))
-        settings["nargs"] = "?"  # "--mask" without a value: a person without that file
+        if empty:
+            settings["nargs"] = "?"  # "--mask" without a value: a person without that file
     if typing.get_origin(kind) is list:
-        settings["nargs"] = "*"
+        settings["nargs"] = "*" if empty else "+"
         kind = typing.get_args(kind)[0]
     if kind is bool:
         settings["action"] = argparse.BooleanOptionalAction
@@ -199,6 +202,9 @@ class CommandParser(argparse.ArgumentParser):
         Lines to type.
     often
         Of a command that hands its options on: the ones that are often used.
+    empty
+        Whether an option that need not be given may stand without a value, as a rule writes it for a file or a list that is not
+        there. People are told that the value is missing: ``--participant-label`` without a label would mean everybody.
     """
 
     def __init__(
@@ -209,6 +215,7 @@ class CommandParser(argparse.ArgumentParser):
         groups: Mapping[str, Sequence[str]] | None = None,
         examples: Sequence[str] = (),
         often: Mapping[str, str] | None = None,
+        empty: bool = False,
     ) -> None:
         super().__init__(prog=prog, add_help=False, allow_abbrev=False)
         self.function, self.words = function, words_of(function)
@@ -220,7 +227,7 @@ class CommandParser(argparse.ArgumentParser):
             if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
                 self.rest = (places or {}).get(parameter.name, f"[{parameter.name}]")
                 continue
-            option = _option(parameter, hints[parameter.name], (places or {}).get(parameter.name, ""))
+            option = _option(parameter, hints[parameter.name], (places or {}).get(parameter.name, ""), empty)
             self.options.append(option)
             if option.named:
                 self.add_argument(option.flag, dest=option.name, **option.settings)

@@ -88,7 +88,7 @@ def load_stage(name: str) -> Callable[..., Any]:
 
 def stage_parser(name: str, function: Callable[..., Any]) -> CommandParser:
     """Return the parser of a stage's options."""
-    return CommandParser(f"neurostrata stage {name}", function)
+    return CommandParser(f"neurostrata stage {name}", function, empty=True)
 
 
 def _log(text: str) -> None:

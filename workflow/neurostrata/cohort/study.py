@@ -207,6 +207,13 @@ def people_key(section: Mapping[str, Any]) -> str:
     return chosen[0]
 
 
+def _there(key: str, path: str, instead: str) -> str:
+    """Return the path of a sheet; a :class:`UserError` names its key and what to do when there is no such file."""
+    if not Path(path).exists():
+        raise UserError(f"{key}: {path}: no such file; write it or correct the path, or {instead}")
+    return path
+
+
 def load_study(config: Mapping[str, Any], rescan: bool = True) -> Study:
     """Read the sheets that a configuration names.
 
@@ -224,7 +231,8 @@ def load_study(config: Mapping[str, Any], rescan: bool = True) -> Study:
     if misplaced:
         raise UserError("\n  ".join(misplaced))
     nothing_decided = bool(config["qc"]) and _only_recommended(config["qc"], "qc")
-    decisions = read_qc_sheet(config["qc"]) if config["qc"] and not nothing_decided else []
+    decided = config["qc"] and not nothing_decided
+    decisions = read_qc_sheet(_there("qc", config["qc"], "set qc: null")) if decided else []
     study = _read_study(config, source, decisions, rescan)
     if nothing_decided:
         study.remarks.append(f"{config['qc']} is not there: nobody is left out by decision")
@@ -234,7 +242,10 @@ def load_study(config: Mapping[str, Any], rescan: bool = True) -> Study:
 def _read_study(config: Mapping[str, Any], source: str, decisions: list[Row], rescan: bool) -> Study:
     section = config["cohort"]
     if source == "sheet":
-        return Study(config, read_cohort_sheet(section["sheet"])[1], decisions)
+        sheet = _there(
+            "cohort.sheet", section["sheet"], "name a folder with cohort.bids, cohort.hcp or cohort.ukb"
+        )
+        return Study(config, read_cohort_sheet(sheet)[1], decisions)
     if not rescan:
         return Study(config, read_discovered(config["output"]), decisions)
     nobody = Study(config, [])

@@ -14,7 +14,7 @@ from neurostrata.cohort.sheet import Row, write_rows
 from neurostrata.cohort.study import Study, load_study
 from neurostrata.core.config import check_config, read_configuration, study_files
 from neurostrata.core.errors import UserError
-from neurostrata.core.wording import nearest
+from neurostrata.core.wording import count, nearest
 from neurostrata.gate.problems import Problem, few, problem_table
 
 
@@ -113,8 +113,8 @@ def _write_decisions(config: Mapping[str, Any], rows: list[Row]) -> bool:
         raise UserError("there is no sheet of quality decisions to write to; set qc: config/qc.tsv")
     if rows:
         add_decisions(Path(config["qc"]), rows)
-    people = len({row["subject"] for row in rows})
-    print(f"neurostrata check: {len(rows)} decisions about {people} people written to {config['qc']}")
+    people = count(len({row["subject"] for row in rows}), "person", "people")
+    print(f"neurostrata check: {count(len(rows), 'decision')} about {people} written to {config['qc']}")
     return bool(rows)
 
 
@@ -175,4 +175,4 @@ def check(
             print(f"neurostrata check: {note}", file=sys.stderr)
     elif problems:  # the table of all problems stays as it is
         raise UserError(problem_table(problems))
-    print(f"neurostrata check: no problems ({len(study.people())} people)")
+    print(f"neurostrata check: no problems ({count(len(study.people()), 'person', 'people')})")

@@ -85,9 +85,7 @@ def suggested_rows(study: Study, suggestions: Path, labels: Collection[str] | No
         When there is no such table.
     """
     if not suggestions.is_file():
-        raise UserError(
-            f"{suggestions}: is not there; run the workflow first, which suggests whom to exclude"
-        )
+        raise UserError(f"{suggestions}: is not there; run the study first: a run suggests whom to exclude")
     table = read_text_table(suggestions)
     # what one rater excludes and another keeps is theirs to settle
     silent = kept(study.decisions) | {

@@ -20,7 +20,7 @@ def decision_problems(study: Study) -> Iterator[Problem]:
         subject, modality = decision["subject"], decision["modality"]
         place = f"{study.config['qc']}: subject {subject}"
         if subject not in study.rows:
-            yield Problem("sheets", f"{place} is not in the cohort")
+            yield Problem("sheets", f"{place} is not in the cohort; correct the id or remove the line")
         if modality and modality not in names:
             declared = ", ".join(study.modalities)
             yield Problem("sheets", f"{place}: no such modality: '{modality}' (declared: {declared})")
