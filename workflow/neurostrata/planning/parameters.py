@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from neurostrata.cohort.columns import characteristics_in_tables, class_columns
@@ -12,11 +13,12 @@ from neurostrata.cohort.decisions import kept, rater_of
 from neurostrata.cohort.sources.registry import columns_read
 from neurostrata.cohort.study import Study
 from neurostrata.core.config import adjusts_codes
+from neurostrata.core.records import sha256_file
 from neurostrata.core.settings import handed_over, rows_digest, settings_text
 from neurostrata.planning import selection
 from neurostrata.planning.experiments import can, prediction_analyses, special_keys
 from neurostrata.planning.jobs import by_wildcards
-from neurostrata.planning.options import used_options
+from neurostrata.planning.options import CONTENTS, used_options
 from neurostrata.planning.results import results_state
 from neurostrata.stages import STAGES
 
@@ -139,6 +141,7 @@ def _predict(study: Study, experiment: str) -> Values:
         **prediction_analyses(declared),
         "label": declared["label"],
         "id_column": study.config["phenotypes"]["id_column"],
+        **_contents(study),
     }
 
 
@@ -160,6 +163,17 @@ def _phenotypes(study: Study) -> Values:
     """What the factors depend on: the section without what only the check before the first job and the report read."""
     unread = ("matching", "factor_names")
     return {key: value for key, value in study.config["phenotypes"].items() if key not in unread}
+
+
+@cache
+def _digest(path: Path) -> str:
+    """Return the digest of a file, read once in a process; "" where there is none, which the check before a run reports."""
+    return sha256_file(path) if path.is_file() else ""
+
+
+def _contents(study: Study) -> Values:
+    """Digests of the phenotype tables: one that replaces another may have an older date than what was made of that one."""
+    return {CONTENTS: [_digest(Path(path).resolve()) for path in study.config["phenotypes"]["tables"]]}
 
 
 def _characteristics(study: Study) -> Values:
@@ -275,8 +289,8 @@ _SETTINGS: dict[str, Callable[..., Values]] = {
     ),
     "baselines": _baselines,
     "predict": _predict,
-    "factor_phenotypes": _phenotypes,
-    "factor_congruence": lambda study: _section(study, "phenotypes", "id_column", "rotation"),
+    "factor_phenotypes": lambda study: {**_phenotypes(study), **_contents(study)},
+    "factor_congruence": lambda study: {**_section(study, "phenotypes", "id_column", "rotation"), **_contents(study)},
     "describe_people": _characteristics,
     "adjust_codes": lambda study: _section(study, "strata", "adjust"),
     "cluster": _of_finder("small_clusters", "outliers"),
