@@ -10,6 +10,7 @@ from typing import Any
 
 from neurostrata.cohort.columns import characteristics_in_tables, class_columns
 from neurostrata.cohort.decisions import kept, rater_of
+from neurostrata.cohort.groups import group_digest
 from neurostrata.cohort.sources.registry import columns_read
 from neurostrata.cohort.study import Study
 from neurostrata.core.config import adjusts_codes
@@ -257,7 +258,7 @@ _SETTINGS: dict[str, Callable[..., Values]] = {
     },
     "list_people": lambda study, group: {
         "config": selection.group_selection(study, group),
-        "digest": selection.group_digest(study, group),
+        "digest": group_digest(study, group),
     },
     "prepare_t1w": lambda study: _section(study, "anatomy"),
     "template_start": _template,
