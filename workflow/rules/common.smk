@@ -20,7 +20,6 @@ from neurostrata.controller.session import (
 from neurostrata.controller.shortcuts import take_shortcuts
 from neurostrata.core.config import check_config
 from neurostrata.planning import results as tree
-from neurostrata.planning.cost import Images, Sizes, images_of
 from neurostrata.planning.gate import check_study
 from neurostrata.planning.inputs import Inputs
 from neurostrata.planning.jobs import (
@@ -30,7 +29,7 @@ from neurostrata.planning.jobs import (
     noddi_environment,
     registration_threads,
 )
-from neurostrata.planning.requests import Requests
+from neurostrata.planning.requests import requests_of
 from neurostrata.planning.parameters import leading_codes, parameter
 from neurostrata.planning.targets import (
     clustered_codes,
@@ -98,7 +97,7 @@ MODALITIES = STUDY.used_modalities()
 ITERATIONS = CONFIG["template"]["iterations"]
 REGISTRATION_THREADS = registration_threads(CONFIG)
 #: What jobs on images ask for. Only the main process asks; others need not read what is known of the images.
-REQUESTS = Requests(Sizes(STUDY, images_of(STUDY) if SESSION.main else Images()))
+REQUESTS = requests_of(STUDY, look=SESSION.main)
 TABLES = CONFIG["phenotypes"]["tables"]
 STRATIFIED = stratified(STUDY)
 #: The codes that lead the report, and all that are clustered.

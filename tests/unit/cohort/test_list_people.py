@@ -22,10 +22,11 @@ GROUPS = (
     "characteristics",
     "modality-ndi",
     "modality-rsn1",
-) + tuple(
-    f"{kind}-{name}"
-    for kind in ("experiment", "targets", "covariates")
-    for name in ("codes", "classes", "linear")
+    *tuple(
+        f"{kind}-{name}"
+        for kind in ("experiment", "targets", "covariates")
+        for name in ("codes", "classes", "linear")
+    ),
 )
 
 
