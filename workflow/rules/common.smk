@@ -2,7 +2,6 @@
 
 from functools import partial
 
-from neurostrata.cohort.study import load_study
 from neurostrata.controller.missing import make_missing_results_again
 from neurostrata.controller.announcing import explain_plans
 from neurostrata.controller.reasons import explain_reruns
@@ -18,7 +17,6 @@ from neurostrata.controller.session import (
     shows_messages,
 )
 from neurostrata.controller.shortcuts import take_shortcuts
-from neurostrata.core.config import check_config
 from neurostrata.planning import results as tree
 from neurostrata.planning.gate import check_study
 from neurostrata.planning.inputs import Inputs
@@ -44,13 +42,14 @@ SESSION = Session(workflow, config)
 complete_config(workflow, config)
 SESSION.begin(config)
 try:
-    CONFIG = check_config(config, config_files(workflow))
-    STUDY = load_study(CONFIG, rescan=SESSION.main)
+    STUDY = SESSION.study(config, config_files(workflow))
     if SESSION.main:
         make_missing_results_again(workflow)
         take_shortcuts(workflow)
 except UserError as error:
     end_with(error)
+CONFIG = STUDY.config
+
 # How many images were found where; each choice is in OUTPUT/cohort/sources.tsv.
 if STUDY.notices:
     SESSION.say(f"{'; '.join(STUDY.notices)} ({CONFIG['output']}/cohort/sources.tsv)")
