@@ -315,6 +315,11 @@ _SETTINGS: dict[str, Callable[..., Values]] = {
 }  # fmt: skip
 
 
+#: Stages without wildcards whose settings are found in files: not before they are asked for, since every job on another
+#: machine parses the workflow and would read all phenotype tables.
+_FROM_FILES = ("factor_phenotypes", "factor_congruence", "describe_people", "report")
+
+
 def _nothing(study: Study) -> Values:
     """The settings of stages that have none: version and seed alone."""
     return {}
@@ -348,13 +353,13 @@ def stage_settings(study: Study, stage: str, **names: str) -> str:
 
 
 def parameter(study: Study, stage: str) -> Any:
-    """Return what a rule has for its parameter: the text, or a function of the wildcards where it depends on them."""
+    """Return what a rule has for its parameter: the text, or a function of the wildcards where it depends on them or on files."""
 
     def text(**names: str) -> str:
         return handed_over(stage_settings(study, stage, **names), LONG_SETTINGS)
 
     parameters = list(inspect.signature(_SETTINGS.get(stage, _nothing)).parameters.values())[1:]
-    if not parameters:
+    if not parameters and stage not in _FROM_FILES:
         return text()
     shared = cache(text)  # the people of a study share them
     shared.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
