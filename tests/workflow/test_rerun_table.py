@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -154,6 +155,17 @@ def test_exactly_these_jobs(study: StudyFolder, row: str) -> None:
     jobs = study.planned()
     text = ", ".join(f"{rule} {number}" for rule, number in jobs.items())
     assert jobs == documented().get(row), f"| {row} | | {text} |"
+
+
+def test_a_phenotype_table_with_an_older_date_is_noticed(study: StudyFolder) -> None:
+    """As `mv`, `cp -p`, `rsync -a` and `unzip` leave it: the table is older than what was made of the one it replaces."""
+    path = study.folder / "phenotypes.tsv"
+    date = path.stat().st_mtime_ns
+    CHANGES["phenotype value"](study)
+    os.utime(path, ns=(date, date))
+    said = study.snakemake("-n")
+    assert study.planned() == documented()["phenotype value"]
+    assert "the phenotype tables have changed  (factor_phenotypes 1" in said.stdout + said.stderr
 
 
 def test_a_moved_study_plans_nothing(study: StudyFolder) -> None:

@@ -2,7 +2,6 @@
 
 from functools import partial
 
-from neurostrata.cohort.study import load_study
 from neurostrata.controller.missing import make_missing_results_again
 from neurostrata.controller.announcing import explain_plans
 from neurostrata.controller.reasons import explain_reruns
@@ -18,9 +17,7 @@ from neurostrata.controller.session import (
     shows_messages,
 )
 from neurostrata.controller.shortcuts import take_shortcuts
-from neurostrata.core.config import check_config
 from neurostrata.planning import results as tree
-from neurostrata.planning.cost import Images, Sizes, images_of
 from neurostrata.planning.gate import check_study
 from neurostrata.planning.inputs import Inputs
 from neurostrata.planning.jobs import (
@@ -30,7 +27,7 @@ from neurostrata.planning.jobs import (
     noddi_environment,
     registration_threads,
 )
-from neurostrata.planning.requests import Requests
+from neurostrata.planning.requests import requests_of
 from neurostrata.planning.parameters import leading_codes, parameter
 from neurostrata.planning.targets import (
     clustered_codes,
@@ -45,13 +42,14 @@ SESSION = Session(workflow, config)
 complete_config(workflow, config)
 SESSION.begin(config)
 try:
-    CONFIG = check_config(config, config_files(workflow))
-    STUDY = load_study(CONFIG, rescan=SESSION.main)
+    STUDY = SESSION.study(config, config_files(workflow))
     if SESSION.main:
         make_missing_results_again(workflow)
         take_shortcuts(workflow)
 except UserError as error:
     end_with(error)
+CONFIG = STUDY.config
+
 # How many images were found where; each choice is in OUTPUT/cohort/sources.tsv.
 if STUDY.notices:
     SESSION.say(f"{'; '.join(STUDY.notices)} ({CONFIG['output']}/cohort/sources.tsv)")
@@ -98,7 +96,7 @@ MODALITIES = STUDY.used_modalities()
 ITERATIONS = CONFIG["template"]["iterations"]
 REGISTRATION_THREADS = registration_threads(CONFIG)
 #: What jobs on images ask for. Only the main process asks; others need not read what is known of the images.
-REQUESTS = Requests(Sizes(STUDY, images_of(STUDY) if SESSION.main else Images()))
+REQUESTS = requests_of(STUDY, look=SESSION.main)
 TABLES = CONFIG["phenotypes"]["tables"]
 STRATIFIED = stratified(STUDY)
 #: The codes that lead the report, and all that are clustered.

@@ -72,6 +72,27 @@ def test_text_or_function_of_the_wildcards() -> None:
     assert json.loads(parameter(study, "stability")(JOB))["finder"] == "mixture"
 
 
+def test_files_are_read_only_for_the_jobs_whose_settings_are_in_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every job on another machine parses the workflow: it must not read a table of 40,000 people for that."""
+    table = tmp_path / "phenotypes.tsv"
+    table.write_text("subject\tage\tv\n01\t30\t1\n")
+    study = planned(phenotypes={"tables": [str(table)]}, output=str(tmp_path), report={"partial": True})
+    read: list[str] = []
+    for name in ("_digest", "characteristics_in_tables", "results_state"):
+        found = getattr(parameters, name)
+        monkeypatch.setattr(
+            parameters, name, lambda of, found=found, name=name: (read.append(name), found(of))[1]
+        )
+    made = {stage: parameter(study, stage) for stage in STAGES}
+    assert not read
+    for stage in ("factor_phenotypes", "factor_congruence", "predict", "describe_people", "report"):
+        json.loads(made[stage](JOB))
+        assert read
+        read.clear()
+
+
 def test_long_settings_go_by_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("neurostrata.core.settings.LONGEST", 10)

@@ -7,10 +7,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from neurostrata.cohort.groups import group_rows, named_group
+from neurostrata.cohort.groups import group_digest, group_rows, named_group
 from neurostrata.cohort.sheet import write_rows
 from neurostrata.cohort.study import Study, load_study
 from neurostrata.core.config import check_config
+from neurostrata.core.errors import UserError
 
 
 def study_of(settings: dict[str, Any]) -> Study:
@@ -31,7 +32,19 @@ def list_people(*, settings: dict[str, Any], group: str, output: Path) -> None:
     """Write the people of a group (``template``, ``modality-fa``, ``experiment-jac-ndi``, ...) in order.
 
     Stages on the whole cohort read this list rather than a thousand paths on their command line.
+
+    Raises
+    ------
+    UserError
+        When the sheets say something else of the group than they did when the run was planned (``digest`` of the settings).
+        The list would be recorded as that of the former sheets, and would stay when they are restored.
     """
     study = study_of(settings)
+    if settings.get("digest", digest := group_digest(study, group)) != digest:
+        sheet, decisions = study.config["cohort"]["sheet"] or "the folder of images", study.config["qc"]
+        raise UserError(
+            f"{' or '.join(filter(None, [sheet, decisions]))} has changed since this run was planned, in what it says of the "
+            f"group {group}; run again when this run has ended"
+        )
     columns, _ = named_group(study, group)
     write_rows(output, columns, group_rows(study, group))

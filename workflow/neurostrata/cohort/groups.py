@@ -8,6 +8,7 @@ from __future__ import annotations
 from neurostrata.cohort.columns import characteristic_columns, covariate_columns, target_columns
 from neurostrata.cohort.sheet import Row
 from neurostrata.cohort.study import Study
+from neurostrata.core.settings import rows_digest
 
 
 def named_group(study: Study, name: str) -> tuple[list[str], list[str]]:
@@ -47,3 +48,8 @@ def group_rows(study: Study, name: str) -> list[Row]:
     """Return the rows of a group, only its columns."""
     columns, subjects = named_group(study, name)
     return [{column: study.rows[s].get(column, "") for column in columns} for s in subjects]
+
+
+def group_digest(study: Study, name: str) -> str:
+    """Return a digest of the rows of a group's table."""
+    return rows_digest(group_rows(study, name), named_group(study, name)[0])

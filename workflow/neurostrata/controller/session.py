@@ -13,21 +13,23 @@ import shlex
 import shutil
 import sys
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from neurostrata.cohort.study import Study
+from neurostrata.cohort.study import Study, load_study
 from neurostrata.controller.announcing import say_plan
 from neurostrata.controller.entry import asked_of_snakemake, refuse_beside, sign_in
 from neurostrata.controller.former_defaults import given_settings, question
 from neurostrata.controller.orphans import MARK
 from neurostrata.controller.plan import write_plan
+from neurostrata.controller.planned_for import keep_study, kept_study
 from neurostrata.controller.room import full
 from neurostrata.controller.scheduling import no_hopeless_attempts, one_timer_at_a_time
 from neurostrata.controller.state import FAILURES
-from neurostrata.core.config import overlaid, read_yaml
+from neurostrata.core.config import check_config, overlaid, read_yaml
 from neurostrata.core.errors import UserError
 from neurostrata.core.locations import DEFAULT_CONFIG, REPOSITORY
 from neurostrata.planning.results import REPORT_METHODS, path_in
@@ -124,6 +126,24 @@ class Session:
         self.asked = asked_of_snakemake() if self.main else ""
         self._given = given_settings(workflow, config) if self.main else {}
 
+    def study(self, config: Mapping[str, Any], files: Sequence[str]) -> Study:
+        """Return the study, with its checked configuration; in a job, the one that the run was planned for.
+
+        Parameters
+        ----------
+        config
+            As it is read from files and command line.
+        files
+            See :func:`config_files`.
+
+        Raises
+        ------
+        UserError
+            When the configuration or a sheet cannot be used.
+        """
+        kept = None if self.main else kept_study()
+        return kept or load_study(check_config(config, files), rescan=self.main)
+
     @property
     def checks(self) -> bool:
         """Whether the study is checked before anything is planned."""
@@ -154,12 +174,7 @@ class Session:
 
     def sign_in(self) -> None:
         """Sign in; a study that somebody else runs, or whose orphaned jobs are at work, ends the run."""
-        try:
-            sign_in(Path(), self.mark)
-        except UserError as error:
-            end_with(error)
-        except OSError as error:
-            end_with(f"{Path.cwd()}: cannot be written to ({error.strerror})")
+        _write_or_end(partial(sign_in, Path(), self.mark))
 
     def obstacle(self, config: Mapping[str, Any], dag: Any) -> str:
         """Return why a plan cannot be run yet, or "".
@@ -181,10 +196,21 @@ class Session:
         say_plan(workflow.dag, study)
         if text := self.obstacle(study.config, workflow.dag):
             end_with(text)
+        _write_or_end(partial(keep_study, study))
         with contextlib.suppress(OSError):  # progress is then shown without people
             write_plan(Path(), workflow)
         one_timer_at_a_time(workflow.scheduler)
         no_hopeless_attempts(workflow.scheduler, FAILURES)
+
+
+def _write_or_end(write: Callable[[], object]) -> None:
+    """Write in the study's folder; a mistake of the user's, or a folder that cannot be written to, ends the run."""
+    try:
+        write()
+    except UserError as error:
+        end_with(error)
+    except OSError as error:
+        end_with(f"{Path.cwd()}: cannot be written to ({error.strerror})")
 
 
 def missing_amico(config: Mapping[str, Any], dag: Any) -> str:

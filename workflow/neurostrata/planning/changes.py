@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from neurostrata.planning.options import TEMPLATE_KEYS, deciding
+from neurostrata.planning.options import CONTENTS, TEMPLATE_KEYS, deciding_both
 from neurostrata.stages import STAGES
 
 #: Stage -> key of its settings -> its place in the configuration; "" means all other keys. A stage
@@ -61,6 +61,10 @@ _DIGESTS = {
     ("list_people", "digest"): "who takes part in what, or what the cohort sheet says of people, has changed",
     ("compare_quality", "decided"): "the quality decisions have changed",
     ("compare_raters", "decisions"): "the quality decisions have changed",
+    **{
+        (stage, CONTENTS): "the phenotype tables have changed"
+        for stage in ("factor_phenotypes", "factor_congruence", "predict")
+    },
     ("describe_people", "tables"): "what the phenotype tables say of age, sex and the like has changed",
     ("explain", "targets"): "the targets of two classes have changed",
     ("summarise_explanation", "targets"): "the targets of two classes have changed",
@@ -126,12 +130,12 @@ def config_key(stage: str, place: str, names: Mapping[str, str]) -> str:
 
 def _differing(stage: str, recorded: str, now: str) -> dict[str, tuple[Any, Any]] | None:
     """Return place -> value before and now, where they differ; None when settings cannot be read."""
-    before, after = deciding(stage, recorded), deciding(stage, now)
-    if before is None or after is None:
+    both = deciding_both(stage, recorded, now)
+    if both is None:
         return None
-    old, new = _leaves(before), _leaves(after)
-    both = {p: (old.get(p, _ABSENT), new.get(p, _ABSENT)) for p in dict.fromkeys([*old, *new])}
-    return {place: values for place, values in both.items() if values[0] != values[1]}
+    old, new = map(_leaves, both)
+    pairs = {p: (old.get(p, _ABSENT), new.get(p, _ABSENT)) for p in dict.fromkeys([*old, *new])}
+    return {place: values for place, values in pairs.items() if values[0] != values[1]}
 
 
 def changed_values(

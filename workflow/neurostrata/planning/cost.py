@@ -64,6 +64,14 @@ class Images:
     dwi_mm: float = 2.0
     dwi_volumes: int = 96
 
+    def sizes(self) -> dict[str, float]:
+        """Return how large they are, in the words of ``resources/costs.yaml``."""
+        return {
+            "t1w": (2 / self.t1w_mm) ** 3,
+            "dwi": (2 / self.dwi_mm) ** 3,
+            "volumes": self.dwi_volumes / 96,
+        }
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -289,9 +297,7 @@ class Sizes:
         return {
             "each": 1.0,
             "template": (2 / config["template"]["resolution_mm"]) ** 3,
-            "t1w": (2 / images.t1w_mm) ** 3,
-            "dwi": (2 / images.dwi_mm) ** 3,
-            "volumes": images.dwi_volumes / 96,
+            **images.sizes(),
             "grid": grid,
             "fine": grid * (downsample / 2) ** 3,
             "engine": float(numbers["engines"][engine]),
@@ -433,8 +439,8 @@ def total(costs: Mapping[str, Cost]) -> Cost:
     return sum(costs.values(), Cost())
 
 
-def images_of(study: Study) -> Images:
-    """Return what a study's images are like, from the headers that its last check has read; typical ones before any check.
+def known_headers(study: Study) -> dict[str, dict[str, Any]]:
+    """Return path -> ``affine`` and ``shape`` of the images that a study's last check has read; nothing before any check.
 
     Parameters
     ----------
@@ -444,13 +450,27 @@ def images_of(study: Study) -> Images:
     path = Path(path_in(study.config["output"], HEADERS))
     try:
         known = json.loads(path.read_text(encoding="utf-8"))["files"]
-        headers = {key.split("|")[0]: facts for key, facts in known.items() if "affine" in facts}
-        return images_like(study.rows.values(), headers)
+        return {
+            key.split("|")[0]: facts for key, facts in known.items() if {"affine", "shape"} <= facts.keys()
+        }
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return Images()  # no check yet, or of a release that wrote it otherwise
+        return {}  # no check yet, or of a release that wrote it otherwise
 
 
-def images_like(rows: Iterable[Row], headers: Mapping[str, Mapping[str, Any]]) -> Images:
+def images_of(study: Study) -> Images:
+    """Return what a study's images are like, from the headers that its last check has read; typical ones before any check.
+
+    Parameters
+    ----------
+    study
+        People and configuration.
+    """
+    return images_like(study.rows.values(), known_headers(study))
+
+
+def images_like(
+    rows: Iterable[Row], headers: Mapping[str, Mapping[str, Any]], usual: Images = Images()
+) -> Images:
     """Return what the images of people are like: the median of those whose headers are known; of others what is usual.
 
     Parameters
@@ -459,6 +479,8 @@ def images_like(rows: Iterable[Row], headers: Mapping[str, Mapping[str, Any]]) -
         The people's rows of the cohort sheet.
     headers
         Path of an image -> its ``affine`` and ``shape``.
+    usual
+        What images are like of which no header is known.
     """
     sides: dict[str, list[float]] = {"t1w": [], "dwi": []}
     volumes: list[int] = []
@@ -474,7 +496,6 @@ def images_like(rows: Iterable[Row], headers: Mapping[str, Mapping[str, Any]]) -
                 found.append(volume ** (1 / 3))  # the side of a cube with the voxel's volume
                 if column == "dwi":
                     volumes.append(([*facts["shape"], 1])[3])
-    usual = Images()
     return Images(
         median(sides["t1w"]) if sides["t1w"] else usual.t1w_mm,
         median(sides["dwi"]) if sides["dwi"] else usual.dwi_mm,

@@ -32,6 +32,9 @@ TEMPLATE_KEYS = {
     "template_mask": (),
 }
 
+#: In the settings of stages that read the phenotype tables: digests of the tables.
+CONTENTS = "contents"
+
 #: What only one engine of NODDI reads.
 NODDI_OPTIONS = {
     "amico": ("lambda1", "lambda2"),
@@ -256,9 +259,28 @@ def deciding(stage: str, text: str) -> Values | None:
         return None  # of a release with other sections
 
 
+def deciding_both(stage: str, recorded: str, now: str) -> tuple[Values, Values] | None:
+    """Return what decides a stage's results of recorded settings, and of those of now; None when they cannot be read.
+
+    Parameters
+    ----------
+    stage
+        Name of the stage.
+    recorded, now
+        See :func:`deciding`.
+    """
+    before, after = deciding(stage, recorded), deciding(stage, now)
+    if before is None or after is None:
+        return None
+    if CONTENTS not in before:
+        # recorded by a release that only looked at the files' dates
+        after = _without(after, [CONTENTS])
+    return before, after
+
+
 def same_results(stage: str, recorded: str, now: str) -> bool:
     """Tell whether two settings texts give the same results of a stage."""
     if recorded == now:
         return True
-    before = deciding(stage, recorded)
-    return before is not None and before == deciding(stage, now)
+    both = deciding_both(stage, recorded, now)
+    return both is not None and both[0] == both[1]

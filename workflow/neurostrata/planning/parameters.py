@@ -5,18 +5,21 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from neurostrata.cohort.columns import characteristics_in_tables, class_columns
 from neurostrata.cohort.decisions import kept, rater_of
+from neurostrata.cohort.groups import group_digest
 from neurostrata.cohort.sources.registry import columns_read
 from neurostrata.cohort.study import Study
 from neurostrata.core.config import adjusts_codes
+from neurostrata.core.records import sha256_file
 from neurostrata.core.settings import handed_over, rows_digest, settings_text
 from neurostrata.planning import selection
 from neurostrata.planning.experiments import can, prediction_analyses, special_keys
 from neurostrata.planning.jobs import by_wildcards
-from neurostrata.planning.options import used_options
+from neurostrata.planning.options import CONTENTS, used_options
 from neurostrata.planning.results import results_state
 from neurostrata.stages import STAGES
 
@@ -139,6 +142,7 @@ def _predict(study: Study, experiment: str) -> Values:
         **prediction_analyses(declared),
         "label": declared["label"],
         "id_column": study.config["phenotypes"]["id_column"],
+        **_contents(study),
     }
 
 
@@ -160,6 +164,17 @@ def _phenotypes(study: Study) -> Values:
     """What the factors depend on: the section without what only the check before the first job and the report read."""
     unread = ("matching", "factor_names")
     return {key: value for key, value in study.config["phenotypes"].items() if key not in unread}
+
+
+@cache
+def _digest(path: Path) -> str:
+    """Return the digest of a file, read once in a process; "" where there is none, which the check before a run reports."""
+    return sha256_file(path) if path.is_file() else ""
+
+
+def _contents(study: Study) -> Values:
+    """Digests of the phenotype tables: one that replaces another may have an older date than what was made of that one."""
+    return {CONTENTS: [_digest(Path(path).resolve()) for path in study.config["phenotypes"]["tables"]]}
 
 
 def _characteristics(study: Study) -> Values:
@@ -243,7 +258,7 @@ _SETTINGS: dict[str, Callable[..., Values]] = {
     },
     "list_people": lambda study, group: {
         "config": selection.group_selection(study, group),
-        "digest": selection.group_digest(study, group),
+        "digest": group_digest(study, group),
     },
     "prepare_t1w": lambda study: _section(study, "anatomy"),
     "template_start": _template,
@@ -275,8 +290,8 @@ _SETTINGS: dict[str, Callable[..., Values]] = {
     ),
     "baselines": _baselines,
     "predict": _predict,
-    "factor_phenotypes": _phenotypes,
-    "factor_congruence": lambda study: _section(study, "phenotypes", "id_column", "rotation"),
+    "factor_phenotypes": lambda study: {**_phenotypes(study), **_contents(study)},
+    "factor_congruence": lambda study: {**_section(study, "phenotypes", "id_column", "rotation"), **_contents(study)},
     "describe_people": _characteristics,
     "adjust_codes": lambda study: _section(study, "strata", "adjust"),
     "cluster": _of_finder("small_clusters", "outliers"),
@@ -298,6 +313,11 @@ _SETTINGS: dict[str, Callable[..., Values]] = {
     "provenance": _provenance,
     "report": _report,
 }  # fmt: skip
+
+
+#: Stages without wildcards whose settings are found in files: not before they are asked for, since every job on another
+#: machine parses the workflow and would read all phenotype tables.
+_FROM_FILES = ("factor_phenotypes", "factor_congruence", "describe_people", "report")
 
 
 def _nothing(study: Study) -> Values:
@@ -333,13 +353,13 @@ def stage_settings(study: Study, stage: str, **names: str) -> str:
 
 
 def parameter(study: Study, stage: str) -> Any:
-    """Return what a rule has for its parameter: the text, or a function of the wildcards where it depends on them."""
+    """Return what a rule has for its parameter: the text, or a function of the wildcards where it depends on them or on files."""
 
     def text(**names: str) -> str:
         return handed_over(stage_settings(study, stage, **names), LONG_SETTINGS)
 
     parameters = list(inspect.signature(_SETTINGS.get(stage, _nothing)).parameters.values())[1:]
-    if not parameters:
+    if not parameters and stage not in _FROM_FILES:
         return text()
     shared = cache(text)  # the people of a study share them
     shared.__signature__ = inspect.Signature(  # type: ignore[attr-defined]

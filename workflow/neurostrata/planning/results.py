@@ -6,8 +6,8 @@ A path is a pattern below ``<results>``, which Snakemake replaces by the results
 
 from __future__ import annotations
 
+import contextlib
 import shlex
-from collections.abc import Iterable
 from pathlib import Path
 
 from neurostrata.cohort.sources.source import Made
@@ -246,13 +246,18 @@ def group_table(group: str) -> str:
     return fill(GROUP, group=group)
 
 
-#: Tables of the check before the first job, which are no results.
-_OF_THE_CHECK = ("headers.json", "gate.json", "problems.tsv")
+#: Tables of the check before the first job, which are no results, and the folder of the report.
+_NO_RESULTS = ("cohort/headers.json", "cohort/gate.json", "cohort/problems.tsv", "report")
 
 
 def results_state(results: str | Path) -> str:
     """Return a digest of which tables and descriptions there are and when they were written, the report's aside."""
-    tables: Iterable[Path] = (path for kind in ("tsv", "json") for path in Path(results).rglob(f"*.{kind}"))
-    kept = (path for path in tables if "report" not in path.parts and path.name not in _OF_THE_CHECK)
-    stamps = [{"path": path, "time": str(Path(path).stat().st_mtime_ns)} for path in sorted(map(str, kept))]
+    root, stamps = Path(results), []
+    for path in sorted((path for kind in ("tsv", "json") for path in root.rglob(f"*.{kind}")), key=str):
+        below = path.relative_to(root)
+        # hidden: records, and files that are being written
+        if any(part.startswith(".") for part in below.parts) or any(map(below.is_relative_to, _NO_RESULTS)):
+            continue
+        with contextlib.suppress(FileNotFoundError):  # gone since it was listed
+            stamps.append({"path": str(path), "time": str(path.stat().st_mtime_ns)})
     return rows_digest(stamps, ["path", "time"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from neurostrata.cohort.groups import group_rows, named_group
 from neurostrata.cohort.sources.registry import SOURCES
 from neurostrata.cohort.study import Study
 from neurostrata.core.config.modalities import SHOWN_KEYS
@@ -60,11 +59,6 @@ def sheets_digest(study: Study) -> str:
         columns.discard("grad_dev")
     rows = [*study.rows.values(), *study.acting()]
     return rows_digest(rows, [*sorted(columns), "modality", "decision", "reason"])
-
-
-def group_digest(study: Study, group: str) -> str:
-    """Return a digest of the rows of a group's table."""
-    return rows_digest(group_rows(study, group), named_group(study, group)[0])
 
 
 def group_selection(study: Study, group: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 from pathlib import Path
 
 import nibabel as nib
@@ -11,7 +12,7 @@ import pytest
 
 from neurostrata.core.errors import UserError
 from neurostrata.imaging.images.io import read_voxels
-from neurostrata.imaging.images.series import open_series
+from neurostrata.imaging.images.series import open_series, read_map
 
 SHAPE = (7, 6, 5, 9)
 
@@ -84,3 +85,39 @@ def test_damage_at_the_end_of_a_compressed_file_is_seen(
         UserError, match=r"^subject 01: dwi .*cannot be read, perhaps truncated or damaged .*; copy it again$"
     ):
         list(open_series(path, "01").volumes())
+
+
+@pytest.mark.parametrize("name", ["a.nii.gz", "a.nii"])
+def test_one_component_takes_the_memory_of_its_volume(tmp_path: Path, name: str) -> None:
+    values = np.random.default_rng(0).integers(0, 30000, (40, 40, 40, 30)).astype(np.int16)
+    image = nib.Nifti1Image(values, np.diag([2.0, 2, 2, 1]))
+    image.header.set_slope_inter(0.0123, 4.7)
+    nib.save(image, tmp_path / name)
+    whole = np.asarray(nib.load(tmp_path / name).dataobj, dtype=np.float32)
+    tracemalloc.start()
+    read = read_map(tmp_path / name, "01", "icn", 17).data
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_array_equal(read, whole[..., 17])
+    assert peak < 8 * read.nbytes
+    with pytest.raises(
+        UserError, match=r"subject 01: icn .*: has shape \(40, 40, 40, 30\), there is no volume 31"
+    ):
+        read_map(tmp_path / name, "01", "icn", 30)
+
+
+def test_a_component_of_a_file_that_is_damaged_behind_it_is_refused(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 30000, (9, 9, 9, 4)).astype(np.int16)
+    path = tmp_path / "a.nii.gz"
+    nib.save(nib.Nifti1Image(values, np.eye(4)), path)
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 255
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="subject 01: icn"):
+        read_map(path, "01", "icn", 0)
+
+
+def test_a_single_volume_is_the_first_component(tmp_path: Path) -> None:
+    values = np.arange(729, dtype=np.float32).reshape(9, 9, 9)
+    nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / "a.nii")
+    np.testing.assert_array_equal(read_map(tmp_path / "a.nii", "01", "icn", 0).data, values)

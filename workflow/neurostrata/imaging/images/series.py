@@ -107,16 +107,24 @@ def open_series(path: Path, subject: str, what: str = "dwi") -> SeriesFile:
         When the file is missing or not 4-D, or its affine is unusable.
     """
     label = f"subject {subject}: {what} {path}"
+    shape, grid = _read_header(path, label)
+    if len(shape) != 4:
+        raise UserError(f"{label}: has shape {shape}; a 4-D series of volumes is needed")
+    return SeriesFile(Path(path), label, grid, shape[3])
+
+
+def _read_header(path: Path, label: str) -> tuple[tuple[int, ...], Grid]:
+    """Return the shape of an image, without trailing ones beyond three, and the grid of its volumes."""
     with readable(path, label):
         source, _ = open_image(path)
         affine = np.asarray(source.affine, dtype=float)
     shape = tuple(int(side) for side in source.shape)
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
-    if len(shape) != 4:
-        raise UserError(f"{label}: has shape {shape}; a 4-D series of volumes is needed")
+    if len(shape) < 3:
+        raise UserError(f"{label}: is {len(shape)}-dimensional with shape {shape}; a 3-D image is needed")
     check_affine(affine, label)
-    return SeriesFile(Path(path), label, Grid((shape[0], shape[1], shape[2]), affine), shape[3])
+    return shape, Grid((shape[0], shape[1], shape[2]), affine)
 
 
 def read_map(
@@ -144,22 +152,35 @@ def read_map(
         NaN or infinite values, or its affine is unusable.
     """
     label = f"subject {subject}: {what} {path}"
-    data, grid = read_grid_array(path, label)
     if component is None:
+        data, grid = read_grid_array(path, label)
         if data.ndim != 3:
             raise UserError(
                 f"{label}: has shape {data.shape}; one 3-D volume is needed (for a 4-D file set the modality's "
                 "'components' to its number of volumes)"
             )
     else:
-        volumes = data if data.ndim == 4 else data[..., None]
-        if volumes.ndim != 4 or component >= volumes.shape[3]:
-            raise UserError(f"{label}: has shape {data.shape}, there is no volume {component + 1}")
-        data = np.ascontiguousarray(volumes[..., component])
+        data, grid = _read_component(path, label, component)
     if gaps and not np.isnan(data).all():
         data = np.nan_to_num(data, copy=True, nan=0.0, posinf=np.inf, neginf=-np.inf)
     check_finite(data, label, "")
     return Image(data, grid)
+
+
+def _read_component(path: Path, label: str, component: int) -> tuple[np.ndarray, Grid]:
+    """Read one volume of a 4-D file; the whole file may need a hundred times the memory."""
+    shape, grid = _read_header(path, label)
+    if len(shape) == 3:
+        shape = (*shape, 1)
+    if len(shape) != 4 or component >= shape[3]:
+        raise UserError(f"{label}: has shape {shape}, there is no volume {component + 1}")
+    if shape[3] == 1:
+        return read_grid_array(path, label)
+    chosen = None
+    for number, volume in enumerate(SeriesFile(Path(path), label, grid, shape[3]).volumes()):
+        if number == component:
+            chosen = volume  # and on: a damaged file shows at its end
+    return np.ascontiguousarray(chosen), grid
 
 
 def read_image_mask(path: Path, subject: str, grid: Grid, what: str = "mask") -> np.ndarray:
