@@ -34,7 +34,7 @@ from neurostrata.gate.check import find_problems
 from neurostrata.gate.contents import read_content
 from neurostrata.gate.gradients import read_gradients
 from neurostrata.gate.headers import read_facts
-from neurostrata.imaging.images.io import load_array
+from neurostrata.imaging.images.io import load_array, read_image
 from neurostrata.phenotypes.coding import code_table
 from neurostrata.phenotypes.tables import join_tables, read_phenotypes
 
@@ -342,6 +342,19 @@ def image_bytes(kind: Any) -> bytes:
 
 
 IMAGES = [image_bytes(nib.Nifti1Image), image_bytes(nib.Nifti2Image)]
+
+
+@pytest.mark.parametrize("origin", [1e7, 1e305])
+def test_an_image_that_lies_far_outside_every_scanner_is_refused_by_check_and_stage(
+    origin: float, tmp_path: Path
+) -> None:
+    affine = np.diag([2, 2, 2, 1.0])
+    affine[0, 3] = origin
+    path = tmp_path / "x.nii"
+    path.write_bytes(nib.Nifti2Image(np.ones((9, 9, 9), np.float32), affine).to_bytes())
+    assert "repair the header" in read_facts(str(path), path.stat().st_size)["problem"]
+    with pytest.raises(UserError, match="repair the header"):
+        read_image(path, subject="07", what="t1w")
 
 
 @holds(

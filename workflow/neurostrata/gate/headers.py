@@ -48,9 +48,15 @@ def implausible(shape: Iterable[int], itemsize: int, size: int, packed: bool) ->
     return None
 
 
+def _invertible(affine: np.ndarray) -> bool:
+    """Tell whether an affine has an inverse, and places the image within a kilometre of the scanner's centre."""
+    within = bool((np.abs(affine) < 1e6).all())  # mm; not so of what is not finite either
+    return within and abs(np.linalg.det(affine[:3, :3])) >= 1e-9
+
+
 def affine_problem(affine: np.ndarray) -> str | None:
     """Return why no engine can use an affine (singular, not finite, sheared, absurd voxel sides), None if they can."""
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+    if not _invertible(affine):
         return "its header's affine is singular or not finite; repair the header"
     spacing = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
     if spacing.min() < 0.05 or spacing.max() > 25:
@@ -124,7 +130,7 @@ def read_facts(image: str, size: int) -> Facts:
         problem = f"its header says that the data begin at byte {facts['offset']}; repair the header"
     problem = problem or _truncation_problem(image, size, end, trailer if compressed else None)
     affine = np.asarray(facts["affine"], float)
-    if not problem and (not np.all(np.isfinite(affine)) or abs(np.linalg.det(affine[:3, :3])) < 1e-9):
+    if not problem and not _invertible(affine):
         problem = "has an affine that cannot be inverted; repair the header"
     if problem:
         return {"problem": problem}
