@@ -180,7 +180,14 @@ def begun(folder: Path, repository: Path) -> tuple[subprocess.Popen[bytes], Path
     environment = {**study.environment, "PATH": f"{programs}:{os.environ['PATH']}"}
     command = [sys.executable, str(repository / "workflow" / "neurostrata"), "run", str(study.folder), "-c1"]
     silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(command, env=environment, start_new_session=True, **silent)
+    # What a shell starts in the background ignores Ctrl-C, and so do all its children: the tests, and without this the run.
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        **silent,
+    )
     wait_for(lambda: (folder / "job").exists() and (folder / "job").read_text())
     return process, study.folder, int((folder / "job").read_text())
 
