@@ -1,6 +1,6 @@
 """How many people must the early iterations of a template have? Templates of real brains by different schedules.
 
-    python tests/real/template_schedules.py DATA OUTPUT.tsv [--resolution 3] [--schedules 60,60,60,60,60 15,15,15,15,60]
+    python tests/real/template_schedules.py DATA OUTPUT.tsv [--resolution 3] [--schedules 60,60,60,60,60 15,15,15,15,60] [--contrast 0.03]
 
 DATA holds ``ixi/``. A schedule is the number of people of each iteration; the first one of the list is the reference. Fewer people than
 there are are chosen as ``template.early_people`` chooses them. After the last iteration everybody is registered to the
@@ -45,6 +45,9 @@ from neurostrata.imaging.template.building import (
 )
 from neurostrata.imaging.template.shape import MeanShape
 
+#: Of the registrations: the defaults, where the command says nothing else.
+SETTINGS = section_defaults("registration")
+
 SCHEDULES = [
     "60,60,60,60,60",
     "15,15,15,15,60",
@@ -56,8 +59,8 @@ SCHEDULES = [
 
 
 def register(template: Image, image: Image) -> Registration:
-    """Register an image to the template with the defaults."""
-    return register_images(template, image, section_defaults("registration"), inverse=False)
+    """Register an image to the template with :data:`SETTINGS`."""
+    return register_images(template, image, SETTINGS, inverse=False)
 
 
 def build(
@@ -112,7 +115,7 @@ def overlap(warped: np.ndarray) -> float:
 
 def between(reference: Image, template: Image) -> dict[str, float]:
     """Return how far a template is from the reference."""
-    found = register_images(reference, template, section_defaults("registration"), inverse=False)
+    found = register(reference, template)
     assert found.warp is not None
     mask = brain_of(reference.data)
     vectors = found.warp.vectors[mask] / reference.grid.spacing.mean()
@@ -131,7 +134,11 @@ def main() -> None:
     parser.add_argument("--resolution", type=float, default=3.0)
     parser.add_argument("--people", type=int, default=60)
     parser.add_argument("--schedules", nargs="+", default=SCHEDULES)
+    parser.add_argument(
+        "--contrast", type=float, default=SETTINGS["torch"]["contrast_at_half_weight"], help="of `torch`"
+    )
     arguments = parser.parse_args()
+    SETTINGS["torch"]["contrast_at_half_weight"] = arguments.contrast
     torch.set_num_threads(1)
     ixi = arguments.data / "ixi"
     subjects = sorted(path.name.partition("_")[0] for path in (ixi / "t1w").glob("*_T1w.nii.gz"))
@@ -150,6 +157,7 @@ def main() -> None:
         reference = reference or template
         rows.append(
             {
+                "contrast_at_half_weight": arguments.contrast,
                 "schedule": schedule,
                 "registrations": sum(counts),
                 **{name: measures[name] for name in ("rms_change", "rms_mean_warp_vox")},

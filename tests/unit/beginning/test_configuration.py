@@ -74,7 +74,7 @@ def test_no_diffusion_data_give_structure(tmp_path: Path) -> None:
     assert {e["validation"]["folds"] for e in plan.experiments} == {6}
     assert plan.why == [
         "no diffusion data, so neither FA nor NDI: t1w, jac, gmv instead",
-        "12 people are too few for 10 folds; there are 6",
+        "12 people are too few for 10 folds, so experiments have 6",
     ]
     assert len({e["name"] for e in plan.experiments}) == len(RECOMMENDED["experiments"])
 

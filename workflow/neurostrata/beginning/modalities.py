@@ -142,7 +142,9 @@ def plan_experiments(recommended: Mapping[str, Any], rows: Sequence[Row], diffus
     folds = max((e.get("validation", {}).get("folds", 0) for e in changed), default=0)
     if people < _LEAST_IN_FOLD * folds:
         fewer = max(2, people // _LEAST_IN_FOLD)
-        why.append(f"{count(people, 'person', 'people')} are too few for {folds} folds; there are {fewer}")
+        why.append(
+            f"{count(people, 'person', 'people')} are too few for {folds} folds, so experiments have {fewer}"
+        )
         for experiment in changed:
             experiment["validation"] = {**experiment["validation"], "folds": fewer}
     same = changed == [dict(experiment) for experiment in recommended["experiments"]]

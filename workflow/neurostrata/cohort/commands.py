@@ -40,7 +40,7 @@ def list_people(*, settings: dict[str, Any], group: str, output: Path) -> None:
         The list would be recorded as that of the former sheets, and would stay when they are restored.
     """
     study = study_of(settings)
-    if settings.get("digest", digest := group_digest(study, group)) != digest:
+    if settings["digest"] != group_digest(study, group):
         sheet, decisions = study.config["cohort"]["sheet"] or "the folder of images", study.config["qc"]
         raise UserError(
             f"{' or '.join(filter(None, [sheet, decisions]))} has changed since this run was planned, in what it says of the "

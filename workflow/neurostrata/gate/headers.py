@@ -8,7 +8,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,11 @@ def implausible(shape: Iterable[int], itemsize: int, size: int, packed: bool) ->
     return None
 
 
+_NO_PLACE = (
+    "its header's affine is singular, not finite or puts the image a kilometre away; repair the header"
+)
+
+
 def _invertible(affine: np.ndarray) -> bool:
     """Tell whether an affine has an inverse, and places the image within a kilometre of the scanner's centre."""
     within = bool((np.abs(affine) < 1e6).all())  # mm; not so of what is not finite either
@@ -57,7 +62,7 @@ def _invertible(affine: np.ndarray) -> bool:
 def affine_problem(affine: np.ndarray) -> str | None:
     """Return why no engine can use an affine (singular, not finite, sheared, absurd voxel sides), None if they can."""
     if not _invertible(affine):
-        return "its header's affine is singular or not finite; repair the header"
+        return _NO_PLACE
     spacing = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
     if spacing.min() < 0.05 or spacing.max() > 25:
         sides = "x".join(f"{side:.3g}" for side in spacing)
@@ -131,7 +136,7 @@ def read_facts(image: str, size: int) -> Facts:
     problem = problem or _truncation_problem(image, size, end, trailer if compressed else None)
     affine = np.asarray(facts["affine"], float)
     if not problem and not _invertible(affine):
-        problem = "has an affine that cannot be inverted; repair the header"
+        problem = _NO_PLACE
     if problem:
         return {"problem": problem}
     fingerprint = trailer.hex() if compressed else _middle(image, (facts["offset"] + end) // 2, size)
@@ -222,11 +227,18 @@ def _general_facts(image: str) -> Facts:
     return {"problem": problem} if problem else {"shape": shape, "affine": affine.round(6).tolist()}
 
 
-def _shape_problem(shape: list[int]) -> str | None:
-    while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
+def trimmed(shape: Sequence[int]) -> tuple[int, ...]:
+    """Return an image's shape without trailing ones beyond three dimensions."""
+    kept = tuple(int(side) for side in shape)
+    while len(kept) > 3 and kept[-1] == 1:
+        kept = kept[:-1]
+    return kept
+
+
+def _shape_problem(shape: Sequence[int]) -> str | None:
+    shape = trimmed(shape)
     if not 3 <= len(shape) <= 4 or min(shape) < 1:
-        return f"has shape {tuple(shape)}; expected an image of three dimensions, or a series of such images"
+        return f"has shape {shape}; expected an image of three dimensions, or a series of such images"
     return None
 
 

@@ -15,7 +15,7 @@ from neurostrata.cohort.study import Study
 from neurostrata.core.errors import UserError
 from neurostrata.gate.cache import FileCache
 from neurostrata.gate.gradients import noddi_shells, read_gradients
-from neurostrata.gate.headers import Facts, affine_problem
+from neurostrata.gate.headers import Facts, affine_problem, trimmed
 from neurostrata.gate.problems import Problem
 
 GRADIENTS = ("bval", "bvec")
@@ -121,9 +121,7 @@ def _grid_problems(person: _Person) -> Iterator[Problem]:
 
 
 def _t1w_problem(facts: Facts) -> str | None:
-    shape = tuple(facts["shape"])
-    while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
+    shape = trimmed(facts["shape"])
     if len(shape) != 3 or min(shape) < 8:
         return f"expected a 3-D image of 8 voxels or more along every axis, got shape {shape}"
     return affine_problem(np.asarray(facts["affine"]))

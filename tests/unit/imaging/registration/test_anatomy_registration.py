@@ -10,6 +10,7 @@ from typing import Any
 import anatomy_phantoms as phantoms
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from neurostrata.core.config import section_defaults
 from neurostrata.core.errors import UserError
@@ -103,6 +104,18 @@ def test_a_planted_transform_is_found(engine: str, kind: str) -> None:
     measured = nonlinear_jacobian(result.warp)[inside]
     assert np.corrcoef(planted, measured)[0, 1] > 0.6
     assert measured[planted > 1.5].mean() > 1.2  # larger in the person: above 1
+
+
+def test_torch_weights_by_the_contrast_that_is_set() -> None:
+    """A brain registered to its own blurred image: without the weights the blurred rim makes the affine smaller."""
+    brain, section = phantoms.brain(phantoms.grid(40, 4.5)), settings("torch")
+    blurred = Image(ndimage.gaussian_filter(brain.data, 1.5), brain.grid)
+    sizes = []
+    for contrast in (0, section["torch"]["contrast_at_half_weight"]):
+        section["torch"]["contrast_at_half_weight"] = contrast
+        found = register_images(blurred, brain, section, threads=1, inverse=False, steps="linear")
+        sizes.append(-np.log(np.linalg.det(found.affine[:3, :3])))
+    assert sizes[0] > sizes[1] + 0.1
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from neurostrata.core.errors import UserError
+from neurostrata.gate.headers import trimmed
 from neurostrata.imaging.images.io import (
     Grid,
     Image,
@@ -118,9 +119,7 @@ def _read_header(path: Path, label: str) -> tuple[tuple[int, ...], Grid]:
     with readable(path, label):
         source, _ = open_image(path)
         affine = np.asarray(source.affine, dtype=float)
-    shape = tuple(int(side) for side in source.shape)
-    while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
+    shape = trimmed(source.shape)
     if len(shape) < 3:
         raise UserError(f"{label}: is {len(shape)}-dimensional with shape {shape}; a 3-D image is needed")
     check_affine(affine, label)
