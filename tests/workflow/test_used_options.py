@@ -153,8 +153,8 @@ def test_what_each_stage_of_the_template_reads(read: Read) -> None:
     assert found == {
         ("template_start", ""): {"resolution_mm", "margin_mm"},
         ("template_register", ""): {"coarse_iterations"},
-        ("template_update", "1"): {"shape_step", "sharpening", "early_people"},
-        ("template_update", "4"): {"shape_step", "sharpening", "tolerance"},
+        ("template_update", "1"): {"shape_step", "hold_pose", "sharpening", "early_people"},
+        ("template_update", "4"): {"shape_step", "hold_pose", "sharpening", "tolerance"},
         ("template_final", ""): {"resolution_mm", "tolerance"},
     }
 

@@ -69,6 +69,26 @@ def test_an_option_that_was_added_later_is_asked_for_where_its_former_value_was_
     assert not same_results("register", *recorded_settings(0.03, 0))
 
 
+def test_a_key_of_the_template_that_was_added_later_is_asked_for() -> None:
+    """It has a default that is not what earlier releases did."""
+    before = ("template_update", 1, {"shape_step": 1.0, "sharpening": 0, "tolerance": None})
+    now = (*before[:2], {**before[2], "hold_pose": True})
+    added = changed_values("template_update", settings_text(*before), settings_text(*now), {})
+    assert added == {"template.hold_pose": (False, True)}
+    text = question(Plan(("template_update", added)), {})
+    assert "template.hold_pose: made with False, recommended now is True  (template_update 1)" in text
+    assert "template: {hold_pose: false}" in text
+    kept = (*before[:2], {**before[2], "hold_pose": False})
+    assert same_results("template_update", settings_text(*before), settings_text(*kept))
+    assert not same_results("template_update", settings_text(*now), settings_text(*kept))
+    # Other stages of the template do not read it.
+    others = [
+        settings_text("template_final", 1, {"resolution_mm": 2, "tolerance": None, **more})
+        for more in ({}, {"hold_pose": True})
+    ]
+    assert same_results("template_final", *others)
+
+
 def recorded_settings(*contrasts: float | None) -> Iterator[str]:
     """Yield the settings of registrations by `torch`, of a release without the option where it is None."""
     for contrast in contrasts:

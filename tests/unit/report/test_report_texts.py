@@ -567,6 +567,12 @@ def test_methods_say_nothing_of_what_was_not_done() -> None:
     text = _methods(pca, template={**template, "tolerance": 0.01, "early_people": 15})
     assert "everybody is registered (in all but the last at most 15 people, spread evenly" in text["Anatomy"]
     assert "end early once the template of everybody changes by at most 0.01" in text["Anatomy"]
+    assert (
+        "shifted to the pose of the template before it, so that neither shape, pose nor size"
+        in text["Anatomy"]
+    )
+    text = _methods(pca, template={**template, "hold_pose": False})
+    assert "without its rigid part are applied, so that neither shape nor size drifts" in text["Anatomy"]
     text = _methods(unclustered, phenotypes={"tables": ["p.tsv"]})
     assert "principal components" in text["Phenotypes"]
     assert text["Strata"] == "No experiment's codes were clustered."

@@ -5,8 +5,9 @@ A stage's results depend on the options of its own engine alone: a changed optio
 
 Results of an earlier release were recorded with more settings. :func:`same_results` compares only those that decide
 results, so that they stay valid. A key that a later release added has ``later: true`` in its schema: at its default it is
-no setting of the stages of an experiment and of the template, since their results are those of the release without it. An
-option of a registration engine that a later release added has its former default in ``config/former-defaults.yaml``.
+no setting of the stages of an experiment and of the template, since their results are those of the release without it. A key
+of the template, or an option of a registration engine, whose default is not what the release without it did has its former
+default in ``config/former-defaults.yaml``.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ Values = dict[str, Any]
 TEMPLATE_KEYS = {
     "template_start": ("resolution_mm", "margin_mm"),
     "template_register": ("coarse_iterations",),
-    "template_update": ("shape_step", "sharpening", "tolerance", "early_people"),
+    "template_update": ("shape_step", "hold_pose", "sharpening", "tolerance", "early_people"),
     "template_final": ("resolution_mm", "tolerance"),
     "template_mask": (),
 }
@@ -117,6 +118,8 @@ def _template(stage: str) -> Callable[[Values], Values]:
     def used(values: Values) -> Values:
         kept = _without(values, set(_keys("template")) - set(TEMPLATE_KEYS[stage]))
         kept = without_later(kept, _schema("template"))
+        # Results of a release without a key were as with its former default.
+        kept = {**_only(_former("template"), TEMPLATE_KEYS[stage]), **kept}
         if "early_people" in kept:  # a template of a part of the people is not asked whether it has converged
             kept = _without(kept, ["tolerance"])
         return _registering(kept) if "registration" in kept else kept

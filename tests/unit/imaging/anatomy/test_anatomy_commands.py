@@ -278,7 +278,7 @@ def updated(study: Path, folder: Path, iteration: int, **settings: Any) -> dict[
         iteration=iteration,
         template=study / "iter-1/template.nii.gz",
         previous_state=study / "iter-1/state.json",
-        settings={"shape_step": 1.0, "sharpening": 0, **settings},
+        settings={"shape_step": 1.0, "hold_pose": True, "sharpening": 0, **settings},
         output=folder / "template.nii.gz",
         state=folder / "state.json",
     )
@@ -298,7 +298,7 @@ def test_an_early_iteration_averages_its_people_and_nobody_else(study: Path, tmp
                 read_displacement(home / "warp.nii.gz"),
                 read_affine(home / "affine.mat"),
             )
-        expected = updated_template(average, {"shape_step": 1.0, "sharpening": 0})
+        expected = updated_template(average, {"shape_step": 1.0, "hold_pose": True, "sharpening": 0})
         assert np.allclose(read_image(tmp_path / f"{iteration}/template.nii.gz").data, expected, atol=1e-3)
         assert state["measures"]["similarity"] == pytest.approx(average.measures()["similarity"])
 

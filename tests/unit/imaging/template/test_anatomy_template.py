@@ -12,7 +12,7 @@ import pytest
 from scipy import linalg
 
 from neurostrata.core.config import section_defaults
-from neurostrata.imaging.images.io import Image, centre_of_mass
+from neurostrata.imaging.images.io import Image, apply_affine, centre_of_mass
 from neurostrata.imaging.registration.transforms import Displacement, resample, rigid_and_stretch
 from neurostrata.imaging.template.building import (
     Average,
@@ -20,6 +20,7 @@ from neurostrata.imaging.template.building import (
     centred_box,
     centred_on,
     has_converged,
+    pose_between,
     relative_change,
     start_grid,
     updated_template,
@@ -101,12 +102,72 @@ def test_average_is_moved_by_the_mean_warp() -> None:
     for field in fields:
         average.add(template.data, field, np.eye(4))
     assert average.measures()["rms_mean_warp_vox"] > 0.3
-    new = updated_template(average, SETTINGS)
+    new = updated_template(average, {**SETTINGS, "hold_pose": False})
     # The new template must be the old one, moved by the mean displacement.
     mean = Displacement(np.mean([field.vectors for field in fields], axis=0), grid)
     expected = phantoms.brain(grid, deform=mean).data
     inside = template.data > 40
     assert np.abs(new - expected)[inside].mean() < 0.25 * np.abs(template.data - expected)[inside].mean()
+
+    # A bulge to one side also moves the centre: held in its pose, the template has the same new shape elsewhere.
+    held = Image(updated_template(average, {**SETTINGS, "hold_pose": True}), grid)
+    pose = pose_between(held, Image(expected, grid), brain_of(expected))
+    assert np.linalg.norm(pose[:3, 3]) > 0.5
+    back = phantoms.brain(grid, deform=mean, matrix=np.linalg.inv(pose)).data
+    assert np.abs(held.data - back)[inside].mean() < 0.25 * np.abs(template.data - back)[inside].mean()
+
+
+def rotation(grid, degrees: float, shift: float) -> Displacement:
+    """Return the displacement of a rigid motion about the world's origin."""
+    points = grid.points(0, grid.shape[0])
+    return Displacement((apply_affine(turn(degrees, 1.0, shift), points) - points).astype(np.float32), grid)
+
+
+def test_warps_that_turn_everybody_do_not_turn_the_template() -> None:
+    template = phantoms.brain(phantoms.grid(44, 4.0))
+    average = Average(template)
+    for degrees, shift in ((3.0, 2.0), (1.0, 0.0), (5.0, 4.0)):
+        average.add(template.data, rotation(template.grid, degrees, shift), np.eye(4))
+    inside = average.mask
+    change = {
+        hold: float(
+            np.abs(updated_template(average, {**SETTINGS, "hold_pose": hold}) - template.data)[inside].mean()
+        )
+        for hold in (True, False)
+    }
+    assert change[False] > 5
+    assert change[True] < 0.7  # what three interpolations blur
+
+
+def test_the_pose_between_two_templates_is_found() -> None:
+    grid = phantoms.grid(44, 4.0)
+    fixed = phantoms.brain(grid)
+    expected = turn(4.0, 1.0, 3.0)
+    moving = phantoms.brain(grid, deform=rotation(grid, 4.0, 3.0))  # at M x: what is at x in the fixed one
+    brighter = Image(moving.data * 1.3 + 4, grid)
+    for image in (moving, brighter):
+        found = pose_between(fixed, image, brain_of(fixed.data))
+        points = grid.points(0, grid.shape[0])[brain_of(fixed.data)]
+        apart = np.linalg.norm(apply_affine(found, points) - apply_affine(expected, points), axis=1)
+        assert apart.max() < 0.4  # mm; voxels are 4 mm
+        assert np.allclose(found[:3, :3] @ found[:3, :3].T, np.eye(3))
+
+
+def test_a_ball_has_no_pose_but_its_place() -> None:
+    grid = phantoms.grid(44, 4.0)
+    points = grid.points(0, grid.shape[0])
+    rng = np.random.default_rng(0)
+
+    def ball(x: float) -> Image:
+        distance = np.linalg.norm(points - [x, 0, 0], axis=-1)
+        noise = rng.normal(0, 0.5, grid.shape)
+        return Image((100 / (1 + np.exp((distance - 55) / 3)) + noise).astype(np.float32), grid)
+
+    found = pose_between(ball(0), ball(2), np.linalg.norm(points, axis=-1) < 65)
+    assert np.allclose(found[:3, 3], [2, 0, 0], atol=0.1)
+    assert np.allclose(found[:3, :3], np.eye(3), atol=2e-3)
+    nowhere = np.zeros(grid.shape, bool)
+    assert np.array_equal(pose_between(ball(0), ball(2), nowhere), np.eye(4))
 
 
 def test_half_a_step_goes_half_the_way() -> None:

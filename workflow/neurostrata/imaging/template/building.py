@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from scipy import linalg, ndimage
+from scipy.spatial.transform import Rotation
 
 from neurostrata.imaging.anatomy.jacobian import log_jacobian, nonlinear_jacobian
 from neurostrata.imaging.images.io import (
@@ -28,6 +29,9 @@ from neurostrata.imaging.registration.transforms import (
     rigid_and_stretch,
     sample,
 )
+
+#: Voxels by which the pose of two templates is compared, about, and how often it is corrected at most.
+POSE_VOXELS, POSE_STEPS = 200_000, 10
 
 
 def start_grid(
@@ -142,14 +146,15 @@ def updated_template(average: Average, settings: Mapping[str, Any]) -> np.ndarra
     A template point x stands for the people's points A_i(x + u_i(x)). With the mean warp u and the mean
     stretch S about the brain's centre c, its place in the average shape is y = c + S(x + s u(x) - c), s
     being ``shape_step``. The new template is therefore the average at the inverse of that map, in one
-    interpolation. Rotations and translations of the affines are left out, so the pose does not drift.
+    interpolation. Rotations and translations of the affines are left out. With ``hold_pose`` the result is
+    also turned and shifted to where the template was (:func:`pose_between`).
 
     Parameters
     ----------
     average
         Of all people.
     settings
-        ``shape_step`` and ``sharpening`` of section ``template``.
+        ``shape_step``, ``hold_pose`` and ``sharpening`` of section ``template``.
     """
     grid = average.template.grid
     step = float(settings["shape_step"])
@@ -161,15 +166,87 @@ def updated_template(average: Average, settings: Mapping[str, Any]) -> np.ndarra
     centre = apply_affine(grid.affine, np.array(ndimage.center_of_mass(average.mask.astype(float))))
     back[:3, 3] = centre - back[:3, :3] @ centre
     mean = Image(ndimage.spline_filter(average.image, 3, output=np.float32), grid)
-    to_voxel = np.linalg.inv(grid.affine)
-    result = np.zeros(grid.shape, dtype=np.float32)
-    for start, stop in grid.slabs():
-        points = displace(inverse, apply_affine(back, grid.points(start, stop)))
-        index = np.moveaxis(apply_affine(to_voxel, points), -1, 0)
-        result[start:stop] = ndimage.map_coordinates(mean.data, index, order=3, prefilter=False)
+    result = _moved(mean, back, inverse)
+    if settings["hold_pose"]:
+        result = _moved(
+            mean, back @ pose_between(average.template, Image(result, grid), average.mask), inverse
+        )
     if settings["sharpening"]:
         result += float(settings["sharpening"]) * (result - ndimage.gaussian_filter(result, 1.0))
     return np.clip(result, 0, None)
+
+
+def _moved(coefficients: Image, matrix: np.ndarray, warp: Displacement) -> np.ndarray:
+    """Return an image, given as cubic spline coefficients, at the points that a matrix (RAS, mm) and then a warp give."""
+    grid = coefficients.grid
+    to_voxel = np.linalg.inv(grid.affine)
+    result = np.zeros(grid.shape, dtype=np.float32)
+    for start, stop in grid.slabs():
+        points = displace(warp, apply_affine(matrix, grid.points(start, stop)))
+        index = np.moveaxis(apply_affine(to_voxel, points), -1, 0)
+        result[start:stop] = ndimage.map_coordinates(coefficients.data, index, order=3, prefilter=False)
+    return result
+
+
+def pose_between(fixed: Image, moving: Image, mask: np.ndarray) -> np.ndarray:
+    """Return the rigid map from points of one template to those of another that is nearly in the same pose.
+
+    The mean warp has no linear trend over the brain's voxels, yet it may turn the edges by which people are aligned against
+    the rest. The next registrations follow the edges, and what is left out of their affines adds up from iteration to
+    iteration: half a degree each time in 12 brains of IXI. The images themselves say by how much.
+
+    Gauss-Newton steps of the least-squares difference of both images, smoothed by one voxel, over rotation, shift, gain and offset.
+
+    Parameters
+    ----------
+    fixed, moving
+        On the same grid.
+    mask
+        (X, Y, Z) bool: where they are compared.
+
+    Returns
+    -------
+    numpy.ndarray
+        (4, 4), RAS mm: ``moving`` at the mapped points looks like ``fixed``. The identity where the mask is empty.
+    """
+    grid, pose = fixed.grid, np.eye(4)
+    if not mask.any():
+        return pose
+    target, image = (ndimage.gaussian_filter(each.data.astype(np.float64), 1.0) for each in (fixed, moving))
+    places = np.argwhere(mask)
+    places = places[:: max(1, len(places) // POSE_VOXELS)]
+    target = target[tuple(places.T)]
+    points = apply_affine(grid.affine, places)
+    centre = points.mean(axis=0)
+    radius = np.sqrt(((points - centre) ** 2).sum(axis=1).mean())
+    to_voxel, side = np.linalg.inv(grid.affine), float(grid.spacing.mean())
+
+    def at(where: np.ndarray) -> np.ndarray:
+        return ndimage.map_coordinates(image, apply_affine(to_voxel, where).T, order=1, mode="nearest")
+
+    for _ in range(POSE_STEPS):
+        reached = apply_affine(pose, points)
+        value = at(reached)
+        slope = np.stack(
+            [at(reached + side * axis) - at(reached - side * axis) for axis in np.eye(3)], axis=1
+        )
+        slope /= 2 * side
+        turned = (
+            np.cross(reached - centre, slope) / radius
+        )  # a rotation by 1 / radius moves points by about 1 mm
+        columns = np.column_stack([slope, turned, value, np.ones(len(value))])
+        products = columns.T @ columns
+        # A rotation that changes nothing, such as that of a ball, is left at 0.
+        products[range(6), range(6)] += 1e-2 * np.trace(products[:3, :3]) / 3
+        solved = np.linalg.lstsq(products, columns.T @ (target - value), rcond=None)[0]
+        if np.linalg.norm(solved[:6]) < 1e-3 * side:  # mm
+            break
+        shift, turn = solved[:3], solved[3:6] / radius
+        step = np.eye(4)
+        step[:3, :3] = Rotation.from_rotvec(turn).as_matrix()
+        step[:3, 3] = centre + shift - step[:3, :3] @ centre
+        pose = step @ pose
+    return pose
 
 
 def relative_change(old: np.ndarray, new: np.ndarray) -> float:
