@@ -1,6 +1,6 @@
 """How many people must the early iterations of a template have? Templates of real brains by different schedules.
 
-    python tests/real/template_schedules.py DATA OUTPUT.tsv [--resolution 3] [--schedules 60,60,60,60,60 15,15,15,15,60] [--contrast 0.03]
+    python tests/real/template_schedules.py DATA OUTPUT.tsv [--resolution 3] [--schedules 60,60,60,60,60 15,15,15,15,60] [--contrast 0.03] [--no-hold-pose]
 
 DATA holds ``ixi/``. A schedule is the number of people of each iteration; the first one of the list is the reference. Fewer people than
 there are are chosen as ``template.early_people`` chooses them. After the last iteration everybody is registered to the
@@ -64,10 +64,10 @@ def register(template: Image, image: Image) -> Registration:
 
 
 def build(
-    images: dict[str, Image], counts: Sequence[int], resolution: float
+    images: dict[str, Image], counts: Sequence[int], resolution: float, hold_pose: bool
 ) -> tuple[Image, dict[str, float]]:
     """Return the template and what the last iteration measured."""
-    settings = section_defaults("template")
+    settings = {**section_defaults("template"), "hold_pose": hold_pose}
     grid = start_grid([centred_box(image) for image in images.values()], resolution, settings["margin_mm"])
     first = [images[subject] for subject in people_of_iteration(list(images), counts[0], 1)]
     template = Image(np.mean([centred_on(image, grid) for image in first], axis=0).astype(np.float32), grid)
@@ -137,6 +137,9 @@ def main() -> None:
     parser.add_argument(
         "--contrast", type=float, default=SETTINGS["torch"]["contrast_at_half_weight"], help="of `torch`"
     )
+    parser.add_argument(
+        "--hold-pose", action=argparse.BooleanOptionalAction, default=True, help="as template.hold_pose"
+    )
     arguments = parser.parse_args()
     SETTINGS["torch"]["contrast_at_half_weight"] = arguments.contrast
     torch.set_num_threads(1)
@@ -153,11 +156,12 @@ def main() -> None:
     for schedule in arguments.schedules:
         counts = [int(part) for part in schedule.split(",")]
         print(schedule, flush=True)
-        template, measures = build(images, counts, arguments.resolution)
+        template, measures = build(images, counts, arguments.resolution, arguments.hold_pose)
         reference = reference or template
         rows.append(
             {
                 "contrast_at_half_weight": arguments.contrast,
+                "hold_pose": arguments.hold_pose,
                 "schedule": schedule,
                 "registrations": sum(counts),
                 **{name: measures[name] for name in ("rms_change", "rms_mean_warp_vox")},
