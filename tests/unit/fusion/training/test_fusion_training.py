@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from fusion_toy import toy_mask, toy_settings, toy_volumes
+from lightning.pytorch.plugins.layer_sync import TorchSyncBatchNorm
 from torch import nn
 from torch.nn import functional
 
@@ -24,6 +25,7 @@ from neurostrata.fusion.data.volumes import VolumeSet, open_volumes
 from neurostrata.fusion.models.interface import TrainingSettings
 from neurostrata.fusion.models.network import NetworkModel
 from neurostrata.fusion.models.registry import build_model
+from neurostrata.fusion.training import loop
 from neurostrata.fusion.training import module as training_module
 from neurostrata.fusion.training.batch_norm import settling_sample
 from neurostrata.fusion.training.checkpoints import resumable, run_digest
@@ -248,6 +250,31 @@ def test_batch_norm_statistics_are_those_of_the_training_people(people):
     assert np.abs(running.weights()["down.1.running_mean"] - mean).max() > 1e-3
     automatic, _ = train(people, batch_size=7)  # 4 steps: far from settled
     assert same(automatic, settled)
+
+
+def test_batch_norm_statistics_are_measured_after_a_training_on_several_gpus(people, monkeypatch):
+    """Lightning turns the layers into others that see all GPUs' people, and afterwards into a third kind."""
+    alone, _ = train(people, batch_size=7)
+    run, several = loop._run, TorchSyncBatchNorm()
+
+    def run_on_several(module, *given):
+        run(module, *given)
+        several.revert(several.apply(module))
+
+    monkeypatch.setattr(loop, "_run", run_on_several)
+    together, _ = train(people, batch_size=7)
+    assert not isinstance(together.network.down[1], nn.BatchNorm3d)
+    assert same(alone, together)
+
+
+def test_a_trained_network_is_on_the_machines_device(people):
+    """Lightning takes it to the CPU, where what follows (the shared VAE's mean codes of all people) is slow."""
+
+    class Elsewhere(Machine):
+        device = "meta"
+
+    model, _ = train(people, machine=Elsewhere(), batch_norm_statistics="running")
+    assert {value.device.type for value in model.network.state_dict().values()} == {"meta"}
 
 
 def test_the_learning_rate_stays_or_falls_along_a_cosine(people, monkeypatch):

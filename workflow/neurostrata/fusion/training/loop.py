@@ -167,12 +167,13 @@ def train_network(
         len(module.history) != training.epochs and not stopped_early
     ):  # whatever stopped it: no half-trained model may pass as whole
         raise RuntimeError(f"training stopped after {len(module.history)} of {training.epochs} epochs")
+    network.to(device)  # Lightning has taken it to the CPU
     if best is not None:
         network.load_state_dict(best.weights)
     if has_batch_norm(network) and to_be_measured(training, len(batches) * training.epochs, smallest):
         sample = settling_sample(people, training.seed)
         volumes = torch.from_numpy(np.stack([people[index] for index in sample]))
-        settle_batch_norm(network.to(device), volumes.to(device))
+        settle_batch_norm(network, volumes.to(device))
     network.eval()
     if checkpoints is not None:
         shutil.rmtree(checkpoints, ignore_errors=True)
