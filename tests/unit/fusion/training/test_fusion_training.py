@@ -28,7 +28,7 @@ from neurostrata.fusion.models.registry import build_model
 from neurostrata.fusion.training import loop
 from neurostrata.fusion.training import module as training_module
 from neurostrata.fusion.training.batch_norm import settling_sample
-from neurostrata.fusion.training.checkpoints import resumable, run_digest
+from neurostrata.fusion.training.checkpoints import RegularCheckpoint, resumable, run_digest
 from neurostrata.fusion.training.loop import hold_out
 from neurostrata.fusion.training.machine import Machine
 from neurostrata.fusion.training.module import EpochBatches
@@ -162,6 +162,32 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(people, tmp_path, m
     np.testing.assert_array_equal(history["loss"], full["loss"])
     assert history["seconds"].max() < 600
     assert not (tmp_path / "checkpoints").exists()
+
+
+def test_a_run_killed_after_it_had_stopped_early_learns_no_further(people, tmp_path, monkeypatch):
+    """Another epoch could be a better one, which the unbroken run does not have."""
+
+    def stop_early(folder):
+        model = TinyModel({}, ["jac", "ndi"], (8, 8, 8), 5)
+        history = loop.train_network(
+            model, model.network, 2, people.subset(range(5)), how, Machine(), folder, people.subset([5, 6]), 1
+        )  # fmt: skip
+        return model, history
+
+    def die(network):
+        raise KilledError
+
+    how = settings(epochs=60, learning_rate=0.05)
+    monkeypatch.setattr(RegularCheckpoint.__init__, "__defaults__", (0.0,))  # after every epoch
+    unbroken, full = stop_early(tmp_path / "unbroken")
+    assert 1 < len(full) < 60
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "has_batch_norm", die)
+        with pytest.raises(KilledError):
+            stop_early(tmp_path / "killed")
+    resumed, history = stop_early(tmp_path / "killed")
+    np.testing.assert_array_equal(history["validation_loss"], full["validation_loss"])
+    assert same(unbroken, resumed)
 
 
 @pytest.mark.parametrize("change", ["settings", "people", "truncated", "damaged"])
