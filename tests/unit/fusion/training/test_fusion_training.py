@@ -190,6 +190,23 @@ def test_a_run_killed_after_it_had_stopped_early_learns_no_further(people, tmp_p
     assert same(unbroken, resumed)
 
 
+def test_a_training_that_leads_nowhere_says_so(people, capsys):
+    def said(rate):
+        model = TinyModel({}, ["jac", "ndi"], (8, 8, 8), 5)
+        how = settings(epochs=6, learning_rate=rate)
+        history = loop.train_network(
+            model, model.network, 2, people.subset(range(5)), how, Machine(), None, people.subset([5, 6]), 2
+        )  # fmt: skip
+        return history["best_epoch"].iloc[
+            -1
+        ], "the weights that it started from are kept" in capsys.readouterr().err
+
+    assert said(1e3) == (0, True)
+    best, warned = said(0.01)
+    assert best > 0
+    assert not warned
+
+
 @pytest.mark.parametrize("change", ["settings", "people", "truncated", "damaged"])
 def test_a_checkpoint_of_another_run_is_not_resumed(people, tmp_path, monkeypatch, capsys, change):
     heal = kill_before(monkeypatch, 2)

@@ -170,6 +170,13 @@ def train_network(
     network.to(device)  # Lightning has taken it to the CPU
     if best is not None:
         network.load_state_dict(best.weights)
+        if best.best_epoch == 0:
+            print(
+                f"training: held-out people were decoded no better after any of {len(module.history)} epochs than before the first; "
+                "the weights that it started from are kept",
+                file=sys.stderr,
+                flush=True,
+            )
     if has_batch_norm(network) and to_be_measured(training, len(batches) * training.epochs, smallest):
         sample = settling_sample(people, training.seed)
         volumes = torch.from_numpy(np.stack([people[index] for index in sample]))
