@@ -1,7 +1,5 @@
 """``residual_autoencoder`` (ours) against a plain implementation of what its module says."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
@@ -18,6 +16,7 @@ from torch.nn import functional
 
 from neurostrata.core.config import fill_defaults, load_schema
 from neurostrata.core.errors import UserError
+from neurostrata.fusion.models import residual_autoencoder
 from neurostrata.fusion.models.registry import build_model
 
 SHAPE = (8, 8, 12)
@@ -143,7 +142,7 @@ def test_it_starts_without_a_reference_and_the_grid_must_suit_the_channels() -> 
         build_model("residual_autoencoder", given, ["a"], (12, 8, 8), 1)
 
 
-def test_components_are_learned_from_as_many_complete_people_as_fit() -> None:
+def test_components_are_learned_from_as_many_complete_people_as_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     volumes = random_volumes(8, 2, SHAPE).numpy()
     volumes[2, 1] = np.nan
     mask = np.random.default_rng(1).random(SHAPE) < 0.6
@@ -156,8 +155,8 @@ def test_components_are_learned_from_as_many_complete_people_as_fit() -> None:
     each = 12 * 2 * mask.sum()
 
     def rows(room: float) -> np.ndarray:
-        machine = SimpleNamespace(volume_bytes=room * each)
-        return model._rows(people, mask, machine)  # type: ignore[attr-defined]
+        monkeypatch.setattr(residual_autoencoder, "ROWS_BYTES", room * each)
+        return model._rows(people, mask)  # type: ignore[attr-defined]
 
     def expected(who: np.ndarray) -> np.ndarray:
         found = volumes[who][:, :, mask]
@@ -170,4 +169,4 @@ def test_components_are_learned_from_as_many_complete_people_as_fit() -> None:
     np.testing.assert_allclose(rows(4.5), expected(np.sort(order[:4])), atol=1e-4)
     np.testing.assert_allclose(rows(0), expected(np.sort(order[:2])), atol=1e-4)
     with pytest.raises(UserError, match="1 training people with all modalities"):
-        model._rows(people.subset([1, 2]), mask, SimpleNamespace(volume_bytes=1e9))  # type: ignore[attr-defined]
+        model._rows(people.subset([1, 2]), mask)  # type: ignore[attr-defined]

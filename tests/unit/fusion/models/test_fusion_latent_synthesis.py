@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from fusion_toy import toy_mask, toy_settings, toy_volumes
@@ -12,6 +13,7 @@ from neurostrata.core.errors import UserError
 from neurostrata.fusion.data.volumes import VolumeSet, open_volumes
 from neurostrata.fusion.models.interface import PLANES, TrainingSettings
 from neurostrata.fusion.models.registry import build_model
+from neurostrata.fusion.models.synthesis import latent_synthesis
 from neurostrata.fusion.models.synthesis.layers import Decoder, Encoder, as_slices, as_volumes
 from neurostrata.fusion.models.synthesis.network import SynthesisNetwork
 from neurostrata.fusion.training.machine import Machine
@@ -536,6 +538,23 @@ def test_people_who_lack_modalities_take_part(tmp_path, capsys):
     nobody = toy_people(tmp_path / "nobody", drop=[(f"{i:02d}", "t2") for i in range(1, 17)])
     with pytest.raises(UserError, match="none of the training people has 't2'"):
         model.fit(nobody, toy_mask(12), training(epochs=1), Machine())
+
+
+def test_several_gpus_draw_a_steps_slices_together_and_one_trains_the_added_outputs(people, monkeypatch):
+    """The processes of the other GPUs end with the first training."""
+    found = []
+
+    def train_network(model, network, smallest, learning, how, machine, *rest, **more):
+        inner = getattr(network, "network", network)
+        found.append((type(network).__name__, inner.slices_per_step, machine.accelerators))
+        return pd.DataFrame({"epoch": [1]})
+
+    monkeypatch.setattr(latent_synthesis, "train_network", train_network)
+    monkeypatch.setattr(Machine, "accelerators", property(lambda self: self.gpus))
+    own = build_model("latent_synthesis", options(added_outputs=["t2"]), NAMES, people.shape, 1)
+    own.fit(people, toy_mask(12), training(), Machine(gpus=3))
+    assert found == [("SynthesisNetwork", 5, 3), ("NewDecoder", 16, 1)]
+    assert own.network.slices_per_step == 16
 
 
 def test_added_outputs_are_trained_last_and_change_nothing(people):

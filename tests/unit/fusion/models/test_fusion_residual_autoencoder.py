@@ -8,6 +8,7 @@ from fusion_toy import AFFINE, toy_mask, toy_settings, toy_volumes
 from neurostrata.core.config import section_defaults
 from neurostrata.core.errors import UserError
 from neurostrata.fusion.data.volumes import VolumeSet, open_volumes
+from neurostrata.fusion.models import residual_autoencoder
 from neurostrata.fusion.models.bundle import load_bundle, save_bundle
 from neurostrata.fusion.models.interface import TrainingSettings
 from neurostrata.fusion.models.registry import build_model
@@ -52,6 +53,22 @@ def test_layers_and_parameters_are_counted():
         assert model.network.decode(torch.zeros(5, 3)).shape == (5, 2, SIDE, SIDE, SIDE)
     with pytest.raises(UserError, match="multiples of 4"):
         build_model("residual_autoencoder", options(), ["jac"], (18, 16, 16), 1)
+
+
+def test_what_is_learned_does_not_depend_on_the_jobs_memory(people, monkeypatch, capsys):
+    how = TrainingSettings.resolve({**section_defaults("training"), "epochs": 1, "batch_size": 4}, {}, seed=1)
+
+    def learned(memory_mb):
+        model = build()
+        model.fit(people, MASK, how, Machine(memory_mb=memory_mb))
+        return model.weights()["components"]
+
+    plenty = learned(8000)
+    np.testing.assert_array_equal(learned(1), plenty)
+    assert "components" not in capsys.readouterr().err
+    monkeypatch.setattr(residual_autoencoder, "ROWS_BYTES", 12 * 2 * MASK.sum() * 10.5)
+    assert np.abs(learned(8000) - plenty).max() > 1e-3
+    assert "training: components of 10 of the 24 people, drawn at random" in capsys.readouterr().err
 
 
 def test_it_decodes_unseen_people_better_than_their_mean_and_finds_the_planted_modes(people):

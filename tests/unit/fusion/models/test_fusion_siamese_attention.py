@@ -1,7 +1,5 @@
 """What the model does around its regions' networks, which are replaced: order, checkpoints, history, what it keeps."""
 
-import contextlib
-
 import numpy as np
 import pytest
 import torch
@@ -52,6 +50,9 @@ def calls(monkeypatch):
     def fit_region(region, people, targets, parts, own, how, device):
         network = RegionNetwork(region.shape, own.options, 2)
         seen["regions"].append((region.number, targets, parts, own, how, device))
+        cudnn = torch.backends.cudnn
+        names = ("enabled", "deterministic", "benchmark", "allow_tf32")
+        seen["flags"].append({name: getattr(cudnn, name) for name in names})
         number = float(region.number)
         return {
             "network": network.state_dict(),
@@ -67,18 +68,12 @@ def calls(monkeypatch):
         seen["attention"] = (features, *rest)
         return AttentionNetwork(16, [5]), np.arange(16.0), np.arange(16.0) + 1, {"loss": 0.5, "epochs": 6}
 
-    @contextlib.contextmanager
-    def flags(**given):
-        seen["flags"].append(given)
-        yield
-
     def load(people):
         seen["loaded"] += 1
 
     monkeypatch.setattr(attention, "fit_region", fit_region)
     monkeypatch.setattr(attention, "train_attention", train_attention)
     monkeypatch.setattr(attention, "report_region", lambda *given: seen["reports"].append(given))
-    monkeypatch.setattr(torch.backends.cudnn, "flags", flags)
     monkeypatch.setattr(VolumeSet, "load", load)
     return seen
 
@@ -122,8 +117,10 @@ def test_regions_are_trained_one_after_the_other(cohort, calls):
 
 @pytest.mark.parametrize("deterministic", [True, False])
 def test_the_gpus_libraries_do_as_the_settings_say(cohort, calls, deterministic):
+    """cuDNN computes the convolutions, and float32 in float32."""
     model().fit(cohort, MASK, training(deterministic=deterministic), Machine(threads=1, gpus=0))
-    assert calls["flags"] == [{"deterministic": deterministic, "benchmark": False}]
+    expected = {"enabled": True, "deterministic": deterministic, "benchmark": False, "allow_tf32": False}
+    assert calls["flags"] == [expected] * 2
 
 
 def test_volumes_that_fit_are_read_once(cohort, calls, monkeypatch):

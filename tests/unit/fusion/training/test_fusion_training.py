@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from fusion_toy import toy_mask, toy_settings, toy_volumes
+from lightning.pytorch.plugins.layer_sync import TorchSyncBatchNorm
 from torch import nn
 from torch.nn import functional
 
@@ -24,9 +25,10 @@ from neurostrata.fusion.data.volumes import VolumeSet, open_volumes
 from neurostrata.fusion.models.interface import TrainingSettings
 from neurostrata.fusion.models.network import NetworkModel
 from neurostrata.fusion.models.registry import build_model
+from neurostrata.fusion.training import loop
 from neurostrata.fusion.training import module as training_module
 from neurostrata.fusion.training.batch_norm import settling_sample
-from neurostrata.fusion.training.checkpoints import resumable, run_digest
+from neurostrata.fusion.training.checkpoints import RegularCheckpoint, resumable, run_digest
 from neurostrata.fusion.training.loop import hold_out
 from neurostrata.fusion.training.machine import Machine
 from neurostrata.fusion.training.module import EpochBatches
@@ -162,6 +164,49 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(people, tmp_path, m
     assert not (tmp_path / "checkpoints").exists()
 
 
+def test_a_run_killed_after_it_had_stopped_early_learns_no_further(people, tmp_path, monkeypatch):
+    """Another epoch could be a better one, which the unbroken run does not have."""
+
+    def stop_early(folder):
+        model = TinyModel({}, ["jac", "ndi"], (8, 8, 8), 5)
+        history = loop.train_network(
+            model, model.network, 2, people.subset(range(5)), how, Machine(), folder, people.subset([5, 6]), 1
+        )  # fmt: skip
+        return model, history
+
+    def die(network):
+        raise KilledError
+
+    how = settings(epochs=60, learning_rate=0.05)
+    monkeypatch.setattr(RegularCheckpoint.__init__, "__defaults__", (0.0,))  # after every epoch
+    unbroken, full = stop_early(tmp_path / "unbroken")
+    assert 1 < len(full) < 60
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "has_batch_norm", die)
+        with pytest.raises(KilledError):
+            stop_early(tmp_path / "killed")
+    resumed, history = stop_early(tmp_path / "killed")
+    np.testing.assert_array_equal(history["validation_loss"], full["validation_loss"])
+    assert same(unbroken, resumed)
+
+
+def test_a_training_that_leads_nowhere_says_so(people, capsys):
+    def said(rate):
+        model = TinyModel({}, ["jac", "ndi"], (8, 8, 8), 5)
+        how = settings(epochs=6, learning_rate=rate)
+        history = loop.train_network(
+            model, model.network, 2, people.subset(range(5)), how, Machine(), None, people.subset([5, 6]), 2
+        )  # fmt: skip
+        return history["best_epoch"].iloc[
+            -1
+        ], "the weights that it started from are kept" in capsys.readouterr().err
+
+    assert said(1e3) == (0, True)
+    best, warned = said(0.01)
+    assert best > 0
+    assert not warned
+
+
 @pytest.mark.parametrize("change", ["settings", "people", "truncated", "damaged"])
 def test_a_checkpoint_of_another_run_is_not_resumed(people, tmp_path, monkeypatch, capsys, change):
     heal = kill_before(monkeypatch, 2)
@@ -248,6 +293,31 @@ def test_batch_norm_statistics_are_those_of_the_training_people(people):
     assert np.abs(running.weights()["down.1.running_mean"] - mean).max() > 1e-3
     automatic, _ = train(people, batch_size=7)  # 4 steps: far from settled
     assert same(automatic, settled)
+
+
+def test_batch_norm_statistics_are_measured_after_a_training_on_several_gpus(people, monkeypatch):
+    """Lightning turns the layers into others that see all GPUs' people, and afterwards into a third kind."""
+    alone, _ = train(people, batch_size=7)
+    run, several = loop._run, TorchSyncBatchNorm()
+
+    def run_on_several(module, *given):
+        run(module, *given)
+        several.revert(several.apply(module))
+
+    monkeypatch.setattr(loop, "_run", run_on_several)
+    together, _ = train(people, batch_size=7)
+    assert not isinstance(together.network.down[1], nn.BatchNorm3d)
+    assert same(alone, together)
+
+
+def test_a_trained_network_is_on_the_machines_device(people):
+    """Lightning takes it to the CPU, where what follows (the shared VAE's mean codes of all people) is slow."""
+
+    class Elsewhere(Machine):
+        device = "meta"
+
+    model, _ = train(people, machine=Elsewhere(), batch_norm_statistics="running")
+    assert {value.device.type for value in model.network.state_dict().values()} == {"meta"}
 
 
 def test_the_learning_rate_stays_or_falls_along_a_cosine(people, monkeypatch):

@@ -13,6 +13,7 @@ training (modality dropout) teaches the convolutions to do without, too.
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,9 @@ from neurostrata.fusion.training.machine import Machine
 
 #: Channels that are normalised together.
 GROUP = 8
+#: Memory for the volumes that components are found from; of more people as many are drawn. It is what volumes may take of a
+#: training job's 16 GB, but whatever a job was given: that must not change what is learned.
+ROWS_BYTES = 6.4e9
 
 
 def _block(convolution: nn.Module, channels: int) -> nn.Sequential:
@@ -208,8 +212,8 @@ class ResidualAutoencoder(NetworkModel):
         learning, held_out = hold_out(people, self.options["validation_fraction"], self.seed)
         prior = Prior()
         if self.options["linear"]:
-            prior = self._prior(people, mask, machine)
-        self._set_reference(learning, mask, prior, machine)
+            prior = self._prior(people, mask)
+        self._set_reference(learning, mask, prior)
         history = train_network(
             self,
             self.network,
@@ -222,18 +226,23 @@ class ResidualAutoencoder(NetworkModel):
             self.options["patience"],
         )
         if self.options["linear"] and held_out is not None and history["best_epoch"].iloc[-1] == 0:
-            self._set_reference(people, mask, prior, machine)
+            self._set_reference(people, mask, prior)
         if self.options["linear"]:
             history["prior_weight"], history["prior_width"] = prior.weight, prior.width
             history["prior_mirror"] = int(prior.mirror)
         return history
 
-    def _rows(self, people: VolumeSet, mask: np.ndarray, machine: Machine) -> np.ndarray:
+    def _rows(self, people: VolumeSet, mask: np.ndarray) -> np.ndarray:
         """Return standardised differences (people, modalities, voxels) of who has all modalities, as many as fit."""
         complete = np.flatnonzero(people.present().all(axis=1))
-        room = int(machine.volume_bytes / (12 * len(people.modalities) * mask.sum()))
+        room = max(2, int(ROWS_BYTES / (12 * len(people.modalities) * mask.sum())))
         if len(complete) > room:
-            complete = np.sort(np.random.default_rng([self.seed, 6]).permutation(complete)[: max(room, 2)])
+            print(
+                f"training: components of {room} of the {len(complete)} people, drawn at random",
+                file=sys.stderr,
+                flush=True,
+            )
+            complete = np.sort(np.random.default_rng([self.seed, 6]).permutation(complete)[:room])
         if len(complete) < 2:
             raise UserError(
                 f"residual_autoencoder: {len(complete)} training people with all modalities, at least 2 are needed"
@@ -243,16 +252,16 @@ class ResidualAutoencoder(NetworkModel):
         rows /= np.sqrt((rows**2).mean(axis=(0, 2))).clip(1e-12)[None, :, None]
         return rows
 
-    def _prior(self, people: VolumeSet, mask: np.ndarray, machine: Machine) -> Prior:
+    def _prior(self, people: VolumeSet, mask: np.ndarray) -> Prior:
         """Choose the components' prior within the training people."""
-        rows = self._rows(people, mask, machine)
+        rows = self._rows(people, mask)
         if len(rows) < FEWEST_FOR_VALIDATION or not rows.any(axis=(0, 2)).all():
             return Prior()
         prior, tried = choose_prior(rows, mask, int(self.options["code_size"]), self.seed)
         self.tried = tried
         return prior
 
-    def _set_reference(self, learning: VolumeSet, mask: np.ndarray, prior: Prior, machine: Machine) -> None:
+    def _set_reference(self, learning: VolumeSet, mask: np.ndarray, prior: Prior) -> None:
         """Learn mean, spread and components from these people."""
         mean = learning.mean()
         squares = np.zeros(len(learning.modalities))
@@ -265,7 +274,7 @@ class ResidualAutoencoder(NetworkModel):
         network: Any = self.network
         network.set_reference(mean, spread, mask)
         if self.options["linear"]:
-            rows = self._rows(learning, mask, machine)
+            rows = self._rows(learning, mask)
             network.set_components(
                 *smooth_components(rows, mask, int(self.options["code_size"]), prior, self.seed)
             )

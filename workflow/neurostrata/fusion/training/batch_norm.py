@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from neurostrata.fusion.data.volumes import VolumeSet
 from neurostrata.fusion.models.interface import TrainingSettings
@@ -17,7 +18,12 @@ SETTLING_BYTES = 4e9
 
 def has_batch_norm(network: nn.Module) -> bool:
     """Tell whether a network normalises batches."""
-    return any(isinstance(layer, nn.BatchNorm3d) for layer in network.modules())
+    return bool(_layers(network))
+
+
+def _layers(network: nn.Module) -> list[nn.Module]:
+    """Return the layers of batch normalisation, which are no BatchNorm3d any more after a training on several GPUs."""
+    return [layer for layer in network.modules() if isinstance(layer, _BatchNorm)]
 
 
 def to_be_measured(training: TrainingSettings, steps: int, smallest: int) -> bool:
@@ -58,8 +64,7 @@ def settle_batch_norm(network: nn.Module, volumes: torch.Tensor) -> None:
         layer.running_var.copy_(variance)  # type: ignore[operator]
 
     network.eval()
-    layers = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm3d)]
-    hooks = [layer.register_forward_pre_hook(measure) for layer in layers]
+    hooks = [layer.register_forward_pre_hook(measure) for layer in _layers(network)]
     with torch.no_grad():
         network(volumes)
     for hook in hooks:

@@ -167,12 +167,20 @@ def train_network(
         len(module.history) != training.epochs and not stopped_early
     ):  # whatever stopped it: no half-trained model may pass as whole
         raise RuntimeError(f"training stopped after {len(module.history)} of {training.epochs} epochs")
+    network.to(device)  # Lightning has taken it to the CPU
     if best is not None:
         network.load_state_dict(best.weights)
+        if best.best_epoch == 0:
+            print(
+                f"training: held-out people were decoded no better after any of {len(module.history)} epochs than before the first; "
+                "the weights that it started from are kept",
+                file=sys.stderr,
+                flush=True,
+            )
     if has_batch_norm(network) and to_be_measured(training, len(batches) * training.epochs, smallest):
         sample = settling_sample(people, training.seed)
         volumes = torch.from_numpy(np.stack([people[index] for index in sample]))
-        settle_batch_norm(network.to(device), volumes.to(device))
+        settle_batch_norm(network, volumes.to(device))
     network.eval()
     if checkpoints is not None:
         shutil.rmtree(checkpoints, ignore_errors=True)

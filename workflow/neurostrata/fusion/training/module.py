@@ -185,9 +185,10 @@ class BestWeights(Callback):
         return total / len(self.held_out)
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Measure the weights that training starts from."""
-        if not self.weights:  # a resumed run has them
+        """Measure the weights that training starts from; a resumed run has them, and may be one that had stopped."""
+        if not self.weights:
             self.keep(pl_module, 0)
+        self._perhaps_stop(trainer, trainer.current_epoch)
 
     def keep(self, pl_module: Any, epoch: int) -> float:
         """Measure the weights and keep them if they are the best so far; return their error."""
@@ -201,5 +202,9 @@ class BestWeights(Callback):
         """Measure, keep, and perhaps stop."""
         module: Any = pl_module
         module.validation_loss = self.keep(module, trainer.current_epoch + 1)
-        if trainer.current_epoch + 1 - self.best_epoch >= self.patience:
+        self._perhaps_stop(trainer, trainer.current_epoch + 1)
+
+    def _perhaps_stop(self, trainer: lightning.Trainer, epochs: int) -> None:
+        """Stop when none of the last epochs was better."""
+        if epochs - self.best_epoch >= self.patience:
             trainer.should_stop = True

@@ -109,7 +109,10 @@ class SiameseAttention(FusionModel):
         self.device = machine.device
         self.maximum = people.maximum
         self.classes_, targets = two_classes(people, self.options["inner_folds"])
-        with torch.backends.cudnn.flags(deterministic=training.deterministic, benchmark=False):
+        # flags() switches cuDNN off and TF32 on unless it is told otherwise
+        with torch.backends.cudnn.flags(
+            enabled=True, deterministic=training.deterministic, benchmark=False, allow_tf32=False
+        ):
             return self._fit(people, mask, targets, training, machine, checkpoints)
 
     def _fit(

@@ -7,6 +7,7 @@ modality it comes from, so that latent images of any subset of inputs can be fus
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -200,10 +201,12 @@ class LatentSynthesis(NetworkModel):
         network.outputs = first
         for position in added:
             network.decoders[str(position)].requires_grad_(False)
+        slices = network.slices_per_step  # of all GPUs together
+        network.slices_per_step = max(1, round(slices / max(1, machine.accelerators)))
         history = train_network(
             self, network, 1, learning, training, machine, checkpoints, held_out, patience
         )
-        network.outputs = outputs
+        network.outputs, network.slices_per_step = outputs, slices
         later = [self._train_decoder(position, everybody, training, machine) for position in added]
         for more in later:
             more["epoch"] += history["epoch"].iloc[-1]
@@ -215,6 +218,8 @@ class LatentSynthesis(NetworkModel):
     ) -> pd.DataFrame:
         """Train one decoder by c1 and c3, and nothing else; return the history."""
         network = self.network
+        # the processes of further GPUs ended with the first training
+        machine = dataclasses.replace(machine, gpus=min(machine.gpus, 1))
         people = self._useful(people, network.inputs, [position])
         network.requires_grad_(False)
         network.decoders[str(position)].requires_grad_(True)
