@@ -85,6 +85,18 @@ def mni_experiment(study: StudyFolder) -> None:
     path.write_text(yaml.safe_dump(config, sort_keys=False))
 
 
+def another_file(name: str) -> Callable[[StudyFolder], None]:
+    """Another file of the same name with an older date, as `mv`, `cp -p` and `rsync -a` leave it."""
+
+    def change(study: StudyFolder) -> None:
+        path = study.folder / name
+        date = path.stat().st_mtime_ns - 10**12
+        path.write_bytes(path.read_bytes() + b"\n")
+        os.utime(path, ns=(date, date))
+
+    return change
+
+
 def finder_added(study: StudyFolder) -> None:
     """The second finder, to a study that was finished without it."""
     setting("strata.finders", ["mixture"])(study)
@@ -125,6 +137,7 @@ CHANGES: dict[str, Callable[[StudyFolder], None]] = {
     "`dwi` cell cleared": lambda study: study.edit_sheet(
         lambda cells: cells[4].__setitem__(slice(2, 5), [""] * 3)
     ),
+    "diffusion image replaced": another_file("images/sub-03_dwi.nii"),
     "experiment added with images in MNI152 space": mni_experiment,
 }
 

@@ -121,6 +121,7 @@ def test_a_source_is_a_module_a_block_of_the_schema_and_a_stage(
         "workflow/schemas/modalities.schema.yaml",
         "workflow/neurostrata/imaging/anatomy/ratio.py",
         "workflow/neurostrata/stages.py",
+        "workflow/neurostrata/planning/parameters.py",
         "workflow/neurostrata/planning/results.py",
         "workflow/rules/anatomy.smk",
     }

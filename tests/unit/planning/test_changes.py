@@ -12,7 +12,7 @@ import pytest
 from neurostrata.controller import reasons
 from neurostrata.core.config import fill_config, section_defaults
 from neurostrata.core.settings import settings_text
-from neurostrata.planning.changes import changes
+from neurostrata.planning.changes import changed_files, changed_values, changes
 from neurostrata.planning.options import same_results, used_options
 
 REGISTRATION = section_defaults("registration") | {"engine": "ants"}
@@ -72,6 +72,24 @@ def test_the_record_of_who_takes_part_is_compared_by_the_people() -> None:
     after = text("list_people", config={"modalities": {"pet2": {}}}, digest="a")
     assert same_results("list_people", before, after)
     assert not same_results("list_people", before, after.replace('"a"', '"b"'))
+
+
+def test_files_are_compared_where_both_are_known() -> None:
+    none, one = text("prepare_t1w", n4={"enabled": False}), {"t1w": 10}
+    before = text("prepare_t1w", n4={"enabled": False}, files=one)
+    assert same_results("prepare_t1w", none, before)
+    assert same_results("prepare_t1w", before, none)
+    # a mask that has come is another input, which Snakemake notices
+    masked = text("prepare_t1w", n4={"enabled": False}, files={"t1w": 10, "t1w_mask": 5})
+    assert same_results("prepare_t1w", before, masked)
+    after = text("prepare_t1w", n4={"enabled": False}, files={"t1w": 1234, "t1w_mask": 5})
+    assert not same_results("prepare_t1w", before, after)
+    assert changes("prepare_t1w", before, after, {}) == []  # none of a setting
+    assert changed_values("prepare_t1w", before, after, {}) == {}
+    how = "is another file than before (10 -> 1,234 bytes)"
+    assert changed_files("prepare_t1w", before, after) == {"t1w": how}
+    gradients = [text("fit_tensor", files={"dwi": 7, "bval": digest}) for digest in "ab"]
+    assert changed_files("fit_tensor", *gradients) == {"bval": "has other content than before"}
 
 
 @pytest.mark.parametrize(

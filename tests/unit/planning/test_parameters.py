@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from inspect import signature
 from pathlib import Path
@@ -174,6 +175,22 @@ def test_quality_depends_on_what_the_person_has() -> None:
     assert "ndi" not in found["modalities"]
     tensor = planned(experiments=[experiment("a", "jac", "fa")])
     assert "d_iso" not in settings(tensor, "measure_quality", subject=subject)["diffusion"]
+
+
+def test_files_are_known_by_size_and_small_texts_by_content(tmp_path: Path) -> None:
+    study = planned()
+    row = study.rows["01"]
+    for column, content in {"t1w": "image", "dwi": "diffusion", "bval": "0 1000", "pet": "abc"}.items():
+        (tmp_path / column).write_text(content)
+        row[column] = str(tmp_path / column)
+    assert settings(study, "prepare_t1w", subject="01")["files"] == {"t1w": 5}
+    digest = hashlib.sha256(b"0 1000").hexdigest()
+    # what is not there, the check before the plan reports
+    assert settings(study, "fit_tensor", subject="01")["files"] == {"dwi": 9, "bval": digest}
+    assert settings(study, "measure_quality", subject="01")["files"] == {"raw": 5, "dwi": 9, "bval": digest}
+    assert settings(study, "map_to_template", subject="01", modality="pet")["files"] == {"image": 3}
+    assert "files" not in settings(study, "map_to_template", subject="01", modality="jac")
+    assert "files" not in settings(study, "prepare_t1w", subject="02")
 
 
 def test_baselines_have_as_many_components_as_a_part_of_the_codes() -> None:

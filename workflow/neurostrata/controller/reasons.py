@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from neurostrata.planning.changes import changed_values, changes
+from neurostrata.planning.changes import changed_files, changed_values, changes
 from neurostrata.planning.options import same_results
 
 #: How many changes are listed; further ones are counted.
@@ -104,6 +104,9 @@ def _compare_settings(declared: Callable[[str], str]) -> None:
                 return NO_PARAMS_CHANGE
             names = Names.of(job.wildcards_dict, declared)
             found = [line for text in before for line in _changes(stage, text, now, names)]
+            for text in before:
+                files = changed_files(stage, text, now).items()
+                found += [f"{job.input.get(name)}: {how}" for name, how in files]
         except (AttributeError, ValueError, SyntaxError, KeyError, TypeError):
             return change  # not of this workflow: Snakemake explains it in its own words
         said = SettingsChange(only_old=change.only_old, only_new=change.only_new, files=change.files)

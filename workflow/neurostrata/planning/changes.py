@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from neurostrata.planning.options import CONTENTS, TEMPLATE_KEYS, deciding_both
+from neurostrata.planning.options import CONTENTS, FILES, TEMPLATE_KEYS, deciding_both
 from neurostrata.stages import STAGES
 
 #: Stage -> key of its settings -> its place in the configuration; "" means all other keys. A stage
@@ -138,6 +138,30 @@ def _differing(stage: str, recorded: str, now: str) -> dict[str, tuple[Any, Any]
     return {place: values for place, values in pairs.items() if values[0] != values[1]}
 
 
+def _file(place: str) -> str:
+    """Return the name of the input that a place in a stage's settings is about, "" where it is about none."""
+    return place.removeprefix(f"{FILES}.") if place.startswith(f"{FILES}.") else ""
+
+
+def changed_files(stage: str, recorded: str, now: str) -> dict[str, str]:
+    """Return name of a job's input -> how its file differs from the one that the results were made of.
+
+    Parameters
+    ----------
+    stage
+        Name of the stage.
+    recorded, now
+        Settings (JSON) as they were when the results were made, and as they are.
+    """
+    return {
+        name: f"is another file than before ({was:,} -> {now_is:,} bytes)"
+        if isinstance(now_is, int)
+        else "has other content than before"
+        for place, (was, now_is) in (_differing(stage, recorded, now) or {}).items()
+        if (name := _file(place))
+    }
+
+
 def changed_values(
     stage: str, recorded: str, now: str, names: Mapping[str, str]
 ) -> dict[str, tuple[Any, Any]]:
@@ -157,12 +181,12 @@ def changed_values(
     return {
         config_key(stage, place, names): values
         for place, values in found.items()
-        if place not in own and (stage, place) not in _DIGESTS
+        if place not in own and (stage, place) not in _DIGESTS and not _file(place)
     }
 
 
 def changes(stage: str, recorded: str, now: str, names: Mapping[str, str]) -> list[str]:
-    """Return a line for each setting that differs and decides a stage's results.
+    """Return a line for each setting that differs and decides a stage's results; for files see :func:`changed_files`.
 
     Parameters
     ----------
@@ -176,6 +200,7 @@ def changes(stage: str, recorded: str, now: str, names: Mapping[str, str]) -> li
     found = _differing(stage, recorded, now)
     if found is None:
         return ["settings recorded by a release that cannot be compared with this one"]
+    found = {place: values for place, values in found.items() if not _file(place)}
     lines = []
     chosen = [p for p in found if p.rpartition(".")[2] in _CHOICES]
     for place, (was, now_is) in found.items():

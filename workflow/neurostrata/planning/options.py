@@ -36,6 +36,9 @@ TEMPLATE_KEYS = {
 #: In the settings of stages that read the phenotype tables: digests of the tables.
 CONTENTS = "contents"
 
+#: In the settings of stages that read files as they were given: what tells each file from another one, by the name of the job's input.
+FILES = "files"
+
 #: What only one engine of NODDI reads.
 NODDI_OPTIONS = {
     "amico": ("lambda1", "lambda2"),
@@ -278,6 +281,10 @@ def deciding_both(stage: str, recorded: str, now: str) -> tuple[Values, Values] 
     if CONTENTS not in before:
         # recorded by a release that only looked at the files' dates
         after = _without(after, [CONTENTS])
+    if FILES in before or FILES in after:
+        # Recorded by a release that only looked at dates, or come or gone: then the job has other inputs.
+        known = before.get(FILES, {}).keys() & after.get(FILES, {}).keys()
+        before, after = ({**values, FILES: _only(values.get(FILES, {}), known)} for values in (before, after))
     return before, after
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,16 @@ from typing import Any
 from neurostrata.cohort.columns import characteristics_in_tables, class_columns
 from neurostrata.cohort.decisions import kept, rater_of
 from neurostrata.cohort.groups import group_digest
-from neurostrata.cohort.sources.registry import columns_read
+from neurostrata.cohort.sources.registry import SOURCES, columns_read, source_of
 from neurostrata.cohort.study import Study
 from neurostrata.core.config import adjusts_codes
 from neurostrata.core.records import sha256_file
 from neurostrata.core.settings import handed_over, rows_digest, settings_text
 from neurostrata.planning import selection
 from neurostrata.planning.experiments import can, prediction_analyses, special_keys
+from neurostrata.planning.inputs import Inputs
 from neurostrata.planning.jobs import by_wildcards
-from neurostrata.planning.options import CONTENTS, used_options
+from neurostrata.planning.options import CONTENTS, FILES, used_options
 from neurostrata.planning.results import results_state
 from neurostrata.stages import STAGES
 
@@ -29,6 +31,8 @@ Values = dict[str, Any]
 LONG_SETTINGS = ".snakemake/neurostrata/settings"
 #: Keys of an experiment that every stage with its trained model gets.
 MODEL_KEYS = ("model", "modalities", "limits", "options")
+#: Inputs of jobs that are small text files; the others that are given are images.
+TEXTS = ("bval", "bvec", "names")
 
 
 def leading_codes(study: Study) -> str:
@@ -39,6 +43,43 @@ def leading_codes(study: Study) -> str:
 def _section(study: Study, name: str, *keys: str) -> Values:
     section = study.config[name]
     return {key: section[key] for key in keys} if keys else dict(section)
+
+
+@cache
+def _digest(path: Path) -> str:
+    """Return the digest of a file, read once in a process; "" where there is none, which the check before a run reports."""
+    return sha256_file(path) if path.is_file() else ""
+
+
+@cache
+def _bytes(path: str) -> int:
+    """Return the size of a file, looked up once in a process; 0 where there is none, which the check before a run reports."""
+    try:
+        return os.stat(path).st_size  # noqa: PTH116 - of a hundred thousand files
+    except OSError:
+        return 0
+
+
+def _files(paths: Mapping[str, str]) -> Values:
+    """Return what tells files that were given from others, whatever their dates: sizes of images, digests of small texts.
+
+    Parameters
+    ----------
+    paths
+        By the names of the job's inputs, and recorded by these: a folder of images may move. "" for an input that is not given.
+    """
+    found: dict[str, int | str] = {}
+    for name, path in paths.items():
+        if path:
+            full = os.path.abspath(path)  # noqa: PTH100 - of a hundred thousand files
+            found[name] = _digest(Path(full)) if name in TEXTS else _bytes(full)
+    known = {name: mark for name, mark in found.items() if mark}
+    return {FILES: known} if known else {}
+
+
+def _cells(study: Study, subject: str, *columns: str) -> dict[str, str]:
+    """Return a person's files in columns of the cohort sheet that have the names of a job's inputs."""
+    return {column: study.source(subject, column) for column in columns}
 
 
 def _template(study: Study) -> Values:
@@ -55,8 +96,28 @@ def _template_and_registration(study: Study) -> Values:
     return {"registration": study.config["registration"], **_template(study)}
 
 
-def _map(study: Study, modality: str) -> Values:
-    return {**_grid(study), "modality": study.modalities[modality]}
+def _prepare_t1w(study: Study, subject: str) -> Values:
+    return {**_section(study, "anatomy"), **_files(_cells(study, subject, "t1w", "t1w_mask"))}
+
+
+def _tensor(study: Study, subject: str) -> Values:
+    values = _section(study, "diffusion", "b0_max", "tensor_b_max", "shell_gap")
+    return {**values, **_files(_cells(study, subject, "dwi", "bval", "bvec", "dwi_mask"))}
+
+
+def _noddi(study: Study, subject: str) -> Values:
+    further = SOURCES["noddi"].further_columns(study.config)
+    values = _section(study, "diffusion", "b0_max", "shell_gap", "noddi")
+    return {**values, **_files(_cells(study, subject, "dwi", "bval", "bvec", *further))}
+
+
+def _map(study: Study, subject: str, modality: str) -> Values:
+    declared = study.modalities[modality]
+    values = {**_grid(study), "modality": declared}
+    if source_of(declared).image(declared):
+        return values
+    # the image is one that was given
+    return {**values, **_files({"image": study.source(subject, declared["column"])})}
 
 
 def _grid(study: Study) -> Values:
@@ -67,9 +128,10 @@ def _regions(study: Study) -> Values:
     regions = study.config["regions"]
     if regions["image"] is None:
         return {"parcels": regions["parcels"], "volumes": study.config["volumes"]["shape"]}
+    files = _files({"atlas": regions["image"], "names": regions["names"] or ""})
     if regions["space"] == "template":
-        return {"space": "template"}
-    return {"space": regions["space"], "registration": study.config["registration"]}
+        return {"space": "template", **files}
+    return {"space": regions["space"], "registration": study.config["registration"], **files}
 
 
 def _normalise(study: Study, modality: str) -> Values:
@@ -91,12 +153,15 @@ def _quality(study: Study, subject: str) -> Values:
         if any(declaration["from"] == "noddi" for declaration in declared.values()):
             noddi = study.config["diffusion"]["noddi"]
             values["diffusion"] |= {key: noddi[key] for key in ("d_parallel", "d_iso")}
-    return values
+    read = Inputs(study).quality(subject)
+    return {**values, **_files({name: str(read[name] or "") for name in ("raw", "dwi", "bval", "bvec")})}
 
 
-def _dual_regression(study: Study, declared: str) -> Values:
+def _dual_regression(study: Study, subject: str, declared: str) -> Values:
     declaration = study.config["modalities"][declared]
-    return {key: declaration[key] for key in ("components", "statistic", "normalise")}
+    values = {key: declaration[key] for key in ("components", "statistic", "normalise")}
+    series = study.source(subject, declaration["column"])
+    return {**values, **_files({"bold": series, "components": declaration["components_image"]})}
 
 
 def _of_experiment(
@@ -164,12 +229,6 @@ def _phenotypes(study: Study) -> Values:
     """What the factors depend on: the section without what only the check before the first job and the report read."""
     unread = ("matching", "factor_names")
     return {key: value for key, value in study.config["phenotypes"].items() if key not in unread}
-
-
-@cache
-def _digest(path: Path) -> str:
-    """Return the digest of a file, read once in a process; "" where there is none, which the check before a run reports."""
-    return sha256_file(path) if path.is_file() else ""
 
 
 def _contents(study: Study) -> Values:
@@ -260,7 +319,7 @@ _SETTINGS: dict[str, Callable[..., Values]] = {
         "config": selection.group_selection(study, group),
         "digest": group_digest(study, group),
     },
-    "prepare_t1w": lambda study: _section(study, "anatomy"),
+    "prepare_t1w": _prepare_t1w,
     "template_start": _template,
     "template_register": _template_and_registration,
     "template_update": _template_update,
@@ -269,8 +328,8 @@ _SETTINGS: dict[str, Callable[..., Values]] = {
     "template_to_mni": lambda study: {"registration": study.config["registration"]},
     "register": lambda study: _section(study, "registration"),
     "segment_tissue": lambda study: _section(study, "tissue"),
-    "fit_tensor": lambda study: _section(study, "diffusion", "b0_max", "tensor_b_max", "shell_gap"),
-    "fit_noddi": lambda study: _section(study, "diffusion", "b0_max", "shell_gap", "noddi"),
+    "fit_tensor": _tensor,
+    "fit_noddi": _noddi,
     "align_diffusion": lambda study: _section(study, "diffusion", "alignment"),
     "dual_regression": _dual_regression,
     "map_to_template": _map,
@@ -317,7 +376,7 @@ _SETTINGS: dict[str, Callable[..., Values]] = {
 
 #: Stages without wildcards whose settings are found in files: not before they are asked for, since every job on another
 #: machine parses the workflow and would read all phenotype tables.
-_FROM_FILES = ("factor_phenotypes", "factor_congruence", "describe_people", "report")
+_FROM_FILES = ("grid_regions", "factor_phenotypes", "factor_congruence", "describe_people", "report")
 
 
 def _nothing(study: Study) -> Values:
