@@ -18,6 +18,7 @@ from neurostrata.core.tables import read_table
 from neurostrata.fusion.commands import embed, split, summarise_experiment, train
 from neurostrata.fusion.evaluation.commands import evaluate
 from neurostrata.fusion.evaluation.reconstruction import middle_slices
+from neurostrata.fusion.models import bundle
 from neurostrata.fusion.models.bundle import load_bundle, people_digest, save_bundle
 from neurostrata.fusion.models.registry import build_model
 from neurostrata.planning.options import used_options
@@ -288,6 +289,33 @@ def test_the_papers_default_batch_is_refused_at_this_size_in_one_line(autoencode
     assert message.startswith("neurostrata train: training.batch_size")
     assert "\n" not in message
     assert not (tmp_path / "model").exists()
+
+
+def test_a_job_killed_while_it_writes_the_model_goes_on_from_there(
+    autoencoder, tmp_path, monkeypatch, capsys
+):
+    settings = toy_settings(epochs=2, batch_size=4)
+    shared = {
+        "splits": autoencoder.base / "splits.tsv",
+        "mask": autoencoder.volumes[0].parent / "mask.nii.gz",
+    }
+    made = {name: tmp_path / name for name in ("model", "history", "limits", "checkpoints")}
+
+    def run() -> None:
+        train(volumes=autoencoder.volumes, fold="0", settings=used(settings, "train"), **shared, **made)
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bundle, "save_bundle", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run()
+    assert (made["checkpoints"] / "last.ckpt").exists()
+    run()
+    assert "resumed from" in capsys.readouterr().err
+    assert made["model"].is_dir()
+    assert not made["checkpoints"].exists()
 
 
 def test_the_comparison_of_all_models_is_valid():

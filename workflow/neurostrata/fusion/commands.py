@@ -150,6 +150,9 @@ def train(
         training_people=learning.subjects,
         settings=settings_record(settings),
     )
+    shutil.rmtree(
+        checkpoints, ignore_errors=True
+    )  # not before: a job that is killed while it writes goes on from here
 
 
 def embed(

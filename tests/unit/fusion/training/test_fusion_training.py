@@ -161,7 +161,11 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(people, tmp_path, m
     assert same(unbroken, resumed)
     np.testing.assert_array_equal(history["loss"], full["loss"])
     assert history["seconds"].max() < 600
-    assert not (tmp_path / "checkpoints").exists()
+    # Killed before its model was written: what it had learned is there.
+    kill_before(monkeypatch, 0)
+    again, history = train(people, tmp_path / "checkpoints", **given)
+    assert same(unbroken, again)
+    np.testing.assert_array_equal(history["loss"], full["loss"])
 
 
 def test_a_run_killed_after_it_had_stopped_early_learns_no_further(people, tmp_path, monkeypatch):

@@ -174,7 +174,7 @@ class FusionModel(ABC):
         machine
             Threads, memory and GPUs.
         checkpoints
-            Folder for checkpoints; a killed run resumes from them.
+            Folder for checkpoints; a killed run resumes from them. They stay until the caller has written the model.
 
         Returns
         -------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import sys
 import warnings
 from pathlib import Path
@@ -115,7 +114,7 @@ def train_network(
         Threads, memory and GPUs.
     checkpoints
         Folder of checkpoints. One of the same run (settings, people, volumes) is resumed, any other is
-        removed; the folder is emptied after the last epoch. None: no checkpoints.
+        removed; the caller removes the folder once it has written the model. None: no checkpoints.
     held_out
         Training people that the network does not learn from: training stops when their error has not become
         less for `patience` epochs, and the weights are those with the least error. None: all epochs.
@@ -182,8 +181,6 @@ def train_network(
         volumes = torch.from_numpy(np.stack([people[index] for index in sample]))
         settle_batch_norm(network, volumes.to(device))
     network.eval()
-    if checkpoints is not None:
-        shutil.rmtree(checkpoints, ignore_errors=True)
     history = pd.DataFrame(module.history)
     if best is not None:
         history["best_epoch"] = best.best_epoch

@@ -6,7 +6,6 @@ The networks of the regions are in ``regions``, how they learn is in ``learning`
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -155,8 +154,6 @@ class SiameseAttention(FusionModel):
             features, targets, parts, self.options, training, self.device
         )
         rows.append({"region": "", "part": "attention", **record})
-        if checkpoints is not None:
-            shutil.rmtree(checkpoints, ignore_errors=True)
         return pd.DataFrame(rows)
 
     # --------------------------------------------------------------------------------------- in use
