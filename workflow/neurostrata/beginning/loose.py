@@ -19,6 +19,7 @@ from neurostrata.beginning.findings import Findings, Wishes
 from neurostrata.beginning.tables import PeopleTable, id_columns, may_be_table, read_tables
 from neurostrata.cohort.discovery.messages import listed, ordered
 from neurostrata.cohort.ids import plain_id
+from neurostrata.cohort.image_words import DWI, MASK, PREPARED, T1W, image_column
 from neurostrata.core.errors import UserError
 from neurostrata.core.text_tables import read_text_table
 from neurostrata.core.wording import count, join_words
@@ -29,14 +30,6 @@ SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh", ".img")
 _TOKEN = re.compile(r"[A-Za-z0-9]+")
 #: Longest id, in parts between punctuation (OAS1_0001_MR1 has three).
 _LONGEST = 4
-#: Words of T1-weighted and of diffusion-weighted images, masks, and words that say how an image was prepared.
-_T1W = {"t1", "t1w", "t1weighted", "mprage", "memprage", "spgr", "fspgr", "bravo"}
-_DWI = {"dwi", "dti", "dmri", "diffusion", "hardi"}
-_MASK = {"mask", "brainmask"}
-_PREPARED = {
-    "anat", "brain", "bet", "n4", "preproc", "preprocessed", "defaced", "deface", "restore", "acpc", "dc", "raw", "orig", "mr", "mri", "image",
-    "images", "img", "scan", "scans", "nii", "nifti", "eddy", "topup", "corrected", "denoised", "data", "sub", "ses", "3d",
-}  # fmt: skip
 _MOST = 6
 
 
@@ -239,12 +232,9 @@ class _Kind:
     @property
     def column(self) -> str:
         """The column of the sheet: t1w, dwi, a mask of these, or a name made of the words."""
-        said = {word.lower() for word in self.words}
-        rest = {word for word in said - _PREPARED - _T1W - _DWI - _MASK if not word.isdecimal()}
-        if said & _MASK and not rest:
-            return "dwi_mask" if said & _DWI else "t1w_mask"
-        if not rest and bool(said & _T1W) != bool(said & _DWI):
-            return "t1w" if said & _T1W else "dwi"
+        known = image_column(self.words)
+        if known:
+            return known
         name = "".join(word for word in self.words if word.lower() not in ("sub", "ses"))
         return name if name[:1].isalpha() else f"image{name}"
 
@@ -257,7 +247,7 @@ def _kind(image: Image, owner: tuple[str, ...], common: Collection[str]) -> _Kin
             if tuple(left[start : start + len(owner)]) == owner:
                 del left[start : start + len(owner)]
         words = tuple(word for word in left if word in common)
-        if {word.lower() for word in words} - _PREPARED:
+        if {word.lower() for word in words} - PREPARED:
             return _Kind(words)
     return _Kind(tuple(word for word in image.parts[-1] if word in common))
 
@@ -272,7 +262,7 @@ def _columns(owned: Owned) -> dict[str, dict[tuple[str, ...], list[Image]]]:
                     held[token].add(owner)
     fewest = max(2, len(owned.images) / 10)
     common = {token for token, owners in held.items() if len(owners) >= fewest}
-    common |= {token for token in held if token.lower() in _T1W | _DWI | _MASK}
+    common |= {token for token in held if token.lower() in T1W | DWI | MASK}
     columns: dict[str, dict[tuple[str, ...], list[Image]]] = defaultdict(lambda: defaultdict(list))
     for owner, images in owned.images.items():
         for image in images:
@@ -315,7 +305,7 @@ def look_at_loose(root: Path, leave_out: Path, wishes: Wishes) -> Findings:
     if owned is None:
         likely = [image for image in folder.images if _looks_like_t1w(image)]
         # images of one kind, so that each person has one: not T1w_mask, T1w_seg
-        last = Counter(image.parts[-1][-1] for image in likely if image.parts[-1][-1].lower() in _T1W)
+        last = Counter(image.parts[-1][-1] for image in likely if image.parts[-1][-1].lower() in T1W)
         plain = [image for image in likely if last and image.parts[-1][-1] == last.most_common(1)[0][0]]
         owned = _by_names(folder.images, plain or likely or folder.images)
     columns = _columns(owned)
@@ -337,7 +327,7 @@ def _expression(pattern: str) -> re.Pattern[str]:
 
 
 def _looks_like_t1w(image: Image) -> bool:
-    return _Kind(tuple(image.parts[-1])).column == "t1w" or bool({t.lower() for t in image.parts[-1]} & _T1W)
+    return _Kind(tuple(image.parts[-1])).column == "t1w" or bool({t.lower() for t in image.parts[-1]} & T1W)
 
 
 def _refuse_unclear(

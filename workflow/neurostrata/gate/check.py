@@ -13,6 +13,7 @@ from neurostrata.gate.named_columns import column_problems
 from neurostrata.gate.person_files import needed_columns, person_problems, sheet_images
 from neurostrata.gate.phenotype_tables import read_tables, variable_problems
 from neurostrata.gate.problems import Problem
+from neurostrata.gate.unread_columns import unread_problems
 
 
 def _configured_file_problems(study: Study, cache: FileCache) -> Iterator[Problem]:
@@ -58,6 +59,7 @@ def find_problems(
         problems += variable_problems(study, tables) if tables else []
         problems += column_problems(study, tables)
     problems += [*_configured_file_problems(study, cache), *decision_problems(study)]
+    problems += unread_problems(study)
     of_people = [
         problem
         for subject, columns in needed.items()

@@ -43,6 +43,15 @@ def _refuse(study: Study, problems: list[Problem]) -> None:
     raise UserError(problem_table(problems, where=str(path)))
 
 
+def _notes(study: Study) -> list[str]:
+    """Return what a person should know of the sheets and tables, though it is no problem."""
+    from neurostrata.gate.phenotype_tables import unmatched_note
+    from neurostrata.gate.unread_columns import unread_notes
+
+    note = unmatched_note(study)
+    return [*unread_notes(study), *([note] if note else [])]
+
+
 def check_cohort(
     *,
     settings: dict[str, Any],
@@ -67,13 +76,11 @@ def check_cohort(
     notes
         Where to write remarks that are not problems, one per line.
     """
-    from neurostrata.gate.phenotype_tables import unmatched_note
-
     study = study_of(settings)
     unread: list[str] = []
     _refuse(study, _find_problems(study, cache, seconds=seconds, unread=unread))
     if notes is not None:
-        lines = [note for note in [unmatched_note(study)] if note]
+        lines = _notes(study)
         if unread:
             lines.append(
                 f"{len(unread)} images have not been read to their end yet; the stages that use them do so, and "
@@ -148,7 +155,6 @@ def check(
         ``--participant-label`` names. Whom a line of the sheet keeps is left alone.
     """
     from neurostrata.gate.exclude import exclusion_rows, suggested_rows
-    from neurostrata.gate.phenotype_tables import unmatched_note
 
     files = [path.resolve() for path in study_files(directory, configfile or [])]
     os.chdir(directory)
@@ -171,7 +177,7 @@ def check(
         print(f"neurostrata check: {remark}", file=sys.stderr)
     if participant_label is None:
         _refuse(study, problems)
-        if note := unmatched_note(study):
+        for note in _notes(study):
             print(f"neurostrata check: {note}", file=sys.stderr)
     elif problems:  # the table of all problems stays as it is
         raise UserError(problem_table(problems))
