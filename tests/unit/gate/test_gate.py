@@ -343,6 +343,26 @@ def test_unusable_images(folder: Path, spoil: Any, column: str, message: str) ->
     assert (problem.subject, problem.column) == ("003", column)
 
 
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (0.0, "every voxel is 0: the mask is empty"),
+        (1.0, "every voxel has the same value, the mask takes in the whole image"),
+        (np.nan, "has 1 NaN or infinite voxels; replace them"),
+    ],
+)
+def test_masks_that_the_stages_would_refuse(folder: Path, value: float, message: str) -> None:
+    for number in range(1, 13):
+        mask = np.zeros((10, 9, 9), np.float32)
+        mask[2:8, 2:7, 2:7] = 1
+        if number == 2:
+            mask[:] = np.where(np.isnan(value), mask, value)
+            mask[0, 0, 0] = value
+        save(Path(f"m{number}.nii.gz"), mask)
+    add_column("t1w_mask", "m{}.nii.gz")
+    assert found() == [f"subject 002: t1w_mask: m2.nii.gz: {message}"]
+
+
 def bomb(path: Path) -> None:
     header = nib.Nifti1Header()
     header.set_data_shape((2048, 2048, 1024))
