@@ -344,6 +344,22 @@ def test_unusable_images(folder: Path, spoil: Any, column: str, message: str) ->
 
 
 @pytest.mark.parametrize(
+    ("affine", "message"),
+    [
+        (np.diag([0.002, 0.002, 0.002, 1.0]), "its header gives voxels of 0.002x0.002x0.002 mm"),  # metres
+        (
+            np.array([[2.0, 0.3, 0, 0], [0, 2, 0, 0], [0, 0, 2, 0], [0, 0, 0, 1]]),
+            "its header's affine has shears",
+        ),
+    ],
+)
+def test_affines_of_every_image_are_checked(folder: Path, affine: np.ndarray, message: str) -> None:
+    nib.save(nib.Nifti1Image(noise((9, 9, 9, 7), 3), affine), "d3.nii.gz")
+    (line,) = found()
+    assert line.startswith(f"subject 003: dwi: d3.nii.gz: {message}")
+
+
+@pytest.mark.parametrize(
     ("value", "message"),
     [
         (0.0, "every voxel is 0: the mask is empty"),

@@ -100,12 +100,14 @@ def person_problems(
 
 
 def _grid_problems(person: _Person) -> Iterator[Problem]:
-    """Check the T1w image, and that masks and deviations of gradients are on the grid of their image."""
+    """Check the T1w image, the affine of every image, and that masks and deviations of gradients are on the grid of their image."""
     headers = person.headers
-    if "t1w" in headers:
-        text = _t1w_problem(headers["t1w"])
+    for image, facts in headers.items():
+        text = (_t1w_problem(facts) if image == "t1w" else None) or affine_problem(
+            np.asarray(facts["affine"])
+        )
         if text:
-            yield person.wrong("t1w", text)
+            yield person.wrong(image, text)
     for image, other in _ON_GRID_OF:
         if image not in headers or other not in headers:
             continue
@@ -124,7 +126,7 @@ def _t1w_problem(facts: Facts) -> str | None:
     shape = trimmed(facts["shape"])
     if len(shape) != 3 or min(shape) < 8:
         return f"expected a 3-D image of 8 voxels or more along every axis, got shape {shape}"
-    return affine_problem(np.asarray(facts["affine"]))
+    return None
 
 
 def _shape_problems(person: _Person, images: list[SheetImage]) -> Iterator[Problem]:
