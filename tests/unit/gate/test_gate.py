@@ -359,6 +359,35 @@ def test_affines_of_every_image_are_checked(folder: Path, affine: np.ndarray, me
     assert line.startswith(f"subject 003: dwi: d3.nii.gz: {message}")
 
 
+def test_images_that_do_not_tell_left_from_right_are_said(folder: Path) -> None:
+    notes: list[str] = []
+    cache = FileCache(Path("headers.json"))
+    assert find_problems(study(), cache, notes=notes) == notes == []
+    cache.save()
+    kept = json.loads(Path("headers.json").read_text())
+    for facts in kept["files"].values():  # as an earlier release has left it
+        facts.pop("placed", None)
+    Path("headers.json").write_text(json.dumps(kept))
+    nib.save(nib.Nifti1Image(noise((10, 9, 9), 50), None), "t3.nii.gz")
+    again = FileCache(Path("headers.json"))
+    unread: list[str] = []
+    assert find_problems(study(), again, seconds=0, unread=unread, notes=notes) == []
+    assert unread == ["t3.nii.gz"]  # what was read of the others is not forgotten
+    assert notes == [
+        "1 image has no orientation in the header (qform_code and sform_code are 0), so that left and right may be swapped: "
+        "t3.nii.gz; make them again from the scanner's data, or set a code once you know that the orientation is right"
+    ]
+
+
+@pytest.mark.parametrize("kind", [nib.MGHImage, nib.Nifti1Pair])
+def test_orientations_of_other_formats(folder: Path, kind: Any) -> None:
+    suffix = "mgz" if kind is nib.MGHImage else "img"
+    nib.save(kind(noise((10, 9, 9), 50), np.diag([2.0, 2, 2, 1])), f"x.{suffix}")
+    assert read_facts(f"x.{suffix}", Path(f"x.{suffix}").stat().st_size)["placed"]
+    nib.save(nib.AnalyzeImage(noise((10, 9, 9), 50), None), "y.img")
+    assert not read_facts("y.img", Path("y.img").stat().st_size)["placed"]
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [

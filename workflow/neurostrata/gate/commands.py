@@ -78,9 +78,10 @@ def check_cohort(
     """
     study = study_of(settings)
     unread: list[str] = []
-    _refuse(study, _find_problems(study, cache, seconds=seconds, unread=unread))
+    of_images: list[str] = []
+    _refuse(study, _find_problems(study, cache, seconds=seconds, unread=unread, notes=of_images))
     if notes is not None:
-        lines = _notes(study)
+        lines = [*_notes(study), *of_images]
         if unread:
             lines.append(
                 f"{len(unread)} images have not been read to their end yet; the stages that use them do so, and "
@@ -93,11 +94,17 @@ def check_cohort(
         write_rows(exclusions, EXCLUSION_COLUMNS, exclusions_table(study))
 
 
-def _checked(config: dict[str, Any], cache: Path, labels: list[str] | None) -> tuple[Study, list[Problem]]:
-    """Return a study and its problems; of some people alone: a study of them, and the problems of their own files."""
+def _checked(
+    config: dict[str, Any], cache: Path, labels: list[str] | None, notes: list[str]
+) -> tuple[Study, list[Problem]]:
+    """Return a study and its problems; of some people alone: a study of them, and the problems of their own files.
+
+    `notes` is filled with what a person should know of the images.
+    """
     study = load_study(config)
+    notes.clear()
     if labels is None:
-        return study, _find_problems(study, cache)
+        return study, _find_problems(study, cache, notes=notes)
     asked = [label.removeprefix("sub-") for label in labels]
     if unknown := [label for label in asked if label not in study.rows]:
         raise UserError(
@@ -160,9 +167,10 @@ def check(
     os.chdir(directory)
     config = check_config(read_configuration(files), files)
     cache = Path(config["output"]) / "cohort" / "headers.json"
-    study, problems = _checked(config, cache, participant_label)
+    of_images: list[str] = []
+    study, problems = _checked(config, cache, participant_label, of_images)
     if exclude and _write_decisions(config, exclusion_rows(study, problems)):
-        study, problems = _checked(config, cache, participant_label)
+        study, problems = _checked(config, cache, participant_label, of_images)
     if exclude_suggested:
         # the whole cohort, of which the suggestions are
         rows = suggested_rows(
@@ -172,12 +180,12 @@ def check(
             of = f", {row['modality']}" if row["modality"] else ""
             print(f"neurostrata check: exclude {row['subject']}{of}: {row['reason']}")
         if _write_decisions(config, rows):
-            study, problems = _checked(config, cache, participant_label)
+            study, problems = _checked(config, cache, participant_label, of_images)
     for remark in study.remarks:
         print(f"neurostrata check: {remark}", file=sys.stderr)
     if participant_label is None:
         _refuse(study, problems)
-        for note in _notes(study):
+        for note in [*_notes(study), *of_images]:
             print(f"neurostrata check: {note}", file=sys.stderr)
     elif problems:  # the table of all problems stays as it is
         raise UserError(problem_table(problems))
