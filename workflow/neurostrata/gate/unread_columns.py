@@ -10,15 +10,13 @@ from collections.abc import Iterator
 
 from neurostrata.cohort.columns import sheet_columns
 from neurostrata.cohort.image_words import DWI, PREPARED, image_column
-from neurostrata.cohort.sheet import FACTS, IMAGES
+from neurostrata.cohort.sheet import FACTS, IMAGES, holds_files
 from neurostrata.cohort.study import Study, people_key
 from neurostrata.core.wording import join_words
 from neurostrata.gate.problems import Problem
 
 #: Facts that change results, so that a column with another spelling must not be passed over in silence.
 _ACTING = ("template", "site", "family", "diagnosis")
-#: Also the files that are called bvals and bvecs.
-_FILE = re.compile(r"(\.(nii|nii\.gz|img|hdr|mgz|mgh)|(^|[./])bvals?|(^|[./])bvecs?)$", re.IGNORECASE)
 #: Words in the names of columns that say that the cells are paths.
 _PATH_WORDS = {"path", "paths", "file", "files", "filename", "filepath"}
 _WORD = re.compile(r"[A-Za-z0-9]+")
@@ -39,7 +37,7 @@ def _unread(study: Study) -> list[str]:
         for column in sheet_columns(study)
         if column not in (*FACTS, *IMAGES)
         and column not in declared
-        and any(_FILE.search(row.get(column, "")) for row in study.rows.values())
+        and holds_files(study.rows.values(), column)
     ]
 
 
