@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -158,3 +159,78 @@ def test_an_image_of_two_people_tells_nobody(tmp_path: Path) -> None:
     write_table(root / "people.tsv", IDS, {"age": "number"}, "subject")
     with pytest.raises(UserError, match="which part of their names is the person's id"):
         found(root)
+
+
+def test_images_that_a_pattern_chooses_are_no_further_images(tmp_path: Path) -> None:
+    root = loose(tmp_path, "{}/brain.nii.gz", "{}/other.nii.gz")
+    findings = found(root, patterns={"t1w": "{subject}/brain.nii.gz"})
+    assert findings.sheet == ["subject", "t1w", "other"]
+    assert findings.further == ["other"]
+
+
+def test_a_pattern_may_begin_with_the_folder(tmp_path: Path) -> None:
+    root = loose(tmp_path, "{}/brain.nii.gz")
+    findings = found(root, patterns={"t1w": f"{root}/{{subject}}/brain.nii.gz"})
+    assert [row["subject"] for row in findings.rows] == IDS
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("*/brain.nii.gz", "needs one {subject} in the place of the person's id"),
+        (
+            "{subject}/{session}/brain.nii.gz",
+            r"no other word in braces than {subject} has a meaning; write \*",
+        ),
+        ("{subject}/absent.nii.gz", "no image has such a name; there are"),
+        ("{subject}/brain.dcm", "no image has such a name; there are"),
+    ],
+)
+def test_patterns_that_fit_nothing_are_named_with_their_option(
+    tmp_path: Path, pattern: str, message: str
+) -> None:
+    root = loose(tmp_path, "{}/T1.nii.gz", "{}/brain.nii.gz")
+    for column in ("t1w", "dwi"):
+        with pytest.raises(UserError, match=f"^--path-{column} {re.escape(pattern)}: {message}"):
+            found(root, patterns={column: pattern})
+
+
+def test_a_pattern_may_take_any_name_for_an_id_that_is_not_too_long(tmp_path: Path) -> None:
+    root = plant(tmp_path, [f"OAS_1_{n:04d}_MR_1_T1.nii.gz" for n in range(4)], kind=None)
+    findings = found(root, patterns={"t1w": "{subject}_T1.nii.gz"})
+    assert [row["subject"] for row in findings.rows] == [f"OAS1{n:04d}MR1" for n in range(4)]
+
+
+def test_ids_of_a_pattern_that_are_the_same_without_punctuation_are_refused(tmp_path: Path) -> None:
+    root = plant(tmp_path, [f"{person}/brain.nii.gz" for person in ("a-1", "a_1", "a_2", "a_3")], kind=None)
+    with pytest.raises(
+        UserError, match=r"^--path-t1w .*: a-1 and a_1 are the same id once they are written with"
+    ):
+        found(root, patterns={"t1w": "{subject}/brain.nii.gz"})
+
+
+def test_diffusion_data_of_a_pattern_belong_to_people_with_t1w_images(tmp_path: Path) -> None:
+    names = ("{}/T1.nii.gz", "{}_late/dwi.nii.gz", "{}_late/dwi.bval", "{}_late/dwi.bvec")
+    root = fill(loose(tmp_path, *names))
+    with pytest.raises(
+        UserError, match=r"^--path-dwi .*: its ids are none of the people's.*IXI002late.*IXI002"
+    ):
+        found(root, patterns={"t1w": "{subject}/T1.nii.gz", "dwi": "{subject}/dwi.nii.gz"})
+    findings = found(root, patterns={"t1w": "{subject}/T1.nii.gz", "dwi": "{subject}_late/dwi.nii.gz"})
+    assert len(findings.having("dwi", "bval", "bvec")) == 4
+    (root / "IXI002" / "T1.nii.gz").unlink()
+    findings = found(root, patterns={"t1w": "{subject}/T1.nii.gz", "dwi": "{subject}_late/dwi.nii.gz"})
+    assert "1 person without a T1w image: IXI002" in findings.unused
+
+
+def test_a_series_is_no_t1w_image(tmp_path: Path) -> None:
+    root = fill(loose(tmp_path, "{}/dwi.nii.gz"))
+    with pytest.raises(UserError, match=r"T1w images: .*IXI002/dwi.nii.gz has shape \(8, 8, 8, 13\)"):
+        found(root, patterns={"t1w": "{subject}/dwi.nii.gz"})
+
+
+def test_t1w_files_that_are_no_images_are_said(tmp_path: Path) -> None:
+    root = loose(tmp_path, "{}/T1.nii.gz")
+    for path in root.rglob("*.nii.gz"):
+        path.write_text("not an image")
+    assert any("IXI002/T1.nii.gz is not a readable NIfTI image" in line for line in found(root).unused)

@@ -40,6 +40,17 @@ def test_sheet_is_sorted_and_paths_follow_the_sheet(tmp_path: Path) -> None:
     assert rows[1]["t1w"] == str(tmp_path / "in" / "b.nii.gz")
 
 
+def test_words_with_a_slash_are_no_paths(tmp_path: Path) -> None:
+    sheet = write(
+        tmp_path / "in" / "cohort.tsv",
+        "subject\tscanner\tscanned\tpet\n1\tGE/MR750\t01/02/2020\tpet/1.nii.gz\n2\tSiemens\t03/02/2020\tpet/2.mgh\n",
+    )
+    rows = read_cohort_sheet(sheet)[1]
+    assert [row["scanner"] for row in rows] == ["GE/MR750", "Siemens"]
+    assert rows[0]["scanned"] == "01/02/2020"
+    assert [row["pet"] for row in rows] == [str(tmp_path / "in/pet/1.nii.gz"), str(tmp_path / "in/pet/2.mgh")]
+
+
 def test_every_mistake_of_the_sheet_is_listed(tmp_path: Path) -> None:
     sheet = write(
         tmp_path / "c.tsv", "subject\tt1w\ttemplate\n01\ta\tyes\nsub-01\tb\tno\nx y\tc\tno\n03\td\tmaybe\n"

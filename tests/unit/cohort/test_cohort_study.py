@@ -241,7 +241,9 @@ def test_a_truncated_gzip_is_found(cohort: list[dict[str, str]], tmp_path: Path)
 
 
 def test_a_mask_on_another_grid(cohort: list[dict[str, str]], tmp_path: Path) -> None:
-    nib.save(nib.Nifti1Image(np.ones((9, 9, 9), np.uint8), np.diag([2, 2, 2, 1.0])), "m.nii")
+    mask = np.ones((9, 9, 9), np.uint8)
+    mask[0] = 0
+    nib.save(nib.Nifti1Image(mask, np.diag([2, 2, 2, 1.0])), "m.nii")
     cohort[1]["t1w_mask"] = "m.nii"
     assert problems(cohort, tmp_path) == ["subject 02: t1w_mask: m.nii: its affine is not that of t1w"]
 

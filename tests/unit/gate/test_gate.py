@@ -26,6 +26,7 @@ from neurostrata.gate.headers import read_facts
 from neurostrata.gate.notes import gate_key, keep_notes, kept_notes
 from neurostrata.gate.phenotype_tables import unmatched_note
 from neurostrata.gate.problems import Problem, problem_table
+from neurostrata.gate.unread_columns import unread_notes
 from neurostrata.imaging.images.io import load_array, read_image
 
 VECTORS = np.vstack([np.zeros(3), np.eye(3), [[0.6, 0.8, 0], [0, 0.6, 0.8], [0.8, 0, 0.6]]])
@@ -162,6 +163,107 @@ def test_phenotype_tables(folder: Path, old: str, new: str, message: str) -> Non
     assert message in found()[0]
 
 
+def rename(old: str, new: str) -> None:
+    """Rename a column of the cohort sheet."""
+    head, _, rest = Path("cohort.tsv").read_text().partition("\n")
+    Path("cohort.tsv").write_text(
+        "\t".join(new if name == old else name for name in head.split("\t")) + "\n" + rest
+    )
+
+
+def add_column(name: str, cell: str) -> None:
+    """Add a column to the cohort sheet, ``{}`` being the person's number."""
+    head, *lines = Path("cohort.tsv").read_text().splitlines()
+    lines = [f"{line}\t{cell.format(number)}" for number, line in enumerate(lines, 1)]
+    Path("cohort.tsv").write_text("\n".join([f"{head}\t{name}", *lines]) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        *(("t1w", name) for name in ("T1w", "T1w_path", "t1", "T1wPath", "mprage_file")),
+        *(("dwi", name) for name in ("DWI", "dwi_nii", "dwi_image_path", "diffusion")),
+        *(("bval", name) for name in ("bvals", "dwi_bvals", "bval_file", "b-val")),
+        *(("bvec", name) for name in ("dwi_bvec", "bvce", "BVECS")),
+    ],
+)
+def test_a_misspelled_column_of_images_is_refused_with_its_name(folder: Path, old: str, new: str) -> None:
+    rename(old, new)
+    if old in ("bval", "bvec"):
+        Path("cohort.tsv").write_text(
+            Path("cohort.tsv").read_text().replace("\tb\tv\t", "\tx.bval\tx.bvec\t")
+        )
+    (line,) = [text for text in found() if "nothing reads" in text]
+    assert line == (
+        f"cohort.tsv: nothing reads column '{new}', which holds files, and nobody has a '{old}'; rename it to '{old}', "
+        "or give it a quite different name if nothing shall read it"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        *((name, "t1w_mask") for name in ("T1w_mask", "t1_brain_mask", "brainmask", "t1w_msk", "mask_t1w")),
+        *((name, "dwi_mask") for name in ("dwi_brain_mask", "DWI_MASK", "dwi_maks")),
+    ],
+)
+def test_a_misspelled_mask_is_not_left_out_in_silence(folder: Path, name: str, known: str) -> None:
+    add_column(name, "m{}.nii.gz")
+    (line,) = found()
+    assert f"nothing reads column '{name}', which holds files" in line
+    assert f"rename it to '{known}'" in line
+
+
+def test_a_misspelled_column_of_a_modality_is_refused(folder: Path) -> None:
+    add_column("PET_img", "t{}.nii.gz")
+    changes = {
+        "modalities": {"pet": {"from": "column", "column": "pet"}, "jac": {"from": "jacobian"}},
+        "experiments": experiment(model="latent_synthesis", modalities=["jac", "pet"], missing="include"),
+        "qc": None,
+    }
+    assert "rename it to 'pet'" in found(**changes)[0]
+
+
+@pytest.mark.parametrize(
+    "name", ["flair", "t2w", "t2w_mask", "lesion_mask", "mask", "swi", "T1w_raw", "fa_map"]
+)
+def test_further_columns_of_images_are_said_and_not_refused(folder: Path, name: str) -> None:
+    add_column(name, "x{}.nii.gz")
+    assert found() == []
+    assert list(unread_notes(study())) == [f"cohort.tsv: column '{name}' holds files that no modality reads"]
+
+
+def test_what_reads_no_diffusion_data_needs_no_mask_of_them(folder: Path) -> None:
+    add_column("dwi_mask_path", "x{}.nii.gz")
+    assert found(experiments=experiment()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [("age_T1w", "{}.5"), ("t1w_mask_volume", "{}"), ("T1w_mask", ""), ("t1_scanner", "GE/{}")],
+)
+def test_columns_without_files_are_left_alone(folder: Path, name: str, cell: str) -> None:
+    add_column(name, cell)
+    assert found() == []
+    assert list(unread_notes(study())) == []
+
+
+def test_columns_that_modalities_name_are_left_alone(folder: Path) -> None:
+    add_column("T1w_mask", "t{}.nii.gz")
+    declared = {"jac": {"from": "jacobian"}, "seg": {"from": "column", "column": "T1w_mask"}}
+    unused = {"modalities": declared, "experiments": experiment(), "qc": None}
+    assert found(**unused) == []
+    assert list(unread_notes(study(**unused))) == []
+
+
+@pytest.mark.parametrize("name", ["Family", "SITE", "Template"])
+def test_facts_in_other_letters_are_said(folder: Path, name: str) -> None:
+    add_column(name, "yes")
+    assert list(unread_notes(study())) == [
+        f"cohort.tsv: column '{name}' is not read as '{name.lower()}'; names of columns are in small letters"
+    ]
+
+
 def test_too_few_matching_ids_stop_and_some_are_said(folder: Path) -> None:
     lines = Path("phenotypes.tsv").read_text().splitlines()
     Path("phenotypes.tsv").write_text("\n".join(lines[:6]) + "\n")
@@ -241,6 +343,71 @@ def test_unusable_images(folder: Path, spoil: Any, column: str, message: str) ->
     assert (problem.subject, problem.column) == ("003", column)
 
 
+@pytest.mark.parametrize(
+    ("affine", "message"),
+    [
+        (np.diag([0.002, 0.002, 0.002, 1.0]), "its header gives voxels of 0.002x0.002x0.002 mm"),  # metres
+        (
+            np.array([[2.0, 0.3, 0, 0], [0, 2, 0, 0], [0, 0, 2, 0], [0, 0, 0, 1]]),
+            "its header's affine has shears",
+        ),
+    ],
+)
+def test_affines_of_every_image_are_checked(folder: Path, affine: np.ndarray, message: str) -> None:
+    nib.save(nib.Nifti1Image(noise((9, 9, 9, 7), 3), affine), "d3.nii.gz")
+    (line,) = found()
+    assert line.startswith(f"subject 003: dwi: d3.nii.gz: {message}")
+
+
+def test_images_that_do_not_tell_left_from_right_are_said(folder: Path) -> None:
+    notes: list[str] = []
+    cache = FileCache(Path("headers.json"))
+    assert find_problems(study(), cache, notes=notes) == notes == []
+    cache.save()
+    kept = json.loads(Path("headers.json").read_text())
+    for facts in kept["files"].values():  # as an earlier release has left it
+        facts.pop("placed", None)
+    Path("headers.json").write_text(json.dumps(kept))
+    nib.save(nib.Nifti1Image(noise((10, 9, 9), 50), None), "t3.nii.gz")
+    again = FileCache(Path("headers.json"))
+    unread: list[str] = []
+    assert find_problems(study(), again, seconds=0, unread=unread, notes=notes) == []
+    assert unread == ["t3.nii.gz"]  # what was read of the others is not forgotten
+    assert notes == [
+        "1 image has no orientation in the header (qform_code and sform_code are 0), so that left and right may be swapped: "
+        "t3.nii.gz; make them again from the scanner's data, or set a code once you know that the orientation is right"
+    ]
+
+
+@pytest.mark.parametrize("kind", [nib.MGHImage, nib.Nifti1Pair])
+def test_orientations_of_other_formats(folder: Path, kind: Any) -> None:
+    suffix = "mgz" if kind is nib.MGHImage else "img"
+    nib.save(kind(noise((10, 9, 9), 50), np.diag([2.0, 2, 2, 1])), f"x.{suffix}")
+    assert read_facts(f"x.{suffix}", Path(f"x.{suffix}").stat().st_size)["placed"]
+    nib.save(nib.AnalyzeImage(noise((10, 9, 9), 50), None), "y.img")
+    assert not read_facts("y.img", Path("y.img").stat().st_size)["placed"]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (0.0, "every voxel is 0: the mask is empty"),
+        (1.0, "every voxel has the same value, the mask takes in the whole image"),
+        (np.nan, "has 1 NaN or infinite voxels; replace them"),
+    ],
+)
+def test_masks_that_the_stages_would_refuse(folder: Path, value: float, message: str) -> None:
+    for number in range(1, 13):
+        mask = np.zeros((10, 9, 9), np.float32)
+        mask[2:8, 2:7, 2:7] = 1
+        if number == 2:
+            mask[:] = np.where(np.isnan(value), mask, value)
+            mask[0, 0, 0] = value
+        save(Path(f"m{number}.nii.gz"), mask)
+    add_column("t1w_mask", "m{}.nii.gz")
+    assert found() == [f"subject 002: t1w_mask: m2.nii.gz: {message}"]
+
+
 def bomb(path: Path) -> None:
     header = nib.Nifti1Header()
     header.set_data_shape((2048, 2048, 1024))
@@ -292,6 +459,15 @@ def test_experiments_that_nobody_can_enter(folder: Path) -> None:
     lines = found()
     assert lines == [
         "experiment a: 0 people have all of jac, fa; at least 4 are needed; fa is missing for 12 of 12 people (no dwi in the sheet)"
+    ]
+
+
+def test_a_modality_that_nobody_has_is_refused_though_it_may_be_missing(folder: Path) -> None:
+    replace("cohort.tsv", "\tdwi\t", "\tlater\t")
+    replace("qc.tsv", "012\tfa\texclude\tmotion", "")
+    experiments = experiment(model="latent_synthesis", modalities=["jac", "fa"], missing="include")
+    assert found(experiments=experiments) == [
+        "experiment a: nobody has fa (no dwi in the sheet); take it out of the experiment, or give the images"
     ]
 
 

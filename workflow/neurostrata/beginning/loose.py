@@ -19,24 +19,17 @@ from neurostrata.beginning.findings import Findings, Wishes
 from neurostrata.beginning.tables import PeopleTable, id_columns, may_be_table, read_tables
 from neurostrata.cohort.discovery.messages import listed, ordered
 from neurostrata.cohort.ids import plain_id
+from neurostrata.cohort.image_words import DWI, MASK, PREPARED, T1W, image_column
 from neurostrata.core.errors import UserError
 from neurostrata.core.text_tables import read_text_table
 from neurostrata.core.wording import count, join_words
-from neurostrata.gate.headers import read_facts
+from neurostrata.gate.headers import read_facts, trimmed
 
 #: How names of images end, the longest first.
 SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh", ".img")
 _TOKEN = re.compile(r"[A-Za-z0-9]+")
 #: Longest id, in parts between punctuation (OAS1_0001_MR1 has three).
 _LONGEST = 4
-#: Words of T1-weighted and of diffusion-weighted images, masks, and words that say how an image was prepared.
-_T1W = {"t1", "t1w", "t1weighted", "mprage", "memprage", "spgr", "fspgr", "bravo"}
-_DWI = {"dwi", "dti", "dmri", "diffusion", "hardi"}
-_MASK = {"mask", "brainmask"}
-_PREPARED = {
-    "anat", "brain", "bet", "n4", "preproc", "preprocessed", "defaced", "deface", "restore", "acpc", "dc", "raw", "orig", "mr", "mri", "image",
-    "images", "img", "scan", "scans", "nii", "nifti", "eddy", "topup", "corrected", "denoised", "data", "sub", "ses", "3d",
-}  # fmt: skip
 _MOST = 6
 
 
@@ -211,22 +204,55 @@ def _pattern(images: Sequence[Image], place: int, position: int) -> str:
     return _TOKEN.sub(replaced, first.stem) + first.path[len(first.stem) :]
 
 
-def _by_pattern(images: Sequence[Image], pattern: str) -> Owned:
-    """Return whose image each is by a pattern with ``{subject}``."""
+def _matching(folder: Folder, option: str, pattern: str) -> dict[tuple[str, ...], list[Image]]:
+    """Return person -> images whose names fit a pattern with ``{subject}``; the id is what stands in its place.
+
+    Raises
+    ------
+    UserError
+        When the pattern has no place for an id or fits no image, or two people would have one id.
+    """
+    place = f"{option} {pattern}"
+    pattern = pattern.removeprefix(f"{folder.root}/")
     if pattern.count("{subject}") != 1:
-        raise UserError(f"--path-t1w {pattern}: needs one {{subject}} in the place of the person's id")
-    before, after = (translate(part)[4:-3] for part in pattern.split("{subject}"))
-    expression = re.compile(f"(?:.*/)?{before}(?P<subject>[^/]+?){after}", re.DOTALL)
-    ids = {_key(match["subject"]) for image in images if (match := expression.fullmatch(image.path))}
-    if not ids - {()}:
+        raise UserError(f"{place}: needs one {{subject}} in the place of the person's id")
+    before, after = pattern.split("{subject}")
+    if re.search("[{}]", before + after):
+        raise UserError(f"{place}: no other word in braces than {{subject}} has a meaning; write * for it")
+    expression = re.compile(
+        f"(?:.*/)?{translate(before)[4:-3]}(?P<subject>[^/]+?){translate(after)[4:-3]}", re.DOTALL
+    )
+    found: dict[tuple[str, ...], list[Image]] = defaultdict(list)
+    written: dict[tuple[str, ...], str] = {}
+    for image in folder.images:
+        match = expression.fullmatch(image.path)
+        if not match or not (key := _key(match["subject"])):
+            continue
+        identity = plain_id(match["subject"])
+        if written.setdefault(key, identity) != identity:
+            raise UserError(
+                f"{place}: {written[key]} and {identity} are the same id once they are written with letters and digits "
+                "only; rename the files"
+            )
+        found[key].append(image)
+    if not found:
         raise UserError(
-            f"--path-t1w {pattern}: no image has such a name; there are{listed([i.path for i in images])}"
+            f"{place}: no image has such a name; there are{listed([image.path for image in folder.images])}"
         )
-    found = _owned(images, ids, f"the names, {pattern}")
+    return dict(found)
+
+
+def _by_pattern(folder: Folder, option: str, pattern: str) -> Owned:
+    """Return whose image each is by a pattern with ``{subject}``."""
+    matching = _matching(folder, option, pattern)
+    chosen = {image.path for images in matching.values() for image in images}
+    others = [image for image in folder.images if image.path not in chosen]
+    found = _owned(others, matching, f"the names, {pattern}")
     if found is None:
         raise UserError(
-            f"--path-t1w {pattern}: with these ids some image is of two people; write more of the name around {{subject}}"
+            f"{option} {pattern}: with these ids some image is of two people; write more of the name around {{subject}}"
         )
+    found.images = {owner: [*images, *found.images.get(owner, ())] for owner, images in matching.items()}
     return found
 
 
@@ -239,12 +265,9 @@ class _Kind:
     @property
     def column(self) -> str:
         """The column of the sheet: t1w, dwi, a mask of these, or a name made of the words."""
-        said = {word.lower() for word in self.words}
-        rest = {word for word in said - _PREPARED - _T1W - _DWI - _MASK if not word.isdecimal()}
-        if said & _MASK and not rest:
-            return "dwi_mask" if said & _DWI else "t1w_mask"
-        if not rest and bool(said & _T1W) != bool(said & _DWI):
-            return "t1w" if said & _T1W else "dwi"
+        known = image_column(self.words)
+        if known:
+            return known
         name = "".join(word for word in self.words if word.lower() not in ("sub", "ses"))
         return name if name[:1].isalpha() else f"image{name}"
 
@@ -257,7 +280,7 @@ def _kind(image: Image, owner: tuple[str, ...], common: Collection[str]) -> _Kin
             if tuple(left[start : start + len(owner)]) == owner:
                 del left[start : start + len(owner)]
         words = tuple(word for word in left if word in common)
-        if {word.lower() for word in words} - _PREPARED:
+        if {word.lower() for word in words} - PREPARED:
             return _Kind(words)
     return _Kind(tuple(word for word in image.parts[-1] if word in common))
 
@@ -272,7 +295,7 @@ def _columns(owned: Owned) -> dict[str, dict[tuple[str, ...], list[Image]]]:
                     held[token].add(owner)
     fewest = max(2, len(owned.images) / 10)
     common = {token for token, owners in held.items() if len(owners) >= fewest}
-    common |= {token for token in held if token.lower() in _T1W | _DWI | _MASK}
+    common |= {token for token in held if token.lower() in T1W | DWI | MASK}
     columns: dict[str, dict[tuple[str, ...], list[Image]]] = defaultdict(lambda: defaultdict(list))
     for owner, images in owned.images.items():
         for image in images:
@@ -311,33 +334,46 @@ def look_at_loose(root: Path, leave_out: Path, wishes: Wishes) -> Findings:
         raise UserError(f"{root}: no images in it (names that end in {', '.join(SUFFIXES)})")
     tables = [*folder.tables, *wishes.tables]
     pattern = wishes.patterns.get("t1w")
-    owned = _by_pattern(folder.images, pattern) if pattern else _by_table(folder.images, tables)
+    owned = _by_pattern(folder, "--path-t1w", pattern) if pattern else _by_table(folder.images, tables)
     if owned is None:
         likely = [image for image in folder.images if _looks_like_t1w(image)]
         # images of one kind, so that each person has one: not T1w_mask, T1w_seg
-        last = Counter(image.parts[-1][-1] for image in likely if image.parts[-1][-1].lower() in _T1W)
+        last = Counter(image.parts[-1][-1] for image in likely if image.parts[-1][-1].lower() in T1W)
         plain = [image for image in likely if last and image.parts[-1][-1] == last.most_common(1)[0][0]]
         owned = _by_names(folder.images, plain or likely or folder.images)
     columns = _columns(owned)
     for column, chosen in wishes.patterns.items():
-        taken = _by_pattern(folder.images, chosen).images
-        expression = _expression(chosen)
-        columns[column] = {
-            owner: kept
-            for owner, images in taken.items()
-            if (kept := [i for i in images if expression.fullmatch(i.path)])
-        }
+        taken = _matching(folder, f"--path-{column}", chosen)
+        if not taken.keys() & owned.images.keys():
+            ids, known = ("".join(next(iter(some))) for some in (taken, owned.images))
+            raise UserError(
+                f"--path-{column} {chosen}: its ids are none of the people's ({ids} and so on, the people are {known} and so on); "
+                "put {subject} where only the person's id stands"
+            )
+        _remove(columns, {image.path for images in taken.values() for image in images})
+        columns[column] = taken
+        for owner in taken.keys() - owned.images.keys():  # people without a T1w image, who are said
+            owned.images[owner] = taken[owner]
     _refuse_unclear(columns, owned, root)
     return _findings(folder, owned, columns, tables, wishes)
 
 
-def _expression(pattern: str) -> re.Pattern[str]:
-    before, after = (translate(part)[4:-3] for part in pattern.split("{subject}"))
-    return re.compile(f"(?:.*/)?{before}(?P<subject>[^/]+?){after}", re.DOTALL)
+def _remove(columns: dict[str, dict[tuple[str, ...], list[Image]]], paths: Collection[str]) -> None:
+    """Take images that a pattern chose out of the columns that their names mean."""
+    for column, whose in list(columns.items()):
+        left = {
+            owner: kept
+            for owner, images in whose.items()
+            if (kept := [i for i in images if i.path not in paths])
+        }
+        if left:
+            columns[column] = left
+        else:
+            del columns[column]
 
 
 def _looks_like_t1w(image: Image) -> bool:
-    return _Kind(tuple(image.parts[-1])).column == "t1w" or bool({t.lower() for t in image.parts[-1]} & _T1W)
+    return _Kind(tuple(image.parts[-1])).column == "t1w" or bool({t.lower() for t in image.parts[-1]} & T1W)
 
 
 def _refuse_unclear(
@@ -442,7 +478,7 @@ def _findings(
         unused.append(
             f"{count(len(owned.nobodys), 'image')} without an id in the name: {', '.join(i.path for i in owned.nobodys[:3])}"
         )
-    unused += _wrong_dimensions(kept)
+    unused += [*_unusable_t1w(kept), *_wrong_dimensions(kept)]
     found, unread = read_tables(tables, kept)
     there = [
         c
@@ -464,6 +500,21 @@ def _findings(
     named = [path for path in with_variables if path in wishes.tables]
     findings.certain = named or (with_variables if len(found) == 1 else [])
     return findings
+
+
+def _unusable_t1w(rows: Mapping[str, dict[str, str]]) -> Iterator[str]:
+    """Look at the header of the first T1w image: raise when it is a series, yield when it cannot be read."""
+    first = next((row["t1w"] for row in rows.values() if row.get("t1w")), None)
+    if first is None:
+        return
+    facts = read_facts(first, Path(first).stat().st_size)
+    if "problem" in facts:
+        yield f"T1w images: {first} {facts['problem']} (neurostrata check reads all of them)"
+    elif len(shape := trimmed(facts["shape"])) != 3:
+        raise UserError(
+            f"T1w images: {first} has shape {shape}, and a T1w image has three dimensions; say with --path-t1w which images "
+            "are T1-weighted"
+        )
 
 
 def _wrong_dimensions(rows: Mapping[str, dict[str, str]]) -> Iterator[str]:

@@ -22,8 +22,8 @@ FACTS = ("subject", "template", "session", "site", "family", "diagnosis", "note"
 IMAGES = ("t1w", "t1w_mask", "dwi", "bval", "bvec", "dwi_mask", "grad_dev")
 #: exclude and exclude_template act, keep silences a suggestion, unsure does neither.
 DECISIONS = ("exclude", "exclude_template", "keep", "unsure")
-#: How file names of images end.
-_IMAGE_NAME = re.compile(r"\.(nii|nii\.gz|img|hdr|mgz)$", re.IGNORECASE)
+#: How names of images and gradients end; HCP's gradients are called bvals and bvecs.
+_FILE_NAME = re.compile(r"(\.(nii|nii\.gz|img|hdr|mgz|mgh)|(^|[./])(bvals?|bvecs?))$", re.IGNORECASE)
 QC_COLUMNS = ("subject", "modality", "decision", "reason")
 #: Further columns of the quality decisions, which a sheet may lack: who decided, and when.
 RATING_COLUMNS = ("rater", "date")
@@ -90,9 +90,9 @@ def _sheet_table(path: Path) -> tuple[TextTable, list[Row]]:
     return TextTable(columns, table.cells, table.lines), rows
 
 
-def _holds_paths(rows: list[Row], column: str) -> bool:
-    """Tell whether a column has paths of images rather than ages or the like."""
-    return any("/" in row[column] or _IMAGE_NAME.search(row[column]) for row in rows)
+def holds_files(rows: Iterable[Row], column: str) -> bool:
+    """Tell whether a column has paths of images or gradients rather than ages or words (GE/MR750)."""
+    return any(_FILE_NAME.search(row.get(column, "")) for row in rows)
 
 
 def read_cohort_sheet(path: str | Path) -> tuple[list[str], list[Row]]:
@@ -119,7 +119,7 @@ def read_cohort_sheet(path: str | Path) -> tuple[list[str], list[Row]]:
     columns = table.columns
     problems: list[str] = []
     first_line: dict[str, int] = {}
-    image_columns = [c for c in columns if c in IMAGES or (c not in FACTS and _holds_paths(rows, c))]
+    image_columns = [c for c in columns if c in IMAGES or (c not in FACTS and holds_files(rows, c))]
     for number, row in zip(table.lines, rows):
         try:
             row["subject"] = subject_id(row["subject"])

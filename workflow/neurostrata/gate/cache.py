@@ -55,7 +55,9 @@ class FileCache:
         key = f"{image}|{status.st_size}|{status.st_mtime_ns}"
         self.files[image] = key, status.st_size
         self.places[image] = f"{status.st_dev}:{status.st_ino}"
-        return self._kept(key, ("shape",), lambda: read_facts(image, status.st_size))
+        # a header that an earlier release has read is read again, but not the content
+        content = {name: kept for name, kept in self.known.get(key, {}).items() if name == "content"}
+        return self._kept(key, ("shape", "placed"), lambda: {**content, **read_facts(image, status.st_size)})
 
     def _kept(self, key: str, names: tuple[str, ...], find: Callable[[], Any]) -> Facts:
         facts = self.known.get(key)

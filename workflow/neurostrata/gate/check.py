@@ -10,9 +10,10 @@ from neurostrata.gate.cache import FileCache
 from neurostrata.gate.image_contents import content_problems
 from neurostrata.gate.membership import decision_problems, member_problems
 from neurostrata.gate.named_columns import column_problems
-from neurostrata.gate.person_files import needed_columns, person_problems, sheet_images
+from neurostrata.gate.person_files import needed_columns, orientation_notes, person_problems, sheet_images
 from neurostrata.gate.phenotype_tables import read_tables, variable_problems
 from neurostrata.gate.problems import Problem
+from neurostrata.gate.unread_columns import unread_problems
 
 
 def _configured_file_problems(study: Study, cache: FileCache) -> Iterator[Problem]:
@@ -36,7 +37,11 @@ def _configured_file_problems(study: Study, cache: FileCache) -> Iterator[Proble
 
 
 def find_problems(
-    study: Study, cache: FileCache, seconds: float | None = None, unread: list[str] | None = None
+    study: Study,
+    cache: FileCache,
+    seconds: float | None = None,
+    unread: list[str] | None = None,
+    notes: list[str] | None = None,
 ) -> list[Problem]:
     """Return every problem of a study that can be seen before anything runs.
 
@@ -49,6 +54,8 @@ def find_problems(
         them to their end in any case.
     unread
         Filled with the images that are still unread.
+    notes
+        Filled with what a person should know of the images, though it is no problem.
     """
     needed, images = needed_columns(study), sheet_images(study)
     problems: list[Problem] = []
@@ -58,6 +65,7 @@ def find_problems(
         problems += variable_problems(study, tables) if tables else []
         problems += column_problems(study, tables)
     problems += [*_configured_file_problems(study, cache), *decision_problems(study)]
+    problems += unread_problems(study)
     of_people = [
         problem
         for subject, columns in needed.items()
@@ -66,4 +74,6 @@ def find_problems(
     of_people += content_problems(study, needed, images, cache, seconds, [] if unread is None else unread)
     problems += sorted(of_people, key=lambda problem: problem.subject)
     problems += member_problems(study)
+    if notes is not None:
+        notes += orientation_notes(study, needed, cache)
     return problems

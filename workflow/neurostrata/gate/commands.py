@@ -43,6 +43,15 @@ def _refuse(study: Study, problems: list[Problem]) -> None:
     raise UserError(problem_table(problems, where=str(path)))
 
 
+def _notes(study: Study) -> list[str]:
+    """Return what a person should know of the sheets and tables, though it is no problem."""
+    from neurostrata.gate.phenotype_tables import unmatched_note
+    from neurostrata.gate.unread_columns import unread_notes
+
+    note = unmatched_note(study)
+    return [*unread_notes(study), *([note] if note else [])]
+
+
 def check_cohort(
     *,
     settings: dict[str, Any],
@@ -67,13 +76,12 @@ def check_cohort(
     notes
         Where to write remarks that are not problems, one per line.
     """
-    from neurostrata.gate.phenotype_tables import unmatched_note
-
     study = study_of(settings)
     unread: list[str] = []
-    _refuse(study, _find_problems(study, cache, seconds=seconds, unread=unread))
+    of_images: list[str] = []
+    _refuse(study, _find_problems(study, cache, seconds=seconds, unread=unread, notes=of_images))
     if notes is not None:
-        lines = [note for note in [unmatched_note(study)] if note]
+        lines = [*_notes(study), *of_images]
         if unread:
             lines.append(
                 f"{len(unread)} images have not been read to their end yet; the stages that use them do so, and "
@@ -86,11 +94,17 @@ def check_cohort(
         write_rows(exclusions, EXCLUSION_COLUMNS, exclusions_table(study))
 
 
-def _checked(config: dict[str, Any], cache: Path, labels: list[str] | None) -> tuple[Study, list[Problem]]:
-    """Return a study and its problems; of some people alone: a study of them, and the problems of their own files."""
+def _checked(
+    config: dict[str, Any], cache: Path, labels: list[str] | None, notes: list[str]
+) -> tuple[Study, list[Problem]]:
+    """Return a study and its problems; of some people alone: a study of them, and the problems of their own files.
+
+    `notes` is filled with what a person should know of the images.
+    """
     study = load_study(config)
+    notes.clear()
     if labels is None:
-        return study, _find_problems(study, cache)
+        return study, _find_problems(study, cache, notes=notes)
     asked = [label.removeprefix("sub-") for label in labels]
     if unknown := [label for label in asked if label not in study.rows]:
         raise UserError(
@@ -148,15 +162,15 @@ def check(
         ``--participant-label`` names. Whom a line of the sheet keeps is left alone.
     """
     from neurostrata.gate.exclude import exclusion_rows, suggested_rows
-    from neurostrata.gate.phenotype_tables import unmatched_note
 
     files = [path.resolve() for path in study_files(directory, configfile or [])]
     os.chdir(directory)
     config = check_config(read_configuration(files), files)
     cache = Path(config["output"]) / "cohort" / "headers.json"
-    study, problems = _checked(config, cache, participant_label)
+    of_images: list[str] = []
+    study, problems = _checked(config, cache, participant_label, of_images)
     if exclude and _write_decisions(config, exclusion_rows(study, problems)):
-        study, problems = _checked(config, cache, participant_label)
+        study, problems = _checked(config, cache, participant_label, of_images)
     if exclude_suggested:
         # the whole cohort, of which the suggestions are
         rows = suggested_rows(
@@ -166,12 +180,12 @@ def check(
             of = f", {row['modality']}" if row["modality"] else ""
             print(f"neurostrata check: exclude {row['subject']}{of}: {row['reason']}")
         if _write_decisions(config, rows):
-            study, problems = _checked(config, cache, participant_label)
+            study, problems = _checked(config, cache, participant_label, of_images)
     for remark in study.remarks:
         print(f"neurostrata check: {remark}", file=sys.stderr)
     if participant_label is None:
         _refuse(study, problems)
-        if note := unmatched_note(study):
+        for note in [*_notes(study), *of_images]:
             print(f"neurostrata check: {note}", file=sys.stderr)
     elif problems:  # the table of all problems stays as it is
         raise UserError(problem_table(problems))

@@ -97,7 +97,7 @@ def read_facts(image: str, size: int) -> Facts:
     Returns
     -------
     dict
-        ``shape``, ``affine``, ``dtype``, ``offset``, and ``print``, a fingerprint that two files with the same image
+        ``shape``, ``affine``, ``placed`` (whether the header says how the image lies in space), ``dtype``, ``offset``, and ``print``, a fingerprint that two files with the same image
         have in common (of a gzip file: the checksum and length of its content; of others: a digest of the middle);
         or ``problem``.
     """
@@ -205,7 +205,15 @@ def _nifti_facts(raw: bytes) -> Facts:
         "type": header.get_data_dtype(),
         "offset": int(header.get_data_offset()),
         "affine": header.get_best_affine().tolist(),
+        "placed": _placed(header),
     }
+
+
+def _placed(header: Any) -> bool:
+    """Tell whether a header says how the image lies in space; else left and right are a guess."""
+    if "goodRASFlag" in header:  # MGH
+        return bool(header["goodRASFlag"])
+    return "qform_code" in header and bool(header["qform_code"] > 0 or header["sform_code"] > 0)
 
 
 def _general_facts(image: str) -> Facts:
@@ -217,14 +225,18 @@ def _general_facts(image: str) -> Facts:
     except Exception as error:  # nibabel and its formats raise a dozen kinds
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         return {"problem": f"is not a readable image ({reason})"}
-    sizes = [Path(part.filename).stat().st_size for part in loaded.file_map.values() if part.filename]
+    # SPM's .mat, beside an Analyze image, may be missing
+    parts = [Path(part.filename) for part in loaded.file_map.values() if part.filename]
+    sizes = [part.stat().st_size for part in parts if part.is_file()]
     problem = type_problem(dtype) or _shape_problem(shape)
     problem = (
         problem
         or implausible(shape, dtype.itemsize, sum(sizes), image.endswith("z"))
         or affine_problem(affine)
     )
-    return {"problem": problem} if problem else {"shape": shape, "affine": affine.round(6).tolist()}
+    if problem:
+        return {"problem": problem}
+    return {"shape": shape, "affine": affine.round(6).tolist(), "placed": _placed(loaded.header)}
 
 
 def trimmed(shape: Sequence[int]) -> tuple[int, ...]:

@@ -85,12 +85,13 @@ def _content_problem(image: _Image, finite: dict[str, bool], cache: FileCache) -
     content, column = cache.content(image.path), image.column
     if content.get("problem"):
         return content["problem"]
-    if column in _MASKS:
-        return "every voxel is 0: the mask is empty" if content.get("empty") else None
-    if column not in finite:
+    if column in _MASKS and content.get("empty"):
+        return "every voxel is 0: the mask is empty"
+    if column not in finite or column == "dwi_mask":
         return None
     if content.get("constant"):
-        return "every voxel has the same value, there is no image in it"
+        what = "the mask takes in the whole image" if column in _MASKS else "there is no image in it"
+        return f"every voxel has the same value, {what}"
     if column == "dwi" and content.get("same"):
         return "all its volumes are the same, there is no diffusion in it"
     if finite[column] and content.get("gaps"):

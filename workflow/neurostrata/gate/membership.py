@@ -45,6 +45,14 @@ def member_problems(study: Study) -> Iterator[Problem]:
             text = f"experiment {name}: {count} people have {which}; at least {FEWEST_PEOPLE} are needed"
             yield Problem("study", "; ".join([text, *_lacking(study, name, people)]))
             continue
+        if experiment.get("missing") == "include":
+            for modality in experiment["modalities"]:
+                if not study.with_modality(modality):
+                    text = (
+                        f"experiment {name}: nobody has {modality}{_why(study, modality, people)}; take it out of the "
+                        "experiment, or give the images"
+                    )
+                    yield Problem("study", text)
         validation = experiment["validation"]
         if validation["method"] == "kfold" and count < 2 * validation["folds"]:
             yield Problem(
@@ -61,7 +69,12 @@ def _lacking(study: Study, name: str, people: list[str]) -> Iterator[str]:
         without = [subject for subject in people if subject not in have]
         if not without:
             continue
-        columns = required_columns(study.modalities[modality])
-        empty = [c for c in columns if any(not study.has(subject, c) for subject in without)]
-        why = f" (no {', '.join(empty)} in the sheet)" if empty else " (excluded)"
+        why = _why(study, modality, without)
         yield f"{modality} is missing for {len(without)} of {len(people)} people{why}"
+
+
+def _why(study: Study, modality: str, without: list[str]) -> str:
+    """Say which images the people without a modality lack."""
+    columns = required_columns(study.modalities[modality])
+    empty = [c for c in columns if any(not study.has(subject, c) for subject in without)]
+    return f" (no {', '.join(empty)} in the sheet)" if empty else " (excluded)"

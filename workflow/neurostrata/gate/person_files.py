@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from neurostrata.core.errors import UserError
 from neurostrata.gate.cache import FileCache
 from neurostrata.gate.gradients import noddi_shells, read_gradients
 from neurostrata.gate.headers import Facts, affine_problem, trimmed
-from neurostrata.gate.problems import Problem
+from neurostrata.gate.problems import Problem, few
 
 GRADIENTS = ("bval", "bvec")
 #: Image -> masks and the like that must be on its grid.
@@ -100,12 +100,14 @@ def person_problems(
 
 
 def _grid_problems(person: _Person) -> Iterator[Problem]:
-    """Check the T1w image, and that masks and deviations of gradients are on the grid of their image."""
+    """Check the T1w image, the affine of every image, and that masks and deviations of gradients are on the grid of their image."""
     headers = person.headers
-    if "t1w" in headers:
-        text = _t1w_problem(headers["t1w"])
+    for image, facts in headers.items():
+        text = (_t1w_problem(facts) if image == "t1w" else None) or affine_problem(
+            np.asarray(facts["affine"])
+        )
         if text:
-            yield person.wrong("t1w", text)
+            yield person.wrong(image, text)
     for image, other in _ON_GRID_OF:
         if image not in headers or other not in headers:
             continue
@@ -124,7 +126,30 @@ def _t1w_problem(facts: Facts) -> str | None:
     shape = trimmed(facts["shape"])
     if len(shape) != 3 or min(shape) < 8:
         return f"expected a 3-D image of 8 voxels or more along every axis, got shape {shape}"
-    return affine_problem(np.asarray(facts["affine"]))
+    return None
+
+
+def orientation_notes(study: Study, needed: Mapping[str, list[str]], cache: FileCache) -> Iterator[str]:
+    """Say whose images have headers that do not tell left from right.
+
+    Parameters
+    ----------
+    needed
+        Subject -> the columns whose files are read.
+    """
+    unplaced = [
+        path
+        for subject, columns in needed.items()
+        for column in columns
+        if column not in FACTS and column not in GRADIENTS and (path := study.source(subject, column))
+        if not cache.facts(path).get("placed", True)
+    ]
+    if unplaced:
+        has = "1 image has" if len(unplaced) == 1 else f"{len(unplaced)} images have"
+        yield (
+            f"{has} no orientation in the header (qform_code and sform_code are 0), so that left and right may be swapped: "
+            f"{few(unplaced, 3)}; make them again from the scanner's data, or set a code once you know that the orientation is right"
+        )
 
 
 def _shape_problems(person: _Person, images: list[SheetImage]) -> Iterator[Problem]:

@@ -353,3 +353,40 @@ def test_a_template_that_is_no_brain_fails_with_advice(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="registration"):
         template_commands.template_mask(**names, settings={"registration": registration(), "seed": 1})
     assert not names["output"].exists()
+
+
+@pytest.mark.parametrize(
+    ("person", "template", "message"),
+    [
+        (
+            False,
+            True,
+            "subject 02: t1w .*02.nii.gz still has its skull, and the template does not; give it a t1w_mask",
+        ),
+        (
+            True,
+            False,
+            "subject 02: t1w .*02.nii.gz shows the brain alone, and the template whole heads; give the image",
+        ),
+    ],
+)
+def test_a_head_is_not_registered_to_a_template_of_brains(
+    study: Path, tmp_path: Path, person: bool, template: bool, message: str
+) -> None:
+    for name, source, stripped in (("02", "02_t1w", person), ("template", "template", template)):
+        (tmp_path / f"{name}.nii.gz").write_bytes((study / f"{source}.nii.gz").read_bytes())
+        (tmp_path / f"{name}.json").write_text(json.dumps({"SkullStripped": stripped}))
+    with pytest.raises(UserError, match=message):
+        registration_commands.register(
+            t1w=tmp_path / "02.nii.gz",
+            initial_mask=study / "02_initial.nii.gz",
+            template=tmp_path / "template.nii.gz",
+            template_mask=study / "mask.nii.gz",
+            subject="02",
+            affine=tmp_path / "a.mat",
+            warp=tmp_path / "w.nii.gz",
+            inverse_warp=tmp_path / "i.nii.gz",
+            warped=tmp_path / "x.nii.gz",
+            mask=tmp_path / "m.nii.gz",
+            settings={**registration(), "seed": 1},
+        )

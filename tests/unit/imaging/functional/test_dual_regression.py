@@ -21,9 +21,12 @@ from neurostrata.gate.check import find_problems
 from neurostrata.imaging.functional.commands import dual_regression
 from neurostrata.imaging.functional.dual_regression import (
     dual_regression_maps,
+    series_mask,
     spatial_regression,
     temporal_regression,
 )
+from neurostrata.imaging.images.io import Grid
+from neurostrata.imaging.images.series import Series
 from neurostrata.simulation.images import functional
 from neurostrata.simulation.images.files import write_nifti
 from neurostrata.simulation.images.templates import load_templates
@@ -174,6 +177,23 @@ def test_components_on_another_grid_are_brought_to_that_of_the_series(files, net
     data = np.asarray(nib.load(files["output"]).dataobj)[networks.brain]
     truth = people[0][1].maps[networks.brain]
     assert min(correlation(data[:, k], truth[:, k]) for k in range(5)) > 0.9
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_a_series_without_its_mean_keeps_its_brain(scaled: bool) -> None:
+    """Denoised series are often given without the mean of each voxel, so that brightness tells nothing of the brain."""
+    rng = np.random.default_rng(0)
+    brain = np.zeros((12, 12, 12), bool)
+    brain[2:10, 2:10, 2:10] = True
+    data = np.zeros((*brain.shape, 60), np.float32)
+    data[brain] = rng.uniform(500, 1500, (brain.sum(), 1)) + 10 * rng.standard_normal((brain.sum(), 60))
+    air = np.abs(rng.normal(0, 3, data.shape)).astype(np.float32)
+    grid = Grid(brain.shape, np.eye(4))
+    assert np.array_equal(series_mask(Series(np.where(brain[..., None], data, air), grid)), brain)
+    without = data - data.mean(axis=3, keepdims=True)
+    if scaled:
+        without /= np.maximum(without.std(axis=3, keepdims=True), 1e-6)
+    assert np.array_equal(series_mask(Series(without, grid)), brain)
 
 
 def test_a_given_mask_is_kept_to(files, networks) -> None:

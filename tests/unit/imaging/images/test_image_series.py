@@ -9,10 +9,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from neurostrata.core.errors import UserError
-from neurostrata.imaging.images.io import read_voxels
-from neurostrata.imaging.images.series import open_series, read_map
+from neurostrata.imaging.images.io import Grid, read_voxels
+from neurostrata.imaging.images.series import open_series, read_image_mask, read_map
 
 SHAPE = (7, 6, 5, 9)
 
@@ -121,3 +122,18 @@ def test_a_single_volume_is_the_first_component(tmp_path: Path) -> None:
     values = np.arange(729, dtype=np.float32).reshape(9, 9, 9)
     nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / "a.nii")
     np.testing.assert_array_equal(read_map(tmp_path / "a.nii", "01", "icn", 0).data, values)
+
+
+def test_half_of_a_voxel_must_be_inside_a_mask_of_shares(tmp_path: Path) -> None:
+    """As of a T1w image's mask: a mask that was resampled or smoothed has a rim of small values outside the brain."""
+    hard = np.zeros((9, 9, 9), np.float32)
+    hard[2:7, 2:7, 2:7] = 1
+    soft = ndimage.gaussian_filter(hard, 0.7)
+    assert (soft > 0).sum() > 1.5 * hard.sum()
+    for values in (hard, soft, 255 * hard):
+        nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / "mask.nii.gz")
+        found = read_image_mask(tmp_path / "mask.nii.gz", "01", Grid((9, 9, 9), np.eye(4)))
+        assert abs(found.sum() - hard.sum()) < 0.3 * hard.sum()
+    nib.save(nib.Nifti1Image(0.4 * hard, np.eye(4)), tmp_path / "mask.nii.gz")
+    with pytest.raises(UserError, match=r"is empty \(no value above 0.5\)"):
+        read_image_mask(tmp_path / "mask.nii.gz", "01", Grid((9, 9, 9), np.eye(4)))

@@ -14,7 +14,9 @@ from neurostrata.core.config import (
     section_defaults,
 )
 from neurostrata.core.errors import UserError
+from neurostrata.imaging.images.io import read_image
 from neurostrata.imaging.volumes.commands import map_to_template
+from neurostrata.imaging.volumes.grid import fusion_grid, mask_to_grid
 from neurostrata.imaging.volumes.intensity import pet_intensity
 
 PET = {"from": "column", "column": "pet", "space": "template"}
@@ -80,3 +82,37 @@ def test_the_map_command_applies_it_when_asked(images):
     assert json.loads((images / "map.json").read_text())["Settings"]["modality"]["intensity"] == "pet"
     with pytest.raises(UserError, match=r"subject 01: modality pet .*empty.nii.gz: has no positive voxels"):
         mapped(images, "empty.nii.gz", intensity="pet")
+
+
+def test_a_t1w_image_in_units_of_its_brain_does_not_depend_on_the_scanners_gain(images):
+    """Scanners have units of their own, and many choose a gain for each scan."""
+    schema = load_schema("modalities")
+
+    volumes = section_defaults("volumes") | {"resolution_mm": 2, "downsample": 2, "shape": [8, 8, 8]}
+
+    def t1w(name, **given):
+        declaration = expand_modalities(fill_defaults({"t1w": {"from": "t1w", **given}}, schema))["t1w"]
+        map_to_template(
+            image=images / name,
+            template=images / "template.nii.gz",
+            subject="01",
+            modality="t1w",
+            output=images / "map.nii.gz",
+            settings=volumes | {"modality": declaration, "seed": 1, "version": 1},
+        )
+        return declaration, nib.load(images / "map.nii.gz").get_fdata()
+
+    image = nib.load(images / "pet.nii.gz")
+    nib.save(nib.Nifti1Image(image.get_fdata() * 7, image.affine), images / "louder.nii.gz")
+    before, raw = t1w("pet.nii.gz")
+    assert before == {"from": "t1w"}  # the settings of maps that were made before there was such a key
+    np.testing.assert_allclose(t1w("louder.nii.gz")[1], 7 * raw, rtol=1e-6)
+    _, own = t1w("pet.nii.gz", intensity="brain")
+    np.testing.assert_allclose(t1w("louder.nii.gz", intensity="brain")[1], own, rtol=1e-6)
+    brain = read_image(images / "template.nii.gz")
+    inside = mask_to_grid(brain, fusion_grid(brain, volumes))
+    assert own[inside].mean() == pytest.approx(1)
+    with pytest.raises(
+        UserError, match=r"subject 01: modality t1w .*empty.nii.gz: has no signal inside the brain"
+    ):
+        t1w("empty.nii.gz", intensity="brain")

@@ -20,6 +20,10 @@ class T1w(ModalitySource):
     rule = "prepare_t1w"
     output = "t1w"
 
+    def options(self, declaration: Declaration) -> list[str]:
+        """Say whether the map is relative to the brain's mean."""
+        return ["relative to the brain's mean"] if declaration.get("intensity") == "brain" else []
+
 
 class Jacobian(ModalitySource):
     """The Jacobian determinant of the deformation, in template space."""

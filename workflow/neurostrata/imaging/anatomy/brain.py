@@ -10,7 +10,7 @@ from neurostrata.imaging.images.io import Image, foreground
 
 #: Volumes (litres) that a brain can have, from a newborn's to the largest adult's with generous extraction. Heads
 #: are larger.
-_BRAIN_LITRES = (0.3, 2.5)
+BRAIN_LITRES = (0.3, 2.5)
 
 
 def _signal(data: np.ndarray) -> np.ndarray:
@@ -25,7 +25,7 @@ def looks_extracted(image: Image) -> bool:
     border = np.ones(image.data.shape, bool)
     border[1:-1, 1:-1, 1:-1] = False
     litres = inside.sum() * image.grid.voxel_volume / 1e6
-    return bool(inside[border].mean() < 0.05 and _BRAIN_LITRES[0] <= litres <= _BRAIN_LITRES[1])
+    return bool(inside[border].mean() < 0.05 and BRAIN_LITRES[0] <= litres <= BRAIN_LITRES[1])
 
 
 def initial_mask(

@@ -72,7 +72,7 @@ def fit_tensor(
     voxels = np.ones(series.grid.shape, dtype=bool) if given is None else given
     signals, fitted = series.signals(voxels, chosen), gradients.select(chosen)
     mean_b0 = _fill(np.nan_to_num(signals[:, fitted.b0].mean(axis=1), posinf=0, neginf=0), voxels)
-    brain, source = diffusion_mask(mean_b0, given, series.label)
+    brain, source = diffusion_mask(mean_b0, given, series.label, series.grid.voxel_volume)
     signals = signals[brain[voxels]]
     check_finite(signals, series.label)
     maps = tensor_maps(signals, fitted)

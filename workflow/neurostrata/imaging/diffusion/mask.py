@@ -5,12 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from neurostrata.core.errors import UserError
+from neurostrata.imaging.anatomy.brain import BRAIN_LITRES
 
 #: A mean b=0 image with this share of exact zeros has had its background removed.
 _ZERO_SHARE = 0.1
 
 
-def diffusion_mask(mean_b0: np.ndarray, given: np.ndarray | None, label: str) -> tuple[np.ndarray, str]:
+def diffusion_mask(
+    mean_b0: np.ndarray, given: np.ndarray | None, label: str, voxel_volume: float
+) -> tuple[np.ndarray, str]:
     """Return the brain mask and how it was found.
 
     Parameters
@@ -19,9 +22,11 @@ def diffusion_mask(mean_b0: np.ndarray, given: np.ndarray | None, label: str) ->
         (X, Y, Z), mean of the volumes without diffusion weighting, finite.
     given
         (X, Y, Z) bool, the person's own mask, or None: then the non-zero voxels of an already extracted
-        brain, or, with a background, the bright voxels by Otsu's threshold of the median-filtered image.
+        brain (where they are not more than a brain can be), or, with a background, the bright voxels by Otsu's threshold of the median-filtered image.
     label
         Subject and image, for error messages.
+    voxel_volume
+        mm^3.
 
     Returns
     -------
@@ -38,7 +43,7 @@ def diffusion_mask(mean_b0: np.ndarray, given: np.ndarray | None, label: str) ->
     positive = mean_b0 > 0
     if given is not None:
         mask, source = given & positive, "given mask, mean b=0 signal above zero"
-    elif np.mean(mean_b0 == 0) >= _ZERO_SHARE:
+    elif np.mean(mean_b0 == 0) >= _ZERO_SHARE and positive.sum() * voxel_volume <= 1e6 * BRAIN_LITRES[1]:
         mask, source = positive, "non-zero voxels of the mean b=0 image (background already removed)"
     else:
         from dipy.segment.mask import median_otsu

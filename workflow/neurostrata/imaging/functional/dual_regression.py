@@ -17,6 +17,8 @@ from neurostrata.imaging.images.series import Series
 
 #: Voxels whose mean is below this share of the brightest ones' are background.
 _BACKGROUND = 0.1
+#: A series whose voxels have means below this share of their size (root mean square) has been given without them.
+_WITHOUT_MEAN = 0.1
 #: A component map this close to a combination of the others cannot be told from them.
 _WORST_CONDITION = 1e5
 
@@ -168,10 +170,17 @@ def dual_regression_maps(
 
 
 def series_mask(series: Series) -> np.ndarray:
-    """Return the voxels of a series that are brain, (X, Y, Z): above a tenth of the brightness on average, and not constant."""
-    mean = series.data.mean(axis=3)
-    level = np.percentile(np.abs(mean[mean != 0]), 99) if mean.any() else 0.0
-    return (np.abs(mean) > _BACKGROUND * level) & changing(series)
+    """Return the voxels of a series that are brain, (X, Y, Z): above a tenth of the brightness on average, and not constant.
+
+    In a series without the means of its voxels (denoised, or scaled to z) what is left of them is rounding: all voxels that are
+    not constant are taken.
+    """
+    mean = np.abs(series.data.mean(axis=3))
+    size = np.sqrt(np.einsum("xyzt,xyzt->xyz", series.data, series.data) / series.data.shape[3])
+    level, largest = (np.percentile(part[part > 0], 99) if part.any() else 0.0 for part in (mean, size))
+    if level < _WITHOUT_MEAN * largest:
+        return changing(series)
+    return (mean > _BACKGROUND * level) & changing(series)
 
 
 def changing(series: Series) -> np.ndarray:

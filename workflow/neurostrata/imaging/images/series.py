@@ -183,7 +183,7 @@ def _read_component(path: Path, label: str, component: int) -> tuple[np.ndarray,
 
 
 def read_image_mask(path: Path, subject: str, grid: Grid, what: str = "mask") -> np.ndarray:
-    """Read a mask that belongs to an image on `grid`, as (X, Y, Z) bool: above zero is inside.
+    """Read a mask that belongs to an image on `grid`, as (X, Y, Z) bool: above 0.5 is inside.
 
     Raises
     ------
@@ -197,9 +197,10 @@ def read_image_mask(path: Path, subject: str, grid: Grid, what: str = "mask") ->
             f"{label}: has shape {data.shape} and the image {grid.shape}, or their affines differ; a mask must "
             "be on its image's grid"
         )
-    mask = data > 0
+    # a mask that was resampled or smoothed has a rim of small values around the brain
+    mask = data > 0.5
     if not mask.any():
-        raise UserError(f"{label}: is empty")
+        raise UserError(f"{label}: is empty (no value above 0.5)")
     return mask
 
 

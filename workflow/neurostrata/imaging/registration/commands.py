@@ -37,8 +37,15 @@ def register(
     settings: dict[str, Any],
     threads: int = 1,
 ) -> None:
-    """Register one person to the final template; write the transforms, the warped image, the brain mask."""
+    """Register one person to the final template; write the transforms, the warped image, the brain mask.
 
+    Raises
+    ------
+    UserError
+        When one of both shows the whole head and the other the brain alone: the skull would be fitted to the brain's edge.
+    """
+    stripped = is_skull_stripped(t1w)
+    _refuse_other_kind(f"subject {subject}: t1w {t1w}", stripped, is_skull_stripped(template))
     moving = read_image(t1w, subject=subject, what="prepared T1w")
     fixed = read_image(template, what="template")
     brain = read_image(template_mask, what="template mask")
@@ -59,7 +66,6 @@ def register(
     write_displacement(warp, result.warp)
     write_displacement(inverse_warp, result.inverse_warp)
     write_image(warped, image, fixed.grid)
-    stripped = is_skull_stripped(t1w)
     if stripped:
         inside = read_image(initial_mask, subject=subject, what="initial mask").data > 0.5
     else:
@@ -83,6 +89,20 @@ def register(
             "SimilarityToTemplate": similarity(image, fixed.data, brain.data > 0.5),
             "AffineDeterminant": float(np.linalg.det(result.affine[:3, :3])),
         },
+    )
+
+
+def _refuse_other_kind(label: str, stripped: bool, template_stripped: bool) -> None:
+    if stripped == template_stripped:
+        return
+    raise UserError(
+        f"{label} "
+        + (
+            "shows the brain alone, and the template whole heads; give the image with its skull, "
+            if stripped
+            else "still has its skull, and the template does not; give it a t1w_mask, "
+        )
+        + "or exclude the person (decision exclude in the sheet of quality decisions)"
     )
 
 

@@ -50,7 +50,7 @@ def template_start(
         few = [subject for subject in people if not stripped[subject]]
         raise UserError(
             f"template: {len(few)} of {len(people)} images still have their skull (first: subject {few[0]}), "
-            "the others do not; give the former a t1w_mask, or set `template` to no for one kind"
+            "the others do not; give the former a t1w_mask, or leave one kind out (`template` no, and exclude in the sheet of quality decisions)"
         )
     boxes = []
     for subject, path in zip(people, paths):

@@ -23,7 +23,7 @@ from neurostrata.imaging.images.series import read_map
 from neurostrata.imaging.registration.transforms import read_affine, read_displacement
 from neurostrata.imaging.volumes.arrays import MASK_LIMITS, limits, write_array
 from neurostrata.imaging.volumes.grid import fusion_grid, map_to_grid, mask_to_grid, tissue_weighted_ndi
-from neurostrata.imaging.volumes.intensity import pet_intensity
+from neurostrata.imaging.volumes.intensity import brain_intensity, pet_intensity
 
 
 def _volume_settings(settings: dict[str, Any]) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def map_to_template(
     data); without them the image is assumed to be in template space. For an image in MNI152 space, warp and affine
     are those of ``template_to_mni``, and voxels without a value (NaN, as SPM writes outside the brain) are 0. With
     an (absolute) Jacobian the map is modulated; with a free water fraction, neurite density is averaged over tissue.
-    `intensity: pet` is applied to the native image, because interpolation would dim its brightest voxels. A mask (`kind: mask`) becomes
+    `intensity: brain` divides the map by its mean inside the template's brain mask, which `template` is. `intensity: pet` is applied to the native image, because interpolation would dim its brightest voxels. A mask (`kind: mask`) becomes
     the share of each voxel that lies inside, and may be empty.
     """
     declared = settings["modality"]
@@ -58,7 +58,8 @@ def map_to_template(
         raise UserError(f"modality {modality}: 'modulate' needs the person's absolute Jacobian")
     if declared.get("tissue_weighted") and fwf is None:
         raise UserError(f"modality {modality}: 'tissue_weighted' needs the person's free water fraction")
-    fusion = fusion_grid(read_map(template, subject, "template"), settings)
+    brain = read_map(template, subject, "template")
+    fusion = fusion_grid(brain, settings)
     source = read_map(
         image,
         subject,
@@ -94,6 +95,11 @@ def map_to_template(
             None if jacobian is None else read_map(jacobian, subject, "absolute Jacobian"),
             float(declared.get("smooth_fwhm_mm", 0.0)),
         )
+    if declared.get("intensity") == "brain":
+        try:
+            data = brain_intensity(data, mask_to_grid(brain, fusion))
+        except UserError as error:
+            raise UserError(f"subject {subject}: modality {modality} {image}: {error}") from error
     empty = declared.get("kind") == "mask" and not source.data.any()  # such as a person without lesions
     if not (data.any() or empty):
         raise UserError(

@@ -12,6 +12,27 @@ BRIGHTEST = 0.001
 BACKGROUND = 0.1
 
 
+def brain_intensity(data: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Divide a map by its mean inside the brain.
+
+    Parameters
+    ----------
+    data
+        (X, Y, Z) map in any unit.
+    inside
+        (X, Y, Z) bool: the brain, on the same grid.
+
+    Raises
+    ------
+    UserError
+        When that mean is not positive.
+    """
+    mean = float(data[inside].mean(dtype=np.float64))
+    if mean <= 0:
+        raise UserError("has no signal inside the brain, 'intensity: brain' cannot be applied")
+    return (data / mean).astype(np.float32)
+
+
 def pet_intensity(data: np.ndarray) -> np.ndarray:
     """Divide a PET image by the mean of its brightest voxels and clear its background (Arco 2023, 4.2.2).
 
