@@ -137,6 +137,7 @@ def test_the_text_says_what_was_found(tmp_path: Path) -> None:
         "qc": "config/qc.tsv",
         "phenotypes": phenotypes.values,
         "diffusion": {"space": "T1w"},
+        "modalities": {"t1w": {"from": "t1w", "intensity": "brain"}},
         "experiments": plan.experiments,
     }
     assert re.search("  sessions: '01' +# or 2\n", text)
@@ -146,6 +147,27 @@ def test_the_text_says_what_was_found(tmp_path: Path) -> None:
     offered = [line.replace("# - ", "- ") if "    # - " in line else line for line in text.splitlines()]
     taken = yaml.safe_load("\n".join(offered))["phenotypes"]["tables"]
     assert taken == [str(tmp_path / "scores.tsv"), str(tmp_path / "some.tsv")]
+
+
+def test_t1w_images_that_are_fused_are_without_the_scanners_units(tmp_path: Path) -> None:
+    findings = findings_of(tmp_path, further=["flair"])
+    for row in findings.rows:
+        row["flair"] = "flair.nii.gz"
+    phenotypes = choose_phenotypes(findings, hcp=False)
+    plan = plan_experiments(RECOMMENDED, findings.rows, Diffusion(0, 0, []))
+    text = recommended_text(["head"], findings, phenotypes, plan)
+    everything = overlaid(RECOMMENDED, yaml.safe_load(text))["modalities"]
+    assert everything["t1w"] == {"from": "t1w", "intensity": "brain"}
+    assert everything["jac"] == RECOMMENDED["modalities"]["jac"]
+    # a further image, once taken, stands beside it
+    taken = text.replace("  # flair: {", "  flair: {")
+    assert taken != text
+    assert list(yaml.safe_load(taken)["modalities"]) == ["t1w", "flair"]
+    # experiments without T1w images leave the modalities as they are
+    with_diffusion = plan_experiments(RECOMMENDED, findings.rows, Diffusion(12, 12, []))
+    text = recommended_text(["head"], findings, phenotypes, with_diffusion)
+    assert "modalities" not in yaml.safe_load(text)
+    assert "# modalities:\n#   flair: {" in text
 
 
 def test_tables_that_are_only_offered_are_a_comment_that_can_be_uncommented(tmp_path: Path) -> None:

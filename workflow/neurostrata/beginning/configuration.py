@@ -171,12 +171,35 @@ def _further(findings: Findings) -> list[str]:
     lines = [
         "# Further images were found. To use one, declare it, say in which space it is (t1w, dwi, mni or template), and name it in an experiment:"
     ]
-    lines.append("# modalities:")
+    return [*lines, "# modalities:", *(f"# {line}" for line in _declarations(findings))]
+
+
+def _declarations(findings: Findings) -> list[str]:
+    """Return a line of the section `modalities` for each further image."""
+    lines = []
     for column in findings.further:
         name = re.sub(r"[^A-Za-z0-9]", "", column).lower()
-        text = f"#   {name}: {{from: column, column: {column}, space: t1w}}"
+        text = f"  {name}: {{from: column, column: {column}, space: t1w}}"
         lines.append(_line(text, f"{len(findings.having(column))} people"))
     return lines
+
+
+def _modalities(findings: Findings, plan: Plan) -> list[str]:
+    """Return the section `modalities`: T1w images are fused without their scanners' units; further images as comments."""
+    if not any("t1w" in experiment["modalities"] for experiment in plan.experiments or ()):
+        return _further(findings)
+    lines = [
+        "modalities:",
+        _line(
+            "  t1w: {from: t1w, intensity: brain}",
+            "over its mean in the brain: units and gains differ between scanners, and often between scans",
+        ),
+    ]
+    if findings.further:
+        lines.append(
+            "  # Further images were found. To use one, say in which space it is (t1w, dwi, mni or template), and name it in an experiment:"
+        )
+    return [*lines, *(f"  # {line.lstrip()}" for line in _declarations(findings))]
 
 
 def _tables(phenotypes: Phenotypes) -> list[str]:
@@ -228,7 +251,7 @@ def recommended_text(header: Iterable[str], findings: Findings, phenotypes: Phen
         _quality(),
         _phenotypes(phenotypes),
         _diffusion(findings),
-        _further(findings),
+        _modalities(findings, plan),
     ]
     if plan.experiments is not None:
         lines = [
