@@ -138,7 +138,7 @@ def main() -> None:
         "--contrast", type=float, default=SETTINGS["torch"]["contrast_at_half_weight"], help="of `torch`"
     )
     parser.add_argument(
-        "--hold-pose", action=argparse.BooleanOptionalAction, default=True, help="as template.hold_pose"
+        "--no-hold-pose", dest="hold_pose", action="store_false", help="as template.hold_pose false"
     )
     arguments = parser.parse_args()
     SETTINGS["torch"]["contrast_at_half_weight"] = arguments.contrast
