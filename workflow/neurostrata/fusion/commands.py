@@ -150,9 +150,8 @@ def train(
         training_people=learning.subjects,
         settings=settings_record(settings),
     )
-    shutil.rmtree(
-        checkpoints, ignore_errors=True
-    )  # not before: a job that is killed while it writes goes on from here
+    # not before: a job that is killed while it writes goes on from here
+    shutil.rmtree(checkpoints, ignore_errors=True)
 
 
 def embed(

@@ -168,9 +168,8 @@ def updated_template(average: Average, settings: Mapping[str, Any]) -> np.ndarra
     mean = Image(ndimage.spline_filter(average.image, 3, output=np.float32), grid)
     result = _moved(mean, back, inverse)
     if settings["hold_pose"]:
-        result = _moved(
-            mean, back @ pose_between(average.template, Image(result, grid), average.mask), inverse
-        )
+        pose = pose_between(average.template, Image(result, grid), average.mask)
+        result = _moved(mean, back @ pose, inverse)
     if settings["sharpening"]:
         result += float(settings["sharpening"]) * (result - ndimage.gaussian_filter(result, 1.0))
     return np.clip(result, 0, None)
@@ -231,9 +230,8 @@ def pose_between(fixed: Image, moving: Image, mask: np.ndarray) -> np.ndarray:
             [at(reached + side * axis) - at(reached - side * axis) for axis in np.eye(3)], axis=1
         )
         slope /= 2 * side
-        turned = (
-            np.cross(reached - centre, slope) / radius
-        )  # a rotation by 1 / radius moves points by about 1 mm
+        # a rotation by 1 / radius moves points by about 1 mm
+        turned = np.cross(reached - centre, slope) / radius
         columns = np.column_stack([slope, turned, value, np.ones(len(value))])
         products = columns.T @ columns
         # A rotation that changes nothing, such as that of a ball, is left at 0.

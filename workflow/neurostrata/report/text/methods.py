@@ -57,18 +57,17 @@ def anatomy_text(config: Config) -> str:
     limit = "" if template["tolerance"] is None else "at most "
     part = template["early_people"]
     early = f" (in all but the last at most {part} people, spread evenly over the list, other ones each time)"
-    update = (
-        "the inverse of the mean warp and the mean affine without its rigid part are applied, and the result is turned and "
-        "shifted to the pose of the template before it, so that neither shape, pose nor size drifts."
+    steady = (
+        "applied, and the result is turned and shifted to the pose of the template before it, so that neither shape, pose nor size drifts."
         if template["hold_pose"]
-        else "the inverse of the mean warp and the mean affine without its rigid part are applied, so that neither shape nor "
-        "size drifts."
+        else "applied, so that neither shape nor size drifts."
     )
     text = (
         f"A study-specific template with {format_setting(template['resolution_mm'])} mm voxels was built from the mean of the "
         f"images aligned by centre of mass, in {limit}{count(int(template['iterations']), 'iteration')}{cite('avants2010template')}. In "
         f"each, everybody is registered{'' if part is None else early}, "
-        f"images and warps are averaged, {update}"
+        "images and warps are averaged, and the inverse of the mean warp and the mean affine without its rigid part are "
+        f"{steady}"
     )
     if template["tolerance"] is not None:
         # an iteration with a part of the people is never the last
