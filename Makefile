@@ -81,7 +81,7 @@ unit: env-dev
 	$(call timed,unit,python -m pytest -q -n $(CORES) -m "not slow" tests/unit tests/real tests/gpu)
 
 workflow-tests: env-dev
-	$(call timed,workflow,python -m pytest -q -m "not slow" tests/workflow)
+	$(call timed,workflow,python -m pytest -q -n $(CORES) --dist loadfile -m "not slow" tests/workflow)
 
 cluster: env-dev
 	$(call timed,cluster,python -m pytest -q -m "not slow" tests/cluster)
