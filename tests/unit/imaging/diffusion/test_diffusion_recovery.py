@@ -251,6 +251,19 @@ def test_tensor_command_without_a_mask_takes_the_extracted_brain(person):
     np.testing.assert_array_equal(mask, person["inside"])
 
 
+def test_voxels_without_any_value_are_outside_the_brain(person):
+    folder = person["folder"]
+    data = np.where(person["inside"][..., None], person["data"], np.nan)
+    data[4, 4, 2] = np.nan
+    nib.save(nib.Nifti1Image(data.astype(np.float32), person["affine"]), folder / "gaps.nii.gz")
+    for given in (folder / "mask.nii.gz", None):
+        diffusion_commands.fit_tensor(**tensor_arguments(folder, dwi=folder / "gaps.nii.gz", dwi_mask=given))
+        mask = nib.load(folder / "out/mask.nii.gz").get_fdata() > 0
+        expected = person["inside"].copy()
+        expected[4, 4, 2] = False
+        np.testing.assert_array_equal(mask, expected)
+
+
 def test_noddi_command(amico, person, capfd):
     folder = person["folder"]
     outputs = {name: folder / f"out/{name}.nii.gz" for name in ("ndi", "odi", "fwf")}
@@ -276,6 +289,12 @@ def test_bad_series_are_refused_with_subject_and_file(person, tmp_path):
     nib.save(nib.Nifti1Image(data, person["affine"]), folder / "nan.nii.gz")
     with pytest.raises(UserError, match=r"subject 05: dwi .*nan\.nii\.gz: has 1 NaN"):
         diffusion_commands.fit_tensor(**tensor_arguments(folder, dwi=folder / "nan.nii.gz"))
+    data = person["data"].copy()
+    data[4, 4, 2, 0], data[5, 4, 2, 0] = np.nan, np.inf
+    nib.save(nib.Nifti1Image(data, person["affine"]), folder / "b0.nii.gz")
+    for mask in (folder / "mask.nii.gz", None):
+        with pytest.raises(UserError, match=r"subject 05: dwi .*b0\.nii\.gz: has 2 NaN"):
+            diffusion_commands.fit_tensor(**tensor_arguments(folder, dwi=folder / "b0.nii.gz", dwi_mask=mask))
     (folder / "cut.nii.gz").write_bytes((folder / "dwi.nii.gz").read_bytes()[:20000])
     with pytest.raises(UserError, match=r"subject 05: dwi .*cut\.nii\.gz: cannot be read, perhaps truncated"):
         diffusion_commands.fit_tensor(**tensor_arguments(folder, dwi=folder / "cut.nii.gz"))

@@ -62,7 +62,7 @@ def fit_tensor(
     The mask is the given one, or one found in the mean b=0 image, where the mean b=0 signal is above zero.
     Everything is 0 outside it.
     """
-    from neurostrata.imaging.diffusion.mask import diffusion_mask
+    from neurostrata.imaging.diffusion.mask import diffusion_mask, mean_signal
     from neurostrata.imaging.diffusion.tensor import tensor_maps, tensor_measurements
 
     b0_max = float(settings["b0_max"])
@@ -71,7 +71,7 @@ def fit_tensor(
     given = None if dwi_mask is None else read_image_mask(dwi_mask, subject, series.grid, "dwi_mask")
     voxels = np.ones(series.grid.shape, dtype=bool) if given is None else given
     signals, fitted = series.signals(voxels, chosen), gradients.select(chosen)
-    mean_b0 = _fill(np.nan_to_num(signals[:, fitted.b0].mean(axis=1), posinf=0, neginf=0), voxels)
+    mean_b0 = _fill(mean_signal(signals[:, fitted.b0]), voxels)
     brain, source = diffusion_mask(mean_b0, given, series.label, series.grid.voxel_volume)
     signals = signals[brain[voxels]]
     check_finite(signals, series.label)
@@ -115,6 +115,7 @@ def fit_noddi(
     Single-shell data raise an error before the fit. `grad_dev` is an image of nine volumes, the
     gradient coil's deviation in every voxel (HCP's ``grad_dev.nii.gz``).
     """
+    from neurostrata.imaging.diffusion.mask import mean_signal
     from neurostrata.imaging.diffusion.noddi.engines import AMICO_LICENCE, noddi_maps
 
     gap = float(settings["shell_gap"])
@@ -125,7 +126,7 @@ def fit_noddi(
     series, gradients = _open(dwi, bval, bvec, subject, float(settings["b0_max"]))
     brain, grid = read_image_mask(mask, subject, series.grid), series.grid
     signals = series.signals(brain, np.ones(series.measurements, dtype=bool))
-    positive = signals[:, gradients.b0].mean(axis=1) > 0
+    positive = mean_signal(signals[:, gradients.b0]) > 0
     signals, brain[brain] = signals[positive], positive
     check_finite(signals, series.label)
     deviations = None if grad_dev is None else read_deviations(grad_dev, subject, grid, brain)

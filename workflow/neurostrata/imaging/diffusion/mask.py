@@ -11,6 +11,21 @@ from neurostrata.imaging.anatomy.brain import BRAIN_LITRES
 _ZERO_SHARE = 0.1
 
 
+def mean_signal(signals: np.ndarray) -> np.ndarray:
+    """Return the mean over the volumes that have a value, 0 where none has one.
+
+    A voxel that lacks a value in some volumes stays in the brain, where the fit refuses it; one without any is background.
+
+    Parameters
+    ----------
+    signals
+        (voxels, volumes); NaN and infinite values are no values.
+    """
+    finite = np.isfinite(signals)
+    total = np.where(finite, signals, 0).sum(axis=1)
+    return np.asarray(total / finite.sum(axis=1).clip(1))
+
+
 def diffusion_mask(
     mean_b0: np.ndarray, given: np.ndarray | None, label: str, voxel_volume: float
 ) -> tuple[np.ndarray, str]:
