@@ -26,6 +26,7 @@ from neurostrata.gate.headers import read_facts
 from neurostrata.gate.notes import gate_key, keep_notes, kept_notes
 from neurostrata.gate.phenotype_tables import unmatched_note
 from neurostrata.gate.problems import Problem, problem_table
+from neurostrata.gate.units import unit_notes
 from neurostrata.gate.unread_columns import unread_notes
 from neurostrata.imaging.images.io import load_array, read_image
 
@@ -254,6 +255,30 @@ def test_columns_that_modalities_name_are_left_alone(folder: Path) -> None:
     unused = {"modalities": declared, "experiments": experiment(), "qc": None}
     assert found(**unused) == []
     assert list(unread_notes(study(**unused))) == []
+
+
+@pytest.mark.parametrize(
+    ("declared", "chosen", "said"),
+    [
+        ({}, {}, True),
+        ({}, {"modalities": ["jac"]}, False),
+        ({}, {"scaling": "maximum"}, False),
+        ({"intensity": "brain"}, {}, False),
+        ({"intensity": "none"}, {}, False),
+    ],
+)
+def test_units_of_scanners_are_said_where_they_count(
+    folder: Path, declared: dict[str, str], chosen: dict[str, Any], said: bool
+) -> None:
+    modalities = {"jac": {"from": "jacobian"}, "t1w": {"from": "t1w", **declared}}
+    made = study(
+        modalities=modalities, experiments=experiment(**({"modalities": ["jac", "t1w"]} | chosen)), qc=None
+    )
+    notes = list(unit_notes(made))
+    assert len(notes) == said
+    if said:
+        assert "modalities.t1w: the images keep their scanners' units" in notes[0]
+        assert "'intensity: brain' divides each by its brain's mean" in notes[0]
 
 
 @pytest.mark.parametrize("name", ["Family", "SITE", "Template"])

@@ -44,12 +44,13 @@ def _refuse(study: Study, problems: list[Problem]) -> None:
 
 
 def _notes(study: Study) -> list[str]:
-    """Return what a person should know of the sheets and tables, though it is no problem."""
+    """Return what a person should know of the sheets, tables and modalities, though it is no problem."""
     from neurostrata.gate.phenotype_tables import unmatched_note
+    from neurostrata.gate.units import unit_notes
     from neurostrata.gate.unread_columns import unread_notes
 
     note = unmatched_note(study)
-    return [*unread_notes(study), *([note] if note else [])]
+    return [*unread_notes(study), *([note] if note else []), *unit_notes(study)]
 
 
 def check_cohort(

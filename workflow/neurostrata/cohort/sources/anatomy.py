@@ -24,6 +24,15 @@ class T1w(ModalitySource):
         """Say whether the map is relative to the brain's mean."""
         return ["relative to the brain's mean"] if declaration.get("intensity") == "brain" else []
 
+    def note(self, declaration: Declaration) -> str:
+        """Say that the scanners' units count, unless the study chose that."""
+        if "intensity" in declaration:
+            return ""
+        return (
+            "the images keep their scanners' units, so that a brighter scan counts as a difference between people; "
+            "'intensity: brain' divides each by its brain's mean, 'intensity: none' leaves them so without this note"
+        )
+
 
 class Jacobian(ModalitySource):
     """The Jacobian determinant of the deformation, in template space."""

@@ -101,6 +101,10 @@ class ModalitySource:
         """Return words for the options of a declaration that change its maps."""
         return []
 
+    def note(self, declaration: Declaration) -> str:
+        """Return what a person should know of the maps where a model does not scale each volume by itself, "" for nothing."""
+        return ""
+
     def words(self, declaration: Declaration) -> list[str]:
         """Return words for what a modality is made from."""
         words = [
