@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,8 +18,10 @@ from neurostrata.core.wording import count, join_words
 from neurostrata.report.data.decoding import better_baselines, shares_decoded
 from neurostrata.report.data.demographics import availability, demographics_table, keyed
 from neurostrata.report.data.evidence import Evidence, adjusted_rand
+from neurostrata.report.data.layout import Fold
 from neurostrata.report.figures.phenotypes import short_name
-from neurostrata.report.html.blocks import format_number, format_p, frame_table
+from neurostrata.report.html.blocks import Section, Text, format_number, format_p, frame_table
+from neurostrata.report.sections.experiment_decoding import _training, without_progress
 from neurostrata.report.sections.strata import strata_section
 from neurostrata.report.text import verdict as verdict_module
 from neurostrata.report.text.judge import judge
@@ -672,4 +675,22 @@ def test_an_experiment_without_clusters_says_so_once() -> None:
     assert notes == [("Clusters of e", "analyses: strata is off")]
     assert [block.text for block in section.blocks] == [
         "No clusters were looked for: analyses: strata is off."
+    ]
+
+
+def test_a_training_that_did_not_help_is_said():
+    plain = pd.DataFrame({"epoch": [1, 2], "loss": [0.4, 0.3]})
+    stuck, better = plain.assign(best_epoch=0), plain.assign(best_epoch=1)
+    assert without_progress({"0": plain, "all": better}) is None
+    told = without_progress({"0": better, "1": stuck, "all": stuck})
+    assert told.text.startswith("Training did not help fold 1 and the final model: held-out people")
+    page = SimpleNamespace(
+        study=SimpleNamespace(table=lambda path: stuck), figure=lambda *parts, wide: Text("curves")
+    )
+    fold = Fold(Path("fold-all"))
+    section = Section("jac", "JAC")
+    _training(page, section, SimpleNamespace(name="jac", folds=lambda: [fold]))
+    assert [(block.kind, block.text[:33]) for block in section.blocks] == [
+        ("plain", "curves"),
+        ("warning", "Training did not help the final m"),
     ]

@@ -138,6 +138,28 @@ def _measures(
     section.add(table)
 
 
+def without_progress(histories: dict[str, pd.DataFrame]) -> Text | None:
+    """Return a warning where held-out people were decoded no better after any epoch than before the first one.
+
+    Parameters
+    ----------
+    histories
+        Fold name -> table with the column ``best_epoch`` where people were held out for early stopping.
+    """
+    kept = [
+        "the final model" if fold == "all" else f"fold {fold}"
+        for fold, table in histories.items()
+        if "best_epoch" in table and (table["best_epoch"] == 0).all()
+    ]
+    if not kept:
+        return None
+    return Text(
+        f"Training did not help {join_words(kept)}: held-out people were decoded no better after any epoch than before the first, "
+        "and the weights that training started from were kept.",
+        kind="warning",
+    )
+
+
 def _training(page: Page, section: Section, experiment: Experiment) -> None:
     from neurostrata.report.figures.reconstruction import history_figure
 
@@ -155,6 +177,7 @@ def _training(page: Page, section: Section, experiment: Experiment) -> None:
                 wide=False,
             )
         )
+    section.add(without_progress({fold.name: table for fold, table in histories.items()}))
 
 
 def beats_baselines(
