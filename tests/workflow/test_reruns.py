@@ -248,6 +248,7 @@ def test_results_have_the_public_names(finished) -> None:
         "template/mask.nii.gz",
         "template/convergence.tsv",
         "template/iter-2/template.nii.gz",
+        "derivatives/dataset_description.json",
         "derivatives/sub-01/anat/sub-01_space-study_desc-nonlinear_jacobian.nii.gz",
         "derivatives/sub-01/anat/sub-01_space-study_desc-nonlinear_jacobian.json",
         "volumes/jac.npy",

@@ -134,3 +134,32 @@ def test_a_folder_without_usable_images_is_refused(tmp_path: Path) -> None:
         found(root)
     with pytest.raises(UserError, match="is not a folder"):
         found(tmp_path / "nothing")
+
+
+def other_study(root: Path) -> Path:
+    """The results of another study below a folder."""
+    results = root / "first" / "results"
+    plant(
+        results, [f"derivatives/sub-{p}/anat/sub-{p}_desc-preproc_T1w.nii.gz" for p in people(4)], kind=None
+    )
+    write_table(results / "cohort" / "subjects.tsv", [f"sub-{p}" for p in people(4)], {"age": "number"})
+    return results
+
+
+def test_results_of_another_study_are_no_derivatives(tmp_path: Path) -> None:
+    root = plant(tmp_path / "data" / "raw", [n for p in people(4) for n in raw_person(p, "1")]).parent
+    results = other_study(root)
+    findings = found(root)
+    assert findings.cohort == {"sheet": None, "bids": [str(root / "raw")]}
+    assert f"{results}: the results of a study" in findings.unused
+    named = look_at(root / "raw", tmp_path / "study", Wishes(), [results / "derivatives"])
+    assert named.cohort["bids"] == [str(root / "raw"), str(results / "derivatives")]
+
+
+def test_results_of_another_study_do_not_hide_loose_images(tmp_path: Path) -> None:
+    root = plant(tmp_path, [f"IXI{p}_T1w.nii.gz" for p in people(4)], kind=None)
+    results = other_study(root)
+    findings = look_at(root, tmp_path / "study", Wishes())
+    assert [Path(row["t1w"]).parent for row in findings.rows] == [root] * 4
+    assert findings.further == []
+    assert findings.unused[-1] == f"{results}: the results of a study"

@@ -18,6 +18,7 @@ from neurostrata.cohort.discovery.messages import ordered
 from neurostrata.cohort.discovery.participants import People, add_facts, read_people
 from neurostrata.core.errors import UserError
 from neurostrata.core.wording import count
+from neurostrata.planning.results import holds_results
 
 #: Levels of folders below a folder in which further datasets are looked for (derivatives/qsiprep/output).
 _DEPTH = 3
@@ -47,21 +48,27 @@ def _folders_in(folder: Path) -> list[str]:
         return []
 
 
-def datasets_in(folder: Path, leave_out: Path, depth: int = _DEPTH) -> list[Path]:
+def datasets_in(folder: Path, leave_out: Path, results: list[Path], depth: int = _DEPTH) -> list[Path]:
     """Return the BIDS datasets of a folder: itself, and those below it.
 
     Parameters
     ----------
     leave_out
         A folder that is not searched.
+    results
+        Filled with the results folders of other studies, which are not searched: their images are derivatives too.
     depth
         How many levels of folders are searched.
     """
     found = [folder] if _holds_people(folder) else []
     for name in _folders_in(folder) if depth else ():
         below = folder / name
-        if below != leave_out and name not in _NEVER and not name.startswith(("sub-", "ses-", ".")):
-            found += datasets_in(below, leave_out, depth - 1)
+        if below == leave_out or name in _NEVER or name.startswith(("sub-", "ses-", ".")):
+            continue
+        if holds_results(below):
+            results.append(below)
+        else:
+            found += datasets_in(below, leave_out, results, depth - 1)
     return found
 
 

@@ -36,12 +36,13 @@ def look_at(folder: Path, study: Path, wishes: Wishes, derivatives: Sequence[Pat
         raise UserError(f"{folder}: is not a folder")
     folder, study = folder.resolve(), study.resolve()
     hcp, ukb = hcp_folder(folder), is_ukb(folder)
+    results: list[Path] = []
     # such folders hold thousands of others
-    roots = datasets_in(folder, study, 0) if hcp or ukb else datasets_in(folder, study)
+    roots = datasets_in(folder, study, results, *([0] if hcp or ukb else []))
     for further in derivatives:
         if not further.is_dir():
             raise UserError(f"--derivatives {further}: is not a folder")
-        inside = datasets_in(further.resolve(), study)
+        inside = datasets_in(further.resolve(), study, results)
         if not inside:
             raise UserError(f"--derivatives {further}: no folder sub-* in it or below it")
         roots += [root for root in inside if root not in roots]
@@ -57,11 +58,14 @@ def look_at(folder: Path, study: Path, wishes: Wishes, derivatives: Sequence[Pat
         )
     try:
         if roots:
-            return look_at_datasets(roots, wishes)
-        if hcp is not None:
-            return look_at_layout(hcp, "hcp", wishes)
-        if ukb:
-            return look_at_layout(folder, "ukb", wishes)
+            findings = look_at_datasets(roots, wishes)
+        elif hcp is not None:
+            findings = look_at_layout(hcp, "hcp", wishes)
+        elif ukb:
+            findings = look_at_layout(folder, "ukb", wishes)
+        else:
+            findings = look_at_loose(folder, study, wishes)
     except UserError as error:
         raise in_options(error) from error
-    return look_at_loose(folder, study, wishes)
+    findings.unused += [f"{path}: the results of a study" for path in results]
+    return findings

@@ -24,6 +24,7 @@ from neurostrata.core.errors import UserError
 from neurostrata.core.text_tables import read_text_table
 from neurostrata.core.wording import count, join_words
 from neurostrata.gate.headers import read_facts, trimmed
+from neurostrata.planning.results import holds_results
 
 #: How names of images end, the longest first.
 SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh", ".img")
@@ -77,10 +78,14 @@ class Folder:
 
 
 def read_folder(root: Path, leave_out: Path) -> Folder:
-    """Return the images, tables and gradients of a folder and all below it; hidden ones and `leave_out` are not searched."""
+    """Return the images, tables and gradients of a folder and all below it; hidden ones, `leave_out` and the results of studies are not searched."""
     found = Folder(root)
     for place, folders, files in os.walk(root, followlinks=True):
-        folders[:] = sorted(name for name in folders if name[0] != "." and Path(place, name) != leave_out)
+        folders[:] = sorted(
+            name
+            for name in folders
+            if name[0] != "." and Path(place, name) != leave_out and not holds_results(Path(place, name))
+        )
         for name in sorted(files):
             path = Path(place, name)
             relative = path.relative_to(root).as_posix()

@@ -21,6 +21,7 @@ from typing import Any
 
 from neurostrata.cohort.study import Study, load_study
 from neurostrata.controller.announcing import say_plan
+from neurostrata.controller.dataset import describe_derivatives
 from neurostrata.controller.entry import asked_of_snakemake, refuse_beside, sign_in
 from neurostrata.controller.former_defaults import given_settings, question
 from neurostrata.controller.orphans import MARK
@@ -197,6 +198,7 @@ class Session:
         if text := self.obstacle(study.config, workflow.dag):
             end_with(text)
         _write_or_end(partial(keep_study, study))
+        _write_or_end(partial(describe_derivatives, study.config))
         with contextlib.suppress(OSError):  # progress is then shown without people
             write_plan(Path(), workflow)
         one_timer_at_a_time(workflow.scheduler)

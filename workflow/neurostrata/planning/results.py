@@ -16,8 +16,12 @@ from neurostrata.core.settings import rows_digest
 ROOT = "<results>"
 
 
+#: The images of people, a dataset of BIDS derivatives.
+DERIVATIVES = f"{ROOT}/derivatives"
+
+
 def _derivative(folder: str, name: str) -> str:
-    return f"{ROOT}/derivatives/sub-{{subject}}/{folder}/sub-{{subject}}_{name}"
+    return f"{DERIVATIVES}/sub-{{subject}}/{folder}/sub-{{subject}}_{name}"
 
 
 def _experiment(name: str) -> str:
@@ -221,6 +225,11 @@ def path_in(results: str | Path, pattern: str, **names: object) -> str:
         Wildcards to fill in.
     """
     return fill(pattern, **names).replace(ROOT, str(results), 1)
+
+
+def holds_results(folder: str | Path) -> bool:
+    """Tell whether a folder is a study's results folder."""
+    return Path(path_in(folder, SUBJECTS)).is_file() and Path(path_in(folder, DERIVATIVES)).is_dir()
 
 
 def in_command(results: str | Path, pattern: str, **names: str) -> str:
