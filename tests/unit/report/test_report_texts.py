@@ -270,6 +270,15 @@ def test_no_clusters_lead_to_the_continuous_results() -> None:
     assert "keeps the 40 people in one group" in one.headline
 
 
+@pytest.mark.parametrize(("claimed", "kind"), [("no", "nothing"), (None, "unknown")])
+def test_a_partition_without_claimed_clusters_is_not_explained_and_says_what_it_follows(
+    claimed: str | None, kind: str
+) -> None:
+    verdict = judge("x", _evidence([25, 15], claimed, composition_tests=_tests(site=0.81), **DIFFERENT))
+    assert (verdict.kind, verdict.explained_by) == (kind, [])
+    assert "differ in site (Cramér's V = 0.81, q = 0.002)." in " ".join(verdict.cautions)
+
+
 def test_existence_not_tested_is_not_known() -> None:
     verdict = judge("x", _evidence([25, 15], None, **DIFFERENT, adjusted=_adjusted([0.01, 0.9, 0.004])))
     assert (verdict.kind, verdict.colour, verdict.found) == ("unknown", "grey", [])

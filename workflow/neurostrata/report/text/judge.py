@@ -178,7 +178,8 @@ def _judge_composition(verdict: Verdict, evidence: Evidence, alpha: float, exist
                 "Whether site, image quality or head size explains the clusters is not known: composition_tests.tsv was not made."
             )
         return
-    verdict.explained_by = explaining(tests, alpha)
+    # without clusters there is nothing to explain: what a partition follows is among the cautions then
+    verdict.explained_by = explaining(tests, alpha) if exists else []
 
     def described(rows: pd.DataFrame) -> str:
         return join_words(
@@ -189,7 +190,7 @@ def _judge_composition(verdict: Verdict, evidence: Evidence, alpha: float, exist
             ]
         )
 
-    if exists and verdict.explained_by:
+    if verdict.explained_by:
         strong = tests[tests["characteristic"].isin(verdict.explained_by)]
         names = join_words([human_name(name) for name in verdict.explained_by])
         verdict.sentences.insert(0, f"Without this explanation the verdict would be: {verdict.headline}")
@@ -200,7 +201,7 @@ def _judge_composition(verdict: Verdict, evidence: Evidence, alpha: float, exist
     weaker = tests[(tests["q"] < alpha) & ~tests["characteristic"].isin(verdict.explained_by)]
     if len(weaker):
         what = "The parts of this partition" if exists is False else "The clusters"
-        also = " also" if exists and verdict.explained_by else ""
+        also = " also" if verdict.explained_by else ""
         verdict.cautions.append(f"{what}{also} differ in {described(weaker)}.")
     elif exists and not verdict.explained_by:
         tested = tests.loc[tests["p"].notna(), "characteristic"]
