@@ -13,7 +13,7 @@ from report_fixture import make_config
 
 from neurostrata.cohort.sources.registry import SOURCES
 from neurostrata.core.config import fill_config, finder_names, model_names
-from neurostrata.core.tables import write_table
+from neurostrata.core.tables import read_table, write_table
 from neurostrata.imaging.registration.engines import ENGINES
 from neurostrata.report.data.flow import Flow, Step, study_flow
 from neurostrata.report.data.layout import ResultsTree
@@ -169,6 +169,36 @@ def test_the_numbers_of_people_add_up(tmp_path: Path) -> None:
         "8 in the model (1 not: no NDI); 7 in a cluster (1 not: too far from every cluster); 5 compared"
         in text
     )
+
+
+def test_it_is_said_why_people_of_a_model_are_not_clustered(tmp_path: Path) -> None:
+    tree = study(tmp_path).tree
+    excluded = read_table(tree.exclusions)
+    # of another class than the model's two: nothing is missing
+    excluded.loc[len(excluded)] = [
+        "07",
+        "",
+        "experiment jac-ndi",
+        "diagnosis is none of the experiment's classes",
+    ]
+    write_table(tree.exclusions, excluded)
+    experiment = tree.experiment("jac-ndi")
+    used = ["01", "02", "03", "04", "05", "06", "08"]
+    write_table(experiment.file("splits.tsv"), pd.DataFrame({"subject": used, "fold": "0", "role": "test"}))
+    people = read_table(tree.subjects).assign(jac="yes", ndi="yes")
+    people.loc[people["subject"] == "05", "ndi"] = "no"  # with missing: include it has a code
+    write_table(tree.subjects, people)
+    left_out = [{"subject": "04", "reason": "no age"}, {"subject": "06", "reason": "no age"}]
+    write_table(experiment.adjusted_codes, pd.DataFrame({"subject": ["01"]}), {}, LeftOut=left_out)
+    clustered = ["01", "02", "03"]
+    write_table(
+        experiment.strata("clusters.tsv"), pd.DataFrame({"subject": clustered, "cluster": 1, "fits": "yes"})
+    )
+    flow = study_flow(StudyResults(tree, make_config([])))
+    assert flow is not None
+    model, clusters, _ = flow.experiments["jac-ndi"]
+    assert model.lost == {"diagnosis is none of the experiment's classes": 1, "no NDI": 1}
+    assert (clusters.people, clusters.lost) == (3, {"no age": 2, "no NDI": 1, "without a code": 1})
 
 
 @pytest.mark.parametrize("narrow", [False, True])

@@ -10,7 +10,7 @@ import pandas as pd
 
 from neurostrata.report.data.evidence import read_evidence
 from neurostrata.report.data.layout import Experiment
-from neurostrata.report.data.results import StudyResults
+from neurostrata.report.data.results import StudyResults, is_yes
 
 #: Reason of people for whom none is recorded.
 NO_REASON = "no reason recorded"
@@ -65,14 +65,18 @@ def study_flow(study: StudyResults) -> Flow | None:
     ]
     experiments = {
         experiment.name: steps
-        for experiment, _ in study.experiments()
-        if (steps := _experiment_steps(study, experiment, set(people), exclusions))
+        for experiment, config in study.experiments()
+        if (steps := _experiment_steps(study, experiment, config["modalities"], set(people), exclusions))
     }
     return Flow(first, experiments)
 
 
 def _experiment_steps(
-    study: StudyResults, experiment: Experiment, people: set[str], exclusions: pd.DataFrame | None
+    study: StudyResults,
+    experiment: Experiment,
+    modalities: Iterable[str],
+    people: set[str],
+    exclusions: pd.DataFrame | None,
 ) -> list[Step]:
     splits = study.table(experiment.file("splits.tsv"), columns=["subject"])
     if splits is None:
@@ -87,8 +91,10 @@ def _experiment_steps(
         return steps
     clustered = set(evidence.clusters["subject"].astype(str)) & used
     inside = clustered - set(evidence.outside())
-    lost = {"without a code": len(used - clustered), "too far from every cluster": len(clustered - inside)}
-    steps.append(Step("in a cluster", len(inside), {why: n for why, n in lost.items() if n}))
+    lost = _counted(not_clustered(study, experiment, modalities, used - clustered).values())
+    if clustered - inside:
+        lost["too far from every cluster"] = len(clustered - inside)
+    steps.append(Step("in a cluster", len(inside), lost))
     scores = study.table(study.tree.phenotypes("scores.tsv"), columns=["subject"])
     if scores is not None:
         known = scores.drop(columns="subject").notna().any(axis=1)
@@ -106,9 +112,34 @@ def _reasons(exclusions: pd.DataFrame | None, experiment: str) -> dict[str, str]
         return {}
     found: dict[str, str] = {}
     for _, row in exclusions.iterrows():
-        subject, stage, modality = str(row["subject"]), str(row["stage"]), str(row["modality"])
-        if stage == f"experiment {experiment}":
-            found[subject] = f"no {modality.upper()}" if modality != "all" else str(row["reason"])
+        if str(row["stage"]) == f"experiment {experiment}":
+            # who lacks no modality is of another class than the model's
+            lacking = row["modality"]
+            known = isinstance(lacking, str) and lacking
+            found[str(row["subject"])] = f"no {lacking.upper()}" if known else str(row["reason"])
+    return found
+
+
+def not_clustered(
+    study: StudyResults, experiment: Experiment, modalities: Iterable[str], people: Iterable[str]
+) -> dict[str, str]:
+    """Return subject -> why the codes of these people of a model with these modalities were not clustered.
+
+    Only people with all modalities are clustered, and where codes are adjusted, only those whose covariates are known.
+    """
+    cohort = study.table(study.tree.subjects, columns=["subject"])
+    assert cohort is not None
+    having = {m: set(cohort.loc[is_yes(cohort[m]), "subject"].astype(str)) for m in modalities if m in cohort}
+    left_out: dict[str, str] = {}
+    if experiment.codes[0] == "adjusted":
+        rows = study.sidecar(experiment.adjusted_codes).get("LeftOut", [])
+        left_out = {str(row["subject"]): str(row["reason"]) for row in rows}
+    found = {}
+    for subject in people:
+        lacking = [modality for modality, those in having.items() if subject not in those]
+        found[subject] = (
+            f"no {', '.join(lacking).upper()}" if lacking else left_out.get(subject, "without a code")
+        )
     return found
 
 
