@@ -328,7 +328,7 @@ def test_exclusions_missing_data_and_people_who_drop_out_are_listed(
     text = study[2].flat()
     assert "24 people took part; 1 person was excluded entirely" in text
     assert "no dwi in the cohort sheet" in text
-    assert "22 of 24 people of the cohort took part in this experiment; 2 did not" in text
+    assert "Of 24 people of the cohort: 22 in the model (2 not: no reason recorded); 21 in a cluster" in text
     assert "Policy for missing values: median" in text
     assert "Pages of single people 22 people have no page" in text
 

@@ -142,8 +142,16 @@ def study(folder: Path) -> StudyResults:
     write_table(experiment.file("splits.tsv"), pd.DataFrame({"subject": used, "fold": "0", "role": "test"}))
     write_table(
         experiment.strata("clusters.tsv"),
-        pd.DataFrame({"subject": used, "cluster": 1, "fits": ["no"] + ["yes"] * (len(used) - 1)}),
+        pd.DataFrame(
+            {
+                "subject": used,
+                "cluster": [1] * 5 + [2] * 3,
+                "fits": ["no"] + ["yes"] * (len(used) - 1),
+            }
+        ),
     )
+    numbers = {"h": 6.0, "p": 0.01, "q": 0.02, "eta2": 0.3}
+    write_table(experiment.strata("comparisons.tsv"), pd.DataFrame([{"factor": "factor_01", **numbers}]))
     write_table(
         tree.phenotypes("scores.tsv"),
         pd.DataFrame({"subject": people, "factor_01": [None] * 3 + [1.0] * (len(people) - 3)}),
@@ -199,6 +207,25 @@ def test_it_is_said_why_people_of_a_model_are_not_clustered(tmp_path: Path) -> N
     model, clusters, _ = flow.experiments["jac-ndi"]
     assert model.lost == {"diagnosis is none of the experiment's classes": 1, "no NDI": 1}
     assert (clusters.people, clusters.lost) == (3, {"no age": 2, "no NDI": 1, "without a code": 1})
+
+
+def test_people_are_in_no_cluster_where_there_is_none(tmp_path: Path) -> None:
+    results = study(tmp_path)
+    experiment = results.tree.experiment("jac-ndi")
+    row = {"n_clusters": 2, "statistic": 5.0, "p": 0.4, "claimed": "no"}
+    write_table(experiment.strata("existence.tsv"), pd.DataFrame([row]))
+
+    def titles() -> list[str]:
+        flow = study_flow(StudyResults(results.tree, make_config([])))
+        assert flow is not None
+        return [step.title for step in flow.experiments["jac-ndi"]]
+
+    assert titles() == ["in the model", "in a part of the partition", "compared in phenotype"]
+    everybody = read_table(experiment.strata("clusters.tsv")).assign(cluster=1)
+    write_table(experiment.strata("clusters.tsv"), everybody)
+    untested = read_table(experiment.strata("comparisons.tsv")).assign(p=None)
+    write_table(experiment.strata("comparisons.tsv"), untested)
+    assert titles() == ["in the model", "in the only group"]
 
 
 @pytest.mark.parametrize("narrow", [False, True])

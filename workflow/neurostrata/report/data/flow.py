@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-import pandas as pd
-
-from neurostrata.report.data.evidence import read_evidence
+from neurostrata.report.data.evidence import Evidence, read_evidence
 from neurostrata.report.data.layout import Experiment
 from neurostrata.report.data.results import StudyResults, is_yes
 
 #: Reason of people for whom none is recorded.
 NO_REASON = "no reason recorded"
+#: Columns of ``exclusions.tsv``.
+EXCLUSIONS = ("subject", "modality", "stage", "reason")
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def study_flow(study: StudyResults) -> Flow | None:
     people = study.subjects()
     if not people:
         return None
-    exclusions = study.table(study.tree.exclusions, columns=["subject", "modality", "stage", "reason"])
+    exclusions = study.table(study.tree.exclusions, columns=EXCLUSIONS)
     whole: dict[str, str] = {}
     if exclusions is not None:
         rows = exclusions[(exclusions["modality"] == "all") & (exclusions["stage"] != "template")]
@@ -66,23 +66,19 @@ def study_flow(study: StudyResults) -> Flow | None:
     experiments = {
         experiment.name: steps
         for experiment, config in study.experiments()
-        if (steps := _experiment_steps(study, experiment, config["modalities"], set(people), exclusions))
+        if (steps := experiment_steps(study, experiment, config["modalities"]))
     }
     return Flow(first, experiments)
 
 
-def _experiment_steps(
-    study: StudyResults,
-    experiment: Experiment,
-    modalities: Iterable[str],
-    people: set[str],
-    exclusions: pd.DataFrame | None,
-) -> list[Step]:
+def experiment_steps(study: StudyResults, experiment: Experiment, modalities: Iterable[str]) -> list[Step]:
+    """Return the steps of one experiment with these modalities, from the people who took part; none without both."""
+    people = set(study.subjects())
     splits = study.table(experiment.file("splits.tsv"), columns=["subject"])
-    if splits is None:
+    if splits is None or not people:
         return []
     used = set(splits["subject"].astype(str)) & people
-    reasons = _reasons(exclusions, experiment.name)
+    reasons = _reasons(study, experiment.name)
     steps = [
         Step("in the model", len(used), _counted(reasons.get(s, NO_REASON) for s in people - used)),
     ]
@@ -94,9 +90,9 @@ def _experiment_steps(
     lost = _counted(not_clustered(study, experiment, modalities, used - clustered).values())
     if clustered - inside:
         lost["too far from every cluster"] = len(clustered - inside)
-    steps.append(Step("in a cluster", len(inside), lost))
+    steps.append(Step(_where(evidence), len(inside), lost))
     scores = study.table(study.tree.phenotypes("scores.tsv"), columns=["subject"])
-    if scores is not None:
+    if scores is not None and evidence.comparisons is not None and evidence.comparisons["p"].notna().any():
         known = scores.drop(columns="subject").notna().any(axis=1)
         compared = inside & set(scores.loc[known, "subject"].astype(str))
         left = len(inside) - len(compared)
@@ -106,8 +102,16 @@ def _experiment_steps(
     return steps
 
 
-def _reasons(exclusions: pd.DataFrame | None, experiment: str) -> dict[str, str]:
+def _where(evidence: Evidence) -> str:
+    """Return in what the people of a partition are: in clusters only where these are not denied."""
+    if len(evidence.sizes()) < 2:
+        return "in the only group"
+    return "in a part of the partition" if evidence.claimed() is False else "in a cluster"
+
+
+def _reasons(study: StudyResults, experiment: str) -> dict[str, str]:
     """Return subject -> why the person is not in an experiment: what is missing, where that is recorded."""
+    exclusions = study.table(study.tree.exclusions, columns=EXCLUSIONS)
     if exclusions is None:
         return {}
     found: dict[str, str] = {}
