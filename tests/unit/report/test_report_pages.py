@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import pandas as pd
 import pytest
-from report_fixture import make_results
+from report_fixture import make_config, make_results
 
 from neurostrata.core.config import fill_config
 from neurostrata.core.errors import UserError
@@ -23,7 +23,7 @@ from neurostrata.report.data import results as report_results
 from neurostrata.report.data.layout import ResultsTree
 from neurostrata.report.figures import style as report_style
 from neurostrata.report.html import page as report_page
-from neurostrata.report.sections.cohort import origins_table
+from neurostrata.report.sections.cohort import cohort_section, origins_table
 
 
 class Page(HTMLParser):
@@ -331,6 +331,27 @@ def test_exclusions_missing_data_and_people_who_drop_out_are_listed(
     assert "Of 24 people of the cohort: 22 in the model (2 not: no reason recorded); 21 in a cluster" in text
     assert "Policy for missing values: median" in text
     assert "Pages of single people 22 people have no page" in text
+
+
+@pytest.mark.parametrize(
+    ("families", "repartition", "said"),
+    [
+        (["f", "f", "g"], {}, "2 people have relatives in the cohort (1 family of two or more). Families stay together in the folds, and random groups exchange whole families."),
+        (["f", "f", "g"], {"families": False}, "Families stay together in the folds; random groups take people as independent (strata: repartition)."),
+        (["f", "f", "g"], {"with_replacement": True}, "Families stay together in the folds; random groups take people as independent (strata: repartition)."),
+        (["f", "g", "h"], {}, "No two people of the cohort are of one family."),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_families_is_what_the_run_does(
+    tmp_path: Path, families: list[str], repartition: dict[str, bool], said: str
+) -> None:
+    config = make_config(["phenotypes.tsv"])
+    config["strata"] = {"repartition": repartition}
+    study = report_results.StudyResults(ResultsTree(tmp_path), config)
+    write_table(study.tree.subjects, pd.DataFrame({"subject": ["01", "02", "03"], "family": families}))
+    page = report_page.Page(study, tmp_path / "index.html", tmp_path)
+    texts = [block.text for block in cohort_section(page).blocks if block.block == "text"]
+    assert texts[-1].endswith(said)
 
 
 def test_where_images_come_from(tmp_path: Path) -> None:
