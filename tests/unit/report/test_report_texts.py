@@ -588,6 +588,47 @@ def test_methods_say_nothing_of_what_was_not_done() -> None:
     assert "Kruskal" in _methods(pca, phenotypes={"tables": ["p.tsv"]})["Strata"]
 
 
+def test_methods_say_no_test_that_was_not_made() -> None:
+    pca: dict[str, Any] = {"model": "pca", "modalities": ["t1w"]}
+    off = {"reconstruction": False}
+    text = _methods({**pca, "analyses": off})["Experiment"]
+    assert "cross-validation" not in text
+    assert (
+        "not tested on people it has not seen; intensities scaled to [0, 1] by percentiles of the people it was trained on"
+        in text
+    )
+    for tested in ({}, {"analyses": {**off, "prediction": ["age"]}}, {"analyses": {**off, "robustness": True}},
+                   {"model": "latent_synthesis", "modalities": ["t1w", "jac"], "analyses": off}):  # fmt: skip
+        assert "tested in 10-fold cross-validation; intensities" in _methods({**pca, **tested})["Experiment"]
+
+
+def test_methods_say_who_is_trained_on_and_what_is_hidden() -> None:
+    both: dict[str, Any] = {"model": "residual_autoencoder", "modalities": ["t1w", "jac"]}
+    text = _methods({**both, "missing": "include", "analyses": {"robustness": True}})["Experiment"]
+    assert (
+        "trained on people who lack some of these modalities, too; only people with all of them were clustered"
+        in text
+    )
+    assert "Each modality of the test people was hidden in turn" in text
+    text = _methods({**both, "missing": "include", "analyses": {"strata": False}})["Experiment"]
+    assert "who lack some of these modalities, too; tested" in text
+    assert not re.search("lack|hidden", _methods(both)["Experiment"])
+
+
+def test_methods_count_the_checks_that_were_made() -> None:
+    strata = {"shuffles": 0, "split_half": {"splits": 1}}
+    tables = {"phenotypes": {"tables": ["p.tsv"]}}
+    text = _methods({"model": "pca", "modalities": ["t1w"]}, strata=strata, **tables)["Strata"]
+    assert "; 1 division into halves; ridge regression" in text
+    assert "different people joined" not in text
+    text = _methods({"model": "pca", "modalities": ["t1w"]}, **tables)["Strata"]
+    assert (
+        "; 20 divisions into halves; 200 runs with images and phenotypes of different people joined; ridge"
+        in text
+    )
+    assert "adjusted for age, sex, head size, site and image quality, as far as they are known" in text
+
+
 def test_methods_say_how_maps_of_the_t1w_image_were_made() -> None:
     maps = _methods({"model": "pca", "modalities": ["jac", "gmv", "wm"]})["Maps"]
     assert "(JAC of the whole last deformation, its affine part included)" in maps

@@ -21,6 +21,7 @@ from neurostrata.core.config import (
 )
 from neurostrata.core.model_words import model_schema, model_words
 from neurostrata.core.wording import count, format_setting, join_words, setting_words
+from neurostrata.planning.experiments import can, predicts, reconstruction_folds
 from neurostrata.planning.options import training_keys
 from neurostrata.report.html.blocks import model_name
 from neurostrata.report.text.references import ENGINES, cite, model_references
@@ -194,8 +195,15 @@ def experiment_text(config: Config, experiment: Config) -> str:
         falling = ", falling to 0 along a cosine" if training.get("schedule") == "cosine" else ""
         summed = " on the sum of the modalities' losses" if "modality_losses" in changed else ""
         parts.append(f"trained with Adam ({', '.join(values)}{falling}){summed}")
-    validation = experiment["validation"]
-    if validation["method"] == "holdout":
+    if experiment["missing"] == "include":
+        clustered = (
+            "; only people with all of them were clustered" if experiment["analyses"]["strata"] else ""
+        )
+        parts.append(f"trained on people who lack some of these modalities, too{clustered}")
+    validation, tested = experiment["validation"], has_folds(experiment)
+    if not tested:
+        parts.append("not tested on people it has not seen")
+    elif validation["method"] == "holdout":
         share = 100 * float(validation["test_fraction"])
         parts.append(f"tested once on {share:.0f}% of the people, who were held out")
     else:
@@ -203,12 +211,20 @@ def experiment_text(config: Config, experiment: Config) -> str:
     if experiment["scaling"] == "maximum":
         parts.append("each volume divided by its largest absolute value in the brain mask")
     else:
-        scope = "the fold's training people" if experiment["limits"] == "train" else "the whole cohort"
+        train = "the fold's training people" if tested else "the people it was trained on"
+        scope = train if experiment["limits"] == "train" else "the whole cohort"
         parts.append(f"intensities scaled to [0, 1] by percentiles of {scope}")
     text = "; ".join(parts) + ". The final model, trained on everybody, gives the embeddings."
     return " ".join(
         [text, *prediction_sentences(config, experiment), *adjustment_sentences(experiment["analyses"])]
     )
+
+
+def has_folds(experiment: Config) -> bool:
+    """Tell whether models of single folds are trained: whether anything is measured in people whom a model has not seen."""
+    analyses = experiment["analyses"]
+    measured = bool(reconstruction_folds(experiment)) or predicts(experiment) or analyses["robustness"]
+    return measured or can(experiment, "synthesises") or can(experiment, "regions")
 
 
 def purpose_words(experiment: Config) -> list[str]:
@@ -251,6 +267,10 @@ def prediction_sentences(config: Config, experiment: Config) -> list[str]:
             f"From the embeddings of each fold's model, {join_words(named)} of its test people "
             f"{'was' if len(named) == 1 and targets != ['factors'] else 'were'} predicted: numbers by ridge regression, classes by a linear "
             "support vector machine."
+        )
+    if experiment["analyses"]["robustness"]:
+        sentences.append(
+            "Each modality of the test people was hidden in turn, to measure how much codes and decoded images change."
         )
     if model_schema(experiment["model"]).get("synthesises"):
         methods = [name.replace("_", " ").replace("mlp", "MLP") for name in config["synthesis"]["baselines"]]
@@ -362,11 +382,14 @@ def strata_text(config: Config) -> str:
     text = f"Random repartition (the same test in random groups): {repartition['draws']} {kind} with the same cluster sizes, p = (b + 1)/(M + 1)"
     text += ", whole families exchanged" if repartition["families"] and kind == "permutations" else ""
     sentences.append(text + ".")
-    sentences.append(
-        f"Checks: comparisons adjusted for age, sex, head size, site and image quality{cite('freedman1983permutation')}; {strata['split_half']['splits']} split halves; "
-        f"{strata['shuffles']} runs with images and phenotypes of different people joined; ridge regression and canonical correlation in "
-        f"{strata['continuous']['folds']} folds with {strata['continuous']['permutations']} permutations. Families are never divided."
-    )
+    continuous, shuffles = strata["continuous"], strata["shuffles"]
+    checks = [
+        f"comparisons adjusted for age, sex, head size, site and image quality, as far as they are known{cite('freedman1983permutation')}",
+        f"{count(strata['split_half']['splits'], 'division')} into halves",
+        f"{count(shuffles, 'run')} with images and phenotypes of different people joined" if shuffles else "",
+        f"ridge regression and canonical correlation in {continuous['folds']} folds with {continuous['permutations']} permutations",
+    ]
+    sentences.append(f"Checks: {'; '.join(check for check in checks if check)}. Families are never divided.")
     return " ".join(sentences)
 
 
