@@ -228,6 +228,23 @@ def test_people_are_in_no_cluster_where_there_is_none(tmp_path: Path) -> None:
     assert titles() == ["in the model", "in the only group"]
 
 
+def test_it_is_said_how_many_people_made_the_template(tmp_path: Path) -> None:
+    tree = study(tmp_path).tree
+    for members, said in (
+        (3, "The template was made of the images of 3 of them."),
+        (9, ""),
+        (1, "of 1 of them."),
+    ):
+        people = read_table(tree.subjects)
+        people["template"] = ["yes"] * members + ["no"] * (len(people) - members)
+        write_table(tree.subjects, people)
+        flow = study_flow(StudyResults(tree, make_config([])))
+        assert flow is not None
+        text = participants_text(flow)
+        assert said in text
+        assert ("template" in text) == bool(said)
+
+
 @pytest.mark.parametrize("narrow", [False, True])
 def test_the_chart_says_the_numbers(tmp_path: Path, narrow: bool) -> None:
     flow = study_flow(study(tmp_path))

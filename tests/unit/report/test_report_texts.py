@@ -571,10 +571,16 @@ def test_methods_say_nothing_of_what_was_not_done() -> None:
     assert "blocks of 2³ voxels and cropped" in text["Maps"]
     template = {"iterations": 3, "tolerance": None}
     assert "in 3 iterations" in _methods(pca, template=template)["Anatomy"]
-    assert "In each, everybody is registered, images" in _methods(pca, template=template)["Anatomy"]
+    assert (
+        "In each, the people of the template are registered, images"
+        in _methods(pca, template=template)["Anatomy"]
+    )
     assert "in at most 3 iterations" in _methods(pca, template={**template, "tolerance": 0.01})["Anatomy"]
     text = _methods(pca, template={**template, "tolerance": 0.01, "early_people": 15})
-    assert "everybody is registered (in all but the last at most 15 people, spread evenly" in text["Anatomy"]
+    assert (
+        "the people of the template are registered (in all but the last at most 15 people, spread evenly"
+        in text["Anatomy"]
+    )
     assert "end early once the template of everybody changes by at most 0.01" in text["Anatomy"]
     assert (
         "shifted to the pose of the template before it, so that neither shape, pose nor size"
@@ -627,6 +633,23 @@ def test_methods_count_the_checks_that_were_made() -> None:
         in text
     )
     assert "adjusted for age, sex, head size, site and image quality, as far as they are known" in text
+
+
+def test_methods_say_how_the_template_was_updated_and_who_was_registered_to_it() -> None:
+    pca: dict[str, Any] = {"model": "pca", "modalities": ["t1w"]}
+    text = _methods(pca)["Anatomy"]
+    assert "Everybody was then registered to the last template." in text
+    assert "The linear part of each warp was moved into the affine step" in text
+    assert not re.search("unsharp|share of|finest", text)
+    text = _methods(pca, template={"shape_step": 0.25, "sharpening": 0.5, "coarse_iterations": 2},
+                    registration={"balance": False})["Anatomy"]  # fmt: skip
+    assert (
+        "the inverse of a share of 0.25 of the mean warp and of the mean affine without its rigid part is applied"
+        in text
+    )
+    assert "Then each average is sharpened (unsharp mask of weight 0.5)." in text
+    assert "The first 2 iterations leave out the finest level of the registration." in text
+    assert "was moved into" not in text
 
 
 def test_methods_say_how_maps_of_the_t1w_image_were_made() -> None:

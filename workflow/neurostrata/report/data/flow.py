@@ -37,10 +37,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Flow:
-    """The steps of the whole study, then those of each experiment, which begin with the last of them."""
+    """The steps of the whole study, then those of each experiment, which begin with the last of them.
+
+    `template`: how many of them the template was made of, where it was not made of all.
+    """
 
     study: list[Step]
     experiments: dict[str, list[Step]]
+    template: int | None = None
 
 
 def study_flow(study: StudyResults) -> Flow | None:
@@ -68,7 +72,10 @@ def study_flow(study: StudyResults) -> Flow | None:
         for experiment, config in study.experiments()
         if (steps := experiment_steps(study, experiment, config["modalities"]))
     }
-    return Flow(first, experiments)
+    cohort = study.table(study.tree.subjects, columns=["subject"])
+    assert cohort is not None
+    members = int(is_yes(cohort["template"]).sum()) if "template" in cohort else len(people)
+    return Flow(first, experiments, members if members < len(people) else None)
 
 
 def experiment_steps(study: StudyResults, experiment: Experiment, modalities: Iterable[str]) -> list[Step]:

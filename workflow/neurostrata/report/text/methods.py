@@ -58,18 +58,29 @@ def anatomy_text(config: Config) -> str:
     limit = "" if template["tolerance"] is None else "at most "
     part = template["early_people"]
     early = f" (in all but the last at most {part} people, spread evenly over the list, other ones each time)"
-    steady = (
-        "applied, and the result is turned and shifted to the pose of the template before it, so that neither shape, pose nor size drifts."
-        if template["hold_pose"]
-        else "applied, so that neither shape nor size drifts."
+    step = format_setting(template["shape_step"])
+    removed = (
+        "the inverse of the mean warp and the mean affine without its rigid part are applied"
+        if template["shape_step"] == 1
+        else f"the inverse of a share of {step} of the mean warp and of the mean affine without its rigid part is applied"
     )
+    steady = (
+        ", and the result is turned and shifted to the pose of the template before it, so that neither shape, pose nor size drifts."
+        if template["hold_pose"]
+        else ", so that neither shape nor size drifts."
+    )
+    sharpened = f" (unsharp mask of weight {format_setting(template['sharpening'])})"
     text = (
         f"A study-specific template with {format_setting(template['resolution_mm'])} mm voxels was built from the mean of the "
         f"images aligned by centre of mass, in {limit}{count(int(template['iterations']), 'iteration')}{cite('avants2010template')}. In "
-        f"each, everybody is registered{'' if part is None else early}, "
-        "images and warps are averaged, and the inverse of the mean warp and the mean affine without its rigid part are "
-        f"{steady}"
+        f"each, the people of the template are registered{'' if part is None else early}, "
+        f"images and warps are averaged, and {removed}{steady}"
     )
+    if template["sharpening"]:
+        text += f" Then each average is sharpened{sharpened}."
+    if template["coarse_iterations"]:
+        some = min(int(template["coarse_iterations"]), int(template["iterations"]))
+        text += f" The first {'iteration leaves' if some == 1 else f'{some} iterations leave'} out the finest level of the registration."
     if template["tolerance"] is not None:
         # an iteration with a part of the people is never the last
         whose = "template" if part is None else "template of everybody"
@@ -77,7 +88,7 @@ def anatomy_text(config: Config) -> str:
             f" The iterations end early once the {whose} changes by at most {format_setting(template['tolerance'])} of its mean "
             "brightness."
         )
-    parts.append(text)
+    parts.append(f"{text} Everybody was then registered to the last template.")
     engine = config["registration"]["engine"]
     options = config["registration"][engine]
     if engine == "ants":
@@ -93,6 +104,10 @@ def anatomy_text(config: Config) -> str:
             f"Registration: greedy diffeomorphic registration {GREEDY[engine]} steps{cite(*ENGINES[engine])}, with "
             f"neighbourhood cross-correlation of radius {_numbers(options['ncc_radius'])} voxels and "
             f"{_numbers(options['iterations'])} iterations per level."
+        )
+    if config["registration"]["balance"]:
+        parts.append(
+            "The linear part of each warp was moved into the affine step, so that the warp holds no change of the whole brain's size."
         )
     return " ".join(parts)
 

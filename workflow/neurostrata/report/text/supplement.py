@@ -71,6 +71,8 @@ def participants_text(flow: Flow) -> str:
     if flow.study:
         first, *others = flow.study
         sentences.append(f"Of {first.people} {first.title}, " + steps_text(others) + ".")
+    if flow.template is not None:
+        sentences.append(f"The template was made of the images of {flow.template} of them.")
     sentences += [f"{name}: {steps_text(steps)}." for name, steps in flow.experiments.items()]
     return " ".join(sentences)
 
