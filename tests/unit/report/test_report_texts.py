@@ -341,6 +341,26 @@ def test_factors_that_cannot_be_tested_after_adjustment_are_not_said_to_be_alike
     assert "the covariates determine who is in which cluster" in " ".join(verdict.cautions)
 
 
+def test_one_factor_is_spoken_of_as_one() -> None:
+    one = {"comparisons": _comparisons([0.01], [0.02])}
+    for q, said in ((0.01, "and the one phenotypic factor tested differs between them after adjustment for"),
+                    (0.4, "but the one phenotypic factor tested does not differ between them after adjustment for")):  # fmt: skip
+        assert said in judge("x", _evidence([25, 15], adjusted=_adjusted([q]), **one)).headline
+    assert (
+        "and the one phenotypic factor tested differs between them; whether"
+        in judge("x", _evidence([25, 15], **one)).headline
+    )
+    none = judge("x", _evidence([25, 15], comparisons=_comparisons([0.3], [0.4])))
+    assert none.headline.endswith("but the one phenotypic factor tested does not differ between them.")
+
+
+def test_halves_in_which_no_factor_could_be_tested_say_so() -> None:
+    halves = {"split_half": pd.DataFrame({"adjusted_rand": [0.3]})}
+    untested = pd.DataFrame({"factor": ["factor_01"], "q": [np.nan]})
+    text = " ".join(judge("x", _evidence([25, 15], split_factors=untested, **halves)).sentences)
+    assert "found anew; no factor could be tested in the held-out halves." in text
+
+
 def test_people_without_a_covariate_are_counted() -> None:
     tables = {**DIFFERENT, "adjusted": _adjusted([0.01, 0.9, 0.004]).assign(n=[28, 28, 39])}
     cautions = " ".join(judge("x", _evidence([25, 15], **tables)).cautions)

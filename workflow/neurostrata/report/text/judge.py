@@ -250,7 +250,12 @@ def _checks(evidence: Evidence, alpha: float) -> list[str]:
         text = f"Split halves: adjusted Rand index {format_number(rand, 2)} (median) between clusters carried over from the other half and clusters found anew"
         if evidence.split_factors is not None:
             q = evidence.split_factors["q"].dropna()
-            text += f"; {int((q < alpha).sum())} of {count(len(q), 'factor')} differ in the held-out halves"
+            found = int((q < alpha).sum())
+            text += (
+                f"; {found} of {count(len(q), 'factor')} {'differs' if found == 1 else 'differ'} in the held-out halves"
+                if len(q)
+                else "; no factor could be tested in the held-out halves"
+            )
         sentences.append(text + ".")
     shuffles = evidence.shuffles  # empty without phenotypes; null when nothing could be tested
     if shuffles and shuffles["share_found"] is not None:
