@@ -313,3 +313,12 @@ def test_effects_stand_beside_their_adjusted_values() -> None:
     open_ended = figures_factors.effects_figure(comparisons.assign(eta2_high=1.0), [])
     assert [line.get_xdata() for line in open_ended.axes[0].lines if line.get_marker() == ">"] == [[1]]
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["Factor 1: Fear"]
+
+
+def test_names_with_dollar_signs_are_no_formulas(tmp_path: Path) -> None:
+    names = ["Income ($, % of mean)_vs_debt ($)", "a_$b_1$"]
+    loadings = pd.DataFrame({"factor_01": [0.5, 0.6], "factor_02": [0.2, 0.7]}, index=names)
+    drawing = figures_phenotypes.loadings_figure(loadings, names={"factor_01": "$x^2$"})
+    text = save_figure(drawing, tmp_path / "loadings.svg").read_text()
+    for said in ("Income ($, % of mean) vs debt ($)", "a $b 1$", "$x^2$"):
+        assert said in text
