@@ -341,6 +341,37 @@ def test_factors_that_cannot_be_tested_after_adjustment_are_not_said_to_be_alike
     assert "the covariates determine who is in which cluster" in " ".join(verdict.cautions)
 
 
+def test_a_list_that_is_cut_says_so() -> None:
+    many = _evidence([20] * 14, jaccard=0.3)
+    verdict = judge("x", many)
+    assert "read as dissolved (14 clusters: 0.30 to 0.30)." in " ".join(verdict.sentences)
+    cautions = " ".join(verdict.cautions)
+    # a mean below the limit says nothing of most samples: the share in which a cluster dissolves is in the table
+    assert "Mean Jaccard index below 0.6: clusters 1 (dissolved, 0.30), 2 (dissolved" in cautions
+    assert "12 (dissolved, 0.30) and 2 more." in cautions
+    two = _evidence([25, 15], jaccard=0.3)
+    assert two.stability is not None
+    two.stability["jaccard"] = [0.9, 0.55]
+    assert "Mean Jaccard index below 0.6: cluster 2 (doubtful, 0.55)." in judge("x", two).cautions
+    factors = {"comparisons": _comparisons([0.01] * 11, [0.01] * 11), "adjusted": _adjusted([0.01] * 11)}
+    sentences = judge("x", _evidence([25, 15], **factors)).sentences
+    assert sum("adjusted q" in sentence for sentence in sentences) == 8
+    assert any(sentence.startswith("3 more factors differ: ") for sentence in sentences)
+
+
+def test_clusters_whose_phenotypes_were_not_compared_are_not_said_to_be_alike() -> None:
+    alone = judge("x", _evidence([25, 15]))
+    assert (alone.kind, alone.label) == ("clusters_only", "clusters, phenotypes not compared")
+    assert overall([alone]) == "In x, clusters exist, and phenotypes were not compared between them."
+    tables = {"comparisons": _comparisons([0.2, 0.9], [0.3, 0.9]), "adjusted": _adjusted([0.4, 0.8])}
+    tested = judge("y", _evidence([25, 15], **tables))
+    assert tested.label == "clusters without a difference in phenotype"
+    assert overall([tested, alone]) == (
+        "In y, clusters exist, but no difference in phenotype was found. "
+        "In x, clusters exist, and phenotypes were not compared between them."
+    )
+
+
 def test_one_factor_is_spoken_of_as_one() -> None:
     one = {"comparisons": _comparisons([0.01], [0.02])}
     for q, said in ((0.01, "and the one phenotypic factor tested differs between them after adjustment for"),

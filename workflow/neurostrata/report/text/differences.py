@@ -14,6 +14,9 @@ from neurostrata.report.figures.phenotypes import factor_label, no_upper_end, sh
 from neurostrata.report.html.blocks import format_number, human_name
 from neurostrata.report.text.verdict import Verdict, equals
 
+#: Factors whose effects are given in a sentence of their own, at most.
+MOST_FACTORS = 8
+
 
 def significant_factors(
     comparisons: pd.DataFrame, alpha: float = 0.05, adjusted: pd.DataFrame | None = None
@@ -89,11 +92,17 @@ def judge_factors(
     rows = tested.set_index("factor")
     if exists:
         verdict.headline, verdict.kind = _phenotype_headline(verdict, start, raw, adjusted)
-        for factor in (verdict.found or (raw if adjusted is None else []))[:8]:
+        differing = verdict.found or (raw if adjusted is None else [])
+        for factor in differing[:MOST_FACTORS]:
             verdict.sentences.append(
                 f"{named(factor, meanings)}: {effect_text(rows.loc[factor], level)}"
                 + _adjusted_text(adjusted, factor)
                 + "."
+            )
+        if more := differing[MOST_FACTORS:]:
+            names = join_words([short_name(factor, meanings.get(factor, "")) for factor in more])
+            verdict.sentences.append(
+                f"{count(len(more), 'more factor differs', 'more factors differ')}: {names}."
             )
         if not raw:
             top = tested.loc[tested["p"].idxmin()]

@@ -31,6 +31,8 @@ from neurostrata.report.text.verdict import (
 )
 from neurostrata.strata.finders.registry import finder_name
 
+#: Clusters that are spoken of one by one, at most.
+MOST_NAMED = 12
 #: Variables of quality_tests.tsv that are no measures of quality -> what clusters that differ in them may be.
 OTHER_CLUSTERS = {
     "site": "clusters of sites",
@@ -132,7 +134,7 @@ def judge(
 
 
 def _sizes(sizes: Mapping[int, int]) -> str:
-    if len(sizes) <= 12:
+    if len(sizes) <= MOST_NAMED:
         return join_words([str(n) for n in sizes.values()])
     return f"between {min(sizes.values())} and {max(sizes.values())}"
 
@@ -152,10 +154,13 @@ def _judge_stability(verdict: Verdict, evidence: Evidence) -> None:
         verdict.cautions.append("The stability of the clusters is not known: people were not resampled.")
         return
     reading = describe_jaccard(verdict.jaccard)
-    each = join_words([format_number(value, 2) for _, value in evidence.jaccard().values()][:12])
+    values = [value for _, value in evidence.jaccard().values()]
+    if len(values) <= MOST_NAMED:
+        each = f"cluster by cluster: {join_words([format_number(value, 2) for value in values])}"
+    else:
+        each = f"{len(values)} clusters: {format_number(min(values), 2)} to {format_number(max(values), 2)}"
     verdict.sentences.append(
-        f"Stability: mean Jaccard index over bootstrap samples {format_number(verdict.jaccard, 2)}, read as {reading} "
-        f"(cluster by cluster: {each})."
+        f"Stability: mean Jaccard index over bootstrap samples {format_number(verdict.jaccard, 2)}, read as {reading} ({each})."
     )
     if verdict.jaccard < DOUBTFUL:
         verdict.doubts.append("not stable")
@@ -165,8 +170,10 @@ def _judge_stability(verdict: Verdict, evidence: Evidence) -> None:
         if value < DOUBTFUL
     ]
     if weak:
+        more = len(weak) - MOST_NAMED
+        listed = f"{', '.join(weak[:MOST_NAMED])} and {more} more" if more > 0 else join_words(weak)
         verdict.cautions.append(
-            f"Not found again in most bootstrap samples: cluster {join_words(weak[:12])}."
+            f"Mean Jaccard index below {DOUBTFUL:g}: {'cluster' if len(weak) == 1 else 'clusters'} {listed}."
         )
 
 
@@ -308,8 +315,8 @@ def _judge_people(verdict: Verdict, evidence: Evidence, sizes: Mapping[int, int]
     if evidence.facts:  # the clusters' sidecar may be lost
         verdict.small = [int(cluster) for cluster in evidence.facts["small_clusters"]]
     if verdict.small:
-        numbers = join_words([f"{c} (n = {sizes.get(c, 0)})" for c in verdict.small[:12]])
-        more = f" and {len(verdict.small) - 12} more" if len(verdict.small) > 12 else ""
+        numbers = join_words([f"{c} (n = {sizes.get(c, 0)})" for c in verdict.small[:MOST_NAMED]])
+        more = f" and {len(verdict.small) - MOST_NAMED} more" if len(verdict.small) > MOST_NAMED else ""
         verb = "is" if len(verdict.small) == 1 else "are"
         limit = format_number(evidence.facts["small_cluster_limit"])
         verdict.cautions.append(f"Small clusters: {numbers}{more} {verb} below {limit} people.")
