@@ -291,11 +291,14 @@ def test_what_explains_clusters_and_what_resampling_dissolves(tmp_path: Path) ->
         "The clusters are explained by site: they differ in site (Cramér's V = 0.81, q = 0.001), and" in text
     )
     assert "clusters explained by site, in doubt" in text
+    assert "Training curves. Blue: the folds; black: the final model" in text
     assert "A cluster that follows site" in Page(results / "report" / "strata-jac-ndi.html").flat()
 
 
 def test_tables_that_were_not_made_are_noted(small: tuple[Path, dict[str, Any]]) -> None:
     results, config = small
+    for history in (results / "experiments/jac-ndi").glob("fold-[0-9]/history.tsv"):
+        history.unlink()
     names = "existence stability comparisons_adjusted composition composition_tests split_half shuffles"
     for path in (results / "experiments/jac-ndi/strata").rglob("*"):
         if path.name.split(".")[0] in [*names.split(), "continuous", "continuous_added"]:
@@ -315,6 +318,17 @@ def test_tables_that_were_not_made_are_noted(small: tuple[Path, dict[str, Any]])
         "What clusters add to the continuous model in jac-ndi",
     ):
         assert f"{what} experiments/jac-ndi/strata/" in text
+    # nothing is promised that is not there, and nothing is said of what the run has not
+    own = page.on("experiment-jac-ndi.html")
+    assert (
+        "On the page of checks of jac-ndi: composition of the clusters; search for clusters, and whether they exist; phenotypes between the clusters; split halves and shuffled links."
+        in own
+    )
+    assert (
+        "Training curves. Black: the final model, trained on everybody, whose embeddings are clustered."
+        in own
+    )
+    assert "Skip connections carry image detail" not in page.on("index.html")
 
 
 def test_text_from_files_is_escaped(study: tuple[Path, dict[str, Any], Report]) -> None:

@@ -18,8 +18,10 @@ from neurostrata.report.data.decoding import better_baselines, shares_decoded
 from neurostrata.report.data.demographics import availability, demographics_table, keyed
 from neurostrata.report.data.evidence import Evidence, adjusted_rand
 from neurostrata.report.figures.phenotypes import short_name
-from neurostrata.report.html.blocks import format_number, format_p, frame_table
+from neurostrata.report.html.blocks import cut_off, format_number, format_p, frame_table
+from neurostrata.report.sections.composition import composition_table
 from neurostrata.report.sections.strata import strata_section
+from neurostrata.report.sections.strata_maps import cluster_facts
 from neurostrata.report.text import verdict as verdict_module
 from neurostrata.report.text.judge import judge
 from neurostrata.report.text.methods import methods_paragraphs, training_values
@@ -797,3 +799,32 @@ def test_an_experiment_without_clusters_says_so_once() -> None:
     assert [block.text for block in section.blocks] == [
         "No clusters were looked for: analyses: strata is off."
     ]
+
+
+def test_what_is_cut_off_a_picture_or_table_is_said() -> None:
+    groups = ["all", *map(str, range(1, 14))]
+    rows = [("age", "", group, 9, 30.0, 4.0, np.nan, np.nan) for group in groups]
+    columns = ["characteristic", "level", "cluster", "n", "mean", "sd", "count", "share"]
+    table = composition_table(pd.DataFrame(rows, columns=columns), None)
+    assert len(table.columns) == 2 + 11 + 2
+    assert "The first 10 of 13 clusters; the folded table has all." in table.caption
+    few = composition_table(pd.DataFrame(rows[:11], columns=columns), None)
+    assert "The first" not in few.caption
+    assert cut_off(60, 40, "factors, by effect") == " The first 40 of 60 factors, by effect."
+    assert cut_off(40, 40, "factors") == ""
+
+
+@pytest.mark.parametrize(("odd", "said"), [(1, "12 people (75%), 1 of whom fits into no cluster well and is left out"),
+                                           (2, "12 people (75%), 2 of whom fit into no cluster well and are left out")])  # fmt: skip
+def test_people_who_fit_none_are_counted_where_sizes_are(odd: int, said: str) -> None:
+    evidence = _evidence([12, 4])
+    assert evidence.clusters is not None
+    evidence.clusters["fits"] = ["no"] * odd + ["yes"] * (16 - odd)
+    page: Any = SimpleNamespace(sources=lambda *_: [])
+    experiment: Any = SimpleNamespace(strata=lambda name: name)
+    assert said in cluster_facts(page, experiment, evidence, 1).text
+    verb, them = ("fits", "is") if odd == 1 else ("fit", "are")
+    assert (
+        f"2 clusters of 12 and 4 people ({odd} of whom {verb} into none and {them} counted in the nearest), by Gaussian mixture"
+        in " ".join(judge("x", evidence).sentences)
+    )

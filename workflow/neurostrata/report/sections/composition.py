@@ -14,6 +14,7 @@ from neurostrata.report.html.blocks import (
     Section,
     Table,
     Text,
+    cut_off,
     fixed,
     format_number,
     format_p,
@@ -109,6 +110,7 @@ def composition_table(composition: pd.DataFrame, tests: pd.DataFrame | None, alp
     )
     clusters = list(dict.fromkeys(frame["cluster"]))
     clusters.sort(key=lambda text: (text != "all", int(text) if text.isdigit() else 0))
+    number = sum(cluster != "all" for cluster in clusters)
     clusters = clusters[: CLUSTERS + 1]
     by_name = None if tests is None else tests.drop_duplicates("characteristic").set_index("characteristic")
     rows, groups, marked = [], [], []
@@ -147,7 +149,7 @@ def composition_table(composition: pd.DataFrame, tests: pd.DataFrame | None, alp
         groups=groups,
         marked=marked,
         caption=f"Mean ± standard deviation, or people (share of the cluster). Marked: q below {alpha:g}. The folded table "
-        "has the tests.",
+        f"has the tests.{cut_off(number, CLUSTERS, 'clusters; the folded table has all')}",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from neurostrata.core.wording import count
 from neurostrata.report.data.flow import experiment_steps
@@ -19,7 +19,9 @@ from neurostrata.report.text.methods import experiment_text
 from neurostrata.report.text.supplement import steps_text
 
 
-def experiment_section(page: Page, one: Judged, meanings: Mapping[str, str], checks: str = "") -> Section:
+def experiment_section(
+    page: Page, one: Judged, meanings: Mapping[str, str], checks: Sequence[str] = ()
+) -> Section:
     """Return what is said of one experiment.
 
     Parameters
@@ -31,7 +33,7 @@ def experiment_section(page: Page, one: Judged, meanings: Mapping[str, str], che
     meanings
         Factor -> what it is.
     checks
-        File of the page with the checks of its clusters, "" where there is none.
+        Titles of the sections on the page with the checks of its clusters; none where there is no such page.
     """
     experiment, config = one.experiment, one.config
     section = Section(experiment_anchor(one.name), f"Experiment {one.name}")

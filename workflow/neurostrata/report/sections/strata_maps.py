@@ -365,11 +365,11 @@ def cluster_facts(page: Page, experiment: Experiment, evidence: Evidence, cluste
     if clusters is not None:
         own = clusters[clusters["cluster"] == cluster]
         odd = sum(str(subject) in outside for subject in own["subject"])
-        said[0] += (
-            f", {odd} of whom fit into no cluster well and are left out of maps and comparisons"
-            if odd
-            else ""
-        )
+        if odd:
+            fits, left = ("fits", "is") if odd == 1 else ("fit", "are")
+            said[0] += (
+                f", {odd} of whom {fits} into no cluster well and {left} left out of maps and comparisons"
+            )
         if "probability" in own and own["probability"].notna().any():
             doubtful = int((own["probability"] < 0.9).sum())
             said.append(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -100,7 +100,7 @@ def judge(
         exists = False
     if decoding:
         verdict.doubts.append("decodes no better than the mean image")
-    partition = f"{count(len(sizes), 'cluster')} of {_sizes(sizes)} people, by {finder_name(evidence.finder)}"
+    partition = f"{count(len(sizes), 'cluster')} of {_sizes(sizes)} people{_in_none(verdict.outside)}, by {finder_name(evidence.finder)}"
     if exists is None:
         verdict.headline = (
             "Whether clusters exist is not known: what was found was not compared with data without groups."
@@ -137,6 +137,14 @@ def _sizes(sizes: Mapping[int, int]) -> str:
     if len(sizes) <= MOST_NAMED:
         return join_words([str(n) for n in sizes.values()])
     return f"between {min(sizes.values())} and {max(sizes.values())}"
+
+
+def _in_none(outside: Sequence[str]) -> str:
+    """Return how many of the people of the clusters' sizes are in none of them."""
+    if not outside:
+        return ""
+    verb, are = ("fits", "is") if len(outside) == 1 else ("fit", "are")
+    return f" ({len(outside)} of whom {verb} into none and {are} counted in the nearest)"
 
 
 def _nothing(evidence: Evidence, verdict: Verdict, alpha: float) -> str:
