@@ -295,6 +295,20 @@ def test_what_explains_clusters_and_what_resampling_dissolves(tmp_path: Path) ->
     assert "A cluster that follows site" in Page(results / "report" / "strata-jac-ndi.html").flat()
 
 
+def test_tables_say_their_levels(tmp_path: Path) -> None:
+    results, config = make_results(tmp_path, people=20, clusters=2, factors=2, variables=6, images=False)
+    config["report"]["alpha"] = 0.01
+    config["strata"]["comparisons"] = {"alpha": 0.1, "confidence": 0.9}
+    page = build(results, config)
+    checks = page.on("strata-jac-ndi.html")
+    assert "Share of halves with p ≤ 0.1" in checks
+    assert "more than 10% would mean that the tests claim too much" in checks
+    assert "Intervals: 90%." in checks
+    assert "Marked: all q below 0.01. Intervals: 90%." in page.on("experiment-jac-ndi.html")
+    assert "(expected: at most 10%)" in page.on("index.html")
+    assert "points with 95% intervals" in checks
+
+
 def test_tables_that_were_not_made_are_noted(small: tuple[Path, dict[str, Any]]) -> None:
     results, config = small
     for history in (results / "experiments/jac-ndi").glob("fold-[0-9]/history.tsv"):

@@ -374,6 +374,13 @@ def test_clusters_whose_phenotypes_were_not_compared_are_not_said_to_be_alike() 
     )
 
 
+def test_shuffled_links_are_judged_at_the_level_at_which_they_were_counted() -> None:
+    """strata.comparisons.alpha, which need not be report.alpha."""
+    shuffled = {"share_found": 0.04, "share_low": 0.02, "share_high": 0.07}
+    verdict = judge("x", _evidence([25, 15], shuffles=shuffled, **DIFFERENT), alpha=0.01, counted_alpha=0.05)
+    assert "in 4% of the runs (expected: at most 5%)." in " ".join(verdict.sentences)
+
+
 def test_one_factor_is_spoken_of_as_one() -> None:
     one = {"comparisons": _comparisons([0.01], [0.02])}
     for q, said in ((0.01, "and the one phenotypic factor tested differs between them after adjustment for"),

@@ -46,7 +46,7 @@ def composition_section(page: Page, experiment: Experiment, evidence: Evidence) 
         ("characteristic", "p", "q", "effect", "effect_name"),
     )
     if composition is not None:
-        table = composition_table(composition, tests, study.alpha)
+        table = composition_table(composition, tests, study.alpha, study.level)
         quality_paths = _add_quality(page, experiment, evidence, table)
         table.sources = page.sources(path, tests_path, *quality_paths)
         explained = (
@@ -102,7 +102,9 @@ def composition_section(page: Page, experiment: Experiment, evidence: Evidence) 
     return section
 
 
-def composition_table(composition: pd.DataFrame, tests: pd.DataFrame | None, alpha: float = 0.05) -> Table:
+def composition_table(
+    composition: pd.DataFrame, tests: pd.DataFrame | None, alpha: float = 0.05, confidence: str = "95%"
+) -> Table:
     """Return characteristics x clusters: mean ± standard deviation, or number and share; effect and q at the end."""
     frame = composition.assign(
         cluster=composition["cluster"].astype(str),
@@ -148,7 +150,7 @@ def composition_table(composition: pd.DataFrame, tests: pd.DataFrame | None, alp
         numeric=[False, False, *[True] * len(heads), False, True],
         groups=groups,
         marked=marked,
-        caption=f"Mean ± standard deviation, or people (share of the cluster). Marked: q below {alpha:g}. The folded table "
+        caption=f"Mean ± standard deviation, or people (share of the cluster). Marked: q below {alpha:g}. Intervals: {confidence}. The folded table "
         f"has the tests.{cut_off(number, CLUSTERS, 'clusters; the folded table has all')}",
     )
 

@@ -263,7 +263,7 @@ def comparisons_table(
         "η² [interval]",
     ]
     columns += [] if after is None else ["adjusted η² [interval]", "adjusted q"]
-    caption = f"Marked: all q below {page.study.alpha:g}. "
+    caption = f"Marked: all q below {page.study.alpha:g}. Intervals: {page.study.level}. "
     if adjusted is not None:
         caption += f"Adjusted for {adjusted_for(adjusted)}; adjusted η² is partial. "
     else:
@@ -322,13 +322,12 @@ def _comparisons(
     path = experiment.strata("comparisons.tsv")
     section.add(comparisons_table(page, experiment, evidence, names, found))
     if {"eta2", "eta2_low", "eta2_high"} <= set(comparisons) and comparisons["eta2"].notna().any():
-        level = 100 * float(study.strata_settings["comparisons"]["confidence"])
         section.add(
             page.figure(
                 partial(effects_figure, comparisons, found, evidence.adjusted, names),
                 f"{name}/effects.svg",
                 "Effect sizes",
-                f"η² with its {level:g}% interval; coloured: factors that differ"
+                f"η² with its {study.level} interval; coloured: factors that differ"
                 + (" (none)." if not found else ".")
                 + " An arrowhead: the interval has no upper end."
                 + cut_off(int(comparisons["eta2"].notna().sum()), MOST_EFFECTS, "factors, by effect size"),

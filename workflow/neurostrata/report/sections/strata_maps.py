@@ -427,9 +427,8 @@ def places_table(page: Page, maps: StrataMaps, cluster: int) -> Table | None:
     if not rows:
         return None
     named = own["name"].notna().any()
-    level = f"{100 * float(page.study.strata_settings['comparisons']['confidence']):g}%"
     caption = (
-        f"Hedges’ g of people’s means over each region of the atlas, with its {level} interval for these clusters as they are (it does not count that they "
+        f"Hedges’ g of people’s means over each region of the atlas, with its {page.study.level} interval for these clusters as they are (it does not count that they "
         "were found in these images)"
         if kind == "region"
         else f"Connected voxels with effects of at least {maps.threshold:g} in size and one sign, the largest places first; effect: mean over the place, "

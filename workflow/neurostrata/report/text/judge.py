@@ -57,6 +57,7 @@ def judge(
     *,
     experiment: Mapping[str, Any] | None = None,
     alpha: float = 0.05,
+    counted_alpha: float = 0.05,
     level: str = "95%",
     meanings: Mapping[str, str] | None = None,
     decoding: str = "",
@@ -73,6 +74,8 @@ def judge(
         Its configuration: model, modalities, options.
     alpha
         Limit of the false-discovery rates.
+    counted_alpha
+        That at which factors were counted with shuffled links.
     level
         Level of the effect size's interval, for the text.
     meanings
@@ -122,7 +125,7 @@ def judge(
         _judge_composition(verdict, evidence, alpha, exists)
         verdict.cautions.extend(quality_sentences(evidence, alpha))
         if exists:
-            verdict.sentences.extend(_checks(evidence, alpha))
+            verdict.sentences.extend(_checks(evidence, alpha, counted_alpha))
             verdict.sentences.extend(continuous_sentences(evidence, alpha, meanings))
             verdict.sentences.extend(_added(evidence, alpha, meanings))
         _judge_people(verdict, evidence, sizes)
@@ -257,7 +260,7 @@ def quality_sentences(evidence: Evidence, alpha: float) -> list[str]:
     ]
 
 
-def _checks(evidence: Evidence, alpha: float) -> list[str]:
+def _checks(evidence: Evidence, alpha: float, counted_alpha: float) -> list[str]:
     """Return the sentences on split halves and shuffled links."""
     sentences = []
     if evidence.split_half is not None and evidence.split_half["adjusted_rand"].notna().any():
@@ -277,7 +280,7 @@ def _checks(evidence: Evidence, alpha: float) -> list[str]:
         share = float(shuffles["share_found"])
         sentences.append(
             f"When images and phenotypes of different people are joined, at least one factor differs in {100 * share:.0f}% of the runs "
-            f"(expected: at most {100 * alpha:g}%)."
+            f"(expected: at most {100 * counted_alpha:g}%)."
         )
     return sentences
 
