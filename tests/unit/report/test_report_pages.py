@@ -295,6 +295,23 @@ def test_what_explains_clusters_and_what_resampling_dissolves(tmp_path: Path) ->
     assert "A cluster that follows site" in Page(results / "report" / "strata-jac-ndi.html").flat()
 
 
+def test_tables_of_an_earlier_report_do_not_stay(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    names = ("strata_finders", "comparison", "resources", "verdicts")
+    for name in names:
+        write_table(
+            results / f"report/{name}.tsv", pd.DataFrame({"experiment": ["jac-ndi"]}), {"experiment": "x"}
+        )
+    config = make_config([])
+    report = build(results, config).path.parent
+    assert [name for name in names if (report / f"{name}.tsv").is_file()] == ["verdicts"]
+    assert not list(report.glob("strata_finders*"))
+    assert "Every finder on every kind of codes" not in Report(report / "index.html").flat()
+    config["experiments"] = []
+    build(results, config)
+    assert not list(report.glob("verdicts*"))
+
+
 def test_tables_say_their_levels(tmp_path: Path) -> None:
     results, config = make_results(tmp_path, people=20, clusters=2, factors=2, variables=6, images=False)
     config["report"]["alpha"] = 0.01
