@@ -695,6 +695,29 @@ def test_methods_count_the_checks_that_were_made() -> None:
     assert "adjusted for age, sex, head size, site and image quality, as far as they are known" in text
 
 
+def test_methods_say_how_quality_was_compared_and_what_the_maps_show() -> None:
+    pca: dict[str, Any] = {"model": "pca", "modalities": ["t1w"]}
+    text = _methods(pca)
+    assert text["Quality"].startswith(
+        "Each measure of the quality of a person's images was compared with what is expected from age, sex and site, as far as they are "
+        "known and there are enough people, in robust standard deviations."
+    )
+    assert (
+        "let about 1% of people with sound images be called unusual, over all measures together"
+        in text["Quality"]
+    )
+    assert "Nobody was left out without a decision." in text["Quality"]
+    assert (
+        "Maps of the clusters of the first finder show Hedges' g of each cluster against all other people in every voxel, the same "
+        "effects removed; they were not tested." in text["Strata"]
+    )
+    text = _methods(pca, quality={"covariates": [], "limit": 5}, strata={"adjust": {"columns": []}})
+    assert "was compared with everybody's, in robust standard deviations." in text["Quality"]
+    assert "differ by more than 5 of them were called unusual" in text["Quality"]
+    assert "in every voxel; they were not tested." in text["Strata"]
+    assert "Hedges" not in _methods({**pca, "analyses": {"strata": False}})["Strata"]
+
+
 def test_methods_say_how_the_template_was_updated_and_who_was_registered_to_it() -> None:
     pca: dict[str, Any] = {"model": "pca", "modalities": ["t1w"]}
     text = _methods(pca)["Anatomy"]

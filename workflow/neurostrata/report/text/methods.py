@@ -165,6 +165,25 @@ def _with_references(sentence: str, keys: Sequence[str]) -> str:
     return f"{start.removesuffix('.')}{cite(*keys)}{end.strip() or '.'}{' ' + rest if rest else ''}"
 
 
+def quality_text(config: Config) -> str:
+    """Return the paragraph on the quality of the images."""
+    quality = config["quality"]
+    usual = (
+        f"what is expected from {join_words(quality['covariates'])}, as far as they are known and there are enough people"
+        if quality["covariates"]
+        else "everybody's"
+    )
+    limit = (
+        f"The limits let about {100 * float(quality['false_flags']):g}% of people with sound images be called unusual, over all measures together."
+        if quality["limit"] == "auto"
+        else f"People who differ by more than {format_setting(quality['limit'])} of them were called unusual."
+    )
+    return (
+        f"Each measure of the quality of a person's images was compared with {usual}, in robust standard deviations. {limit} Nobody was left "
+        "out without a decision."
+    )
+
+
 def grid_text(volumes: Config) -> str:
     """Return the size of the models' grid, such as "64 × 96 × 64"."""
     return " × ".join(str(side) for side in volumes["shape"])
@@ -385,6 +404,10 @@ def strata_text(config: Config) -> str:
         sentences.append(
             f"People who are farther from every centre than all but {format_setting(strata['outliers'])} of a cluster's people belong to no cluster."
         )
+    sentences.append(
+        "Maps of the clusters of the first finder show Hedges' g of each cluster against all other people in every voxel"
+        f"{', the same effects removed' if adjusted else ''}; they were not tested."
+    )
     if not config["phenotypes"]["tables"]:
         return " ".join([*sentences, "Families are never divided."])
     sentences.append(
@@ -410,7 +433,11 @@ def strata_text(config: Config) -> str:
 
 def methods_paragraphs(config: Config) -> list[tuple[str, str]]:
     """Return (heading, text) of every paragraph that the configuration calls for."""
-    paragraphs = [("Anatomy", anatomy_text(config)), ("Maps", maps_text(config))]
+    paragraphs = [
+        ("Anatomy", anatomy_text(config)),
+        ("Maps", maps_text(config)),
+        ("Quality", quality_text(config)),
+    ]
     for experiment in config["experiments"]:
         paragraphs.append(
             (
