@@ -9,6 +9,8 @@ from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.patches import Rectangle
 from report_fixture import make_config
 
 from neurostrata.cohort.sources.registry import SOURCES
@@ -290,3 +292,30 @@ def test_the_page_of_words_is_made_from_the_resource() -> None:
     assert meaning("verdict") == "the outcome, by fixed rules from these tables"  # without its link
     with pytest.raises(KeyError):
         meaning("nobody's word")
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_long_names_of_experiments_stay_in_their_boxes(narrow: bool) -> None:
+    names = ["t1w-jac-fa-md-ndi-residual-autoencoder-latent-64", "jac-ndi", *(f"e{n}" for n in range(3))]
+    flow = Flow(
+        [Step("people found", 90), Step("people took part", 45, {"withdrew": 45})],
+        {name: [Step("in the model", 45), Step("in a part of the partition", 45)] for name in names},
+    )
+    figure = flow_figure(flow, narrow=narrow)
+    FigureCanvasAgg(figure).draw()
+    axis = figure.axes[0]
+    boxes = [patch.get_window_extent() for patch in axis.patches if isinstance(patch, Rectangle)]
+    for text in axis.texts:
+        if not text.get_text() or "who took part" in text.get_text():
+            continue
+        extent = text.get_window_extent()
+        middle = (extent.x0 + extent.x1) / 2, (extent.y0 + extent.y1) / 2
+        box = next(box for box in boxes if box.contains(*middle))
+        assert box.contains(extent.x0, extent.y0), text.get_text()
+        assert box.contains(extent.x1, extent.y1), text.get_text()
+    words = " ".join(text.get_text().replace("\n", "") for text in axis.texts)
+    assert "t1w-jac-fa-md-ndi-residual-autoencoder-latent-6445 in the model" in words
+    # the experiments of a second row begin with the people of the study
+    assert [text.get_text() for text in axis.texts].count("the 45 people who took part") == (
+        4 if narrow else 2
+    )
