@@ -126,7 +126,7 @@ def test_the_scree_plot_says_by_which_rule_components_were_kept(tmp_path):
         ([0.8, 0.97], "1 of 2 factors is below 0.85: results on it may not hold in other people."),
         ([0.8, 0.7], "2 of 2 factors are below 0.85: results on them may not hold in other people."),
         ([np.nan, np.nan], "No factor could be compared."),
-        ([np.nan, 0.97], "None of the 1 factor that could be compared is below 0.85."),
+        ([np.nan, 0.97], "The one factor that could be compared is not below 0.85."),
     ],
 )
 def test_factors_that_are_found_again_are_not_doubted(tmp_path, values, said):

@@ -292,7 +292,9 @@ def _not_found_again(congruence: pd.Series) -> str:
     if not known:
         return "No factor could be compared."
     compared = "" if known == len(congruence) else " that could be compared"
-    return f"None of the {count(known, 'factor')}{compared} is below {LEAST_CONGRUENCE:g}."
+    if known == 1:
+        return f"The one factor{compared} is not below {LEAST_CONGRUENCE:g}."
+    return f"None of the {known} factors{compared} is below {LEAST_CONGRUENCE:g}."
 
 
 def congruence_reading(value: float) -> str:
