@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 from functools import cache
@@ -23,6 +24,7 @@ from neurostrata.report.data import results as report_results
 from neurostrata.report.data.layout import ResultsTree
 from neurostrata.report.figures import style as report_style
 from neurostrata.report.html import page as report_page
+from neurostrata.report.sections.agreement import agreement_section
 from neurostrata.report.sections.cohort import cohort_section, origins_table
 
 
@@ -293,6 +295,30 @@ def test_what_explains_clusters_and_what_resampling_dissolves(tmp_path: Path) ->
     assert "clusters explained by site, in doubt" in text
     assert "Training curves. Blue: the folds; black: the final model" in text
     assert "A cluster that follows site" in Page(results / "report" / "strata-jac-ndi.html").flat()
+
+
+def test_it_is_said_that_not_all_experiments_are_drawn(tmp_path: Path) -> None:
+    config = make_config([])
+    first = config["experiments"][0]
+    config["experiments"] = [{**first, "name": f"e{number}"} for number in range(8)]
+    study = report_results.StudyResults(ResultsTree(tmp_path), config)
+    names = [experiment["name"] for experiment in config["experiments"]]
+    pair = ["experiment_a", "finder_a", "experiment_b", "finder_b"]
+    pairs = [(a, "mixture", b, "mixture") for a, b in itertools.combinations(names, 2)]
+    cells = [(*one, x, y, 5) for one in pairs for x in (1, 2) for y in (1, 2)]
+    write_table(study.tree.agreement(), pd.DataFrame(pairs, columns=pair).assign(n=20, adjusted_rand=0.1))
+    write_table(
+        study.tree.agreement("agreement_crosstabs.tsv"),
+        pd.DataFrame(cells, columns=[*pair, "cluster_a", "cluster_b", "n"]),
+    )
+    page = report_page.Page(study, tmp_path / "report/models.html", tmp_path / "report/figures")
+    blocks = agreement_section(page).blocks
+    flow = next(block for block in blocks if "same people in the clusters" in getattr(block, "title", ""))
+    assert flow.caption.endswith(" The first 6 of 8 experiments.")
+    assert (
+        blocks[-1].text
+        == "Drawn are the first 6 of 28 pairs of experiments; the table of cross-tables has all."
+    )
 
 
 def test_tables_of_an_earlier_report_do_not_stay(tmp_path: Path) -> None:
