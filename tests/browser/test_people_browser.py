@@ -164,6 +164,48 @@ def load(browser: Browser, *paths: Path) -> None:
     assert comes(browser, "/taken up|cannot/.test(document.getElementById('state').textContent)")
 
 
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([0, 0, 0], "the same in all 3"),
+        ([0, 0, 1], "one of 2 with the lowest value, of 3"),
+        ([0, 1, 1], "the lowest of 3"),
+        ([1, 0, 0], "the highest of 3"),
+        ([1, 0, 2, 3], "lower than 66%"),
+        ([298.5, *range(300)], "higher than 99%"),  # not than 100%: one is above
+        ([1], ""),
+    ],
+)
+def test_where_a_value_lies_is_said_of_ties_too(
+    browser: Browser, folder: Path, values: list[float], said: str
+) -> None:
+    browser.open(folder / "subjects/sub-001.html")
+    measure = json.dumps({"values": values})
+    assert browser.evaluate(f"neurostrataStrips.standing({measure}, 0)") == said
+
+
+def test_it_is_said_what_a_person_is_left_out_of(browser: Browser, folder: Path) -> None:
+    browser.open(folder / "subjects/sub-060.html")
+    rows = [
+        {"modality": "", "stage": "experiment a", "reason": "diagnosis is none of the experiment's classes"},
+        {"modality": "ndi", "stage": "experiment a", "reason": "the model needs every modality"},
+        {"modality": "all", "stage": "template", "reason": "large cyst"},
+        {"modality": "all", "stage": "volumes", "reason": "head motion"},
+    ]
+    assert [browser.evaluate(f"neurostrataStrips.leftOut({json.dumps(row)})") for row in rows] == [
+        "of experiment a: diagnosis is none of the experiment's classes",
+        "of experiment a, without NDI: the model needs every modality",
+        "of the people of the template: large cyst",
+        "of everything, from volumes on: head motion",
+    ]
+    assert (
+        browser.evaluate("document.querySelector('.decisions').textContent").count(
+            "Left out: of ndi, from volumes on: no dwi"
+        )
+        == 1
+    )
+
+
 def test_layers_slide_and_flicker(browser: Browser, folder: Path) -> None:
     browser.open(folder / "subjects/sub-001.html")
     failures = [e for e in browser.events if e["method"] in ("Network.loadingFailed", "Log.entryAdded")]

@@ -110,7 +110,7 @@ STAGES = {
     "factor_congruence": _analysis("phenotypes.commands:factor_congruence", "measuring congruence of factors", "phenotypes"),
     "subject_page": _analysis("report.commands:subject_page", "writing pages of people", version=2),
     "provenance": _analysis("report.commands:provenance", "recording provenance", "*"),
-    "report": _analysis("report.commands:report", "writing the report", "*", version=4),
+    "report": _analysis("report.commands:report", "writing the report", "*", version=5),
 }
 # fmt: on
 

@@ -109,3 +109,31 @@ def test_what_a_factor_is_comes_before_its_numbers(tmp_path, named, method, firs
     assert cells[:words] == [first, second][:words]
     assert table.numeric == [False] * words + [True] * (len(cells) - words)
     assert "0.50 [0.10, no upper end]" in cells
+
+
+def test_the_scree_plot_says_by_which_rule_components_were_kept(tmp_path):
+    title = "Eigenvalues of the correlation matrix of the variables"
+    caption = blocks_of(page_of(tmp_path))[title].caption
+    assert caption == "Kaiser's rule, as in the paper: components with an eigenvalue above 1 are kept (2)."
+    caption = blocks_of(page_of(tmp_path, n_factors=2))[title].caption
+    assert caption.startswith("The first 2 components are kept (phenotypes: n_factors). Kaiser's rule")
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([0.9, 0.97], "None of the 2 factors is below 0.85."),
+        ([0.8, 0.97], "1 of 2 factors is below 0.85: results on it may not hold in other people."),
+        ([0.8, 0.7], "2 of 2 factors are below 0.85: results on them may not hold in other people."),
+        ([np.nan, np.nan], "No factor could be compared."),
+        ([np.nan, 0.97], "The one factor that could be compared is not below 0.85."),
+    ],
+)
+def test_factors_that_are_found_again_are_not_doubted(tmp_path, values, said):
+    page = page_of(tmp_path)
+    table = pd.DataFrame(
+        {"factor": ["factor_01", "factor_02"], "congruence": values, "low": 0.5, "splits": 9}
+    )
+    write_table(tmp_path / "phenotypes/congruence.tsv", table)
+    caption = blocks_of(page)["Whether the factors are found again in halves of the people"].caption
+    assert caption.endswith(f"Read after Lorenzo-Seva and ten Berge (2006). {said}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import matplotlib.image
@@ -9,7 +10,9 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from neurostrata.report.figures import agreement as figures_agreement
 from neurostrata.report.figures import checks as figures_checks
 from neurostrata.report.figures import clusters as figures_clusters
 from neurostrata.report.figures import factors as figures_factors
@@ -313,3 +316,39 @@ def test_effects_stand_beside_their_adjusted_values() -> None:
     open_ended = figures_factors.effects_figure(comparisons.assign(eta2_high=1.0), [])
     assert [line.get_xdata() for line in open_ended.axes[0].lines if line.get_marker() == ">"] == [[1]]
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["Factor 1: Fear"]
+
+
+def test_names_with_dollar_signs_are_no_formulas(tmp_path: Path) -> None:
+    names = ["Income ($, % of mean)_vs_debt ($)", "a_$b_1$"]
+    loadings = pd.DataFrame({"factor_01": [0.5, 0.6], "factor_02": [0.2, 0.7]}, index=names)
+    drawing = figures_phenotypes.loadings_figure(loadings, names={"factor_01": "$x^2$"})
+    text = save_figure(drawing, tmp_path / "loadings.svg").read_text()
+    for said in ("Income ($, % of mean) vs debt ($)", "a $b 1$", "$x^2$"):
+        assert said in text
+
+
+def test_long_names_of_experiments_are_not_cut_off() -> None:
+    names = [
+        "t1w-jac-fa-md-ndi-residual-autoencoder-latent-64",
+        "all-modalities-with-missing-included-pca",
+        "x",
+    ]
+    table = pd.DataFrame([[9, 1], [2, 8]], index=[1, 2], columns=[1, 2])
+    drawings = [
+        figures_checks.crosstab_figure(table, names[0], names[1]),
+        figures_agreement.flow_figure(names, [table, table]),
+    ]
+    for drawing in drawings:
+        FigureCanvasAgg(drawing).draw()
+        axis = drawing.axes[0]
+        labels = [axis.xaxis.label, axis.yaxis.label, *axis.get_xticklabels()]
+        extents = [label.get_window_extent() for label in labels if label.get_text()]
+        for extent in extents:
+            assert extent.x0 >= 0
+            assert extent.y0 >= 0
+            assert extent.x1 <= drawing.bbox.x1
+            assert extent.y1 <= drawing.bbox.y1
+    ticks = sorted(
+        (tick.get_window_extent() for tick in drawings[1].axes[0].get_xticklabels()), key=lambda e: e.x0
+    )
+    assert all(first.x1 <= second.x0 for first, second in itertools.pairwise(ticks))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 from functools import cache
@@ -12,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import pandas as pd
 import pytest
-from report_fixture import make_results
+from report_fixture import make_config, make_results
 
 from neurostrata.core.config import fill_config
 from neurostrata.core.errors import UserError
@@ -23,7 +24,8 @@ from neurostrata.report.data import results as report_results
 from neurostrata.report.data.layout import ResultsTree
 from neurostrata.report.figures import style as report_style
 from neurostrata.report.html import page as report_page
-from neurostrata.report.sections.cohort import origins_table
+from neurostrata.report.sections.agreement import agreement_section
+from neurostrata.report.sections.cohort import cohort_section, origins_table
 
 
 class Page(HTMLParser):
@@ -291,11 +293,69 @@ def test_what_explains_clusters_and_what_resampling_dissolves(tmp_path: Path) ->
         "The clusters are explained by site: they differ in site (Cramér's V = 0.81, q = 0.001), and" in text
     )
     assert "clusters explained by site, in doubt" in text
+    assert "Training curves. Blue: the folds; black: the final model" in text
     assert "A cluster that follows site" in Page(results / "report" / "strata-jac-ndi.html").flat()
+
+
+def test_it_is_said_that_not_all_experiments_are_drawn(tmp_path: Path) -> None:
+    config = make_config([])
+    first = config["experiments"][0]
+    config["experiments"] = [{**first, "name": f"e{number}"} for number in range(8)]
+    study = report_results.StudyResults(ResultsTree(tmp_path), config)
+    names = [experiment["name"] for experiment in config["experiments"]]
+    pair = ["experiment_a", "finder_a", "experiment_b", "finder_b"]
+    pairs = [(a, "mixture", b, "mixture") for a, b in itertools.combinations(names, 2)]
+    cells = [(*one, x, y, 5) for one in pairs for x in (1, 2) for y in (1, 2)]
+    write_table(study.tree.agreement(), pd.DataFrame(pairs, columns=pair).assign(n=20, adjusted_rand=0.1))
+    write_table(
+        study.tree.agreement("agreement_crosstabs.tsv"),
+        pd.DataFrame(cells, columns=[*pair, "cluster_a", "cluster_b", "n"]),
+    )
+    page = report_page.Page(study, tmp_path / "report/models.html", tmp_path / "report/figures")
+    blocks = agreement_section(page).blocks
+    flow = next(block for block in blocks if "same people in the clusters" in getattr(block, "title", ""))
+    assert flow.caption.endswith(" The first 6 of 8 experiments.")
+    assert (
+        blocks[-1].text
+        == "Drawn are the first 6 of 28 pairs of experiments; the table of cross-tables has all."
+    )
+
+
+def test_tables_of_an_earlier_report_do_not_stay(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    names = ("strata_finders", "comparison", "resources", "verdicts")
+    for name in names:
+        write_table(
+            results / f"report/{name}.tsv", pd.DataFrame({"experiment": ["jac-ndi"]}), {"experiment": "x"}
+        )
+    config = make_config([])
+    report = build(results, config).path.parent
+    assert [name for name in names if (report / f"{name}.tsv").is_file()] == ["verdicts"]
+    assert not list(report.glob("strata_finders*"))
+    assert "Every finder on every kind of codes" not in Report(report / "index.html").flat()
+    config["experiments"] = []
+    build(results, config)
+    assert not list(report.glob("verdicts*"))
+
+
+def test_tables_say_their_levels(tmp_path: Path) -> None:
+    results, config = make_results(tmp_path, people=20, clusters=2, factors=2, variables=6, images=False)
+    config["report"]["alpha"] = 0.01
+    config["strata"]["comparisons"] = {"alpha": 0.1, "confidence": 0.9}
+    page = build(results, config)
+    checks = page.on("strata-jac-ndi.html")
+    assert "Share of halves with p ≤ 0.1" in checks
+    assert "more than 10% would mean that the tests claim too much" in checks
+    assert "Intervals: 90%." in checks
+    assert "Marked: all q below 0.01. Intervals: 90%." in page.on("experiment-jac-ndi.html")
+    assert "(expected: at most 10%)" in page.on("index.html")
+    assert "points with 95% intervals" in checks
 
 
 def test_tables_that_were_not_made_are_noted(small: tuple[Path, dict[str, Any]]) -> None:
     results, config = small
+    for history in (results / "experiments/jac-ndi").glob("fold-[0-9]/history.tsv"):
+        history.unlink()
     names = "existence stability comparisons_adjusted composition composition_tests split_half shuffles"
     for path in (results / "experiments/jac-ndi/strata").rglob("*"):
         if path.name.split(".")[0] in [*names.split(), "continuous", "continuous_added"]:
@@ -315,6 +375,17 @@ def test_tables_that_were_not_made_are_noted(small: tuple[Path, dict[str, Any]])
         "What clusters add to the continuous model in jac-ndi",
     ):
         assert f"{what} experiments/jac-ndi/strata/" in text
+    # nothing is promised that is not there, and nothing is said of what the run has not
+    own = page.on("experiment-jac-ndi.html")
+    assert (
+        "On the page of checks of jac-ndi: composition of the clusters; search for clusters, and whether they exist; phenotypes between the clusters; split halves and shuffled links."
+        in own
+    )
+    assert (
+        "Training curves. Black: the final model, trained on everybody, whose embeddings are clustered."
+        in own
+    )
+    assert "Skip connections carry image detail" not in page.on("index.html")
 
 
 def test_text_from_files_is_escaped(study: tuple[Path, dict[str, Any], Report]) -> None:
@@ -328,9 +399,30 @@ def test_exclusions_missing_data_and_people_who_drop_out_are_listed(
     text = study[2].flat()
     assert "24 people took part; 1 person was excluded entirely" in text
     assert "no dwi in the cohort sheet" in text
-    assert "22 of 24 people of the cohort took part in this experiment; 2 did not" in text
+    assert "Of 24 people of the cohort: 22 in the model (2 not: no reason recorded); 21 in a cluster" in text
     assert "Policy for missing values: median" in text
     assert "Pages of single people 22 people have no page" in text
+
+
+@pytest.mark.parametrize(
+    ("families", "repartition", "said"),
+    [
+        (["f", "f", "g"], {}, "2 people have relatives in the cohort (1 family of two or more). Families stay together in the folds, and random groups exchange whole families."),
+        (["f", "f", "g"], {"families": False}, "Families stay together in the folds; random groups take people as independent (strata: repartition)."),
+        (["f", "f", "g"], {"with_replacement": True}, "Families stay together in the folds; random groups take people as independent (strata: repartition)."),
+        (["f", "g", "h"], {}, "No two people of the cohort are of one family."),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_families_is_what_the_run_does(
+    tmp_path: Path, families: list[str], repartition: dict[str, bool], said: str
+) -> None:
+    config = make_config(["phenotypes.tsv"])
+    config["strata"] = {"repartition": repartition}
+    study = report_results.StudyResults(ResultsTree(tmp_path), config)
+    write_table(study.tree.subjects, pd.DataFrame({"subject": ["01", "02", "03"], "family": families}))
+    page = report_page.Page(study, tmp_path / "index.html", tmp_path)
+    texts = [block.text for block in cohort_section(page).blocks if block.block == "text"]
+    assert texts[-1].endswith(said)
 
 
 def test_where_images_come_from(tmp_path: Path) -> None:

@@ -8,10 +8,15 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from report_fixture import make_config
 
+from neurostrata.core.files import write_json
+from neurostrata.core.tables import write_table
+from neurostrata.report.data.finders import verdict_rows
 from neurostrata.report.data.layout import Experiment, ResultsTree
 from neurostrata.report.data.results import StudyResults
-from neurostrata.report.summary import behind_pca
+from neurostrata.report.summary import behind_pca, summary
+from neurostrata.report.text.verdict import Verdict
 
 CONFIG: dict[str, Any] = {"model": "residual_autoencoder", "modalities": ["jac", "ndi"]}
 
@@ -62,3 +67,28 @@ def test_nothing_is_said_of_what_does_not_lose(tmp_path: Path, model: str, jac: 
 
 def test_nothing_is_said_of_what_was_not_measured(tmp_path: Path) -> None:
     assert behind_pca(StudyResults(ResultsTree(tmp_path), {}), Experiment(tmp_path), CONFIG) == ""
+
+
+def test_what_was_found_is_what_the_report_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The report has limits of its own (report.alpha), which the record of what ran has not."""
+    config = make_config([])
+    settings = {key: value for key, value in config.items() if key != "report"}
+    write_json(tmp_path / "provenance.json", {"settings": settings})
+    verdicts = [
+        Verdict(
+            "jac-ndi",
+            "explained",
+            ["not stable"],
+            "The clusters are explained by site.",
+            explained_by=["site"],
+        ),
+        Verdict("jac-ndi-pca", "clusters_only", [], "2 clusters exist; nothing was compared."),
+    ]
+    write_table(tmp_path / "report/verdicts.tsv", verdict_rows(verdicts))
+    (tmp_path / "report/index.html").write_text("")
+    summary(results=tmp_path)
+    said = capsys.readouterr().out
+    assert "  jac-ndi [clusters explained by site, in doubt]: The clusters are explained by site.\n" in said
+    assert (
+        "  jac-ndi-pca [clusters, phenotypes not compared]: 2 clusters exist; nothing was compared.\n" in said
+    )

@@ -9,11 +9,13 @@ from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.patches import Rectangle
 from report_fixture import make_config
 
 from neurostrata.cohort.sources.registry import SOURCES
 from neurostrata.core.config import fill_config, finder_names, model_names
-from neurostrata.core.tables import write_table
+from neurostrata.core.tables import read_table, write_table
 from neurostrata.imaging.registration.engines import ENGINES
 from neurostrata.report.data.flow import Flow, Step, study_flow
 from neurostrata.report.data.layout import ResultsTree
@@ -142,8 +144,16 @@ def study(folder: Path) -> StudyResults:
     write_table(experiment.file("splits.tsv"), pd.DataFrame({"subject": used, "fold": "0", "role": "test"}))
     write_table(
         experiment.strata("clusters.tsv"),
-        pd.DataFrame({"subject": used, "cluster": 1, "fits": ["no"] + ["yes"] * (len(used) - 1)}),
+        pd.DataFrame(
+            {
+                "subject": used,
+                "cluster": [1] * 5 + [2] * 3,
+                "fits": ["no"] + ["yes"] * (len(used) - 1),
+            }
+        ),
     )
+    numbers = {"h": 6.0, "p": 0.01, "q": 0.02, "eta2": 0.3}
+    write_table(experiment.strata("comparisons.tsv"), pd.DataFrame([{"factor": "factor_01", **numbers}]))
     write_table(
         tree.phenotypes("scores.tsv"),
         pd.DataFrame({"subject": people, "factor_01": [None] * 3 + [1.0] * (len(people) - 3)}),
@@ -169,6 +179,72 @@ def test_the_numbers_of_people_add_up(tmp_path: Path) -> None:
         "8 in the model (1 not: no NDI); 7 in a cluster (1 not: too far from every cluster); 5 compared"
         in text
     )
+
+
+def test_it_is_said_why_people_of_a_model_are_not_clustered(tmp_path: Path) -> None:
+    tree = study(tmp_path).tree
+    excluded = read_table(tree.exclusions)
+    # of another class than the model's two: nothing is missing
+    excluded.loc[len(excluded)] = [
+        "07",
+        "",
+        "experiment jac-ndi",
+        "diagnosis is none of the experiment's classes",
+    ]
+    write_table(tree.exclusions, excluded)
+    experiment = tree.experiment("jac-ndi")
+    used = ["01", "02", "03", "04", "05", "06", "08"]
+    write_table(experiment.file("splits.tsv"), pd.DataFrame({"subject": used, "fold": "0", "role": "test"}))
+    people = read_table(tree.subjects).assign(jac="yes", ndi="yes")
+    people.loc[people["subject"] == "05", "ndi"] = "no"  # with missing: include it has a code
+    write_table(tree.subjects, people)
+    left_out = [{"subject": "04", "reason": "no age"}, {"subject": "06", "reason": "no age"}]
+    write_table(experiment.adjusted_codes, pd.DataFrame({"subject": ["01"]}), {}, LeftOut=left_out)
+    clustered = ["01", "02", "03"]
+    write_table(
+        experiment.strata("clusters.tsv"), pd.DataFrame({"subject": clustered, "cluster": 1, "fits": "yes"})
+    )
+    flow = study_flow(StudyResults(tree, make_config([])))
+    assert flow is not None
+    model, clusters, _ = flow.experiments["jac-ndi"]
+    assert model.lost == {"diagnosis is none of the experiment's classes": 1, "no NDI": 1}
+    assert (clusters.people, clusters.lost) == (3, {"no age": 2, "no NDI": 1, "without a code": 1})
+
+
+def test_people_are_in_no_cluster_where_there_is_none(tmp_path: Path) -> None:
+    results = study(tmp_path)
+    experiment = results.tree.experiment("jac-ndi")
+    row = {"n_clusters": 2, "statistic": 5.0, "p": 0.4, "claimed": "no"}
+    write_table(experiment.strata("existence.tsv"), pd.DataFrame([row]))
+
+    def titles() -> list[str]:
+        flow = study_flow(StudyResults(results.tree, make_config([])))
+        assert flow is not None
+        return [step.title for step in flow.experiments["jac-ndi"]]
+
+    assert titles() == ["in the model", "in a part of the partition", "compared in phenotype"]
+    everybody = read_table(experiment.strata("clusters.tsv")).assign(cluster=1)
+    write_table(experiment.strata("clusters.tsv"), everybody)
+    untested = read_table(experiment.strata("comparisons.tsv")).assign(p=None)
+    write_table(experiment.strata("comparisons.tsv"), untested)
+    assert titles() == ["in the model", "in the only group"]
+
+
+def test_it_is_said_how_many_people_made_the_template(tmp_path: Path) -> None:
+    tree = study(tmp_path).tree
+    for members, said in (
+        (3, "The template was made of the images of 3 of them."),
+        (9, ""),
+        (1, "of 1 of them."),
+    ):
+        people = read_table(tree.subjects)
+        people["template"] = ["yes"] * members + ["no"] * (len(people) - members)
+        write_table(tree.subjects, people)
+        flow = study_flow(StudyResults(tree, make_config([])))
+        assert flow is not None
+        text = participants_text(flow)
+        assert said in text
+        assert ("template" in text) == bool(said)
 
 
 @pytest.mark.parametrize("narrow", [False, True])
@@ -216,3 +292,30 @@ def test_the_page_of_words_is_made_from_the_resource() -> None:
     assert meaning("verdict") == "the outcome, by fixed rules from these tables"  # without its link
     with pytest.raises(KeyError):
         meaning("nobody's word")
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_long_names_of_experiments_stay_in_their_boxes(narrow: bool) -> None:
+    names = ["t1w-jac-fa-md-ndi-residual-autoencoder-latent-64", "jac-ndi", *(f"e{n}" for n in range(3))]
+    flow = Flow(
+        [Step("people found", 90), Step("people took part", 45, {"withdrew": 45})],
+        {name: [Step("in the model", 45), Step("in a part of the partition", 45)] for name in names},
+    )
+    figure = flow_figure(flow, narrow=narrow)
+    FigureCanvasAgg(figure).draw()
+    axis = figure.axes[0]
+    boxes = [patch.get_window_extent() for patch in axis.patches if isinstance(patch, Rectangle)]
+    for text in axis.texts:
+        if not text.get_text() or "who took part" in text.get_text():
+            continue
+        extent = text.get_window_extent()
+        middle = (extent.x0 + extent.x1) / 2, (extent.y0 + extent.y1) / 2
+        box = next(box for box in boxes if box.contains(*middle))
+        assert box.contains(extent.x0, extent.y0), text.get_text()
+        assert box.contains(extent.x1, extent.y1), text.get_text()
+    words = " ".join(text.get_text().replace("\n", "") for text in axis.texts)
+    assert "t1w-jac-fa-md-ndi-residual-autoencoder-latent-6445 in the model" in words
+    # the experiments of a second row begin with the people of the study
+    assert [text.get_text() for text in axis.texts].count("the 45 people who took part") == (
+        4 if narrow else 2
+    )

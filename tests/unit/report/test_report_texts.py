@@ -20,9 +20,11 @@ from neurostrata.report.data.demographics import availability, demographics_tabl
 from neurostrata.report.data.evidence import Evidence, adjusted_rand
 from neurostrata.report.data.layout import Fold
 from neurostrata.report.figures.phenotypes import short_name
-from neurostrata.report.html.blocks import Section, Text, format_number, format_p, frame_table
+from neurostrata.report.html.blocks import Section, Text, cut_off, format_number, format_p, frame_table
+from neurostrata.report.sections.composition import composition_table
 from neurostrata.report.sections.experiment_decoding import _training, without_progress
 from neurostrata.report.sections.strata import strata_section
+from neurostrata.report.sections.strata_maps import cluster_facts
 from neurostrata.report.text import verdict as verdict_module
 from neurostrata.report.text.judge import judge
 from neurostrata.report.text.methods import methods_paragraphs, training_values
@@ -273,6 +275,15 @@ def test_no_clusters_lead_to_the_continuous_results() -> None:
     assert "keeps the 40 people in one group" in one.headline
 
 
+@pytest.mark.parametrize(("claimed", "kind"), [("no", "nothing"), (None, "unknown")])
+def test_a_partition_without_claimed_clusters_is_not_explained_and_says_what_it_follows(
+    claimed: str | None, kind: str
+) -> None:
+    verdict = judge("x", _evidence([25, 15], claimed, composition_tests=_tests(site=0.81), **DIFFERENT))
+    assert (verdict.kind, verdict.explained_by) == (kind, [])
+    assert "differ in site (Cramér's V = 0.81, q = 0.002)." in " ".join(verdict.cautions)
+
+
 def test_existence_not_tested_is_not_known() -> None:
     verdict = judge("x", _evidence([25, 15], None, **DIFFERENT, adjusted=_adjusted([0.01, 0.9, 0.004])))
     assert (verdict.kind, verdict.colour, verdict.found) == ("unknown", "grey", [])
@@ -333,6 +344,64 @@ def test_factors_that_cannot_be_tested_after_adjustment_are_not_said_to_be_alike
         in verdict.headline
     )
     assert "the covariates determine who is in which cluster" in " ".join(verdict.cautions)
+
+
+def test_a_list_that_is_cut_says_so() -> None:
+    many = _evidence([20] * 14, jaccard=0.3)
+    verdict = judge("x", many)
+    assert "read as dissolved (14 clusters: 0.30 to 0.30)." in " ".join(verdict.sentences)
+    cautions = " ".join(verdict.cautions)
+    # a mean below the limit says nothing of most samples: the share in which a cluster dissolves is in the table
+    assert "Mean Jaccard index below 0.6: clusters 1 (dissolved, 0.30), 2 (dissolved" in cautions
+    assert "12 (dissolved, 0.30) and 2 more." in cautions
+    two = _evidence([25, 15], jaccard=0.3)
+    assert two.stability is not None
+    two.stability["jaccard"] = [0.9, 0.55]
+    assert "Mean Jaccard index below 0.6: cluster 2 (doubtful, 0.55)." in judge("x", two).cautions
+    factors = {"comparisons": _comparisons([0.01] * 11, [0.01] * 11), "adjusted": _adjusted([0.01] * 11)}
+    sentences = judge("x", _evidence([25, 15], **factors)).sentences
+    assert sum("adjusted q" in sentence for sentence in sentences) == 8
+    assert any(sentence.startswith("3 more factors differ: ") for sentence in sentences)
+
+
+def test_clusters_whose_phenotypes_were_not_compared_are_not_said_to_be_alike() -> None:
+    alone = judge("x", _evidence([25, 15]))
+    assert (alone.kind, alone.label) == ("clusters_only", "clusters, phenotypes not compared")
+    assert overall([alone]) == "In x, clusters exist, and phenotypes were not compared between them."
+    tables = {"comparisons": _comparisons([0.2, 0.9], [0.3, 0.9]), "adjusted": _adjusted([0.4, 0.8])}
+    tested = judge("y", _evidence([25, 15], **tables))
+    assert tested.label == "clusters without a difference in phenotype"
+    assert overall([tested, alone]) == (
+        "In y, clusters exist, but no difference in phenotype was found. "
+        "In x, clusters exist, and phenotypes were not compared between them."
+    )
+
+
+def test_shuffled_links_are_judged_at_the_level_at_which_they_were_counted() -> None:
+    """strata.comparisons.alpha, which need not be report.alpha."""
+    shuffled = {"share_found": 0.04, "share_low": 0.02, "share_high": 0.07}
+    verdict = judge("x", _evidence([25, 15], shuffles=shuffled, **DIFFERENT), alpha=0.01, counted_alpha=0.05)
+    assert "in 4% of the runs (expected: at most 5%)." in " ".join(verdict.sentences)
+
+
+def test_one_factor_is_spoken_of_as_one() -> None:
+    one = {"comparisons": _comparisons([0.01], [0.02])}
+    for q, said in ((0.01, "and the one phenotypic factor tested differs between them after adjustment for"),
+                    (0.4, "but the one phenotypic factor tested does not differ between them after adjustment for")):  # fmt: skip
+        assert said in judge("x", _evidence([25, 15], adjusted=_adjusted([q]), **one)).headline
+    assert (
+        "and the one phenotypic factor tested differs between them; whether"
+        in judge("x", _evidence([25, 15], **one)).headline
+    )
+    none = judge("x", _evidence([25, 15], comparisons=_comparisons([0.3], [0.4])))
+    assert none.headline.endswith("but the one phenotypic factor tested does not differ between them.")
+
+
+def test_halves_in_which_no_factor_could_be_tested_say_so() -> None:
+    halves = {"split_half": pd.DataFrame({"adjusted_rand": [0.3]})}
+    untested = pd.DataFrame({"factor": ["factor_01"], "q": [np.nan]})
+    text = " ".join(judge("x", _evidence([25, 15], split_factors=untested, **halves)).sentences)
+    assert "found anew; no factor could be tested in the held-out halves." in text
 
 
 def test_people_without_a_covariate_are_counted() -> None:
@@ -565,10 +634,16 @@ def test_methods_say_nothing_of_what_was_not_done() -> None:
     assert "blocks of 2³ voxels and cropped" in text["Maps"]
     template = {"iterations": 3, "tolerance": None}
     assert "in 3 iterations" in _methods(pca, template=template)["Anatomy"]
-    assert "In each, everybody is registered, images" in _methods(pca, template=template)["Anatomy"]
+    assert (
+        "In each, the people of the template are registered, images"
+        in _methods(pca, template=template)["Anatomy"]
+    )
     assert "in at most 3 iterations" in _methods(pca, template={**template, "tolerance": 0.01})["Anatomy"]
     text = _methods(pca, template={**template, "tolerance": 0.01, "early_people": 15})
-    assert "everybody is registered (in all but the last at most 15 people, spread evenly" in text["Anatomy"]
+    assert (
+        "the people of the template are registered (in all but the last at most 15 people, spread evenly"
+        in text["Anatomy"]
+    )
     assert "end early once the template of everybody changes by at most 0.01" in text["Anatomy"]
     assert (
         "shifted to the pose of the template before it, so that neither shape, pose nor size"
@@ -580,6 +655,87 @@ def test_methods_say_nothing_of_what_was_not_done() -> None:
     assert "principal components" in text["Phenotypes"]
     assert text["Strata"] == "No experiment's codes were clustered."
     assert "Kruskal" in _methods(pca, phenotypes={"tables": ["p.tsv"]})["Strata"]
+
+
+def test_methods_say_no_test_that_was_not_made() -> None:
+    pca: dict[str, Any] = {"model": "pca", "modalities": ["t1w"]}
+    off = {"reconstruction": False}
+    text = _methods({**pca, "analyses": off})["Experiment"]
+    assert "cross-validation" not in text
+    assert (
+        "not tested on people it has not seen; intensities scaled to [0, 1] by percentiles of the people it was trained on"
+        in text
+    )
+    for tested in ({}, {"analyses": {**off, "prediction": ["age"]}}, {"analyses": {**off, "robustness": True}},
+                   {"model": "latent_synthesis", "modalities": ["t1w", "jac"], "analyses": off}):  # fmt: skip
+        assert "tested in 10-fold cross-validation; intensities" in _methods({**pca, **tested})["Experiment"]
+
+
+def test_methods_say_who_is_trained_on_and_what_is_hidden() -> None:
+    both: dict[str, Any] = {"model": "residual_autoencoder", "modalities": ["t1w", "jac"]}
+    text = _methods({**both, "missing": "include", "analyses": {"robustness": True}})["Experiment"]
+    assert (
+        "trained on people who lack some of these modalities, too; only people with all of them were clustered"
+        in text
+    )
+    assert "Each modality of the test people was hidden in turn" in text
+    text = _methods({**both, "missing": "include", "analyses": {"strata": False}})["Experiment"]
+    assert "who lack some of these modalities, too; tested" in text
+    assert not re.search("lack|hidden", _methods(both)["Experiment"])
+
+
+def test_methods_count_the_checks_that_were_made() -> None:
+    strata = {"shuffles": 0, "split_half": {"splits": 1}}
+    tables = {"phenotypes": {"tables": ["p.tsv"]}}
+    text = _methods({"model": "pca", "modalities": ["t1w"]}, strata=strata, **tables)["Strata"]
+    assert "; 1 division into halves; ridge regression" in text
+    assert "different people joined" not in text
+    text = _methods({"model": "pca", "modalities": ["t1w"]}, **tables)["Strata"]
+    assert (
+        "; 20 divisions into halves; 200 runs with images and phenotypes of different people joined; ridge"
+        in text
+    )
+    assert "adjusted for age, sex, head size, site and image quality, as far as they are known" in text
+
+
+def test_methods_say_how_quality_was_compared_and_what_the_maps_show() -> None:
+    pca: dict[str, Any] = {"model": "pca", "modalities": ["t1w"]}
+    text = _methods(pca)
+    assert text["Quality"].startswith(
+        "Each measure of the quality of a person's images was compared with what is expected from age, sex and site, as far as they are "
+        "known and there are enough people, in robust standard deviations."
+    )
+    assert (
+        "let about 1% of people with sound images be called unusual, over all measures together"
+        in text["Quality"]
+    )
+    assert "Nobody was left out without a decision." in text["Quality"]
+    assert (
+        "Maps of the clusters of the first finder show Hedges' g of each cluster against all other people in every voxel, the same "
+        "effects removed; they were not tested." in text["Strata"]
+    )
+    text = _methods(pca, quality={"covariates": [], "limit": 5}, strata={"adjust": {"columns": []}})
+    assert "was compared with everybody's, in robust standard deviations." in text["Quality"]
+    assert "differ by more than 5 of them were called unusual" in text["Quality"]
+    assert "in every voxel; they were not tested." in text["Strata"]
+    assert "Hedges" not in _methods({**pca, "analyses": {"strata": False}})["Strata"]
+
+
+def test_methods_say_how_the_template_was_updated_and_who_was_registered_to_it() -> None:
+    pca: dict[str, Any] = {"model": "pca", "modalities": ["t1w"]}
+    text = _methods(pca)["Anatomy"]
+    assert "Everybody was then registered to the last template." in text
+    assert "The linear part of each warp was moved into the affine step" in text
+    assert not re.search("unsharp|share of|finest", text)
+    text = _methods(pca, template={"shape_step": 0.25, "sharpening": 0.5, "coarse_iterations": 2},
+                    registration={"balance": False})["Anatomy"]  # fmt: skip
+    assert (
+        "the inverse of a share of 0.25 of the mean warp and of the mean affine without its rigid part is applied"
+        in text
+    )
+    assert "Then each average is sharpened (unsharp mask of weight 0.5)." in text
+    assert "The first 2 iterations leave out the finest level of the registration." in text
+    assert "was moved into" not in text
 
 
 def test_methods_say_how_maps_of_the_t1w_image_were_made() -> None:
@@ -689,8 +845,39 @@ def test_a_training_that_did_not_help_is_said():
     )
     fold = Fold(Path("fold-all"))
     section = Section("jac", "JAC")
-    _training(page, section, SimpleNamespace(name="jac", folds=lambda: [fold]))
+    _training(
+        page, section, SimpleNamespace(name="jac", folds=lambda: [fold]), {"analyses": {"strata": True}}
+    )
     assert [(block.kind, block.text[:33]) for block in section.blocks] == [
         ("plain", "curves"),
         ("warning", "Training did not help the final m"),
     ]
+
+
+def test_what_is_cut_off_a_picture_or_table_is_said() -> None:
+    groups = ["all", *map(str, range(1, 14))]
+    rows = [("age", "", group, 9, 30.0, 4.0, np.nan, np.nan) for group in groups]
+    columns = ["characteristic", "level", "cluster", "n", "mean", "sd", "count", "share"]
+    table = composition_table(pd.DataFrame(rows, columns=columns), None)
+    assert len(table.columns) == 2 + 11 + 2
+    assert "The first 10 of 13 clusters; the folded table has all." in table.caption
+    few = composition_table(pd.DataFrame(rows[:11], columns=columns), None)
+    assert "The first" not in few.caption
+    assert cut_off(60, 40, "factors, by effect") == " The first 40 of 60 factors, by effect."
+    assert cut_off(40, 40, "factors") == ""
+
+
+@pytest.mark.parametrize(("odd", "said"), [(1, "12 people (75%), 1 of whom fits into no cluster well and is left out"),
+                                           (2, "12 people (75%), 2 of whom fit into no cluster well and are left out")])  # fmt: skip
+def test_people_who_fit_none_are_counted_where_sizes_are(odd: int, said: str) -> None:
+    evidence = _evidence([12, 4])
+    assert evidence.clusters is not None
+    evidence.clusters["fits"] = ["no"] * odd + ["yes"] * (16 - odd)
+    page: Any = SimpleNamespace(sources=lambda *_: [])
+    experiment: Any = SimpleNamespace(strata=lambda name: name)
+    assert said in cluster_facts(page, experiment, evidence, 1).text
+    verb, them = ("fits", "is") if odd == 1 else ("fit", "are")
+    assert (
+        f"2 clusters of 12 and 4 people ({odd} of whom {verb} into none and {them} counted in the nearest), by Gaussian mixture"
+        in " ".join(judge("x", evidence).sentences)
+    )

@@ -132,8 +132,9 @@ def experiment_pages(whole: Whole, one: Judged) -> list[Contents]:
             file,
             f"Experiment {one.name}",
             [
+                # without the first, which says which clusters are checked
                 lambda page: experiment_section(
-                    page, one, whole.meanings, checks=checks if whole.made.get(checks) else ""
+                    page, one, whole.meanings, [part.title for part in whole.made.get(checks, [])[1:]]
                 ),
             ],
         ),

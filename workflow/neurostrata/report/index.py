@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from neurostrata.core.files import sidecar_path
+from neurostrata.core.records import forget
 from neurostrata.core.tables import write_table
 from neurostrata.core.wording import count
 from neurostrata.report.contents import Contents, Whole, all_pages
@@ -25,6 +27,8 @@ from neurostrata.report.sections.phenotypes import factor_meanings
 
 #: Pages of experiments: an earlier run may have had others.
 OF_EXPERIMENTS = ("experiment-*.html", "strata-*.html")
+#: Tables that the report makes itself, where there is something for them.
+OWN_TABLES = ("strata_finders.tsv", "verdicts.tsv", "comparison.tsv", "resources.tsv")
 
 
 def write_index(study: StudyResults, output: Path, benchmarks: Path | None = None) -> None:
@@ -42,11 +46,15 @@ def write_index(study: StudyResults, output: Path, benchmarks: Path | None = Non
     output = output.resolve()
     report = output.parent
     figures = report / "figures"
-    # Figures and pages of an earlier run that this one does not make would stay.
+    # Figures, pages and tables of an earlier run that this one does not make would stay.
     shutil.rmtree(figures, ignore_errors=True)
     for pattern in OF_EXPERIMENTS:
         for old in report.glob(pattern):
             old.unlink()
+    for name in OWN_TABLES:
+        for old in (report / name, sidecar_path(report / name)):
+            forget(old)
+            old.unlink(missing_ok=True)
     meanings = factor_meanings(study)
     whole = Whole(study, judge_all(study, meanings), meanings, benchmarks)
     if not whole.judged:

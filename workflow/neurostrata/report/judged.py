@@ -38,7 +38,8 @@ def experiment_verdict(
         evidence,
         experiment=config,
         alpha=study.alpha,
-        level=f"{100 * float(study.strata_settings['comparisons']['confidence']):g}%",
+        counted_alpha=study.counted_alpha,
+        level=study.level,
         meanings=meanings,
         decoding=decoding_caution(study, experiment, config),
     )

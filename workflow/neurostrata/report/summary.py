@@ -66,8 +66,7 @@ def summary(*, directory: Path = Path(), results: Path | None = None) -> None:
     results
         Its results folder, where a ``--configfile`` has set another one than the study's configuration.
     """
-    from neurostrata.report.judged import experiment_verdict
-    from neurostrata.report.sections.phenotypes import factor_meanings
+    from neurostrata.report.data.finders import read_verdicts
 
     if results is None:
         own = directory / STUDY_CONFIG
@@ -79,9 +78,11 @@ def summary(*, directory: Path = Path(), results: Path | None = None) -> None:
     settings = read_json(results / "provenance.json")["settings"]
     study = StudyResults(ResultsTree(results.resolve()), settings)
     print("\nWhat was found")
+    # as the report says it: the record of what ran has not the report's own settings
+    verdicts = {verdict.name: verdict for verdict in read_verdicts(report.with_name("verdicts.tsv"))}
     for experiment, config in study.experiments():
-        verdict, _ = experiment_verdict(study, experiment, config, factor_meanings(study))
-        print(f"  {experiment.name} [{verdict.label}]: {verdict.headline}")
+        if verdict := verdicts.get(experiment.name):
+            print(f"  {experiment.name} [{verdict.label}]: {verdict.headline}")
         if words := behind_pca(study, experiment, config):
             print(f"    {words}")
     print(f"\nReport: {report.resolve()}")

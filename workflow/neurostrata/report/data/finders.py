@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from neurostrata.core.tables import read_table
 from neurostrata.report.data.evidence import Evidence, adjusted_rand, read_evidence
 from neurostrata.report.data.layout import Experiment
 from neurostrata.report.data.results import StudyResults
@@ -109,3 +111,21 @@ def verdict_rows(verdicts: Sequence[Verdict]) -> pd.DataFrame:
         for verdict in verdicts
     ]
     return pd.DataFrame(rows, columns=list(VERDICT_COLUMNS))
+
+
+def read_verdicts(path: Path) -> list[Verdict]:
+    """Return the verdicts of a table that :func:`verdict_rows` made, as far as it has them; none without the table."""
+    if not path.is_file():
+        return []
+    texts = ("experiment", "kind", "doubts", "explained_by", "headline")
+    return [
+        Verdict(
+            row["experiment"],
+            row["kind"],
+            row["doubts"].split("; ") if pd.notna(row["doubts"]) else [],
+            row["headline"],
+            tested=int(row["tested"]) if pd.notna(row["tested"]) else None,
+            explained_by=row["explained_by"].split(", ") if pd.notna(row["explained_by"]) else [],
+        )
+        for _, row in read_table(path, text=texts).iterrows()
+    ]

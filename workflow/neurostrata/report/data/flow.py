@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-import pandas as pd
-
-from neurostrata.report.data.evidence import read_evidence
+from neurostrata.report.data.evidence import Evidence, read_evidence
 from neurostrata.report.data.layout import Experiment
-from neurostrata.report.data.results import StudyResults
+from neurostrata.report.data.results import StudyResults, is_yes
 
 #: Reason of people for whom none is recorded.
 NO_REASON = "no reason recorded"
+#: Columns of ``exclusions.tsv``.
+EXCLUSIONS = ("subject", "modality", "stage", "reason")
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Flow:
-    """The steps of the whole study, then those of each experiment, which begin with the last of them."""
+    """The steps of the whole study, then those of each experiment, which begin with the last of them.
+
+    `template`: how many of them the template was made of, where it was not made of all.
+    """
 
     study: list[Step]
     experiments: dict[str, list[Step]]
+    template: int | None = None
 
 
 def study_flow(study: StudyResults) -> Flow | None:
@@ -52,7 +56,7 @@ def study_flow(study: StudyResults) -> Flow | None:
     people = study.subjects()
     if not people:
         return None
-    exclusions = study.table(study.tree.exclusions, columns=["subject", "modality", "stage", "reason"])
+    exclusions = study.table(study.tree.exclusions, columns=EXCLUSIONS)
     whole: dict[str, str] = {}
     if exclusions is not None:
         rows = exclusions[(exclusions["modality"] == "all") & (exclusions["stage"] != "template")]
@@ -65,20 +69,23 @@ def study_flow(study: StudyResults) -> Flow | None:
     ]
     experiments = {
         experiment.name: steps
-        for experiment, _ in study.experiments()
-        if (steps := _experiment_steps(study, experiment, set(people), exclusions))
+        for experiment, config in study.experiments()
+        if (steps := experiment_steps(study, experiment, config["modalities"]))
     }
-    return Flow(first, experiments)
+    cohort = study.table(study.tree.subjects, columns=["subject"])
+    assert cohort is not None
+    members = int(is_yes(cohort["template"]).sum()) if "template" in cohort else len(people)
+    return Flow(first, experiments, members if members < len(people) else None)
 
 
-def _experiment_steps(
-    study: StudyResults, experiment: Experiment, people: set[str], exclusions: pd.DataFrame | None
-) -> list[Step]:
+def experiment_steps(study: StudyResults, experiment: Experiment, modalities: Iterable[str]) -> list[Step]:
+    """Return the steps of one experiment with these modalities, from the people who took part; none without both."""
+    people = set(study.subjects())
     splits = study.table(experiment.file("splits.tsv"), columns=["subject"])
-    if splits is None:
+    if splits is None or not people:
         return []
     used = set(splits["subject"].astype(str)) & people
-    reasons = _reasons(exclusions, experiment.name)
+    reasons = _reasons(study, experiment.name)
     steps = [
         Step("in the model", len(used), _counted(reasons.get(s, NO_REASON) for s in people - used)),
     ]
@@ -87,10 +94,12 @@ def _experiment_steps(
         return steps
     clustered = set(evidence.clusters["subject"].astype(str)) & used
     inside = clustered - set(evidence.outside())
-    lost = {"without a code": len(used - clustered), "too far from every cluster": len(clustered - inside)}
-    steps.append(Step("in a cluster", len(inside), {why: n for why, n in lost.items() if n}))
+    lost = _counted(not_clustered(study, experiment, modalities, used - clustered).values())
+    if clustered - inside:
+        lost["too far from every cluster"] = len(clustered - inside)
+    steps.append(Step(_where(evidence), len(inside), lost))
     scores = study.table(study.tree.phenotypes("scores.tsv"), columns=["subject"])
-    if scores is not None:
+    if scores is not None and evidence.comparisons is not None and evidence.comparisons["p"].notna().any():
         known = scores.drop(columns="subject").notna().any(axis=1)
         compared = inside & set(scores.loc[known, "subject"].astype(str))
         left = len(inside) - len(compared)
@@ -100,15 +109,48 @@ def _experiment_steps(
     return steps
 
 
-def _reasons(exclusions: pd.DataFrame | None, experiment: str) -> dict[str, str]:
+def _where(evidence: Evidence) -> str:
+    """Return in what the people of a partition are: in clusters only where these are not denied."""
+    if len(evidence.sizes()) < 2:
+        return "in the only group"
+    return "in a part of the partition" if evidence.claimed() is False else "in a cluster"
+
+
+def _reasons(study: StudyResults, experiment: str) -> dict[str, str]:
     """Return subject -> why the person is not in an experiment: what is missing, where that is recorded."""
+    exclusions = study.table(study.tree.exclusions, columns=EXCLUSIONS)
     if exclusions is None:
         return {}
     found: dict[str, str] = {}
     for _, row in exclusions.iterrows():
-        subject, stage, modality = str(row["subject"]), str(row["stage"]), str(row["modality"])
-        if stage == f"experiment {experiment}":
-            found[subject] = f"no {modality.upper()}" if modality != "all" else str(row["reason"])
+        if str(row["stage"]) == f"experiment {experiment}":
+            # who lacks no modality is of another class than the model's
+            lacking = row["modality"]
+            known = isinstance(lacking, str) and lacking
+            found[str(row["subject"])] = f"no {lacking.upper()}" if known else str(row["reason"])
+    return found
+
+
+def not_clustered(
+    study: StudyResults, experiment: Experiment, modalities: Iterable[str], people: Iterable[str]
+) -> dict[str, str]:
+    """Return subject -> why the codes of these people of a model with these modalities were not clustered.
+
+    Only people with all modalities are clustered, and where codes are adjusted, only those whose covariates are known.
+    """
+    cohort = study.table(study.tree.subjects, columns=["subject"])
+    assert cohort is not None
+    having = {m: set(cohort.loc[is_yes(cohort[m]), "subject"].astype(str)) for m in modalities if m in cohort}
+    left_out: dict[str, str] = {}
+    if experiment.codes[0] == "adjusted":
+        rows = study.sidecar(experiment.adjusted_codes).get("LeftOut", [])
+        left_out = {str(row["subject"]): str(row["reason"]) for row in rows}
+    found = {}
+    for subject in people:
+        lacking = [modality for modality, those in having.items() if subject not in those]
+        found[subject] = (
+            f"no {', '.join(lacking).upper()}" if lacking else left_out.get(subject, "without a code")
+        )
     return found
 
 

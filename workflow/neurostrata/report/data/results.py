@@ -97,6 +97,16 @@ class StudyResults:
         """Limit of the false-discovery rates."""
         return float(self.config["report"]["alpha"])
 
+    @property
+    def counted_alpha(self) -> float:
+        """Limit at which the stages counted what they found: in halves, and with shuffled links."""
+        return float(self.strata_settings["comparisons"]["alpha"])
+
+    @property
+    def level(self) -> str:
+        """Level of the intervals of effect sizes, such as "95%"."""
+        return f"{100 * float(self.strata_settings['comparisons']['confidence']):g}%"
+
     def note(self, what: str, why: str) -> None:
         """Add a line to the list of missing pieces, once."""
         line = Missing(what, why)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib
@@ -129,7 +130,7 @@ def flow_figure(names: Sequence[str], tables: Sequence[pd.DataFrame]) -> Figure:
                         right[b] += size
         lowest = 1 + _GAP * max(len(order) for order in orders)
         axis.set(xlim=(-0.35, len(names) - 0.65), ylim=(-lowest, 0.03))
-        axis.set_xticks(range(len(names)), [str(name) for name in names])
+        axis.set_xticks(range(len(names)), [textwrap.fill(str(name), 18) for name in names])
         axis.tick_params(length=0)
         axis.set_yticks([])
         hide_frame(axis, ticks=True)

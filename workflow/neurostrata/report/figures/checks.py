@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 
 import numpy as np
@@ -213,7 +214,9 @@ def crosstab_figure(table: pd.DataFrame, first: str, second: str) -> Figure:
         axis.set_xticks(range(table.shape[1]), [str(c) for c in table.columns])
         axis.set_yticks(range(table.shape[0]), [str(c) for c in table.index])
         axis.tick_params(length=0)
-        axis.set(xlabel=f"cluster: {second}", ylabel=f"cluster: {first}")
+        axis.set_xlabel(textwrap.fill(f"cluster: {second}", 30))
+        # a line holds as many letters as the panel is high
+        axis.set_ylabel(textwrap.fill(f"cluster: {first}", max(16, int(8 * figure.get_figheight()))))
         hide_frame(axis, ticks=True)
         figure.colorbar(image, ax=axis, label="share of the row", ticks=[0, 0.5, 1])
     return figure

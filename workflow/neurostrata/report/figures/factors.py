@@ -28,6 +28,8 @@ from neurostrata.report.figures.style import (
 
 #: Panels per figure: more factors go on in the next figure.
 PANELS = 16
+#: Factors in the figure of effects, those with the largest.
+MOST_EFFECTS = 40
 
 
 def factor_title(factor: str, names: Mapping[str, str] | None = None) -> str:
@@ -209,7 +211,7 @@ def effects_figure(
         An interval without an upper end (:func:`no_upper_end`) ends in an arrowhead.
     """
     after = None if adjusted is None else adjusted.set_index(adjusted["factor"].astype(str))
-    frame = comparisons.dropna(subset=["eta2"]).sort_values("eta2", ascending=False).head(40)
+    frame = comparisons.dropna(subset=["eta2"]).sort_values("eta2", ascending=False).head(MOST_EFFECTS)
     with figure_style():
         row_height = (0.29 if after is None else 0.38) * (1.5 if narrow else 1)
         figure = new_figure(NARROW if narrow else 7.6, row_height * max(len(frame), 3) + 1.0)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from neurostrata.report.data.flow import Flow, Step
+from neurostrata.report.figures.phenotypes import shorten
 from neurostrata.report.figures.style import NARROW, SOFT, figure_style, new_figure
 
 #: Experiments side by side at most; height of a step and width of a column, in inches.
@@ -56,7 +57,7 @@ def flow_figure(flow: Flow, narrow: bool = False) -> Figure:
                     axis.text(
                         left + 0.85,
                         -top,
-                        f"the {flow.study[-1].people} {flow.study[-1].title}",
+                        f"the {flow.study[-1].people} people who took part",
                         ha="center",
                         va="bottom",
                         fontsize=7.5,
@@ -108,9 +109,14 @@ def _draw_steps(axis: Axes, left: float, top: float, steps: Sequence[Step], name
             axis.plot([middle, left + 1.8], [-top - 0.12 - height / 2] * 2, color=SOFT, linewidth=0.9)
             _box(axis, left + 1.8, top + 0.12, 1.75, height, "\n".join(lines), 7.5)
         top += gap
-        title = f"{name}\n" if name and number == 0 else ""
-        words = textwrap.fill(f"{step.people} {step.title}", 20)
-        _box(axis, left, top, 1.7, STEP - 0.06, title + words, 9, centred=True)
+        words, size = textwrap.fill(f"{step.people} {step.title}", 20), 9.0
+        if name and number == 0:
+            if len(name) > 20:  # in smaller letters, in two lines
+                lines = textwrap.wrap(name, 24)
+                lines = lines if len(lines) <= 2 else [name[:24], shorten(name[24:], 24)]
+                name, size = "\n".join(lines), 7.5
+            words = f"{name}\n{words}"
+        _box(axis, left, top, 1.7, STEP - 0.06, words, size, centred=True)
         top += STEP - 0.06
     return top
 

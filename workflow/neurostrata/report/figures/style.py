@@ -95,6 +95,8 @@ _SETTINGS: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "neurostrata",
     "image.interpolation": "nearest",
+    # Names of variables may hold dollar signs.
+    "text.parse_math": False,
 }
 
 #: Largest width of a PNG in pixels.

@@ -234,6 +234,11 @@ def parts(items: Sequence[Any], most: int) -> list[tuple[Sequence[Any], str]]:
     ]
 
 
+def cut_off(number: int, shown: int, what: str) -> str:
+    """Return " The first 40 of 60 factors." where not all are shown, else ""."""
+    return f" The first {shown} of {number} {what}." if number > shown else ""
+
+
 def frame_table(
     frame: pd.DataFrame,
     title: str,

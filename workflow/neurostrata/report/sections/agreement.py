@@ -6,7 +6,7 @@ import itertools
 
 import pandas as pd
 
-from neurostrata.report.html.blocks import Section, Text, fixed, frame_table
+from neurostrata.report.html.blocks import Section, Text, cut_off, fixed, frame_table
 from neurostrata.report.html.page import Page
 from neurostrata.strata.finders.registry import finder_name
 
@@ -100,6 +100,7 @@ def _flows(page: Page, section: Section) -> None:
     names = [
         e.name for e, _ in study.experiments() if e.name in {*cells["experiment_a"], *cells["experiment_b"]}
     ]
+    cut = cut_off(len(names), FLOWS, "experiments")
     names, tables = names[:FLOWS], []
     for first, second in itertools.pairwise(names):
         there = cells[(cells["experiment_a"] == first) & (cells["experiment_b"] == second)]
@@ -118,7 +119,7 @@ def _flows(page: Page, section: Section) -> None:
             "agreement/flow.svg",
             "The same people in the clusters of each experiment",
             f"Each bar is an experiment ({finder_name(leading)}), divided into its clusters; streams are people. The first experiment "
-            "gives the colours; clusters of the others have the colour of the cluster that most of their people come from.",
+            f"gives the colours; clusters of the others have the colour of the cluster that most of their people come from.{cut}",
             path,
             alt="Flow of people between the clusters of the experiments; the cross-tables have the numbers",
             wide=False,
@@ -142,10 +143,13 @@ def _crosstabs(page: Page, section: Section) -> None:
     if cells is None:
         return
     leading = study.tree.finders[0]
-    drawn = 0
+    drawn = pairs = 0
     for (a, first, b, second), part in cells.groupby(list(NEEDED), sort=False):
         # Only of the leading finder and between experiments; the table above has the rest.
-        if a == b or first != leading or second != leading or drawn == FIGURES:
+        if a == b or first != leading or second != leading:
+            continue
+        pairs += 1
+        if drawn == FIGURES:
             continue
         table = part.pivot_table(
             index="cluster_a", columns="cluster_b", values="n", aggfunc="sum", fill_value=0
@@ -161,5 +165,12 @@ def _crosstabs(page: Page, section: Section) -> None:
                 f"Numbers of people, {finder_name(leading)}; colour: share of the row's cluster.",
                 path,
                 wide=False,
+            )
+        )
+    if pairs > drawn == FIGURES:
+        section.add(
+            Text(
+                f"Drawn are the first {FIGURES} of {pairs} pairs of experiments; the table of cross-tables has all.",
+                sources=page.sources(path),
             )
         )

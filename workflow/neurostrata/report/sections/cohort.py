@@ -18,6 +18,7 @@ from neurostrata.report.data.results import is_yes
 from neurostrata.report.html.blocks import Figure, Section, Table, Text, frame_table
 from neurostrata.report.html.page import Page
 from neurostrata.report.sections.maps import volumes_described
+from neurostrata.report.text.methods import is_clustered
 
 
 def modality_people(page: Page) -> dict[str, set[str]]:
@@ -135,10 +136,22 @@ def _relatives(page: Page, cohort: pd.DataFrame) -> Text | None:
         return None
     families = cohort["family"].dropna().value_counts()
     related = int(families[families > 1].sum())
+    sources = page.sources(page.study.tree.subjects)
+    if not related:
+        return Text("No two people of the cohort are of one family.", sources=sources)
+    config, repartition = page.study.config, page.study.strata_settings["repartition"]
+    groups = ""
+    if is_clustered(config) and config["phenotypes"]["tables"]:
+        exchanged = repartition["families"] and not repartition["with_replacement"]
+        groups = (
+            ", and random groups exchange whole families"
+            if exchanged
+            else "; random groups take people as independent (strata: repartition)"
+        )
     return Text(
         f"{count(related, 'person has', 'people have')} relatives in the cohort "
-        f"({count(int((families > 1).sum()), 'family', 'families')} of two or more). Families stay together in the "
-        "folds, and random groups exchange whole families."
+        f"({count(int((families > 1).sum()), 'family', 'families')} of two or more). Families stay together in the folds{groups}.",
+        sources=sources,
     )
 
 

@@ -17,6 +17,7 @@ from neurostrata.report.html.blocks import (
     Section,
     Table,
     Text,
+    cut_off,
     experiment_anchor,
     fixed,
     format_number,
@@ -29,6 +30,9 @@ from neurostrata.report.text.features import FEATURE_NAMES, OWN_FEATURES, featur
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+#: Targets in the figure of predictions, at most; the table has all.
+MOST_TARGETS = 12
 
 
 def _with_interval(row: pd.Series) -> str:
@@ -105,7 +109,7 @@ def prediction_figure(frame: pd.DataFrame, narrow: bool = False) -> Figure:
         new_figure,
     )
 
-    targets = list(dict.fromkeys(frame["of"]))[:12]
+    targets = list(dict.fromkeys(frame["of"]))[:MOST_TARGETS]
     across = min(1 if narrow else 2, len(targets))
     down = -(-len(targets) // across)
     longest = max((frame["of"] == target).sum() for target in targets)
@@ -254,7 +258,8 @@ def comparison_section(page: Page) -> Section:
                 partial(prediction_figure, predicted),
                 "comparison/prediction.svg",
                 "What is predicted from the codes",
-                "Dots with 95% intervals; blue: the models, grey: linear baselines of the same folds; dotted: chance.",
+                "Dots with 95% intervals; blue: the models, grey: linear baselines of the same folds; dotted: chance."
+                + cut_off(predicted["of"].nunique(), MOST_TARGETS, "targets"),
                 path,
             )
         )

@@ -14,6 +14,7 @@ from neurostrata.report.html.blocks import (
     Section,
     Table,
     Text,
+    cut_off,
     fixed,
     format_number,
     format_p,
@@ -45,7 +46,7 @@ def composition_section(page: Page, experiment: Experiment, evidence: Evidence) 
         ("characteristic", "p", "q", "effect", "effect_name"),
     )
     if composition is not None:
-        table = composition_table(composition, tests, study.alpha)
+        table = composition_table(composition, tests, study.alpha, study.level)
         quality_paths = _add_quality(page, experiment, evidence, table)
         table.sources = page.sources(path, tests_path, *quality_paths)
         explained = (
@@ -101,7 +102,9 @@ def composition_section(page: Page, experiment: Experiment, evidence: Evidence) 
     return section
 
 
-def composition_table(composition: pd.DataFrame, tests: pd.DataFrame | None, alpha: float = 0.05) -> Table:
+def composition_table(
+    composition: pd.DataFrame, tests: pd.DataFrame | None, alpha: float = 0.05, confidence: str = "95%"
+) -> Table:
     """Return characteristics x clusters: mean ± standard deviation, or number and share; effect and q at the end."""
     frame = composition.assign(
         cluster=composition["cluster"].astype(str),
@@ -109,6 +112,7 @@ def composition_table(composition: pd.DataFrame, tests: pd.DataFrame | None, alp
     )
     clusters = list(dict.fromkeys(frame["cluster"]))
     clusters.sort(key=lambda text: (text != "all", int(text) if text.isdigit() else 0))
+    number = sum(cluster != "all" for cluster in clusters)
     clusters = clusters[: CLUSTERS + 1]
     by_name = None if tests is None else tests.drop_duplicates("characteristic").set_index("characteristic")
     rows, groups, marked = [], [], []
@@ -146,8 +150,8 @@ def composition_table(composition: pd.DataFrame, tests: pd.DataFrame | None, alp
         numeric=[False, False, *[True] * len(heads), False, True],
         groups=groups,
         marked=marked,
-        caption=f"Mean ± standard deviation, or people (share of the cluster). Marked: q below {alpha:g}. The folded table "
-        "has the tests.",
+        caption=f"Mean ± standard deviation, or people (share of the cluster). Marked: q below {alpha:g}. Intervals: {confidence}. The folded table "
+        f"has the tests.{cut_off(number, CLUSTERS, 'clusters; the folded table has all')}",
     )
 
 

@@ -42,7 +42,7 @@ def continuous_blocks(
                 partial(continuous_figure, ridge, names, labels),
                 f"{experiment.name}/continuous.svg",
                 "How much of each factor is predicted without clusters, and with them",
-                "Ridge regression in held-out people, families kept together; points with intervals; an arrowhead at the left: still worse; dotted: no better than the mean. Where "
+                "Ridge regression in held-out people, families kept together; points with 95% intervals; an arrowhead at the left: still worse; dotted: no better than the mean. Where "
                 "clusters predict less than the codes, dividing people into groups loses information."
                 + (f" The first 20 of {cut} factors." if cut > 20 else ""),
                 path,

@@ -203,7 +203,7 @@ def halves_section(
                     "eta2": "η², median",
                     "eta2_low": "5th percentile",
                     "eta2_high": "95th percentile",
-                    "share_below_alpha": "Share of halves with p ≤ α",
+                    "share_below_alpha": f"Share of halves with p ≤ {study.counted_alpha:g}",
                     "splits": "Halves",
                 },
                 formats={**number_formats(factors, names), "share_below_alpha": fixed(2)},
@@ -223,8 +223,8 @@ def halves_section(
             Text(
                 f"Control: images and phenotypes of different people were joined {count(len(shuffles), 'time')}. At least one factor differed in "
                 f"{100 * float(facts['share_found']):.1f}% of these runs (95% interval {100 * low:.1f}% to "
-                f"{100 * high:.1f}%); more than {100 * study.alpha:g}% would mean that the tests claim too much.",
-                kind="warning" if low > study.alpha else "plain",
+                f"{100 * high:.1f}%); more than {100 * study.counted_alpha:g}% would mean that the tests claim too much.",
+                kind="warning" if low > study.counted_alpha else "plain",
                 sources=page.sources(path),
             )
         )

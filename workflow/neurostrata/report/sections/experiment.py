@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from neurostrata.core.wording import count
+from neurostrata.report.data.flow import experiment_steps
 from neurostrata.report.html.blocks import Section, Text, experiment_anchor
 from neurostrata.report.html.page import Page
 from neurostrata.report.judged import Judged
@@ -15,9 +16,12 @@ from neurostrata.report.sections.strata import strata_section
 from neurostrata.report.sections.strata_maps import more_maps_section, strata_maps_section
 from neurostrata.report.sections.verdicts import verdict_card
 from neurostrata.report.text.methods import experiment_text
+from neurostrata.report.text.supplement import steps_text
 
 
-def experiment_section(page: Page, one: Judged, meanings: Mapping[str, str], checks: str = "") -> Section:
+def experiment_section(
+    page: Page, one: Judged, meanings: Mapping[str, str], checks: Sequence[str] = ()
+) -> Section:
     """Return what is said of one experiment.
 
     Parameters
@@ -29,7 +33,7 @@ def experiment_section(page: Page, one: Judged, meanings: Mapping[str, str], che
     meanings
         Factor -> what it is.
     checks
-        File of the page with the checks of its clusters, "" where there is none.
+        Titles of the sections on the page with the checks of its clusters; none where there is no such page.
     """
     experiment, config = one.experiment, one.config
     section = Section(experiment_anchor(one.name), f"Experiment {one.name}")
@@ -59,22 +63,10 @@ def experiment_section(page: Page, one: Judged, meanings: Mapping[str, str], che
 def _flow(page: Page, one: Judged) -> Text | None:
     """Say how many people of the cohort reached each step of an experiment."""
     study = page.study
-    people = study.subjects()
-    path = one.experiment.file("splits.tsv")
-    splits = study.table(path, columns=["subject"])
-    if splits is None:
+    steps = experiment_steps(study, one.experiment, one.config["modalities"])
+    if not steps:
         return None
-    inside = set(splits["subject"].astype(str))
-    text = f"{len(inside)} of {count(len(people), 'person', 'people')} of the cohort took part in this experiment"
-    outside = [subject for subject in people if subject not in inside]
-    if outside:
-        text += (
-            f"; {len(outside)} did not, because they lack one of its modalities or are excluded (see Cohort)"
-        )
-    scores = study.table(study.tree.phenotypes("scores.tsv"), columns=["subject"])
-    if scores is not None and one.evidence.clusters is not None:
-        scored = set(scores.loc[scores.drop(columns="subject").notna().any(axis=1), "subject"].astype(str))
-        inside = set(one.evidence.clusters["subject"].astype(str)) - set(one.evidence.outside())
-        both = len(inside & scored)
-        text += f"; {both} of the {len(inside)} people in clusters have phenotype scores and enter the comparisons"
-    return Text(text + ".", sources=page.sources(path))
+    return Text(
+        f"Of {count(len(study.subjects()), 'person', 'people')} of the cohort: {steps_text(steps)}.",
+        sources=page.sources(one.experiment.file("splits.tsv"), study.tree.exclusions),
+    )

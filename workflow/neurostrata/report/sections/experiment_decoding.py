@@ -22,6 +22,7 @@ from neurostrata.report.data.layout import Experiment
 from neurostrata.report.html.blocks import (
     Section,
     Text,
+    cut_off,
     experiment_anchor,
     format_number,
     frame_table,
@@ -32,6 +33,8 @@ from neurostrata.report.html.page import Page
 from neurostrata.report.sections.decoding import mean_sd
 from neurostrata.report.text.glossary import words_block
 
+#: Modalities in the figure of the methods, at most; the tables have all.
+MOST_MODALITIES = 12
 #: Columns of ``reconstruction.tsv`` in the table of all measures, and their names.
 MEASURES = {
     "mse": "Squared error",
@@ -57,7 +60,7 @@ def experiment_decoding(page: Page, experiment: Experiment, config: Mapping[str,
         section.add(Text(f"Not evaluated: {why or 'reconstruction.tsv was not made'}.", kind="note"))
     else:
         _measures(page, section, experiment, config, frame)
-    _training(page, section, experiment)
+    _training(page, section, experiment, config)
     return section
 
 
@@ -93,15 +96,16 @@ def _measures(
     if len(methods) > 1:
         section.add(
             page.figure(
-                partial(methods_figure, frame, methods, modalities[:12]),
+                partial(methods_figure, frame, methods, modalities[:MOST_MODALITIES]),
                 f"{experiment.name}/methods.svg",
                 "The model and its baselines",
-                "Each point is a test person; the line is the median.",
+                "Each point is a test person; the line is the median."
+                + cut_off(len(modalities), MOST_MODALITIES, "modalities"),
                 path,
                 alt="Squared error of every test person, by method: "
                 + "; ".join(
                     f"{model_name(method)} {modality.upper()} median {format_number(part['mse'].median(), 2)}"
-                    for modality in modalities[:12]
+                    for modality in modalities[:MOST_MODALITIES]
                     for method in methods
                     if len(part := frame[(frame["method"] == method) & (frame["modality"] == modality)])
                 ),
@@ -160,19 +164,25 @@ def without_progress(histories: dict[str, pd.DataFrame]) -> Text | None:
     )
 
 
-def _training(page: Page, section: Section, experiment: Experiment) -> None:
+def _training(page: Page, section: Section, experiment: Experiment, config: Mapping[str, Any]) -> None:
     from neurostrata.report.figures.reconstruction import history_figure
 
     tables = {fold: page.study.table(fold.history) for fold in experiment.folds()}
     histories = {fold: table for fold, table in tables.items() if table is not None}
-    drawing = history_figure({fold.name: table for fold, table in histories.items() if len(table) > 1})
+    drawn = {fold.name: table for fold, table in histories.items() if len(table) > 1}
+    drawing = history_figure(drawn)
     if drawing is not None:
+        lines = ["blue: the folds"] if drawn.keys() - {"all"} else []
+        if "all" in drawn:
+            clustered = ", whose embeddings are clustered" if config["analyses"]["strata"] else ""
+            lines.append(f"black: the final model, trained on everybody{clustered}")
+        caption = "; ".join(lines)
         section.add(
             page.figure(
                 drawing,
                 f"{experiment.name}/training.svg",
                 "Training curves",
-                "Blue: the folds; black: the final model, trained on everybody, whose embeddings are clustered.",
+                f"{caption[:1].upper()}{caption[1:]}.",
                 *[fold.history for fold in histories][-1:],
                 wide=False,
             )

@@ -32,7 +32,9 @@ def verdict_section(page: Page, judged: Sequence[Judged]) -> Section:
             )
         )
     if any(one.verdict.tested for one in judged):
-        section.add(Text(f"How to read this: {REPARTITION_NOTE} {EMBEDDING_NOTE}", kind="note"))
+        skipping = any(one.config["options"].get("skip_connections") for one in judged)
+        embedding = f" {EMBEDDING_NOTE}" if skipping else ""
+        section.add(Text(f"How to read this: {REPARTITION_NOTE}{embedding}", kind="note"))
     return section
 
 
@@ -134,7 +136,12 @@ def next_section(page: Page, judged: Sequence[Judged]) -> Section:
                 Lead(
                     f"Checks of the clusters in {one.name}",
                     f"strata-{one.name}.html",
-                    "Whether they are found again in halves of the people, and whether they differ in age, sex, site, head size or image quality.",
+                    (
+                        "Whether they are found again in halves of the people, and whether"
+                        if one.evidence.split_half is not None
+                        else "Whether"
+                    )
+                    + " they differ in age, sex, site, head size or image quality.",
                 )
             )
         if verdict.kind in WITH_CLUSTERS and verdict.outside:

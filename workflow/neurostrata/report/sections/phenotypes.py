@@ -12,6 +12,7 @@ import yaml
 
 from neurostrata.core.wording import count, join_words
 from neurostrata.phenotypes.analysis import factor_meanings as described_factors
+from neurostrata.phenotypes.factors import kaiser_count
 from neurostrata.phenotypes.naming import named_factors, proposed_names
 from neurostrata.report.data.results import StudyResults, is_yes
 from neurostrata.report.figures.phenotypes import factor_label, factor_names
@@ -26,6 +27,9 @@ from neurostrata.report.html.blocks import (
     frame_table,
 )
 from neurostrata.report.html.page import Page
+
+#: Congruence from which two factors are alike (Lorenzo-Seva and ten Berge 2006).
+LEAST_CONGRUENCE = 0.85
 
 
 def factor_meanings(study: StudyResults, most: int = 3) -> dict[str, str]:
@@ -166,12 +170,12 @@ def _factors(page: Page, section: Section) -> None:
                 partial(eigenvalue_figure, eigen["eigenvalue"].to_numpy(float), parallel, retained),
                 "phenotypes/eigenvalues.svg",
                 "Eigenvalues of the correlation matrix of the variables",
-                "Kaiser's rule, as in the paper: components with an eigenvalue above 1 are kept"
+                _kept(eigen, retained, study.config["phenotypes"]["n_factors"])
                 + (
-                    "; parallel analysis (orange): the 95th percentile of random tables of the same size, which real factors should "
-                    f"exceed. It would keep {parallel_count(eigen)}, Kaiser's rule keeps {int((eigen['eigenvalue'] > 1).sum())}."
+                    " Parallel analysis (orange): the 95th percentile of random tables of the same size, which real factors should "
+                    f"exceed. It would keep {parallel_count(eigen)}."
                     if parallel is not None
-                    else "."
+                    else ""
                 ),
                 path,
                 wide=False,
@@ -201,6 +205,17 @@ def _factors(page: Page, section: Section) -> None:
     section.add(frame_table(loadings, "All loadings", names=names, sources=page.sources(path), folded=True))
     section.add(*_names(page, loadings, eigen, threshold))
     _congruence(page, section, names)
+
+
+def _kept(eigen: pd.DataFrame, retained: int, n_factors: int | None) -> str:
+    """Return by which rule how many components were kept."""
+    if n_factors is None:
+        return f"Kaiser's rule, as in the paper: components with an eigenvalue above 1 are kept ({retained})."
+    first = "The first component is" if retained == 1 else f"The first {retained} components are"
+    return (
+        f"{first} kept (phenotypes: n_factors). Kaiser's rule, as in the paper, would keep {kaiser_count(eigen['eigenvalue'].to_numpy(float))}: "
+        "those with an eigenvalue above 1."
+    )
 
 
 def _names(
@@ -245,7 +260,6 @@ def _congruence(page: Page, section: Section, names: Mapping[str, str]) -> None:
     if table is None:
         return
     shown = table.assign(reading=[congruence_reading(value) for value in table["congruence"]])
-    poor = int((table["congruence"] < 0.85).sum())
     section.add(
         frame_table(
             shown,
@@ -263,15 +277,29 @@ def _congruence(page: Page, section: Section, names: Mapping[str, str]) -> None:
                 "low": fixed(2),
             },
             caption="Tucker's coefficient of congruence of the loadings of two random halves, mean over splits. Read after Lorenzo-Seva "
-            f"and ten Berge (2006). {poor} of {len(table)} factors are below 0.85: results on them may not hold in other people.",
+            f"and ten Berge (2006). {_not_found_again(table['congruence'])}",
             sources=page.sources(path),
         )
     )
 
 
+def _not_found_again(congruence: pd.Series) -> str:
+    """Return how many factors are not found again, in a sentence."""
+    poor, known = int((congruence < LEAST_CONGRUENCE).sum()), int(congruence.notna().sum())
+    if poor:
+        verb, them = ("is", "it") if poor == 1 else ("are", "them")
+        return f"{poor} of {count(len(congruence), 'factor')} {verb} below {LEAST_CONGRUENCE:g}: results on {them} may not hold in other people."
+    if not known:
+        return "No factor could be compared."
+    compared = "" if known == len(congruence) else " that could be compared"
+    if known == 1:
+        return f"The one factor{compared} is not below {LEAST_CONGRUENCE:g}."
+    return f"None of the {known} factors{compared} is below {LEAST_CONGRUENCE:g}."
+
+
 def congruence_reading(value: float) -> str:
     """Return the usual reading of Tucker's coefficient (Lorenzo-Seva and ten Berge 2006)."""
-    if not value >= 0.85:
+    if not value >= LEAST_CONGRUENCE:
         return "n/a" if np.isnan(value) else "not the same factor"
     return "the same factor" if value >= 0.95 else "similar"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from neurostrata.report.html.blocks import (
     Section,
     Table,
     Text,
+    cut_off,
     experiment_anchor,
     fixed,
     format_number,
@@ -43,9 +44,9 @@ def strata_section(
     verdict: Verdict,
     evidence: Evidence,
     meanings: Mapping[str, str],
-    checks: str = "",
+    checks: Sequence[str] = (),
 ) -> Section:
-    """Return the section on the clusters of one experiment, with a link to the page of their checks, where there is one."""
+    """Return the section on the clusters of one experiment, with a link to the page of their checks and what stands on it."""
     study = page.study
     name = experiment.name
     section = Section(f"{experiment_anchor(name)}-strata", "Strata and their phenotypes")
@@ -96,11 +97,11 @@ def strata_section(
         elif (verdict.clusters or 0) > 1:
             _comparisons(page, section, experiment, evidence, names, absent)
     if checks:
+        titles = "; ".join(f"{title[:1].lower()}{title[1:]}" for title in checks)
         section.add(
             Text(
-                "The search, existence, stability and composition of the clusters, split halves, shuffled links, the results without "
-                f"clusters and the numbers behind them are on the page of checks of {name}.",
-                sources=[Link(f"Checks of the clusters in {name}", checks)],
+                f"On the page of checks of {name}: {titles}.",
+                sources=[Link(f"Checks of the clusters in {name}", f"strata-{name}.html")],
                 lead="see",
             )
         )
@@ -262,7 +263,7 @@ def comparisons_table(
         "η² [interval]",
     ]
     columns += [] if after is None else ["adjusted η² [interval]", "adjusted q"]
-    caption = f"Marked: all q below {page.study.alpha:g}. "
+    caption = f"Marked: all q below {page.study.alpha:g}. Intervals: {page.study.level}. "
     if adjusted is not None:
         caption += f"Adjusted for {adjusted_for(adjusted)}; adjusted η² is partial. "
     else:
@@ -303,7 +304,7 @@ def _comparisons(
     names: Mapping[str, str],
     absent: str,
 ) -> None:
-    from neurostrata.report.figures.factors import effects_figure, factors_figure
+    from neurostrata.report.figures.factors import MOST_EFFECTS, effects_figure, factors_figure
 
     study = page.study
     name = experiment.name
@@ -321,15 +322,15 @@ def _comparisons(
     path = experiment.strata("comparisons.tsv")
     section.add(comparisons_table(page, experiment, evidence, names, found))
     if {"eta2", "eta2_low", "eta2_high"} <= set(comparisons) and comparisons["eta2"].notna().any():
-        level = 100 * float(study.strata_settings["comparisons"]["confidence"])
         section.add(
             page.figure(
                 partial(effects_figure, comparisons, found, evidence.adjusted, names),
                 f"{name}/effects.svg",
                 "Effect sizes",
-                f"η² with its {level:g}% interval; coloured: factors that differ"
+                f"η² with its {study.level} interval; coloured: factors that differ"
                 + (" (none)." if not found else ".")
-                + " An arrowhead: the interval has no upper end.",
+                + " An arrowhead: the interval has no upper end."
+                + cut_off(int(comparisons["eta2"].notna().sum()), MOST_EFFECTS, "factors, by effect size"),
                 path,
                 experiment.strata("comparisons_adjusted.tsv"),
                 alt="Effect sizes: "

@@ -365,11 +365,11 @@ def cluster_facts(page: Page, experiment: Experiment, evidence: Evidence, cluste
     if clusters is not None:
         own = clusters[clusters["cluster"] == cluster]
         odd = sum(str(subject) in outside for subject in own["subject"])
-        said[0] += (
-            f", {odd} of whom fit into no cluster well and are left out of maps and comparisons"
-            if odd
-            else ""
-        )
+        if odd:
+            fits, left = ("fits", "is") if odd == 1 else ("fit", "are")
+            said[0] += (
+                f", {odd} of whom {fits} into no cluster well and {left} left out of maps and comparisons"
+            )
         if "probability" in own and own["probability"].notna().any():
             doubtful = int((own["probability"] < 0.9).sum())
             said.append(
@@ -427,9 +427,8 @@ def places_table(page: Page, maps: StrataMaps, cluster: int) -> Table | None:
     if not rows:
         return None
     named = own["name"].notna().any()
-    level = f"{100 * float(page.study.strata_settings['comparisons']['confidence']):g}%"
     caption = (
-        f"Hedges’ g of people’s means over each region of the atlas, with its {level} interval for these clusters as they are (it does not count that they "
+        f"Hedges’ g of people’s means over each region of the atlas, with its {page.study.level} interval for these clusters as they are (it does not count that they "
         "were found in these images)"
         if kind == "region"
         else f"Connected voxels with effects of at least {maps.threshold:g} in size and one sign, the largest places first; effect: mean over the place, "

@@ -14,6 +14,9 @@ from neurostrata.report.figures.phenotypes import factor_label, no_upper_end, sh
 from neurostrata.report.html.blocks import format_number, human_name
 from neurostrata.report.text.verdict import Verdict, equals
 
+#: Factors whose effects are given in a sentence of their own, at most.
+MOST_FACTORS = 8
+
 
 def significant_factors(
     comparisons: pd.DataFrame, alpha: float = 0.05, adjusted: pd.DataFrame | None = None
@@ -86,15 +89,20 @@ def judge_factors(
     raw = significant_factors(tested, alpha)
     if exists and adjusted is not None:
         verdict.found = significant_factors(tested, alpha, adjusted)
-    factors = count(len(tested), "phenotypic factor")
     rows = tested.set_index("factor")
     if exists:
-        verdict.headline, verdict.kind = _phenotype_headline(verdict, start, factors, raw, adjusted)
-        for factor in (verdict.found or (raw if adjusted is None else []))[:8]:
+        verdict.headline, verdict.kind = _phenotype_headline(verdict, start, raw, adjusted)
+        differing = verdict.found or (raw if adjusted is None else [])
+        for factor in differing[:MOST_FACTORS]:
             verdict.sentences.append(
                 f"{named(factor, meanings)}: {effect_text(rows.loc[factor], level)}"
                 + _adjusted_text(adjusted, factor)
                 + "."
+            )
+        if more := differing[MOST_FACTORS:]:
+            names = join_words([short_name(factor, meanings.get(factor, "")) for factor in more])
+            verdict.sentences.append(
+                f"{count(len(more), 'more factor differs', 'more factors differ')}: {names}."
             )
         if not raw:
             top = tested.loc[tested["p"].idxmin()]
@@ -125,15 +133,25 @@ def adjusted_for(adjusted: pd.DataFrame | None) -> str | None:
 
 
 def _phenotype_headline(
-    verdict: Verdict, start: str, factors: str, raw: Sequence[str], adjusted: pd.DataFrame | None
+    verdict: Verdict, start: str, raw: Sequence[str], adjusted: pd.DataFrame | None
 ) -> tuple[str, str]:
+    tested = verdict.tested or 0
+
+    def differing(found: Sequence[str]) -> str:
+        """Return ", but none of 3 phenotypic factors tested differs between them" or " and 2 of 3 phenotypic factors differ ..."."""
+        if tested == 1:
+            verb = "differs" if found else "does not differ"
+            return f"{' and' if found else ', but'} the one phenotypic factor tested {verb} between them"
+        if not found:
+            return f", but none of {tested} phenotypic factors tested differs between them"
+        verb = "differs" if len(found) == 1 else "differ"
+        return f" and {len(found)} of {tested} phenotypic factors {verb} between them"
+
     if adjusted is None:
         if not raw:
-            return f"{start}, but none of {factors} tested differs between them.", "clusters_only"
-        verb = "differs" if len(raw) == 1 else "differ"
+            return f"{start}{differing(raw)}.", "clusters_only"
         return (
-            f"{start} and {len(raw)} of {factors} {verb} between them; whether that holds after adjustment for age, sex, head size, "
-            "site and image quality is not known.",
+            f"{start}{differing(raw)}; whether that holds after adjustment for age, sex, head size, site and image quality is not known.",
             "unadjusted",
         )
     after = f"after adjustment for {adjusted_for(adjusted)}"
@@ -142,10 +160,7 @@ def _phenotype_headline(
             "No factor could be tested after adjustment: the covariates determine who is in which cluster, or too few people have them all."
         )
         return f"{start}, but no factor could be tested between them {after}.", "clusters_only"
-    if not verdict.found:
-        return f"{start}, but none of {factors} tested differs between them {after}.", "clusters_only"
-    verb = "differs" if len(verdict.found) == 1 else "differ"
-    return f"{start} and {len(verdict.found)} of {factors} {verb} between them {after}.", "found"
+    return f"{start}{differing(verdict.found)} {after}.", "found" if verdict.found else "clusters_only"
 
 
 def _adjusted_text(adjusted: pd.DataFrame | None, factor: str) -> str:

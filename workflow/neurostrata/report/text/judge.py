@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -31,6 +31,8 @@ from neurostrata.report.text.verdict import (
 )
 from neurostrata.strata.finders.registry import finder_name
 
+#: Clusters that are spoken of one by one, at most.
+MOST_NAMED = 12
 #: Variables of quality_tests.tsv that are no measures of quality -> what clusters that differ in them may be.
 OTHER_CLUSTERS = {
     "site": "clusters of sites",
@@ -55,6 +57,7 @@ def judge(
     *,
     experiment: Mapping[str, Any] | None = None,
     alpha: float = 0.05,
+    counted_alpha: float = 0.05,
     level: str = "95%",
     meanings: Mapping[str, str] | None = None,
     decoding: str = "",
@@ -71,6 +74,8 @@ def judge(
         Its configuration: model, modalities, options.
     alpha
         Limit of the false-discovery rates.
+    counted_alpha
+        That at which factors were counted with shuffled links.
     level
         Level of the effect size's interval, for the text.
     meanings
@@ -98,7 +103,7 @@ def judge(
         exists = False
     if decoding:
         verdict.doubts.append("decodes no better than the mean image")
-    partition = f"{count(len(sizes), 'cluster')} of {_sizes(sizes)} people, by {finder_name(evidence.finder)}"
+    partition = f"{count(len(sizes), 'cluster')} of {_sizes(sizes)} people{_in_none(verdict.outside)}, by {finder_name(evidence.finder)}"
     if exists is None:
         verdict.headline = (
             "Whether clusters exist is not known: what was found was not compared with data without groups."
@@ -120,7 +125,7 @@ def judge(
         _judge_composition(verdict, evidence, alpha, exists)
         verdict.cautions.extend(quality_sentences(evidence, alpha))
         if exists:
-            verdict.sentences.extend(_checks(evidence, alpha))
+            verdict.sentences.extend(_checks(evidence, alpha, counted_alpha))
             verdict.sentences.extend(continuous_sentences(evidence, alpha, meanings))
             verdict.sentences.extend(_added(evidence, alpha, meanings))
         _judge_people(verdict, evidence, sizes)
@@ -132,9 +137,17 @@ def judge(
 
 
 def _sizes(sizes: Mapping[int, int]) -> str:
-    if len(sizes) <= 12:
+    if len(sizes) <= MOST_NAMED:
         return join_words([str(n) for n in sizes.values()])
     return f"between {min(sizes.values())} and {max(sizes.values())}"
+
+
+def _in_none(outside: Sequence[str]) -> str:
+    """Return how many of the people of the clusters' sizes are in none of them."""
+    if not outside:
+        return ""
+    verb, are = ("fits", "is") if len(outside) == 1 else ("fit", "are")
+    return f" ({len(outside)} of whom {verb} into none and {are} counted in the nearest)"
 
 
 def _nothing(evidence: Evidence, verdict: Verdict, alpha: float) -> str:
@@ -152,10 +165,13 @@ def _judge_stability(verdict: Verdict, evidence: Evidence) -> None:
         verdict.cautions.append("The stability of the clusters is not known: people were not resampled.")
         return
     reading = describe_jaccard(verdict.jaccard)
-    each = join_words([format_number(value, 2) for _, value in evidence.jaccard().values()][:12])
+    values = [value for _, value in evidence.jaccard().values()]
+    if len(values) <= MOST_NAMED:
+        each = f"cluster by cluster: {join_words([format_number(value, 2) for value in values])}"
+    else:
+        each = f"{len(values)} clusters: {format_number(min(values), 2)} to {format_number(max(values), 2)}"
     verdict.sentences.append(
-        f"Stability: mean Jaccard index over bootstrap samples {format_number(verdict.jaccard, 2)}, read as {reading} "
-        f"(cluster by cluster: {each})."
+        f"Stability: mean Jaccard index over bootstrap samples {format_number(verdict.jaccard, 2)}, read as {reading} ({each})."
     )
     if verdict.jaccard < DOUBTFUL:
         verdict.doubts.append("not stable")
@@ -165,8 +181,10 @@ def _judge_stability(verdict: Verdict, evidence: Evidence) -> None:
         if value < DOUBTFUL
     ]
     if weak:
+        more = len(weak) - MOST_NAMED
+        listed = f"{', '.join(weak[:MOST_NAMED])} and {more} more" if more > 0 else join_words(weak)
         verdict.cautions.append(
-            f"Not found again in most bootstrap samples: cluster {join_words(weak[:12])}."
+            f"Mean Jaccard index below {DOUBTFUL:g}: {'cluster' if len(weak) == 1 else 'clusters'} {listed}."
         )
 
 
@@ -178,7 +196,8 @@ def _judge_composition(verdict: Verdict, evidence: Evidence, alpha: float, exist
                 "Whether site, image quality or head size explains the clusters is not known: composition_tests.tsv was not made."
             )
         return
-    verdict.explained_by = explaining(tests, alpha)
+    # without clusters there is nothing to explain: what a partition follows is among the cautions then
+    verdict.explained_by = explaining(tests, alpha) if exists else []
 
     def described(rows: pd.DataFrame) -> str:
         return join_words(
@@ -189,7 +208,7 @@ def _judge_composition(verdict: Verdict, evidence: Evidence, alpha: float, exist
             ]
         )
 
-    if exists and verdict.explained_by:
+    if verdict.explained_by:
         strong = tests[tests["characteristic"].isin(verdict.explained_by)]
         names = join_words([human_name(name) for name in verdict.explained_by])
         verdict.sentences.insert(0, f"Without this explanation the verdict would be: {verdict.headline}")
@@ -200,7 +219,7 @@ def _judge_composition(verdict: Verdict, evidence: Evidence, alpha: float, exist
     weaker = tests[(tests["q"] < alpha) & ~tests["characteristic"].isin(verdict.explained_by)]
     if len(weaker):
         what = "The parts of this partition" if exists is False else "The clusters"
-        also = " also" if exists and verdict.explained_by else ""
+        also = " also" if verdict.explained_by else ""
         verdict.cautions.append(f"{what}{also} differ in {described(weaker)}.")
     elif exists and not verdict.explained_by:
         tested = tests.loc[tests["p"].notna(), "characteristic"]
@@ -241,7 +260,7 @@ def quality_sentences(evidence: Evidence, alpha: float) -> list[str]:
     ]
 
 
-def _checks(evidence: Evidence, alpha: float) -> list[str]:
+def _checks(evidence: Evidence, alpha: float, counted_alpha: float) -> list[str]:
     """Return the sentences on split halves and shuffled links."""
     sentences = []
     if evidence.split_half is not None and evidence.split_half["adjusted_rand"].notna().any():
@@ -249,14 +268,19 @@ def _checks(evidence: Evidence, alpha: float) -> list[str]:
         text = f"Split halves: adjusted Rand index {format_number(rand, 2)} (median) between clusters carried over from the other half and clusters found anew"
         if evidence.split_factors is not None:
             q = evidence.split_factors["q"].dropna()
-            text += f"; {int((q < alpha).sum())} of {count(len(q), 'factor')} differ in the held-out halves"
+            found = int((q < alpha).sum())
+            text += (
+                f"; {found} of {count(len(q), 'factor')} {'differs' if found == 1 else 'differ'} in the held-out halves"
+                if len(q)
+                else "; no factor could be tested in the held-out halves"
+            )
         sentences.append(text + ".")
     shuffles = evidence.shuffles  # empty without phenotypes; null when nothing could be tested
     if shuffles and shuffles["share_found"] is not None:
         share = float(shuffles["share_found"])
         sentences.append(
             f"When images and phenotypes of different people are joined, at least one factor differs in {100 * share:.0f}% of the runs "
-            f"(expected: at most {100 * alpha:g}%)."
+            f"(expected: at most {100 * counted_alpha:g}%)."
         )
     return sentences
 
@@ -302,8 +326,8 @@ def _judge_people(verdict: Verdict, evidence: Evidence, sizes: Mapping[int, int]
     if evidence.facts:  # the clusters' sidecar may be lost
         verdict.small = [int(cluster) for cluster in evidence.facts["small_clusters"]]
     if verdict.small:
-        numbers = join_words([f"{c} (n = {sizes.get(c, 0)})" for c in verdict.small[:12]])
-        more = f" and {len(verdict.small) - 12} more" if len(verdict.small) > 12 else ""
+        numbers = join_words([f"{c} (n = {sizes.get(c, 0)})" for c in verdict.small[:MOST_NAMED]])
+        more = f" and {len(verdict.small) - MOST_NAMED} more" if len(verdict.small) > MOST_NAMED else ""
         verb = "is" if len(verdict.small) == 1 else "are"
         limit = format_number(evidence.facts["small_cluster_limit"])
         verdict.cautions.append(f"Small clusters: {numbers}{more} {verb} below {limit} people.")

@@ -21,6 +21,7 @@ from neurostrata.core.config import (
 )
 from neurostrata.core.model_words import model_schema, model_words
 from neurostrata.core.wording import count, format_setting, join_words, setting_words
+from neurostrata.planning.experiments import can, predicts, reconstruction_folds
 from neurostrata.planning.options import training_keys
 from neurostrata.report.html.blocks import model_name
 from neurostrata.report.text.references import ENGINES, cite, model_references
@@ -57,18 +58,29 @@ def anatomy_text(config: Config) -> str:
     limit = "" if template["tolerance"] is None else "at most "
     part = template["early_people"]
     early = f" (in all but the last at most {part} people, spread evenly over the list, other ones each time)"
-    steady = (
-        "applied, and the result is turned and shifted to the pose of the template before it, so that neither shape, pose nor size drifts."
-        if template["hold_pose"]
-        else "applied, so that neither shape nor size drifts."
+    step = format_setting(template["shape_step"])
+    removed = (
+        "the inverse of the mean warp and the mean affine without its rigid part are applied"
+        if template["shape_step"] == 1
+        else f"the inverse of a share of {step} of the mean warp and of the mean affine without its rigid part is applied"
     )
+    steady = (
+        ", and the result is turned and shifted to the pose of the template before it, so that neither shape, pose nor size drifts."
+        if template["hold_pose"]
+        else ", so that neither shape nor size drifts."
+    )
+    sharpened = f" (unsharp mask of weight {format_setting(template['sharpening'])})"
     text = (
         f"A study-specific template with {format_setting(template['resolution_mm'])} mm voxels was built from the mean of the "
         f"images aligned by centre of mass, in {limit}{count(int(template['iterations']), 'iteration')}{cite('avants2010template')}. In "
-        f"each, everybody is registered{'' if part is None else early}, "
-        "images and warps are averaged, and the inverse of the mean warp and the mean affine without its rigid part are "
-        f"{steady}"
+        f"each, the people of the template are registered{'' if part is None else early}, "
+        f"images and warps are averaged, and {removed}{steady}"
     )
+    if template["sharpening"]:
+        text += f" Then each average is sharpened{sharpened}."
+    if template["coarse_iterations"]:
+        some = min(int(template["coarse_iterations"]), int(template["iterations"]))
+        text += f" The first {'iteration leaves' if some == 1 else f'{some} iterations leave'} out the finest level of the registration."
     if template["tolerance"] is not None:
         # an iteration with a part of the people is never the last
         whose = "template" if part is None else "template of everybody"
@@ -76,7 +88,7 @@ def anatomy_text(config: Config) -> str:
             f" The iterations end early once the {whose} changes by at most {format_setting(template['tolerance'])} of its mean "
             "brightness."
         )
-    parts.append(text)
+    parts.append(f"{text} Everybody was then registered to the last template.")
     engine = config["registration"]["engine"]
     options = config["registration"][engine]
     if engine == "ants":
@@ -92,6 +104,10 @@ def anatomy_text(config: Config) -> str:
             f"Registration: greedy diffeomorphic registration {GREEDY[engine]} steps{cite(*ENGINES[engine])}, with "
             f"neighbourhood cross-correlation of radius {_numbers(options['ncc_radius'])} voxels and "
             f"{_numbers(options['iterations'])} iterations per level."
+        )
+    if config["registration"]["balance"]:
+        parts.append(
+            "The linear part of each warp was moved into the affine step, so that the warp holds no change of the whole brain's size."
         )
     return " ".join(parts)
 
@@ -149,6 +165,25 @@ def _with_references(sentence: str, keys: Sequence[str]) -> str:
     return f"{start.removesuffix('.')}{cite(*keys)}{end.strip() or '.'}{' ' + rest if rest else ''}"
 
 
+def quality_text(config: Config) -> str:
+    """Return the paragraph on the quality of the images."""
+    quality = config["quality"]
+    usual = (
+        f"what is expected from {join_words(quality['covariates'])}, as far as they are known and there are enough people"
+        if quality["covariates"]
+        else "everybody's"
+    )
+    limit = (
+        f"The limits let about {100 * float(quality['false_flags']):g}% of people with sound images be called unusual, over all measures together."
+        if quality["limit"] == "auto"
+        else f"People who differ by more than {format_setting(quality['limit'])} of them were called unusual."
+    )
+    return (
+        f"Each measure of the quality of a person's images was compared with {usual}, in robust standard deviations. {limit} Nobody was left "
+        "out without a decision."
+    )
+
+
 def grid_text(volumes: Config) -> str:
     """Return the size of the models' grid, such as "64 × 96 × 64"."""
     return " × ".join(str(side) for side in volumes["shape"])
@@ -194,8 +229,15 @@ def experiment_text(config: Config, experiment: Config) -> str:
         falling = ", falling to 0 along a cosine" if training.get("schedule") == "cosine" else ""
         summed = " on the sum of the modalities' losses" if "modality_losses" in changed else ""
         parts.append(f"trained with Adam ({', '.join(values)}{falling}){summed}")
-    validation = experiment["validation"]
-    if validation["method"] == "holdout":
+    if experiment["missing"] == "include":
+        clustered = (
+            "; only people with all of them were clustered" if experiment["analyses"]["strata"] else ""
+        )
+        parts.append(f"trained on people who lack some of these modalities, too{clustered}")
+    validation, tested = experiment["validation"], has_folds(experiment)
+    if not tested:
+        parts.append("not tested on people it has not seen")
+    elif validation["method"] == "holdout":
         share = 100 * float(validation["test_fraction"])
         parts.append(f"tested once on {share:.0f}% of the people, who were held out")
     else:
@@ -203,12 +245,20 @@ def experiment_text(config: Config, experiment: Config) -> str:
     if experiment["scaling"] == "maximum":
         parts.append("each volume divided by its largest absolute value in the brain mask")
     else:
-        scope = "the fold's training people" if experiment["limits"] == "train" else "the whole cohort"
+        train = "the fold's training people" if tested else "the people it was trained on"
+        scope = train if experiment["limits"] == "train" else "the whole cohort"
         parts.append(f"intensities scaled to [0, 1] by percentiles of {scope}")
     text = "; ".join(parts) + ". The final model, trained on everybody, gives the embeddings."
     return " ".join(
         [text, *prediction_sentences(config, experiment), *adjustment_sentences(experiment["analyses"])]
     )
+
+
+def has_folds(experiment: Config) -> bool:
+    """Tell whether models of single folds are trained: whether anything is measured in people whom a model has not seen."""
+    analyses = experiment["analyses"]
+    measured = bool(reconstruction_folds(experiment)) or predicts(experiment) or analyses["robustness"]
+    return measured or can(experiment, "synthesises") or can(experiment, "regions")
 
 
 def purpose_words(experiment: Config) -> list[str]:
@@ -251,6 +301,10 @@ def prediction_sentences(config: Config, experiment: Config) -> list[str]:
             f"From the embeddings of each fold's model, {join_words(named)} of its test people "
             f"{'was' if len(named) == 1 and targets != ['factors'] else 'were'} predicted: numbers by ridge regression, classes by a linear "
             "support vector machine."
+        )
+    if experiment["analyses"]["robustness"]:
+        sentences.append(
+            "Each modality of the test people was hidden in turn, to measure how much codes and decoded images change."
         )
     if model_schema(experiment["model"]).get("synthesises"):
         methods = [name.replace("_", " ").replace("mlp", "MLP") for name in config["synthesis"]["baselines"]]
@@ -350,6 +404,10 @@ def strata_text(config: Config) -> str:
         sentences.append(
             f"People who are farther from every centre than all but {format_setting(strata['outliers'])} of a cluster's people belong to no cluster."
         )
+    sentences.append(
+        "Maps of the clusters of the first finder show Hedges' g of each cluster against all other people in every voxel"
+        f"{', the same effects removed' if adjusted else ''}; they were not tested."
+    )
     if not config["phenotypes"]["tables"]:
         return " ".join([*sentences, "Families are never divided."])
     sentences.append(
@@ -362,17 +420,24 @@ def strata_text(config: Config) -> str:
     text = f"Random repartition (the same test in random groups): {repartition['draws']} {kind} with the same cluster sizes, p = (b + 1)/(M + 1)"
     text += ", whole families exchanged" if repartition["families"] and kind == "permutations" else ""
     sentences.append(text + ".")
-    sentences.append(
-        f"Checks: comparisons adjusted for age, sex, head size, site and image quality{cite('freedman1983permutation')}; {strata['split_half']['splits']} split halves; "
-        f"{strata['shuffles']} runs with images and phenotypes of different people joined; ridge regression and canonical correlation in "
-        f"{strata['continuous']['folds']} folds with {strata['continuous']['permutations']} permutations. Families are never divided."
-    )
+    continuous, shuffles = strata["continuous"], strata["shuffles"]
+    checks = [
+        f"comparisons adjusted for age, sex, head size, site and image quality, as far as they are known{cite('freedman1983permutation')}",
+        f"{count(strata['split_half']['splits'], 'division')} into halves",
+        f"{count(shuffles, 'run')} with images and phenotypes of different people joined" if shuffles else "",
+        f"ridge regression and canonical correlation in {continuous['folds']} folds with {continuous['permutations']} permutations",
+    ]
+    sentences.append(f"Checks: {'; '.join(check for check in checks if check)}. Families are never divided.")
     return " ".join(sentences)
 
 
 def methods_paragraphs(config: Config) -> list[tuple[str, str]]:
     """Return (heading, text) of every paragraph that the configuration calls for."""
-    paragraphs = [("Anatomy", anatomy_text(config)), ("Maps", maps_text(config))]
+    paragraphs = [
+        ("Anatomy", anatomy_text(config)),
+        ("Maps", maps_text(config)),
+        ("Quality", quality_text(config)),
+    ]
     for experiment in config["experiments"]:
         paragraphs.append(
             (

@@ -70,12 +70,15 @@ def participants_text(flow: Flow) -> str:
     sentences = []
     if flow.study:
         first, *others = flow.study
-        sentences.append(f"Of {first.people} {first.title}, " + _steps_text(others) + ".")
-    sentences += [f"{name}: {_steps_text(steps)}." for name, steps in flow.experiments.items()]
+        sentences.append(f"Of {first.people} {first.title}, " + steps_text(others) + ".")
+    if flow.template is not None:
+        sentences.append(f"The template was made of the images of {flow.template} of them.")
+    sentences += [f"{name}: {steps_text(steps)}." for name, steps in flow.experiments.items()]
     return " ".join(sentences)
 
 
-def _steps_text(steps: list[Step]) -> str:
+def steps_text(steps: list[Step]) -> str:
+    """Return "22 in the model (1 not: no NDI); 22 in a cluster"."""
     return "; ".join(
         f"{step.people} {step.title.removeprefix('people ')}"
         + (f" ({join_words([f'{n} not: {why}' for why, n in step.lost.items()])})" if step.lost else "")

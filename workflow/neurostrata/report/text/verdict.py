@@ -67,6 +67,8 @@ OUTCOMES = {
     "nothing": ("blue", "no clusters"),
     "unknown": ("grey", "not known"),
 }
+#: Words on the card of clusters between which no factor was tested.
+NOT_COMPARED = "clusters, phenotypes not compared"
 
 
 @dataclass
@@ -118,9 +120,14 @@ class Verdict:
         return "amber" if self.doubts and self.kind != "unknown" else OUTCOMES[self.kind][0]
 
     @property
+    def not_compared(self) -> bool:
+        """Whether there are clusters and no factor was tested between them: they are not known to be alike."""
+        return self.kind == "clusters_only" and not self.tested
+
+    @property
     def label(self) -> str:
         """The outcome in a few words."""
-        words = OUTCOMES[self.kind][1]
+        words = NOT_COMPARED if self.not_compared else OUTCOMES[self.kind][1]
         if self.explained_by and self.kind == "explained":
             words += f" {join_words([human_name(name) for name in self.explained_by])}"
         return words + (", in doubt" if self.doubts and self.kind != "unknown" else "")
@@ -145,13 +152,14 @@ def overall(verdicts: Sequence[Verdict]) -> str:
         "found": "clusters exist in the images and differ in phenotype after adjustment",
         "unadjusted": "clusters exist and differ in phenotype, but the differences were not adjusted",
         "clusters_only": "clusters exist, but no difference in phenotype was found",
+        NOT_COMPARED: "clusters exist, and phenotypes were not compared between them",
         "explained": "clusters exist, but site, image quality or head size explains them",
         "nothing": "no clusters were found",
         "unknown": "nothing can be said about clusters",
     }
     parts = []
     for kind, phrase in phrases.items():
-        group = [verdict for verdict in verdicts if verdict.kind == kind]
+        group = [one for one in verdicts if (NOT_COMPARED if one.not_compared else one.kind) == kind]
         if not group:
             continue
         doubtful = [verdict.name for verdict in group if verdict.colour == "amber" and verdict.doubts]

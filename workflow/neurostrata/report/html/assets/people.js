@@ -103,7 +103,7 @@
           (row.reason ? ': ' + row.reason : '') + (by ? ' (' + by + ')' : ''), row.decision));
       });
       data.exclusions.filter(about).forEach(function (row) {
-        list.appendChild(sentence('Left out', (row.modality === 'all' ? 'everything' : row.modality) + ', from ' + row.stage + ' on: ' + row.reason));
+        list.appendChild(sentence('Left out', tools.leftOut(row)));
       });
       data.suggestions.filter(about).forEach(function (row) {
         list.appendChild(sentence('Suggested exclusion', row.reason + (row.modality ? ' (' + row.modality + ' only)' : ''), 'suggested'));

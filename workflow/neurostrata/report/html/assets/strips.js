@@ -34,7 +34,8 @@
 
   function capital(text) { return text.charAt(0).toUpperCase() + text.slice(1); }
 
-  // "lower than 92%", "the highest of 120"
+  // "lower than 92%", "the highest of 120", "one of 19 with the lowest value, of 120"; shares are rounded down: nobody is
+  // higher than all others and not the highest
   function standing(measure, position) {
     var value = measure.values[position];
     if (value === null) return '';
@@ -43,9 +44,20 @@
     var above = known.filter(function (v) { return v > value; }).length;
     var others = known.length - 1;
     if (others < 1) return '';
-    if (!above || !below) return 'the ' + (above ? 'lowest' : 'highest') + ' of ' + known.length;
-    return below >= above ? 'higher than ' + Math.round(100 * below / others) + '%'
-      : 'lower than ' + Math.round(100 * above / others) + '%';
+    var alike = known.length - below - above;
+    if (alike === known.length) return 'the same in all ' + alike;
+    var end = above ? 'lowest' : 'highest';
+    if (!above || !below) return (alike > 1 ? 'one of ' + alike + ' with the ' + end + ' value, of ' : 'the ' + end + ' of ') + known.length;
+    return below >= above ? 'higher than ' + Math.floor(100 * below / others) + '%'
+      : 'lower than ' + Math.floor(100 * above / others) + '%';
+  }
+
+  // What a person is left out of, and why: a row of exclusions.tsv.
+  function leftOut(row) {
+    var what = row.stage === 'template' ? 'the people of the template'
+      : row.stage.indexOf('experiment ') === 0 ? row.stage + (row.modality ? ', without ' + row.modality.toUpperCase() : '')
+      : (row.modality === 'all' ? 'everything' : row.modality) + ', from ' + row.stage + ' on';
+    return 'of ' + what + ': ' + row.reason;
   }
 
   // How bad a value is: robust standard deviations towards the bad side; null where it is not known.
@@ -344,7 +356,7 @@
 
   window.neurostrataStrips = {
     element: element, format: format, capital: capital, badness: badness, worst: worst, byWorst: byWorst,
-    standing: standing, pageOf: pageOf
+    standing: standing, leftOut: leftOut, pageOf: pageOf
   };
 
   document.addEventListener('DOMContentLoaded', function () {
