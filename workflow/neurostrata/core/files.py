@@ -88,6 +88,16 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def absence(path: str | Path) -> str:
+    """Say of a file that is not there whether a link names it, as DataLad's do until their contents are fetched."""
+    path = Path(path)
+    if not path.is_symlink():
+        return "no such file"
+    target = str(path.readlink())
+    hint = " (fetch it: datalad get, or git annex get)" if "/annex/objects/" in target else ""
+    return f"is a link to {target}, which is not there{hint}"
+
+
 def _umask() -> int:
     umask = os.umask(0)
     os.umask(umask)
