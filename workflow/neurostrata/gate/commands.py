@@ -14,6 +14,7 @@ from neurostrata.cohort.sheet import Row, write_rows
 from neurostrata.cohort.study import Study, load_study
 from neurostrata.core.config import check_config, read_configuration, study_files
 from neurostrata.core.errors import UserError
+from neurostrata.core.files import writable_folder
 from neurostrata.core.wording import count, nearest
 from neurostrata.gate.problems import Problem, few, problem_table
 
@@ -167,6 +168,7 @@ def check(
     os.chdir(directory)
     config = check_config(read_configuration(files), files)
     cache = Path(config["output"]) / "cohort" / "headers.json"
+    writable_folder(cache.parent)
     of_images: list[str] = []
     study, problems = _checked(config, cache, participant_label, of_images)
     if exclude and _write_decisions(config, exclusion_rows(study, problems)):
