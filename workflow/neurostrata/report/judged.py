@@ -12,9 +12,10 @@ from neurostrata.report.data.results import StudyResults
 from neurostrata.report.text.judge import decoding_caution, judge
 from neurostrata.report.text.verdict import Verdict
 
-
 #: Of an experiment that was renamed, or taken out of the configuration.
-_LEFT = "Not in the configuration any more: these are results of an earlier run, which follow no later change."
+_LEFT = (
+    "Not in the configuration any more: these are results of an earlier run, which follow no later change."
+)
 
 
 @dataclass(frozen=True)
