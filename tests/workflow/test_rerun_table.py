@@ -118,6 +118,8 @@ CHANGES: dict[str, Callable[[StudyFolder], None]] = {
     "number of factors": setting("phenotypes.n_factors", 2),
     "percentile limits": setting("volumes.percentiles", [1, 99]),
     "dropout of one experiment": setting("experiments.0.options.dropout", 0.2),
+    "seed": setting("seed", 2),
+    "seed of the registrations": setting("imaging_seed", 2),
     "seed of one experiment": setting("experiments.0.seed", 3),
     "template iterations 4 to 5": setting("template.iterations", 5),
     "template tolerance": setting("template.tolerance", 0.01),
