@@ -46,11 +46,12 @@ def _refuse(study: Study, problems: list[Problem]) -> None:
 
 def _notes(study: Study) -> list[str]:
     """Return what a person should know of the sheets and tables, though it is no problem."""
+    from neurostrata.gate.phenotype_notes import phenotype_notes
     from neurostrata.gate.phenotype_tables import unmatched_note
     from neurostrata.gate.unread_columns import unread_notes
 
     note = unmatched_note(study)
-    return [*unread_notes(study), *([note] if note else [])]
+    return [*unread_notes(study), *([note] if note else []), *phenotype_notes(study)]
 
 
 def check_cohort(
