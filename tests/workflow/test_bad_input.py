@@ -33,6 +33,16 @@ def test_truncated_nifti(study) -> None:
     assert _nothing_ran(study.folder)
 
 
+def test_results_that_cannot_be_written(study) -> None:
+    """A study of somebody else, or on a disk that only reads: a dry run keeps what it learns of the files, too."""
+    (study.folder / "full").write_text("")
+    study.configure(output="full/results")
+    run = study.snakemake("-n")
+    assert run.returncode == 2, run.stderr
+    assert "neurostrata: full/results/cohort: cannot be written (Not a directory)" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
 def test_misspelled_key(study) -> None:
     study.configure(templat={"iterations": 2})
     run = study.snakemake()

@@ -118,6 +118,8 @@ CHANGES: dict[str, Callable[[StudyFolder], None]] = {
     "number of factors": setting("phenotypes.n_factors", 2),
     "percentile limits": setting("volumes.percentiles", [1, 99]),
     "dropout of one experiment": setting("experiments.0.options.dropout", 0.2),
+    "seed": setting("seed", 2),
+    "seed of the registrations": setting("imaging_seed", 2),
     "seed of one experiment": setting("experiments.0.seed", 3),
     "template iterations 4 to 5": setting("template.iterations", 5),
     "template tolerance": setting("template.tolerance", 0.01),
@@ -236,9 +238,28 @@ def test_removed_records_make_the_study_forget(study: StudyFolder) -> None:
     setting("strata.existence.draws", 99)(study)
     # the tests are kept as they are, and the record and the report have settings that they were not made with
     assert study.planned() == {"provenance": 1, "report": 1}
+    run = study.snakemake("-n")
+    assert (
+        "8 finished jobs (existence) have no record of the settings that they were made with"
+        in run.stdout + run.stderr
+    )
     assert study.planned("--forcerun", "existence") == {
         **{"existence": 8, "map_strata": 2, "decode_strata": 1, "provenance": 1, "report": 1}
     }
+
+
+def test_results_that_moved_without_their_records_are_said(study: StudyFolder) -> None:
+    """Otherwise a changed setting would be met by "every result is there and up to date"."""
+    sentence = "have no record of the settings that they were made with"
+    whole = study.snakemake("-n")
+    assert sentence not in whole.stdout + whole.stderr
+    (study.folder / "results").rename(study.folder / "elsewhere")
+    setting("output", "elsewhere")(study)
+    moved = study.snakemake("-n")
+    assert sentence in moved.stdout + moved.stderr
+    (study.folder / "results").symlink_to("elsewhere")  # as the message says
+    setting("output", "results")(study)
+    assert study.planned() == {}
 
 
 def test_a_comment_plans_nothing(study: StudyFolder) -> None:

@@ -60,8 +60,11 @@ class Plain:
         self._percent = 0
 
     def say(self, text: str, style: str = "") -> None:
-        """Write a message."""
-        print(text, file=self.stream, flush=True)
+        """Write a message, unless its reader has gone (``| head``): the run goes on without one."""
+        try:
+            print(text, file=self.stream, flush=True)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
 
     def show(self, status: Status) -> None:
         """Write a line when one is due."""

@@ -48,6 +48,17 @@ def test_hcp_with_its_two_tables(tmp_path: Path) -> None:
     }
 
 
+def test_families_of_hcp_are_taken(tmp_path: Path) -> None:
+    root = hcp(tmp_path / "HCP_1200")
+    restricted = root / "restricted.csv"
+    header, *lines = restricted.read_text().splitlines()
+    lines = [f"{line},{n // 2}_A" for n, line in enumerate(lines)]
+    restricted.write_text("\n".join([f"{header},Family_ID", *lines]) + "\n")
+    findings = found(root)
+    choose_phenotypes(findings, hcp=True)
+    assert findings.cohort == {"sheet": None, "hcp": str(root), "columns": {"family": "Family_ID"}}
+
+
 def test_hcp_with_one_table_takes_the_variables_that_are_there(tmp_path: Path) -> None:
     root = hcp(tmp_path / "HCP_1200")
     (root / "restricted.csv").unlink()

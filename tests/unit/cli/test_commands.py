@@ -255,6 +255,17 @@ def test_what_nobody_expected_is_said_behind_its_details(
         assert ("Traceback" in said[0]) == isinstance(error, KeyError)
 
 
+def test_a_check_whose_results_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)  # as `check` does
+    Path("config").mkdir()
+    Path("config/config.yaml").write_text("output: config/config.yaml/results\n")
+    assert main(["check"]) == 2
+    line = "neurostrata check: config/config.yaml/results/cohort: cannot be written (Not a directory)\n"
+    assert capsys.readouterr().err == line
+
+
 def test_the_program_of_the_installed_package_is_this_one(repository: Path) -> None:
     project = tomllib.loads((repository / "pyproject.toml").read_text())
     module, function = project["project"]["scripts"]["neurostrata"].split(":")

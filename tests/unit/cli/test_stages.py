@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -30,6 +31,11 @@ def test_every_stage_can_be_loaded_and_explains_itself(name: str, capsys: pytest
     said = capsys.readouterr().out
     assert said.startswith(f"Usage\n  neurostrata stage {name} --")
     assert stage_parser(name, load_stage(name)).words.paragraphs[0][:40] in said
+
+
+@pytest.mark.parametrize("name", [command_of(name) for name, stage in STAGES.items() if not stage.draws])
+def test_what_no_seed_decides_reads_none(name: str) -> None:
+    assert '["seed"]' not in inspect.getsource(load_stage(name))
 
 
 def test_the_stages_are_listed_by_what_they_are_about(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,6 +16,7 @@ import pytest
 from bids_trees import fmriprep_person, listed, plant, qsiprep_person, raw_person, settle
 
 from neurostrata.cohort.discovery.bids_index import write_index
+from neurostrata.cohort.discovery.layouts import HCP
 from neurostrata.cohort.discovery.sessions import chosen_session
 from neurostrata.cohort.groups import group_rows
 from neurostrata.cohort.study import Study, load_study
@@ -584,7 +585,9 @@ def test_images_that_are_not_fetched_are_named(tmp_path: Path) -> None:
     (root / "sub-01/anat/sub-01_T1w.nii.gz").symlink_to("../../.git/annex/objects/x")
     found = study(tmp_path, root, dwi=False)
     lines = [problem.text for problem in find_problems(found, FileCache(tmp_path / "headers.json"))]
-    assert f"subject 01: t1w: {root}/sub-01/anat/sub-01_T1w.nii.gz: no such file" in lines
+    target = "../../.git/annex/objects/x"
+    text = f"is a link to {target}, which is not there (fetch it: datalad get, or git annex get)"
+    assert f"subject 01: t1w: {root}/sub-01/anat/sub-01_T1w.nii.gz: {text}" in lines
 
 
 def test_the_index_is_kept_until_a_folder_changes(
@@ -716,6 +719,57 @@ def test_hcp_lifespan_visits(tmp_path: Path) -> None:
     assert len(sources(tmp_path)) == 12
     with pytest.raises(UserError, match="fmriresults01 instead"):
         load_study(config(tmp_path, dwi=False, hcp=str(tmp_path)))
+
+
+def test_facts_about_people_without_bids_are_taken_from_the_phenotype_tables(tmp_path: Path) -> None:
+    """HCP's families are in its restricted table; without them twins would be divided between training and test."""
+    visits = [f"{p}_MR/T1w/{n}" for p in ("HCA1_V1", "HCA1_V2", "HCA2_V1", "HCA3_V1") for n in HCP.values()]
+    root = layout(tmp_path / "hcp", *visits)
+    (tmp_path / "a.csv").write_text("Subject,Site,IQ\nHCA1,WashU,1\nHCA2,NA,2\nHCA9,UMinn,3\n")
+    (tmp_path / "b.csv").write_text("Subject,Family_ID\nHCA1,F7\nHCA2,F7\nHCA3,NaN\n")
+    tables = [str(tmp_path / name) for name in ("a.csv", "b.csv")]
+
+    def rows(sessions: str, **columns: str) -> dict[str, tuple[str, ...]]:
+        given = config(tmp_path, hcp=str(root), sessions=sessions, columns=columns)
+        given["phenotypes"]["tables"] = tables
+        found = load_study(given)
+        assert load_study(given, rescan=False).rows == found.rows
+        return {subject: tuple(row.get(name, "") for name in columns) for subject, row in found.rows.items()}
+
+    named = {"family": "Family_ID", "site": "Site"}
+    assert rows("V1", **named) == {"HCA1": ("F7", "WashU"), "HCA2": ("F7", ""), "HCA3": ("", "")}
+    every = {"HCA1xV1": ("F7",), "HCA1xV2": ("F7",), "HCA2xV1": ("F7",), "HCA3xV1": ("sub-HCA3",)}
+    assert rows("all", family="Family_ID") == every
+    with pytest.raises(
+        UserError, match=r"cohort.columns.family: 'FamilyID' is not a column of .*; did you mean"
+    ):
+        rows("V1", family="FamilyID")
+    with pytest.raises(UserError, match=r"cohort.columns.dwi: this column has a fixed meaning"):
+        rows("V1", dwi="IQ")
+    tables.clear()
+    with pytest.raises(UserError, match=r"cohort.columns.family: .*phenotypes.tables names none"):
+        rows("V1", family="Family_ID")
+
+
+def test_images_of_hcp_and_ukb_that_are_not_fetched_are_named(tmp_path: Path) -> None:
+    """A link to a content that is not there is an image of the person; without it the person would be left out in silence."""
+    names = [f"{p}/T1w/{n}" for p in ("100206", "100307") for n in HCP.values()]
+    root = layout(tmp_path / "hcp", *names)
+    for name in ("100206/T1w/T1w_acpc_dc_restore.nii.gz", "100307/T1w/Diffusion/bvals"):
+        (root / name).unlink()
+        (root / name).symlink_to("/elsewhere/content")
+    found = load_study(config(tmp_path, dwi=True, hcp=str(root)))
+    assert list(found.rows) == ["100206", "100307"]
+    lines = [problem.text for problem in find_problems(found, FileCache(tmp_path / "headers.json"))]
+    for subject, place in (
+        ("100206", "t1w: {}/T1w_acpc_dc_restore.nii.gz"),
+        ("100307", "bval: {}/Diffusion/bvals"),
+    ):
+        file = place.format(root / subject / "T1w")
+        assert f"subject {subject}: {file}: is a link to /elsewhere/content, which is not there" in lines
+    bulk = layout(tmp_path / "bulk", "1000001_20252_2_0/T1/T1.nii.gz")
+    (bulk / "1000001_20252_2_0/T1/T1_brain_mask.nii.gz").symlink_to("/elsewhere/content")
+    assert load_study(config(tmp_path, ukb=str(bulk))).rows["1000001"]["t1w_mask"]
 
 
 def test_uk_biobanks_folders(tmp_path: Path) -> None:

@@ -151,6 +151,23 @@ def test_mistakes_are_named_with_their_key(changes: dict[str, Any], message: str
         check_config(config(**changes))
 
 
+@pytest.mark.parametrize("key", ["hcp", "ukb", "bids"])
+def test_the_home_folder_is_written_out(key: str) -> None:
+    """Only shells read ~: results would go to a folder of this name."""
+    text = "a ~ is not read as the home folder; write the path from / on"
+    with pytest.raises(UserError, match=f"cohort.{key}: '~/data': {text}"):
+        check_config(config(cohort={key: "~/data"}))
+    with pytest.raises(UserError, match=f"output: '~/results': {text}"):
+        check_config(config(output="~/results"))
+    assert check_config(config(output="~results"))["output"] == "~results"
+
+
+@pytest.mark.parametrize("written", ["results", "results/", "./results", "results//"])
+def test_an_output_is_one_folder_however_it_is_written(written: str) -> None:
+    """Snakemake keeps the records of results by their paths."""
+    assert check_config(config(output=written))["output"] == "results"
+
+
 def test_keys_of_a_later_release_are_read_by_models_that_can() -> None:
     models = ["shared_vae", "latent_synthesis", "residual_autoencoder", "pca"]
     signed = [{"name": m, "model": m, "modalities": ["jac"], "scaling": "maximum"} for m in models]

@@ -24,6 +24,7 @@ from neurostrata.gate.check import find_problems
 from neurostrata.gate.exclude import add_decisions, exclusion_rows
 from neurostrata.gate.headers import read_facts
 from neurostrata.gate.notes import gate_key, keep_notes, kept_notes
+from neurostrata.gate.phenotype_notes import phenotype_notes
 from neurostrata.gate.phenotype_tables import unmatched_note
 from neurostrata.gate.problems import Problem, problem_table
 from neurostrata.gate.units import unit_notes
@@ -304,6 +305,66 @@ def test_too_few_matching_ids_stop_and_some_are_said(folder: Path) -> None:
     accepted = {"tables": ["phenotypes.tsv"], "matching": {"near_ids": "accept"}}
     Path("phenotypes.tsv").write_text("\n".join(lines).replace("003\t", "3\t") + "\n")
     assert found(phenotypes=accepted) == []
+
+
+def table_with(cells: dict[str, list[str]]) -> None:
+    """The phenotype table with further columns, one cell for each of its twelve people."""
+    header, *lines = Path("phenotypes.tsv").read_text().splitlines()
+    rows = ["\t".join([line, *(column[n] for column in cells.values())]) for n, line in enumerate(lines)]
+    Path("phenotypes.tsv").write_text("\n".join(["\t".join([header, *cells]), *rows]) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        (["-999", *"12345678901"], "score: -999 (1)"),
+        (["-9", "99", *"1234123412"], "score: -9 (1), 99 (1)"),
+        (["999.0", "n/a", "99", *(f"{n}.5" for n in range(40, 49))], "score: 999.0 (1), 99 (1)"),
+        (["99", *(str(n) for n in range(50, 105, 5))], None),  # a score
+        (["1000", *"12345678901"], None),  # an outlier
+        (["99", "98", *(["n/a"] * 10)], None),
+    ],
+)
+def test_codes_of_missing_values_are_said(folder: Path, cells: list[str], said: str | None) -> None:
+    table_with({"score": cells})
+    assert found() == []
+    notes = list(phenotype_notes(study()))
+    line = (
+        "phenotypes.tsv: numbers that often stand for missing values are far from all others of their column "
+        f"({said}); if they do, empty these cells"
+    )
+    assert notes == ([line] if said else [])
+    assert list(phenotype_notes(study(phenotypes={"tables": ["phenotypes.tsv"], "exclude": ["score"]}))) == []
+
+
+@pytest.mark.parametrize(
+    ("cells", "named"),
+    [
+        ([f"{n},054.3" for n in range(1, 13)], "('1,054.3', '2,054.3', '3,054.3', ... (12 in all))"),
+        ([*(f"{n} %" for n in range(11)), "NA"], "('0 %', '1 %', '2 %', ... (11 in all))"),
+        (["\u22125.2"] * 7 + ["1"] * 5, "('\u22125.2')"),
+        (["a", *(f"{n} %" for n in range(11))], None),
+        (["2020-01-02"] * 12, None),
+    ],
+)
+def test_numbers_that_are_left_out_because_of_how_they_are_written_are_said(
+    folder: Path, cells: list[str], named: str | None
+) -> None:
+    table_with({"income": cells})
+    assert found() == []
+    line = f"phenotypes.tsv: column income is left out, since its cells are no numbers as they are written {named};"
+    assert [line in note for note in phenotype_notes(study())] == ([True] if named else [])
+
+
+def test_families_that_nothing_reads_are_said(folder: Path) -> None:
+    table_with({"Family_ID": ["F1", "F1", "F2", "F2", "F2", *(f"F{n}" for n in range(3, 9)), ""]})
+    assert found() == []
+    assert list(phenotype_notes(study())) == [
+        "phenotypes.tsv: by column Family_ID 5 people have relatives in the study, who count as unrelated; copy it to a column "
+        "'family' of the cohort sheet"
+    ]
+    add_column("family", "f{}")
+    assert list(phenotype_notes(study())) == []
 
 
 def test_two_tables_that_disagree(folder: Path) -> None:

@@ -38,6 +38,21 @@ class TestTheInterface(TestLogHandlerBase):
         return None
 
 
+def test_a_reader_who_leaves_does_not_matter() -> None:
+    """`| head`: no message of ours, and none of Python's when it ends."""
+    lines = "import sys; from snakemake_logger_plugin_neurostrata.screens import Plain; screen = Plain(sys.stdout)"
+    code = f"{lines}\nfor n in range(200_000): screen.say(str(n))\nprint('to the end', file=sys.stderr)"
+    program = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert program.stdout is not None
+    assert program.stderr is not None
+    assert program.stdout.readline() == "0\n"
+    program.stdout.close()
+    assert program.stderr.read() == "to the end\n"
+    assert program.wait() == 0
+
+
 class Snakemake:
     """Sends what Snakemake sends; time passes when it is told to."""
 

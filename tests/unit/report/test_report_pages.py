@@ -459,7 +459,9 @@ def test_rebuilding_gives_the_same_bytes_and_leaves_nothing_old(
     old = results / "report" / "figures" / "gone" / "clusters.svg"
     old.parent.mkdir(parents=True)
     old.write_text("<svg/>")
-    for name in ("strata-gone.html", "experiment-gone.html", "tables/experiments/gone/splits.tsv"):
+    # People who left the study, perhaps because they withdrew: the folder is passed on.
+    people = ("subjects/sub-gone.html", "subjects/sub-gone/T1w.png")
+    for name in ("strata-gone.html", "experiment-gone.html", "tables/experiments/gone/splits.tsv", *people):
         stale = results / "report" / name
         stale.parent.mkdir(parents=True, exist_ok=True)
         stale.write_text("of an earlier run")

@@ -8,13 +8,14 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from report_fixture import make_config
+from report_fixture import make_config, make_results
 
 from neurostrata.core.files import write_json
 from neurostrata.core.tables import write_table
 from neurostrata.report.data.finders import verdict_rows
 from neurostrata.report.data.layout import Experiment, ResultsTree
 from neurostrata.report.data.results import StudyResults
+from neurostrata.report.judged import experiment_verdict
 from neurostrata.report.summary import behind_pca, summary
 from neurostrata.report.text.verdict import Verdict
 
@@ -57,6 +58,21 @@ def test_a_network_behind_pca_is_explained_by_its_numbers(tmp_path: Path) -> Non
     for model in experiment.folder.glob("fold-*/model/model.json"):
         model.unlink()
     assert "(0%: the mean image). What helps" in behind_pca(study, experiment, CONFIG)
+
+
+def test_what_an_experiment_left_behind_is_no_finding_of_this_study(tmp_path: Path) -> None:
+    """Renamed or taken out of the configuration, it has results of another run, which nothing updates."""
+    results, config = make_results(tmp_path, images=False)
+    first, *others = config["experiments"]
+    study = StudyResults(ResultsTree(results), config | {"experiments": others})
+    left = {experiment.name: (experiment, found) for experiment, found in study.experiments()}[first["name"]]
+    verdict, _ = experiment_verdict(study, *left, {})
+    assert verdict.headline.startswith(
+        "Not in the configuration any more: these are results of an earlier run"
+    )
+    assert "no longer in the configuration" in verdict.doubts
+    kept = study.experiments()[0]
+    assert "configuration" not in experiment_verdict(study, *kept, {})[0].headline
 
 
 @pytest.mark.parametrize(("model", "jac", "ndi"), [("residual_autoencoder", 0.3, 0.2), ("pca", 0.9, 0.9)])

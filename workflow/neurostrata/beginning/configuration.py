@@ -12,6 +12,7 @@ import yaml
 from neurostrata.beginning.findings import Findings
 from neurostrata.beginning.modalities import Plan
 from neurostrata.beginning.tables import PeopleTable
+from neurostrata.cohort.sheet import FAMILY_NAMES
 from neurostrata.core.locations import REPOSITORY, RESOURCES
 from neurostrata.core.text_tables import read_text_table
 from neurostrata.core.wording import count
@@ -63,7 +64,8 @@ def choose_phenotypes(findings: Findings, hcp: bool) -> Phenotypes:
     Parameters
     ----------
     findings
-        What was found; a line is added for each table that cannot be used with the others.
+        What was found; a line is added for each table that cannot be used with the others, and to the section `cohort` the
+        column of families that HCP's restricted table has.
     hcp
         Whether the people are those of the Human Connectome Project, whose tables have hundreds of variables.
     """
@@ -101,6 +103,10 @@ def choose_phenotypes(findings: Findings, hcp: bool) -> Phenotypes:
     variables = list(dict.fromkeys(name for table in chosen for name in table.variables))
     complete = set.intersection(*(table.complete for table in chosen))
     if hcp:
+        families = [n for table in chosen for n in table.table.columns if n.lower() in FAMILY_NAMES]
+        if families:
+            findings.cohort["columns"] = {"family": families[0]}
+            findings.comments["columns"] = "relatives stay together in folds and permutations"
         variables = _choose_hcp_variables(found, [*facts, *variables])
     elif facts:
         values["exclude"] = facts

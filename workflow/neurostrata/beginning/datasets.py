@@ -16,6 +16,7 @@ from neurostrata.cohort.discovery.bids_candidates import OWN_SPACES, Request
 from neurostrata.cohort.discovery.bids_index import IMAGES, Index, load_index, read_datasets, write_index
 from neurostrata.cohort.discovery.messages import ordered
 from neurostrata.cohort.discovery.participants import People, add_facts, read_people
+from neurostrata.cohort.sheet import FAMILY_NAMES
 from neurostrata.core.errors import UserError
 from neurostrata.core.wording import count
 from neurostrata.planning.results import holds_results
@@ -26,7 +27,7 @@ _DEPTH = 3
 _USUALLY = {
     "diagnosis": ("group", "dx", "diag"),
     "site": ("scanner", "scanner_id", "center", "centre", "site_id"),
-    "family": ("family_id",),
+    "family": FAMILY_NAMES[1:],
 }
 #: Folders that are never derivatives of images that can be used.
 _NEVER = ("sourcedata", "work", "logs", "code", "stimuli")

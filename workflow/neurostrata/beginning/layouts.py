@@ -6,7 +6,7 @@ from pathlib import Path
 
 from neurostrata.beginning.findings import Findings, Wishes
 from neurostrata.beginning.tables import may_be_table, read_tables
-from neurostrata.cohort.discovery.layouts import HCP, choose_scans, hcp_scans, ukb_scans
+from neurostrata.cohort.discovery.layouts import HCP, choose_scans, hcp_scans, is_there, ukb_scans
 from neurostrata.cohort.discovery.messages import ordered
 from neurostrata.core.errors import UserError
 
@@ -16,7 +16,7 @@ _HCP_BELOW = "fmriresults01"
 def hcp_folder(folder: Path) -> Path | None:
     """Return the folder with SUBJECT/T1w/..., this one or the one in it where Lifespan packages have it."""
     for place in (folder, folder / _HCP_BELOW):
-        if any((path / "T1w" / HCP["t1w"]).is_file() for path in place.glob("*/")):
+        if any(is_there(path / "T1w" / HCP["t1w"]) for path in place.glob("*/")):
             return place
     return None
 

@@ -28,6 +28,9 @@ QC_COLUMNS = ("subject", "modality", "decision", "reason")
 #: Further columns of the quality decisions, which a sheet may lack: who decided, and when.
 RATING_COLUMNS = ("rater", "date")
 
+#: Usual names of columns of families (compared in lower case), the one that is read first.
+FAMILY_NAMES = ("family", "family_id", "familyid", "rel_family_id")
+
 #: Measures of each person from the registration to the template, for adjusting.
 REGISTRATION_MEASURES = ("head_size", "image_quality")
 #: Measure -> column names that it usually has (compared in lower case).

@@ -36,6 +36,13 @@ KEEP_RECORDS = (
     "kept whatever you change, while the report shows the new settings (docs/reruns.md, Keeping results)"
 )
 
+#: What is said of finished jobs without a record; Snakemake's sentence does not say what that means.
+UNRECORDED = (
+    "neurostrata: {jobs} ({stages}) have no record of the settings that they were made with: no changed setting makes them again. "
+    "The records are in the study's folder, in .snakemake: bring it along if the study was copied without it. If `output` was changed "
+    "instead, leave it as it was and put a link to the new place there (docs/reruns.md, Keeping results)"
+)
+
 
 def planned_work(dag: Any) -> tuple[Counter[Work], dict[str, set[str]]]:
     """Return what the jobs of a plan do, and stage -> the people it works on one by one.
@@ -169,7 +176,7 @@ def say_dry_plan(dag: Any, study: Study) -> None:
 
 
 def explain_plans(study: Study, ask: Callable[[Any], str] = lambda dag: "") -> None:
-    """Have a dry run end with what would be done, and answer Snakemake's hint to remove records.
+    """Have a dry run end with what would be done, answer Snakemake's hint to remove records, and name records that are missing.
 
     In the main process, before anything is planned.
 
@@ -183,6 +190,7 @@ def explain_plans(study: Study, ask: Callable[[Any], str] = lambda dag: "") -> N
     try:
         _end_dry_runs(study, ask)
         _keep_records()
+        _name_missing_records()
     except (ImportError, AttributeError) as error:
         print(
             f"neurostrata: this release of Snakemake is unknown ({error}): dry runs do not say what would be done",
@@ -224,3 +232,19 @@ def _keep_records() -> None:
         _say(answer)
 
     Workflow.log_provenance_info = log_provenance_info
+
+
+def _name_missing_records() -> None:
+    from snakemake.logging import logger
+    from snakemake.workflow import Workflow
+
+    def log_missing_metadata_info(self: Any) -> None:
+        jobs = [
+            job for job in self.dag.jobs if self.dag.reason(job).no_metadata and not self.dag.needrun(job)
+        ]
+        names = list(dict.fromkeys(job.rule.name for job in jobs))
+        if jobs:
+            stages = ", ".join(names[:MOST_STAGES]) + (", ..." if len(names) > MOST_STAGES else "")
+            logger.warning(UNRECORDED.format(jobs=count(len(jobs), "finished job"), stages=stages))
+
+    Workflow.log_missing_metadata_info = log_missing_metadata_info

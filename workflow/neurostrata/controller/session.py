@@ -32,6 +32,7 @@ from neurostrata.controller.scheduling import no_hopeless_attempts, one_timer_at
 from neurostrata.controller.state import FAILURES
 from neurostrata.core.config import check_config, overlaid, read_yaml
 from neurostrata.core.errors import UserError
+from neurostrata.core.files import writable_folder
 from neurostrata.core.locations import DEFAULT_CONFIG, REPOSITORY
 from neurostrata.planning.results import REPORT_METHODS, path_in
 
@@ -140,10 +141,15 @@ class Session:
         Raises
         ------
         UserError
-            When the configuration or a sheet cannot be used.
+            When the configuration or a sheet cannot be used, or results cannot be written.
         """
         kept = None if self.main else kept_study()
-        return kept or load_study(check_config(config, files), rescan=self.main)
+        if kept:
+            return kept
+        checked = check_config(config, files)
+        if self.checks:  # before people without a sheet are looked for, who are written there
+            writable_folder(Path(checked["output"]) / "cohort")
+        return load_study(checked, rescan=self.main)
 
     @property
     def checks(self) -> bool:

@@ -88,6 +88,32 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def writable_folder(path: str | Path) -> None:
+    """Make a folder where it is missing, and make sure that files can be written to it.
+
+    Raises
+    ------
+    UserError
+        When they cannot.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def absence(path: str | Path) -> str:
+    """Say of a file that is not there whether a link names it, as DataLad's do until their contents are fetched."""
+    path = Path(path)
+    if not path.is_symlink():
+        return "no such file"
+    target = str(path.readlink())
+    hint = " (fetch it: datalad get, or git annex get)" if "/annex/objects/" in target else ""
+    return f"is a link to {target}, which is not there{hint}"
+
+
 def _umask() -> int:
     umask = os.umask(0)
     os.umask(umask)

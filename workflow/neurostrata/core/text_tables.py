@@ -22,6 +22,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from neurostrata.core.errors import UserError
+from neurostrata.core.files import absence
 
 #: First bytes of files that are not text -> what they are, and what to do.
 _BINARY = (
@@ -86,6 +87,8 @@ def read_text_table(path: str | Path, comments: bool = False) -> TextTable:
     try:
         status = path.stat()
         return _read(str(path), comments, status.st_size, status.st_mtime_ns)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: {absence(path)}") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:  # a null character in the path

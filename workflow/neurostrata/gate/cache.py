@@ -9,7 +9,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from neurostrata.core.files import atomic_path
+from neurostrata.core.files import absence, atomic_path
 from neurostrata.gate.contents import read_content
 from neurostrata.gate.headers import Facts, read_facts
 
@@ -49,7 +49,7 @@ class FileCache:
         try:
             status = Path(image).stat()
         except FileNotFoundError:
-            return {"problem": "no such file"}
+            return {"problem": absence(image)}
         except OSError as error:
             return {"problem": f"cannot be read ({error.strerror})"}
         key = f"{image}|{status.st_size}|{status.st_mtime_ns}"

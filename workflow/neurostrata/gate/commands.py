@@ -14,6 +14,7 @@ from neurostrata.cohort.sheet import Row, write_rows
 from neurostrata.cohort.study import Study, load_study
 from neurostrata.core.config import check_config, read_configuration, study_files
 from neurostrata.core.errors import UserError
+from neurostrata.core.files import writable_folder
 from neurostrata.core.wording import count, nearest
 from neurostrata.gate.problems import Problem, few, problem_table
 
@@ -45,12 +46,18 @@ def _refuse(study: Study, problems: list[Problem]) -> None:
 
 def _notes(study: Study) -> list[str]:
     """Return what a person should know of the sheets, tables and modalities, though it is no problem."""
+    from neurostrata.gate.phenotype_notes import phenotype_notes
     from neurostrata.gate.phenotype_tables import unmatched_note
     from neurostrata.gate.units import unit_notes
     from neurostrata.gate.unread_columns import unread_notes
 
     note = unmatched_note(study)
-    return [*unread_notes(study), *([note] if note else []), *unit_notes(study)]
+    return [
+        *unread_notes(study),
+        *([note] if note else []),
+        *phenotype_notes(study),
+        *unit_notes(study),
+    ]
 
 
 def check_cohort(
@@ -168,6 +175,7 @@ def check(
     os.chdir(directory)
     config = check_config(read_configuration(files), files)
     cache = Path(config["output"]) / "cohort" / "headers.json"
+    writable_folder(cache.parent)
     of_images: list[str] = []
     study, problems = _checked(config, cache, participant_label, of_images)
     if exclude and _write_decisions(config, exclusion_rows(study, problems)):

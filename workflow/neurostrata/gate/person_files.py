@@ -13,6 +13,7 @@ from neurostrata.cohort.sources.registry import columns_read, source_of
 from neurostrata.cohort.sources.source import SheetImage
 from neurostrata.cohort.study import Study
 from neurostrata.core.errors import UserError
+from neurostrata.core.files import absence
 from neurostrata.gate.cache import FileCache
 from neurostrata.gate.gradients import noddi_shells, read_gradients
 from neurostrata.gate.headers import Facts, affine_problem, trimmed
@@ -86,7 +87,7 @@ def person_problems(
             continue
         if column in GRADIENTS:
             if not Path(path).is_file():
-                yield person.wrong(column, "no such file")
+                yield person.wrong(column, absence(path))
             continue
         facts = cache.facts(path)
         if "problem" in facts:

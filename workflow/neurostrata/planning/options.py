@@ -235,6 +235,8 @@ def used_options(stage: str, values: Mapping[str, Any]) -> Values:
 def _deciding(stage: str, values: Values) -> Values:
     """Settings that decide the results."""
     used = used_options(stage, values)
+    if not STAGES[stage].draws:
+        used = _without(used, ["seed"])
     if stage == "list_people":
         # The digest is that of the rows that are written; the declarations only select them.
         used["config"] = _without(used["config"], ["modalities"])

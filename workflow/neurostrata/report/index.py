@@ -55,6 +55,7 @@ def write_index(study: StudyResults, output: Path, benchmarks: Path | None = Non
         for old in (report / name, sidecar_path(report / name)):
             forget(old)
             old.unlink(missing_ok=True)
+    _remove_former_people(study)
     meanings = factor_meanings(study)
     whole = Whole(study, judge_all(study, meanings), meanings, benchmarks)
     if not whole.judged:
@@ -110,6 +111,17 @@ def write_index(study: StudyResults, output: Path, benchmarks: Path | None = Non
     )
     write_data(report / SEARCH, "neurostrataSearch", search_entries(study, report, pages, whole))
     renew_copies(report, study.tree.root)
+
+
+def _remove_former_people(study: StudyResults) -> None:
+    """Delete the pages of people who are no longer in the study; those of excluded people stay."""
+    people = study.subjects()
+    excluded = study.table(study.tree.exclusions, columns=["subject"])
+    kept = {*people, *([] if excluded is None else excluded["subject"].astype(str))}
+    for page in study.tree.subject_page("*").parent.glob("sub-*.html") if people else ():
+        if page.stem.removeprefix("sub-") not in kept:
+            page.unlink()
+            shutil.rmtree(page.with_suffix(""), ignore_errors=True)
 
 
 def _make(whole: Whole, report: Path, figures: Path) -> list[Contents]:

@@ -12,6 +12,11 @@ from neurostrata.report.data.results import StudyResults
 from neurostrata.report.text.judge import decoding_caution, judge
 from neurostrata.report.text.verdict import Verdict
 
+#: Of an experiment that was renamed, or taken out of the configuration.
+_LEFT = (
+    "Not in the configuration any more: these are results of an earlier run, which follow no later change."
+)
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -43,6 +48,9 @@ def experiment_verdict(
         meanings=meanings,
         decoding=decoding_caution(study, experiment, config),
     )
+    if config["model"] is None:
+        verdict.doubts.append("no longer in the configuration")
+        verdict.headline = f"{_LEFT} {verdict.headline}"
     return verdict, evidence
 
 

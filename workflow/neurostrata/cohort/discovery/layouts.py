@@ -44,6 +44,11 @@ _BULK = re.compile(r"(?:([0-9]+)_)?(2025[0-3])_([0-9]+)_[0-9]+")
 Scans = dict[str, dict[str, dict[str, Path]]]  # person -> session -> column -> file
 
 
+def is_there(path: Path) -> bool:
+    """Tell whether there is a file, or a link to one: the check names links to contents that are not there."""
+    return path.is_file() or path.is_symlink()
+
+
 def hcp_scans(folder: Path) -> Scans:
     """Find the people of the HCP S1200 or a Lifespan release: SUBJECT/T1w/..., SUBJECT_V1_MR/T1w/...
 
@@ -54,7 +59,7 @@ def hcp_scans(folder: Path) -> Scans:
         raise UserError(f"cohort.hcp: {folder} is not a folder")
     scans: Scans = defaultdict(dict)
     for subject in sorted(folder.iterdir()):
-        images = {column: path for column, name in HCP.items() if (path := subject / "T1w" / name).is_file()}
+        images = {column: path for column, name in HCP.items() if is_there(path := subject / "T1w" / name)}
         if "t1w" in images:
             match = _LIFESPAN.fullmatch(subject.name)
             person, session = match.groups() if match else (subject.name, "")
@@ -99,7 +104,7 @@ def _ukb_images(scans: Scans, person: str, session: str, folder: Path, field: st
     for column, (source, names) in UKB.items():
         if field not in (None, source):
             continue
-        path = next((folder / name for name in names if (folder / name).is_file()), None)
+        path = next((folder / name for name in names if is_there(folder / name)), None)
         if path is not None:
             scans[person][session][column] = path
 

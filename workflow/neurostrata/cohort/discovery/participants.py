@@ -1,4 +1,4 @@
-"""Facts about people in BIDS datasets: ``participants.tsv`` and ``sessions.tsv``. Standard library only."""
+"""Facts about people: BIDS's ``participants.tsv`` and ``sessions.tsv``, or phenotype tables. Standard library only."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neurostrata.cohort.discovery.bids_index import Dataset
+from neurostrata.cohort.ids import find_id_column, plain_id
 from neurostrata.cohort.sheet import FACTS, IMAGES, USUAL_NAMES, Row, read_rows
+from neurostrata.cohort.values import MISSING_VALUES
 from neurostrata.core.errors import UserError
+from neurostrata.core.text_tables import read_text_table
+from neurostrata.core.wording import join_words, nearest
 
 #: Columns that are taken by their names (compared in lower case), since the workflow looks for these names.
 TAKEN = frozenset(name for names in USUAL_NAMES.values() for name in names) | {"site", "family", "diagnosis"}
@@ -65,7 +69,7 @@ def read_people(datasets: Sequence[Dataset], subjects: Sequence[str]) -> People:
     notices = []
     for dataset in datasets:
         path = Path(dataset.folder) / "participants.tsv"
-        if path.is_file():
+        if path.is_file() or path.is_symlink():  # a link to a content that is not there is an error
             names, rows = read_rows(path)
             if "participant_id" not in names:
                 notices.append(f"{path}: not read, it has no column participant_id")
@@ -104,6 +108,54 @@ def read_people(datasets: Sequence[Dataset], subjects: Sequence[str]) -> People:
     return People(list(columns), persons, sessions, notices)
 
 
+def _refuse_reserved(new: str) -> None:
+    if new in _RESERVED:
+        raise UserError(f"cohort.columns.{new}: this column has a fixed meaning; choose another name")
+
+
+def add_table_facts(
+    rows: Sequence[Row], tables: Sequence[str], id_column: str | None, named: Mapping[str, str]
+) -> list[str]:
+    """Add columns of tables of people to the rows of people who were found without BIDS; return what was taken, in words.
+
+    Parameters
+    ----------
+    tables
+        Phenotype tables; of each column the first that has it is read. Their ids are those of the rows, or of the persons
+        where each session is a row.
+    id_column
+        Their column of ids; None looks for the usual names.
+    named
+        New name -> column.
+
+    Raises
+    ------
+    UserError
+        When a table cannot be read, no table has a column, or its new name is that of an image.
+    """
+    read = {path: read_text_table(path) for path in tables} if named else {}
+    taken = []
+    for new, column in named.items():
+        _refuse_reserved(new)
+        path = next((path for path, table in read.items() if column in table.columns), None)
+        if path is None:
+            names = dict.fromkeys(name for table in read.values() for name in table.columns)
+            where = (
+                f"of {join_words(list(read))}{nearest(column, names)}"
+                if read
+                else "of a table: phenotypes.tables names none"
+            )
+            raise UserError(f"cohort.columns.{new}: '{column}' is not a column {where}")
+        table = read[path]
+        ids = table.column(find_id_column(table.columns, id_column, path, "phenotypes.id_column"))
+        values = dict(zip(map(plain_id, ids), table.column(column)))
+        for row in rows:
+            value = values.get(row["subject"]) or values.get(row["person"], "")
+            row[new] = row.get(new, "") if value in MISSING_VALUES else value
+        taken.append(f"{new} ({column} of {Path(path).name})")
+    return [f"taken from the phenotype tables: {', '.join(taken)}"] if taken else []
+
+
 def add_facts(rows: Sequence[Row], people: People, named: Mapping[str, str]) -> list[str]:
     """Add the facts about people to their rows; return the names of the new columns.
 
@@ -121,8 +173,7 @@ def add_facts(rows: Sequence[Row], people: People, named: Mapping[str, str]) -> 
         if name.lower() in TAKEN
     }
     for new, column in named.items():
-        if new in _RESERVED:
-            raise UserError(f"cohort.columns.{new}: this column has a fixed meaning; choose another name")
+        _refuse_reserved(new)
         if column not in people.columns:
             known = ", ".join(people.columns) or "no such table"
             raise UserError(

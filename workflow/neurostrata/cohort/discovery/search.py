@@ -15,7 +15,7 @@ from neurostrata.cohort.discovery.bids import choose
 from neurostrata.cohort.discovery.bids_candidates import Request
 from neurostrata.cohort.discovery.bids_index import load_index
 from neurostrata.cohort.discovery.layouts import choose_scans, hcp_scans, ukb_scans
-from neurostrata.cohort.discovery.participants import add_facts, read_people
+from neurostrata.cohort.discovery.participants import add_facts, add_table_facts, read_people
 from neurostrata.cohort.sheet import IMAGES, Row, read_rows, write_rows
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import read_json, sha256_file, write_json
@@ -31,7 +31,7 @@ _CHOOSING_KEYS = {
     "participants": ("bids", "hcp", "ukb"),
     "runs": ("bids",),
     "filters": ("bids",),
-    "columns": ("bids",),
+    "columns": ("bids", "hcp", "ukb"),
     "dwi_preprocessed": ("bids",),
 }
 
@@ -96,6 +96,8 @@ def discover(
     found = (hcp_scans if source == "hcp" else ukb_scans)(Path(section[source]))
     people = _participants(section)
     rows, sources, notices = choose_scans(found, source, _text(section["sessions"]), people)
+    tables = config["phenotypes"]
+    notices += add_table_facts(rows, tables["tables"], tables["id_column"], section["columns"])
     _write(folder, rows, sources, {"notices": notices})
     return read_rows(folder / "discovered.tsv")[1], notices
 

@@ -52,7 +52,7 @@ def _value_problems(config: Mapping[str, Any]) -> Iterator[str]:
     paths = [
         ("output", config["output"]),
         ("qc", config["qc"]),
-        *((f"cohort.{key}", cohort[key]) for key in ("sheet", "hcp")),
+        *((f"cohort.{key}", cohort[key]) for key in ("sheet", "hcp", "ukb")),
         *(("cohort.bids", folder) for folder in ([bids] if isinstance(bids, str) else bids)),
         *(("phenotypes.tables", path) for path in config["phenotypes"]["tables"]),
         *((f"regions.{key}", config["regions"][key]) for key in ("image", "names")),
@@ -69,6 +69,8 @@ def _value_problems(config: Mapping[str, Any]) -> Iterator[str]:
             )
         if path is not None and not path.strip():
             yield f"{key}: the path is empty"
+        if path is not None and (path == "~" or path.startswith("~/")):
+            yield f"{key}: {path!r}: a ~ is not read as the home folder; write the path from / on"
 
 
 def _odd_values(value: Any, place: str = "") -> Iterator[str]:
@@ -143,4 +145,7 @@ def check_config(config: Mapping[str, Any], files: Sequence[str | Path] = ()) ->
     ]
     if problems:
         _refuse(problems, files)
-    return fill_config(config)
+    checked = fill_config(config)
+    # Snakemake keeps the records of results by their paths
+    checked["output"] = str(Path(checked["output"]))
+    return checked

@@ -17,9 +17,10 @@ unadjusted     a factor has both q < alpha in comparisons.tsv; comparisons_adjus
 found          at least one factor has all three q < alpha                                       green
 ============== ================================================================================= =======
 
-Two things turn the colour of any outcome but unknown to amber, and are named in the first sentence: the model decodes some
-modality of people it has not seen no better than the mean training image (median squared error); and, where clusters
-exist, their mean Jaccard index over bootstrap samples (weighted by people) is below 0.6.
+Three things turn the colour of any outcome but unknown to amber, and are named in the first sentence: the model decodes some
+modality of people it has not seen no better than the mean training image (median squared error); where clusters
+exist, their mean Jaccard index over bootstrap samples (weighted by people) is below 0.6; and the experiment is no longer in
+the configuration, so that its results are those of an earlier run.
 
 Everything else is reported and changes no colour: what clusters add to the continuous model, split halves, shuffled links,
 weaker effects of site, quality, head size, age or sex, small clusters, people who fit into no cluster.

@@ -1,0 +1,112 @@
+"""What is worth a look in the phenotype tables though it is no mistake for certain. Standard library only."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+from neurostrata.cohort.sheet import FAMILY_NAMES
+from neurostrata.cohort.study import Study, people_key
+from neurostrata.cohort.values import MISSING_VALUES, is_number, judge
+from neurostrata.gate.phenotype_tables import PhenotypeTable, phenotype_variables, read_tables
+from neurostrata.gate.problems import few
+
+#: Numbers that often stand for a missing value.
+_CODES = {"-9"} | {
+    f"{sign}{digit * length}{end}"
+    for sign in ("", "-")
+    for digit in "789"
+    for length in range(2, 6)
+    for end in ("", ".0", ".00")
+}
+#: With fewer other values nothing can be said of a code.
+_FEWEST = 4
+#: Numbers with groups of three digits, a per cent sign or a typographic minus, which are read as words.
+_GROUPED = re.compile(r"[+-]?[0-9]{1,3}(?:[,' \u00a0\u2019\u202f][0-9]{3})+(?:\.[0-9]+)?")
+_SIGNED = re.compile(r"(?P<minus>[\u2212\u2013])?[0-9]*[.,]?[0-9]+\s*(?P<percent>%)?")
+
+
+def _another_notation(cell: str) -> bool:
+    match = _SIGNED.fullmatch(cell)
+    return bool(_GROUPED.fullmatch(cell) or (match and (match["minus"] or match["percent"])))
+
+
+def _present(table: PhenotypeTable, column: str) -> list[str]:
+    """Return the cells of the study's people that are not missing."""
+    return [cell for cell in table.cells(column).values() if cell not in MISSING_VALUES]
+
+
+def _notation_note(table: PhenotypeTable, column: str, cells: Sequence[str]) -> str | None:
+    """Name a column that is left out as words because of how its numbers are written."""
+    odd = [cell for cell in cells if _another_notation(cell)]
+    if not odd or sum(map(is_number, cells)) + len(odd) < len(cells):
+        return None
+    return (
+        f"{table.path}: column {column} is left out, since its cells are no numbers as they are written "
+        f"({few([repr(cell) for cell in dict.fromkeys(odd)], 3)}); write 1054.3 and -5.2, without signs for thousands and per cent"
+    )
+
+
+def _far_codes(cells: Sequence[str]) -> Counter[str]:
+    """Return numbers such as -999 that are far away from all others, with how often they occur."""
+    codes = _CODES.intersection(cells)
+    others = [float(cell) for cell in cells if cell not in codes and is_number(cell)] if codes else []
+    if len(others) < _FEWEST:
+        return Counter()
+    low, high = min(others), max(others)
+    far = {cell for cell in codes if not 2 * low - high <= float(cell) <= 2 * high - low}
+    return Counter(cell for cell in cells if cell in far)
+
+
+def _code_note(table: PhenotypeTable, far: Mapping[str, Counter[str]]) -> str:
+    cells = [
+        f"{column}: {', '.join(f'{cell} ({number})' for cell, number in codes.most_common(3))}"
+        for column, codes in far.items()
+    ]
+    return (
+        f"{table.path}: numbers that often stand for missing values are far from all others of their column ({few(cells)}); if they do, "
+        "empty these cells"
+    )
+
+
+def _family_note(study: Study, tables: Sequence[PhenotypeTable]) -> str | None:
+    """Name a column of families that nothing reads, where people of the study are relatives by it."""
+    if any(row.get("family") for row in study.rows.values()):
+        return None
+    source = people_key(study.config["cohort"])
+    for table in tables:
+        for column in table.table.columns:
+            if column.lower() not in FAMILY_NAMES:
+                continue
+            relatives = sum(number for number in Counter(_present(table, column)).values() if number > 1)
+            if relatives:
+                remedy = {
+                    "sheet": "copy it to a column 'family' of the cohort sheet",
+                    "bids": "copy it to a column 'family' of participants.tsv",
+                }.get(source, f"set cohort.columns: {{family: {column}}}")
+                return f"{table.path}: by column {column} {relatives} people have relatives in the study, who count as unrelated; {remedy}"
+    return None
+
+
+def phenotype_notes(study: Study) -> Iterator[str]:
+    """Yield what a person should look at in the phenotype tables: codes for missing values, notations, families."""
+    tables = read_tables(study, [])
+    section = study.config["phenotypes"]
+    columns = dict.fromkeys(c for table in tables for c in table.table.columns if c != table.ids)
+    chosen = set(phenotype_variables(section, columns)) - set(section["coding"])
+    for table in tables:
+        far: dict[str, Counter[str]] = {}
+        for column in table.table.columns:
+            if column == table.ids or column not in chosen:
+                continue
+            cells = _present(table, column)
+            if judge(cells).kind != "text":
+                if codes := _far_codes(cells):
+                    far[column] = codes
+            elif note := _notation_note(table, column, cells):
+                yield note
+        if far:
+            yield _code_note(table, far)
+    if note := _family_note(study, tables):
+        yield note
