@@ -106,7 +106,7 @@ STAGES = {
     "map_strata": _analysis("strata.maps.commands:map_strata", "mapping where the strata differ", "strata"),
     "decode_strata": _analysis("prediction.strata_decoding:decode_strata", "decoding the centres of the strata", "experiments"),
     "agreement": _analysis("strata.comparison.commands:agreement", "comparing clusters of experiments and finders"),
-    "continuous": _analysis("prediction.continuous_commands:continuous", "predicting factors without clusters", "strata"),
+    "continuous": _analysis("prediction.continuous_commands:continuous", "predicting factors without clusters", "strata", version=2),
     "factor_congruence": _analysis("phenotypes.commands:factor_congruence", "measuring congruence of factors", "phenotypes"),
     "subject_page": _analysis("report.commands:subject_page", "writing pages of people", version=2),
     "provenance": _analysis("report.commands:provenance", "recording provenance", "*"),
