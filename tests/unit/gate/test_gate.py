@@ -24,7 +24,7 @@ from neurostrata.gate.check import find_problems
 from neurostrata.gate.exclude import add_decisions, exclusion_rows
 from neurostrata.gate.headers import read_facts
 from neurostrata.gate.notes import gate_key, keep_notes, kept_notes
-from neurostrata.gate.phenotype_tables import unmatched_note
+from neurostrata.gate.phenotype_tables import missing_code_notes, unmatched_note
 from neurostrata.gate.problems import Problem, problem_table
 from neurostrata.gate.unread_columns import unread_notes
 from neurostrata.imaging.images.io import load_array, read_image
@@ -81,6 +81,14 @@ def found(**changes: Any) -> list[str]:
 
 def experiment(**changes: Any) -> list[dict[str, Any]]:
     return [{"name": "a", "model": "pca", "modalities": ["jac"], "validation": {"folds": 2}} | changes]
+
+
+def add_columns(path: str, columns: dict[str, str]) -> None:
+    """Add columns, each given as cells with blanks between them."""
+    lines = Path(path).read_text().splitlines()
+    for name, cells in columns.items():
+        lines = [f"{line}\t{cell}" for line, cell in zip(lines, [name, *cells.split()], strict=True)]
+    Path(path).write_text("\n".join(lines) + "\n")
 
 
 def replace(path: str, old: str, new: str) -> None:
@@ -279,6 +287,24 @@ def test_too_few_matching_ids_stop_and_some_are_said(folder: Path) -> None:
     accepted = {"tables": ["phenotypes.tsv"], "matching": {"near_ids": "accept"}}
     Path("phenotypes.tsv").write_text("\n".join(lines).replace("003\t", "3\t") + "\n")
     assert found(phenotypes=accepted) == []
+
+
+def test_numbers_that_may_stand_for_missing_values(folder: Path) -> None:
+    """They change no result; whoever reads the remark empties the cells."""
+    cells = {"a": "0 1 2 3 -9 4 5 999 2 1 -9 3", "b": "-3 -2 -1 0 1 2 " * 2, "c": "80 " * 11 + "99"}
+    cells |= {"d": "1 2 99.0 " * 4, "e": "0 -3 7 -1 " * 3, "f": "1 -9 999 " * 4, "g": "w -9 999 " * 4}
+    add_columns("phenotypes.tsv", cells)
+    add_columns("cohort.tsv", {"sex": "1 2 -99 " * 4, "other": "1 2 -99 " * 4})
+    given = {"tables": ["phenotypes.tsv"], "exclude": ["f", "g"]}
+    meaning = "often stand for missing values, and are taken for values; if they are none, empty these cells"
+    sheet = f"cohort.tsv: numbers in sex (-99) {meaning}"
+    assert missing_code_notes(study(phenotypes=given)) == [
+        f"phenotypes.tsv: numbers in a (-9, 999), d (99.0), e (-1, -3) {meaning}",
+        sheet,
+    ]
+    # with a coding, each value has the meaning that was given to it
+    coding = {name: dict.fromkeys(set(cells[name].split()), 0) for name in "ade"}
+    assert missing_code_notes(study(phenotypes=given | {"coding": coding})) == [sheet]
 
 
 def test_two_tables_that_disagree(folder: Path) -> None:

@@ -28,6 +28,17 @@ LEAST_NUMBERS = 0.5
 #: A column with at least this share of the words of a pair is coded by the pair; yes, no and maybe are just words.
 LEAST_WORDS = 0.9
 
+#: Numbers that stand for a missing value in many questionnaires: repeated digits, and UK Biobank's "do not know" (-1) and "prefer
+#: not to answer" (-3).
+_CODES = {
+    f"{sign}{digit * length}{end}"
+    for digit in "789"
+    for length in range(1, 6)
+    for sign in ("", "-")
+    if sign or length > 1
+    for end in ("", ".0")
+} | {"-1", "-3", "-1.0", "-3.0"}
+
 _BIN = re.compile(r"^([0-9]+(?:\.[0-9]+)?)\s*-\s*([0-9]+(?:\.[0-9]+)?)$")
 _OPEN_BIN = re.compile(r"^([0-9]+(?:\.[0-9]+)?)\s*\+$")
 _DECIMAL_COMMA = re.compile(r"^[+-]?[0-9]*,[0-9]+$")
@@ -53,12 +64,39 @@ def _all_numbers(cells: Sequence[str]) -> bool:
 
 
 def bin_value(text: str) -> float:
-    """Return the middle of a bin such as ``22-25``, the bound of an open one such as ``36+``; NaN for other words."""
+    """Return the middle of a bin such as ``22-25``, the bound of an open one such as ``36+``; NaN for other words.
+
+    ``2019-05`` is no bin: its second number is smaller.
+    """
     match = _BIN.match(text)
     if match:
-        return (float(match[1]) + float(match[2])) / 2
+        low, high = float(match[1]), float(match[2])
+        return (low + high) / 2 if low <= high else float("nan")
     match = _OPEN_BIN.match(text)
     return float(match[1]) if match else float("nan")
+
+
+def missing_codes(cells: Sequence[str]) -> list[str]:
+    """Return the cells of a column of numbers that may stand for missing values, such as -9 and 999, each once.
+
+    Negative ones where all other values are positive or 0 (the small -1 and -3 where these are more than twice as large), positive
+    ones where they are 1.5 times as large as all others.
+    """
+    different = set(cells) - MISSING_VALUES
+    codes = different & _CODES
+    if not codes or not _all_numbers(list(different)):
+        return []
+    others = [float(cell) for cell in different - codes]
+    if not others:
+        return []
+    low, high = min(others), max(others)
+    found = [
+        code
+        for code in codes
+        if (number := float(code)) > 1.5 * high > 0
+        or (number < 0 <= low and (number <= -7 or high > -2 * number))
+    ]
+    return sorted(found, key=lambda code: (abs(float(code)), code))
 
 
 @dataclass(frozen=True)

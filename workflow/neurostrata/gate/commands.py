@@ -45,11 +45,11 @@ def _refuse(study: Study, problems: list[Problem]) -> None:
 
 def _notes(study: Study) -> list[str]:
     """Return what a person should know of the sheets and tables, though it is no problem."""
-    from neurostrata.gate.phenotype_tables import unmatched_note
+    from neurostrata.gate.phenotype_tables import missing_code_notes, unmatched_note
     from neurostrata.gate.unread_columns import unread_notes
 
     note = unmatched_note(study)
-    return [*unread_notes(study), *([note] if note else [])]
+    return [*unread_notes(study), *([note] if note else []), *missing_code_notes(study)]
 
 
 def check_cohort(

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from neurostrata.cohort.columns import characteristic_columns
 from neurostrata.cohort.ids import Matching, find_id_column, match_ids, plain_id
 from neurostrata.cohort.study import Study
-from neurostrata.cohort.values import MISSING_VALUES, is_number, judge, odd_cells_message
+from neurostrata.cohort.values import MISSING_VALUES, is_number, judge, missing_codes, odd_cells_message
 from neurostrata.core.errors import UserError
 from neurostrata.core.locations import RESOURCES
 from neurostrata.core.text_tables import TextTable, read_text_table
@@ -116,6 +117,32 @@ def unmatched_note(study: Study) -> str | None:
         return None
     have = len(people) - len(without)
     return f"{have} of {len(people)} people have a row in the phenotype tables; without: {few(without)}"
+
+
+def missing_code_notes(study: Study) -> list[str]:
+    """Say which numbers in variables, and in columns of the sheet that describe people, may stand for missing values."""
+    section = study.config["phenotypes"]
+    tables = read_tables(study, [])
+    every = (c for table in tables for c in table.table.columns if c != table.ids)
+    variables = set(phenotype_variables(section, every)) - set(section["coding"])
+    columns = [
+        (table.path, name, list(table.cells(name).values()))
+        for table in tables
+        for name in table.table.columns
+        if name in variables and name != table.ids
+    ]
+    sheet = study.config["cohort"]["sheet"] or "the cohort"
+    for name in characteristic_columns(study):
+        columns.append((sheet, name, [row.get(name, "") for row in study.rows.values()]))
+    found: dict[str, list[str]] = {}
+    for path, name, cells in columns:
+        if codes := missing_codes(cells):
+            found.setdefault(path, []).append(f"{name} ({', '.join(codes)})")
+    return [
+        f"{path}: numbers in {few(names)} often stand for missing values, and are taken for values; if they are none, empty these "
+        "cells"
+        for path, names in found.items()
+    ]
 
 
 def phenotype_variables(section: Mapping[str, Any], columns: Iterable[str]) -> list[str]:
