@@ -337,6 +337,12 @@ def test_columns_of_two_classes() -> None:
     study = Study(config(experiments=[given]), rows)
     # one person of a third class does not count, three numbers are no classes
     assert class_columns(study, "a") == ["sex", "scanner", "diagnosis"]
+    for number, row in enumerate(rows):
+        row["diagnosis"] = str(number % 2) if number else "2"
+    # nor are codes of a diagnosis numbers
+    assert class_columns(Study(config(experiments=[given]), rows), "a") == ["sex", "scanner", "diagnosis"]
+    for number, row in enumerate(rows):
+        row["diagnosis"] = ("control", "patient")[number % 2] if number else "other"
     for number in (2, 4):
         rows[number]["diagnosis"] = ""
     assert class_columns(Study(config(experiments=[given]), rows), "a") == ["sex", "scanner"]

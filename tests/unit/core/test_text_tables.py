@@ -175,9 +175,18 @@ def test_one_wrong_cell_does_not_drop_a_variable_in_silence(tmp_path: Path) -> N
 def test_codes_of_a_questionnaire_are_text_for_its_coding(tmp_path: Path) -> None:
     """With a gap pandas would make 1.0 of them, for which the coding has no number."""
     path = write(tmp_path / "p.tsv", "subject\tsmoking\n01\t1\n02\tn/a\n03\t2\n")
-    frame = read_phenotypes(path, None, ["smoking"])
+    frame = read_phenotypes(path, coding={"smoking": {"1": 0, "2": 5}})
     coded = code_table(join_tables([("p", frame)], ["01", "02", "03"]).values, {"smoking": {"1": 0, "2": 5}})
     assert coded.values["smoking"].tolist()[::2] == [0, 5]
+
+
+def test_a_coded_word_is_a_value_even_where_it_otherwise_means_a_missing_one(tmp_path: Path) -> None:
+    path = write(tmp_path / "p.tsv", "subject\tworry\tiq\n01\tNone\tNone\n02\tmild\t2\n03\tn/a\t3\n")
+    coding = {"worry": {"None": 0, "mild": 1}}
+    frame = read_phenotypes(path, coding=coding)
+    coded = code_table(join_tables([("p", frame)], ["01", "02", "03"]).values, coding).values
+    assert coded["worry"].tolist()[:2] == [0, 1]
+    assert coded.isna().to_numpy().tolist() == [[False, True], [False, False], [True, False]]
 
 
 def test_wide_tables_are_read_fast(tmp_path: Path) -> None:

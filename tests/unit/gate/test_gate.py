@@ -85,6 +85,14 @@ def experiment(**changes: Any) -> list[dict[str, Any]]:
     return [{"name": "a", "model": "pca", "modalities": ["jac"], "validation": {"folds": 2}} | changes]
 
 
+def add_columns(path: str, columns: dict[str, str]) -> None:
+    """Add columns, each given as cells with blanks between them."""
+    lines = Path(path).read_text().splitlines()
+    for name, cells in columns.items():
+        lines = [f"{line}\t{cell}" for line, cell in zip(lines, [name, *cells.split()], strict=True)]
+    Path(path).write_text("\n".join(lines) + "\n")
+
+
 def replace(path: str, old: str, new: str) -> None:
     text = Path(path).read_text()
     assert old in text
@@ -318,8 +326,8 @@ def table_with(cells: dict[str, list[str]]) -> None:
     ("cells", "said"),
     [
         (["-999", *"12345678901"], "score: -999 (1)"),
-        (["-9", "99", *"1234123412"], "score: -9 (1), 99 (1)"),
-        (["999.0", "n/a", "99", *(f"{n}.5" for n in range(40, 49))], "score: 999.0 (1), 99 (1)"),
+        (["-9", "99", *"1234123412"], "score: -9 (1) and 99 (1)"),
+        (["999.0", "n/a", "99", *(f"{n}.5" for n in range(40, 49))], "score: 999.0 (1) and 99 (1)"),
         (["99", *(str(n) for n in range(50, 105, 5))], None),  # a score
         (["1000", *"12345678901"], None),  # an outlier
         (["99", "98", *(["n/a"] * 10)], None),
@@ -365,6 +373,20 @@ def test_families_that_nothing_reads_are_said(folder: Path) -> None:
     ]
     add_column("family", "f{}")
     assert list(phenotype_notes(study())) == []
+
+
+def test_codes_of_missing_values_in_several_columns_and_in_the_sheet(folder: Path) -> None:
+    cells = {"a": "0 1 2 3 -9 4 5 999 2 1 -9 3", "b": "-3 -2 -1 0 1 2 " * 2, "c": "80 " * 11 + "99"}
+    cells |= {"d": "1 2 99.0 " * 4, "e": "0 -3 7 -1 " * 3, "f": "1 -9 999 " * 4, "g": "w -9 999 " * 4}
+    add_columns("phenotypes.tsv", cells)
+    add_columns("cohort.tsv", {"sex": "1 2 -99 " * 4, "other": "1 2 -99 " * 4})
+    given = {"tables": ["phenotypes.tsv"], "exclude": ["f", "g"]}
+    said = [note.partition("(")[2].partition("); if")[0] for note in phenotype_notes(study(phenotypes=given))]
+    assert said == ["a: -9 (2) and 999 (1), d: 99.0 (4), e: -3 (3) and -1 (3)", "sex: -99 (4)"]
+    # with a coding, each value has the meaning that was given to it
+    coding = {name: dict.fromkeys(set(cells[name].split()), 0) for name in "ade"}
+    (note,) = phenotype_notes(study(phenotypes=given | {"coding": coding}))
+    assert note.startswith("cohort.tsv: ")
 
 
 def test_two_tables_that_disagree(folder: Path) -> None:

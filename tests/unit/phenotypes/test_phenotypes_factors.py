@@ -130,6 +130,17 @@ def test_signs_order_and_score_scale():
     np.testing.assert_allclose(correlation, solution.loadings, atol=1e-10)
 
 
+def test_the_sign_does_not_depend_on_the_order_of_people():
+    """A variable and its mirror (correct and wrong answers) load alike: rounding must not decide which is positive."""
+    generator = np.random.default_rng(3)
+    values = generator.standard_normal((40, 6)) + generator.standard_normal((40, 1))
+    values = np.column_stack([values, 20 - values])
+    first = principal_varimax(standardise(values)[0]).loadings
+    for _ in range(20):
+        again = principal_varimax(standardise(values[generator.permutation(40)])[0]).loadings
+        np.testing.assert_allclose(again, first, atol=1e-6)
+
+
 def test_more_variables_than_people_uses_the_pseudo_inverse():
     values = planted(20, [5] * 6, 0.8, 4)[0]
     standardised = standardise(values)[0]

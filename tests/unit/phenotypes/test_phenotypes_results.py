@@ -249,6 +249,12 @@ def test_words_beside_bins_are_words():
     assert code_column(pd.Series(list("edcba"), name="x")).rule == "not numeric (a, b, c)"
 
 
+def test_years_with_months_are_no_bins():
+    """2019-05 was read as the middle of 2019 and 5."""
+    months = pd.Series(["2019-05", "2019-06", "2020-01"], name="visit")
+    assert code_column(months).rule == "not numeric (2019-05, 2019-06, 2020-01)"
+
+
 def test_the_model_keeps_the_codings_of_its_variables():
     frame = phenotypes().assign(mood=["low", "high"] * 20, flat="same")
     coding = {"mood": {"low": 0, "high": 1}, "flat": {"same": 1}}

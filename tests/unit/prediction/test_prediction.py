@@ -52,6 +52,10 @@ def test_kinds_of_targets():
     bins = target(["22-25", "26-30", "31-35", "36+"] * 30)
     assert bins.kind == "number"
     assert bins.values.iloc[0] == 23.5
+    # codes of sites and diagnoses have no order, however many there are
+    for name in ("diagnosis", "site"):
+        assert target([0, 1, 2] * 40, name).kind == "classes"
+        assert target(["22-25", "26-30", "31-35", "36+"] * 30, name).kind == "classes"
     rare = target(["a"] * 60 + ["b"] * 57 + ["c"] * 3)
     assert rare.values.isna().sum() == 3
     with pytest.raises(UserError, match="'t' has fewer than two values"):
@@ -149,11 +153,12 @@ def test_families_are_drawn_as_a_whole():
     assert widths[1] / widths[0] == pytest.approx(np.sqrt(2), rel=0.12)
 
 
-def test_the_stage_writes_both_tables(tmp_path):
+@pytest.mark.parametrize("classes", [("control", "patient"), ("01", "02"), ("false", "true")])
+def test_the_stage_writes_both_tables(tmp_path, classes):
     # of its own: those of RANDOM depend on the tests that ran before
     severity = CODES[:, 0] + 0.5 * np.random.default_rng(4).normal(size=120)
     sheet = pd.DataFrame(
-        {"subject": PEOPLE, "family": "", "diagnosis": np.where(severity > 0, "patient", "control")}
+        {"subject": PEOPLE, "family": "", "diagnosis": np.where(severity > 0, *classes[::-1])}
     )
     write_table(tmp_path / "people.tsv", sheet)
     write_table(
@@ -184,7 +189,7 @@ def test_the_stage_writes_both_tables(tmp_path):
         roc=tmp_path / "roc.tsv",
         settings={
             "prediction": ["age"],
-            "label": {"column": "diagnosis", "classes": ["control", "patient"]},
+            "label": {"column": "diagnosis", "classes": list(classes)},
             "id_column": None,
             "seed": 1,
             "version": 1,

@@ -11,6 +11,7 @@ from quality_rules import rules_of
 from scipy import stats
 
 from neurostrata.imaging.quality.registry import Measure
+from neurostrata.quality.covariates import relate_to_people
 from neurostrata.quality.deviations import (
     HEAVIEST,
     Rules,
@@ -45,6 +46,21 @@ def test_the_expectation_follows_age_sex_and_site_and_not_the_outliers() -> None
     assert found.parameters == 5
     assert np.abs(found.values - truth).max() < 0.4
     assert expect(values, about, ("age",), 10, np.ones(n, bool)).covariates == ("age",)
+
+
+def test_ages_in_bins_are_taken_into_account() -> None:
+    """HCP gives ages as 22-25 and 36+; without age, quality that falls with it flags the old."""
+    bins = np.resize(["22-25", "26-30", "31-35", "36+"], 80)
+    numbers = np.resize([23.5, 28, 33, 36], 80)
+    values = pd.Series(numbers + np.random.default_rng(0).normal(0, 0.1, 80), index=people(80).index)
+    found = [
+        expect(values, people(80, age=ages), ("age",), 10, np.ones(80, bool)) for ages in (bins, numbers)
+    ]
+    assert found[0].covariates == ("age",)
+    pd.testing.assert_series_equal(found[0].values, found[1].values)
+    (row,) = relate_to_people(values.to_frame("noise"), people(80, age=bins)).to_dict("records")
+    assert (row["characteristic"], row["n"]) == ("age", 80)
+    assert row["effect"] > 0.9
 
 
 def test_few_people_are_compared_without_covariates() -> None:

@@ -28,7 +28,7 @@ def subjects(n):
 
 @pytest.mark.parametrize("n", [12, 60])
 def test_the_interval_of_a_perfect_association_has_its_estimate(n):
-    """Every bootstrap table is perfect too, and the correction of draws alone leaves all of them below 1."""
+    """Every bootstrap table is perfect too."""
     clusters = pd.Series(np.repeat([1, 2, 3], n // 3), index=subjects(n))
     people = pd.DataFrame({"site": np.repeat(["a", "b", "c"], n // 3)}, index=subjects(n))
     row = compare_composition(clusters, people, 19, 0.95, 1).iloc[0]
@@ -134,6 +134,28 @@ def test_interval_of_v_covers(strength, monkeypatch):
         ).iloc[0]
         inside += row["effect_low"] <= true <= row["effect_high"]
     assert inside / 100 >= 0.9
+
+
+@pytest.mark.parametrize(("sites", "people"), [(20, 200), (40, 200), (60, 180)])
+def test_interval_of_v_covers_with_many_small_sites(sites, people, monkeypatch):
+    monkeypatch.setattr(composition, "BOOTSTRAP", 300)
+    inside = 0
+    for seed in range(80):
+        generator = np.random.default_rng(seed)
+        share = generator.dirichlet([2.0, 2.0, 2.0], size=sites)
+        expected = share.mean(axis=0)
+        true = np.sqrt(((share - expected) ** 2 / expected).sum() / sites / 2)
+        site = generator.integers(sites, size=people)
+        clusters = (generator.random(people)[:, None] > share.cumsum(axis=1)[site, :2]).sum(axis=1) + 1
+        row = compare_composition(
+            pd.Series(clusters, index=subjects(people)),
+            pd.DataFrame({"site": site.astype(str)}, index=subjects(people)),
+            1,
+            0.95,
+            1,
+        ).iloc[0]
+        inside += row["effect_low"] <= true <= row["effect_high"]
+    assert inside / 80 >= 0.85
 
 
 def test_relatives_are_exchanged_whole(monkeypatch):

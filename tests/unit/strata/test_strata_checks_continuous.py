@@ -112,7 +112,11 @@ def test_clusters_that_codes_do_not_tell_add_to_them():
     assert 0.05 < row["low"] < row["added_r2"] < row["high"]
     ridge = table[table["method"] == "ridge"].set_index("features")["value"]
     assert set(ridge.index) == {"codes", "clusters of mixture", "codes + clusters of mixture"}
-    assert row["added_r2"] == pytest.approx(ridge["codes + clusters of mixture"] - ridge["codes"])
+    directions = RidgeFold(codes, codes).predict(continuous.indicators(group))
+    (cohort,) = cohorts(score.to_numpy()[:, None], [""] * 300, 5, 1, 1)
+    alone = continuous.RidgeFolds(codes, cohort.fold, directions).errors(score.to_numpy()[:, None])
+    without = continuous.explained_share(*alone)[0]
+    assert row["added_r2"] == pytest.approx(ridge["codes + clusters of mixture"] - without)
     assert ridge["clusters of mixture"] > 0.05
 
 
@@ -124,6 +128,22 @@ def test_clusters_that_codes_tell_add_nothing(monkeypatch):
         codes = generator.normal(size=(80, 4))
         score = codes[:, :1] + generator.normal(size=(80, 1))
         group = pd.Series(1 + (codes[:, 0] > 0))
+        _, added = run({"codes": codes}, score, {"mixture": group}, seed=seed)
+        p.append(added["p"][0])
+        gains.append(added["added_r2"][0])
+    assert (np.array(p) <= 0.05).mean() <= 0.11
+    assert np.mean(gains) < 0.01
+
+
+def test_a_cut_through_a_continuum_adds_nothing_to_it(monkeypatch):
+    """Ridge shrinks the one direction that matters as it does all others; clusters along it must not pass for more than it."""
+    monkeypatch.setattr(continuous, "BOOTSTRAP", 10)
+    generator = np.random.default_rng(11)
+    p, gains = [], []
+    for seed in range(80):
+        codes = generator.normal(size=(100, 60))
+        score = 0.6 * codes[:, :1] + generator.normal(size=(100, 1))
+        group = pd.Series(np.digitize(codes[:, 0], np.quantile(codes[:, 0], [1 / 3, 2 / 3])))
         _, added = run({"codes": codes}, score, {"mixture": group}, seed=seed)
         p.append(added["p"][0])
         gains.append(added["added_r2"][0])

@@ -8,10 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from neurostrata.cohort.columns import ALWAYS_WORDS
 from neurostrata.cohort.sheet import USUAL_NAMES
 from neurostrata.core.errors import UserError
 from neurostrata.core.tables import read_table
-from neurostrata.phenotypes.covariates import ALWAYS_WORDS, find_columns
+from neurostrata.phenotypes.covariates import find_columns
 from neurostrata.phenotypes.tables import join_tables
 
 #: Column -> key in the sidecar of a person's affine, and what it holds.

@@ -17,6 +17,8 @@ from neurostrata.core.text_tables import read_text_table
 
 #: Classes of fewer people than this are not predicted: no fold could be trained on them.
 FEWEST_OF_CLASS = 5
+#: Columns that are classes even where they look like numbers.
+ALWAYS_WORDS = ("site", "family", "session", "diagnosis")
 
 
 def _is_number(text: str) -> bool:
@@ -63,7 +65,8 @@ def class_columns(study: Study, experiment: str) -> list[str]:
         counts.pop("", None)
         classes = [value for value, count in counts.items() if count >= FEWEST_OF_CLASS]
         # a column of more than two different numbers is a number, however rare some of them are
-        if len(classes) == 2 and (len(counts) == 2 or not all(map(_is_number, counts))):
+        number = len(counts) > 2 and column not in ALWAYS_WORDS and all(map(_is_number, counts))
+        if len(classes) == 2 and not number:
             found.append(column)
     return list(dict.fromkeys(found))
 

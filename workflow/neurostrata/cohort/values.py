@@ -53,10 +53,14 @@ def _all_numbers(cells: Sequence[str]) -> bool:
 
 
 def bin_value(text: str) -> float:
-    """Return the middle of a bin such as ``22-25``, the bound of an open one such as ``36+``; NaN for other words."""
+    """Return the middle of a bin such as ``22-25``, the bound of an open one such as ``36+``; NaN for other words.
+
+    ``2019-05`` is no bin: its second number is smaller.
+    """
     match = _BIN.match(text)
     if match:
-        return (float(match[1]) + float(match[2])) / 2
+        low, high = float(match[1]), float(match[2])
+        return (low + high) / 2 if low <= high else float("nan")
     match = _OPEN_BIN.match(text)
     return float(match[1]) if match else float("nan")
 

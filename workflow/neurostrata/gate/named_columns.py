@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from neurostrata.cohort.columns import FEWEST_OF_CLASS, sheet_columns
+from neurostrata.cohort.columns import ALWAYS_WORDS, FEWEST_OF_CLASS, sheet_columns
 from neurostrata.cohort.sheet import REGISTRATION_MEASURES, USUAL_NAMES
 from neurostrata.cohort.study import Study
 from neurostrata.cohort.values import MISSING_VALUES, judge, odd_cells_message
@@ -16,8 +16,6 @@ from neurostrata.core.wording import nearest
 from neurostrata.gate.phenotype_tables import PhenotypeTable, phenotype_variables
 from neurostrata.gate.problems import Problem, few
 
-#: Columns of classes, even where these look like numbers.
-_CLASSES = ("site", "family", "session", "diagnosis")
 _FACTOR = re.compile(r"factor_[0-9]+")
 
 
@@ -48,7 +46,7 @@ class _Columns:
 
     def mixed(self, column: str, place: str) -> Iterator[Problem]:
         """Yield a problem when some cells of a column of numbers are not numbers."""
-        if column in _CLASSES or column not in self.all:
+        if column in ALWAYS_WORDS or column not in self.all:
             return
         cells = self.cells(column)
         judged = judge(list(cells.values()))
@@ -129,7 +127,7 @@ def _target_problems(study: Study, name: str, target: str, columns: _Columns) ->
     cells, members = columns.cells(target), study.experiment_members(name)
     counts = Counter(cells.get(subject, "") for subject in members)
     del counts[""]
-    number = len(counts) > 2 and judge(list(counts)).kind == "number"
+    number = len(counts) > 2 and target not in ALWAYS_WORDS and judge(list(counts)).kind == "number"
     if members and not number and sum(count >= FEWEST_OF_CLASS for count in counts.values()) < 2:
         yield Problem(
             "configuration",

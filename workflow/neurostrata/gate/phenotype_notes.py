@@ -6,19 +6,21 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from neurostrata.cohort.columns import characteristic_columns
 from neurostrata.cohort.sheet import FAMILY_NAMES
 from neurostrata.cohort.study import Study, people_key
 from neurostrata.cohort.values import MISSING_VALUES, is_number, judge
+from neurostrata.core.wording import join_words
 from neurostrata.gate.phenotype_tables import PhenotypeTable, phenotype_variables, read_tables
 from neurostrata.gate.problems import few
 
-#: Numbers that often stand for a missing value.
-_CODES = {"-9"} | {
-    f"{sign}{digit * length}{end}"
+#: Numbers that often stand for a missing value: repeated digits, and UK Biobank's "do not know" (-1) and "prefer not to answer" (-3).
+_CODES = {
+    f"{sign}{digits}{end}"
     for sign in ("", "-")
-    for digit in "789"
-    for length in range(2, 6)
+    for digits in ("1", "3", *(digit * length for digit in "789" for length in range(1, 6)))
     for end in ("", ".0", ".00")
+    if sign or len(digits) > 1
 }
 #: With fewer other values nothing can be said of a code.
 _FEWEST = 4
@@ -48,26 +50,42 @@ def _notation_note(table: PhenotypeTable, column: str, cells: Sequence[str]) -> 
     )
 
 
+def _is_far(code: float, low: float, high: float) -> bool:
+    """Tell whether a code is far from all other numbers of its column, which are between two bounds."""
+    if code < 0 <= low:
+        return code <= -7 or high > -2 * code  # -1 and -3 are near to small scores
+    return code < 2 * low - high or code > max(2 * high - low, 1.5 * high)
+
+
 def _far_codes(cells: Sequence[str]) -> Counter[str]:
     """Return numbers such as -999 that are far away from all others, with how often they occur."""
     codes = _CODES.intersection(cells)
     others = [float(cell) for cell in cells if cell not in codes and is_number(cell)] if codes else []
     if len(others) < _FEWEST:
         return Counter()
-    low, high = min(others), max(others)
-    far = {cell for cell in codes if not 2 * low - high <= float(cell) <= 2 * high - low}
+    far = {code for code in codes if _is_far(float(code), min(others), max(others))}
     return Counter(cell for cell in cells if cell in far)
 
 
-def _code_note(table: PhenotypeTable, far: Mapping[str, Counter[str]]) -> str:
-    cells = [
-        f"{column}: {', '.join(f'{cell} ({number})' for cell, number in codes.most_common(3))}"
+def _code_note(path: str, far: Mapping[str, Counter[str]]) -> str:
+    columns = [
+        f"{column}: {join_words([f'{cell} ({number})' for cell, number in codes.most_common(3)])}"
         for column, codes in far.items()
     ]
     return (
-        f"{table.path}: numbers that often stand for missing values are far from all others of their column ({few(cells)}); if they do, "
+        f"{path}: numbers that often stand for missing values are far from all others of their column ({few(columns)}); if they do, "
         "empty these cells"
     )
+
+
+def _sheet_note(study: Study) -> str | None:
+    """Name the columns of the sheet that describe people and hold codes of missing values."""
+    cells = {
+        column: [row[column] for row in study.rows.values() if row.get(column, "") not in MISSING_VALUES]
+        for column in characteristic_columns(study)
+    }
+    far = {column: codes for column, known in cells.items() if (codes := _far_codes(known))}
+    return _code_note(study.config["cohort"]["sheet"] or "the cohort", far) if far else None
 
 
 def _family_note(study: Study, tables: Sequence[PhenotypeTable]) -> str | None:
@@ -90,7 +108,7 @@ def _family_note(study: Study, tables: Sequence[PhenotypeTable]) -> str | None:
 
 
 def phenotype_notes(study: Study) -> Iterator[str]:
-    """Yield what a person should look at in the phenotype tables: codes for missing values, notations, families."""
+    """Yield what a person should look at in the phenotype tables and in the sheet: codes for missing values, notations, families."""
     tables = read_tables(study, [])
     section = study.config["phenotypes"]
     columns = dict.fromkeys(c for table in tables for c in table.table.columns if c != table.ids)
@@ -107,6 +125,8 @@ def phenotype_notes(study: Study) -> Iterator[str]:
             elif note := _notation_note(table, column, cells):
                 yield note
         if far:
-            yield _code_note(table, far)
+            yield _code_note(table.path, far)
+    if note := _sheet_note(study):
+        yield note
     if note := _family_note(study, tables):
         yield note

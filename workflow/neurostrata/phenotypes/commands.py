@@ -55,7 +55,7 @@ def factor_phenotypes(
     if not tables:
         raise UserError("phenotypes: tables is empty; name at least one TSV or CSV file")
     id_column = settings["id_column"]
-    frames = [(str(path), read_phenotypes(path, id_column, list(settings["coding"]))) for path in tables]
+    frames = [(str(path), read_phenotypes(path, id_column, coding=settings["coding"])) for path in tables]
     people = list(read_table(subjects)["subject"])
     variables = settings["variables"]
     presets = {variables: read_preset(variables)} if isinstance(variables, str) and variables != "all" else {}
@@ -115,7 +115,8 @@ def factor_congruence(
     if learned.method != "variables":
         factors, id_column, variables = learned.factors, settings["id_column"], learned.variables
         frames = [
-            (str(path), read_phenotypes(path, id_column, list(learned.coding), variables)) for path in tables
+            (str(path), read_phenotypes(path, id_column, columns=variables, coding=learned.coding))
+            for path in tables
         ]
         people = read_table(families, text=("subject", "family")).set_index("subject")
         require_people(families, people.index, known, scores)

@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from neurostrata.cohort.columns import ALWAYS_WORDS
 from neurostrata.core.errors import UserError
 from neurostrata.phenotypes.coding import code_column
-
-#: Columns of the cohort sheet that are classes even where they look like numbers.
-ALWAYS_WORDS = ("site", "family", "session", "diagnosis")
 
 
 def find_columns(names: Sequence[str], tables: Sequence[pd.DataFrame], place: str) -> pd.DataFrame:

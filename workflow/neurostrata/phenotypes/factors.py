@@ -28,7 +28,7 @@ class FactorSolution:
         All eigenvalues of the correlation matrix, decreasing.
     loadings
         Variables x factors, after rotation; factors by decreasing variance, the largest absolute
-        loading of each positive.
+        loading of each positive (the first of equal ones).
     weights
         Variables x factors: standardised values times these are the scores (regression method).
     variance
@@ -151,7 +151,9 @@ def principal_varimax(
     variance = np.sum(rotated**2, axis=0)
     order = np.argsort(-variance, kind="stable")
     rotated, weights = rotated[:, order], weights[:, order]
-    largest = rotated[np.argmax(np.abs(rotated), axis=0), np.arange(count)]
+    size = np.abs(rotated)
+    # of variables that load alike (one the mirror of another) the first, so that rounding does not decide on the sign
+    largest = rotated[np.argmax(size >= size.max(axis=0) * (1 - 1e-6), axis=0), np.arange(count)]
     sign = np.where(largest < 0, -1.0, 1.0)
     return FactorSolution(eigenvalues, rotated * sign, weights * sign, variance[order])
 

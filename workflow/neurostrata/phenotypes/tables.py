@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ def read_phenotypes(
     id_column: str | None = None,
     text: Sequence[str] = (),
     columns: Sequence[str] | None = None,
+    coding: Mapping[str, Mapping[str, float]] | None = None,
 ) -> pd.DataFrame:
     """Read a phenotype table strictly; ids stay text, unchanged.
 
@@ -56,6 +57,9 @@ def read_phenotypes(
         Further columns that stay text.
     columns
         The columns to read besides the ids; None reads all.
+    coding
+        Numbers for the words of columns, which stay text; a word with a number is a value even where it would otherwise mean a
+        missing one, such as None.
 
     Returns
     -------
@@ -70,13 +74,15 @@ def read_phenotypes(
     lines = (_SEPARATOR.join([line[place] for place in places]) + "\n" for line in table.cells)
     missing: dict[str, Any] = dict.fromkeys(names, sorted(MISSING_VALUES))
     missing |= {name: [] for name in ids}
+    coding = coding or {}
+    missing |= {name: sorted(MISSING_VALUES - set(coding[name])) for name in names if name in coding}
     return pd.read_csv(
         io.StringIO("".join(lines)),
         sep=_SEPARATOR,
         names=names,
         header=None,
         quoting=csv.QUOTE_NONE,
-        dtype=dict.fromkeys([*ids, *(name for name in text if name in names)], str),
+        dtype=dict.fromkeys([*ids, *(name for name in (*text, *coding) if name in names)], str),
         na_values=missing,
         keep_default_na=False,
         skip_blank_lines=False,

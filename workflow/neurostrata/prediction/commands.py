@@ -9,13 +9,14 @@ from typing import Any
 import pandas as pd
 
 from neurostrata.adjustment.codes import Adjustment
+from neurostrata.cohort.columns import ALWAYS_WORDS
 from neurostrata.core.embeddings import Embeddings, read_embeddings
 from neurostrata.core.errors import UserError
 from neurostrata.core.families import families_of
 from neurostrata.core.files import settings_record, sha256_file
 from neurostrata.core.people import require_people
 from neurostrata.core.tables import read_table, write_table
-from neurostrata.phenotypes.covariates import ALWAYS_WORDS, find_columns
+from neurostrata.phenotypes.covariates import find_columns
 from neurostrata.phenotypes.tables import join_tables, read_phenotypes
 from neurostrata.prediction.targets import FACTORS, Target, as_target, gather_targets
 
@@ -162,10 +163,12 @@ def predict(
 
     if len(baselines) not in (0, len(embeddings)):
         raise UserError(f"predict: {len(baselines)} folders of baselines for {len(embeddings)} folds")
-    sheet = read_table(people, text=("subject", "family")).set_index("subject")
-    families = dict(zip(sheet.index, families_of(sheet, sheet.index)))
     label = settings.get("label")
-    text = [settings["harmonise"]["sites"]] if settings.get("harmonise") else []
+    # names of classes stay as they are written: 01, TRUE
+    words = ("subject", *ALWAYS_WORDS, *([label["column"]] if label else []))
+    sheet = read_table(people, text=words).set_index("subject")
+    families = dict(zip(sheet.index, families_of(sheet, sheet.index)))
+    text = [*ALWAYS_WORDS, *([settings["harmonise"]["sites"]] if settings.get("harmonise") else [])]
     phenotypes = [(str(path), read_phenotypes(path, settings["id_column"], text)) for path in tables]
     adjustment = _read_adjustment(covariates, phenotypes, settings)
     targets = _read_targets(people, sheet, phenotypes, scores, settings)

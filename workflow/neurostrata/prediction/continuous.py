@@ -48,10 +48,10 @@ COLUMNS = {
 ADDED_COLUMNS = {
     "finder": "whose clusters are added",
     "factor": "name of the factor",
-    "added_r2": "r2 of codes and clusters minus r2 of codes, in people not learned from",
+    "added_r2": "r2 of codes and clusters minus r2 of codes and the directions in which the clusters lie, in people not learned from",
     "low": "lower end of its 95% bootstrap interval, families drawn as a whole",
     "high": "upper end",
-    "p": "share of permutations with at least this gain; what codes leave unexplained is permuted, their own effect stays",
+    "p": "share of permutations with at least this gain; what codes and directions leave unexplained is permuted, their own effect stays",
     "q": "Benjamini-Hochberg false-discovery rate of p over the factors, for each finder",
     "n": "people",
 }
@@ -369,7 +369,9 @@ def compare_features(
                 low, high = percentile_interval(drawn[:, column])
                 rows.append((name, "ridge", factor, value[column], "r2", low, high, p[column], len(known)))
         for finder, model in joint.items():
-            added += _added(finder, model, models["codes"], errors, codes, known, list(names), cohort)
+            both = errors[f"codes + clusters of {finder}"][0]
+            own = of_cluster[finder][cohort.rows]
+            added += _added(finder, model, both, codes, own, known, list(names), cohort)
     for name, body in features.items():
         rows += _canonical(name, body, values, families, folds, permutations, seed)
     table = pd.DataFrame(rows, columns=[c for c in COLUMNS if c != "q"])
@@ -400,25 +402,30 @@ def _q(table: pd.DataFrame, by: list[str]) -> pd.Series:
 def _added(
     finder: str,
     joint: RidgeFolds,
-    alone: RidgeFolds,
-    errors: Mapping[str, tuple[Array, Array]],
+    both: Array,
     codes: Array,
+    own: Array,
     known: Array,
     names: list[str],
     cohort: Cohort,
 ) -> list[tuple[object, ...]]:
     """Return rows of :data:`ADDED_COLUMNS` without q.
 
-    The null is that factors depend on codes alone: what a ridge regression of everybody leaves is permuted and put back
-    on its prediction (Freedman and Lane), then both models are fitted as before.
+    Codes and clusters (`joint`, with squared errors `both`) are compared with codes and what codes tell of the clusters by
+    ridge regression: the directions in which these lie, which may count more than the other directions just as clusters
+    (`own`, indicators) may. Against codes alone, clusters along one direction of a continuum would add to them, because ridge
+    shrinks that direction as it does all others. The null is that factors depend on codes and directions alone: what their
+    regression of everybody leaves is permuted and put back on its prediction (Freedman and Lane), then both models are fitted
+    as before.
     """
-    codes_error, mean_error = errors["codes"]
-    both = errors[f"codes + clusters of {finder}"][0]
-    gain = explained_share(both, mean_error) - explained_share(codes_error, mean_error)
+    directions = RidgeFold(codes, codes).predict(own)
+    alone = RidgeFolds(codes, cohort.fold, directions)
+    error, mean_error = alone.errors(known)
+    gain = explained_share(both, mean_error) - explained_share(error, mean_error)
     drawn = explained_share(both, mean_error, cohort.weights) - explained_share(
-        codes_error, mean_error, cohort.weights
+        error, mean_error, cohort.weights
     )
-    fitted = RidgeFold(codes, codes).predict(known)
+    fitted = RidgeFold(codes, codes, (directions, directions)).predict(known)
     rebuilt = np.tile(fitted, (1, len(cohort.orders))) + _permuted(known - fitted, cohort.orders)
     null = explained_share(*joint.errors(rebuilt)) - explained_share(*alone.errors(rebuilt))
     p = _p(gain, null.reshape(len(cohort.orders), -1))

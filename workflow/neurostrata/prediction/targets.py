@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from neurostrata.cohort.columns import FEWEST_OF_CLASS
+from neurostrata.cohort.columns import ALWAYS_WORDS, FEWEST_OF_CLASS
 from neurostrata.core.errors import UserError
 from neurostrata.phenotypes.coding import code_column
 
@@ -35,7 +35,7 @@ class Target:
 
 
 def as_target(name: str, column: pd.Series) -> Target:
-    """Make a target of a column: numbers stay numbers, two values or text are classes.
+    """Make a target of a column: numbers stay numbers, two values or text are classes, and so are codes of sites and diagnoses.
 
     Raises
     ------
@@ -45,9 +45,10 @@ def as_target(name: str, column: pd.Series) -> Target:
     values = column.replace("", np.nan)
     known = values.dropna()
     numbers = pd.to_numeric(known, errors="coerce")
-    if numbers.notna().all() and known.nunique() > 2:
+    several = known.nunique() > 2 and name not in ALWAYS_WORDS
+    if numbers.notna().all() and several:
         target = Target(name, "number", pd.to_numeric(values, errors="coerce").astype(float))
-    elif known.nunique() > 2 and (coded := code_column(values.rename(name)).values) is not None:
+    elif several and (coded := code_column(values.rename(name)).values) is not None:
         target = Target(name, "number", coded)  # age bins and the like
     else:
         text = values.where(values.isna(), values.astype(str))

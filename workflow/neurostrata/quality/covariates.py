@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from neurostrata.quality.expected import ages
 from neurostrata.strata.comparison.kruskal import benjamini_hochberg, eta_squared, eta_squared_interval
 
 COLUMNS = {
@@ -43,7 +44,7 @@ def relate_to_people(measured: pd.DataFrame, people: pd.DataFrame) -> pd.DataFra
             if characteristic not in about:
                 continue
             of = about[characteristic]
-            of = pd.to_numeric(of, errors="coerce") if characteristic == "age" else of.replace("", np.nan)
+            of = ages(of) if characteristic == "age" else of.replace("", np.nan)
             known = column.notna() & of.notna()
             found = (_number if characteristic == "age" else _classes)(column[known], of[known])
             if found:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from statsmodels.robust.norms import HuberT
 from statsmodels.robust.robust_linear_model import RLM
 
+from neurostrata.phenotypes.coding import code_column
+
 Array = NDArray[np.float64]
 
 #: Fewest people for each number that a regression estimates, as is usual.
@@ -51,10 +53,16 @@ def site_groups(site: pd.Series, fewest: int) -> pd.Series:
     return known.where(known.isin(large), "")
 
 
+def ages(column: pd.Series) -> pd.Series:
+    """Return ages as numbers, bins such as 22-25 as their middles."""
+    coded = code_column(column.replace("", np.nan)).values
+    return pd.to_numeric(column, errors="coerce") if coded is None else coded
+
+
 def _age(people: pd.DataFrame) -> pd.Series | None:
     if "age" not in people:
         return None
-    age = pd.to_numeric(people["age"], errors="coerce")
+    age = ages(people["age"])
     if age.notna().mean() < 0.8 or age.nunique() < 3:
         return None
     return (age.fillna(age.median()) - age.median()) / (age.std() or 1.0)

@@ -111,7 +111,8 @@ def continuous_section(
                     "p": "p",
                     "q": "q",
                 },
-                caption="R² of codes and clusters together minus that of the codes alone, in held-out people.",
+                caption="R² of codes and clusters together minus that of the codes and the directions in which the clusters lie, in "
+                "held-out people: what groups tell beyond the continuum that they are cut from.",
                 sources=page.sources(path),
             )
         )

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from neurostrata.cohort.columns import ALWAYS_WORDS
 from neurostrata.core.families import families_of, family_blocks, family_weights
 from neurostrata.phenotypes.coding import code_column
-from neurostrata.phenotypes.covariates import ALWAYS_WORDS
 from neurostrata.strata.comparison.kruskal import (
     benjamini_hochberg,
     eta_squared,
@@ -69,7 +69,7 @@ def chi_square(counts: Array) -> Array:
     return np.asarray(terms.sum(axis=(-2, -1)))
 
 
-def cramers_v(chi2: Array, rows: int, columns: int, n: int, corrections: int = 1) -> Array:
+def cramers_v(chi2: Array, rows: int, columns: int, n: int) -> Array:
     """Return Cramer's V corrected for chance (Bergsma 2013).
 
     Parameters
@@ -80,13 +80,11 @@ def cramers_v(chi2: Array, rows: int, columns: int, n: int, corrections: int = 1
         Of the table, empty ones not counted.
     n
         People.
-    corrections
-        How often chance is corrected for: once in a sample, twice in a bootstrap sample of a sample.
     """
     if min(rows, columns) < 2 or n < 2:
         return np.full(np.shape(chi2), np.nan)
     chance = (rows - 1) * (columns - 1) / (n - 1)
-    phi2 = np.maximum(0.0, np.asarray(chi2) / n - corrections * chance)
+    phi2 = np.maximum(0.0, np.asarray(chi2) / n - chance)
     smaller = min(rows - (rows - 1) ** 2 / (n - 1), columns - (columns - 1) ** 2 / (n - 1)) - 1
     return np.sqrt(np.minimum(1.0, phi2 / smaller)) if smaller > 0 else np.full(np.shape(chi2), np.nan)
 
@@ -244,10 +242,10 @@ def _test_classes(
     cell = (labels[:, None] == np.arange(number))[:, :, None] * member[:, None, :]
     weights = family_weights(families, BOOTSTRAP, generator)
     tables = (weights @ cell.reshape(n, -1)).reshape(BOOTSTRAP, number, levels)
-    # a bootstrap table has the chance of the sample and that of its own draw: both are corrected for
-    drawn = cramers_v(
-        chi_square(tables) / np.maximum(tables.sum(axis=(1, 2)), 1) * n, number, levels, n, corrections=2
-    )
+    # Bootstrap tables also have the chance of their own draws. It is measured: with classes of few people, which lie in some of the
+    # clusters only, it is less than that of a sample.
+    of_draws = chi_square(tables) / np.maximum(tables.sum(axis=(1, 2)), 1) * n
+    drawn = cramers_v(of_draws - (of_draws.mean() - observed[0]), number, levels, n)
     tail = 50 * (1 - confidence)
     low, high = np.percentile(drawn, [tail, 100 - tail])
     effect = float(cramers_v(observed, number, levels, n)[0])
@@ -255,7 +253,7 @@ def _test_classes(
         "statistic": float(observed[0]),
         "p": float(exceedance_p(observed, null[:, None])[0]),
         "effect": effect,
-        # near 1 the correction of the draws is too large: where every draw has the largest chi-square, all lie below 1
+        # near 1 nearly all draws have the largest chi-square, and the few others move them beyond the estimate
         "effect_low": min(float(low), effect),
         "effect_high": max(float(high), effect),
     }

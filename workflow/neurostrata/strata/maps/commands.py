@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from neurostrata.adjustment.characteristics import read_characteristics
+from neurostrata.cohort.columns import ALWAYS_WORDS
 from neurostrata.core.files import (
     atomic_directory,
     read_json,
@@ -23,7 +24,7 @@ from neurostrata.core.tables import read_table, write_table
 from neurostrata.fusion.data.volumes import ModalityVolumes, open_volumes, read_grid_mask, read_grid_regions
 from neurostrata.imaging.images.io import Grid, apply_affine, write_image
 from neurostrata.imaging.volumes.arrays import load_volumes
-from neurostrata.phenotypes.covariates import ALWAYS_WORDS, CovariateDesign, code_covariates, find_columns
+from neurostrata.phenotypes.covariates import CovariateDesign, code_covariates, find_columns
 from neurostrata.strata.inputs import read_groups
 from neurostrata.strata.maps.effects import StrataSums, StratumEffect, chance_share, effect_interval
 from neurostrata.strata.maps.places import THRESHOLD, RegionMeans, connected_places
