@@ -32,8 +32,10 @@ def verdict_section(page: Page, judged: Sequence[Judged]) -> Section:
             )
         )
     if any(one.verdict.tested for one in judged):
-        skipping = any(one.config["options"].get("skip_connections") for one in judged)
-        embedding = f" {EMBEDDING_NOTE}" if skipping else ""
+        # only of models that may have them
+        embedding = (
+            f" {EMBEDDING_NOTE}" if any("skip_connections" in one.config["options"] for one in judged) else ""
+        )
         section.add(Text(f"How to read this: {REPARTITION_NOTE}{embedding}", kind="note"))
     return section
 
