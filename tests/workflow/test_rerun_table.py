@@ -262,6 +262,17 @@ def test_results_that_moved_without_their_records_are_said(study: StudyFolder) -
     assert study.planned() == {}
 
 
+def test_phenotypes_of_people_who_are_not_in_the_study_change_no_strata(study: StudyFolder) -> None:
+    """A table of a whole centre grows; only what reads the tables by their dates is made again."""
+    table = study.folder / "phenotypes.tsv"
+    _, first, *_ = table.read_text().splitlines()
+    with table.open("a") as stream:
+        stream.write("\t".join(["99", *first.split("\t")[1:]]) + "\n")
+    jobs = study.planned()
+    assert jobs["factor_phenotypes"] == 1
+    assert not {"describe_people", "adjust_codes", "cluster", "existence"} & set(jobs)
+
+
 def test_a_comment_plans_nothing(study: StudyFolder) -> None:
     path = study.folder / "config" / "config.yaml"
     path.write_text("# a comment\n" + path.read_text())

@@ -255,6 +255,12 @@ def test_what_nobody_expected_is_said_behind_its_details(
         assert ("Traceback" in said[0]) == isinstance(error, KeyError)
 
 
+@pytest.mark.parametrize("minutes", ["0", "-5"])
+def test_a_rate_needs_time(minutes: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["progress", str(tmp_path), "--window-minutes", minutes]) == 2
+    assert f"--window-minutes {minutes}: give a number above 0" in capsys.readouterr().err
+
+
 def test_a_check_whose_results_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

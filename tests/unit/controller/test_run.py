@@ -99,6 +99,9 @@ def test_a_profile_is_also_found_in_the_study_and_the_clone(study: Path, reposit
         (["stduy", "-n"], r"stduy: no such folder, and the current folder is no study"),
         (["study", "-d", "empty"], "two studies are named: study, and empty by --directory"),
         (["study", "--forcrun", "train"], "--forcrun: no such option of snakemake; did you mean '--forcerun'"),
+        (["study", "--configfile", "nowhere.yaml"], "--configfile nowhere.yaml: no such file$"),
+        (["study", "--configfile", "config/config.yaml"], "no such file; from the current folder it is study/config/config.yaml$"),
+        (["study", "--configfile", "study/config/config.yaml", "report"], "--configfile report: no such file; what is to be made stands before this option$"),
         (["study", "--rerun-triggers", "x"], "--rerun-triggers: invalid choice: 'x'"),
     ],
 )  # fmt: skip
@@ -111,6 +114,7 @@ def test_a_mistake_is_one_line(study: Path, given: list[str], said: str) -> None
 
 def test_a_configfile_makes_a_study_of_a_folder(study: Path) -> None:
     (study.parent / "empty").mkdir()
+    (study.parent / "x.yaml").touch()
     assert call_of(["empty", "--configfile", "x.yaml"]).folder == Path("empty")
 
 

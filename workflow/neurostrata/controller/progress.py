@@ -362,6 +362,8 @@ def progress(*, directory: Path = Path(), window_minutes: int = 60) -> None:
     window_minutes
         The rate is measured over these last minutes.
     """
+    if window_minutes <= 0:
+        raise UserError(f"--window-minutes {window_minutes}: give a number above 0")
     plan = read_plan(directory)
     runs = (read_run(log, plan) for log in reversed(logs(directory)))
     run = next((run for run in runs if run.planned), None)

@@ -112,6 +112,17 @@ def _understood(arguments: Sequence[str]) -> Namespace | None:
         raise UserError(f"{name}: no such option of snakemake{hint or ' (snakemake --help)'}") from None
 
 
+def _refuse_absent(configfiles: Sequence[str], folder: Path) -> None:
+    """Refuse a file of the configuration that is not there; Snakemake would end in an error of its own."""
+    for path in map(Path, configfiles):
+        if path.is_file():
+            continue
+        hint = "" if path.suffix else "; what is to be made stands before this option"
+        if (folder / path).is_file():
+            hint = f"; from the current folder it is {folder / path}"
+        raise UserError(f"--configfile {path}: no such file{hint}")
+
+
 def _knows_logger() -> bool:
     from snakemake_interface_logger_plugins.registry import LoggerPluginRegistry
 
@@ -131,7 +142,7 @@ def call_of(arguments: Sequence[str], snakefile: Path | None = SNAKEFILE) -> Cal
     Raises
     ------
     UserError
-        When the folder is no study, or an option is unknown.
+        When the folder is no study, an option is unknown, or there is no file that it names.
     """
     folder, given = _study_first(arguments)
     given = _with_found_profiles(given, folder or Path())
@@ -151,6 +162,7 @@ def call_of(arguments: Sequence[str], snakefile: Path | None = SNAKEFILE) -> Cal
                 return call_of([first, *given], snakefile)
             if not asked.configfile:
                 raise UserError(f"{first}: no such folder, and the current folder is no study")
+        _refuse_absent(asked.configfile or [], folder)
         study_files(folder, asked.configfile or [])
     if asked.executor in (None, "local") and asked.cores is None and asked.jobs is None:
         added += ["--cores", "all"]

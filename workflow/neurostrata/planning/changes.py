@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from neurostrata.planning.options import CONTENTS, FILES, TEMPLATE_KEYS, deciding_both
+from neurostrata.planning.options import CONTENTS, FILES, OWN_ROWS, TEMPLATE_KEYS, deciding_both
 from neurostrata.stages import STAGES
 
 #: Stage -> key of its settings -> its place in the configuration; "" means all other keys. A stage
@@ -65,7 +65,10 @@ _DIGESTS = {
         (stage, CONTENTS): "the phenotype tables have changed"
         for stage in ("factor_phenotypes", "factor_congruence", "predict")
     },
-    ("describe_people", "tables"): "what the phenotype tables say of age, sex and the like has changed",
+    **{
+        ("describe_people", key): "what the phenotype tables say of age, sex and the like has changed"
+        for key in ("tables", OWN_ROWS)
+    },
     ("explain", "targets"): "the targets of two classes have changed",
     ("summarise_explanation", "targets"): "the targets of two classes have changed",
     ("map_codes", "targets"): "the targets of two classes have changed",

@@ -35,6 +35,8 @@ TEMPLATE_KEYS = {
 
 #: In the settings of stages that read the phenotype tables: digests of the tables.
 CONTENTS = "contents"
+#: In the settings of `describe_people`: digests of the rows of the study's people in the phenotype tables.
+OWN_ROWS = "own_rows"
 
 #: In the settings of stages that read files as they were given: what tells each file from another one, by the name of the job's input.
 FILES = "files"
@@ -283,6 +285,11 @@ def deciding_both(stage: str, recorded: str, now: str) -> tuple[Values, Values] 
     if CONTENTS not in before:
         # recorded by a release that only looked at the files' dates
         after = _without(after, [CONTENTS])
+    if OWN_ROWS in before and OWN_ROWS in after:
+        before, after = (_without(values, ["tables"]) for values in (before, after))
+    elif OWN_ROWS in after:
+        # recorded by a release that looked at everybody in the tables
+        after = _without(after, [OWN_ROWS])
     if FILES in before or FILES in after:
         # Recorded by a release that only looked at dates, or come or gone: then the job has other inputs.
         known = before.get(FILES, {}).keys() & after.get(FILES, {}).keys()

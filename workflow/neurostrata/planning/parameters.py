@@ -12,6 +12,7 @@ from typing import Any
 from neurostrata.cohort.columns import characteristics_in_tables, class_columns
 from neurostrata.cohort.decisions import kept, rater_of
 from neurostrata.cohort.groups import group_digest
+from neurostrata.cohort.ids import plain_id
 from neurostrata.cohort.sources.registry import SOURCES, columns_read, source_of
 from neurostrata.cohort.study import Study
 from neurostrata.core.config import adjusts_codes
@@ -21,7 +22,7 @@ from neurostrata.planning import selection
 from neurostrata.planning.experiments import can, prediction_analyses, special_keys
 from neurostrata.planning.inputs import Inputs
 from neurostrata.planning.jobs import by_wildcards
-from neurostrata.planning.options import CONTENTS, FILES, used_options
+from neurostrata.planning.options import CONTENTS, FILES, OWN_ROWS, used_options
 from neurostrata.planning.results import results_state
 from neurostrata.stages import STAGES
 
@@ -237,11 +238,14 @@ def _contents(study: Study) -> Values:
 
 
 def _characteristics(study: Study) -> Values:
-    """The columns that are looked for, and their cells in the phenotype tables."""
+    """The columns that are looked for, and their cells in the phenotype tables: of everybody, and of the study's people."""
+    found = characteristics_in_tables(study)
+    own = [[row for row in rows if plain_id(row[columns[0]]) in study.rows] for _, columns, rows in found]
     return {
         "adjust": selection.characteristics_adjusted(study),
         "id_column": study.config["phenotypes"]["id_column"],
-        "tables": [rows_digest(rows, columns) for _, columns, rows in characteristics_in_tables(study)],
+        "tables": [rows_digest(rows, columns) for _, columns, rows in found],
+        OWN_ROWS: [rows_digest(rows, columns) for rows, (_, columns, _) in zip(own, found)],
     }
 
 
