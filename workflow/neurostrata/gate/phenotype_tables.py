@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from neurostrata.cohort.columns import characteristic_columns
+from neurostrata.cohort.columns import ALWAYS_WORDS, characteristic_columns
 from neurostrata.cohort.ids import Matching, find_id_column, match_ids, plain_id
 from neurostrata.cohort.study import Study
 from neurostrata.cohort.values import MISSING_VALUES, is_number, judge, missing_codes, odd_cells_message
@@ -146,10 +146,10 @@ def missing_code_notes(study: Study) -> list[str]:
 
 
 def phenotype_variables(section: Mapping[str, Any], columns: Iterable[str]) -> list[str]:
-    """Return the columns that the phenotype factors are made of; with `all`, columns of words are still among them."""
+    """Return the columns that the phenotype factors are made of; with `all`, columns of words are still among them, those of classes not."""
     chosen = section["variables"]
     if chosen == "all":
-        names = list(dict.fromkeys(columns))
+        names = [c for c in dict.fromkeys(columns) if c not in ALWAYS_WORDS or c in section["coding"]]
     elif chosen == "dimitri2022":
         names = read_text_table(_HCP_VARIABLES).column("column")
     else:
