@@ -6,10 +6,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from neurostrata.cohort.columns import ALWAYS_WORDS, characteristic_columns
+from neurostrata.cohort.columns import characteristic_columns
 from neurostrata.cohort.ids import Matching, find_id_column, match_ids, plain_id
 from neurostrata.cohort.study import Study
-from neurostrata.cohort.values import MISSING_VALUES, is_number, judge, missing_codes, odd_cells_message
+from neurostrata.cohort.values import (
+    ALWAYS_WORDS,
+    MISSING_VALUES,
+    is_number,
+    judge,
+    missing_codes,
+    odd_cells_message,
+)
 from neurostrata.core.errors import UserError
 from neurostrata.core.locations import RESOURCES
 from neurostrata.core.text_tables import TextTable, read_text_table

@@ -19,8 +19,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from neurostrata.cohort.columns import ALWAYS_WORDS
-from neurostrata.cohort.values import PAIRS, bin_value, judge, odd_cells_message
+from neurostrata.cohort.values import ALWAYS_WORDS, PAIRS, bin_value, judge, odd_cells_message
 from neurostrata.core.errors import UserError
 
 
@@ -102,7 +101,7 @@ def code_table(
         The user's codings by column.
     strict
         Whether the columns were requested by name: a column of words is then an error; otherwise it is left out and
-        listed, as are columns of classes (:data:`neurostrata.cohort.columns.ALWAYS_WORDS`).
+        listed, as are columns of classes (:data:`neurostrata.cohort.values.ALWAYS_WORDS`).
 
     Raises
     ------
