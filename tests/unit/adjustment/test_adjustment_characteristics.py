@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from neurostrata.adjustment.codes import adjusting
+from neurostrata.adjustment.codes import adjusting, free_of_covariates
 from neurostrata.adjustment.commands import adjust_codes, describe_people
 from neurostrata.core.config import section_defaults
+from neurostrata.core.embeddings import Embeddings
 from neurostrata.core.errors import UserError
 from neurostrata.core.tables import read_table
 from neurostrata.phenotypes.covariates import CovariateDesign
@@ -128,6 +129,21 @@ def test_what_auto_takes() -> None:
     assert adjusting("auto", people[["sex"]]) == []
     assert adjusting(["image_quality"], people) == ["image_quality"]
     assert adjusting([], people) == []
+
+
+def test_a_column_that_most_people_lack_is_not_taken_by_itself() -> None:
+    """Everybody without it would be left out: ten people of 200 were clustered."""
+    subjects = [f"{number:03d}" for number in range(200)]
+    people = pd.DataFrame({"age": np.nan, "head_size": np.arange(200.0)}, index=subjects)
+    people.iloc[:10, 0] = np.arange(20.0, 30)
+    codes = Embeddings(
+        subjects, np.random.default_rng(0).normal(size=(200, 3)), pd.DataFrame({"subject": subjects})
+    )
+    adjusted, left_out = free_of_covariates(codes, people, {"columns": "auto", "sites": None, "splines": 1})
+    assert (adjusted.subjects, len(left_out)) == (subjects, 0)
+    people.iloc[:100, 0] = np.arange(100.0)
+    assert adjusting("auto", people) == ["age", "head_size"]
+    assert adjusting(["age"], people[:20]) == ["age"]
 
 
 @pytest.fixture

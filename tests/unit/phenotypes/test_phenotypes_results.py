@@ -249,6 +249,20 @@ def test_words_beside_bins_are_words():
     assert code_column(pd.Series(list("edcba"), name="x")).rule == "not numeric (a, b, c)"
 
 
+def test_codes_of_sites_and_families_are_no_phenotypes():
+    """They were analysed among the questionnaires, so that clusters of scanners differed in phenotype."""
+    coded = pd.DataFrame({"site": np.resize([1, 2, 3], 40), "family": range(40), "diagnosis": [0, 1] * 20})
+    frame = pd.concat([phenotypes(), coded], axis=1)
+    result = analyse_phenotypes([("a.tsv", frame)], subjects(40), settings())
+    assert not set(coded) & set(result.model.variables)
+    assert result.facts["variables_left_out"]["site"] == "classes"
+    named = settings(variables=[*result.model.variables, "site"])
+    assert "site" in analyse_phenotypes([("a.tsv", frame)], subjects(40), named).model.variables
+    given = settings(coding={"diagnosis": {"0": 0, "1": 1}})
+    text = frame.astype({"diagnosis": str})
+    assert "diagnosis" in analyse_phenotypes([("a.tsv", text)], subjects(40), given).model.variables
+
+
 def test_years_with_months_are_no_bins():
     """2019-05 was read as the middle of 2019 and 5."""
     months = pd.Series(["2019-05", "2019-06", "2020-01"], name="visit")

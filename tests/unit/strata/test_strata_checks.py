@@ -272,6 +272,19 @@ def test_people_without_a_covariate_are_left_out_and_counted():
     assert one[["f", "p", "q", "eta2"]].isna().to_numpy().all()
 
 
+def test_a_covariate_that_most_people_lack_is_not_adjusted_for():
+    """The comparison would be one of the few who have it, in whom nothing can be found."""
+    generator = np.random.default_rng(8)
+    clusters, people = confounded(generator, 80)
+    scores = pd.DataFrame({"a": clusters + generator.normal(size=80)}, index=people.index)
+    people.loc[people.index[10:], "age"] = np.nan
+    row = compare_adjusted(clusters, scores, people, 99, 0.95, 1)[0].iloc[0]
+    assert (row["n"], row["adjusted_for"]) == (80, "site")
+    people.loc[people.index[:40], "age"] = np.arange(40.0)
+    row = compare_adjusted(clusters, scores, people, 99, 0.95, 1)[0].iloc[0]
+    assert (row["n"], row["adjusted_for"]) == (40, "age, site")
+
+
 def test_clusters_that_are_sites_cannot_be_told_from_them():
     generator = np.random.default_rng(9)
     clusters, people = confounded(generator, 80)

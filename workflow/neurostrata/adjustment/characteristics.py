@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from neurostrata.cohort.columns import ALWAYS_WORDS
 from neurostrata.cohort.sheet import USUAL_NAMES
+from neurostrata.cohort.values import ALWAYS_WORDS
 from neurostrata.core.errors import UserError
 from neurostrata.core.tables import read_table
 from neurostrata.phenotypes.covariates import find_columns

@@ -21,6 +21,8 @@ LEAST_PEOPLE = 3
 #: :data:`PEOPLE_PER_COLUMN` people, because each column that is removed also removes some of the signal.
 AUTOMATIC = ("age", "sex", "head_size")
 PEOPLE_PER_COLUMN = 20
+#: Least share of the people who have a column that ``auto`` takes: whoever lacks it is left out.
+LEAST_KNOWN = 0.5
 
 
 class LinearAdjustment:
@@ -139,10 +141,14 @@ class Adjustment:
 
 
 def adjusting(columns: str | Sequence[str], people: pd.DataFrame) -> list[str]:
-    """Return the columns that codes are adjusted by; ``auto`` takes those of :data:`AUTOMATIC` that vary."""
+    """Return the columns that codes are adjusted by; ``auto`` takes those of :data:`AUTOMATIC` that vary and that most people have."""
     if columns != "auto":
         return list(columns)
-    known = [c for c in AUTOMATIC if c in people and people[c].nunique() > 1]
+    known = [
+        column
+        for column in AUTOMATIC
+        if column in people and people[column].nunique() > 1 and people[column].notna().mean() >= LEAST_KNOWN
+    ]
     return known[: max(1, len(people) // PEOPLE_PER_COLUMN)]
 
 

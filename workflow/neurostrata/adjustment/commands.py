@@ -7,7 +7,7 @@ from typing import Any
 
 from neurostrata.adjustment.characteristics import gather_characteristics, read_characteristics
 from neurostrata.adjustment.codes import adjusting, free_of_covariates, share_removed
-from neurostrata.cohort.columns import ALWAYS_WORDS
+from neurostrata.cohort.values import ALWAYS_WORDS
 from neurostrata.core.embeddings import PARTS, embedding_frame, read_embeddings, read_parts
 from neurostrata.core.files import read_json, settings_record, sha256_file, sidecar_path
 from neurostrata.core.people import require_people

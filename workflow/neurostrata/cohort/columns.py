@@ -12,13 +12,12 @@ from typing import Any
 from neurostrata.cohort.ids import ID_COLUMNS
 from neurostrata.cohort.sheet import USUAL_NAMES, Row, as_rows
 from neurostrata.cohort.study import Study
+from neurostrata.cohort.values import ALWAYS_WORDS
 from neurostrata.core.config import adjusting_columns
 from neurostrata.core.text_tables import read_text_table
 
 #: Classes of fewer people than this are not predicted: no fold could be trained on them.
 FEWEST_OF_CLASS = 5
-#: Columns that are classes even where they look like numbers.
-ALWAYS_WORDS = ("site", "family", "session", "diagnosis")
 
 
 def _is_number(text: str) -> bool:

@@ -16,6 +16,8 @@ MISSING_VALUES = MISSING | {
     "NaN", "nan", "-NaN", "-nan", "None", "null", "NULL", "<NA>", "#N/A", "#N/A N/A", "#NA",
     "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN",
 }  # fmt: skip
+#: Columns that are classes even where they look like numbers.
+ALWAYS_WORDS = ("site", "family", "session", "diagnosis")
 #: Rule -> the number of each word (in lower case).
 PAIRS: tuple[tuple[str, dict[str, float]], ...] = (
     ("F=0, M=1", {"f": 0.0, "m": 1.0}),

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from neurostrata.cohort.columns import ALWAYS_WORDS, FEWEST_OF_CLASS, sheet_columns
+from neurostrata.cohort.columns import FEWEST_OF_CLASS, sheet_columns
 from neurostrata.cohort.sheet import REGISTRATION_MEASURES, USUAL_NAMES
 from neurostrata.cohort.study import Study
-from neurostrata.cohort.values import MISSING_VALUES, judge, odd_cells_message
+from neurostrata.cohort.values import ALWAYS_WORDS, MISSING_VALUES, judge, odd_cells_message
 from neurostrata.core.config import adjusting_columns
 from neurostrata.core.wording import nearest
 from neurostrata.gate.phenotype_tables import PhenotypeTable, phenotype_variables

@@ -8,7 +8,7 @@ from typing import Any
 
 from neurostrata.cohort.ids import Matching, find_id_column, match_ids, plain_id
 from neurostrata.cohort.study import Study
-from neurostrata.cohort.values import MISSING_VALUES, is_number, judge, odd_cells_message
+from neurostrata.cohort.values import ALWAYS_WORDS, MISSING_VALUES, is_number, judge, odd_cells_message
 from neurostrata.core.errors import UserError
 from neurostrata.core.locations import RESOURCES
 from neurostrata.core.text_tables import TextTable, read_text_table
@@ -119,10 +119,10 @@ def unmatched_note(study: Study) -> str | None:
 
 
 def phenotype_variables(section: Mapping[str, Any], columns: Iterable[str]) -> list[str]:
-    """Return the columns that the phenotype factors are made of; with `all`, columns of words are still among them."""
+    """Return the columns that the phenotype factors are made of; with `all`, columns of words are still among them, those of classes not."""
     chosen = section["variables"]
     if chosen == "all":
-        names = list(dict.fromkeys(columns))
+        names = [c for c in dict.fromkeys(columns) if c not in ALWAYS_WORDS or c in section["coding"]]
     elif chosen == "dimitri2022":
         names = read_text_table(_HCP_VARIABLES).column("column")
     else:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from neurostrata.cohort.values import PAIRS, bin_value, judge, odd_cells_message
+from neurostrata.cohort.values import ALWAYS_WORDS, PAIRS, bin_value, judge, odd_cells_message
 from neurostrata.core.errors import UserError
 
 
@@ -101,7 +101,7 @@ def code_table(
         The user's codings by column.
     strict
         Whether the columns were requested by name: a column of words is then an error; otherwise it is left out and
-        listed.
+        listed, as are columns of classes (:data:`neurostrata.cohort.values.ALWAYS_WORDS`).
 
     Raises
     ------
@@ -118,6 +118,9 @@ def code_table(
     left_out: dict[str, str] = {}
     odd_columns: list[str] = []
     for column in table.columns:
+        if column in ALWAYS_WORDS and not strict and column not in coding:
+            left_out[column] = "classes"
+            continue
         coded = code_column(table[column], coding.get(column))
         if coded.values is not None:
             numbers[column] = coded.values

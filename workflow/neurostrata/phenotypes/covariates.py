@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from neurostrata.cohort.columns import ALWAYS_WORDS
+from neurostrata.cohort.values import ALWAYS_WORDS
 from neurostrata.core.errors import UserError
 from neurostrata.phenotypes.coding import code_column
 

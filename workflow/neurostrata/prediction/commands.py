@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from neurostrata.adjustment.codes import Adjustment
-from neurostrata.cohort.columns import ALWAYS_WORDS
+from neurostrata.cohort.values import ALWAYS_WORDS
 from neurostrata.core.embeddings import Embeddings, read_embeddings
 from neurostrata.core.errors import UserError
 from neurostrata.core.families import families_of

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from neurostrata.cohort.columns import ALWAYS_WORDS, FEWEST_OF_CLASS
+from neurostrata.cohort.columns import FEWEST_OF_CLASS
+from neurostrata.cohort.values import ALWAYS_WORDS
 from neurostrata.core.errors import UserError
 from neurostrata.phenotypes.coding import code_column
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from neurostrata.adjustment.codes import LEAST_KNOWN
 from neurostrata.core.families import families_of, family_blocks
 from neurostrata.phenotypes.covariates import CovariateDesign, code_covariates
 from neurostrata.strata.comparison.kruskal import benjamini_hochberg
@@ -22,7 +23,7 @@ from neurostrata.strata.comparison.repartition import permuted_labels
 Array = NDArray[np.float64]
 Labels = NDArray[np.intp]
 
-#: Covariates of the comparisons, where they are known and differ between people.
+#: Covariates of the comparisons, where most people have them and they differ between people.
 COVARIATES = ("age", "sex", "head_size", "site", "image_quality")
 
 COLUMNS = {
@@ -41,8 +42,12 @@ COLUMNS = {
 
 
 def known_covariates(people: pd.DataFrame) -> list[str]:
-    """Return the :data:`COVARIATES` that are known and differ among these people."""
-    return [name for name in COVARIATES if name in people and people[name].nunique() > 1]
+    """Return the :data:`COVARIATES` that are known of at least :data:`LEAST_KNOWN` of these people and differ among them."""
+    return [
+        name
+        for name in COVARIATES
+        if name in people and people[name].nunique() > 1 and people[name].notna().mean() >= LEAST_KNOWN
+    ]
 
 
 def partial_eta_squared(f: float, df1: int, df2: int) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from neurostrata.cohort.columns import ALWAYS_WORDS
+from neurostrata.cohort.values import ALWAYS_WORDS
 from neurostrata.core.families import families_of, family_blocks, family_weights
 from neurostrata.phenotypes.coding import code_column
 from neurostrata.strata.comparison.kruskal import (

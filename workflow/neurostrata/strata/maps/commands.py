@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from neurostrata.adjustment.characteristics import read_characteristics
-from neurostrata.cohort.columns import ALWAYS_WORDS
+from neurostrata.cohort.values import ALWAYS_WORDS
 from neurostrata.core.files import (
     atomic_directory,
     read_json,
