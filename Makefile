@@ -77,8 +77,9 @@ test: env-dev
 lint: env-dev
 	$(call timed,lint,ruff check . && ruff format --check . && snakefmt --check Snakefile workflow/rules && mypy --no-error-summary && lint-imports --no-cache)
 
+# Each process has one thread: two threads in each of two processes on two cores wait for each other most of the time.
 unit: env-dev
-	$(call timed,unit,python -m pytest -q -n $(CORES) -m "not slow" tests/unit tests/real tests/gpu)
+	$(call timed,unit,OMP_NUM_THREADS=1 python -m pytest -q -n $(CORES) -m "not slow" tests/unit tests/real tests/gpu)
 
 workflow-tests: env-dev
 	$(call timed,workflow,python -m pytest -q -n $(CORES) --dist loadfile -m "not slow" tests/workflow)

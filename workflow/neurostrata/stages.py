@@ -91,7 +91,7 @@ STAGES = {
     "describe_people": _analysis("adjustment.commands:describe_people", "gathering what is known of people", "phenotypes", "strata", draws=False),
     "adjust_codes": _analysis("adjustment.commands:adjust_codes", "adjusting codes", "strata"),
     "cluster": _analysis("strata.commands:cluster", "searching for clusters", "strata", version=2),
-    "existence": _analysis("strata.commands:existence", "testing whether clusters exist", "strata"),
+    "existence": _analysis("strata.commands:existence", "testing whether clusters exist", "strata", version=2),
     "stability": _analysis("strata.commands:stability", "measuring stability of clusters", "strata"),
     "project": _analysis("strata.commands:map_people", "laying out embeddings (t-SNE)", "strata", version=2),
     "compare_strata": _analysis("strata.comparison.commands:compare_strata", "comparing phenotypes between clusters", "strata", version=2),

@@ -36,8 +36,8 @@ from neurostrata.strata.existence.membership import Membership, describe_members
 from neurostrata.strata.existence.stability import best_jaccard, find_again
 from neurostrata.strata.existence.unimodal import (
     UnimodalMargin,
+    UnimodalNull,
     cluster_directions,
-    family_correlation,
     unimodal_margin,
 )
 from neurostrata.strata.finders.consensus import ambiguities
@@ -330,21 +330,18 @@ def test_half_of_a_cluster_is_dissolved():
     assert (fold["jaccard"], fold["jaccard_low"], fold["dissolved"]) == (0.5, 0.5, 1)
 
 
-def test_resemblance_of_relatives():
-    generator = np.random.default_rng(0)
-    values = np.repeat(generator.normal(size=(20, 1)), 2, axis=0)
-    values = (values - values.mean()) / values.std()
-    family = np.repeat(np.arange(20), 2)
-    assert family_correlation(values, family) == [0.95]
-    alternating = np.tile([[1.0], [-1.0]], (20, 1))
-    assert family_correlation(alternating, family) == [0]
-    mixed = np.column_stack([values, np.random.default_rng(1).permutation(values[:, 0])])
-    pairs = (mixed[::2] * mixed[1::2]).mean(axis=0)
-    np.testing.assert_allclose(family_correlation(mixed, family), np.clip(pairs, 0, 0.95))
-    assert family_correlation(values[:20], family[:20]) > 0.5
-    assert family_correlation(values[:18], family[:18]) == [0]  # nine pairs are too few
-    threes = np.repeat(np.arange(4), 3)
-    assert family_correlation(np.repeat([[1.0], [-1], [1], [-1]], 3, axis=0), threes) == [0.95]
+def test_nine_pairs_of_relatives_are_drawn_as_unrelated():
+    values = np.repeat(np.random.default_rng(0).normal(size=(15, 4)), 2, axis=0)
+    nobody, one_cluster = [""] * 30, np.zeros(30, dtype=int)
+
+    def drawn(pairs):
+        families = [*(f"f{row // 2}" for row in range(2 * pairs)), *nobody[2 * pairs :]]
+        return UnimodalNull(values, one_cluster, None, "margins", families).draw(np.random.default_rng(1))
+
+    alone = drawn(0)
+    np.testing.assert_array_equal(drawn(9), alone)
+    twins = drawn(10)[:20]
+    assert np.abs(twins[::2] - twins[1::2]).max() < 1e-6
 
 
 def test_directions_of_clusters():

@@ -13,13 +13,15 @@ from neurostrata.core.families import family_sample
 from neurostrata.strata.commands import cluster, existence, stability
 from neurostrata.strata.existence.comparison_with_null import compare_with_null
 from neurostrata.strata.existence.membership import describe_membership, discriminant
+from neurostrata.strata.existence.relatives import RotatedFamilies
 from neurostrata.strata.existence.stability import best_jaccard, find_again
-from neurostrata.strata.existence.unimodal import KINDS, UnimodalNull, family_correlation, unimodal_margin
+from neurostrata.strata.existence.unimodal import KINDS, UnimodalNull, unimodal_margin
 from neurostrata.strata.finders.interface import Finding
 from neurostrata.strata.finders.mixture import (
     Mixture,
     averaged,
     component_numbers,
+    principal_scores,
     whiten,
     without_heavy_tails,
 )
@@ -170,19 +172,60 @@ def relatives(families=30, shared=0.8, dimensions=8, seed=0):
     return values, [f"f{number}" for number in family]
 
 
-def test_relatives_are_as_alike_without_groups_as_they_are():
-    values, families = relatives(families=300, shared=0.6)
+def resemblance(values, families):
+    """Intraclass correlation of relatives in the leading components, their mean."""
+    white = principal_scores(values, 3)
+    white = (white - white.mean(axis=0)) / white.std(axis=0)
     number = np.unique(families, return_inverse=True)[1]
-    estimated = family_correlation((values - values.mean(axis=0)) / values.std(axis=0), number)
-    np.testing.assert_allclose(estimated, 0.6, atol=0.1)
-    null = UnimodalNull(values, np.zeros(len(values), dtype=int), None, "directions", families)
-    drawn = null.draw(np.random.default_rng(1))
-    again = family_correlation((drawn - drawn.mean(axis=0)) / drawn.std(axis=0), number)
-    assert again.mean() == pytest.approx(0.6, abs=0.08)
-    alone = UnimodalNull(values, np.zeros(len(values), dtype=int), None, "directions", [""] * len(values))
-    assert not alone.alike_.any()
-    apart = alone.draw(np.random.default_rng(1))
-    assert abs(family_correlation(apart / apart.std(axis=0), number).mean()) < 0.1
+    sums = np.zeros((number.max() + 1, 3))
+    np.add.at(sums, number, white)
+    size = np.bincount(number)
+    return (((sums**2).sum(axis=0) - (white**2).sum(axis=0)) / (size * (size - 1)).sum()).mean()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("shared", "families", "dimensions"), [(0.6, 300, 8), (0.9, 30, 30), (0.6, 30, 30)])
+def test_relatives_are_as_alike_without_groups_as_they_are(kind, shared, families, dimensions):
+    values, names = relatives(families, shared, dimensions)
+    labels = np.arange(len(values)) % 2
+    null = UnimodalNull(values, labels, None, kind, names)
+    drawn = [null.draw(np.random.default_rng(seed)) for seed in range(5)]
+    assert np.mean([resemblance(one, names) for one in drawn]) == pytest.approx(
+        resemblance(values, names), abs=0.04
+    )
+    # and the draws are not the people themselves
+    assert max(np.abs(np.corrcoef(one[:, 0], values[:, 0])[0, 1]) for one in drawn) < 0.6
+    alone = UnimodalNull(values, labels, None, kind, [""] * len(values))
+    assert abs(resemblance(alone.draw(np.random.default_rng(1)), names)) < 0.15
+
+
+def test_rotated_families_keep_the_covariance_between_and_within_families():
+    generator = np.random.default_rng(3)
+    family = generator.permutation(np.repeat(np.arange(24), [1] * 10 + [2] * 8 + [3] * 5 + [5]))
+    values = generator.gamma(2.0, size=(len(family), 40)) + generator.standard_normal((24, 40))[family]
+    draws = [RotatedFamilies(values, family).draw(np.random.default_rng(seed)) for seed in (1, 2)]
+    size = np.bincount(family)[family]
+    for drawn in draws:
+        np.testing.assert_allclose(drawn.mean(axis=0), values.mean(axis=0))
+        for number in np.unique(size):
+            rows = np.flatnonzero(size == number)
+            parts = []
+            for one in (values, drawn):
+                means = np.stack([one[family == f].mean(axis=0) for f in np.unique(family[rows])])
+                inner = one[rows] - np.stack([one[family == f].mean(axis=0) for f in family[rows]])
+                parts.append((np.cov(means.T, bias=True), inner.T @ inner))
+            np.testing.assert_allclose(parts[0][0], parts[1][0], atol=1e-10)
+            np.testing.assert_allclose(parts[0][1], parts[1][1], atol=1e-9)
+    assert np.abs(draws[0] - draws[1]).mean() > 0.5
+
+
+def test_a_rotation_of_unrelated_people_is_as_random_as_white_noise():
+    values = np.linalg.qr(np.random.default_rng(0).standard_normal((60, 3)))[0]
+    values -= values.mean(axis=0)
+    null = RotatedFamilies(values, np.arange(60))
+    first = np.array([null.draw(np.random.default_rng(seed))[:2, 0] for seed in range(4000)]) * np.sqrt(60)
+    np.testing.assert_allclose(first.mean(axis=0), 0, atol=0.06)
+    np.testing.assert_allclose(np.cov(first.T), np.eye(2) * (values[:, 0] ** 2).sum(), atol=0.08)
 
 
 def test_families_alone_are_no_groups():

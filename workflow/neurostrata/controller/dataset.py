@@ -9,7 +9,7 @@ from typing import Any
 
 from neurostrata import __version__
 from neurostrata.core.files import write_json
-from neurostrata.planning.results import DERIVATIVES, path_in
+from neurostrata.planning.results import DATASET, path_in
 
 #: Of the BIDS specification whose names of derivatives are used.
 BIDS_VERSION = "1.10.0"
@@ -20,7 +20,7 @@ def describe_derivatives(config: Mapping[str, Any]) -> None:
 
     What somebody has added to it (a name, authors, a licence) is kept.
     """
-    path = Path(path_in(config["output"], DERIVATIVES)) / "dataset_description.json"
+    path = Path(path_in(config["output"], DATASET))
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):

@@ -16,12 +16,8 @@ from neurostrata.core.settings import rows_digest
 ROOT = "<results>"
 
 
-#: The images of people, a dataset of BIDS derivatives.
-DERIVATIVES = f"{ROOT}/derivatives"
-
-
 def _derivative(folder: str, name: str) -> str:
-    return f"{DERIVATIVES}/sub-{{subject}}/{folder}/sub-{{subject}}_{name}"
+    return f"{ROOT}/derivatives/sub-{{subject}}/{folder}/sub-{{subject}}_{name}"
 
 
 def _experiment(name: str) -> str:
@@ -38,6 +34,8 @@ def _clusters(name: str) -> str:
 
 # Who takes part
 SUBJECTS = f"{ROOT}/cohort/subjects.tsv"
+#: Makes the images of people a dataset of BIDS derivatives; written when a run starts.
+DATASET = f"{ROOT}/derivatives/dataset_description.json"
 EXCLUSIONS = f"{ROOT}/cohort/exclusions.tsv"
 SOURCES = f"{ROOT}/cohort/sources.tsv"
 HEADERS = f"{ROOT}/cohort/headers.json"
@@ -229,7 +227,7 @@ def path_in(results: str | Path, pattern: str, **names: object) -> str:
 
 def holds_results(folder: str | Path) -> bool:
     """Tell whether a folder is a study's results folder."""
-    return Path(path_in(folder, SUBJECTS)).is_file() and Path(path_in(folder, DERIVATIVES)).is_dir()
+    return Path(path_in(folder, SUBJECTS)).is_file() and Path(path_in(folder, DATASET)).parent.is_dir()
 
 
 def in_command(results: str | Path, pattern: str, **names: str) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neurostrata.core.families import family_numbers
+from neurostrata.strata.existence.relatives import RotatedFamilies
 from neurostrata.strata.finders.interface import Array, Labels
 from neurostrata.strata.finders.mixture import principal_scores
 
@@ -24,7 +25,7 @@ KINDS = ("margins", "directions")
 SEARCHED = 20
 #: Codes of more dimensions than this are drawn as principal components, which takes less time.
 MANY = 512
-#: With fewer pairs of relatives their resemblance is not estimated but taken as none.
+#: With fewer pairs of relatives people are drawn as unrelated.
 LEAST_PAIRS = 10
 #: Largest number of directions of clusters.
 DIRECTIONS = 5
@@ -48,6 +49,10 @@ class UnimodalMargin:
     def at(self, probability: Array) -> Array:
         """Return quantiles."""
         return np.interp(probability, self.cumulative, self.values)
+
+    def share(self, values: Array) -> Array:
+        """Return the probability of smaller values."""
+        return np.interp(values, self.values, self.cumulative)
 
 
 def unimodal_margin(values: Array) -> UnimodalMargin:
@@ -88,8 +93,8 @@ class UnimodalNull:
 
     Each number of the code is drawn from its own unimodal margin, all of them joined by the Gaussian copula that the codes
     have (the correlation of their normal scores). There are two kinds of draws, see :data:`KINDS`; neither has
-    more than one mode. Relatives resemble each other in each component as they do in the codes, because resemblance within
-    families makes groups of two or three, not strata.
+    more than one mode. Where people are related, both kinds have the covariance of the sample itself, between families and
+    within them (:class:`RotatedFamilies`), because resemblance within families makes groups of two or three, not strata.
 
     Parameters
     ----------
@@ -103,11 +108,6 @@ class UnimodalNull:
         One of :data:`KINDS`.
     families
         One per person, "" for none; None: nobody is related.
-
-    Attributes
-    ----------
-    alike_ : ndarray, shape (components,)
-        Correlation of relatives in each component of the normal scores, 0 without families.
     """
 
     def __init__(
@@ -118,21 +118,20 @@ class UnimodalNull:
         kind: str,
         families: Sequence[str] | None = None,
     ) -> None:
-        from scipy.special import ndtri
-        from scipy.stats import rankdata
-
         self.people = len(codes)
         scores = principal_scores(codes, len(codes) - 1)
         if codes.shape[1] > MANY:
             codes = scores
         self.mean_ = codes.mean(axis=0)
         self.margins_ = [unimodal_margin(column) for column in codes.T]
-        normal = ndtri((rankdata(codes, axis=0) - 0.5) / self.people)
+        family = family_numbers(families or [""] * self.people)
+        size = np.bincount(family)
+        related = (size * (size - 1)).sum() / 2 >= LEAST_PAIRS
+        normal = _scores_of_margins(codes, self.margins_) if related else _scores_of_ranks(codes)
         normal /= np.maximum(normal.std(axis=0), 1e-12)
         latent, self._scale, self._turn = np.linalg.svd(normal, full_matrices=False)
         self._scale /= np.sqrt(self.people)
-        self.family_ = family_numbers(families or [""] * self.people)
-        self.alike_ = family_correlation(latent * np.sqrt(self.people), self.family_)
+        self._relatives = RotatedFamilies(latent * np.sqrt(self.people), family) if related else None
         # coordinates along the directions of clusters, and the moves of codes along one of them only
         spread = scores.std(axis=0)
         white = scores / spread
@@ -151,15 +150,14 @@ class UnimodalNull:
         """Return one set of codes (people x dimensions; principal components when there are very many dimensions) without groups."""
         from scipy.special import ndtr
 
-        shape = (self.people, len(self._scale))
-        latent = generator.standard_normal(shape)
-        if self.alike_.any():
-            common = generator.standard_normal((int(self.family_.max()) + 1, shape[1]))[self.family_]
-            latent = np.sqrt(self.alike_) * common + np.sqrt(1 - self.alike_) * latent
-        if self.kind == "margins":
-            # Codes are mostly principal components of these very people, hence uncorrelated in this sample. With chance
-            # correlations the leading components of a draw would be other axes than those of the margins.
-            latent = _whitened(latent)
+        if self._relatives is not None:
+            latent = self._relatives.draw(generator)
+        else:
+            latent = generator.standard_normal((self.people, len(self._scale)))
+            if self.kind == "margins":
+                # Codes are mostly principal components of these very people, hence uncorrelated in this sample. With chance
+                # correlations the leading components of a draw would be other axes than those of the margins.
+                latent = _whitened(latent)
         probability = ndtr((latent * self._scale) @ self._turn)
         drawn = np.column_stack([margin.at(column) for margin, column in zip(self.margins_, probability.T)])
         for position, margin in enumerate(self._along):
@@ -170,35 +168,28 @@ class UnimodalNull:
         return drawn
 
 
+def _scores_of_ranks(codes: Array) -> Array:
+    """Return the normal scores of people x dimensions by their ranks."""
+    from scipy.special import ndtri
+    from scipy.stats import rankdata
+
+    return np.asarray(ndtri((rankdata(codes, axis=0) - 0.5) / len(codes)))
+
+
+def _scores_of_margins(codes: Array, margins: Sequence[UnimodalMargin]) -> Array:
+    """Return the normal scores, mean 0, by the margins: by ranks, relatives of one value come apart as far as strangers."""
+    from scipy.special import ndtri
+
+    half = 0.5 / len(codes)
+    shares = [margin.share(column).clip(half, 1 - half) for margin, column in zip(margins, codes.T)]
+    scores = ndtri(np.column_stack(shares))
+    return np.asarray(scores - scores.mean(axis=0))
+
+
 def _whitened(latent: Array) -> Array:
     """Return latent values (people x components) with mean 0 and covariance I in this sample."""
     left = np.linalg.svd(latent - latent.mean(axis=0), full_matrices=False)
     return np.asarray(left[0] @ left[2]) * np.sqrt(len(latent))
-
-
-def family_correlation(white: Array, family: Labels) -> Array:
-    """Return the intraclass correlation of relatives in each component, 0 to 0.95; 0 where there are no relatives.
-
-    Parameters
-    ----------
-    white
-        People x components, mean 0 and variance 1.
-    family
-        Number of each person's family.
-
-    Notes
-    -----
-    It is the mean product of the values of two relatives over all pairs. With s the sum over a family, the products of its
-    pairs add up to (s^2 - sum of squares) / 2.
-    """
-    size = np.bincount(family)
-    pairs = float((size * (size - 1) / 2).sum())
-    if pairs < LEAST_PAIRS:
-        return np.zeros(white.shape[1])
-    sums = np.zeros((len(size), white.shape[1]))
-    np.add.at(sums, family, white)
-    products = ((sums**2).sum(axis=0) - (white**2).sum(axis=0)) / 2
-    return np.clip(products / pairs, 0.0, 0.95)
 
 
 def cluster_directions(white: Array, labels: Labels) -> Array:
