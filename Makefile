@@ -1,5 +1,5 @@
 # make demo   environment, simulated cohort, the whole workflow, report, in demo/
-# make test   the full test suite (about 20 minutes on 2 cores)
+# make test   the full test suite (about 25 minutes on 2 cores)
 # make docs   the documentation as a site, in site/
 # Both install what they need into .venv. Nothing is installed system-wide.
 
