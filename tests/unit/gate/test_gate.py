@@ -21,6 +21,7 @@ from neurostrata.core.errors import UserError
 from neurostrata.core.settings import LONGEST, handed_over
 from neurostrata.gate.cache import FileCache
 from neurostrata.gate.check import find_problems
+from neurostrata.gate.commands import _notes
 from neurostrata.gate.exclude import add_decisions, exclusion_rows
 from neurostrata.gate.headers import read_facts
 from neurostrata.gate.notes import gate_key, keep_notes, kept_notes
@@ -343,6 +344,14 @@ def test_codes_of_missing_values_are_said(folder: Path, cells: list[str], said: 
     )
     assert notes == ([line] if said else [])
     assert list(phenotype_notes(study(phenotypes={"tables": ["phenotypes.tsv"], "exclude": ["score"]}))) == []
+
+
+def test_what_is_no_problem_is_said_with_the_check(folder: Path) -> None:
+    table_with({"score": ["-999", *"12345678901"]})
+    add_column("flair", "x{}.nii.gz")
+    modalities = {"jac": {"from": "jacobian"}, "t1w": {"from": "t1w"}}
+    notes = _notes(study(modalities=modalities, experiments=experiment(modalities=["jac", "t1w"]), qc=None))
+    assert [note.partition(": ")[0] for note in notes] == ["cohort.tsv", "phenotypes.tsv", "modalities.t1w"]
 
 
 @pytest.mark.parametrize(

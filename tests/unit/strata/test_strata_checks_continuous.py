@@ -120,30 +120,22 @@ def test_clusters_that_codes_do_not_tell_add_to_them():
     assert ridge["clusters of mixture"] > 0.05
 
 
-def test_clusters_that_codes_tell_add_nothing(monkeypatch):
-    monkeypatch.setattr(continuous, "BOOTSTRAP", 10)
-    generator = np.random.default_rng(6)
-    p, gains = [], []
-    for seed in range(100):
-        codes = generator.normal(size=(80, 4))
-        score = codes[:, :1] + generator.normal(size=(80, 1))
-        group = pd.Series(1 + (codes[:, 0] > 0))
-        _, added = run({"codes": codes}, score, {"mixture": group}, seed=seed)
-        p.append(added["p"][0])
-        gains.append(added["added_r2"][0])
-    assert (np.array(p) <= 0.05).mean() <= 0.11
-    assert np.mean(gains) < 0.01
-
-
-def test_a_cut_through_a_continuum_adds_nothing_to_it(monkeypatch):
-    """Ridge shrinks the one direction that matters as it does all others; clusters along it must not pass for more than it."""
+@pytest.mark.parametrize(
+    ("studies", "people", "dimensions", "slope", "cuts"),
+    [
+        (100, 80, 4, 1.0, [1 / 2]),
+        # ridge shrinks the one direction that matters as it does all others; clusters along it must not pass for more than it
+        (80, 100, 60, 0.6, [1 / 3, 2 / 3]),
+    ],
+)
+def test_a_cut_through_a_continuum_adds_nothing_to_it(monkeypatch, studies, people, dimensions, slope, cuts):
     monkeypatch.setattr(continuous, "BOOTSTRAP", 10)
     generator = np.random.default_rng(11)
     p, gains = [], []
-    for seed in range(80):
-        codes = generator.normal(size=(100, 60))
-        score = 0.6 * codes[:, :1] + generator.normal(size=(100, 1))
-        group = pd.Series(np.digitize(codes[:, 0], np.quantile(codes[:, 0], [1 / 3, 2 / 3])))
+    for seed in range(studies):
+        codes = generator.normal(size=(people, dimensions))
+        score = slope * codes[:, :1] + generator.normal(size=(people, 1))
+        group = pd.Series(1 + np.digitize(codes[:, 0], np.quantile(codes[:, 0], cuts)))
         _, added = run({"codes": codes}, score, {"mixture": group}, seed=seed)
         p.append(added["p"][0])
         gains.append(added["added_r2"][0])

@@ -217,6 +217,14 @@ def test_rotated_families_keep_the_covariance_between_and_within_families():
             np.testing.assert_allclose(parts[0][0], parts[1][0], atol=1e-10)
             np.testing.assert_allclose(parts[0][1], parts[1][1], atol=1e-9)
     assert np.abs(draws[0] - draws[1]).mean() > 0.5
+    # members are turned about their family's mean, and remain as near to each other as they are
+    for number in np.flatnonzero(np.bincount(family) > 2):
+        own, *turned = (
+            one[family == number] - one[family == number].mean(axis=0) for one in (values, *draws)
+        )
+        for inner in turned:
+            np.testing.assert_allclose(own.T @ own, inner.T @ inner, atol=1e-9)
+            assert np.abs(inner - own).max() > 0.1
 
 
 def test_a_rotation_of_unrelated_people_is_as_random_as_white_noise():

@@ -21,7 +21,7 @@ LEAST_PEOPLE = 3
 #: :data:`PEOPLE_PER_COLUMN` people, because each column that is removed also removes some of the signal.
 AUTOMATIC = ("age", "sex", "head_size")
 PEOPLE_PER_COLUMN = 20
-#: Least share of the people who have a column that ``auto`` takes: whoever lacks it is left out.
+#: Least share of the people who have a column that is taken unasked: whoever lacks it is left out.
 LEAST_KNOWN = 0.5
 
 
@@ -140,15 +140,20 @@ class Adjustment:
         return Embeddings(codes.subjects, values, codes.table).select(fine), left_out
 
 
+def known_columns(columns: Sequence[str], people: pd.DataFrame) -> list[str]:
+    """Return the columns that at least :data:`LEAST_KNOWN` of these people have and that differ among them."""
+    return [
+        column
+        for column in columns
+        if column in people and people[column].nunique() > 1 and people[column].notna().mean() >= LEAST_KNOWN
+    ]
+
+
 def adjusting(columns: str | Sequence[str], people: pd.DataFrame) -> list[str]:
     """Return the columns that codes are adjusted by; ``auto`` takes those of :data:`AUTOMATIC` that vary and that most people have."""
     if columns != "auto":
         return list(columns)
-    known = [
-        column
-        for column in AUTOMATIC
-        if column in people and people[column].nunique() > 1 and people[column].notna().mean() >= LEAST_KNOWN
-    ]
+    known = known_columns(AUTOMATIC, people)
     return known[: max(1, len(people) // PEOPLE_PER_COLUMN)]
 
 

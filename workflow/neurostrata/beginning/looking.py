@@ -38,7 +38,9 @@ def look_at(folder: Path, study: Path, wishes: Wishes, derivatives: Sequence[Pat
     hcp, ukb = hcp_folder(folder), is_ukb(folder)
     results: list[Path] = []
     # such folders hold thousands of others
-    roots = datasets_in(folder, study, results, *([0] if hcp or ukb else []))
+    roots = (
+        datasets_in(folder, study, results, depth=0) if hcp or ukb else datasets_in(folder, study, results)
+    )
     for further in derivatives:
         if not further.is_dir():
             raise UserError(f"--derivatives {further}: is not a folder")

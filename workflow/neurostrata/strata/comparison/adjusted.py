@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from neurostrata.adjustment.codes import LEAST_KNOWN
+from neurostrata.adjustment.codes import known_columns
 from neurostrata.core.families import families_of, family_blocks
 from neurostrata.phenotypes.covariates import CovariateDesign, code_covariates
 from neurostrata.strata.comparison.kruskal import benjamini_hochberg
@@ -42,12 +42,8 @@ COLUMNS = {
 
 
 def known_covariates(people: pd.DataFrame) -> list[str]:
-    """Return the :data:`COVARIATES` that are known of at least :data:`LEAST_KNOWN` of these people and differ among them."""
-    return [
-        name
-        for name in COVARIATES
-        if name in people and people[name].nunique() > 1 and people[name].notna().mean() >= LEAST_KNOWN
-    ]
+    """Return the :data:`COVARIATES` that most of these people have and that differ among them."""
+    return known_columns(COVARIATES, people)
 
 
 def partial_eta_squared(f: float, df1: int, df2: int) -> float:
