@@ -10,6 +10,8 @@ import pytest
 import yaml
 from small_study import REPOSITORY, another_image
 
+from neurostrata.planning.results import holds_results
+
 REPORT = {"report": 1}
 CLOSING = {"provenance": 1, **REPORT}
 REPARTITIONED = {
@@ -241,6 +243,7 @@ def test_the_report_of_a_partial_study_runs_nothing_else(rerun) -> None:
 
 def test_results_have_the_public_names(finished) -> None:
     results = finished.folder / "results"
+    assert holds_results(results)
     for name in (
         "cohort/subjects.tsv",
         "cohort/exclusions.tsv",

@@ -142,7 +142,8 @@ def other_study(root: Path) -> Path:
     plant(
         results, [f"derivatives/sub-{p}/anat/sub-{p}_desc-preproc_T1w.nii.gz" for p in people(4)], kind=None
     )
-    write_table(results / "cohort" / "subjects.tsv", [f"sub-{p}" for p in people(4)], {"age": "number"})
+    (results / "cohort").mkdir()
+    (results / "cohort" / "gate.json").write_text("{}")
     return results
 
 

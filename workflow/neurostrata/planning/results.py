@@ -226,8 +226,8 @@ def path_in(results: str | Path, pattern: str, **names: object) -> str:
 
 
 def holds_results(folder: str | Path) -> bool:
-    """Tell whether a folder is a study's results folder."""
-    return Path(path_in(folder, SUBJECTS)).is_file() and Path(path_in(folder, DATASET)).parent.is_dir()
+    """Tell whether a folder is a study's results folder: of any run, since each begins with the check."""
+    return Path(path_in(folder, GATE)).is_file() and Path(path_in(folder, DATASET)).parent.is_dir()
 
 
 def in_command(results: str | Path, pattern: str, **names: str) -> str:
