@@ -62,9 +62,10 @@ def smooth(volumes: torch.Tensor, sigmas: Sequence[float]) -> torch.Tensor:
 
 def sample(volume: torch.Tensor, points: torch.Tensor, outside: str = "zeros") -> torch.Tensor:
     """Return a volume (1, channels, x, y, z), trilinearly, at points (3, ...) in its voxels: (1, channels, ...)."""
-    sides = torch.tensor(volume.shape[2:], device=points.device, dtype=points.dtype)
-    scale = (2 / (sides - 1).clamp_min(1)).view(3, 1, 1, 1)
-    grid = (points * scale - 1).flip(0).movedim(0, -1)[None]  # torch counts the last axis first
+    # Plain numbers: a tensor of them would be copied to a GPU, which waits for that, at each call.
+    scales = [2 / max(side - 1, 1) for side in volume.shape[2:]]
+    axes = [axis * scale - 1 for axis, scale in zip(points, scales, strict=True)]
+    grid = torch.stack(axes[::-1], dim=-1)[None]  # torch counts the last axis first
     return functional.grid_sample(volume, grid, padding_mode=outside, align_corners=True)
 
 
