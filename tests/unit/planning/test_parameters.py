@@ -209,6 +209,15 @@ def test_what_the_codes_are_adjusted_by_is_tracked_where_they_are_adjusted() -> 
     assert "adjust" not in settings(planned(strata={"adjust": {"columns": []}}), "continuous")
 
 
+def test_comparisons_are_made_again_only_for_columns_that_they_do_not_take_anyway() -> None:
+    """Those of studies that name age and sex need not be."""
+    usual = settings(planned(), "compare_adjusted")
+    named = planned(strata={"adjust": {"columns": ["age", "head_size"], "sites": "site"}})
+    assert settings(named, "compare_adjusted") == usual
+    further = planned(strata={"adjust": {"columns": ["age", "education"], "sites": "scanner"}})
+    assert settings(further, "compare_adjusted") == {**usual, "covariates": ["education", "scanner"]}
+
+
 @pytest.mark.parametrize(
     ("regions", "keys"),
     [

@@ -275,6 +275,14 @@ def test_no_clusters_lead_to_the_continuous_results() -> None:
     assert "keeps the 40 people in one group" in one.headline
 
 
+def test_the_column_of_harmonised_sites_explains_clusters_as_site_does() -> None:
+    tests = _tests(site=0.6).replace("site", "scanner")
+    verdict = judge("x", _evidence([25, 15], composition_tests=tests))
+    assert verdict.explained_by == []
+    verdict = judge("x", _evidence([25, 15], composition_tests=tests, nuisances=("site", "scanner")))
+    assert (verdict.kind, verdict.explained_by) == ("explained", ["scanner"])
+
+
 @pytest.mark.parametrize(("claimed", "kind"), [("no", "nothing"), (None, "unknown")])
 def test_a_partition_without_claimed_clusters_is_not_explained_and_says_what_it_follows(
     claimed: str | None, kind: str

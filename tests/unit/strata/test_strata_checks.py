@@ -272,6 +272,20 @@ def test_people_without_a_covariate_are_left_out_and_counted():
     assert one[["f", "p", "q", "eta2"]].isna().to_numpy().all()
 
 
+def test_a_column_that_the_study_names_is_a_covariate_too():
+    """Clusters that follow a scanner differ in whatever the scanner changes, and in nothing beyond it."""
+    generator = np.random.default_rng(10)
+    clusters, people = confounded(generator, 120)
+    follows = (clusters == 1) ^ (generator.random(120) < 0.15)
+    people["scanner"] = np.where(follows, "a", "b")
+    scores = pd.DataFrame({"f": 2.0 * follows + generator.normal(size=120)}, index=people.index)
+    without, _ = compare_adjusted(clusters, scores, people, 999, 0.95, 1)
+    table, facts = compare_adjusted(clusters, scores, people, 999, 0.95, 1, further=["scanner"])
+    assert without["p"][0] < 0.01
+    assert table["p"][0] > 0.05
+    assert facts["adjusted_for"] == ["age", "site", "scanner"]
+
+
 def test_a_covariate_that_most_people_lack_is_not_adjusted_for():
     """The comparison would be one of the few who have it, in whom nothing can be found."""
     generator = np.random.default_rng(8)

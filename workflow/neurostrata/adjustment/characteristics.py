@@ -10,6 +10,7 @@ import pandas as pd
 
 from neurostrata.cohort.sheet import USUAL_NAMES
 from neurostrata.cohort.values import ALWAYS_WORDS
+from neurostrata.core.config import named_columns
 from neurostrata.core.errors import UserError
 from neurostrata.core.tables import read_table
 from neurostrata.phenotypes.covariates import find_columns
@@ -92,8 +93,7 @@ def gather_characteristics(
         Column -> what it holds.
     """
     people = sheet[1]
-    named = [] if adjust["columns"] == "auto" else [c for c in adjust["columns"] if c not in MEASURES]
-    named += [adjust["sites"]] if adjust["sites"] else []
+    named = [column for column in named_columns(adjust) if column not in MEASURES]
     usual = {name for measure in ("age", "sex") for name in USUAL_NAMES[measure]}
     sources = [sheet]
     for name, frame in tables:

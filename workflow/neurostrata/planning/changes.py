@@ -40,7 +40,11 @@ _PLACES: dict[str, dict[str, str]] = {
     "composition": {"confidence": "strata.comparisons.confidence", "": "strata.repartition."},
     "strata_quality": {"confidence": "strata.comparisons.confidence", "": "strata.repartition."},
     "map_strata": {"confidence": "strata.comparisons.confidence"},
-    "compare_adjusted": {"confidence": "strata.comparisons.confidence", "": "strata.repartition."},
+    "compare_adjusted": {
+        "confidence": "strata.comparisons.confidence",
+        "covariates": "strata.adjust",
+        "": "strata.repartition.",
+    },
     "shuffle_links": {
         "shuffles": "strata.shuffles",
         "alpha": "strata.comparisons.alpha",

@@ -15,7 +15,7 @@ from neurostrata.cohort.groups import group_digest
 from neurostrata.cohort.ids import plain_id
 from neurostrata.cohort.sources.registry import SOURCES, columns_read, source_of
 from neurostrata.cohort.study import Study
-from neurostrata.core.config import adjusts_codes
+from neurostrata.core.config import adjusts_codes, further_covariates
 from neurostrata.core.records import sha256_file
 from neurostrata.core.settings import handed_over, rows_digest, settings_text
 from neurostrata.planning import selection
@@ -258,7 +258,10 @@ def _permutations(study: Study) -> Values:
 
 
 def _compare_adjusted(study: Study) -> Values:
-    return {"families": study.config["strata"]["repartition"]["families"], **_permutations(study)}
+    strata = study.config["strata"]
+    named = further_covariates(strata["adjust"])
+    more = {"covariates": named} if named else {}
+    return {"families": strata["repartition"]["families"], **more, **_permutations(study)}
 
 
 def _shuffles(study: Study) -> Values:

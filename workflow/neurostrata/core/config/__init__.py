@@ -3,7 +3,8 @@
 Imported while the workflow is parsed, so: standard library, PyYAML and jsonschema only.
 """
 
-from neurostrata.core.config.check import adjusts_codes, check_config, fill_config
+from neurostrata.core.config.adjustment import COVARIATES, adjusts_codes, further_covariates, named_columns
+from neurostrata.core.config.check import check_config, fill_config
 from neurostrata.core.config.experiments import adjusting_columns, capability
 from neurostrata.core.config.messages import schema_problems
 from neurostrata.core.config.modalities import (
@@ -24,6 +25,7 @@ from neurostrata.core.config.schemas import (
 )
 
 __all__ = [
+    "COVARIATES",
     "adjusting_columns",
     "adjusts_codes",
     "capability",
@@ -34,11 +36,13 @@ __all__ = [
     "fill_config",
     "fill_defaults",
     "finder_names",
+    "further_covariates",
     "later_defaults",
     "load_schema",
     "look_up",
     "modality_domains",
     "model_names",
+    "named_columns",
     "overlaid",
     "read_configuration",
     "read_yaml",

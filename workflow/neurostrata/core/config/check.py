@@ -27,11 +27,6 @@ def _renamed_problems(config: Mapping[str, Any]) -> list[str]:
     return [f"strata.{key}: {what}" for key, what in RENAMED.items() if key in section]
 
 
-def adjusts_codes(strata: Mapping[str, Any]) -> bool:
-    """Tell whether codes are adjusted before they are clustered."""
-    return bool(strata["adjust"]["columns"] or strata["adjust"]["sites"])
-
-
 def _strata_problems(config: Mapping[str, Any]) -> Iterator[str]:
     for position, name in enumerate(config["strata"]["finders"]):
         if name not in finder_names():

@@ -12,6 +12,9 @@ import pandas as pd
 from neurostrata.report.data.layout import Experiment
 from neurostrata.report.data.results import StudyResults
 
+#: Characteristics that explain clusters: clusters that follow them say nothing about the brain.
+NUISANCES = ("site", "image_quality", "head_size")
+
 
 @dataclass
 class Evidence:
@@ -31,6 +34,8 @@ class Evidence:
         Sidecar of ``shuffles.tsv``.
     continuous, added
         ``continuous.tsv`` and the finder's rows of ``continuous_added.tsv``.
+    nuisances
+        Characteristics that explain clusters: :data:`NUISANCES`, and the column of sites that are harmonised.
     """
 
     finder: str = ""
@@ -48,6 +53,7 @@ class Evidence:
     shuffles: Mapping[str, Any] = field(default_factory=dict)
     continuous: pd.DataFrame | None = None
     added: pd.DataFrame | None = None
+    nuisances: tuple[str, ...] = NUISANCES
 
     def sizes(self) -> dict[int, int]:
         """Return cluster -> people."""
@@ -92,6 +98,7 @@ def read_evidence(study: StudyResults, experiment: Experiment, finder: str = "",
     def table(name: str, *columns: str) -> pd.DataFrame | None:
         return study.table(experiment.strata(name, finder, codes), columns=columns)
 
+    sites = study.strata_settings["adjust"]["sites"]
     existence = table("existence.tsv", "n_clusters", "statistic", "p", "claimed")
     added = study.table(experiment.continuous_added, columns=("finder", "factor", "added_r2", "p"))
     if added is not None:
@@ -117,6 +124,7 @@ def read_evidence(study: StudyResults, experiment: Experiment, finder: str = "",
             experiment.continuous, columns=("features", "method", "factor", "value", "low", "high", "q")
         ),
         added=added,
+        nuisances=tuple(dict.fromkeys([*NUISANCES, *([sites] if sites else [])])),
     )
 
 

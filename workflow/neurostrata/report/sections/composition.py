@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from neurostrata.core.wording import count
+from neurostrata.core.wording import count, join_words
 from neurostrata.report.data.evidence import Evidence
 from neurostrata.report.data.layout import Experiment
 from neurostrata.report.html.blocks import (
@@ -22,7 +22,8 @@ from neurostrata.report.html.blocks import (
     human_name,
 )
 from neurostrata.report.html.page import Page
-from neurostrata.report.text.verdict import EFFECTS, EXPLAINS, NUISANCES
+from neurostrata.report.text.judge import explaining
+from neurostrata.report.text.verdict import EFFECTS
 
 #: More levels of one characteristic (families, many sites) are left to the folded table.
 LEVELS = 8
@@ -49,18 +50,9 @@ def composition_section(page: Page, experiment: Experiment, evidence: Evidence) 
         table = composition_table(composition, tests, study.alpha, study.level)
         quality_paths = _add_quality(page, experiment, evidence, table)
         table.sources = page.sources(path, tests_path, *quality_paths)
-        explained = (
-            [
-                str(c) in NUISANCES and q < study.alpha and effect >= EXPLAINS
-                for c, q, effect in zip(tests["characteristic"], tests["q"], tests["effect"])
-            ]
-            if tests is not None
-            else []
-        )
-        if any(explained):
-            table.caption += (
-                " A cluster that follows site, image quality or head size says nothing about the brain."
-            )
+        if explained := explaining(evidence, study.alpha):
+            names = join_words([human_name(name) for name in explained])
+            table.caption += f" A cluster that follows {names} says nothing about the brain."
         section.add(table)
         section.add(
             frame_table(

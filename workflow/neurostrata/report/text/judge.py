@@ -24,7 +24,6 @@ from neurostrata.report.text.verdict import (
     DOUBTFUL,
     EFFECTS,
     EXPLAINS,
-    NUISANCES,
     Verdict,
     describe_jaccard,
     equals,
@@ -41,13 +40,13 @@ OTHER_CLUSTERS = {
 }
 
 
-def explaining(tests: pd.DataFrame | None, alpha: float) -> list[str]:
+def explaining(evidence: Evidence, alpha: float) -> list[str]:
     """Return the nuisances that explain the clusters, the strongest first."""
+    tests = evidence.composition_tests
     if tests is None:
         return []
-    strong = tests[
-        tests["characteristic"].isin(NUISANCES) & (tests["q"] < alpha) & (tests["effect"] >= EXPLAINS)
-    ]
+    nuisance = tests["characteristic"].isin(evidence.nuisances)
+    strong = tests[nuisance & (tests["q"] < alpha) & (tests["effect"] >= EXPLAINS)]
     return [str(name) for name in strong.sort_values("effect", ascending=False)["characteristic"]]
 
 
@@ -197,7 +196,7 @@ def _judge_composition(verdict: Verdict, evidence: Evidence, alpha: float, exist
             )
         return
     # without clusters there is nothing to explain: what a partition follows is among the cautions then
-    verdict.explained_by = explaining(tests, alpha) if exists else []
+    verdict.explained_by = explaining(evidence, alpha) if exists else []
 
     def described(rows: pd.DataFrame) -> str:
         return join_words(

@@ -13,8 +13,10 @@ from typing import Any
 
 from neurostrata.cohort.sources.registry import SOURCES
 from neurostrata.core.config import (
+    COVARIATES,
     declared_names,
     expand_modalities,
+    further_covariates,
     load_schema,
     section_defaults,
     without_later,
@@ -23,7 +25,7 @@ from neurostrata.core.model_words import model_schema, model_words
 from neurostrata.core.wording import count, format_setting, join_words, setting_words
 from neurostrata.planning.experiments import can, predicts, reconstruction_folds
 from neurostrata.planning.options import training_keys
-from neurostrata.report.html.blocks import model_name
+from neurostrata.report.html.blocks import human_name, model_name
 from neurostrata.report.text.references import ENGINES, cite, model_references
 from neurostrata.report.text.references import FINDERS as FINDER_REFERENCES
 from neurostrata.report.text.references import SOURCES as SOURCE_REFERENCES
@@ -421,8 +423,11 @@ def strata_text(config: Config) -> str:
     text += ", whole families exchanged" if repartition["families"] and kind == "permutations" else ""
     sentences.append(text + ".")
     continuous, shuffles = strata["continuous"], strata["shuffles"]
+    covariates = join_words(
+        [human_name(name) for name in (*COVARIATES, *further_covariates(strata["adjust"]))]
+    )
     checks = [
-        f"comparisons adjusted for age, sex, head size, site and image quality, as far as they are known{cite('freedman1983permutation')}",
+        f"comparisons adjusted for {covariates}, as far as they are known{cite('freedman1983permutation')}",
         f"{count(strata['split_half']['splits'], 'division')} into halves",
         f"{count(shuffles, 'run')} with images and phenotypes of different people joined" if shuffles else "",
         f"ridge regression and canonical correlation in {continuous['folds']} folds with {continuous['permutations']} permutations",

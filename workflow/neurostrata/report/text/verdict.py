@@ -8,8 +8,9 @@ Outcome        Holds when                                                       
 ============== ================================================================================= =======
 unknown        there is no clusters.tsv, or no existence.tsv                                     grey
 nothing        existence.tsv: claimed is no, or there is one cluster                             blue
-explained      composition_tests.tsv: site, image quality or head size differs between the       red
-               clusters with q < alpha and an effect (eta squared or Cramer's V) of at least 0.5
+explained      composition_tests.tsv: site (or the column strata.adjust.sites), image quality    red
+               or head size differs between the clusters with q < alpha and an effect (eta
+               squared or Cramer's V) of at least 0.5
 clusters_only  no factor differs: none has q < alpha in comparisons_adjusted.tsv and both        purple
                q < alpha in comparisons.tsv, or phenotypes were not compared
 unadjusted     a factor has both q < alpha in comparisons.tsv; comparisons_adjusted.tsv is       amber
@@ -54,10 +55,8 @@ EMBEDDING_NOTE = (
 JACCARD_READINGS = ((0.5, "dissolved"), (0.6, "doubtful"), (0.75, "a pattern whose members change"))
 #: Below this mean Jaccard index clusters are not trusted.
 DOUBTFUL = 0.6
-#: An effect of at least this size of one of :data:`NUISANCES` explains the clusters.
+#: An effect of at least this size of a nuisance (:attr:`Evidence.nuisances`) explains the clusters.
 EXPLAINS = 0.5
-#: Characteristics that explain clusters: clusters that follow them say nothing about the brain.
-NUISANCES = ("site", "image_quality", "head_size")
 
 #: Outcome -> colour of its card and the words on it.
 OUTCOMES = {

@@ -1,4 +1,4 @@
-"""Differences between clusters beyond what age, sex, head size, site and image quality account for.
+"""Differences between clusters beyond what age, sex, head size, site, image quality and the study's own columns account for.
 
 Each factor is ranked and explained by the covariates and by cluster in one linear model. The p-value of the clusters
 comes from permuted residuals of the model without clusters (Freedman and Lane 1983; Winkler et al. 2014, "Permutation
@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from neurostrata.adjustment.codes import known_columns
+from neurostrata.core.config import COVARIATES
 from neurostrata.core.families import families_of, family_blocks
 from neurostrata.phenotypes.covariates import CovariateDesign, code_covariates
 from neurostrata.strata.comparison.kruskal import benjamini_hochberg
@@ -22,9 +23,6 @@ from neurostrata.strata.comparison.repartition import permuted_labels
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.intp]
-
-#: Covariates of the comparisons, where most people have them and they differ between people.
-COVARIATES = ("age", "sex", "head_size", "site", "image_quality")
 
 COLUMNS = {
     "factor": "name of the factor",
@@ -39,11 +37,6 @@ COLUMNS = {
     "adjusted_for": "covariates",
     "draws": "permutations",
 }
-
-
-def known_covariates(people: pd.DataFrame) -> list[str]:
-    """Return the :data:`COVARIATES` that most of these people have and that differ among them."""
-    return known_columns(COVARIATES, people)
 
 
 def partial_eta_squared(f: float, df1: int, df2: int) -> float:
@@ -152,6 +145,7 @@ def compare_adjusted(
     confidence: float,
     seed: int,
     respect_families: bool = True,
+    further: Sequence[str] = (),
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Test every factor between clusters, adjusted for the covariates.
 
@@ -171,6 +165,8 @@ def compare_adjusted(
         Of the permutations.
     respect_families
         Exchange whole families.
+    further
+        Characteristics that are covariates beside :data:`neurostrata.core.config.COVARIATES`.
 
     Returns
     -------
@@ -182,7 +178,7 @@ def compare_adjusted(
     from scipy.stats import rankdata
 
     described = people.reindex(clusters.index)
-    names = known_covariates(described)
+    names = known_columns([*COVARIATES, *further], described)
     coded = code_covariates(described[names].replace("", np.nan))
     complete = coded.notna().all(axis=1).to_numpy()
     matrix = CovariateDesign().fit(coded[complete]).transform(coded)

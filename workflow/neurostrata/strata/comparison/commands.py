@@ -192,7 +192,7 @@ def strata_quality(
 def compare_adjusted(
     *, clusters: Path, scores: Path, people: Path, output: Path, settings: dict[str, Any]
 ) -> None:
-    """Test every factor between clusters, adjusted for age, sex, head size, site and image quality.
+    """Test every factor between clusters, adjusted for age, sex, head size, site, image quality and the study's own columns.
 
     Parameters
     ----------
@@ -203,7 +203,8 @@ def compare_adjusted(
     output
         Table to write.
     settings
-        ``draws``, ``confidence``, ``families`` (whether whole families are exchanged), ``seed``.
+        ``draws``, ``confidence``, ``families`` (whether whole families are exchanged), ``seed``; ``covariates``, where
+        the study names further ones.
     """
     from neurostrata.strata.comparison.adjusted import COLUMNS
     from neurostrata.strata.comparison.adjusted import compare_adjusted as compare
@@ -219,6 +220,7 @@ def compare_adjusted(
         settings["confidence"],
         settings["seed"],
         settings["families"],
+        settings.get("covariates", ()),
     )
     inputs = {**facts.pop("inputs"), str(people): sha256_file(people)}
     write_table(output, frame, COLUMNS, **facts, **further, inputs=inputs, settings=settings_record(settings))
