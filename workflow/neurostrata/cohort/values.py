@@ -31,6 +31,7 @@ LEAST_NUMBERS = 0.5
 LEAST_WORDS = 0.9
 
 _BIN = re.compile(r"^([0-9]+(?:\.[0-9]+)?)\s*-\s*([0-9]+(?:\.[0-9]+)?)$")
+_MONTH = re.compile(r"^(0?[1-9]|1[0-2])\s*-\s*(19|20)[0-9]{2}$")
 _OPEN_BIN = re.compile(r"^([0-9]+(?:\.[0-9]+)?)\s*\+$")
 _DECIMAL_COMMA = re.compile(r"^[+-]?[0-9]*,[0-9]+$")
 
@@ -57,12 +58,12 @@ def _all_numbers(cells: Sequence[str]) -> bool:
 def bin_value(text: str) -> float:
     """Return the middle of a bin such as ``22-25``, the bound of an open one such as ``36+``; NaN for other words.
 
-    ``2019-05`` is no bin: its second number is smaller.
+    ``2019-05`` is no bin: its second number is smaller. Neither is ``05-2019``, a month.
     """
     match = _BIN.match(text)
     if match:
         low, high = float(match[1]), float(match[2])
-        return (low + high) / 2 if low <= high else float("nan")
+        return float("nan") if low > high or _MONTH.match(text) else (low + high) / 2
     match = _OPEN_BIN.match(text)
     return float(match[1]) if match else float("nan")
 
