@@ -18,9 +18,8 @@ from snakemake.api import (
     StorageSettings,
 )
 
-from neurostrata.controller.progress import TARGETS
 from neurostrata.planning import results as tree
-from neurostrata.stages import STAGES, command_of
+from neurostrata.stages import STAGES, TARGETS, command_of
 
 
 @pytest.fixture

@@ -48,6 +48,8 @@ def _analysis(function: str, words: str, *sections: str, version: int = 1, draws
     return Stage(function, words, sections, "seed", version, draws)
 
 
+#: Rules that only name what is asked for; they do nothing and are not counted.
+TARGETS = frozenset({"all", "maps", "volumes", "models", "strata", "quality"})
 #: Name of the stage -> its record, in the order of the work.
 # fmt: off
 STAGES = {

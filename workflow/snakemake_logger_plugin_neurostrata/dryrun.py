@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from neurostrata.controller.progress import TARGETS, about, stage_words
+from neurostrata.controller.progress import about, stage_words
 from neurostrata.core.wording import count
-from neurostrata.stages import STAGES
+from neurostrata.stages import STAGES, TARGETS
 
 #: Snakemake's reason -> ours; what Snakemake lists after it is kept where ours ends with a colon.
 _REASONS = {

@@ -102,6 +102,12 @@ def test_a_profile_is_also_found_in_the_study_and_the_clone(study: Path, reposit
         (["study", "--configfile", "nowhere.yaml"], "--configfile nowhere.yaml: no such file$"),
         (["study", "--configfile", "config/config.yaml"], "no such file; from the current folder it is study/config/config.yaml$"),
         (["study", "--configfile", "study/config/config.yaml", "report"], "--configfile report: no such file; what is to be made stands before this option$"),
+        (["study", "strataa"], "^strataa: no such stage; did you mean 'strata'"),
+        (["study", "--forcerun", "adjust-codes"], "--forcerun adjust-codes: no such stage; did you mean 'adjust_codes'"),
+        (["study", "-U", "zzz"], r"--until zzz: no such stage \(docs/stages.md\)"),
+        (["study", "--omit-from", "regster"], "--omit-from regster: no such stage; did you mean 'register'"),
+        (["study", "--set-threads", "trian=2"], "--set-threads trian: no such stage; did you mean 'train'"),
+        (["study", "--set-resources", "trian:mem_mb=2"], "--set-resources trian: no such stage; did you mean 'train'"),
         (["study", "--rerun-triggers", "x"], "--rerun-triggers: invalid choice: 'x'"),
     ],
 )  # fmt: skip

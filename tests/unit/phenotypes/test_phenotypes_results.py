@@ -273,7 +273,11 @@ def test_a_month_before_its_year_is_no_bin():
     """05-2019 was read as 1012. Ages written 05-09 and larger bins are none the less bins."""
     months = pd.Series(["05-2019", "6-2019", "12-1999"], name="visit")
     assert code_column(months).rule == "not numeric (05-2019, 12-1999, 6-2019)"
-    assert list(code_column(pd.Series(["13-2019", "05-09", "10-1500"], name="income")).values) == [1016, 7, 755]
+    assert list(code_column(pd.Series(["13-2019", "05-09", "10-1500"], name="income")).values) == [
+        1016,
+        7,
+        755,
+    ]
 
 
 def test_the_model_keeps_the_codings_of_its_variables():

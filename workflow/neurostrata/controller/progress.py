@@ -19,7 +19,7 @@ from neurostrata.controller.plan import Plan, read_plan
 from neurostrata.controller.state import controller_of, is_alive, logs
 from neurostrata.core.errors import UserError
 from neurostrata.core.wording import count
-from neurostrata.stages import STAGES
+from neurostrata.stages import STAGES, TARGETS
 
 _STAMP = re.compile(r"^\[(\w{3} \w{3} +\d+ \d+:\d+:\d+ \d{4})\]$")
 _FINISHED = re.compile(r"^Finished jobid: (\d+) \(Rule: (\w+)\)$")
@@ -28,8 +28,6 @@ _RULE = re.compile(r"^ *(?:local)?(?:rule|checkpoint) (\w+):$")
 _FAILED = re.compile(r"^ *Error in rule \w+:$")
 _DETAIL = re.compile(r"^ +(jobid|wildcards): (.*)$")
 
-#: Rules that only name what is asked for; they do nothing and are not counted.
-TARGETS = frozenset({"all", "maps", "volumes", "models", "strata", "quality"})
 #: Benchmark files of earlier runs that are read for each rule: enough to know how long its jobs take.
 ENOUGH = 30
 

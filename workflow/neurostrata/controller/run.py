@@ -16,11 +16,16 @@ from neurostrata.core.config import study_files
 from neurostrata.core.errors import UserError
 from neurostrata.core.locations import REPOSITORY, STUDY_CONFIG
 from neurostrata.core.wording import nearest
+from neurostrata.stages import STAGES, TARGETS
 
 #: The workflow.
 SNAKEFILE = REPOSITORY / "Snakefile"
 #: Name of our logger plugin, used where Snakemake finds it.
 LOGGER = "neurostrata"
+#: Options that name stages, as Snakemake's parser calls them. It ignores unknown ones or ends in an exception.
+NAMING_STAGES = (
+    "targets", "forcerun", "until", "omit_from", "prioritize", "allowed_rules", "set_threads", "set_resources",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -123,6 +128,16 @@ def _refuse_absent(configfiles: Sequence[str], folder: Path) -> None:
         raise UserError(f"--configfile {path}: no such file{hint}")
 
 
+def _refuse_unknown_stages(asked: Namespace) -> None:
+    """Refuse a stage that there is not; what looks like a file is left to Snakemake."""
+    known = [*STAGES, *sorted(TARGETS)]
+    for option in NAMING_STAGES:
+        for name in sorted(getattr(asked, option) or ()):
+            if name not in known and not {"/", "."} & set(name):
+                where = "" if option == "targets" else f"--{option.replace('_', '-')} "
+                raise UserError(f"{where}{name}: no such stage{nearest(name, known) or ' (docs/stages.md)'}")
+
+
 def _knows_logger() -> bool:
     from snakemake_interface_logger_plugins.registry import LoggerPluginRegistry
 
@@ -164,6 +179,7 @@ def call_of(arguments: Sequence[str], snakefile: Path | None = SNAKEFILE) -> Cal
                 raise UserError(f"{first}: no such folder, and the current folder is no study")
         _refuse_absent(asked.configfile or [], folder)
         study_files(folder, asked.configfile or [])
+        _refuse_unknown_stages(asked)
     if asked.executor in (None, "local") and asked.cores is None and asked.jobs is None:
         added += ["--cores", "all"]
     if not asked.logger and _knows_logger():
