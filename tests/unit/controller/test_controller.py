@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -29,7 +30,7 @@ from neurostrata.controller.progress import duration, job_seconds, progress, rea
 from neurostrata.controller.resume import resume
 from neurostrata.controller.room import full
 from neurostrata.controller.scheduling import no_hopeless_attempts
-from neurostrata.controller.session import shell_prefix, shows_messages
+from neurostrata.controller.session import refuse_silent_slurm, shell_prefix, shows_messages
 from neurostrata.controller.state import (
     CONTROLLER,
     FAILURES,
@@ -389,6 +390,30 @@ def test_orphans_are_cancelled_by_the_names_of_their_runs(monkeypatch: pytest.Mo
     answers[:] = ["7\n", "", *["7\n"] * 50]
     with pytest.raises(UserError, match="a node does not answer"):
         cancel_slurm_jobs(["1b2c"], patience=0)
+
+
+def test_jobs_are_not_handed_to_a_slurm_that_is_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its plugin showed an exception for each job."""
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    sinfo = tmp_path / "sinfo"
+    on_slurm = SimpleNamespace(executor_plugin=SimpleNamespace(name="slurm"))
+    for answer, said in {
+        "echo main": "",
+        "echo 'slurm_load_partitions: Unable to contact slurm controller' >&2; exit 1": "Unable to contact slurm controller. Run on a host",
+        "exit 1": "sinfo failed. Run on a host",
+    }.items():
+        sinfo.write_text(f"#!/bin/sh\n{answer}\n")
+        sinfo.chmod(0o755)
+        with contextlib.nullcontext() if not said else pytest.raises(SystemExit, match="2"):
+            refuse_silent_slurm(on_slurm)
+        assert said in capsys.readouterr().err
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    with pytest.raises(SystemExit, match="2"):
+        refuse_silent_slurm(on_slurm)
+    assert "there is no sinfo on the PATH" in capsys.readouterr().err
+    refuse_silent_slurm(SimpleNamespace(executor_plugin=SimpleNamespace(name="local")))
 
 
 def test_a_mistake_in_the_input_is_remembered_for_the_run(

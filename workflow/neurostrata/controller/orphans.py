@@ -142,6 +142,15 @@ def _slurm(*command: str) -> str:
     return done.stdout
 
 
+def slurm_is_silent() -> str:
+    """Return why Slurm takes no jobs from this host, in its own words; "" when it answers."""
+    try:
+        done = subprocess.run(["sinfo", "--noheader", "--format=%P"], capture_output=True, text=True)
+    except OSError:
+        return "there is no sinfo on the PATH"
+    return (done.stderr.strip().splitlines() or ["sinfo failed"])[-1] if done.returncode else ""
+
+
 def slurm_jobs(runs: Sequence[str]) -> list[str]:
     """Return the ids of queued or running Slurm jobs of these runs (a run's id is its jobs' name)."""
     if not runs:

@@ -24,7 +24,7 @@ from neurostrata.controller.announcing import say_plan
 from neurostrata.controller.dataset import describe_derivatives
 from neurostrata.controller.entry import asked_of_snakemake, refuse_beside, sign_in
 from neurostrata.controller.former_defaults import given_settings, question
-from neurostrata.controller.orphans import MARK
+from neurostrata.controller.orphans import MARK, slurm_is_silent
 from neurostrata.controller.plan import write_plan
 from neurostrata.controller.planned_for import keep_study, kept_study
 from neurostrata.controller.room import full
@@ -199,6 +199,7 @@ class Session:
     def start(self, workflow: Any, study: Study) -> None:
         """Do what has to be done after planning and before the first job."""
         _refuse_shared_jobs(workflow)
+        refuse_silent_slurm(workflow)
         self.sign_in()
         say_plan(workflow.dag, study)
         if text := self.obstacle(study.config, workflow.dag):
@@ -284,6 +285,15 @@ def _refuse_shared_jobs(workflow: Any) -> None:
                     f"{option} (on the command line or in a profile): when one of the jobs fails, the finished work of the others is "
                     "deleted with it. Leave it out; for many short jobs see docs/cluster.md"
                 )
+
+
+def refuse_silent_slurm(workflow: Any) -> None:
+    """End when no job could be handed to Slurm: its plugin would show an exception for each."""
+    if workflow.executor_plugin.name == "slurm" and (reason := slurm_is_silent()):
+        end_with(
+            f"Slurm does not answer on this host: {reason}. Run on a host from which jobs are submitted, or again when Slurm is up; "
+            "what is finished is kept"
+        )
 
 
 def job_environment(config: Mapping[str, Any], library: str, mark: str) -> dict[str, str]:
