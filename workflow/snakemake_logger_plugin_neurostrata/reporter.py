@@ -234,7 +234,7 @@ class Reporter:
             pass
         elif text.startswith(_STOPPING):
             self._stopped = True
-            self.screen.say("Stopping, as you asked: running jobs are ended.")
+            self.screen.say("Stopping, as you asked; what is finished is kept.")
         elif text.startswith(_NOTHING):
             self._note = ""
             self.screen.say("Nothing to do: every result is there and up to date.")

@@ -327,7 +327,7 @@ def test_a_run_that_is_stopped(snakemake: Snakemake) -> None:
     snakemake.reporter.close()
     assert snakemake.said()[1:5] == [
         "Ended by Ctrl-C: registering to the template: sub-03",
-        "Stopping, as you asked: running jobs are ended.",
+        "Stopping, as you asked; what is finished is kept.",
         "Stopped: 1 of 3 jobs are done, in 1 s.",
         "The same command goes on from here.",
     ]
