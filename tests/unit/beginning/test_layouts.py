@@ -59,6 +59,23 @@ def test_families_of_hcp_are_taken(tmp_path: Path) -> None:
     assert findings.cohort == {"sheet": None, "hcp": str(root), "columns": {"family": "Family_ID"}}
 
 
+def test_a_named_table_that_only_describes_people_is_not_left_out_in_silence(tmp_path: Path) -> None:
+    root = hcp(tmp_path / "HCP_1200")
+    (root / "restricted.csv").unlink()
+    table = tmp_path / "families.csv"
+    table.write_text("Subject,Age_in_Yrs,Family_ID\n" + "".join(f"{p},3{p[3]},{p[:3]}_A\n" for p in PEOPLE))
+    named = found(root, tables=[str(root / "unrestricted.csv"), str(table)])
+    phenotypes = choose_phenotypes(named, hcp=True)
+    assert phenotypes.values["tables"] == [str(root / "unrestricted.csv"), str(table)]
+    assert named.cohort["columns"] == {"family": "Family_ID"}
+    (root / "unrestricted.csv").unlink()
+    alone = found(root, tables=[str(table)])
+    assert not choose_phenotypes(alone, hcp=True).tables
+    assert alone.unused == [
+        f"{table}: has no variables that could be compared (columns: Subject, Age_in_Yrs, Family_ID)"
+    ]
+
+
 def test_hcp_with_one_table_takes_the_variables_that_are_there(tmp_path: Path) -> None:
     root = hcp(tmp_path / "HCP_1200")
     (root / "restricted.csv").unlink()

@@ -74,6 +74,14 @@ def choose_phenotypes(findings: Findings, hcp: bool) -> Phenotypes:
     found = Phenotypes(candidates=[t for t in findings.tables if t.variables and t not in chosen])
     if chosen and len(set().union(*(table.matched for table in chosen))) < len(people) / 2:
         found.candidates, chosen = [*chosen, *found.candidates], []
+    beside = [table for table in findings.tables if table.path in findings.beside]
+    if chosen:
+        chosen += beside
+    else:
+        findings.unused += [
+            f"{table.path}: has no variables that could be compared (columns: {', '.join(table.table.columns)})"
+            for table in beside
+        ]
     for table in list(chosen):
         if table.ids != chosen[0].ids or (len(chosen) > 1 and not table.exact):
             chosen.remove(table)

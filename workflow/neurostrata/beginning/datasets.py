@@ -138,6 +138,7 @@ def look_at_datasets(roots: Sequence[Path], wishes: Wishes) -> Findings:
     findings.certain = [t.path for t in findings.tables if t.variables and t.path in (*paths, *wishes.tables)]
     if not findings.certain:
         findings.certain = [t.path for t in findings.tables if t.variables and t.path in lists]
+    findings.beside = [t.path for t in findings.tables if not t.variables and t.path in wishes.tables]
     findings.unused += without
     return findings
 

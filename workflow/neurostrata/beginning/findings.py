@@ -58,6 +58,8 @@ class Findings:
         Tables with rows of these people.
     certain
         Paths of the tables that hold phenotypes without doubt.
+    beside
+        Paths of the tables that were named (`--table`) and only describe people: age, sex, families.
     further
         Columns of further images, whose space is not known.
     suffixes
@@ -76,6 +78,7 @@ class Findings:
     sheet: list[str] = field(default_factory=list)
     tables: list[PeopleTable] = field(default_factory=list)
     certain: list[str] = field(default_factory=list)
+    beside: list[str] = field(default_factory=list)
     further: list[str] = field(default_factory=list)
     suffixes: list[str] = field(default_factory=list)
     in_t1w_space: bool = False

@@ -86,6 +86,7 @@ def look_at_layout(folder: Path, key: str, wishes: Wishes) -> Findings:
     findings.tables, findings.unused = read_tables(
         [*beside, *wishes.tables], [row["subject"] for row in rows]
     )
+    findings.beside = [t.path for t in findings.tables if not t.variables and t.path in wishes.tables]
     with_variables = [table for table in findings.tables if table.variables]
     named = [table.path for table in with_variables if table.path in wishes.tables]
     findings.certain = named or (

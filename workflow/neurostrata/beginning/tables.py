@@ -141,7 +141,7 @@ def describe(path: str, table: TextTable, ids: str, people: Collection[str]) -> 
 def read_tables(paths: Iterable[str], people: Collection[str]) -> tuple[list[PeopleTable], list[str]]:
     """Read tables of people; return those that can be used, and a line for each other one."""
     tables, unused = [], []
-    for path in paths:
+    for path in dict.fromkeys(paths):  # a table of the folder may have been named, too
         found = _read(path, people)
         if isinstance(found, PeopleTable):
             tables.append(found)
