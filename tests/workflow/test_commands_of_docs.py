@@ -20,6 +20,8 @@ from image_trees import fill, people, write_table
 from neurostrata.cli import main
 from neurostrata.cli.commands import COMMANDS, parser_of
 from neurostrata.cohort.discovery.layouts import HCP
+from neurostrata.controller.session import read_nested
+from neurostrata.core.config import load_schema, schema_problems
 from neurostrata.core.errors import UserError
 from neurostrata.stages import STAGES
 
@@ -80,7 +82,7 @@ WHERE = {"-n", "--cores", "--profile", "--cleanup-metadata", "--unlock", "--help
 
 def snakemake(words: list[str], cores: bool = True) -> None:
     """Snakemake's parser knows the options, the targets are rules, and it is said where or that nothing runs."""
-    from snakemake.cli import get_argument_parser
+    from snakemake.cli import get_argument_parser, parse_config
 
     for before, profile in pairwise(words):
         if before == "--profile":
@@ -94,6 +96,9 @@ def snakemake(words: list[str], cores: bool = True) -> None:
     )
     named = {*arguments.targets, *(arguments.forcerun or ())}
     assert named - READERS <= targets()
+    given = {"cohort": {}} | parse_config(arguments.config)
+    read_nested(given, parse_config(arguments.config))
+    assert schema_problems(given, load_schema("config")) == []
     for file in arguments.configfile or ():
         assert (
             ROOT / str(file).replace("CLONE/", "").replace("clone/", "").replace("~/study/", "")
@@ -220,6 +225,7 @@ def test_wrong_commands_are_found() -> None:
     for command in (
         "make demonstration", "snakemake strata", "snakemake --profle slurm", "snakemake --profile slurms", "snakemake stratas", "neurostrata beginn", "rm -rf results",
         "neurostrata init DIR STUDY --presets x", "python tests/none.py", "python tests/mutants/run.py --lists x",
+        "neurostrata run --config 'quality={models: maybe}'",
         'sbatch --wrap "snakemake --coers 32"',
     ):  # fmt: skip
         with pytest.raises((AssertionError, pytest.fail.Exception, OSError)):

@@ -16,7 +16,8 @@ from small_study import make_study
 
 from neurostrata.controller import run as running
 from neurostrata.controller.run import SNAKEFILE, call_of, named_folder, start
-from neurostrata.controller.session import Session
+from neurostrata.controller.session import Session, complete_config
+from neurostrata.core.config import check_config
 from neurostrata.core.errors import UserError
 
 OURS = ["--snakefile", str(SNAKEFILE)]
@@ -215,3 +216,25 @@ def test_signals_end_a_run_as_they_end_snakemake(tmp_path: Path, repository: Pat
         assert not Path(f"/proc/{job}").exists()
         assert len(list((folder / "logs").rglob("*.log"))) == 1  # no further job was begun
         assert not (folder / ".snakemake" / "neurostrata" / "controller.json").exists()
+
+
+def test_values_inside_those_of_the_command_line_are_read() -> None:
+    """Snakemake leaves them as text: --config 'quality={models: false}'."""
+    from snakemake.cli import parse_config
+
+    words = [
+        "quality={models: false}", "strata={existence: {draws: 19}}", "template={tolerance: null}", "seed=3",
+        "cohort={bids: [/data/bids], sessions: 01, participants: [01, 02]}",
+    ]  # fmt: skip
+    given = parse_config(words)
+    main = SimpleNamespace(is_main_snakefile=lambda: True)
+    config = parse_config(words)
+    complete_config(SimpleNamespace(modifier=main, config_settings=SimpleNamespace(config=given)), config)
+    checked = check_config(config)
+    assert checked["quality"]["models"] is False
+    assert checked["strata"]["existence"]["draws"] == 19
+    assert checked["template"]["tolerance"] is None
+    assert checked["cohort"]["sessions"] == "01"
+    assert checked["cohort"]["participants"] == ["01", "02"]
+    with pytest.raises(UserError, match="true or false is needed, 'perhaps' is none"):
+        check_config({"quality": {"models": "perhaps"}})

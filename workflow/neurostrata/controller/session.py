@@ -14,10 +14,13 @@ import shutil
 import sys
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from functools import partial, reduce
 from importlib.util import find_spec
+from operator import getitem
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from neurostrata.cohort.study import Study, load_study
 from neurostrata.controller.announcing import say_plan
@@ -30,7 +33,7 @@ from neurostrata.controller.planned_for import keep_study, kept_study
 from neurostrata.controller.room import full
 from neurostrata.controller.scheduling import no_hopeless_attempts, one_timer_at_a_time
 from neurostrata.controller.state import FAILURES
-from neurostrata.core.config import check_config, overlaid, read_yaml
+from neurostrata.core.config import check_config, load_schema, overlaid, read_yaml
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import writable_folder
 from neurostrata.core.locations import DEFAULT_CONFIG, REPOSITORY
@@ -78,6 +81,34 @@ def complete_config(workflow: Any, config: dict[str, Any]) -> None:
     """
     if not workflow.modifier.is_main_snakefile():
         config.update(overlaid(read_yaml(DEFAULT_CONFIG), config))
+    elif any(isinstance(value, dict | list) for value in workflow.config_settings.config.values()):
+        read_nested(config, workflow.config_settings.config)
+
+
+def read_nested(config: dict[str, Any], given: Mapping[str, Any]) -> None:
+    """Read numbers, true, false and null inside the values of ``--config``, which Snakemake leaves as text there.
+
+    Only where the schema does not take text: ids and labels stay as they are written.
+
+    Parameters
+    ----------
+    config
+        The whole configuration; changed.
+    given
+        What was given by ``--config``.
+    """
+    from jsonschema import Draft202012Validator
+
+    errors = list(Draft202012Validator(load_schema("config")).iter_errors(config))
+    while errors:
+        error = errors.pop()
+        errors += error.context or []
+        *parents, last = error.absolute_path or [None]
+        with contextlib.suppress(
+            LookupError, TypeError, yaml.YAMLError
+        ):  # where the value is not one of `given`
+            if isinstance(error.instance, str) and reduce(getitem, parents, given)[last] == error.instance:
+                reduce(getitem, parents, config)[last] = yaml.safe_load(error.instance)
 
 
 def caption_values(config: Mapping[str, Any]) -> dict[str, Any]:
