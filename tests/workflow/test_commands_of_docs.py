@@ -108,7 +108,7 @@ def snakemake(words: list[str], cores: bool = True) -> None:
 def neurostrata(words: list[str]) -> None:
     """The command's parser knows the options."""
     if words[0] == "stage":
-        assert not words[1:] or words[1] in READERS or words[1].replace("-", "_") in STAGES
+        assert not words[1:] or words[1] in {*READERS, "--help"} or words[1].replace("-", "_") in STAGES
         return
     assert words[0] in COMMANDS
     if len(words) == 1 or words[1:] == ["--help"]:

@@ -115,7 +115,7 @@ COMMANDS = {
             "--profile slurm": "hand the jobs to a cluster; a profile is also looked for in STUDY and in the clone",
             "--configfile FILE": "set values over the study's own",
             "--forcerun STAGE": "make the results of a stage again, and what follows from them",
-            "maps, volumes, models, strata": "behind the study: stop there",
+            "TARGET": "make only this part: maps, volumes, models, quality, strata or report; after STUDY, before the options",
         },
     ),
     "progress": Command(

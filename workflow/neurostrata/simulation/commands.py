@@ -59,8 +59,8 @@ def simulate(
     strata
         Number of strata.
     noise
-        Multiplies the standard deviation of the Rician noise; 0: no noise and no bias field. At 1 white
-        matter has 40 times it in T1w (north) and in b = 0 images.
+        Multiplies the standard deviation of the Rician noise; 0: no noise and no bias field. At 1 it is
+        a fortieth of white matter's intensity, in T1w images of site north and in b = 0 images.
     directions
         Gradient directions of each shell (b = 1000 and 2000 s/mm^2), in addition to 6 volumes without weighting.
     diffusion
