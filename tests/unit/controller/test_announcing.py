@@ -70,7 +70,7 @@ def test_a_plan_is_told_by_stages_people_and_hours() -> None:
     # columns stand below each other
     assert len({line.index(" job") for line in announcing.plan_lines(dag, study)}) <= 2
     assert announcing.plan_sentence(dag, study) == (
-        "73 jobs for 30 people: about 80 CPU hours and about 20 GPU minutes (H100; without a GPU about 30 CPU hours), "
+        "73 jobs for 30 people: about 80 CPU hours and about 20 GPU minutes (H100; without a GPU about 30 CPU hours more), "
         "about 100 MB on the disk"
     )
     assert announcing.plan_lines(dag_of(("all", {})), study) == []

@@ -199,7 +199,7 @@ def test_costs_in_words() -> None:
     assert [disk_in_words(n) for n in (0, 0.34, 34)] == ["less than 1 MB", "about 300 MB", "about 30 GB"]
     assert in_words(Cost(3, 12.0, 0, 0, 0.5)) == "about 10 CPU hours, about 500 MB on the disk"
     assert in_words(Cost(3, 12.0, 380, 2100, 31)) == (
-        "about 10 CPU hours and about 400 GPU hours (H100; without a GPU about 2,000 CPU hours), about 30 GB on the disk"
+        "about 10 CPU hours and about 400 GPU hours (H100; without a GPU about 2,000 CPU hours more), about 30 GB on the disk"
     )
 
 

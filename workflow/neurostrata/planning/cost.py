@@ -525,7 +525,7 @@ def hours_in_words(hours: float, of: str = "CPU") -> str:
 
 
 def work_in_words(cost: Cost, short: bool = False) -> str:
-    """Return the hours of a cost: "about 20 CPU hours and about 400 GPU hours (H100; without a GPU about 2,000 CPU hours)".
+    """Return the hours of a cost: "about 20 CPU hours and about 400 GPU hours (H100; without a GPU about 2,000 CPU hours more)".
 
     Parameters
     ----------
@@ -541,7 +541,7 @@ def work_in_words(cost: Cost, short: bool = False) -> str:
     if short:
         return on_gpu if cost.cpu_hours < cost.gpu_hours / 10 else f"{on_cpu} and {on_gpu}"
     card, instead = measured()["gpu"]["card"], hours_in_words(cost.cpu_hours_instead)
-    return f"{on_cpu} and {on_gpu} ({card}; without a GPU {instead})"
+    return f"{on_cpu} and {on_gpu} ({card}; without a GPU {instead} more)"
 
 
 def disk_in_words(gigabytes: float) -> str:
