@@ -41,9 +41,9 @@ EMPTY: dict[str, Any] = {}
 OURS = read_yaml(ROOT / "config" / "config.yaml")
 
 
-def holds(name: str, schema: Mapping[str, Any]) -> str:
-    """Return what holds for a key that a study does not set, as code; nothing where there is no default."""
-    value: Any = OURS
+def holds(name: str, schema: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
+    """Return what holds for a key that a study does not set, as code: its value in `ours`, else its default, if it has one."""
+    value: Any = ours
     for part in name.split("."):
         value = value.get(part) if isinstance(value, dict) else None
     if value is not None:
@@ -59,11 +59,11 @@ def in_words(schema: Mapping[str, Any]) -> str:
         return ", ".join(code(value) for value in schema["enum"])
     branches = [*schema.get("anyOf", []), *schema.get("oneOf", [])]
     if branches and "type" not in schema:
-        return "; or ".join(in_words(branch) for branch in branches)
+        return "; or ".join(in_words(branch) or code(None) for branch in branches)
     kinds = schema.get("type", "anything")
     kinds = kinds if isinstance(kinds, list) else [kinds]
     words = [kind_in_words(kind, schema) for kind in kinds if kind != "null"]
-    return " or ".join(words) + (", or `null`" if "null" in kinds else "")
+    return " or ".join(words) + (", or `null`" if words and "null" in kinds else "")
 
 
 def kind_in_words(kind: str, schema: Mapping[str, Any]) -> str:
@@ -109,8 +109,13 @@ def cell(text: str) -> str:
     return re.sub(r"\bdocs/([a-z0-9-]+\.md)", r"[\1](\1)", text)
 
 
-def rows(schema: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
-    """Yield key, values, default and description of every key below a schema, nested ones with dots."""
+def rows(
+    schema: Mapping[str, Any], prefix: str = "", ours: Mapping[str, Any] = OURS
+) -> Iterator[tuple[str, str, str, str]]:
+    """Yield key, values, default and description of every key below a schema, nested ones with dots.
+
+    `ours` has no values for keys that stand in a list or a mapping of the configuration, such as an experiment's seed.
+    """
     for key, part in schema.get("properties", {}).items():
         name = f"{prefix}{key}"
         inner = part.get("properties")
@@ -118,9 +123,9 @@ def rows(schema: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
             if part.get("description"):
                 empty = part.get("default", EMPTY)
                 yield name, in_words(part), "" if empty == {} else code(empty), part["description"]
-            yield from rows(part, f"{name}.")
+            yield from rows(part, f"{name}.", ours)
             continue
-        yield name, in_words(part), holds(name, part), part.get("description", "")
+        yield name, in_words(part), holds(name, part, ours), part.get("description", "")
 
 
 def table(lines: Iterator[tuple[str, str, str, str]]) -> str:
@@ -142,7 +147,7 @@ def sections(whole: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         if key == "modalities":
             yield key, part["description"], modalities(part)
         elif key == "experiments":
-            yield f"{key}[]", part["items"]["description"], table(rows(part["items"]))
+            yield f"{key}[]", part["items"]["description"], table(rows(part["items"], ours=EMPTY))
         elif key != "cohort" and part.get("properties"):
             finders = finder_names() if key == "strata" else ()
             own = {name: inner for name, inner in part["properties"].items() if name not in finders}
@@ -156,7 +161,7 @@ def sections(whole: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         words = model["description"]
         if reads is not None:
             words += " Of `training` it reads " + (", ".join(f"`{k}`" for k in reads) or "nothing") + "."
-        yield f"options of {name}", words, table(rows(model))
+        yield f"options of {name}", words, table(rows(model, ours=EMPTY))
 
 
 def modalities(part: Mapping[str, Any]) -> str:
@@ -171,7 +176,7 @@ def modalities(part: Mapping[str, Any]) -> str:
         required = [key for key in branch["required"] if key != "from"]
         text += f" Required: {', '.join(f'`{key}`' for key in required)}.\n\n" if required else "\n\n"
         if own:
-            text += table(rows({"properties": own})) + "\n"
+            text += table(rows({"properties": own}, ours=EMPTY)) + "\n"
     return text.rstrip("\n") + "\n"
 
 

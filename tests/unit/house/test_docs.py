@@ -91,6 +91,18 @@ def test_the_page_of_all_keys_has_every_key() -> None:
     assert sorted(set(missing) - SECTIONS - {"from", "domain"}) == []
 
 
+def test_an_experiment_has_its_own_defaults_in_the_page() -> None:
+    """Not those of the sections with the same names."""
+    lines = configuration.page().partition("## experiments[]")[2].partition("\n## ")[0].splitlines()
+    defaults = {line.split(" | ")[0].strip("| `"): line.split(" | ")[2] for line in lines if "| `" in line}
+    assert [defaults[key] for key in ("modalities", "seed", "training")] == ["", "`null`", "`{}`"]
+
+
+def test_every_kind_of_value_has_words() -> None:
+    kinds = {"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "null"}]}
+    assert configuration.in_words(kinds) == "list: text; or `null`"
+
+
 def test_the_table_of_costs_is_current() -> None:
     assert costs.table() in (ROOT / "README.md").read_text(encoding="utf-8"), (
         "run: PYTHONPATH=workflow python docs/tools/costs.py"
