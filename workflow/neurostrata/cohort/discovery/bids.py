@@ -215,7 +215,7 @@ def _participants(index: Index, request: Request) -> list[str]:
     if absent:
         names = ", ".join(absent[:10]) + (f" and {len(absent) - 10} more" if len(absent) > 10 else "")
         raise UserError(
-            f"cohort.participants: no folder sub-... of {names} (ids are compared letter by letter)"
+            f"cohort.participants: no folder sub-... of {names} (ids are compared letter by letter: write '01' in quotes)"
         )
     return sorted(asked)
 
