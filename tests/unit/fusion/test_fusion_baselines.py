@@ -9,6 +9,7 @@ from sklearn.decomposition import PCA
 
 from neurostrata.fusion.data.volumes import VolumeSet, open_volumes
 from neurostrata.fusion.evaluation.baselines import baseline_codes
+from neurostrata.report.data.papers import paper_tables
 
 MASK = toy_mask(16)
 SCALING = {"jac": {"low": 0.0, "high": 2.0}, "ndi": {"low": 0.0, "high": 4.0}}
@@ -80,3 +81,18 @@ def test_over_their_maxima_all_baselines_see_the_volumes_that_the_model_sees(set
     np.testing.assert_allclose(*distances, atol=5e-3)
     means = [rows[:, m][:, REGIONS[MASK] == r].mean(axis=1) for m in range(2) for r in (1, 2)]
     np.testing.assert_allclose(codes["regional_means"], np.stack(means, axis=1), rtol=1e-4, atol=1e-6)
+
+
+def test_what_stands_beside_the_late_fusion_of_geenjaar_is_what_its_words_say(sets):
+    """III.B: one decomposition "on all of the modalities at once", with "a smaller number of features per subject" and no more
+    components than there are subjects, so that there is none at 1024."""
+    (table,) = (row for row in paper_tables()["geenjaar2021"]["results"] if row["id"] == "Table I")
+    early, late = (
+        {n["where"]["features"] for n in table["numbers"] if f"{kind} fusion" in n["what"]}
+        for kind in ("Early", "Late")
+    )
+    training, everybody = sets
+    codes = baseline_codes(training, everybody, MASK, REGIONS, 1, components=1024)
+    (first,), (second,) = ([codes[name].shape[1] for name in names] for names in (early, late))
+    assert first == 2 * 9  # modalities x (training people - 1)
+    assert second == 9

@@ -5,6 +5,7 @@ import re
 
 import pytest
 import torch
+import yaml
 
 from neurostrata.core.config import (
     check_config,
@@ -457,3 +458,35 @@ def test_arcos_networks_at_full_size():
         assert parameters(network) == convolutions + linear + score
         assert parameters(classifier) == attention
         assert classifier.logits(on_grid(3, features)).shape == (3,)
+
+
+def settings_with(value, path=()):
+    """Yield (path of keys, value) of every setting."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from settings_with(part, (*path, str(key)))
+    else:
+        yield path, value
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_pages_of_differences_say_what_the_preset_does(paper):
+    """The first setting that the second column of a row names has the preset's value."""
+    text = (REPOSITORY / "docs" / f"differences-{paper}.md").read_text(encoding="utf-8")
+    rows = re.split(r"\n## (?:What we recommend instead|Our options)\n", text)[0].splitlines()
+    config = laid_over(paper)
+    sections = {key: part for key, part in config.items() if key not in ("experiments", "modalities")}
+    places = [sections, *config["modalities"].values(), *config["experiments"]]
+    checked = 0
+    for row in (row for row in rows if row.startswith("|")):
+        cells = re.split(r"(?<!\\)\|", row)[1:-1]
+        found = re.search(r"`([\w.]+: [^`]+)`", cells[1])
+        if found is None:
+            continue
+        ((key, value),) = yaml.safe_load(found.group(1)).items()
+        ((path, wanted),) = settings_with({key: value})
+        keys = tuple(part for one in path for part in one.split("."))
+        values = [v for place in places for p, v in settings_with(place) if p[-len(keys) :] == keys]
+        assert wanted in values, (row, values)
+        checked += 1
+    assert checked

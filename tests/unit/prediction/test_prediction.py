@@ -153,7 +153,7 @@ def test_families_are_drawn_as_a_whole():
     assert widths[1] / widths[0] == pytest.approx(np.sqrt(2), rel=0.12)
 
 
-@pytest.mark.parametrize("classes", [("control", "patient"), ("01", "02"), ("false", "true")])
+@pytest.mark.parametrize("classes", [("control", "patient"), ("01", "02"), ("false", "true"), ("CTL", "AD")])
 def test_the_stage_writes_both_tables(tmp_path, classes):
     # of its own: those of RANDOM depend on the tests that ran before
     severity = CODES[:, 0] + 0.5 * np.random.default_rng(4).normal(size=120)
@@ -211,8 +211,14 @@ def test_the_stage_writes_both_tables(tmp_path, classes):
     curves = read_table(tmp_path / "roc.tsv", text=("fold",))
     mean = curves[(curves["features"] == "classifier") & (curves["fold"] == "mean")]
     assert mean["true_positive_rate"].iloc[1:].min() == 1
-    predictions = read_table(tmp_path / "predictions.tsv")
+    predictions = read_table(tmp_path / "predictions.tsv", text=("class",))
     assert len(predictions) == 120 * 5
+    # the second of the classes as listed, whatever their alphabetical order: of the classifier and of all it stands beside
+    of_classes = predictions[predictions["target"] == "diagnosis"]
+    assert set(of_classes["class"]) == {classes[1]}
+    own = of_classes[of_classes["features"] == "embedding"]
+    found = own[own["observed"] == 1].groupby("fold")["predicted"].apply(lambda scores: (scores >= 0).mean())
+    assert measures.loc[("embedding", "diagnosis", "sensitivity"), "mean"] == pytest.approx(found.mean())
 
 
 def test_every_inner_fold_has_every_class():

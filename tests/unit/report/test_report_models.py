@@ -66,9 +66,11 @@ def test_classes_and_regions(tmp_path):
     experiment = page.study.tree.experiment("arco")
     classified(experiment.folder)
     relevant(tmp_path, experiment.folder, features=3)
-    section = models_section(page, experiment, {"model": "siamese_attention"})
+    label = {"column": "diagnosis", "classes": ["CTL", "AD"]}
+    section = models_section(page, experiment, {"model": "siamese_attention", "label": label})
     assert section.title == "Classes, regions"
     table = next(block for block in section.blocks if block.block == "table")
+    assert table.caption.endswith("Sensitivity, precision and F1 are of AD.")
     assert table.rows[0][0].text == "the model's own classifier"
     assert table.rows[0][1].text == "0.90 ± 0.050"
     assert [block.title for block in section.blocks if block.block == "figure"] == [

@@ -160,7 +160,7 @@ def test_the_section_has_what_the_run_has(tmp_path):
     assert "not in this run: 2 further files" in [row[3] for row in rows]
     assert texts(numbers) == [
         ["Figure 5", "Largest median MSE of a fold (the sixth)", "0.038", "0.0500"],
-        ["", "MSE of the other folds at most", "0.02", "0.0600"],
+        ["", "Largest MSE (in the paper: of folds other than the sixth)", "0.02", "0.0600"],
     ]
     paper = [n for row in paper_tables()["dimitri2022"]["results"] for n in row.get("numbers", [])]
     assert f"{len(paper) - 2} numbers of the paper have no counterpart" in numbers.caption

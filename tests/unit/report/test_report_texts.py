@@ -565,6 +565,51 @@ def test_methods_say_how_volumes_were_scaled_and_what_was_made_least() -> None:
     assert "learning rate 0.001, epsilon 1e-08) on the sum of the modalities' losses" in text["Experiment a"]
 
 
+def test_methods_say_what_models_do_to_the_volumes_before_they_learn() -> None:
+    modalities = {name: {"from": "column", "column": name, "space": "t1w"} for name in ("pet", "flair")}
+    both = {"modalities": ["pet", "flair"], "limits": "cohort"}
+    label = {"label": {"column": "diagnosis", "classes": ["a", "b"]}}
+    experiments = [
+        {"name": "means", "model": "latent_synthesis", **both},
+        {"name": "maxima", "model": "shared_vae", **both},
+        {"name": "once", "model": "shared_vae", **both, "scaling": "maximum"},
+        {"name": "regions", "model": "siamese_attention", **both, **label},
+        {"name": "plain", "model": "pca", **both},
+    ]
+    text = dict(methods_paragraphs(fill_config({"modalities": modalities, "experiments": experiments})))
+    scaled = "intensities scaled to [0, 1] by percentiles of the whole cohort"
+    largest = "each volume divided by its largest absolute value in the brain mask"
+    region = "each region standardised by the training people's mean and standard deviation in it"
+    for name, words in {
+        "means": f"{scaled}, then each volume but a lesion mask divided by its mean intensity",
+        "maxima": f"{scaled}, then {largest}",
+        "once": largest,
+        "regions": f"{scaled}, then {region}",
+        "plain": scaled,
+    }.items():
+        assert f"; {words}. The final model" in text[f"Experiment {name}"], name
+
+
+def test_methods_say_which_search_is_repeated() -> None:
+    """The paper's 10,000 settings are searched once; data without groups and resampled people get 30."""
+    pca: dict[str, Any] = {"model": "pca", "modalities": ["t1w"]}
+
+    def strata(finders: list[str], **options: Any) -> str:
+        return _methods(pca, strata={"finders": finders, **options})["Strata"]
+
+    text = strata(["affinity_propagation"])
+    assert "affinity propagation with 2 damping factors and 15 preferences" in text
+    assert "whole search" not in text
+    few = {"damping": {"min": 0.5, "max": 1.0, "steps": 2}, "preference": {"steps": 10}}
+    assert "the whole search was run again on 199" in strata(
+        ["affinity_propagation"], affinity_propagation=few
+    )
+    both = strata(["mixture", "consensus"])
+    assert "Gaussian mixture with fewer starts for more than 100 people" in both
+    assert "consensus clustering with 30 resamples" in both
+    assert "the whole search" in strata(["similarity_network_fusion"])
+
+
 def test_methods_say_what_this_run_used() -> None:
     """Values that differ from every default: none of them may be replaced by one."""
     experiments = [

@@ -26,7 +26,8 @@ def model_words(experiment: Mapping[str, Any], kind: str) -> list[str]:
     experiment
         Its ``model`` and ``options``.
     kind
-        ``methods`` (after the model's name in the methods paragraph), ``options`` (the same in a table or a heading),
+        ``methods`` (after the model's name in the methods paragraph), ``scaling`` (what the model does to scaled volumes before it
+        learns from them, in the same paragraph), ``options`` (as ``methods``, in a table or a heading),
         ``cautions`` (what a reader must know before believing the clusters) or ``decoding`` (the same of how well it decodes).
 
     Returns

@@ -181,7 +181,11 @@ def predict(
             left_out.append(without)
         for features, codes in found.items():
             for target in targets:
-                parts.append(fold_predictions(target, features, fold, codes, families, settings["seed"]))
+                # as of the model's own classifier, beside which these stand
+                positive = label["classes"][1] if label and target.name == label["column"] else None
+                parts.append(
+                    fold_predictions(target, features, fold, codes, families, settings["seed"], positive)
+                )
         if label and "probability" in found["embedding"].table:
             target = as_target(label["column"], sheet[label["column"]])
             parts.append(classifier_predictions(target, label["classes"][1], fold, found["embedding"].table))

@@ -74,8 +74,22 @@ def fold_predictions(
     codes: Embeddings,
     families: Mapping[str, str],
     seed: int,
+    positive: str | None = None,
 ) -> pd.DataFrame:
     """Predict one target for the test people of one fold.
+
+    Parameters
+    ----------
+    target, features, fold
+        What is predicted, and what the table calls the codes and the fold.
+    codes
+        The fold's codes, with roles.
+    families
+        Subject -> family.
+    seed
+        Seed of the inner folds that choose the penalty.
+    positive
+        The class, of two, that scores speak for; None: the one whose name sorts last.
 
     Returns
     -------
@@ -108,9 +122,10 @@ def fold_predictions(
     else:
         groups = np.array(_family_names(train.subjects, families))
         classes, scores = predict_classes(train.values, observed.astype(str), test.values, groups, seed)
+        spoken_for = classes if len(classes) > 2 else [positive or classes[1]]
         for number, name in enumerate(classes):
-            if len(classes) == 2 and number == 0:
-                continue  # the second class's score is minus the first's
+            if name not in spoken_for:
+                continue  # of two classes, one's score is minus the other's
             training_mean = float((observed == name).mean())
             for subject, value in zip(test.subjects, scores[:, number]):
                 real = float(target.values[subject] == name)

@@ -36,8 +36,8 @@ class SharedVAENetwork(nn.Module):
     """One encoder and one decoder; a volume of any modality goes in as an image of one channel.
 
     3-voxel kernels, stride 2, padding 1, ReLU. The decoder's first layers double the sides, an output padding
-    of 0 or 1 meeting the encoder's grids; two more layers of stride 1 follow (six doublings, as the text
-    says, would make the image 32 times as large), the last without bias, then tanh.
+    of 0 or 1 meeting the encoder's grids; two more layers of stride 1 follow (five doublings, as the text
+    says, would make the code's sides 32 times as large, and four are needed), the last without bias, then tanh.
 
     Parameters
     ----------

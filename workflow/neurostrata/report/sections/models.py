@@ -46,7 +46,13 @@ def _classification(page: Page, section: Section, experiment: Experiment, config
     if frame is None:
         return
     curves = page.study.table(experiment.file("roc.tsv"), columns=("features", "fold"))
+    label = config.get("label") or {"column": None}
     for target, part in frame.groupby("target", sort=False):
+        positive = (
+            f" Sensitivity, precision and F1 are of {label['classes'][1]}."
+            if label["column"] == target
+            else ""
+        )
         rows = []
         for features, own in part.groupby("features", sort=False):
             values = own.set_index("measure")
@@ -62,7 +68,8 @@ def _classification(page: Page, section: Section, experiment: Experiment, config
                 columns=["From", *MEASURES.values()],
                 rows=rows,
                 numeric=[False, *[True] * len(MEASURES)],
-                caption="Mean ± standard deviation over folds, people whom the models have not seen (Arco 2023, Table 2).",
+                caption="Mean ± standard deviation over folds, people whom the models have not seen (Arco 2023, Table 2)."
+                + positive,
                 sources=page.sources(path),
             )
         )

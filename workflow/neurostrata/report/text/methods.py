@@ -245,11 +245,13 @@ def experiment_text(config: Config, experiment: Config) -> str:
     else:
         parts.append(f"tested in {validation['folds']}-fold cross-validation")
     if experiment["scaling"] == "maximum":
-        parts.append("each volume divided by its largest absolute value in the brain mask")
+        scaled = "each volume divided by its largest absolute value in the brain mask"
     else:
         train = "the fold's training people" if tested else "the people it was trained on"
         scope = train if experiment["limits"] == "train" else "the whole cohort"
-        parts.append(f"intensities scaled to [0, 1] by percentiles of {scope}")
+        scaled = f"intensities scaled to [0, 1] by percentiles of {scope}"
+    # what the model does again is said once
+    parts.append(", then ".join(dict.fromkeys([scaled, *model_words(experiment, "scaling")])))
     text = "; ".join(parts) + ". The final model, trained on everybody, gives the embeddings."
     return " ".join(
         [text, *prediction_sentences(config, experiment), *adjustment_sentences(experiment["analyses"])]
@@ -373,6 +375,15 @@ def adjusted_text(strata: Config) -> str:
     return ", then ".join(parts) + how
 
 
+def repeated_text(strata: Config) -> str:
+    """Return which form of the search is run again, on data without groups and on resampled people."""
+    classes = {finder: finder_class(finder) for finder in strata["finders"]}
+    cheaper = [f"{of.title} {text}" for name, of in classes.items() if (text := of.quick_text(strata[name]))]
+    if not cheaper:
+        return "the whole search was run again"
+    return f"the search in a cheaper form ({'; '.join(cheaper)}) was run on the codes and"
+
+
 def is_clustered(config: Config) -> bool:
     """Tell whether the codes of any experiment are clustered."""
     return any(experiment["analyses"]["strata"] for experiment in config["experiments"])
@@ -397,7 +408,7 @@ def strata_text(config: Config) -> str:
     sentences += [f"For comparison: {text}." for text in others]
     existence = strata["existence"]
     sentences.append(
-        f"Existence of clusters: the whole search was repeated on {existence['draws']} data sets without groups of each of two kinds, which have the codes' "
+        f"Existence of clusters: {repeated_text(strata)} on {existence['draws']} data sets without groups of each of two kinds, which have the codes' "
         "covariance and unimodal margins (joined by a Gaussian copula); clusters are claimed where p = (b + 1)/(M + 1) is at most "
         f"{format_setting(existence['alpha'])}. Stability: mean Jaccard index of each cluster over {strata['stability']['draws']} "
         f"bootstrap samples of families (Hennig 2007){cite('hennig2007stability')}."

@@ -76,15 +76,24 @@ class AffinityPropagation(Finder):
             "the best silhouette among those that converged with 2 to n − 1 clusters"
         )
 
+    @staticmethod
+    def _coarse(options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return damping and preference with no more steps than :data:`QUICK_STEPS`."""
+        grid = zip(("damping", "preference"), QUICK_STEPS)
+        return {key: {**options[key], "steps": min(options[key]["steps"], most)} for key, most in grid}
+
+    @classmethod
+    def quick_text(cls, options: Mapping[str, Any]) -> str:
+        """See :meth:`Finder.quick_text`."""
+        coarse = cls._coarse(options)
+        if all(options[key] == value for key, value in coarse.items()):
+            return ""
+        damping, preference = (int(coarse[key]["steps"]) for key in ("damping", "preference"))
+        return f"with {count(damping, 'damping factor')} and {count(preference, 'preference')}"
+
     def quick(self, codes: Array | None = None) -> AffinityPropagation:
         """Return the finder with a coarser grid: the paper's 10,000 settings cannot be repeated 200 times."""
-        damping, preference = (self.options[key] for key in ("damping", "preference"))
-        return self.changed(
-            {
-                "damping": {**damping, "steps": min(damping["steps"], QUICK_STEPS[0])},
-                "preference": {**preference, "steps": min(preference["steps"], QUICK_STEPS[1])},
-            }
-        )
+        return self.changed(self._coarse(self.options))
 
     def find(self, codes: Array, progress: Progress | None = None) -> Finding:
         """Return the partition of best silhouette; see :meth:`Finder.find`."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -53,6 +54,11 @@ class Consensus(Finder):
         "reference_sd": "standard deviation over these draws",
         "standardised": "(reference_mean - log(pac)) / reference_sd; the largest is chosen",
     }
+
+    @classmethod
+    def quick_text(cls, options: Mapping[str, Any]) -> str:
+        """See :meth:`Finder.quick_text`."""
+        return f"with {QUICK_RESAMPLES} resamples" if options["resamples"] > QUICK_RESAMPLES else ""
 
     def quick(self, codes: Array | None = None) -> Consensus:
         """Return the finder with fewer resamples."""

@@ -132,6 +132,11 @@ class Finder(ABC):
         """Return how the finder works with these options, for the methods section: a clause without a full stop."""
         return cls.title
 
+    @classmethod
+    def quick_text(cls, options: Mapping[str, Any]) -> str:
+        """Return in what :meth:`quick` is cheaper, for the methods section, as in "with 30 resamples"; "" where it is the whole search."""
+        return ""
+
     def quick(self, codes: Array | None = None) -> Finder:
         """Return a cheaper form of the finder, which is repeated hundreds of times on data without groups and on resampled people.
 

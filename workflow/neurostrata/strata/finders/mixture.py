@@ -90,6 +90,14 @@ class Mixture(Finder):
             "agree, and memberships averaged over the numbers of components that speak for it"
         )
 
+    @classmethod
+    def quick_text(cls, options: Mapping[str, Any]) -> str:
+        """See :meth:`Finder.quick_text`."""
+        return (
+            f"with fewer starts for more than {MANY_PEOPLE} people and every second number of components for more than "
+            f"{VERY_MANY_PEOPLE}"
+        )
+
     def quick(self, codes: Array | None = None) -> Mixture:
         """Return the finder with fewer starts for many people, and fewer numbers of components for very many.
 
