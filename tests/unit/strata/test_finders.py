@@ -168,12 +168,13 @@ def test_consensus_is_the_share_of_subsets_that_put_two_people_together():
     values, truth = groups(sizes=(20, 20), distance=20.0)
     matrix = consensus_matrix(values, 2, 50, 0.8, 2, 1)
     np.testing.assert_array_equal(matrix, truth[:, None] == truth)
-    assert ambiguous_pairs(matrix) == 0
-    noise = consensus_matrix(np.random.default_rng(0).standard_normal((40, 8)), 3, 50, 0.8, 1, 1)
+    assert ambiguous_pairs(values, 2, 50, 0.8, 2, 1) == 0
+    given = (np.random.default_rng(0).standard_normal((40, 8)), 3, 50, 0.8, 1, 1)
+    noise = consensus_matrix(*given)
     assert (noise == noise.T).all()
     assert (np.diag(noise) == 1).all()
     between = ((noise > 0.1) & (noise < 0.9))[np.tril_indices(40, -1)].mean()
-    assert ambiguous_pairs(noise) == pytest.approx(between)
+    assert ambiguous_pairs(*given) == pytest.approx(between)
     assert between > 0.2
 
 
