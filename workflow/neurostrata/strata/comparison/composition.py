@@ -170,8 +170,7 @@ def compare_composition(
         known = column.notna().to_numpy()
         found[name] = {"characteristic": name, "n": int(known.sum()), "missing": int((~known).sum())}
         if numbers is not None:
-            values = of_same_people.setdefault(known.tobytes(), {})
-            values[name] = column[known].to_numpy(float)
+            of_same_people.setdefault(known.tobytes(), {})[name] = column[known].to_numpy(float)
             continue
         words, generator = column[known].astype(str).to_numpy(), np.random.default_rng(seed)
         found[name] |= _test_classes(words, *about(known), draws, confidence, generator)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -16,7 +15,7 @@ from neurostrata.strata.finders.mixture import (
     whiten,
     without_heavy_tails,
 )
-from neurostrata.strata.finders.reference import LEAST_SPREAD, shares_of_clusters, similar_size
+from neurostrata.strata.finders.reference import LEAST_SPREAD, made_once, shares_of_clusters, similar_size
 
 #: Resamples of :meth:`Consensus.quick`.
 QUICK_RESAMPLES = 30
@@ -125,7 +124,7 @@ def ambiguities(
     return pac
 
 
-@lru_cache(maxsize=64)
+@made_once
 def reference(
     people: int,
     components: Sizes,
