@@ -77,14 +77,19 @@ class AffinityPropagation(Finder):
         )
 
     def quick(self, codes: Array | None = None) -> AffinityPropagation:
-        """Return the finder with a coarser grid: the paper's 10,000 settings cannot be repeated 200 times."""
+        """Return the finder with a coarser grid, on one thread: the paper's 10,000 settings cannot be repeated 200 times.
+
+        Repeats run beside each other, and each thread of each of them would need its own matrices of people x people.
+        """
         damping, preference = (self.options[key] for key in ("damping", "preference"))
-        return self.changed(
+        again = self.changed(
             {
                 "damping": {**damping, "steps": min(damping["steps"], QUICK_STEPS[0])},
                 "preference": {**preference, "steps": min(preference["steps"], QUICK_STEPS[1])},
             }
         )
+        again.threads = 1
+        return again
 
     def find(self, codes: Array, progress: Progress | None = None) -> Finding:
         """Return the partition of best silhouette; see :meth:`Finder.find`."""
