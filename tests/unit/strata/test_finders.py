@@ -2,11 +2,13 @@
 
 import json
 import shutil
+import time
 
 import numpy as np
 import pandas as pd
 import pytest
 from fusion_toy import toy_settings, toy_volumes
+from joblib import Parallel, delayed
 from sklearn.metrics import adjusted_rand_score
 
 from neurostrata.adjustment.commands import adjust_codes
@@ -29,7 +31,7 @@ from neurostrata.strata.existence.comparison_with_null import compare_with_null
 from neurostrata.strata.finders.consensus import Consensus
 from neurostrata.strata.finders.consensus_fit import ambiguous_pairs, consensus_matrix
 from neurostrata.strata.finders.network_fusion import affinity, fuse, leading_eigenvalues
-from neurostrata.strata.finders.reference import shares_of_clusters, similar_size
+from neurostrata.strata.finders.reference import made_once, shares_of_clusters, similar_size
 from neurostrata.strata.finders.registry import (
     build_finder,
     finder_class,
@@ -168,12 +170,13 @@ def test_consensus_is_the_share_of_subsets_that_put_two_people_together():
     values, truth = groups(sizes=(20, 20), distance=20.0)
     matrix = consensus_matrix(values, 2, 50, 0.8, 2, 1)
     np.testing.assert_array_equal(matrix, truth[:, None] == truth)
-    assert ambiguous_pairs(matrix) == 0
-    noise = consensus_matrix(np.random.default_rng(0).standard_normal((40, 8)), 3, 50, 0.8, 1, 1)
+    assert ambiguous_pairs(values, 2, 50, 0.8, 2, 1) == 0
+    given = (np.random.default_rng(0).standard_normal((40, 8)), 3, 50, 0.8, 1, 1)
+    noise = consensus_matrix(*given)
     assert (noise == noise.T).all()
     assert (np.diag(noise) == 1).all()
     between = ((noise > 0.1) & (noise < 0.9))[np.tril_indices(40, -1)].mean()
-    assert ambiguous_pairs(noise) == pytest.approx(between)
+    assert ambiguous_pairs(*given) == pytest.approx(between)
     assert between > 0.2
 
 
@@ -182,6 +185,31 @@ def test_sizes_that_share_a_reference():
     for n in (30, 80, 300, 1000, 5000):
         assert abs(similar_size(n) / n - 1) < 0.03
     assert similar_size(300) == similar_size(302)
+
+
+def test_threads_that_need_the_same_reference_draw_it_once():
+    drawn = []
+
+    @made_once
+    def slow(number, other=0):
+        """What it returns."""
+        drawn.append(number)
+        time.sleep(0.05)
+        if number < 0:
+            raise ValueError(number)
+        return [number]
+
+    run = Parallel(n_jobs=8, backend="threading")
+    found = run(delayed(slow)(number % 2) for number in range(16))
+    assert sorted(drawn) == [0, 1]
+    assert [result[0] for result in found] == [0, 1] * 8
+    assert found[0] is found[2] is slow(0)
+    assert slow.__doc__ == "What it returns."
+    # a failure is not kept, and nobody waits for it
+    for _ in range(2):
+        with pytest.raises(ValueError, match="-1"):
+            slow(-1)
+    assert drawn[2:] == [-1, -1]
 
 
 def test_shares_of_clusters():

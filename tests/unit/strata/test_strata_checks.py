@@ -20,6 +20,7 @@ from neurostrata.strata.comparison.composition import (
     cramers_v,
     describe_clusters,
 )
+from neurostrata.strata.comparison.repartition import permuted_labels
 
 
 def subjects(n):
@@ -70,6 +71,35 @@ def test_table_of_characteristics():
     assert (woman["n"], woman["count"], woman["share"]) == (2, 1, 0.5)
     assert rows.loc[("family", "split over clusters", "all"), "count"] == 1
     assert rows.loc[("family", "in one cluster", "all"), "share"] == 0.5
+
+
+def test_numbers_of_the_same_people_share_their_permutations(monkeypatch):
+    """Each is tested as it is alone, and people are permuted once for all of them."""
+    generator = np.random.default_rng(5)
+    index = subjects(90)
+    clusters = pd.Series(generator.integers(1, 5, size=90), index=index)
+    numbers = pd.DataFrame(generator.normal(size=(90, 5)), columns=list("abcde"), index=index)
+    numbers["b"] += clusters
+    numbers["c"] = numbers["c"].round()  # ties
+    numbers.loc[index[::7], ["d", "e"]] = np.nan
+    people = numbers.assign(site=generator.choice(["x", "y"], 90), same=1.5)
+    people["family"] = [f"f{k // 2}" if k < 30 else "" for k in range(90)]
+    asked = []
+
+    def counted(*given):
+        asked.append(len(given[0]))
+        return permuted_labels(*given)
+
+    monkeypatch.setattr(composition, "permuted_labels", counted)
+    together = compare_composition(clusters, people, 99, 0.95, 1)
+    assert sorted(asked) == [77, 90, 90]  # d and e; a, b and c; site
+    assert list(together["characteristic"]) == [*"abcde", "site", "same"]
+    alone = [compare_composition(clusters, people[[name, "family"]], 99, 0.95, 1) for name in "abcde"]
+    pd.testing.assert_frame_equal(
+        together[:5].drop(columns="q"),
+        pd.concat(alone, ignore_index=True).drop(columns="q"),
+        check_exact=True,
+    )
 
 
 def test_what_differs_is_found_and_what_does_not_is_not():

@@ -30,6 +30,7 @@ from neurostrata.strata.comparison.repartition import (
     repartition,
     resampled_h,
 )
+from neurostrata.strata.inputs import read_strata
 from neurostrata.strata.profiles import cluster_profiles, population_quantile
 
 
@@ -286,6 +287,22 @@ def test_commands_give_the_tables_of_the_public_tree(tree):
     assert facts["families_of_several"] == 5  # one of six lost a member
     assert facts["families_respected"] is True
     assert len(pd.read_csv(tree / "profiles.tsv", sep="\t")) == 6
+
+
+def test_the_people_of_large_studies_are_read_in_seconds(tmp_path):
+    """A second's work; a look through everybody for each person takes ten minutes."""
+    subjects = [f"{k:05d}" for k in range(20_000)]
+    clusters = pd.DataFrame({"subject": subjects, "cluster": 1, "fits": "yes"})
+    scores = pd.DataFrame({"subject": subjects, "f": np.arange(20_000.0)})
+    clusters.loc[3, "fits"] = "no"
+    scores.loc[[3, 5, 8], "f"] = np.nan
+    clusters.to_csv(tmp_path / "clusters.tsv", sep="\t", index=False)
+    scores.to_csv(tmp_path / "scores.tsv", sep="\t", index=False, na_rep="n/a")
+    started = time.process_time()
+    groups, table, facts = read_strata(tmp_path / "clusters.tsv", tmp_path / "scores.tsv")
+    assert time.process_time() - started < 10
+    assert facts["people_without_scores"] == ["00005", "00008"]
+    assert len(groups) == len(table) == facts["people_tested"] == 20_000 - 3
 
 
 def test_one_cluster_only_gives_na_and_no_crash(tree):

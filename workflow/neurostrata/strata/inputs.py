@@ -98,7 +98,7 @@ def read_strata(clusters: Path, scores: Path) -> tuple[pd.Series, pd.DataFrame, 
         "people_clustered": len(groups),
         "people_in_no_cluster": len(partition) - len(groups),
         "people_tested": len(both),
-        "people_without_scores": [subject for subject in groups.index if subject not in set(both)],
+        "people_without_scores": list(groups.index[~groups.index.isin(scored)]),
         "clusters": int(groups.nunique()),
         "inputs": {str(path): sha256_file(path) for path in (clusters, scores)},
     }

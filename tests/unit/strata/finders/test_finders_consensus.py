@@ -57,7 +57,7 @@ def test_the_clearest_consensus_is_chosen(monkeypatch):
     scores = principal_scores(codes(), 3)
     np.testing.assert_array_equal(asked["pac"][0], scores)
     assert asked["pac"][1:] == ((2, 3), (2, 3, 4), 40, 0.8, 3, 5, "progress")
-    assert asked["reference"] == (similar_size(40), (2, 3), (2, 3, 4), 40, 0.8, 3, 6)
+    assert asked["reference"] == (similar_size(40), (2, 3), (2, 3, 4), 40, 0.8, 3, 6, 1)
     np.testing.assert_array_equal(asked["matrix"][0], without_heavy_tails(whiten(scores[:, :2])))
     assert asked["matrix"][1:] == (3, 40, 0.8, 3, 5)
     np.testing.assert_array_equal(found.clusters, number_by_size(average_linkage(matrix, 3)))
@@ -105,8 +105,7 @@ def test_linkage_is_by_means():
 
 
 def test_ambiguity_is_of_each_number_of_components_and_clusters(monkeypatch):
-    monkeypatch.setattr(consensus_fit, "consensus_matrix", lambda *given: given)
-    monkeypatch.setattr(consensus_fit, "ambiguous_pairs", lambda given: given[0].shape[1] + given[1] / 10)
+    monkeypatch.setattr(consensus_fit, "ambiguous_pairs", lambda *given: given[0].shape[1] + given[1] / 10)
     seen, steps = [], []
     monkeypatch.setattr(consensus, "whiten", lambda values: seen.append(values.shape) or whiten(values))
     found = ambiguities(codes(), (2, 3), (2, 4), 9, 0.5, 2, 6, lambda *step: steps.append(step))

@@ -64,40 +64,57 @@ def test_kmeans_ends_after_thirty_iterations():
     np.testing.assert_array_equal(label, wanted)
 
 
-@pytest.mark.parametrize(("share", "size"), [(0.5, 9), (0.8, 14), (0.03, 3)])
-def test_consensus_is_over_the_subsets_that_have_both(monkeypatch, share, size):
+def plain(monkeypatch):
+    """Run what the functions call before it is compiled, too."""
+    for name in ("_subsets", "_consensus", "_ones"):
+        monkeypatch.setattr(consensus_fit, name, getattr(consensus_fit, name).py_func)
+
+
+@pytest.mark.parametrize(
+    ("share", "size", "k", "subsets"), [(0.5, 9, 3, 7), (0.8, 14, 5, 130), (0.03, 3, 3, 64)]
+)
+def test_consensus_is_over_the_subsets_that_have_both(monkeypatch, share, size, k, subsets):
+    plain(monkeypatch)
     values = people()
-    best = {}
+    best, wanted_k = [], k
 
     def kmeans(part, k, label):
-        assert (len(part), k) == (size, 3)
-        label[:] = np.random.randint(0, 3, size)  # noqa: NPY002
+        assert (len(part), k) == (size, wanted_k)
+        label[:] = np.random.randint(0, k, size)  # noqa: NPY002
         total = float(np.random.randint(5))  # noqa: NPY002 - often equal: the first counts
-        best.setdefault(part.tobytes(), []).append((total, label.copy(), part.copy()))
+        best.append((total, label.copy(), part.copy()))
         return total
 
     monkeypatch.setattr(consensus_fit, "_kmeans", kmeans)
-    found = consensus_fit.consensus_matrix.py_func(values, 3, 7, share, 4, 5)
+    found = consensus_fit.consensus_matrix.py_func(values, k, subsets, share, 4, 5)
     both, together = np.zeros((18, 18)), np.zeros((18, 18))
-    calls = [call for calls in best.values() for call in calls]
-    assert len(calls) == 7 * 4
-    assert len(best) == 7  # subsets
-    for starts in best.values():
-        _, label, part = min(starts, key=lambda call: call[0])
+    assert len(best) == subsets * 4
+    for start in range(0, len(best), 4):
+        assert len({part.tobytes() for _, _, part in best[start : start + 4]}) == 1
+        _, label, part = min(best[start : start + 4], key=lambda call: call[0])
         rows = [int(np.flatnonzero((values == person).all(axis=1))[0]) for person in part]
         assert rows == sorted(rows)
         both[np.ix_(rows, rows)] += 1
         together[np.ix_(rows, rows)] += label[:, None] == label
+    assert len({part.tobytes() for _, _, part in best}) > subsets / 2
     wanted = np.divide(together, both, out=np.zeros((18, 18)), where=both > 0)
     np.fill_diagonal(wanted, 1)
     np.testing.assert_array_equal(found, wanted)
-    again = consensus_fit.consensus_matrix.py_func(values, 3, 7, share, 4, 5)
+    again = consensus_fit.consensus_matrix.py_func(values, k, subsets, share, 4, 5)
     np.testing.assert_array_equal(again, found)
-    assert (consensus_fit.consensus_matrix.py_func(values, 3, 7, share, 4, 6) != found).any()
+    assert (consensus_fit.consensus_matrix.py_func(values, k, subsets, share, 4, 6) != found).any()
 
 
-def test_pairs_between_a_tenth_and_nine_tenths_are_ambiguous():
+def test_bits_are_counted():
+    words = np.array([0, 1, 2**63, 2**64 - 1, 0b1011], np.uint64)
+    assert [consensus_fit._ones(word) for word in words] == [0, 1, 1, 64, 3]
+    assert [consensus_fit._ones.py_func(word) for word in words] == [0, 1, 1, 64, 3]
+
+
+def test_pairs_between_a_tenth_and_nine_tenths_are_ambiguous(monkeypatch):
     consensus = np.eye(5)
     shares = [0.0, 0.1, 0.11, 0.5, 0.89, 0.9, 1.0, 0.05, 0.95, 0.3]
     consensus[np.tril_indices(5, -1)] = shares
-    assert consensus_fit.ambiguous_pairs.py_func(consensus) == 0.4
+    monkeypatch.setattr(consensus_fit, "_consensus", lambda values, k, a, b: values[a, b] if k == 3 else None)
+    monkeypatch.setattr(consensus_fit, "_subsets", lambda values, k, *how: (values, k))
+    assert consensus_fit.ambiguous_pairs.py_func(consensus, 3, 7, 0.8, 2, 1) == 0.4

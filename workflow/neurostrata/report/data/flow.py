@@ -62,7 +62,8 @@ def study_flow(study: StudyResults) -> Flow | None:
         rows = exclusions[(exclusions["modality"] == "all") & (exclusions["stage"] != "template")]
         for subject, reason in zip(rows["subject"].astype(str), rows["reason"].astype(str)):
             whole.setdefault(subject, reason)
-    gone = {subject: reason for subject, reason in whole.items() if subject not in set(people)}
+    took_part = set(people)
+    gone = {subject: reason for subject, reason in whole.items() if subject not in took_part}
     first = [
         Step("people found", len(people) + len(gone)),
         Step("people took part", len(people), _counted(gone.values())),

@@ -15,7 +15,6 @@ from neurostrata.strata.comparison.kruskal import (
     benjamini_hochberg,
     eta_squared,
     eta_squared_interval,
-    groups_with_values,
     h_statistics,
     rank_factors,
 )
@@ -157,58 +156,72 @@ def compare_composition(
     """
     described = people.reindex(clusters.index).replace("", np.nan)
     family = families_of(described, clusters.index)
-    rows = []
+    found: dict[Any, dict[str, Any]] = {}
+    # numbers that the same people have are compared with the same permutations, which take most of the time
+    of_same_people: dict[bytes, dict[Any, Array]] = {}
+
+    def about(known: NDArray[np.bool_]) -> tuple[Labels, list[str]]:
+        _, labels = np.unique(clusters.to_numpy()[known], return_inverse=True)
+        return labels.astype(np.intp).ravel(), [family[row] for row in np.flatnonzero(known)]
+
     for name in described.columns.drop("family", errors="ignore"):
         numbers = as_numbers(str(name), described[name])
         column = described[name] if numbers is None else numbers
         known = column.notna().to_numpy()
-        _, labels = np.unique(clusters.to_numpy()[known], return_inverse=True)
-        labels = labels.astype(np.intp).ravel()
-        families = [family[row] for row in np.flatnonzero(known)]
-        generator = np.random.default_rng(seed)
-        common = {"characteristic": name, "n": int(known.sum()), "missing": int((~known).sum())}
+        found[name] = {"characteristic": name, "n": int(known.sum()), "missing": int((~known).sum())}
         if numbers is not None:
-            found = _test_number(
-                column[known].to_numpy(float), labels, families, draws, confidence, generator
-            )
-        else:
-            words = column[known].astype(str).to_numpy()
-            found = _test_classes(words, labels, families, draws, confidence, generator)
-        rows.append({**common, **found})
+            of_same_people.setdefault(known.tobytes(), {})[name] = column[known].to_numpy(float)
+            continue
+        words, generator = column[known].astype(str).to_numpy(), np.random.default_rng(seed)
+        found[name] |= _test_classes(words, *about(known), draws, confidence, generator)
+    for people_known, columns in of_same_people.items():
+        values, generator = np.column_stack(list(columns.values())), np.random.default_rng(seed)
+        known = np.frombuffer(people_known, dtype=bool)
+        tests = _test_numbers(values, *about(known), draws, confidence, generator)
+        for name, test in zip(columns, tests, strict=True):
+            found[name] |= test
+    rows = list(found.values())
     table = pd.DataFrame(rows, columns=[c for c in TEST_COLUMNS if c != "q"])
     table["q"] = benjamini_hochberg(table["p"].to_numpy(dtype=float))
     return table[list(TEST_COLUMNS)]
 
 
-def _test_number(
+def _test_numbers(
     values: Array,
     labels: Labels,
     families: list[str],
     draws: int,
     confidence: float,
     generator: np.random.Generator,
-) -> dict[str, Any]:
-    found: dict[str, Any] = {
+) -> list[dict[str, Any]]:
+    """Return the test of each column of numbers (people x characteristics, none missing)."""
+    common: dict[str, Any] = {
         "kind": "number",
         "test": "Kruskal-Wallis",
         "effect_name": "eta2",
         **dict.fromkeys(("statistic", "p", "effect", "effect_low", "effect_high"), np.nan),
     }
+    found = [dict(common) for _ in range(values.shape[1])]
     number = int(labels.max()) + 1 if len(labels) else 0
-    ranked = rank_factors(values[:, None])
-    if number < 2 or groups_with_values(ranked, labels, number)[0] < 2 or np.isnan(ranked.scale[0]):
+    ranked = rank_factors(values)
+    if number < 2:
+        return found
+    tested = np.flatnonzero(~np.isnan(ranked.scale))
+    if not len(tested):
         return found
     h = h_statistics(ranked, labels[None], number)[0]
     parts = permuted_labels(labels, family_blocks(families), draws, generator)
-    null = np.concatenate([h_statistics(ranked, part, number) for part in parts])
-    low, high = eta_squared_interval(float(h[0]), number, len(values), confidence)
-    return found | {
-        "statistic": float(h[0]),
-        "p": float(exceedance_p(h, null)[0]),
-        "effect": eta_squared(float(h[0]), number, len(values)),
-        "effect_low": low,
-        "effect_high": high,
-    }
+    p = exceedance_p(h, np.concatenate([h_statistics(ranked, part, number) for part in parts]))
+    for column in tested:
+        low, high = eta_squared_interval(float(h[column]), number, len(values), confidence)
+        found[column] |= {
+            "statistic": float(h[column]),
+            "p": float(p[column]),
+            "effect": eta_squared(float(h[column]), number, len(values)),
+            "effect_low": low,
+            "effect_high": high,
+        }
+    return found
 
 
 def _test_classes(

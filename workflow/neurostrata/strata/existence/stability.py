@@ -90,6 +90,9 @@ def find_again(
         other = quick.changed(seed=seed + number)
         return compare(np.arange(len(codes)), other.find(codes).clusters)
 
+    def in_fold(rows: Labels, of_fold: Array) -> tuple[Array, float]:
+        return compare(rows, quick.find(of_fold).clusters)
+
     run = Parallel(n_jobs=finder.threads, backend="threading", return_as="generator")
     found: dict[str, list[tuple[Array, float]]] = {"bootstrap": []}
     for result in run(delayed(resampled)(draw) for draw in range(1, draws + 1)):
@@ -98,7 +101,7 @@ def find_again(
             progress(len(found["bootstrap"]), draws)
     found["seed"] = list(run(delayed(reseeded)(number) for number in range(1, SEEDS + 1)))
     if folds:
-        found["fold"] = [compare(rows, quick.find(of_fold).clusters) for rows, of_fold in folds.values()]
+        found["fold"] = list(run(delayed(in_fold)(rows, of_fold) for rows, of_fold in folds.values()))
     rows = [row for repeated, results in found.items() for row in _rows(repeated, results, sizes)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 

@@ -92,8 +92,13 @@ class AffinityPropagation(Finder):
         return f"with {count(damping, 'damping factor')} and {count(preference, 'preference')}"
 
     def quick(self, codes: Array | None = None) -> AffinityPropagation:
-        """Return the finder with a coarser grid: the paper's 10,000 settings cannot be repeated 200 times."""
-        return self.changed(self._coarse(self.options))
+        """Return the finder with a coarser grid, on one thread: the paper's 10,000 settings cannot be repeated 200 times.
+
+        Repeats run beside each other, and each thread of each of them would need its own matrices of people x people.
+        """
+        again = self.changed(self._coarse(self.options))
+        again.threads = 1
+        return again
 
     def find(self, codes: Array, progress: Progress | None = None) -> Finding:
         """Return the partition of best silhouette; see :meth:`Finder.find`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,7 +16,7 @@ from neurostrata.strata.finders.mixture import (
     whiten,
     without_heavy_tails,
 )
-from neurostrata.strata.finders.reference import LEAST_SPREAD, shares_of_clusters, similar_size
+from neurostrata.strata.finders.reference import LEAST_SPREAD, made_once, shares_of_clusters, similar_size
 
 #: Resamples of :meth:`Consensus.quick`.
 QUICK_RESAMPLES = 30
@@ -82,7 +81,8 @@ class Consensus(Finder):
             return nothing(n, empty, f"the codes vary in {scores.shape[1]} directions only")
         how = (options["resamples"], options["share"], options["starts"])
         pac = ambiguities(scores, tried, clusters, *how, self.seed, progress)
-        mean, spread = reference(similar_size(n), tried, clusters, *how, options["reference_draws"])
+        draws = options["reference_draws"]
+        mean, spread = reference(similar_size(n), tried, clusters, *how, draws, self.threads)
         standardised = (mean - np.log(pac + LEAST_AMBIGUITY)) / spread
         rows = [
             (p, k, pac[i, j], mean[i, j], spread[i, j], standardised[i, j])
@@ -118,39 +118,40 @@ def ambiguities(
     progress: Progress | None = None,
 ) -> Array:
     """Return the proportion of ambiguous clustering (components x clusters)."""
-    from neurostrata.strata.finders.consensus_fit import ambiguous_pairs, consensus_matrix
+    from neurostrata.strata.finders.consensus_fit import ambiguous_pairs
 
     pac = np.empty((len(components), len(clusters)))
     for i, p in enumerate(components):
         white = without_heavy_tails(whiten(scores[:, :p]))
         for j, k in enumerate(clusters):
-            pac[i, j] = ambiguous_pairs(consensus_matrix(white, k, resamples, share, starts, seed))
+            pac[i, j] = ambiguous_pairs(white, k, resamples, share, starts, seed)
             if progress is not None:
                 progress(i * len(clusters) + j + 1, pac.size)
     return pac
 
 
-@lru_cache(maxsize=64)
+@made_once
 def reference(
-    people: int, components: Sizes, clusters: Sizes, resamples: int, share: float, starts: int, draws: int
+    people: int,
+    components: Sizes,
+    clusters: Sizes,
+    resamples: int,
+    share: float,
+    starts: int,
+    draws: int,
+    threads: int = 1,
 ) -> tuple[Array, Array]:
     """Return mean and standard deviation of the logarithm (components x clusters) over draws of Gaussian data.
 
     The seed of a draw is its number, so that all cohorts of one size share the reference.
     """
-    drawn = np.stack(
-        [
-            ambiguities(
-                np.random.default_rng([people, draw]).standard_normal((people, max(components))),
-                components,
-                clusters,
-                resamples,
-                share,
-                starts,
-                draw,
-            )
-            for draw in range(draws)
-        ]
-    )
+    from joblib import Parallel, delayed
+
+    def ambiguities_of_draw(draw: int) -> Array:
+        gaussian = np.random.default_rng([people, draw]).standard_normal((people, max(components)))
+        return ambiguities(gaussian, components, clusters, resamples, share, starts, draw)
+
+    run = Parallel(n_jobs=threads, backend="threading")
+    drawn = np.stack(run(delayed(ambiguities_of_draw)(draw) for draw in range(draws)))
     drawn = np.log(drawn + LEAST_AMBIGUITY)
     return drawn.mean(axis=0), np.maximum(drawn.std(axis=0), LEAST_SPREAD)

@@ -13,7 +13,7 @@ import pandas as pd
 from neurostrata.core.wording import count, join_words
 from neurostrata.strata.finders.interface import Array, Finder, Finding, Progress, SearchFigure, nothing
 from neurostrata.strata.finders.labels import number_by_size
-from neurostrata.strata.finders.reference import similar_size
+from neurostrata.strata.finders.reference import made_once, similar_size
 
 #: The evidence for a number of clusters is the mean of so many standardised ratios, the largest over the numbers of components.
 AGREEING = 2
@@ -284,7 +284,7 @@ class Reference:
     step_spread: Array
 
 
-@lru_cache(maxsize=64)
+@made_once
 def reference(
     people: int,
     components: tuple[int, ...],

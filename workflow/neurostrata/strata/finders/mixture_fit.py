@@ -67,15 +67,18 @@ def _iterate(white, share, iterations):  # type: ignore[no-untyped-def]
         within_products = gram + gram @ woodbury @ gram
         quadratic = products @ woodbury
         gain = -0.5 * n * np.log(variances).sum()
+        half, log_weight = 0.5 * np.diag(within_products), np.log(weight)
         for i in range(n):
             square, largest = 0.0, -np.inf
             for c in range(k):
                 square += quadratic[i, c] * products[i, c]
-                share[i, c] = towards[i, c] - 0.5 * within_products[c, c] + np.log(weight[c])
+                share[i, c] = towards[i, c] - half[c] + log_weight[c]
                 largest = max(largest, share[i, c])
             total = 0.0
             for c in range(k):
-                share[i, c] = np.exp(share[i, c] - largest)
+                below = share[i, c] - largest
+                # exponentials are most of the work, and one of them is always that of 0
+                share[i, c] = 1.0 if below == 0.0 else np.exp(below)
                 total += share[i, c]
             for c in range(k):
                 share[i, c] /= total

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from threading import Lock
+from typing import TypeVar
+
 import numpy as np
 
 from neurostrata.strata.finders.interface import Array, Labels
@@ -10,6 +15,24 @@ from neurostrata.strata.finders.interface import Array, Labels
 SIMILAR = 0.05
 #: Standard deviations over the draws are taken to be at least this.
 LEAST_SPREAD = 0.01
+
+Result = TypeVar("Result")
+
+
+def made_once(function: Callable[..., Result]) -> Callable[..., Result]:
+    """Return the function with its last results kept, also while threads ask for the same one at the same time.
+
+    The others wait for the first, which draws with all threads; each would draw the whole reference by itself.
+    """
+    kept = lru_cache(maxsize=64)(function)
+    locks: dict[tuple[object, ...], Lock] = {}
+
+    @wraps(function)
+    def once(*arguments: object) -> Result:
+        with locks.setdefault(arguments, Lock()):
+            return kept(*arguments)
+
+    return once
 
 
 def similar_size(people: int) -> int:

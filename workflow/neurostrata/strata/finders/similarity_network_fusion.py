@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -18,7 +17,7 @@ from neurostrata.strata.finders.mixture import (
     without_heavy_tails,
 )
 from neurostrata.strata.finders.network_fusion import affinity, fuse, leading_eigenvalues
-from neurostrata.strata.finders.reference import shares_of_clusters, similar_size
+from neurostrata.strata.finders.reference import made_once, shares_of_clusters, similar_size
 
 #: Standard deviations over the draws are taken to be at least this.
 LEAST_SPREAD = 1e-6
@@ -164,7 +163,7 @@ def sums_and_gaps(
     return measures
 
 
-@lru_cache(maxsize=64)
+@made_once
 def reference(
     people: int,
     joint: tuple[tuple[float, ...], ...],
