@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.optimize import fsolve
 
 from neurostrata.adjustment.codes import Adjustment, LinearAdjustment, free_of_covariates
 from neurostrata.adjustment.combat import ComBat, empirical_bayes
@@ -241,3 +242,69 @@ def test_a_column_that_the_sites_determine_goes_with_them():
     sites, _ = Adjustment(table, "site").apply(codes)
     np.testing.assert_allclose(both.values, sites.values, atol=0.2)
     assert np.ptp([both.values[site == name].mean(0) for name in "abc"], axis=0).max() < 0.3
+
+
+@pytest.mark.parametrize("dimensions", [2, 3, 9])
+def test_locations_and_scales_are_posterior_means(dimensions):
+    """Johnson 2007, 3.2: both equations hold at once; the priors' parameters are by moments. Solved by scipy."""
+    random = np.random.default_rng(dimensions)
+    values = random.normal(size=(7, dimensions)) * random.uniform(0.5, 2, dimensions) + random.normal(
+        size=dimensions
+    )
+    means, variances = values.mean(axis=0), values.var(axis=0, ddof=1)
+    prior = means.mean(), means.var(ddof=1)
+    # the inverse gamma distribution with the mean and the variance of the variances
+    shape = 2 + variances.mean() ** 2 / variances.var(ddof=1)
+    rate = variances.mean() * (shape - 1)
+    found = empirical_bayes(values)
+    for number, column in enumerate(values.T):
+
+        def left_over(both, column=column):
+            gamma, delta = both
+            precision = 1 / prior[1], len(column) / delta
+            posterior_mean = (prior[0] * precision[0] + column.mean() * precision[1]) / sum(precision)
+            posterior_rate = rate + ((column - gamma) ** 2).sum() / 2
+            return gamma - posterior_mean, delta - posterior_rate / (shape + len(column) / 2 - 1)
+
+        wanted = fsolve(left_over, (means[number], variances[number]), xtol=1e-12)
+        np.testing.assert_allclose([found[0][number], found[1][number]], wanted, rtol=1e-7)
+
+
+def test_equal_scales_need_no_prior():
+    """Dimensions that differ by a constant: each location is drawn to their mean, and the scale is what it is."""
+    column = 0.3 * np.random.default_rng(2).normal(size=(10, 1))
+    gamma, delta = empirical_bayes(column + np.array([-1.0, 0.0, 4.0]))
+    variance = column.var(ddof=1)
+    np.testing.assert_allclose(delta, variance)
+    means = column.mean() + np.array([-1.0, 0.0, 4.0])
+    share = means.var(ddof=1) / (means.var(ddof=1) + variance / 10)
+    np.testing.assert_allclose(gamma, means.mean() + share * (means - means.mean()))
+
+
+def test_dimensions_without_spread_teach_nothing_about_the_others():
+    random = np.random.default_rng(3)
+    sites = np.repeat(["a", "b", "c"], 10)
+    values = random.normal(size=(30, 5)) * np.array([1.0, 2.0, 1.5, 0.5, 1.0])
+    flat = np.column_stack([np.full(30, 5.1), (sites == "b") * 3.3, values])
+    alone = ComBat().fit(values, sites).transform(values, sites)
+    np.testing.assert_allclose(ComBat().fit(flat, sites).transform(flat, sites)[:, 2:], alone, rtol=1e-9)
+
+
+def test_a_site_of_three_complete_people_is_learned_and_one_of_two_is_not():
+    table, codes, _ = cohort(60)
+    codes = Embeddings(codes.subjects, codes.values, codes.table.assign(role="train"))
+    table = table.astype({"site": object})
+    table.iloc[:4, 0], table.iloc[4:8, 0] = "three", "two"
+    table.iloc[[0, 4], 1] = np.nan
+    table.iloc[5, 2] = np.nan
+    _, left_out = Adjustment(table, "site", ("age",), ("sex",)).apply(codes)
+    reasons = left_out.set_index("subject")["reason"]
+    assert list(reasons.index) == [codes.subjects[i] for i in (0, 4, 5, 6, 7)]
+    assert reasons[codes.subjects[6]] == "site 'two' has fewer than 3 training people"
+
+
+def test_codes_that_nothing_is_removed_from_come_back():
+    table, codes, _ = cohort(20)
+    same, left_out = free_of_covariates(codes, table, {"columns": [], "sites": None, "splines": 1})
+    assert same is codes
+    assert list(left_out.columns) == ["subject", "reason"]
