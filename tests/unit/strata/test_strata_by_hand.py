@@ -373,7 +373,7 @@ def test_margins():
 
 def test_components_of_distances():
     finding = Finding(np.array([1]), 0.0, pd.DataFrame())
-    assert [distance_components(finding, people) for people in (3, 12, 60, 900)] == [2, 2, 10, 20]
+    assert [distance_components(finding, people) for people in (3, 12, 65, 900)] == [2, 2, 10, 20]
     assert distance_components(Finding(np.array([1]), 0.0, pd.DataFrame(), components=7), 900) == 7
 
 
