@@ -5,12 +5,13 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import chi2, f, ncf, ncx2
+from scipy.stats import chi2, f, f_oneway, ncf, ncx2
 
 from neurostrata.core.config import section_defaults
 from neurostrata.core.tables import read_table, write_table
 from neurostrata.strata.commands import map_people
 from neurostrata.strata.comparison.adjusted import (
+    compare_adjusted,
     f_noncentrality,
     known_covariates,
     orthonormal,
@@ -104,6 +105,18 @@ def test_partial_effect_sizes():
     assert ncf.sf(6.0, 2, 40, high * 43 / (1 - high)) == pytest.approx(0.95)
     assert f_noncentrality(0.5, 2, 40, f.sf(0.5, 2, 40) - 0.01) == 0.0
     assert ncf.sf(30, 2, 40, f_noncentrality(30.0, 2, 40, 0.999999)) == pytest.approx(0.999999)
+
+
+def test_one_degree_of_freedom_is_left_of_three_people():
+    people = pd.DataFrame({"age": [30.0] * 3, "family": ""}, index=["a", "b", "c"])
+    clusters = pd.Series([1, 1, 2], index=people.index)
+    table, _ = compare_adjusted(clusters, pd.DataFrame({"f": [2.0, 4, 9]}, people.index), people, 19, 0.95, 1)
+    assert table["f"][0] == pytest.approx(f_oneway([1, 2], [3]).statistic)  # of the ranks
+    assert table["adjusted_for"][0] == "nothing"
+    two, _ = compare_adjusted(
+        clusters, pd.DataFrame({"f": [2.0, np.nan, 9]}, people.index), people, 19, 0.95, 1
+    )
+    assert np.isnan(two["f"][0])
 
 
 def test_bases_leave_out_what_depends_on_the_rest():
