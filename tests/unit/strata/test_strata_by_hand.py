@@ -29,7 +29,8 @@ from neurostrata.strata.comparison.kruskal import (
     noncentrality,
     rank_factors,
 )
-from neurostrata.strata.comparison.repartition import exceedance_p, resampled_h
+from neurostrata.strata.comparison.repartition import COLUMNS as REPARTITION_COLUMNS
+from neurostrata.strata.comparison.repartition import Repartition, exceedance_p, resampled_h
 from neurostrata.strata.comparison.shuffles import found_shares, shuffle_links
 from neurostrata.strata.comparison.split_half import one_split
 from neurostrata.strata.existence.comparison_with_null import Existence, described
@@ -148,6 +149,19 @@ def test_draws_with_replacement_by_hand():
         ranks = ranked.ranks[:, 0]
         wanted = sum(ranks[labels == k].sum() ** 2 / (labels == k).sum() for k in (0, 1)) * ranked.scale[0]
         assert row == pytest.approx(wanted)
+
+
+def test_table_of_repartitions():
+    null = np.array([[1.0, 4.0], [3.0, 4.0], [5.0, 7.0]])
+    drawn = Repartition(np.array([2.0, 9.0]), np.array([0.75, 0.25]), null, np.array([10.0, 8.0]))
+    table = drawn.table(["a", "b"])
+    assert list(table.columns) == list(REPARTITION_COLUMNS)
+    assert table["null_mean"].tolist() == [3, 5]
+    np.testing.assert_allclose(table["null_95"], [4.8, 6.7])
+    assert table["q_repartition"].tolist() == [0.75, 0.5]
+    none = Repartition(drawn.h, drawn.p, null[:0], drawn.n).table(["a", "b"])
+    assert none[["null_mean", "null_95"]].isna().all(axis=None)
+    assert none["draws"].tolist() == [0, 0]
 
 
 def test_p_counts_equal_draws():
