@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import chi2, f, f_oneway, ncf, ncx2
+from scipy.stats import chi2, f, f_oneway, kruskal, ncf, ncx2, norm
 
 from neurostrata.core.config import section_defaults
 from neurostrata.core.tables import read_table, write_table
@@ -30,8 +30,8 @@ from neurostrata.strata.comparison.kruskal import (
     rank_factors,
 )
 from neurostrata.strata.comparison.repartition import COLUMNS as REPARTITION_COLUMNS
-from neurostrata.strata.comparison.repartition import Repartition, exceedance_p, resampled_h
-from neurostrata.strata.comparison.shuffles import found_shares, shuffle_links
+from neurostrata.strata.comparison.repartition import Repartition, exceedance_p, repartition, resampled_h
+from neurostrata.strata.comparison.shuffles import found_shares, shuffle_links, wilson_interval
 from neurostrata.strata.comparison.split_half import one_split
 from neurostrata.strata.existence.comparison_with_null import Existence, described
 from neurostrata.strata.existence.membership import Membership, describe_membership, distance_components
@@ -162,6 +162,22 @@ def test_table_of_repartitions():
     none = Repartition(drawn.h, drawn.p, null[:0], drawn.n).table(["a", "b"])
     assert none[["null_mean", "null_95"]].isna().all(axis=None)
     assert none["draws"].tolist() == [0, 0]
+
+
+def test_a_factor_known_in_one_cluster_alone_is_not_tested():
+    scores = np.column_stack([[1.0, 2, 3, np.nan, np.nan, np.nan], [1.0, 2, 3, 4, 5, 6]])
+    found = repartition(scores, np.repeat([1, 2], 3), [""] * 6, 50, 1)
+    assert np.isnan([found.h[0], found.p[0]]).all()
+    assert found.h[1] == pytest.approx(kruskal(*scores[:, 1].reshape(2, 3)).statistic)
+    assert 0 < found.p[1] < 0.5
+
+
+def test_shares_have_wilsons_interval():
+    for confidence in (0.95, 0.8):
+        z = norm.ppf((1 + confidence) / 2)
+        centre, half = (3 + z**2 / 2) / (20 + z**2), z * np.sqrt(3 * 17 / 20 + z**2 / 4) / (20 + z**2)
+        assert wilson_interval(3, 20, confidence) == pytest.approx((centre - half, centre + half))
+    assert wilson_interval(1, 1)[1] == pytest.approx(1)
 
 
 def test_p_counts_equal_draws():
