@@ -326,6 +326,8 @@ def test_bootstrap_draws_are_samples_in_which_people_stand_several_times():
     assert np.isnan(percentile_interval(half)).all()  # most draws have one class only
     half[99:102] = areas[99:102]
     assert percentile_interval(half) == pytest.approx(np.quantile(half[:102], [0.025, 0.975]))
+    small = explained(predicted / 100, observed / 100, usual / 100, weights)
+    np.testing.assert_allclose(small, shares)
     # nobody differs from the training mean: there is no variance to explain
     assert np.isnan(explained(observed, observed, observed)[0])
 
@@ -346,6 +348,8 @@ def test_scores_of_classes_are_means_over_folds():
     assert found["value"] == pytest.approx(np.mean(areas))
     assert found["fold_sd"] == pytest.approx(np.std(areas, ddof=1))
     assert (found["people"], found["folds"]) == (120, 4)
+    two = score_predictions(predictions[predictions["fold"].isin(["0", "1"])], [classes], {}, 1).iloc[0]
+    assert two["fold_sd"] == pytest.approx(np.std(areas[:2], ddof=1))
     measures, _ = two_class_tables(predictions, [classes])
     measures = measures.set_index("measure")
     assert measures.loc["balanced_accuracy", "mean"] == pytest.approx(np.mean(balanced))
