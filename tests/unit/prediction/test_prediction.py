@@ -266,10 +266,13 @@ def by_hand(penalty, train, labels, test):
 
 
 @pytest.mark.filterwarnings("ignore:Liblinear")
-@pytest.mark.parametrize("classes", [2, 3])
-def test_the_penalty_is_the_one_that_tells_most_apart_in_the_inner_folds(classes):
-    """By AUC for two classes; for more by the mean of their sensitivities. Small classes count as much as large ones."""
-    random = np.random.default_rng(12)
+@pytest.mark.parametrize(("classes", "seed"), [(2, 21), (3, 12)])
+def test_the_penalty_is_the_one_that_tells_most_apart_in_the_inner_folds(classes, seed):
+    """By AUC for two classes, where another penalty has the best balanced accuracy; for more classes by that.
+
+    Small classes count as much as large ones.
+    """
+    random = np.random.default_rng(seed)
     labels = np.array(["c"] * 25 + ["a"] * 70 + ["b"] * (25 if classes == 3 else 0))
     codes = random.normal(size=(len(labels), 30))
     codes[:, 0] += 1.5 * (labels == "a")
