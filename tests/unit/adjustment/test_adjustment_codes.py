@@ -46,6 +46,7 @@ def test_the_same_as_neurocombat_and_neuroharmonize():
     model = ComBat().fit(values[train], table.loc[train, "site"], keep[train])
     expected = table.filter(regex="^harmonised").to_numpy(float)
     np.testing.assert_allclose(model.transform(values, table["site"], keep), expected, atol=1e-6, rtol=0)
+    np.testing.assert_allclose(model.mean_, values[train].mean(axis=0))
     # the units of what is kept do not matter
     scaled = keep * [12, -2] + [100, 1]
     other = ComBat().fit(values[train], table.loc[train, "site"], scaled[train])
@@ -297,6 +298,7 @@ def test_a_site_of_three_complete_people_is_learned_and_one_of_two_is_not():
     table.iloc[:4, 0], table.iloc[4:8, 0] = "three", "two"
     table.iloc[[0, 4], 1] = np.nan
     table.iloc[5, 2] = np.nan
+    assert ComBat().fit(codes.values[1:9], ["x", "y", "x", "y", "x", "y", "z", "z"]).sites_ == ["x", "y"]
     _, left_out = Adjustment(table, "site", ("age",), ("sex",)).apply(codes)
     reasons = left_out.set_index("subject")["reason"]
     assert list(reasons.index) == [codes.subjects[i] for i in (0, 4, 5, 6, 7)]

@@ -332,7 +332,7 @@ def test_bootstrap_draws_are_samples_in_which_people_stand_several_times():
     small = explained(predicted / 100, observed / 100, usual / 100, weights)
     np.testing.assert_allclose(small, shares)
     # nobody differs from the training mean: there is no variance to explain
-    assert np.isnan(explained(observed, observed, observed)[0])
+    assert np.isnan(explained(predicted, observed, observed)[0])
 
 
 def test_scores_of_classes_are_means_over_folds():
