@@ -94,6 +94,8 @@ def test_the_expectation_is_learned_from_some_and_made_for_all() -> None:
 def test_small_sites_share_a_group() -> None:
     site = pd.Series(["a"] * 12 + ["b"] * 4 + ["c"] * 3 + [np.nan])
     assert site_groups(site, 10).value_counts().to_dict() == {"a": 12, "": 8}
+    exact = site_groups(pd.Series(["a"] * 5 + ["b"] * 4), 5)
+    assert exact.tolist() == ["a"] * 5 + [""] * 4
 
 
 def test_spreads_by_hand() -> None:
