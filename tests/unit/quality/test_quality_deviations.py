@@ -71,6 +71,20 @@ def test_who_is_of_neither_sex_is_expected_in_the_middle() -> None:
     np.testing.assert_allclose(found.values, truth, atol=0.15)
 
 
+def test_ten_people_for_each_number_and_a_level_beside_the_slope() -> None:
+    """Of one site, far from 0, mostly young: a slope alone, without a level, would be another."""
+    age = np.array([20.0] * 14 + [40, 50, 60, 70, 75, 80])
+    truth = 500 + 2 * age
+    found = expect(pd.Series(truth, people(20).index), people(20, age=age), ("age",), 10, np.ones(20, bool))
+    assert (found.covariates, found.parameters) == (("age",), 2)
+    np.testing.assert_allclose(found.values, truth, atol=1e-6)
+    fewer = expect(
+        pd.Series(truth[1:], people(19).index), people(19, age=age[1:]), ("age",), 10, np.ones(19, bool)
+    )
+    assert (fewer.covariates, fewer.parameters) == ((), 1)
+    assert (fewer.values == 540).all()
+
+
 def test_few_people_are_compared_without_covariates() -> None:
     about = people(12, age=np.arange(12.0), sex=["F", "M"] * 6, site=["a"] * 11 + ["b"])
     values, everybody = pd.Series(np.arange(12.0), index=about.index), np.ones(12, bool)
