@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from neurostrata.cohort.values import bin_value, is_number, judge, odd_cells_message
+from neurostrata.cohort.values import PAIRS, Cells, bin_value, is_number, judge, odd_cells_message
 
 
 @pytest.mark.parametrize(
@@ -85,3 +85,19 @@ def test_messages_name_the_first_cells() -> None:
     commas = odd_cells_message("iq", {"line 2": "1,5", "line 3": "-,5"})
     assert commas == "column iq: decimal commas, '1,5' (line 2), '-,5' (line 3); write decimal points"
     assert "decimal" not in odd_cells_message("iq", {"line 2": "1,5", "line 3": "abc"})
+
+
+def test_pairs_are_what_their_rules_say() -> None:
+    """And each has a 0 and a 1."""
+    for rule, pair in PAIRS:
+        said = (part.split("=") for part in rule.split(", "))
+        assert pair == {word.lower(): float(number) for word, number in said}
+        assert sorted(pair.values()) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "word", ["", "n/a", "NA", "NaN", "nan", "None", "null", "NULL", "<NA>", "#N/A", "#NA"]
+)
+def test_words_of_bids_r_pandas_sql_and_spreadsheets_are_no_value(word: str) -> None:
+    assert judge(["1", word, word]) == Cells("number", [])
+    assert judge(["F", word, "M"]) == Cells("number", [])
