@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from neurostrata.adjustment.characteristics import read_characteristics
 from neurostrata.adjustment.codes import adjusting, free_of_covariates
 from neurostrata.adjustment.commands import adjust_codes, describe_people
 from neurostrata.core.config import section_defaults
 from neurostrata.core.embeddings import Embeddings
 from neurostrata.core.errors import UserError
-from neurostrata.core.tables import read_table
+from neurostrata.core.tables import read_table, write_table
 from neurostrata.phenotypes.covariates import CovariateDesign
 
 PEOPLE = [f"{n:02d}" for n in range(1, 9)]
@@ -282,3 +283,26 @@ def test_splines_of_covariates() -> None:
     far = design.transform(pd.DataFrame({"age": [90.0, 100.0, 110.0], "children": 0.0, "sex": "F"}))
     np.testing.assert_allclose(far[1] - far[0], far[2] - far[1], atol=1e-9)
     assert CovariateDesign(1).fit(table).columns_ == ["age", "children", "sex: M"]
+
+
+def test_the_modalities_of_the_numbers_pass_through(cohort: Path) -> None:
+    """The sidecar says which modality a number is of, and what the columns are; people are named as they are."""
+    table = read_table(cohort / "embeddings.tsv", text=("subject",))
+    numbers = [name for name in table if name not in ("subject", "role")]
+    for parts in (["jac"] * (len(numbers) - 1) + ["ndi"], None):
+        write_table(cohort / "embeddings.tsv", table, {}, **({"CodeModalities": parts} if parts else {}))
+        codes, _, facts = adjusted(cohort)
+        assert facts.get("CodeModalities") == parts
+        assert set(codes.index) == set(table["subject"])
+    written = read_table(cohort / "codes-adjusted.tsv")
+    assert list(written) == ["subject", *numbers]
+    assert set(facts["Columns"]) == {"subject", numbers[0]}
+
+
+def test_ages_that_some_people_lack_are_ages(folder: Path) -> None:
+    table = described(folder, {"age": ["", *range(21, 28)]})
+    assert table["age"].isna().sum() == 1
+    assert list(table["age"][1:]) == list(range(21, 28))
+    people = read_characteristics(folder / "characteristics.tsv")
+    assert list(people.index) == PEOPLE
+    assert list(people["site"]) == ["1", "2"] * 4

@@ -13,7 +13,7 @@ from neurostrata.controller import reasons
 from neurostrata.core.config import fill_config, section_defaults
 from neurostrata.core.settings import settings_text
 from neurostrata.planning.changes import changed_files, changed_values, changes
-from neurostrata.planning.options import same_results, used_options
+from neurostrata.planning.options import TOGETHER, same_results, used_options
 
 REGISTRATION = section_defaults("registration") | {"engine": "ants"}
 
@@ -162,7 +162,7 @@ def test_a_change_is_said_by_the_configuration_s_key(
 
 def test_digests_and_versions_are_said_in_words() -> None:
     def said(stage: str, before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-        return changes(stage, json.dumps(before), json.dumps(after), {})
+        return changes(stage, json.dumps(before), json.dumps(after), {"experiment": "e"})
 
     assert (
         "cohort sheet"
@@ -171,6 +171,13 @@ def test_digests_and_versions_are_said_in_words() -> None:
     assert "phenotype tables" in said("describe_people", {"tables": ["a"]}, {"tables": ["b"]})[0]
     assert said("cluster", {"version": 1}, {"version": 2}) == [
         "this release makes other results in cluster (version 1 -> 2)"
+    ]
+    together = {TOGETHER: "together"}
+    assert said("adjust_codes", {"adjust": {}}, {"adjust": {}, **together}) == [
+        "this release removes sites and columns together"
+    ]
+    assert said("predict", {"covariates": []}, {"covariates": ["age"], **together}) == [
+        'experiments[e].analyses.covariates: [] -> ["age"]'
     ]
     assert said("align_diffusion", {"seed": 1}, {"seed": 2}) == ["imaging_seed: 1 -> 2"]
     assert said("jacobian", {"seed": 1}, {"seed": 2}) == []  # which draws no numbers

@@ -14,6 +14,7 @@ from planned import LABEL, experiment, planned
 
 from neurostrata.cohort.study import Study
 from neurostrata.planning import parameters
+from neurostrata.planning.options import TOGETHER
 from neurostrata.planning.parameters import parameter, stage_settings
 from neurostrata.planning.selection import group_selection
 from neurostrata.stages import STAGES
@@ -118,6 +119,23 @@ def test_keys_that_decide_who_takes_part_are_tracked_where_they_are_unusual() ->
     assert settings(study, "split", experiment="linear")["experiment"]["missing"] == "include"
     assert "options" not in settings(study, "split", experiment="linear")["experiment"]
     assert "options" in settings(study, "embed", experiment="linear")["experiment"]
+
+
+@pytest.mark.parametrize(
+    ("adjust", "analyses", "marked"),
+    [
+        ({"sites": None, "columns": "auto"}, {"covariates": ["age"]}, False),
+        ({"sites": "site", "columns": []}, {"harmonise": {"keep": ["age"]}, "covariates": ["age"]}, False),
+        ({"sites": "site", "columns": "auto"}, {"harmonise": {}, "covariates": ["age"]}, True),
+    ],
+)
+def test_only_what_had_sites_and_columns_removed_one_after_the_other_is_made_again(
+    adjust: dict[str, Any], analyses: dict[str, Any], marked: bool
+) -> None:
+    predicting = experiment("e", "jac", analyses={"prediction": ["iq"], **analyses})
+    study = planned(strata={"adjust": adjust}, experiments=[predicting])
+    assert (TOGETHER in settings(study, "adjust_codes")) == marked
+    assert (TOGETHER in settings(study, "predict", experiment="e")) == marked
 
 
 def test_keys_of_a_later_release_are_settings_where_they_are_not_at_their_defaults() -> None:

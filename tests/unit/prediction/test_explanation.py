@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from fusion_toy import toy_settings
+from scipy.stats import ttest_ind
 
 from neurostrata.core.config import capability, fill_defaults, load_schema
 from neurostrata.core.files import read_json, sidecar_path
@@ -22,6 +23,7 @@ from neurostrata.prediction.explain_commands import (
     tsne_of_modalities,
 )
 from neurostrata.prediction.explanation import (
+    codes_without,
     decoded_difference,
     map_correlation,
     modality_importance,
@@ -79,6 +81,7 @@ def test_shares_of_weights_by_hand():
         weight_shares(np.array([1.0, -2.0, 0.5, 0.5]), owner, ["a", "b"]), [0.75, 0.25]
     )
     assert np.isnan(weight_shares(np.ones(4), [None] * 4, ["a", "b"])).all()
+    assert np.isnan(weight_shares(np.zeros(4), owner, ["a", "b"])).all()
 
 
 def test_a_modality_with_an_effect_counts_more_than_those_without():
@@ -102,8 +105,41 @@ def test_a_modality_with_an_effect_counts_more_than_those_without():
 def test_separation_by_hand():
     scores, positive = np.array([1.0, 3.0, 0.0, -2.0]), np.array([True, True, False, False])
     assert separation(scores, positive) == pytest.approx(3 / np.sqrt(2))
-    assert separation(np.ones(4), positive) == 0
-    assert np.isnan(separation(scores, np.array([True, False, False, False])))
+    scores, positive = np.random.default_rng(1).normal(size=20), np.arange(20) < 4
+    wanted = ttest_ind(scores[positive], scores[~positive]).statistic * np.sqrt(1 / 4 + 1 / 16)
+    assert separation(scores, positive) == pytest.approx(wanted)
+    assert separation(np.ones(20), positive) == 0
+    assert np.isnan(separation(scores, np.arange(20) == 3))
+
+
+@pytest.mark.parametrize("handles_missing", [True, False])
+def test_a_fused_code_is_made_again_without_each_modality(handles_missing):
+    """A hidden modality is missing, or the mean of the training people; the others are what they were."""
+
+    class Fused:
+        modalities = ("a", "b")
+        code_modalities = (None, None)
+
+        def __init__(self):
+            self.handles_missing = handles_missing
+
+        @staticmethod
+        def encode(volumes):
+            return np.nan_to_num(volumes.mean(axis=(2, 3, 4)), nan=-9.0)
+
+    class People:
+        volumes = np.random.default_rng(2).normal(size=(5, 2, 2, 2, 2))
+
+        def chunks(self):
+            return [(slice(0, 3), self.volumes[:3]), (slice(3, 5), self.volumes[3:])]
+
+    people = People()
+    code = people.volumes.mean(axis=(2, 3, 4))
+    mean = np.stack([np.full((2, 2, 2), 5.0), np.full((2, 2, 2), 7.0)])
+    found = codes_without(Fused(), people, code, code.mean(axis=0), mean)
+    hidden = (-9.0, -9.0) if handles_missing else (5.0, 7.0)
+    np.testing.assert_allclose(found["a"], np.stack([np.full(5, hidden[0]), code[:, 1]], axis=1))
+    np.testing.assert_allclose(found["b"], np.stack([code[:, 0], np.full(5, hidden[1])], axis=1))
 
 
 def test_a_modalitys_centre_is_of_those_who_have_it():

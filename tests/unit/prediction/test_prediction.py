@@ -3,20 +3,31 @@
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
 
 from neurostrata.core.embeddings import Embeddings
 from neurostrata.core.errors import UserError
 from neurostrata.core.tables import read_table, write_table
 from neurostrata.fusion.evaluation.classification import MEASURES
 from neurostrata.prediction.commands import predict
-from neurostrata.prediction.crossfold import fold_predictions, score_predictions, two_class_tables
+from neurostrata.prediction.crossfold import (
+    PREDICTION_COLUMNS,
+    classifier_predictions,
+    fold_predictions,
+    score_predictions,
+    two_class_tables,
+)
 from neurostrata.prediction.estimators import (
+    SVM_PENALTIES,
     area_under_curve,
     bootstrap_weights,
     explained,
+    fit_classes,
     inner_folds,
     percentile_interval,
+    predict_classes,
     predict_number,
 )
 from neurostrata.prediction.targets import as_target, gather_targets
@@ -95,6 +106,7 @@ def test_several_classes_are_each_told_from_the_rest():
     classes = target(group)
     predictions = over_folds(classes)
     assert set(predictions["class"]) == {"a", "b", "c"}
+    assert two_class_tables(predictions, [classes])[0].empty
     assert score_predictions(predictions, [classes], {}, 1).iloc[0]["value"] > 0.85
 
 
@@ -250,3 +262,118 @@ def test_a_class_that_nobody_tested_has_leaves_its_measures_empty():
     assert (measures["folds"] == 0).all()
     assert (measures["skipped"] == 1).all()
     assert curves.empty
+
+
+def by_hand(penalty, train, labels, test):
+    """Decisions of a support vector machine with one penalty."""
+    scaler = StandardScaler().fit(train)
+    machine = LinearSVC(C=penalty, class_weight="balanced", dual="auto", tol=1e-6, max_iter=20000)
+    return machine.fit(scaler.transform(train), labels).decision_function(scaler.transform(test))
+
+
+@pytest.mark.filterwarnings("ignore:Liblinear")
+@pytest.mark.parametrize(("classes", "seed"), [(2, 21), (3, 12)])
+def test_the_penalty_is_the_one_that_tells_most_apart_in_the_inner_folds(classes, seed):
+    """By AUC for two classes, where another penalty has the best balanced accuracy; for more classes by that.
+
+    Small classes count as much as large ones.
+    """
+    random = np.random.default_rng(seed)
+    labels = np.array(["c"] * 25 + ["a"] * 70 + ["b"] * (25 if classes == 3 else 0))
+    codes = random.normal(size=(len(labels), 30))
+    codes[:, 0] += 1.5 * (labels == "a")
+    codes[:, 1] += 1.5 * (labels == "b")
+    codes[:, 2:12] += 1.0 * random.normal(size=(len(labels), 1))
+    groups, new = np.arange(len(labels)), random.normal(size=(40, 30))
+    found = []
+    for penalty in SVM_PENALTIES:
+        judged = []
+        for learn, judge in inner_folds(labels, groups, 3):
+            decision = by_hand(penalty, codes[learn], labels[learn], codes[judge])
+            if classes == 2:
+                judged.append(roc_auc_score(labels[judge] == "c", decision))
+            else:
+                named = np.array(["a", "b", "c"])[decision.argmax(axis=1)]
+                judged.append(balanced_accuracy_score(labels[judge], named))
+        found.append(np.mean(judged))
+    machine = fit_classes(codes, labels, groups, 3)
+    assert sorted(found)[-1] - sorted(found)[-2] > 0.002  # the choice is no matter of rounding
+    chosen = SVM_PENALTIES[int(np.argmax(found))]
+    assert machine[-1].get_params()["C"] == chosen
+    names, scores = predict_classes(codes, labels, new, groups, 3)
+    expected = by_hand(chosen, codes, labels, new)
+    expected = np.stack([-expected, expected], axis=1) if classes == 2 else expected
+    assert names == sorted(set(labels))
+    np.testing.assert_allclose(scores, expected, atol=0.01 * np.abs(expected).max())
+
+
+def test_where_no_inner_fold_can_judge_the_second_penalty_is_taken():
+    labels, groups = np.array(["b"] * 6 + ["a"] * 30), np.array(["family"] * 6 + [f"{i}" for i in range(30)])
+    assert inner_folds(labels, groups, 1) == []
+    assert fit_classes(CODES[:36], labels, groups, 1)[-1].get_params()["C"] == SVM_PENALTIES[1]
+    groups[3:6] = "other"  # two families can be judged by each other
+    assert len(inner_folds(labels, groups, 1)) == 2
+
+
+def test_bootstrap_draws_are_samples_in_which_people_stand_several_times():
+    """Each row of weights gives what the repeated rows give: AUC, share of variance, and the interval of both."""
+    random = np.random.default_rng(5)
+    scores, positive = random.normal(size=30).round(1), random.random(30) < 0.5
+    predicted, observed, usual = random.normal(size=(3, 30))
+    weights = random.multinomial(30, np.full(30, 1 / 30), size=200)
+    areas, shares = (
+        area_under_curve(scores, positive, weights),
+        explained(predicted, observed, usual, weights),
+    )
+    for row in range(5):
+        drawn = np.repeat(np.arange(30), weights[row])
+        assert areas[row] == pytest.approx(roc_auc_score(positive[drawn], scores[drawn]))
+        left = ((observed - predicted)[drawn] ** 2).sum()
+        assert shares[row] == pytest.approx(1 - left / ((observed - usual)[drawn] ** 2).sum())
+    assert percentile_interval(areas) == pytest.approx(np.quantile(areas, [0.025, 0.975]))
+    half = np.where(np.arange(200) < 99, areas, np.nan)
+    assert np.isnan(percentile_interval(half)).all()  # most draws have one class only
+    half[99:102] = areas[99:102]
+    assert percentile_interval(half) == pytest.approx(np.quantile(half[:102], [0.025, 0.975]))
+    small = explained(predicted / 100, observed / 100, usual / 100, weights)
+    np.testing.assert_allclose(small, shares)
+    # nobody differs from the training mean: there is no variance to explain
+    assert np.isnan(explained(predicted, observed, observed)[0])
+
+
+def test_scores_of_classes_are_means_over_folds():
+    """Against scikit-learn, fold by fold; the threshold of a support vector machine is its plane, that of a probability 0.5."""
+    random = np.random.default_rng(6)
+    values = np.where(CODES[:, 0] + random.normal(size=120) > -0.4, "patient", "control")
+    classes = target(values)
+    predictions = over_folds(classes)
+    areas, balanced = [], []
+    for _, fold in predictions.groupby("fold"):
+        areas.append(roc_auc_score(fold["observed"], fold["predicted"]))
+        balanced.append(balanced_accuracy_score(fold["observed"], fold["predicted"] > 0))
+        learned = ~np.isin(PEOPLE, fold["subject"])
+        assert (fold["usual"] == (values[learned] == "patient").mean()).all()
+    found = score_predictions(predictions, [classes], {}, 1).iloc[0]
+    assert found["value"] == pytest.approx(np.mean(areas))
+    assert found["fold_sd"] == pytest.approx(np.std(areas, ddof=1))
+    assert (found["people"], found["folds"]) == (120, 4)
+    two = score_predictions(predictions[predictions["fold"].isin(["0", "1"])], [classes], {}, 1).iloc[0]
+    assert two["fold_sd"] == pytest.approx(np.std(areas[:2], ddof=1))
+    measures, _ = two_class_tables(predictions, [classes])
+    measures = measures.set_index("measure")
+    assert measures.loc["balanced_accuracy", "mean"] == pytest.approx(np.mean(balanced))
+    assert measures.loc["auc", "sd"] == pytest.approx(np.std(areas, ddof=1))
+
+    table = pd.DataFrame(
+        {"subject": PEOPLE, "role": in_fold(0).table["role"], "probability": random.random(120)}
+    )
+    own = classifier_predictions(classes, "patient", "0", table)
+    assert list(own.columns) == list(PREDICTION_COLUMNS)
+    tested = np.arange(120) % 4 == 0
+    np.testing.assert_array_equal(own["observed"], values[tested] == "patient")
+    assert (own["usual"] == (values[~tested] == "patient").mean()).all()
+    measures, _ = two_class_tables(own, [classes])
+    named = table["probability"][tested] > 0.5
+    assert measures.set_index("measure").loc["balanced_accuracy", "mean"] == pytest.approx(
+        balanced_accuracy_score(values[tested] == "patient", named)
+    )

@@ -63,6 +63,28 @@ def test_ages_in_bins_are_taken_into_account() -> None:
     assert row["effect"] > 0.9
 
 
+def test_who_is_of_neither_sex_is_expected_in_the_middle() -> None:
+    sex = np.array(["F"] * 30 + ["M"] * 20 + [""] * 4 + ["X"] * 2)
+    truth = np.select([sex == "F", sex == "M"], [0.0, 4.0], 2.0)
+    values = pd.Series(truth + np.random.default_rng(4).normal(0, 0.1, 56), index=people(56).index)
+    found = expect(values, people(56, sex=sex), ("sex",), 10, np.ones(56, bool))
+    np.testing.assert_allclose(found.values, truth, atol=0.15)
+
+
+def test_ten_people_for_each_number_and_a_level_beside_the_slope() -> None:
+    """Of one site, far from 0, mostly young: a slope alone, without a level, would be another."""
+    age = np.array([20.0] * 14 + [40, 50, 60, 70, 75, 80])
+    truth = 500 + 2 * age
+    found = expect(pd.Series(truth, people(20).index), people(20, age=age), ("age",), 10, np.ones(20, bool))
+    assert (found.covariates, found.parameters) == (("age",), 2)
+    np.testing.assert_allclose(found.values, truth, atol=1e-6)
+    fewer = expect(
+        pd.Series(truth[1:], people(19).index), people(19, age=age[1:]), ("age",), 10, np.ones(19, bool)
+    )
+    assert (fewer.covariates, fewer.parameters) == ((), 1)
+    assert (fewer.values == 540).all()
+
+
 def test_few_people_are_compared_without_covariates() -> None:
     about = people(12, age=np.arange(12.0), sex=["F", "M"] * 6, site=["a"] * 11 + ["b"])
     values, everybody = pd.Series(np.arange(12.0), index=about.index), np.ones(12, bool)
@@ -86,6 +108,8 @@ def test_the_expectation_is_learned_from_some_and_made_for_all() -> None:
 def test_small_sites_share_a_group() -> None:
     site = pd.Series(["a"] * 12 + ["b"] * 4 + ["c"] * 3 + [np.nan])
     assert site_groups(site, 10).value_counts().to_dict() == {"a": 12, "": 8}
+    exact = site_groups(pd.Series(["a"] * 5 + ["b"] * 4), 5)
+    assert exact.tolist() == ["a"] * 5 + [""] * 4
 
 
 def test_spreads_by_hand() -> None:
@@ -208,6 +232,28 @@ def test_nothing_is_compared_among_few_or_equal_people() -> None:
     assert flags(values * 100, LOW, rules_of()) == []
     table = pd.DataFrame({"q": np.ones(20)})
     assert compare_everybody(table, {"q": LOW}, people(20), rules_of()) == []
+
+
+def test_two_values_are_compared() -> None:
+    table = pd.DataFrame({"q": np.repeat([1.0, 2.0], [29, 1])}, index=people(30).index)
+    (found,) = compare_everybody(table, {"q": LOW}, people(30), rules_of())
+    assert found.z.iloc[-1] > 0
+    assert (found.z.iloc[:-1] == 0).all()
+
+
+@pytest.mark.parametrize("bad", ["low", "high", "both"])
+def test_tails_are_those_of_the_bad_side(bad: str) -> None:
+    values = pd.DataFrame({"q": np.exp(np.random.default_rng(3).normal(size=40))}, index=people(40).index)
+    measure = Measure("q", "", "scan", "1", bad, True)
+    (found,) = compare_everybody(values, {"q": measure}, people(40), rules_of())
+    some = values.index[5:]
+    z = found.z[5:]
+    wanted = {"low": -z[z < 0], "high": z[z > 0], "both": z.abs()}[bad]
+    np.testing.assert_allclose(found.bad_distances(some), wanted)
+    table = found.table()
+    # nobody differs by age, sex or site: the median of the logarithms is expected of everybody
+    np.testing.assert_allclose(table["expected"], np.exp(np.median(np.log(values["q"]))))
+    np.testing.assert_allclose(table["value"], values["q"])
 
 
 def test_a_site_of_other_spread_is_compared_with_itself() -> None:

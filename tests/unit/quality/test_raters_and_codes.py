@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from neurostrata.core.config import fill_defaults, load_schema
+from neurostrata.core.embeddings import Embeddings
 from neurostrata.core.errors import UserError
 from neurostrata.core.tables import read_table, write_table
 from neurostrata.quality.codes import code_distances, experiment_measures
@@ -53,6 +54,43 @@ def test_a_strange_code_lies_far_from_the_training() -> None:
     by_hand = np.sort(away, axis=1)[:, :5].mean(axis=1)
     assert found.to_numpy() == pytest.approx(by_hand / np.median(by_hand))
     assert code_distances(codes, roles.replace("test", "train")).empty
+
+
+def test_few_people_have_few_neighbours_and_equal_codes_no_distance() -> None:
+    codes = pd.DataFrame({"z1": [0.0, 2.0, 1.0, 7.0]}, index=list("abcd")) / 100
+    roles = pd.Series(["train", "train", "test", "test"], index=codes.index)
+    # of c from a and b 1 and 1, of d 7 and 5; the median of 1 and 6
+    assert code_distances(codes, roles).to_dict() == pytest.approx({"c": 1 / 3.5, "d": 6 / 3.5})
+    for one_less in (["train", "other", "test", "test"], ["train", "train", "test", "other"]):
+        assert code_distances(codes, pd.Series(one_less, index=codes.index)).empty
+    assert code_distances(codes * 0, roles).empty
+
+
+def test_who_is_held_out_in_several_folds_has_the_mean_of_them() -> None:
+    """In the order in which people come first."""
+    reconstruction = pd.DataFrame(
+        [
+            ("02", "pca", "jac", 2.0),
+            ("01", "pca", "fa", 5.0),
+            ("02", "pca", "jac", 4.0),
+            ("02", "pca", "fa", 1.0),
+        ],
+        columns=["subject", "method", "modality", "mse"],
+    )
+    subjects = ["a", "b", "02", "01"]
+    folds = [
+        Embeddings(
+            subjects,
+            np.array([[0.0], [0.0], [first], [second]]),
+            pd.DataFrame({"subject": subjects, "role": ["train", "train", "test", "test"]}),
+        )
+        for first, second in ((1.0, 3.0), (6.0, 2.0))
+    ]
+    table, _ = experiment_measures("x", "pca", reconstruction, folds)
+    assert list(table.columns) == ["reconstruction_x_jac", "reconstruction_x_fa", "code_distance_x"]
+    assert list(table.index) == ["02", "01"]
+    assert table.loc["02"].tolist() == pytest.approx([3.0, 1.0, (1 / 2 + 6 / 4) / 2])
+    assert table.loc["01"].tolist()[1:] == pytest.approx([5.0, (3 / 2 + 2 / 4) / 2])
 
 
 def test_only_the_model_itself_and_held_out_people_count() -> None:

@@ -11,7 +11,6 @@ from fusion_toy import toy_settings, toy_volumes
 from joblib import Parallel, delayed
 from sklearn.metrics import adjusted_rand_score
 
-from neurostrata.adjustment.commands import adjust_codes
 from neurostrata.core.config import (
     check_config,
     fill_defaults,
@@ -299,20 +298,6 @@ def test_registered_classes_have_what_tables_and_sentences_need():
         assert found.name == name
         assert found.title
         assert found.measure
-
-
-def test_parts_pass_through_adjustment(tmp_path):
-    values, _ = groups(sizes=(20, 10), dimensions=4)
-    table = pd.DataFrame(values, columns=["z0001", "z0002", "z0003", "z0004"])
-    table.insert(0, "subject", [f"{number:02d}" for number in range(30)])
-    people = pd.DataFrame({"subject": table["subject"], "age": np.linspace(20, 60, 30)})
-    write_table(tmp_path / "people.tsv", people)
-    adjust = {"adjust": {"columns": ["age"], "sites": None, "splines": 1}}
-    paths = {"embeddings": tmp_path / "codes.tsv", "people": tmp_path / "people.tsv"}
-    for parts in (["jac", "jac", "ndi", "ndi"], None):
-        write_table(tmp_path / "codes.tsv", table, {}, **({"CodeModalities": parts} if parts else {}))
-        adjust_codes(**paths, output=tmp_path / "adjusted.tsv", settings=adjust)
-        assert read_parts(tmp_path / "adjusted.tsv") == parts
 
 
 @pytest.mark.parametrize(

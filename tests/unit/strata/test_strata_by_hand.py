@@ -5,12 +5,13 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import chi2, f, ncf, ncx2
+from scipy.stats import chi2, f, f_oneway, kruskal, ncf, ncx2, norm
 
 from neurostrata.core.config import section_defaults
 from neurostrata.core.tables import read_table, write_table
 from neurostrata.strata.commands import map_people
 from neurostrata.strata.comparison.adjusted import (
+    compare_adjusted,
     f_noncentrality,
     known_covariates,
     orthonormal,
@@ -28,8 +29,9 @@ from neurostrata.strata.comparison.kruskal import (
     noncentrality,
     rank_factors,
 )
-from neurostrata.strata.comparison.repartition import exceedance_p, resampled_h
-from neurostrata.strata.comparison.shuffles import found_shares, shuffle_links
+from neurostrata.strata.comparison.repartition import COLUMNS as REPARTITION_COLUMNS
+from neurostrata.strata.comparison.repartition import Repartition, exceedance_p, repartition, resampled_h
+from neurostrata.strata.comparison.shuffles import found_shares, shuffle_links, wilson_interval
 from neurostrata.strata.comparison.split_half import one_split
 from neurostrata.strata.existence.comparison_with_null import Existence, described
 from neurostrata.strata.existence.membership import Membership, describe_membership, distance_components
@@ -106,6 +108,18 @@ def test_partial_effect_sizes():
     assert ncf.sf(30, 2, 40, f_noncentrality(30.0, 2, 40, 0.999999)) == pytest.approx(0.999999)
 
 
+def test_one_degree_of_freedom_is_left_of_three_people():
+    people = pd.DataFrame({"age": [30.0] * 3, "family": ""}, index=["a", "b", "c"])
+    clusters = pd.Series([1, 1, 2], index=people.index)
+    table, _ = compare_adjusted(clusters, pd.DataFrame({"f": [2.0, 4, 9]}, people.index), people, 19, 0.95, 1)
+    assert table["f"][0] == pytest.approx(f_oneway([1, 2], [3]).statistic)  # of the ranks
+    assert table["adjusted_for"][0] == "nothing"
+    two, _ = compare_adjusted(
+        clusters, pd.DataFrame({"f": [2.0, np.nan, 9]}, people.index), people, 19, 0.95, 1
+    )
+    assert np.isnan(two["f"][0])
+
+
 def test_bases_leave_out_what_depends_on_the_rest():
     columns = np.array([[1.0, 2, 0], [1, 2, 1], [1, 2, 5]])
     basis = orthonormal(columns)
@@ -135,6 +149,35 @@ def test_draws_with_replacement_by_hand():
         ranks = ranked.ranks[:, 0]
         wanted = sum(ranks[labels == k].sum() ** 2 / (labels == k).sum() for k in (0, 1)) * ranked.scale[0]
         assert row == pytest.approx(wanted)
+
+
+def test_table_of_repartitions():
+    null = np.array([[1.0, 4.0], [3.0, 4.0], [5.0, 7.0]])
+    drawn = Repartition(np.array([2.0, 9.0]), np.array([0.75, 0.25]), null, np.array([10.0, 8.0]))
+    table = drawn.table(["a", "b"])
+    assert list(table.columns) == list(REPARTITION_COLUMNS)
+    assert table["null_mean"].tolist() == [3, 5]
+    np.testing.assert_allclose(table["null_95"], [4.8, 6.7])
+    assert table["q_repartition"].tolist() == [0.75, 0.5]
+    none = Repartition(drawn.h, drawn.p, null[:0], drawn.n).table(["a", "b"])
+    assert none[["null_mean", "null_95"]].isna().all(axis=None)
+    assert none["draws"].tolist() == [0, 0]
+
+
+def test_a_factor_known_in_one_cluster_alone_is_not_tested():
+    scores = np.column_stack([[1.0, 2, 3, np.nan, np.nan, np.nan], [1.0, 2, 3, 4, 5, 6]])
+    found = repartition(scores, np.repeat([1, 2], 3), [""] * 6, 50, 1)
+    assert np.isnan([found.h[0], found.p[0]]).all()
+    assert found.h[1] == pytest.approx(kruskal(*scores[:, 1].reshape(2, 3)).statistic)
+    assert 0 < found.p[1] < 0.5
+
+
+def test_shares_have_wilsons_interval():
+    for confidence in (0.95, 0.8):
+        z = norm.ppf((1 + confidence) / 2)
+        centre, half = (3 + z**2 / 2) / (20 + z**2), z * np.sqrt(3 * 17 / 20 + z**2 / 4) / (20 + z**2)
+        assert wilson_interval(3, 20, confidence) == pytest.approx((centre - half, centre + half))
+    assert wilson_interval(1, 1)[1] == pytest.approx(1)
 
 
 def test_p_counts_equal_draws():
@@ -373,7 +416,7 @@ def test_margins():
 
 def test_components_of_distances():
     finding = Finding(np.array([1]), 0.0, pd.DataFrame())
-    assert [distance_components(finding, people) for people in (3, 12, 60, 900)] == [2, 2, 10, 20]
+    assert [distance_components(finding, people) for people in (3, 12, 65, 900)] == [2, 2, 10, 20]
     assert distance_components(Finding(np.array([1]), 0.0, pd.DataFrame(), components=7), 900) == 7
 
 

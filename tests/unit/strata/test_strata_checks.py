@@ -132,6 +132,16 @@ def test_what_differs_is_found_and_what_does_not_is_not():
     assert table.loc["sex", "effect_low"] == 0
 
 
+def test_intervals_of_v_are_nested_and_the_widest_has_every_draw():
+    generator = np.random.default_rng(9)
+    clusters = pd.Series(np.repeat([1, 2], 30), index=subjects(60))
+    site = np.where(generator.random(60) < 0.25 * clusters, "a", "b")
+    people = pd.DataFrame({"site": site, "family": ""}, index=clusters.index)
+    found = [compare_composition(clusters, people, 9, level, 1).iloc[0] for level in (0.5, 0.9, 1.0)]
+    ends = [(row["effect_low"], row["effect_high"]) for row in found]
+    assert ends[2][0] <= ends[1][0] < ends[0][0] < ends[0][1] < ends[1][1] <= ends[2][1]
+
+
 def test_p_of_classes_is_the_exact_one():
     """Two clusters, two classes: the count in one cell is hypergeometric."""
     clusters = pd.Series([1] * 9 + [2] * 6, index=subjects(15))

@@ -54,3 +54,42 @@ def test_a_planted_difference_in_quality_is_found(tmp_path: Path) -> None:
     groups = clusters.set_index("subject")["cluster"]
     tests = compare_quality(groups, sized, about, {name: name for name in sized}, 50, 0.95, 1)
     assert set(tests["variable"]) == {"snr", "cnr", "site", "size"}
+
+
+def test_strongest_effects_come_first_and_what_cannot_be_tested_last() -> None:
+    """A site that some people lack is tested in the others; without a site or a head size there is nothing to test them by."""
+    rng = np.random.default_rng(2)
+    subjects = [f"{number:02d}" for number in range(40)]
+    clusters = pd.Series(np.repeat([1, 2], 20), index=subjects)
+    measured = pd.DataFrame(
+        {
+            "weak": clusters + rng.normal(size=40),
+            "alike": 1.0,
+            "strong": 5.0 * clusters + rng.normal(size=40),
+            "jacobian_folds": clusters * 1.0,
+        },
+        index=subjects,
+    )
+    people = pd.DataFrame({"site": np.where(clusters == 1, "a", "b")}, index=subjects)
+    people.iloc[:5] = np.nan
+    words = dict.fromkeys(measured, "words")
+    tests = compare_quality(clusters, measured, people, words, 50, 0.95, 1).set_index("variable")
+    assert tests.index.tolist() == ["site", "strong", "weak", "alike"]
+    assert tests["effect"].iloc[:3].is_monotonic_decreasing
+    assert np.isnan(tests.loc["alike", "effect"])
+    assert tests.loc["site", "n"] == 35
+
+
+def test_relatives_are_exchanged_together() -> None:
+    """Four families fall into two pairs in three ways: of forty people, the third of all draws are as unlike as these."""
+    subjects = [f"{number:02d}" for number in range(40)]
+    clusters = pd.Series(np.repeat([1, 2], 20), index=subjects)
+    measured = pd.DataFrame({"snr": np.repeat([1.0, 2, 3, 4], 10)}, index=subjects)
+    people = pd.DataFrame({"family": np.repeat(list("wxyz"), 10)}, index=subjects)
+    alone = people.assign(family="")
+    related, apart = (
+        compare_quality(clusters, measured, one, {"snr": "Signal."}, 400, 0.95, 1)["p"][0]
+        for one in (people, alone)
+    )
+    assert apart < 0.01
+    assert abs(related - 1 / 3) < 0.08

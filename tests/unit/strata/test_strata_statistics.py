@@ -63,6 +63,18 @@ def test_factors_without_differences_or_values_are_not_tested():
     assert np.isnan(p_values(one_h(scores, labels), k)).all()
 
 
+def test_a_cluster_or_a_factor_without_values_changes_nothing_for_the_others():
+    generator = np.random.default_rng(8)
+    labels = np.repeat([0, 1, 2], 10)
+    own = generator.normal(size=30) + labels
+    own[labels == 1] = np.nan
+    scores = np.column_stack([np.full(30, np.nan), own, generator.normal(size=30)])
+    h = one_h(scores, labels)
+    assert np.isnan(h[0])
+    assert h[1] == pytest.approx(kruskal(own[:10], own[20:]).statistic)
+    assert h[2] == pytest.approx(kruskal(*scores[:, 2].reshape(3, 10)).statistic)
+
+
 def test_effect_sizes():
     assert eta_squared(20.0, 3, 103) == pytest.approx(0.18)
     assert eta_squared(1.0, 3, 103) == 0

@@ -80,6 +80,8 @@ class Adjustment:
     def apply(self, codes: Embeddings) -> tuple[Embeddings, pd.DataFrame]:
         """Adjust one fold's codes.
 
+        The effects of sites and of covariates are learned together, so that where sites differ in a covariate neither is taken
+        for the other: the sites are told from everything that is kept or removed, then the covariates' effects are removed.
         Everything is learned from people whose role is ``train``. People who lack a site or a covariate are left out, and those
         of a site (or class) with too few training people.
 
@@ -123,7 +125,10 @@ class Adjustment:
         fine = reasons == ""
         values = codes.values.copy()
         if self.sites is not None:
-            matrix = designs[0].transform(kept)
+            matrix, later = designs[0].transform(kept), designs[1].transform(removed)
+            # kept here, removed below: without it, the sites would take the part of its effect in which they differ
+            known = _independent(sites[train & fine], matrix[train & fine], later[train & fine])
+            matrix = np.hstack([matrix, later[:, known]])
             model = ComBat(LEAST_PEOPLE).fit(values[train & fine], sites[train & fine], matrix[train & fine])
             values[fine] = model.transform(values[fine], sites[fine], matrix[fine])
         if self.covariates:
@@ -138,6 +143,18 @@ class Adjustment:
             }
         )
         return Embeddings(codes.subjects, values, codes.table).select(fine), left_out
+
+
+def _independent(sites: np.ndarray, kept: np.ndarray, columns: np.ndarray) -> list[int]:
+    """Return which columns are no linear combination of the sites, of what is kept and of the columns before them."""
+    design = np.column_stack([sites[:, None] == np.unique(sites.astype(str))[None], kept])
+    rank, found = int(np.linalg.matrix_rank(design)), []
+    for number, column in enumerate(columns.T):
+        wider = np.column_stack([design, column])
+        if (more := int(np.linalg.matrix_rank(wider))) > rank:
+            design, rank = wider, more
+            found.append(number)
+    return found
 
 
 def known_columns(columns: Sequence[str], people: pd.DataFrame) -> list[str]:

@@ -22,6 +22,8 @@ TOLERANCE = 1e-8
 _MOST_ITERATIONS = 1000
 #: Dimensions whose residual variance is below this share of their variance have no scale to harmonise.
 _LEAST_RESIDUAL = 1e-10
+#: Residuals below this share of a dimension's values are rounding: those of a constant are not always 0.
+_ROUNDING = 1e-12
 
 
 class ComBat:
@@ -94,7 +96,8 @@ class ComBat:
         residual = values - design @ effects
         variance = (residual**2).sum(axis=0) / people
         # a dimension that sites and kept covariates explain completely has a location but no scale
-        flat = variance <= _LEAST_RESIDUAL * np.maximum(values.var(axis=0), np.finfo(float).tiny)
+        rounding = (_ROUNDING * np.abs(values).max(axis=0)) ** 2
+        flat = variance <= np.maximum(_LEAST_RESIDUAL * values.var(axis=0), rounding)
         self.scale_ = np.where(flat, 1.0, np.sqrt(variance))
         standardised = (values - self.mean_ - (keep - self.centre_) @ self.coefficients_) / self.scale_
         self.gamma_ = np.empty((len(self.sites_), values.shape[1]))

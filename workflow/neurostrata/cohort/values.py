@@ -103,14 +103,14 @@ def judge(cells: Sequence[str], coding: Mapping[str, float] | None = None) -> Ce
         return Cells("number", [])
     for _, pair in PAIRS:
         outside = [position for position in present if cells[position].lower() not in pair]
-        if len(outside) <= (1 - LEAST_WORDS) * len(present):
+        if len(present) - len(outside) >= LEAST_WORDS * len(present):
             return Cells("mixed" if outside else "number", outside)
     outside = [position for position in others if bin_value(cells[position]) != bin_value(cells[position])]
     numbers = (
         [position for position in present if is_number(cells[position])] if len(outside) < len(others) else []
     )
     outside = sorted(outside + numbers)
-    if len(outside) <= (1 - LEAST_NUMBERS) * len(present):
+    if len(present) - len(outside) >= LEAST_NUMBERS * len(present):
         return Cells("mixed" if outside else "number", outside)
     commas = sum(bool(_DECIMAL_COMMA.match(cells[position])) for position in others)
     if len(present) - len(others) + commas >= LEAST_NUMBERS * len(present):

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from neurostrata.planning.options import CONTENTS, FILES, OWN_ROWS, TEMPLATE_KEYS, deciding_both
+from neurostrata.planning.options import CONTENTS, FILES, OWN_ROWS, TEMPLATE_KEYS, TOGETHER, deciding_both
 from neurostrata.stages import STAGES
 
 #: Stage -> key of its settings -> its place in the configuration; "" means all other keys. A stage
@@ -72,6 +72,10 @@ _DIGESTS = {
     **{
         ("describe_people", key): "what the phenotype tables say of age, sex and the like has changed"
         for key in ("tables", OWN_ROWS)
+    },
+    **{
+        (stage, TOGETHER): "this release removes sites and columns together"
+        for stage in ("adjust_codes", "predict")
     },
     ("explain", "targets"): "the targets of two classes have changed",
     ("summarise_explanation", "targets"): "the targets of two classes have changed",
@@ -216,6 +220,8 @@ def changes(stage: str, recorded: str, now: str, names: Mapping[str, str]) -> li
         ):
             continue
         digest = _DIGESTS.get((stage, place))
+        if place == TOGETHER and len(found) > 1:
+            continue  # it came or went with a key of the configuration
         if digest:
             lines.append(digest)
         elif place == "version":

@@ -22,7 +22,7 @@ from neurostrata.planning import selection
 from neurostrata.planning.experiments import can, prediction_analyses, special_keys
 from neurostrata.planning.inputs import Inputs
 from neurostrata.planning.jobs import by_wildcards
-from neurostrata.planning.options import CONTENTS, FILES, OWN_ROWS, used_options
+from neurostrata.planning.options import CONTENTS, FILES, OWN_ROWS, TOGETHER, used_options
 from neurostrata.planning.results import results_state
 from neurostrata.stages import STAGES
 
@@ -202,10 +202,22 @@ def _baselines(study: Study, experiment: str) -> Values:
     return values
 
 
+def _together(sites: object, columns: object) -> Values:
+    return {TOGETHER: "together"} if sites and columns else {}
+
+
+def _adjust_codes(study: Study) -> Values:
+    adjust = study.config["strata"]["adjust"]
+    return {"adjust": adjust, **_together(adjust["sites"], adjust["columns"])}
+
+
 def _predict(study: Study, experiment: str) -> Values:
     declared = study.experiments[experiment]
+    analyses = prediction_analyses(declared)
+    harmonise = analyses.get("harmonise", {"keep": []})
     return {
-        **prediction_analyses(declared),
+        **analyses,
+        **_together("harmonise" in analyses, set(analyses.get("covariates", [])) - set(harmonise["keep"])),
         "label": declared["label"],
         "id_column": study.config["phenotypes"]["id_column"],
         **_contents(study),
@@ -359,7 +371,7 @@ _SETTINGS: dict[str, Callable[..., Values]] = {
     "factor_phenotypes": lambda study: {**_phenotypes(study), **_contents(study)},
     "factor_congruence": lambda study: {**_section(study, "phenotypes", "id_column", "rotation"), **_contents(study)},
     "describe_people": _characteristics,
-    "adjust_codes": lambda study: _section(study, "strata", "adjust"),
+    "adjust_codes": _adjust_codes,
     "cluster": _of_finder("small_clusters", "outliers"),
     "existence": _of_finder("existence"),
     "stability": _of_finder("stability", adjust=True),

@@ -76,7 +76,7 @@ def find_again(
     from sklearn.metrics import adjusted_rand_score
 
     quick = finder.quick(codes)
-    sizes = np.bincount(clusters, minlength=int(clusters.max()) + 1)[1:]
+    sizes = np.bincount(clusters)[1:]
 
     def compare(rows: Labels, again: Labels) -> tuple[Array, float]:
         rand = float(adjusted_rand_score(clusters[rows], again))

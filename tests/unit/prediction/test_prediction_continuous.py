@@ -9,7 +9,13 @@ from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
 from neurostrata.prediction import continuous
-from neurostrata.prediction.continuous import RidgeFold, cohorts, compare_features
+from neurostrata.prediction.continuous import (
+    CanonicalFolds,
+    RidgeFold,
+    cohorts,
+    compare_features,
+    correlation,
+)
 
 
 def run(features, scores, clusters=None, families=None, folds=5, permutations=39, seed=1):
@@ -162,3 +168,61 @@ def test_a_large_cohort_takes_seconds():
     start = time.process_time()
     run({"codes": codes}, scores, clusters, folds=10, permutations=199)
     assert time.process_time() - start < 60
+
+
+def test_canonical_correlation_is_that_of_everybodys_variates():
+    """Of the leading eigenvectors of the training people's covariances; a fold's variates have unit length in its training."""
+    generator = np.random.default_rng(9)
+    codes = generator.normal(size=(150, 3)) @ generator.normal(size=(3, 3))
+    factors = np.column_stack([codes[:, 0] + generator.normal(size=150), generator.normal(size=150)])
+    fold = np.arange(150) % 3
+    one, other = np.zeros(150), np.zeros(150)
+    for number in range(3):
+        train, test = fold != number, fold == number
+        x, y = codes - codes[train].mean(axis=0), factors - factors[train].mean(axis=0)
+        xx, yy, xy = (a[train].T @ b[train] for a, b in ((x, x), (y, y), (x, y)))
+        values, vectors = np.linalg.eig(np.linalg.solve(xx, xy) @ np.linalg.solve(yy, xy.T))
+        a = vectors[:, values.real.argmax()].real
+        b = np.linalg.solve(yy, xy.T @ a)
+        one[test] = x[test] @ a / np.linalg.norm(x[train] @ a)
+        other[test] = y[test] @ b / np.linalg.norm(y[train] @ b)
+    wanted = (one @ other) / np.sqrt((one @ one) * (other @ other))
+    found = correlation(*CanonicalFolds(codes, fold).variates(factors))
+    assert found[0] == pytest.approx(wanted)
+    twice = np.ones((1, 150))
+    twice[0, :40] = 3
+    weighted = correlation(*CanonicalFolds(codes, fold).variates(factors), twice)
+    rows = np.repeat(np.arange(150), twice[0].astype(int))
+    assert weighted[0] == pytest.approx(
+        one[rows] @ other[rows] / np.sqrt((one[rows] @ one[rows]) * (other[rows] @ other[rows]))
+    )
+    # features or factors in which nobody differs have no variates
+    assert correlation(*CanonicalFolds(np.ones((150, 2)), fold).variates(factors)) == [0]
+    assert correlation(*CanonicalFolds(codes, fold).variates(np.ones((150, 2)))) == [0]
+
+
+def test_permutations_that_change_nothing_reach_every_value(monkeypatch):
+    """Whatever is permuted is put together again as it was."""
+    monkeypatch.setattr(continuous, "BOOTSTRAP", 10)
+    monkeypatch.setattr(continuous, "orders", lambda families, *_: np.tile(np.arange(len(families)), (3, 1)))
+    generator = np.random.default_rng(10)
+    codes = generator.normal(size=(80, 3))
+    cluster = generator.integers(1, 3, size=80)
+    scores = np.column_stack([3 * codes[:, 0] + cluster, cluster]) + generator.normal(size=(80, 2))
+    table, added = run({"codes": codes}, scores, {"mixture": pd.Series(cluster)}, permutations=3)
+    assert (added["added_r2"] > 0.01).all()
+    assert (table["p"] == 1).all()
+    assert (added["p"] == 1).all()
+
+
+def test_each_factor_has_a_p_of_its_own(monkeypatch):
+    monkeypatch.setattr(continuous, "BOOTSTRAP", 10)
+    generator = np.random.default_rng(11)
+    codes = generator.normal(size=(60, 2))
+    scores = np.column_stack([codes[:, 0], generator.normal(size=60), np.full(60, np.nan)])
+    table, _ = run({"codes": codes}, scores, permutations=39)
+    assert list(table.columns) == list(continuous.COLUMNS)
+    ridge = table[table["method"] == "ridge"].set_index("factor")
+    assert ridge.loc["factor_0", "p"] == 1 / 40
+    assert ridge.loc["factor_1", "p"] > 0.1
+    assert list(table["n"]) == [60] * 3
