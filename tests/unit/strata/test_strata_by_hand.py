@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 from scipy.stats import chi2, f, f_oneway, kruskal, ncf, ncx2, norm
 
-from neurostrata.core.config import section_defaults
+from neurostrata.adjustment.codes import known_columns
+from neurostrata.core.config import COVARIATES, section_defaults
 from neurostrata.core.tables import read_table, write_table
 from neurostrata.strata.commands import map_people
 from neurostrata.strata.comparison.adjusted import (
     compare_adjusted,
     f_noncentrality,
-    known_covariates,
     orthonormal,
     partial_eta_squared,
     partial_interval,
@@ -131,7 +131,7 @@ def test_bases_leave_out_what_depends_on_the_rest():
     people = pd.DataFrame(
         {"age": [1, 2], "sex": ["F", "F"], "site": ["a", "b"], "iq": [1, 2], "head_size": np.nan}
     )
-    assert known_covariates(people) == ["age", "site"]
+    assert known_columns(COVARIATES, people) == ["age", "site"]
 
 
 def test_draws_with_replacement_by_hand():
