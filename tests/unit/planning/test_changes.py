@@ -13,7 +13,7 @@ from neurostrata.controller import reasons
 from neurostrata.core.config import fill_config, section_defaults
 from neurostrata.core.settings import settings_text
 from neurostrata.planning.changes import changed_files, changed_values, changes
-from neurostrata.planning.options import TOGETHER, same_results, used_options
+from neurostrata.planning.options import POSITIVE, TOGETHER, same_results, used_options
 
 REGISTRATION = section_defaults("registration") | {"engine": "ants"}
 
@@ -175,6 +175,10 @@ def test_digests_and_versions_are_said_in_words() -> None:
     together = {TOGETHER: "together"}
     assert said("adjust_codes", {"adjust": {}}, {"adjust": {}, **together}) == [
         "this release removes sites and columns together"
+    ]
+    assert said("predict", {"covariates": []}, {"covariates": [], POSITIVE: "AD", **together}) == [
+        "this release measures the second class as listed",
+        "this release removes sites and columns together",
     ]
     assert said("predict", {"covariates": []}, {"covariates": ["age"], **together}) == [
         'experiments[e].analyses.covariates: [] -> ["age"]'

@@ -14,7 +14,7 @@ from planned import LABEL, experiment, planned
 
 from neurostrata.cohort.study import Study
 from neurostrata.planning import parameters
-from neurostrata.planning.options import TOGETHER
+from neurostrata.planning.options import POSITIVE, TOGETHER
 from neurostrata.planning.parameters import parameter, stage_settings
 from neurostrata.planning.selection import group_selection
 from neurostrata.stages import STAGES
@@ -136,6 +136,16 @@ def test_only_what_had_sites_and_columns_removed_one_after_the_other_is_made_aga
     study = planned(strata={"adjust": adjust}, experiments=[predicting])
     assert (TOGETHER in settings(study, "adjust_codes")) == marked
     assert (TOGETHER in settings(study, "predict", experiment="e")) == marked
+
+
+@pytest.mark.parametrize(("classes", "added"), [(["a", "b"], {}), (["b", "a"], {POSITIVE: "a"})])
+def test_only_predictions_of_which_the_other_class_was_measured_are_made_again(
+    classes: list[str], added: dict[str, str]
+) -> None:
+    label = {"column": "diagnosis", "classes": classes}
+    study = planned(experiments=[experiment("e", "jac", model="siamese_attention", label=label)])
+    found = settings(study, "predict", experiment="e")
+    assert {key: found[key] for key in found if key == POSITIVE} == added
 
 
 def test_keys_of_a_later_release_are_settings_where_they_are_not_at_their_defaults() -> None:

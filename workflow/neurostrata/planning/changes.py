@@ -10,7 +10,15 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from neurostrata.planning.options import CONTENTS, FILES, OWN_ROWS, TEMPLATE_KEYS, TOGETHER, deciding_both
+from neurostrata.planning.options import (
+    CONTENTS,
+    FILES,
+    OWN_ROWS,
+    POSITIVE,
+    TEMPLATE_KEYS,
+    TOGETHER,
+    deciding_both,
+)
 from neurostrata.stages import STAGES
 
 #: Stage -> key of its settings -> its place in the configuration; "" means all other keys. A stage
@@ -77,6 +85,7 @@ _DIGESTS = {
         (stage, TOGETHER): "this release removes sites and columns together"
         for stage in ("adjust_codes", "predict")
     },
+    ("predict", POSITIVE): "this release measures the second class as listed",
     ("explain", "targets"): "the targets of two classes have changed",
     ("summarise_explanation", "targets"): "the targets of two classes have changed",
     ("map_codes", "targets"): "the targets of two classes have changed",
@@ -220,7 +229,7 @@ def changes(stage: str, recorded: str, now: str, names: Mapping[str, str]) -> li
         ):
             continue
         digest = _DIGESTS.get((stage, place))
-        if place == TOGETHER and len(found) > 1:
+        if place in (TOGETHER, POSITIVE) and found.keys() - {TOGETHER, POSITIVE}:
             continue  # it came or went with a key of the configuration
         if digest:
             lines.append(digest)

@@ -41,6 +41,9 @@ OWN_ROWS = "own_rows"
 #: In the settings of stages that remove sites and columns from codes: that they do it together. It stands only where a study has both,
 #: since the results of all others are those of the releases that removed one after the other.
 TOGETHER = "sites_and_columns"
+#: In the settings of `predict`: the class whose measures stand in the table. It stands only where an experiment lists its classes out of
+#: alphabetical order: former releases measured the other one.
+POSITIVE = "positive"
 
 #: In the settings of stages that read files as they were given: what tells each file from another one, by the name of the job's input.
 FILES = "files"

@@ -22,7 +22,7 @@ from neurostrata.planning import selection
 from neurostrata.planning.experiments import can, prediction_analyses, special_keys
 from neurostrata.planning.inputs import Inputs
 from neurostrata.planning.jobs import by_wildcards
-from neurostrata.planning.options import CONTENTS, FILES, OWN_ROWS, TOGETHER, used_options
+from neurostrata.planning.options import CONTENTS, FILES, OWN_ROWS, POSITIVE, TOGETHER, used_options
 from neurostrata.planning.results import results_state
 from neurostrata.stages import STAGES
 
@@ -215,9 +215,11 @@ def _predict(study: Study, experiment: str) -> Values:
     declared = study.experiments[experiment]
     analyses = prediction_analyses(declared)
     harmonise = analyses.get("harmonise", {"keep": []})
+    classes = (declared["label"] or {"classes": []})["classes"]
     return {
         **analyses,
         **_together("harmonise" in analyses, set(analyses.get("covariates", [])) - set(harmonise["keep"])),
+        **({POSITIVE: classes[-1]} if classes != sorted(classes) else {}),
         "label": declared["label"],
         "id_column": study.config["phenotypes"]["id_column"],
         **_contents(study),
