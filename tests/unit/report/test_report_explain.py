@@ -18,6 +18,10 @@ MASK = toy_mask(16)
 NAMES = [f"m{i:02d}" for i in range(12)]
 
 
+#: An experiment from whose codes nothing is removed.
+AS_GIVEN = {"analyses": {}}
+
+
 def tables(folder, fused=False):
     share = np.arange(1, 13) / 78
     frame = pd.DataFrame({"target": "diagnosis", "modality": NAMES, "folds": 2})
@@ -51,7 +55,7 @@ def test_what_counts_and_where(tmp_path):
     experiment = page.study.tree.experiment("vae")
     tables(experiment.folder)
     maps(tmp_path, experiment.folder)
-    section = explain_section(page, experiment, {})
+    section = explain_section(page, experiment, AS_GIVEN)
     table = section.blocks[0]
     assert [row[0].text for row in table.rows] == [
         name.upper() for name in NAMES[:1:-1]
@@ -76,11 +80,24 @@ def test_a_fused_code_has_no_weights_to_show(tmp_path):
     page = page_of(tmp_path)
     experiment = page.study.tree.experiment("linear")
     tables(experiment.folder, fused=True)
-    table, *rest = explain_section(page, experiment, {}).blocks
+    table, *rest = explain_section(page, experiment, AS_GIVEN).blocks
     assert not [block for block in rest if block.block == "text"]
     assert table.columns[1] == "Separation lost without it"
     assert table.rows[0][1].text == "0.154 ± 0.010"
     assert "its weights have no modality" in table.caption
+
+
+def test_codes_that_are_adjusted_before_predictions_are_not_here(tmp_path):
+    page = page_of(tmp_path)
+    experiment = page.study.tree.experiment("vae")
+    tables(experiment.folder)
+    analyses = {"harmonise": {"sites": "scanner", "keep": ["sex"]}, "covariates": ["age", "scanner"]}
+    table = explain_section(page, experiment, {"analyses": analyses}).blocks[0]
+    assert (
+        "the effects of scanner and age, which are removed before the predictions, are still in them"
+        in table.caption
+    )
+    assert "removed" not in explain_section(page, experiment, AS_GIVEN).blocks[0].caption
 
 
 def test_decoding_that_shows_something_else_is_said(tmp_path):
@@ -89,7 +106,7 @@ def test_decoding_that_shows_something_else_is_said(tmp_path):
     tables(experiment.folder)
     path = experiment.folder / "group_differences.tsv"
     write_table(path, read_table(path).assign(decoded_train=0.1))
-    (said,) = [b for b in explain_section(page, experiment, {}).blocks if b.block == "text"]
+    (said,) = [b for b in explain_section(page, experiment, AS_GIVEN).blocks if b.block == "text"]
     assert said.kind == "warning"
     assert "M11, the most important modality" in said.text
 
@@ -113,16 +130,16 @@ def test_codes_and_generated_images(tmp_path):
         modalities=np.array(["a", "b"]),
         subjects=np.array(["01", "02"]),
     )
-    titles = [block.title for block in explain_section(page, experiment, {}).blocks]
+    titles = [block.title for block in explain_section(page, experiment, AS_GIVEN).blocks]
     assert titles == ["Codes of all modalities (t-SNE)", "Images made from codes"]
     (experiment.folder / "generated.npz").write_bytes(b"broken")
-    assert len(explain_section(page, experiment, {}).blocks) == 1
+    assert len(explain_section(page, experiment, AS_GIVEN).blocks) == 1
     assert page.study.missing[0].what == "Generated images of vae"
 
 
 def test_nothing_to_show_is_an_empty_section(tmp_path):
     page = page_of(tmp_path)
-    assert not explain_section(page, page.study.tree.experiment("jac"), {}).blocks
+    assert not explain_section(page, page.study.tree.experiment("jac"), AS_GIVEN).blocks
 
 
 def test_one_percent_of_each_map_is_kept_and_summed():
@@ -167,10 +184,10 @@ def test_domains_come_from_the_configuration(tmp_path):
     experiment = page.study.tree.experiment("vae")
     points = pd.DataFrame({"modality": ["icn1", "icn2", "gm"], "subject": "01", "x": [0.0, 1, 2], "y": 0.0})
     write_table(experiment.folder / "code_map.tsv", points)
-    (plain,) = explain_section(page, experiment, {}).blocks
+    (plain,) = explain_section(page, experiment, AS_GIVEN).blocks
     assert "domain" not in plain.caption
     page.study.config["modalities"].update(
         icn={"from": "column", "column": "icn", "components": 2, "domain": ["visual", "motor"]}
     )
-    (figure,) = explain_section(page, experiment, {}).blocks
+    (figure,) = explain_section(page, experiment, AS_GIVEN).blocks
     assert "domains of the modalities" in figure.caption

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from neurostrata.core.config import modality_domains
+from neurostrata.core.config import adjusting_columns, modality_domains
 from neurostrata.core.files import sidecar_path
+from neurostrata.core.wording import join_words
 from neurostrata.report.data.layout import Experiment
 from neurostrata.report.html.blocks import Cell, Section, Table, Text, anchor, format_number
 from neurostrata.report.html.page import Page
@@ -24,7 +25,7 @@ ALIKE = 0.5
 def explain_section(page: Page, experiment: Experiment, config: Mapping[str, Any]) -> Section:
     """Return the experiment's section on importance, decoded differences and codes; empty without any of them."""
     section = Section(f"explain-{experiment.name}", "Content of the codes")
-    _importance(page, section, experiment)
+    _importance(page, section, experiment, config)
     _code_map(page, section, experiment)
     _generated(page, section, experiment)
     return section
@@ -38,7 +39,7 @@ def _with_sd(row: pd.Series, measure: str, decimals: int = 2) -> str:
     return text if pd.isna(sd) else f"{text} ± {sd:.{decimals}f}"
 
 
-def _importance(page: Page, section: Section, experiment: Experiment) -> None:
+def _importance(page: Page, section: Section, experiment: Experiment, config: Mapping[str, Any]) -> None:
     """Add a table, a figure and maps for each target."""
     path, other = experiment.file("importance.tsv"), experiment.file("group_differences.tsv")
     if not path.is_file():
@@ -56,6 +57,7 @@ def _importance(page: Page, section: Section, experiment: Experiment) -> None:
         found = correlations[correlations["target"] == target] if correlations is not None else None
         own = found.set_index("modality") if found is not None else None
         table = _importance_table(str(target), ordered, measure, own)
+        table.caption += _unadjusted(config)
         table.sources = page.sources(path, other)
         section.add(table)
         if len(ordered) > 1:
@@ -87,6 +89,18 @@ def _importance(page: Page, section: Section, experiment: Experiment) -> None:
                 )
             )
         _maps(page, section, experiment, str(target), list(ordered["modality"]))
+
+
+def _unadjusted(config: Mapping[str, Any]) -> str:
+    """Return the sentence that these codes still have what was removed before the predictions; "" where nothing was."""
+    removed = {key: columns for key, columns in adjusting_columns(config).items() if key != "harmonise.keep"}
+    names = list(dict.fromkeys(name for columns in removed.values() for name in columns))
+    if not names:
+        return ""
+    return (
+        f" The codes are as the model gives them here: the effects of {join_words(names)}, which are removed before "
+        "the predictions, are still in them."
+    )
 
 
 def _importance_table(
