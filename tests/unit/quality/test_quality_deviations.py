@@ -63,6 +63,13 @@ def test_ages_in_bins_are_taken_into_account() -> None:
     assert row["effect"] > 0.9
 
 
+def test_people_of_the_smallest_sites_are_not_counted_among_those_compared() -> None:
+    site = ["a"] * 30 + ["b"] * 26 + ["c"] * 4
+    values = pd.Series(np.random.default_rng(3).normal(size=60), index=people(60).index)
+    rows = relate_to_people(values.to_frame("noise"), people(60, site=site)).set_index("characteristic")
+    assert rows.loc["site", "n"] == 56
+
+
 def test_who_is_of_neither_sex_is_expected_in_the_middle() -> None:
     sex = np.array(["F"] * 30 + ["M"] * 20 + [""] * 4 + ["X"] * 2)
     truth = np.select([sex == "F", sex == "M"], [0.0, 4.0], 2.0)

@@ -20,7 +20,7 @@ COLUMNS = {
     "high": "upper end",
     "p": "of no association (Spearman, Kruskal-Wallis)",
     "p_adjusted": "false-discovery rate over all rows (Benjamini and Hochberg 1995)",
-    "n": "people with both",
+    "n": "people with both; of sites and sexes those of at least 5 people",
 }
 #: Classes of fewer people are left out.
 FEWEST = 5
@@ -48,9 +48,7 @@ def relate_to_people(measured: pd.DataFrame, people: pd.DataFrame) -> pd.DataFra
             known = column.notna() & of.notna()
             found = (_number if characteristic == "age" else _classes)(column[known], of[known])
             if found:
-                rows.append(
-                    {"measure": name, "characteristic": characteristic, **found, "n": int(known.sum())}
-                )
+                rows.append({"measure": name, "characteristic": characteristic, **found})
     table = pd.DataFrame(rows, columns=[c for c in COLUMNS if c != "p_adjusted"])
     table["p_adjusted"] = benjamini_hochberg(table["p"].to_numpy(dtype=float))
     return table[list(COLUMNS)]
@@ -70,6 +68,7 @@ def _number(values: pd.Series, of: pd.Series) -> dict[str, Any]:
         "low": np.tanh(centre - half),
         "high": np.tanh(centre + half),
         "p": p,
+        "n": n,
     }
 
 
@@ -88,4 +87,5 @@ def _classes(values: pd.Series, of: pd.Series) -> dict[str, Any]:
         "low": low,
         "high": high,
         "p": p,
+        "n": n,
     }
