@@ -330,7 +330,7 @@ def sample(image: Image, points: np.ndarray, order: int = 1) -> np.ndarray:
     Parameters
     ----------
     order
-        0 nearest neighbour, 1 linear, 3 cubic splines.
+        0 nearest neighbour, 1 linear.
     """
     index = apply_affine(np.linalg.inv(image.grid.affine), points)
     return ndimage.map_coordinates(

@@ -287,8 +287,8 @@ def alignment_measures(
     low, high = bounding_box(t1w_mask, t1w.grid.affine)
     grid = axis_aligned_grid(list(low - 10), list(high + 10), 2.0)
 
-    def there(data: np.ndarray, own: Grid, to_own: np.ndarray | None = None, order: int = 1) -> np.ndarray:
-        return resample(Image(data.astype(np.float32), own), grid, to_own, order=order)
+    def there(data: np.ndarray, own: Grid, to_own: np.ndarray | None = None) -> np.ndarray:
+        return resample(Image(data.astype(np.float32), own), grid, to_own)
 
     brain = there(t1w_mask, t1w.grid) > 0.5
     scanned = there(b0_mask, b0.grid, matrix) > 0.5

@@ -216,9 +216,9 @@ def scaling(factor: float, grid: Grid, mask: np.ndarray) -> np.ndarray:
     return matrix
 
 
-def warp_image(moving: Image, fixed: Image, registration: Registration, order: int = 1) -> np.ndarray:
+def warp_image(moving: Image, fixed: Image, registration: Registration) -> np.ndarray:
     """Resample the moving image onto the fixed grid with one interpolation."""
-    return resample(moving, fixed.grid, registration.affine, registration.warp, order)
+    return resample(moving, fixed.grid, registration.affine, registration.warp)
 
 
 def similarity(first: np.ndarray, second: np.ndarray, mask: np.ndarray) -> float:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from scipy import io, ndimage
+from scipy import io
 
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import atomic_path
@@ -136,25 +136,17 @@ def resample(
     warp
         Displacement applied before the affine; None is the identity.
     order
-        0 nearest neighbour, 1 linear, 3 cubic.
+        0 nearest neighbour, 1 linear.
     """
     result = np.zeros(grid.shape, dtype=np.float32)
     direct = warp is not None and warp.grid.same_as(grid)
-    if order > 1:
-        image = Image(ndimage.spline_filter(image.data, order, output=np.float32), image.grid)
     for start, stop in grid.slabs():
         points = grid.points(start, stop)
         if warp is not None:
             points = points + warp.vectors[start:stop] if direct else displace(warp, points)
         if affine is not None:
             points = apply_affine(affine, points)
-        if order > 1:
-            index = apply_affine(np.linalg.inv(image.grid.affine), points)
-            result[start:stop] = ndimage.map_coordinates(
-                image.data, np.moveaxis(index, -1, 0), order=order, mode="constant", prefilter=False
-            )
-        else:
-            result[start:stop] = sample(image, points, order)
+        result[start:stop] = sample(image, points, order)
     return result
 
 
