@@ -7,10 +7,11 @@ from pathlib import Path
 import anatomy_phantoms as phantoms
 import numpy as np
 import pytest
+from scipy.interpolate import RegularGridInterpolator
 
 from neurostrata.core.errors import UserError
-from neurostrata.imaging.anatomy.jacobian import absolute_jacobian, nonlinear_jacobian
-from neurostrata.imaging.images.io import Image, apply_affine, write_image
+from neurostrata.imaging.anatomy.jacobian import absolute_jacobian, log_jacobian, nonlinear_jacobian
+from neurostrata.imaging.images.io import Grid, Image, apply_affine, write_image
 from neurostrata.imaging.registration.transforms import (
     Displacement,
     displace,
@@ -103,6 +104,41 @@ def test_inverse_brings_points_back() -> None:
     assert np.abs(back - points).max() < 0.7
 
 
+def test_inversion_ends_when_its_last_step_is_within_the_tolerance() -> None:
+    """Of u = x / 2 the inverse is v = -y / 3. Each iteration halves its error, which is then a third of that step."""
+    affine = phantoms.grid(degrees=17).affine[:3, :3] @ np.diag([0.7, 1.0, 1.5])
+    shape = (16, 14, 12)
+    where = Grid(shape, np.eye(4))
+    where.affine[:3, :3] = affine
+    where.affine[:3, 3] = -affine @ (np.array(shape) - 1) / 2
+    points = where.points()
+    inverse = invert_displacement(Displacement((points / 2).astype(np.float32), where))
+    assert np.abs(inverse.vectors + points / 3).max() < 1e-3 * where.spacing.min() / 3
+
+
+@pytest.mark.parametrize(("order", "method"), [({}, "linear"), ({"order": 0}, "nearest")])
+def test_values_are_those_of_scipys_interpolator(order: dict[str, int], method: str) -> None:
+    """On an oblique grid of unequal voxels, through a warp and an affine, there and back."""
+    rng = np.random.default_rng(0)
+    affine = phantoms.grid(degrees=17, axes="PSR").affine @ np.diag([0.7, 1.0, 1.5, 1.0])
+    image = Image(rng.random((9, 11, 8)).astype(np.float32), Grid((9, 11, 8), affine))
+    study = Grid((6, 5, 4), phantoms.grid(6, 4.0).affine)
+    index = rng.uniform(0.5, np.array(image.data.shape) - 1.5, (*study.shape, 3))
+    axes = [np.arange(side) for side in image.data.shape]
+    expected = RegularGridInterpolator(axes, image.data, method=method)(index)
+    # a warp that takes every voxel of the study's grid to one of these places
+    there = apply_affine(np.linalg.inv(MATRIX) @ affine, index) - study.points()
+    found = resample(image, study, MATRIX, Displacement(there, study), **order)
+    assert np.allclose(found, expected, atol=1e-5)
+    back = apply_affine(affine, index) - apply_affine(np.linalg.inv(MATRIX), study.points())
+    moved = Grid(study.shape, np.linalg.inv(MATRIX) @ study.affine)
+    assert np.allclose(
+        resample_to_person(image, study, MATRIX, Displacement(back, moved), **order)[1:-1, 1:-1, 1:-1],
+        expected[1:-1, 1:-1, 1:-1],
+        atol=1e-5,
+    )
+
+
 def test_there_and_back_again_gives_the_image() -> None:
     """Template to person with the inverse chain undoes person to template."""
     study = phantoms.grid(44, 4.0)
@@ -135,6 +171,21 @@ def test_planted_expansion_has_the_right_sign_and_size(kind: str) -> None:
     assert np.allclose(jacobian[radius > 56], 1.0, atol=1e-5)
     shrunk = nonlinear_jacobian(phantoms.expansion(where, 1 / 1.2))
     assert np.allclose(shrunk[radius < 18], 1 / 1.2, atol=0.002)
+
+
+@pytest.mark.parametrize("kind", GRIDS)
+def test_jacobian_of_a_linear_map_is_its_determinant(kind: str) -> None:
+    """Every derivative counts: all nine differ, on voxels of unequal sides whose axes are not the world's."""
+    linear = np.array([[1.1, 0.3, -0.25], [0.45, 0.8, 0.35], [-0.4, 0.55, 1.3]])
+    affine = phantoms.grid(**GRIDS[kind]).affine @ np.diag([0.7, 1.0, 1.5, 1.0])
+    where = Grid((7, 8, 9), affine)
+    vectors = where.points() @ (linear - np.eye(3)).T
+    jacobian = nonlinear_jacobian(Displacement(vectors.astype(np.float32), where))
+    assert np.allclose(jacobian, np.linalg.det(linear), atol=1e-4)
+
+
+def test_logarithm_of_a_folded_place_is_that_of_a_thousandth() -> None:
+    assert np.allclose(log_jacobian(np.array([-0.5, 0.0, 0.0015, 1.0])), np.log([0.001, 0.001, 0.0015, 1.0]))
 
 
 def test_absolute_jacobian_has_the_affine_in_it() -> None:

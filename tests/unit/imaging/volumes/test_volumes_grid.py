@@ -96,6 +96,35 @@ def test_larger_shapes_pad_and_smaller_ones_crop_the_same_values(template):
     assert whole.shape == large
 
 
+def test_the_part_that_the_template_reaches_is_all_voxels_that_overlap_its_field_of_view(template):
+    fusion = volumes.fusion_grid(template, settings(shape=(30, 10, 28)))
+    first = template.grid.affine[:3, 3] - 1  # the outer edges of 2 mm voxels
+    last = first + 2 * np.array(template.grid.shape)
+    for axis, side in enumerate(fusion.grid.shape):
+        centres = fusion.grid.affine[axis, 3] + 4 * np.arange(side)
+        overlap = np.flatnonzero((centres + 2 > first[axis]) & (centres - 2 < last[axis]))
+        assert (fusion.start[axis], fusion.stop[axis]) == (overlap[0], overlap[-1] + 1)
+
+
+@pytest.mark.parametrize(("downsample", "shape"), [(1, (13, 14, 11)), (3, (9, 8, 7))])
+def test_odd_numbers_of_fine_voxels_lie_on_the_templates_voxels_too(template, downsample, shape):
+    fusion = volumes.fusion_grid(template, settings(2.0, downsample, shape))
+    lattice = apply_affine(np.linalg.inv(template.grid.affine), fusion.fine.points())
+    np.testing.assert_allclose(lattice, np.rint(lattice), atol=1e-9)
+
+
+def test_faint_voxels_of_a_template_count_as_brain_from_a_tenth_of_its_brightness(template):
+    """A lobe of 15% of the brightness moves the centre of the grid, one of 5% does not."""
+    lobe = ellipsoid(template.grid.shape, template.grid.affine, (9, 41, 11), (4, 4, 4)).data
+    centres = [
+        volumes.fusion_grid(Image(np.maximum(template.data, share * lobe), template.grid), settings())
+        for share in (0, 0.05, 0.15)
+    ]
+    without, dark, faint = (each.grid.affine[1, 3] for each in centres)
+    assert dark == without
+    assert faint - without == pytest.approx((45 - 29) / 2, abs=2)
+
+
 def test_axes_of_another_order_give_the_same_map(template):
     """A template stored as PSR (as the IXI brains are) lies on the same fusion grid."""
     data = np.random.default_rng(3).random(template.grid.shape).astype(np.float32)
@@ -213,3 +242,4 @@ def test_mask_on_the_grid_and_a_grid_too_small(template):
         volumes.mask_to_grid(template, volumes.fusion_grid(template, tight))
     needed = [int(side) for side in str(caught.value).split("[")[-1].rstrip("]").split(",")]
     volumes.mask_to_grid(template, volumes.fusion_grid(template, settings(shape=needed)))
+    assert all(side <= 2 * radius / 4 + 3 for side, radius in zip(needed, (18, 24, 15)))  # and not far more
