@@ -103,18 +103,6 @@ def test_single_shell_is_refused_for_noddi_in_one_line(write):
     assert "\n" not in str(caught.value)
 
 
-def test_too_few_or_coplanar_directions_are_refused_for_the_tensor(write):
-    few = read_gradients(*write(*demo_scheme(5, (1000, 2000), 2)), "09")
-    with pytest.raises(UserError, match="subject 09: 5 directions with 50 < b <= 1050"):
-        tensor_measurements(few, 1050, "09")
-    angles = np.linspace(0, np.pi, 12, endpoint=False)
-    flat = np.column_stack([np.cos(angles), np.sin(angles), 0 * angles])
-    bvals = np.r_[0, np.full(12, 1000.0)]
-    table = read_gradients(*write(bvals, np.r_[np.zeros((1, 3)), flat]), "09")
-    with pytest.raises(UserError, match=r"subject 09: the 12 directions .* do not determine a tensor"):
-        tensor_measurements(table, 1050, "09")
-
-
 def test_a_direction_and_its_opposite_are_one():
     axes = np.eye(3)
     assert count_directions(np.r_[axes, -axes, axes]) == 3

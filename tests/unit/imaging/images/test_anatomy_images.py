@@ -43,6 +43,26 @@ def test_round_trip_keeps_values_grid_and_both_forms(tmp_path: Path) -> None:
     assert np.allclose(stored.get_qform(), stored.get_sform(), atol=1e-4)
 
 
+def test_grids_that_part_at_their_far_corner_differ() -> None:
+    """Voxels 0.02% larger or turned by a hundredth of a degree: at the first voxels nothing is to be seen."""
+    where = phantoms.grid(40, 2.5, degrees=20)
+    larger = where.affine @ np.diag([1, 1, 1.0002, 1])
+    assert not where.same_as(Grid(where.shape, larger))
+    assert where.same_as(Grid(where.shape, larger), tolerance=0.05)
+    turn = np.deg2rad(0.01)
+    turned = where.affine @ np.array([[1, -turn, 0, 0], [turn, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    assert not where.same_as(Grid(where.shape, turned))
+    assert not where.same_as(Grid((40, 40, 39), where.affine))
+
+
+@pytest.mark.parametrize(("shift", "same"), [(0.0009, True), (0.0011, False)])
+def test_grids_a_thousandth_of_a_millimetre_apart_are_one(shift: float, same: bool) -> None:
+    where = phantoms.grid(12, 2.5, degrees=20)
+    moved = where.affine.copy()
+    moved[1, 3] += shift
+    assert where.same_as(Grid(where.shape, moved)) is same
+
+
 def test_written_twice_is_byte_identical(tmp_path: Path, ramp: np.ndarray) -> None:
     where = Grid((12, 12, 12), np.eye(4))
     write_image(tmp_path / "a.nii.gz", ramp, where)
