@@ -72,7 +72,7 @@ STAGES = {
     "map_to_template": _imaging("volumes.commands:map_to_template", "bringing maps to the fusion grid", "modalities", "volumes", draws=False),
     "grid_mask": _imaging("volumes.commands:grid_mask", "bringing the brain mask to the fusion grid", "volumes", draws=False),
     "grid_regions": _imaging("volumes.commands:grid_regions", "bringing regions to the fusion grid", "regions", "volumes", "registration"),
-    "measure_quality": _imaging("quality.commands:measure_quality", "measuring the quality of images", "diffusion", "modalities", draws=False),
+    "measure_quality": _imaging("quality.commands:measure_quality", "measuring the quality of images", "diffusion", "modalities", version=2, draws=False),
     "normalise": _analysis("imaging.volumes.commands:normalise", "gathering each modality in one array", "modalities", "volumes", draws=False),
     "split": _analysis("fusion.commands:split", "dividing people into folds", "experiments"),
     "train": Stage("fusion.commands:train", "training models", ("experiments", "training"), seed="experiment"),

@@ -108,6 +108,24 @@ def test_an_oblique_cut_is_found() -> None:
     assert np.isnan(cut_off(np.zeros_like(whole), spacing))
 
 
+@pytest.mark.parametrize(
+    "spacing", [(0.8, 0.8, 0.8), (0.94, 0.94, 1.2), (1.4, 1.4, 1.4), (1, 1, 3), (3, 3, 3)]
+)
+def test_a_cut_end_has_its_share_of_the_largest_slice_in_voxels_of_any_size(
+    spacing: tuple[float, ...],
+) -> None:
+    """A ball cut through its middle ends in its largest slice; half way up, in three quarters of it."""
+    steps = np.array(spacing)
+    sides = (100 / steps).astype(int)
+    axes = [(np.arange(side) - (side - 1) / 2) * step for side, step in zip(sides, steps)]
+    place = np.stack(np.meshgrid(*axes, indexing="ij"))
+    whole = (place**2).sum(axis=0) < 45**2
+    assert cut_off(whole & (place[2] < 22.5), steps) == pytest.approx(0.75, abs=0.08)
+    # and where the image itself ends
+    half = whole[:, :, : int((axes[2] < 0).sum())]
+    assert cut_off(half, steps) == pytest.approx(1, abs=0.03)
+
+
 def test_noise_is_measured_in_shares_of_white_matter() -> None:
     data, _, mask, grid = brain(noise=0.05)
     assert scan_measures(data, Image(data, grid), mask)["noise"] == pytest.approx(0.05, rel=0.15)

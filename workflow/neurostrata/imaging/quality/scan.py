@@ -111,10 +111,10 @@ def cut_off(mask: np.ndarray, spacing: np.ndarray) -> float:
         largest slice across that axis. A whole brain tapers off; a cut one ends in a plane, which is oblique where the image was
         rotated afterwards. NaN for an empty mask.
     """
-    factors = block_factors(spacing)
-    mask, spacing = averaged(mask.astype(np.float32), factors) > 0.5, spacing * factors
+    mask = _at_2mm(mask, spacing)
     if not mask.any():
         return float("nan")
+    spacing = np.full(3, AVERAGED_MM)
     volume = float(np.prod(spacing))
     shell = np.argwhere(mask & ~ndimage.binary_erosion(mask, iterations=2)) * spacing
     # a few voxels that stick out are no end
@@ -135,6 +135,22 @@ def cut_off(mask: np.ndarray, spacing: np.ndarray) -> float:
             area = float((towards > end - 0.95 * FACET_MM).sum(axis=0).max()) * volume / FACET_MM
             worst = max(worst, area / largest)
     return worst
+
+
+def _at_2mm(mask: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """Return a mask in voxels of :data:`AVERAGED_MM` a side, of which one layer is as thick as that whatever the image's voxels are."""
+    factors = block_factors(spacing)
+    share, spacing = averaged(mask.astype(np.float32), factors), spacing * factors
+    steps = AVERAGED_MM / spacing
+    if np.allclose(steps, 1, atol=1e-3):
+        return share > 0.5
+    sides = np.ceil(share.shape / steps - 1e-3).astype(int)
+    first = (np.array(share.shape) - 1 - (sides - 1) * steps) / 2
+    # the outermost voxels end at their edges, beyond which nothing is
+    moved = ndimage.affine_transform(
+        share, np.diag(steps), first, tuple(sides), order=1, mode="grid-constant"
+    )
+    return np.asarray(moved > 0.5)
 
 
 def averaged(data: np.ndarray, factors: np.ndarray) -> np.ndarray:
