@@ -9,6 +9,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy import stats
 
 from neurostrata.cli import main
 from neurostrata.cohort.participation import exclusions_table
@@ -21,6 +22,7 @@ from neurostrata.gate.check import find_problems
 from neurostrata.imaging.functional.commands import dual_regression
 from neurostrata.imaging.functional.dual_regression import (
     dual_regression_maps,
+    on_grid,
     series_mask,
     spatial_regression,
     temporal_regression,
@@ -94,6 +96,43 @@ def test_z_values_of_noise_are_normal_and_large_ones_stay_finite() -> None:
     sure = temporal_regression(courses @ np.eye(4) + 1e-4 * rng.standard_normal((40, 4)), courses, "z")
     assert np.isfinite(sure).all()
     assert np.diag(sure).min() > 15
+
+
+def test_z_values_are_those_of_an_ordinary_regression_with_an_intercept() -> None:
+    """Of more voxels than are computed at a time; as few volumes as leave one degree of freedom; 0 where there is nothing."""
+    rng = np.random.default_rng(1)
+    for volumes, voxels in ((9, 20_300), (5, 50)):
+        courses = rng.standard_normal((volumes, 3)) + 4
+        data = rng.standard_normal((volumes, voxels)) + courses @ rng.standard_normal((3, voxels)) + 7
+        data[:, 11] = 0
+        z = temporal_regression(data, courses, "z")
+        design = np.column_stack([courses, np.ones(volumes)])
+        found, squares = np.linalg.lstsq(design, data, rcond=None)[:2]
+        variances = np.diag(np.linalg.inv(design.T @ design))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            t = (found / np.sqrt(np.outer(variances, squares / (volumes - 4))))[:3]
+        expected = stats.norm.isf(stats.t.sf(np.abs(t), volumes - 4)) * np.sign(t)
+        expected[:, 11] = 0
+        np.testing.assert_allclose(z, expected, rtol=2e-3, atol=2e-3)
+    with pytest.raises(UserError, match="at least 5"):
+        temporal_regression(data[:4], courses[:4], "z")
+
+
+def test_maps_of_very_different_units_can_be_told_apart() -> None:
+    rng = np.random.default_rng(0)
+    maps, courses = rng.standard_normal((2, 300)), rng.standard_normal((20, 2))
+    scale = np.array([1.0, 1e7])
+    weights = spatial_regression(courses @ maps, maps * scale[:, None])
+    np.testing.assert_allclose(weights * scale, courses, atol=1e-4)
+
+
+def test_components_on_the_grid_of_the_series_but_for_rounding_keep_their_values() -> None:
+    rng = np.random.default_rng(0)
+    where, moved = np.diag([3.0, 3, 3, 1]), np.diag([3.0, 3, 3, 1])
+    moved[:3, 3] = 0.02
+    components = Series(rng.random((5, 6, 7, 2)).astype(np.float32), Grid((5, 6, 7), where))
+    series = Series(np.zeros((5, 6, 7, 4), np.float32), Grid((5, 6, 7), moved))
+    np.testing.assert_array_equal(on_grid(components, series), components.data)
 
 
 def test_amplitudes_end_up_in_the_maps_and_only_when_time_courses_are_normalised() -> None:

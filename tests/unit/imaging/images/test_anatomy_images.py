@@ -41,6 +41,7 @@ def test_round_trip_keeps_values_grid_and_both_forms(tmp_path: Path) -> None:
     assert again.grid.same_as(where)
     stored = nib.load(tmp_path / "a.nii.gz")
     assert np.allclose(stored.get_qform(), stored.get_sform(), atol=1e-4)
+    assert (int(stored.header["qform_code"]), int(stored.header["sform_code"])) == (1, 1)
 
 
 def test_grids_that_part_at_their_far_corner_differ() -> None:

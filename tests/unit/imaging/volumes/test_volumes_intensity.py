@@ -17,7 +17,7 @@ from neurostrata.core.errors import UserError
 from neurostrata.imaging.images.io import read_image
 from neurostrata.imaging.volumes.commands import map_to_template
 from neurostrata.imaging.volumes.grid import fusion_grid, mask_to_grid
-from neurostrata.imaging.volumes.intensity import pet_intensity
+from neurostrata.imaging.volumes.intensity import brain_intensity, pet_intensity
 
 PET = {"from": "column", "column": "pet", "space": "template"}
 
@@ -116,3 +116,20 @@ def test_a_t1w_image_in_units_of_its_brain_does_not_depend_on_the_scanners_gain(
         UserError, match=r"subject 01: modality t1w .*empty.nii.gz: has no signal inside the brain"
     ):
         t1w("empty.nii.gz", intensity="brain")
+
+
+@pytest.mark.parametrize(("shape", "brightest"), [((20, 25, 30), 15), ((8, 9, 10), 1), ((3, 3, 3), 1)])
+def test_pet_is_relative_to_the_mean_of_the_brightest_thousandth_in_any_unit(shape, brightest):
+    data = np.random.default_rng(0).gamma(2.0, 1e-4, shape).astype(np.float32)
+    reference = np.sort(data, axis=None)[::-1][:brightest].mean()
+    expected = np.where(data < 0.1 * reference, 0, data / reference)
+    np.testing.assert_allclose(pet_intensity(data), expected, rtol=1e-5)
+
+
+def test_a_map_is_divided_by_its_mean_inside_the_brain_however_small_that_is():
+    rng = np.random.default_rng(0)
+    data, inside = rng.random((12, 13, 14)).astype(np.float32) * 1e-3, rng.random((12, 13, 14)) < 0.4
+    relative = brain_intensity(data, inside)
+    np.testing.assert_allclose(relative, data / data[inside].astype(float).mean(), rtol=1e-6)
+    with pytest.raises(UserError, match="no signal inside the brain"):
+        brain_intensity(np.where(inside, 0, data), inside)
