@@ -135,6 +135,24 @@ def test_components_on_the_grid_of_the_series_but_for_rounding_keep_their_values
     np.testing.assert_array_equal(on_grid(components, series), components.data)
 
 
+@pytest.mark.parametrize("unit", [1e-3, 1.0, 1e4])
+def test_the_brain_of_a_series_has_a_tenth_of_its_brightness_in_any_unit(unit: float) -> None:
+    rng = np.random.default_rng(0)
+    brightness = np.full((6, 6, 6), 100.0)
+    brightness[0], brightness[1], brightness[2, :, :3] = 12, 8, 0
+    noise = rng.standard_normal((6, 6, 6, 10))
+    series = Series(
+        ((brightness[..., None] + noise) * unit).astype(np.float32), Grid((6, 6, 6), np.diag([3.0, 3, 3, 1]))
+    )
+    series.data[5, 5, 5] = 100 * unit  # never changes
+    expected = brightness > 10
+    expected[5, 5, 5] = False
+    np.testing.assert_array_equal(series_mask(series), expected)
+    centred = (noise - noise.mean(axis=3, keepdims=True)) * unit
+    without = Series(centred.astype(np.float32), series.grid)
+    assert series_mask(without).all()
+
+
 def test_amplitudes_end_up_in_the_maps_and_only_when_time_courses_are_normalised() -> None:
     rng = np.random.default_rng(2)
     maps = rng.standard_normal((2, 500))

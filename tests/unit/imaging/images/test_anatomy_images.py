@@ -16,6 +16,7 @@ from neurostrata.imaging.images.io import (
     Image,
     axis_aligned_grid,
     centre_of_mass,
+    is_skull_stripped,
     normalise_intensity,
     read_image,
     write_image,
@@ -139,6 +140,23 @@ def test_grid_covers_the_box_with_cubic_voxels_and_even_sides() -> None:
     assert (points.min(0) <= [-10, -20, -5.5]).all()
     assert (points.max(0) >= [11, 20, 7]).all()
     assert np.allclose(where.spacing, 2)
+
+
+def test_sides_of_a_grid_are_its_own() -> None:
+    """21, 40 and 12.5 mm at 2 mm: 12, 21 and 8 voxels reach from end to end, an even number of each is taken."""
+    assert axis_aligned_grid([-10, -20, -5.5], [11, 20, 7], 2.0).shape == (12, 22, 8)
+
+
+def test_distances_in_voxels_are_at_least_one() -> None:
+    where = Grid((9, 9, 9), np.diag([2.0, 3.0, 4.0, 1.0]))
+    assert [where.voxels_within(distance) for distance in (0.1, 2.5, 3.5, 6)] == [1, 1, 2, 3]
+
+
+def test_an_image_of_which_nothing_is_said_shows_the_brain_alone(tmp_path: Path) -> None:
+    for name, text in (("a", "{}"), ("b", '{"SkullStripped": true}'), ("c", '{"SkullStripped": false}')):
+        (tmp_path / f"{name}.json").write_text(text)
+    found = [is_skull_stripped(tmp_path / f"{name}.nii.gz") for name in "abcd"]
+    assert found == [True, True, False, True]
 
 
 def test_intensity_is_normalised_whatever_the_scale() -> None:
