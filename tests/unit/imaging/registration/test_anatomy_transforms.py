@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import anatomy_phantoms as phantoms
+import nibabel as nib
 import numpy as np
 import pytest
 from scipy.interpolate import RegularGridInterpolator
@@ -21,6 +22,7 @@ from neurostrata.imaging.registration.transforms import (
     resample,
     resample_to_person,
     rigid_and_stretch,
+    several_to_person,
     write_affine,
     write_displacement,
 )
@@ -137,6 +139,18 @@ def test_values_are_those_of_scipys_interpolator(order: dict[str, int], method: 
         expected[1:-1, 1:-1, 1:-1],
         atol=1e-5,
     )
+    first, second = several_to_person(
+        [image, Image(2 * image.data, image.grid)], study, MATRIX, Displacement(back, moved), **order
+    )
+    assert np.array_equal(first, resample_to_person(image, study, MATRIX, Displacement(back, moved), **order))
+    assert np.allclose(second, 2 * first)
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 8, 3), (8, 8, 8, 1, 2), (8, 8, 8, 2, 3)])
+def test_an_image_that_is_no_displacement_field_is_named(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    nib.save(nib.Nifti1Image(np.ones(shape, np.float32), np.eye(4)), tmp_path / "warp.nii.gz")
+    with pytest.raises(UserError, match=r"warp\.nii\.gz: is not a displacement field"):
+        read_displacement(tmp_path / "warp.nii.gz")
 
 
 def test_there_and_back_again_gives_the_image() -> None:
