@@ -23,6 +23,21 @@ def test_missing_file(study) -> None:
     assert _nothing_ran(study.folder)
 
 
+def test_a_slurm_that_is_down(study, tmp_path) -> None:
+    sinfo = tmp_path / "bin" / "sinfo"
+    sinfo.parent.mkdir()
+    sinfo.write_text(
+        "#!/bin/sh\necho 'slurm_load_partitions: Unable to contact slurm controller' >&2; exit 1\n"
+    )
+    sinfo.chmod(0o755)
+    study.environment["PATH"] = f"{sinfo.parent}:{study.environment['PATH']}"
+    run = study.snakemake("--executor", "slurm", "--jobs", "2", "template_start")
+    assert run.returncode == 2, run.stderr
+    assert "Slurm does not answer on this host: slurm_load_partitions: Unable to contact slurm" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert _nothing_ran(study.folder)
+
+
 def test_truncated_nifti(study) -> None:
     image = study.folder / "images" / "sub-02_T1w.nii.gz"
     image.write_bytes(image.read_bytes()[:-2000])

@@ -402,7 +402,7 @@ def test_jobs_are_not_handed_to_a_slurm_that_is_down(
     for answer, said in {
         "echo main": "",
         "echo 'slurm_load_partitions: Unable to contact slurm controller' >&2; exit 1": "Unable to contact slurm controller. Run on a host",
-        "exit 1": "sinfo failed. Run on a host",
+        "exit 1": "on this host: failed. Run on a host",
     }.items():
         sinfo.write_text(f"#!/bin/sh\n{answer}\n")
         sinfo.chmod(0o755)

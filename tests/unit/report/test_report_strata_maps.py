@@ -324,6 +324,21 @@ def test_flow_and_matrix_of_agreement(tmp_path: Path) -> None:
     assert words == ["0.50", "−0.10", "1.00"]
 
 
+def test_clusters_that_follow_the_harmonised_sites_are_explained_and_said_to_be(tmp_path: Path) -> None:
+    results, config = make_results(tmp_path, people=20, clusters=2, factors=2, variables=6, images=False)
+    place = results / "experiments/jac-ndi/strata/adjusted/mixture"
+    tests = read_table(place / "composition_tests.tsv").replace("site", "scanner")
+    tests.loc[tests["characteristic"] == "scanner", ["p", "q", "effect"]] = 0.0005, 0.001, 0.81
+    write_table(place / "composition_tests.tsv", tests)
+    for sites, explained in ((None, []), ("scanner", ["scanner"])):
+        config["strata"]["adjust"] = {"sites": sites}
+        page, judged = open_study(results, config)
+        experiment, verdict, evidence = judged[0][0], judged[0][2], judged[0][3]
+        assert verdict.explained_by == explained
+        caption = composition_section(page, experiment, evidence).blocks[0].caption
+        assert ("A cluster that follows scanner says nothing about the brain." in caption) == bool(explained)
+
+
 def test_composition_has_intervals_and_the_quality_of_each_cluster(tmp_path: Path) -> None:
     results, config = make_results(tmp_path, people=20, clusters=2, factors=2, variables=6, images=False)
     place = results / "experiments/jac-ndi/strata/adjusted/mixture"

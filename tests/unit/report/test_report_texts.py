@@ -518,6 +518,14 @@ def test_the_share_decoded_is_of_the_variance_about_the_mean_image() -> None:
     assert shares_decoded(frame[frame["method"] != "mean_image"]) == {}
 
 
+def test_methods_name_the_study_s_own_covariates() -> None:
+    config = report_fixture.make_config(["phenotypes.tsv"])
+    config["strata"]["adjust"] = {"columns": ["age", "education"], "sites": "scanner"}
+    text = " ".join(text for _, text in methods_paragraphs(fill_config(config)))
+    named = "adjusted for age, sex, head size, site, image quality, education and scanner, as far as they are known"
+    assert named in text
+
+
 def test_methods_follow_the_configuration() -> None:
     config = fill_config(report_fixture.make_config(["phenotypes.tsv"]))
     text = dict(methods_paragraphs(config))

@@ -148,6 +148,23 @@ def test_adjusted(study):
     assert facts(place / "comparisons_adjusted.tsv")["people_without_a_covariate"] == ["000"]
 
 
+def test_the_study_s_own_covariates_are_those_of_the_settings(study, tmp_path):
+    folder, place, _ = study
+    people = pd.read_csv(folder / "characteristics.tsv", sep="\t", dtype={"subject": str})
+    people["education"] = np.arange(len(people)) % 7
+    write_table(tmp_path / "characteristics.tsv", people)
+    compare_adjusted(
+        clusters=place / "clusters.tsv",
+        scores=folder / "scores.tsv",
+        people=tmp_path / "characteristics.tsv",
+        output=tmp_path / "comparisons_adjusted.tsv",
+        settings={"draws": 9, "confidence": 0.95, "families": True, "covariates": ["education"], "seed": 1},
+    )
+    assert set(table(tmp_path / "comparisons_adjusted.tsv")["adjusted_for"]) == {
+        "age, sex, head_size, site, image_quality, education"
+    }
+
+
 def test_split_half(study):
     folder, place, finder = study
     split_half(

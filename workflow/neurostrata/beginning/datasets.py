@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from neurostrata.beginning.findings import Findings, Wishes
-from neurostrata.beginning.tables import read_tables
+from neurostrata.beginning.tables import describing, read_tables
 from neurostrata.beginning.undecided import undecided
 from neurostrata.cohort.discovery.bids import Found, UndecidedImages, choose
 from neurostrata.cohort.discovery.bids_candidates import OWN_SPACES, Request
@@ -138,7 +138,7 @@ def look_at_datasets(roots: Sequence[Path], wishes: Wishes) -> Findings:
     findings.certain = [t.path for t in findings.tables if t.variables and t.path in (*paths, *wishes.tables)]
     if not findings.certain:
         findings.certain = [t.path for t in findings.tables if t.variables and t.path in lists]
-    findings.beside = [t.path for t in findings.tables if not t.variables and t.path in wishes.tables]
+    findings.beside = describing(findings.tables, wishes.tables)
     findings.unused += without
     return findings
 

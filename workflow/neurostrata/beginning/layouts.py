@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from neurostrata.beginning.findings import Findings, Wishes
-from neurostrata.beginning.tables import may_be_table, read_tables
+from neurostrata.beginning.tables import describing, may_be_table, read_tables
 from neurostrata.cohort.discovery.layouts import HCP, choose_scans, hcp_scans, is_there, ukb_scans
 from neurostrata.cohort.discovery.messages import ordered
 from neurostrata.core.errors import UserError
@@ -86,7 +86,7 @@ def look_at_layout(folder: Path, key: str, wishes: Wishes) -> Findings:
     findings.tables, findings.unused = read_tables(
         [*beside, *wishes.tables], [row["subject"] for row in rows]
     )
-    findings.beside = [t.path for t in findings.tables if not t.variables and t.path in wishes.tables]
+    findings.beside = describing(findings.tables, wishes.tables)
     with_variables = [table for table in findings.tables if table.variables]
     named = [table.path for table in with_variables if table.path in wishes.tables]
     findings.certain = named or (

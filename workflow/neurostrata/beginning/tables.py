@@ -138,6 +138,11 @@ def describe(path: str, table: TextTable, ids: str, people: Collection[str]) -> 
     )
 
 
+def describing(tables: Iterable[PeopleTable], named: Collection[str]) -> list[str]:
+    """Return the paths of the tables that were named and only describe people: age, sex, families."""
+    return [table.path for table in tables if not table.variables and table.path in named]
+
+
 def read_tables(paths: Iterable[str], people: Collection[str]) -> tuple[list[PeopleTable], list[str]]:
     """Read tables of people; return those that can be used, and a line for each other one."""
     tables, unused = [], []

@@ -134,12 +134,16 @@ def end_local_jobs(runs: Sequence[str], grace: float = GRACE) -> int:
 
 def _slurm(*command: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["failed"])[-1]
+    if said := _complaint(done):
         raise UserError(
             f"{command[0]} cannot say which jobs are left: {said}; is this a host of the cluster?"
         )
     return done.stdout
+
+
+def _complaint(done: subprocess.CompletedProcess[str]) -> str:
+    """Return why a command failed, in its last words; "" when it did not."""
+    return (done.stderr.strip().splitlines() or ["failed"])[-1] if done.returncode else ""
 
 
 def slurm_is_silent() -> str:
@@ -148,7 +152,7 @@ def slurm_is_silent() -> str:
         done = subprocess.run(["sinfo", "--noheader", "--format=%P"], capture_output=True, text=True)
     except OSError:
         return "there is no sinfo on the PATH"
-    return (done.stderr.strip().splitlines() or ["sinfo failed"])[-1] if done.returncode else ""
+    return _complaint(done)
 
 
 def slurm_jobs(runs: Sequence[str]) -> list[str]:

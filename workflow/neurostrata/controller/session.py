@@ -104,9 +104,8 @@ def read_nested(config: dict[str, Any], given: Mapping[str, Any]) -> None:
         error = errors.pop()
         errors += error.context or []
         *parents, last = error.absolute_path or [None]
-        with contextlib.suppress(
-            LookupError, TypeError, yaml.YAMLError
-        ):  # where the value is not one of `given`
+        # a value that is not one of `given` is left alone
+        with contextlib.suppress(LookupError, TypeError, yaml.YAMLError):
             if isinstance(error.instance, str) and reduce(getitem, parents, given)[last] == error.instance:
                 reduce(getitem, parents, config)[last] = yaml.safe_load(error.instance)
 
