@@ -74,6 +74,8 @@ def test_a_preset_does_not_depend_on_what_is_recommended(paper):
         other["modalities"] = {k: v for k, v in other["modalities"].items() if k in used(other)}
         if "noddi" not in {modality["from"] for modality in other["modalities"].values()}:
             other["diffusion"] = now["diffusion"]  # of no effect
+        if not any(experiment["analyses"]["strata"] for experiment in other["experiments"]):
+            other["strata"] = now["strata"]
         for section in now:
             expected = now[section]
             if section == "modalities":

@@ -139,3 +139,34 @@ def test_each_unknown_class_is_named_to_its_own_people():
     design = CovariateDesign().fit(people(site=["a", "b"]))
     said = design.problems(people(site=["c", "d", "a"]))
     assert [text.split(" does")[0] for text in said] == ["site 'c'", "site 'd'", ""]
+
+
+@pytest.mark.parametrize(
+    ("people", "curved"),
+    [(99, []), (100, ["age"]), (139, ["age"]), (140, ["age", "size"])],
+)
+def test_curves_come_with_people_the_first_numbers_first(people, curved):
+    """Twenty people for each number (age, sex as 0 and 1, size) and for each further degree of freedom of a curve."""
+    generator = np.random.default_rng(1)
+    table = pd.DataFrame(
+        {
+            "age": generator.normal(size=people),
+            "sex": np.arange(people) % 2.0,
+            "same": 1.0,
+            "size": generator.normal(size=people),
+            "site": np.where(np.arange(people) % 3 == 0, "x", "y"),
+        }
+    )
+    design = CovariateDesign("auto").fit(table)
+    assert design.curves_ == dict.fromkeys(curved, 3)
+    columns = design.transform(table)
+    assert columns.shape == (people, 4 + 2 * len(curved))
+    named = CovariateDesign(design.curves_).fit(table)
+    assert named.curves_ == design.curves_
+    np.testing.assert_array_equal(named.transform(table), columns)
+
+
+def test_people_with_gaps_bring_no_curves():
+    table = pd.DataFrame({"age": np.arange(60.0), "size": np.arange(60.0) % 7})
+    assert CovariateDesign("auto").fit(table[["age"]]).curves_ == {"age": 3}
+    assert CovariateDesign("auto").fit(table.assign(size=table["size"].where(table.index > 0))).curves_ == {}

@@ -246,6 +246,12 @@ def test_comparisons_are_made_again_only_for_columns_that_they_do_not_take_anywa
     assert settings(further, "compare_adjusted") == {**usual, "covariates": ["education", "scanner"]}
 
 
+def test_comparisons_are_made_again_for_curves_and_not_for_the_lines_that_they_always_had() -> None:
+    curves = settings(planned(), "compare_adjusted")
+    lines = settings(planned(strata={"adjust": {"splines": 1}}), "compare_adjusted")
+    assert curves == {**lines, "splines": "auto"}
+
+
 @pytest.mark.parametrize(
     ("regions", "keys"),
     [

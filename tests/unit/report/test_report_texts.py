@@ -26,6 +26,7 @@ from neurostrata.report.sections.experiment_decoding import _training, without_p
 from neurostrata.report.sections.strata import strata_section
 from neurostrata.report.sections.strata_maps import cluster_facts
 from neurostrata.report.text import verdict as verdict_module
+from neurostrata.report.text.differences import curves
 from neurostrata.report.text.judge import judge
 from neurostrata.report.text.methods import methods_paragraphs, training_values
 from neurostrata.report.text.verdict import DOUBTFUL, EXPLAINS, JACCARD_READINGS, OUTCOMES, Verdict, overall
@@ -524,6 +525,36 @@ def test_methods_name_the_study_s_own_covariates() -> None:
     text = " ".join(text for _, text in methods_paragraphs(fill_config(config)))
     named = "adjusted for age, sex, head size, site, image quality, education and scanner, as far as they are known"
     assert named in text
+
+
+@pytest.mark.parametrize(
+    ("splines", "words"),
+    [
+        ("auto", " (numbers along cubic curves, as far as there are 20 people for each degree of freedom)"),
+        (4, " (numbers along cubic splines with 4 degrees of freedom)"),
+        (1, ""),
+    ],
+)
+def test_methods_say_what_is_removed_along_curves(splines: object, words: str) -> None:
+    """From the codes and in the comparisons, which are adjusted also where nothing is removed from the codes."""
+    config = report_fixture.make_config(["phenotypes.tsv"])
+    config["strata"]["adjust"] = {"columns": ["age"], "splines": splines}
+    text = dict(methods_paragraphs(fill_config(config)))["Strata"]
+    assert f"Removed from the codes: age{words}. The" in text
+    assert f"as far as they are known{words}" in text
+    config["strata"]["adjust"] = {"columns": [], "splines": splines}
+    text = dict(methods_paragraphs(fill_config(config)))["Strata"]
+    assert "Removed" not in text
+    assert f"as far as they are known{words}" in text
+    assert ("along cubic" in text) == bool(words)
+
+
+def test_curves_are_named_beside_what_was_adjusted_for() -> None:
+    made = pd.DataFrame({"factor": ["a", "b"], "curves": "age, head_size"})
+    assert curves(made) == " (age and head size along cubic curves)"
+    assert curves(made.assign(curves="none")) == ""
+    assert curves(made.assign(curves=np.nan)) == ""
+    assert curves(made[["factor"]]) == ""
 
 
 def test_methods_follow_the_configuration() -> None:

@@ -257,6 +257,25 @@ def test_age_explains_away_what_it_makes_and_nothing_else():
     assert table["q"][1] < 0.002
 
 
+def test_what_bends_with_age_in_clusters_and_scores_is_ages():
+    """The old are in one cluster, and their scores decline faster: beside a straight line, the clusters seem to differ."""
+    generator = np.random.default_rng(11)
+    alarms = {1: 0, 3: 0, "auto": 0}
+    for _ in range(40):
+        age = generator.uniform(20, 85, 300)
+        ids = [f"s{number}" for number in range(300)]
+        clusters = pd.Series(1 + (generator.random(300) < 1 / (1 + np.exp((68 - age) / 4))), index=ids)
+        scores = pd.DataFrame({"f": -0.05 * np.maximum(age - 55, 0) + generator.normal(size=300)}, index=ids)
+        for splines in alarms:
+            people = pd.DataFrame({"age": age, "sex": np.where(age % 1 < 0.5, "F", "M")}, index=ids)
+            table, _ = compare_adjusted(clusters, scores, people, 99, 0.95, 1, splines=splines)
+            alarms[splines] += table["p"][0] <= 0.05
+            assert set(table["curves"]) == {"none" if splines == 1 else "age"}
+    assert alarms[1] >= 20
+    assert alarms[3] <= 6  # 5% of 40 at most, as far as chance allows
+    assert alarms["auto"] == alarms[3]
+
+
 @pytest.mark.parametrize("skewed", [False, True])
 def test_no_false_alarms_where_age_is_all(skewed):
     generator = np.random.default_rng(6)

@@ -158,11 +158,14 @@ def test_the_study_s_own_covariates_are_those_of_the_settings(study, tmp_path):
         scores=folder / "scores.tsv",
         people=tmp_path / "characteristics.tsv",
         output=tmp_path / "comparisons_adjusted.tsv",
-        settings={"draws": 9, "confidence": 0.95, "families": True, "covariates": ["education"], "seed": 1},
+        settings={
+            **{"draws": 9, "confidence": 0.95, "families": True, "seed": 1},
+            **{"covariates": ["education"], "splines": 4},
+        },
     )
-    assert set(table(tmp_path / "comparisons_adjusted.tsv")["adjusted_for"]) == {
-        "age, sex, head_size, site, image_quality, education"
-    }
+    found = table(tmp_path / "comparisons_adjusted.tsv")
+    assert set(found["adjusted_for"]) == {"age, sex, head_size, site, image_quality, education"}
+    assert set(found["curves"]) == {"age, head_size, image_quality, education"}
 
 
 def test_split_half(study):

@@ -311,12 +311,13 @@ def test_the_first_of_many_strata_are_mapped(tmp_path: Path, monkeypatch: pytest
 def test_ages_are_removed_with_as_many_splines_as_from_the_codes(tmp_path: Path) -> None:
     given = write_study(tmp_path)
     maps = {}
-    for splines in (1, 3):
+    for number, splines in enumerate((1, 3, {"age": 3})):
         codes = read_table(given["codes"], text=("subject",))
         write_table(given["codes"], codes, {}, Removed=["age"], Sites=None, Splines=splines)
         map_strata(**given)
-        maps[splines] = image(tmp_path, 1, "jac", "effectadjusted").copy()
-    assert np.abs(maps[1] - maps[3]).max() > 0.01
+        maps[number] = image(tmp_path, 1, "jac", "effectadjusted").copy()
+    assert np.abs(maps[0] - maps[1]).max() > 0.01
+    np.testing.assert_array_equal(maps[1], maps[2])
 
 
 def test_people_are_read_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -13,14 +13,19 @@ import pandas as pd
 from neurostrata.adjustment.combat import ComBat
 from neurostrata.core.embeddings import Embeddings
 from neurostrata.core.errors import UserError
-from neurostrata.phenotypes.covariates import CovariateDesign, add_reason, code_covariates, find_columns
+from neurostrata.phenotypes.covariates import (
+    PEOPLE_PER_COLUMN,
+    CovariateDesign,
+    add_reason,
+    code_covariates,
+    find_columns,
+)
 
 #: Least number of training people from whom a site is learned.
 LEAST_PEOPLE = 3
 #: Columns of `strata.adjust.columns: auto`, in this order, as far as the study has them: one column for every
 #: :data:`PEOPLE_PER_COLUMN` people, because each column that is removed also removes some of the signal.
 AUTOMATIC = ("age", "sex", "head_size")
-PEOPLE_PER_COLUMN = 20
 #: Least share of the people who have a column that is taken unasked: whoever lacks it is left out.
 LEAST_KNOWN = 0.5
 
@@ -62,15 +67,15 @@ class Adjustment:
         Column whose sites are harmonised (:class:`neurostrata.adjustment.combat.ComBat`).
     keep, covariates : tuple of str
         Columns whose effects are kept when sites are harmonised; columns whose effects are removed afterwards.
-    splines : int
-        Degrees of freedom of a number's effect that is removed: 1 is a straight line, 3 or more a cubic spline.
+    splines : int or "auto"
+        Degrees of freedom of a number's effect that is removed; see :class:`CovariateDesign`.
     """
 
     table: pd.DataFrame
     sites: str | None = None
     keep: tuple[str, ...] = ()
     covariates: tuple[str, ...] = ()
-    splines: int = 1
+    splines: int | Literal["auto"] = 1
     _coded: pd.DataFrame = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -172,6 +177,20 @@ def adjusting(columns: str | Sequence[str], people: pd.DataFrame) -> list[str]:
         return list(columns)
     known = known_columns(AUTOMATIC, people)
     return known[: max(1, len(people) // PEOPLE_PER_COLUMN)]
+
+
+def curves_removed(adjust: Mapping[str, Any], people: pd.DataFrame) -> dict[str, int]:
+    """Return the degrees of freedom of each number of which these people's codes are freed along a curve.
+
+    Parameters
+    ----------
+    adjust
+        ``columns``, ``splines``.
+    people
+        Those who are not left out.
+    """
+    columns = people[adjusting(adjust["columns"], people)]
+    return CovariateDesign(adjust["splines"]).fit(code_covariates(columns)).curves_
 
 
 def free_of_covariates(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from neurostrata.adjustment.characteristics import gather_characteristics, read_characteristics
-from neurostrata.adjustment.codes import adjusting, free_of_covariates, share_removed
+from neurostrata.adjustment.codes import adjusting, curves_removed, free_of_covariates, share_removed
 from neurostrata.cohort.values import ALWAYS_WORDS
 from neurostrata.core.embeddings import PARTS, embedding_frame, read_embeddings, read_parts
 from neurostrata.core.files import read_json, settings_record, sha256_file, sidecar_path
@@ -92,7 +92,7 @@ def adjust_codes(*, embeddings: Path, people: Path, output: Path, settings: dict
         {"subject": "person", first: "first number of the code, covariates and sites taken out"},
         Removed=adjusting(adjust["columns"], described.reindex(codes.subjects)),
         Sites=adjust["sites"],
-        Splines=adjust["splines"],
+        Splines=curves_removed(adjust, described.reindex(adjusted.subjects)),
         VarianceRemoved=share_removed(codes, adjusted),
         **({} if parts is None else {PARTS: parts}),
         LeftOut=left_out.to_dict("records"),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,11 @@ import pandas as pd
 from neurostrata.cohort.values import ALWAYS_WORDS
 from neurostrata.core.errors import UserError
 from neurostrata.phenotypes.coding import code_column
+
+#: People for each column of a model whose columns are chosen by their number: more would also explain what is chance.
+PEOPLE_PER_COLUMN = 20
+#: Degrees of freedom of the curves of ``splines: auto``.
+AUTOMATIC_SPLINE = 3
 
 
 def find_columns(names: Sequence[str], tables: Sequence[pd.DataFrame], place: str) -> pd.DataFrame:
@@ -72,15 +77,19 @@ class CovariateDesign:
     ----------
     splines
         Columns for a number with many values: 1, the number itself; 3 or more, a cubic spline with so many degrees of
-        freedom, with knots at quantiles and straight lines beyond the outermost.
+        freedom, with knots at quantiles and straight lines beyond the outermost. A mapping has this for each number that is
+        not straight. ``auto``: :data:`AUTOMATIC_SPLINE` for as many numbers, the first ones first, as leave
+        :data:`PEOPLE_PER_COLUMN` people for each column of a number.
 
     Attributes
     ----------
     columns_ : list of str
         Names of the columns; a covariate that is constant among the training people has none.
+    curves_ : dict of str to int
+        Degrees of freedom of the numbers whose effect is a spline.
     """
 
-    def __init__(self, splines: int = 1) -> None:
+    def __init__(self, splines: int | Literal["auto"] | Mapping[str, int] = 1) -> None:
         self.splines = splines
 
     def fit(self, table: pd.DataFrame) -> CovariateDesign:
@@ -96,20 +105,40 @@ class CovariateDesign:
         self._classes: dict[str, list[str]] = {}
         self._splines: dict[str, Any] = {}
         self.columns_: list[str] = []
+        numbers = [name for name in table if pd.api.types.is_numeric_dtype(table[name])]
+        self.curves_ = self._curves(known[numbers])
         for name in table:
             column = known[name]
-            if pd.api.types.is_numeric_dtype(table[name]):
+            if name in numbers:
                 centre, spread = float(column.mean()), float(column.std(ddof=0))
                 self._numbers[str(name)] = (centre, spread)
-                if spread > 0 and self.splines >= 3 and column.nunique() > self.splines + 1:
-                    self._splines[str(name)] = _spline(self.splines).fit(column.to_numpy(float)[:, None])
-                    self.columns_ += [f"{name}: spline {part + 1}" for part in range(self.splines)]
+                if name in self.curves_:
+                    freedom = self.curves_[str(name)]
+                    self._splines[str(name)] = _spline(freedom).fit(column.to_numpy(float)[:, None])
+                    self.columns_ += [f"{name}: spline {part + 1}" for part in range(freedom)]
                 else:
                     self.columns_ += [str(name)] if spread > 0 else []
             else:
                 self._classes[str(name)] = sorted(set(column))
                 self.columns_ += [f"{name}: {level}" for level in self._classes[str(name)][1:]]
         return self
+
+    def _curves(self, numbers: pd.DataFrame) -> dict[str, int]:
+        """Return the degrees of freedom of each number that has enough values (and people) for a spline."""
+        if isinstance(self.splines, Mapping):
+            wanted = {str(name): self.splines.get(str(name), 1) for name in numbers}
+        else:
+            each = AUTOMATIC_SPLINE if self.splines == "auto" else self.splines
+            wanted = {str(name): each for name in numbers}
+        curves = {
+            name: freedom
+            for name, freedom in wanted.items()
+            if freedom >= 3 and numbers[name].nunique() > freedom + 1
+        }
+        if self.splines != "auto":
+            return curves
+        left = len(numbers) // PEOPLE_PER_COLUMN - int((numbers.nunique() > 1).sum())
+        return dict(list(curves.items())[: max(0, left // (AUTOMATIC_SPLINE - 1))])
 
     def problems(self, table: pd.DataFrame) -> np.ndarray:
         """Return for each person why there is no row of numbers, "" where there is one (array of text)."""

@@ -51,6 +51,7 @@ _PLACES: dict[str, dict[str, str]] = {
     "compare_adjusted": {
         "confidence": "strata.comparisons.confidence",
         "covariates": "strata.adjust",
+        "splines": "strata.adjust.splines",
         "": "strata.repartition.",
     },
     "shuffle_links": {

@@ -50,6 +50,12 @@ class StrataMaps:
         return [str(name) for name in self.facts["AdjustedFor"]]
 
     @property
+    def splines(self) -> int | dict[str, int]:
+        """Degrees of freedom of each covariate that was removed along a curve; of all numbers in results of earlier releases."""
+        found: int | dict[str, int] = self.study.sidecar(self.experiment.adjusted_codes)["Splines"]
+        return found
+
+    @property
     def clusters(self) -> list[int]:
         """The clusters that have maps."""
         return [int(number) for number in dict.fromkeys(self.table["stratum"])]

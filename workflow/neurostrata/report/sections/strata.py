@@ -31,7 +31,7 @@ from neurostrata.report.html.blocks import (
 from neurostrata.report.html.page import Page
 from neurostrata.report.sections.continuous import continuous_blocks
 from neurostrata.report.sections.phenotypes import factor_contents
-from neurostrata.report.text.differences import adjusted_for, significant_factors
+from neurostrata.report.text.differences import adjusted_for, curves, significant_factors
 from neurostrata.report.text.glossary import words_block
 from neurostrata.report.text.verdict import INTERVAL_NOTE, REPARTITION_NOTE, Verdict, describe_jaccard, equals
 from neurostrata.strata.finders.registry import finder_name
@@ -265,7 +265,7 @@ def comparisons_table(
     columns += [] if after is None else ["adjusted η² [interval]", "adjusted q"]
     caption = f"Marked: all q below {page.study.alpha:g}. Intervals: {page.study.level}. "
     if adjusted is not None:
-        caption += f"Adjusted for {adjusted_for(adjusted)}; adjusted η² is partial. "
+        caption += f"Adjusted for {adjusted_for(adjusted)}{curves(adjusted)}; adjusted η² is partial. "
     else:
         caption += "Comparisons adjusted for age, sex, head size, site and image quality were not made. "
     return Table(

@@ -222,7 +222,7 @@ def _reading(page: Page, maps: StrataMaps) -> Text:
         else ""
     )
     adjusted = (
-        f" {_removed(page)} of {join_words([human_name(n) for n in maps.adjusted_for])} were removed first, as from the codes"
+        f" {_removed(maps)} of {join_words([human_name(n) for n in maps.adjusted_for])} were removed first, as from the codes"
         f"{_adjusting(maps)}.{sites}"
         if maps.adjusted_for
         else ""
@@ -237,14 +237,15 @@ def _reading(page: Page, maps: StrataMaps) -> Text:
     )
 
 
-def _removed(page: Page) -> str:
+def _removed(maps: StrataMaps) -> str:
     """Return which effects of covariates were removed: those along a line, or along a curve."""
-    splines = int(page.study.strata_settings["adjust"]["splines"])
-    return (
-        "Linear effects"
-        if splines == 1
-        else f"Effects (cubic splines with {splines} degrees of freedom for numbers)"
-    )
+    splines = maps.splines
+    if isinstance(splines, int):
+        curves = "" if splines == 1 else f"cubic splines with {splines} degrees of freedom for numbers"
+    else:
+        curved = join_words([human_name(name) for name in splines])
+        curves = f"{curved} along cubic curves" if splines else ""
+    return f"Effects ({curves})" if curves else "Linear effects"
 
 
 def _adjusting(maps: StrataMaps) -> str:

@@ -132,6 +132,19 @@ def adjusted_for(adjusted: pd.DataFrame | None) -> str | None:
     return join_words([human_name(name) for name in names])
 
 
+def curves(adjusted: pd.DataFrame) -> str:
+    """Return which of the covariates' effects are curves, in words that follow the covariates; "" where all are straight.
+
+    Tables of earlier releases, in which all were, do not have the column.
+    """
+    if "curves" not in adjusted or adjusted["curves"].isna().all():
+        return ""
+    named = str(adjusted["curves"].dropna().iloc[0])
+    if named == "none":
+        return ""
+    return f" ({join_words([human_name(name) for name in named.split(', ')])} along cubic curves)"
+
+
 def _phenotype_headline(
     verdict: Verdict, start: str, raw: Sequence[str], adjusted: pd.DataFrame | None
 ) -> tuple[str, str]:

@@ -23,6 +23,7 @@ from neurostrata.core.config import (
 )
 from neurostrata.core.model_words import model_schema, model_words
 from neurostrata.core.wording import count, format_setting, join_words, setting_words
+from neurostrata.phenotypes.covariates import PEOPLE_PER_COLUMN
 from neurostrata.planning.experiments import can, predicts, reconstruction_folds
 from neurostrata.planning.options import training_keys
 from neurostrata.report.html.blocks import human_name, model_name
@@ -366,13 +367,24 @@ def adjusted_text(strata: Config) -> str:
     adjust = strata["adjust"]
     parts = [f"sites (column {adjust['sites']}, ComBat)"] if adjust["sites"] else []
     if adjust["columns"] == "auto":
-        parts.append("age, sex and head size, as far as they are known and there are 20 people for each")
+        parts.append(
+            f"age, sex and head size, as far as they are known and there are {PEOPLE_PER_COLUMN} people for each"
+        )
     elif adjust["columns"]:
         parts.append(join_words([str(column) for column in adjust["columns"]]))
     if not parts:
         return ""
-    how = "" if adjust["splines"] == 1 else f" by cubic splines with {adjust['splines']} degrees of freedom"
-    return ", then ".join(parts) + how
+    return ", then ".join(parts) + curves_text(adjust)
+
+
+def curves_text(adjust: Config) -> str:
+    """Return which effects of numbers are curves, in words that follow the covariates; "" where all are straight lines."""
+    splines = adjust["splines"]
+    if splines == 1:
+        return ""
+    if splines == "auto":
+        return f" (numbers along cubic curves, as far as there are {PEOPLE_PER_COLUMN} people for each degree of freedom)"
+    return f" (numbers along cubic splines with {splines} degrees of freedom)"
 
 
 def repeated_text(strata: Config) -> str:
@@ -438,7 +450,7 @@ def strata_text(config: Config) -> str:
         [human_name(name) for name in (*COVARIATES, *further_covariates(strata["adjust"]))]
     )
     checks = [
-        f"comparisons adjusted for {covariates}, as far as they are known{cite('freedman1983permutation')}",
+        f"comparisons adjusted for {covariates}, as far as they are known{curves_text(strata['adjust'])}{cite('freedman1983permutation')}",
         f"{count(strata['split_half']['splits'], 'division')} into halves",
         f"{count(shuffles, 'run')} with images and phenotypes of different people joined" if shuffles else "",
         f"ridge regression and canonical correlation in {continuous['folds']} folds with {continuous['permutations']} permutations",

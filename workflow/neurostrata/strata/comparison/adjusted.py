@@ -8,7 +8,7 @@ inference for the general linear model", algorithm 1), so that it needs no norma
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -35,6 +35,7 @@ COLUMNS = {
     "n": "people with a cluster, a value and every covariate",
     "missing": "people with a cluster and scores who lack the value or a covariate",
     "adjusted_for": "covariates",
+    "curves": "those of which a cubic curve is the effect; of the other numbers a straight line",
     "draws": "permutations",
 }
 
@@ -146,6 +147,7 @@ def compare_adjusted(
     seed: int,
     respect_families: bool = True,
     further: Sequence[str] = (),
+    splines: int | Literal["auto"] = 1,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Test every factor between clusters, adjusted for the covariates.
 
@@ -167,6 +169,9 @@ def compare_adjusted(
         Exchange whole families.
     further
         Characteristics that are covariates beside :data:`neurostrata.core.config.COVARIATES`.
+    splines
+        Degrees of freedom of a number's effect (:class:`CovariateDesign`). Where both who is in which cluster and a factor bend
+        with age, a straight line leaves a difference that is age's.
 
     Returns
     -------
@@ -181,7 +186,8 @@ def compare_adjusted(
     names = known_columns([*COVARIATES, *further], described)
     coded = code_covariates(described[names].replace("", np.nan))
     complete = coded.notna().all(axis=1).to_numpy()
-    matrix = CovariateDesign().fit(coded[complete]).transform(coded)
+    design = CovariateDesign(splines).fit(coded[complete])
+    matrix = design.transform(coded)
     family = families_of(described, clusters.index) if respect_families else [""] * len(clusters)
     labels = clusters.to_numpy(dtype=np.intp)
     values = scores.to_numpy(dtype=float)
@@ -211,6 +217,7 @@ def compare_adjusted(
                 "n": len(here),
                 "missing": len(values) - len(here),
                 "adjusted_for": ", ".join(names) or "nothing",
+                "curves": ", ".join(design.curves_) or "none",
                 "draws": draws,
             }
     table = pd.DataFrame([rows[column] for column in sorted(rows)])

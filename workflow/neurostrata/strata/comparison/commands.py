@@ -204,7 +204,7 @@ def compare_adjusted(
         Table to write.
     settings
         ``draws``, ``confidence``, ``families`` (whether whole families are exchanged), ``seed``; ``covariates``, where
-        the study names further ones.
+        the study names further ones; ``splines``, where they are no straight lines.
     """
     from neurostrata.strata.comparison.adjusted import COLUMNS
     from neurostrata.strata.comparison.adjusted import compare_adjusted as compare
@@ -221,6 +221,7 @@ def compare_adjusted(
         settings["seed"],
         settings["families"],
         settings.get("covariates", ()),
+        settings.get("splines", 1),
     )
     inputs = {**facts.pop("inputs"), str(people): sha256_file(people)}
     write_table(output, frame, COLUMNS, **facts, **further, inputs=inputs, settings=settings_record(settings))
