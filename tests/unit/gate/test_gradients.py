@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from neurostrata.core.errors import UserError
-from neurostrata.gate.gradients import count_directions, find_shells, read_gradients
+from neurostrata.gate.gradients import count_directions, find_shells, read_gradients, tensor_measurements
 from neurostrata.imaging.diffusion.noddi.engines import noddi_shells
-from neurostrata.imaging.diffusion.tensor import tensor_measurements
 from neurostrata.simulation.images.diffusion_signal import demo_scheme
 
 

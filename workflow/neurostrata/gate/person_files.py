@@ -15,7 +15,7 @@ from neurostrata.cohort.study import Study
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import absence
 from neurostrata.gate.cache import FileCache
-from neurostrata.gate.gradients import noddi_shells, read_gradients
+from neurostrata.gate.gradients import noddi_shells, read_gradients, tensor_measurements
 from neurostrata.gate.headers import Facts, affine_problem, trimmed
 from neurostrata.gate.problems import Problem, few
 
@@ -174,7 +174,7 @@ def _shape_problems(person: _Person, images: list[SheetImage]) -> Iterator[Probl
 
 
 def _diffusion_problems(study: Study, person: _Person, cache: FileCache) -> Iterator[Problem]:
-    """Check that diffusion data have gradients that fit, and several shells where a modality needs them."""
+    """Check that diffusion data have gradients that fit and determine a tensor, and several shells where a modality needs them."""
     missing = " and ".join(column for column in GRADIENTS if not person.row.get(column))
     if missing:
         yield person.problem("dwi", f"dwi is given but {missing} is not; fill the cell or clear dwi")
@@ -196,6 +196,7 @@ def _diffusion_problems(study: Study, person: _Person, cache: FileCache) -> Iter
     def find() -> list[list[str]]:
         try:
             gradients = read_gradients(bval, bvec, person.subject, shape[3], section["b0_max"])
+            tensor_measurements(gradients, section["tensor_b_max"], person.subject)
         except UserError as error:
             return [["bval", str(error)]]
         try:
@@ -206,7 +207,8 @@ def _diffusion_problems(study: Study, person: _Person, cache: FileCache) -> Iter
         return []
 
     stamps = [f"{path}|{(status := path.stat()).st_size}|{status.st_mtime_ns}" for path in (bval, bvec)]
-    options = [str(shape[3]), str(section["b0_max"]), f"{shells_needed} {section['shell_gap']}"]
+    limits = f"{section['b0_max']} {section['tensor_b_max']}"
+    options = [str(shape[3]), limits, f"{shells_needed} {section['shell_gap']}"]
     for column, text in cache.remember("|".join([*stamps, person.subject, *options]), find):
         if column != _SHELLS:
             yield Problem("people", text, person.subject, column)
