@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
+import importlib
 import json
+import operator
 import os
 from pathlib import Path
 from typing import Any
@@ -611,6 +614,50 @@ def test_a_series_is_not_declared_as_one_image(folder: Path) -> None:
 def test_a_broken_cache_is_as_good_as_empty(folder: Path, content: str) -> None:
     Path("headers.json").write_text(content)
     assert found() == []
+
+
+def failing_once(name: str, problem: OSError, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every reading of files with a name fail, as without permission or on a server that is away."""
+    for module, reader in (("builtins", "open"), ("gzip", "open"), ("pathlib", "Path.read_text")):
+        real = operator.attrgetter(reader)(importlib.import_module(module))
+
+        def read(path: Any, *args: Any, real: Any = real, **options: Any) -> Any:
+            if Path(str(path)).name == name:
+                raise problem
+            return real(path, *args, **options)
+
+        monkeypatch.setattr(f"{module}.{reader}", read)
+
+
+@pytest.mark.parametrize("name", ["t3.nii.gz", "v"])
+def test_a_file_that_could_not_be_read_is_read_again(
+    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither its size nor its time change when a person gets the permission to read it."""
+
+    def check() -> list[str]:
+        cache = FileCache(Path("headers.json"))
+        problems = find_problems(study(), cache)
+        cache.save()
+        return [problem.text for problem in problems]
+
+    with monkeypatch.context() as away:
+        failing_once(name, PermissionError(errno.EACCES, "Permission denied"), away)
+        assert "cannot be read (Permission denied)" in check()[0]
+    assert check() == []
+
+
+def test_content_that_could_not_be_read_is_not_called_damaged(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = FileCache(Path("headers.json"))
+    assert find_problems(study(), cache, seconds=0.0) == []
+    with monkeypatch.context() as away:
+        failing_once("t3.nii.gz", OSError(errno.EIO, "Input/output error"), away)
+        (problem,) = find_problems(study(), cache)
+    assert problem.text == "subject 003: t1w: t3.nii.gz: cannot be read (Input/output error)"
+    cache.save()
+    assert find_problems(study(), FileCache(Path("headers.json"))) == []
 
 
 def test_contents_are_read_once_and_only_for_some_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
