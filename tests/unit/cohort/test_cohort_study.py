@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from neurostrata.core.locations import DEFAULT_CONFIG
 from neurostrata.gate.cache import FileCache
 from neurostrata.gate.check import find_problems
 from neurostrata.gate.membership import decision_problems
+from neurostrata.imaging.images.io import Grid
+from neurostrata.imaging.images.series import read_image_mask
 
 
 def config(**changes: Any) -> dict[str, Any]:
@@ -274,7 +277,39 @@ def test_a_mask_on_another_grid(cohort: list[dict[str, str]], tmp_path: Path) ->
     mask[0] = 0
     nib.save(nib.Nifti1Image(mask, np.diag([2, 2, 2, 1.0])), "m.nii")
     cohort[1]["t1w_mask"] = "m.nii"
-    assert problems(cohort, tmp_path) == ["subject 02: t1w_mask: m.nii: its affine is not that of t1w"]
+    assert problems(cohort, tmp_path) == [
+        "subject 02: t1w_mask: m.nii: its affine is not that of t1w (corners are up to 8 mm apart)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("step", "origin"),
+    [(0.0, 0.0), (0.0, 0.03), (0.001, 0.0), (0.009, 0.0), (0.0, 0.08), (-0.009, 0.04), (0.009, -0.04)],
+)
+def test_the_check_and_the_stages_agree_on_whether_a_mask_is_on_its_grid(
+    step: float, origin: float, cohort: list[dict[str, str]], tmp_path: Path
+) -> None:
+    """Over the nine voxels of an image, steps that differ by 0.009 mm put the last voxel 0.072 mm away."""
+    mask = np.ones((9, 9, 9), np.uint8)
+    mask[0] = 0
+    affine = np.diag([1.0 + step, 1, 1, 1])
+    affine[0, 3] = origin
+    nib.save(nib.Nifti1Image(mask, affine), "m.nii")
+    cohort[1]["t1w_mask"] = "m.nii"
+    cohort[2]["dwi_mask"] = "m.nii"
+    fits = max(abs(origin), abs(8 * step + origin)) <= 0.05
+    found = problems(cohort, tmp_path)
+    assert ("subject 02: t1w_mask: m.nii: its affine is not that of t1w" in "".join(found)) is not fits
+    assert ("subject 03: dwi_mask: m.nii: its affine is not that of dwi" in "".join(found)) is not fits
+    assert _refuses(lambda: read_image_mask(Path("m.nii"), "02", Grid((9, 9, 9), np.eye(4)))) is not fits
+
+
+def _refuses(read: Callable[[], object]) -> bool:
+    try:
+        read()
+    except UserError:
+        return True
+    return False
 
 
 def test_too_few_people_for_the_folds(cohort: list[dict[str, str]], tmp_path: Path) -> None:

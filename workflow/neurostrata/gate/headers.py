@@ -22,6 +22,9 @@ _DENSEST = 1040
 #: Bytes read at a time.
 CHUNK = 1 << 22
 
+#: Images are on one grid when none of their corners lie farther apart than this, in mm along an axis.
+SAME_GRID_MM = 0.05
+
 Facts = dict[str, Any]
 
 
@@ -71,6 +74,22 @@ def affine_problem(affine: np.ndarray) -> str | None:
     if np.abs(directions.T @ directions - np.eye(3)).max() > 1e-2:
         return "its header's affine has shears; resample it to a grid with right angles"
     return None
+
+
+def corner_distance(shape: Sequence[int], affine: np.ndarray, other: np.ndarray) -> float:
+    """Return how far apart two affines put the corners of a grid, in mm along the axis where it is most.
+
+    Parameters
+    ----------
+    shape
+        Number of voxels along the three axes.
+    affine, other
+        (4, 4) matrices from voxel indices to mm.
+    """
+    corners = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)], float)
+    corners *= np.array(shape) - 1
+    apart = np.subtract(affine, other)
+    return float(np.abs(corners @ apart[:3, :3].T + apart[:3, 3]).max())
 
 
 def type_problem(dtype: np.dtype) -> str | None:

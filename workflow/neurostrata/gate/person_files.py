@@ -16,14 +16,12 @@ from neurostrata.core.errors import UserError
 from neurostrata.core.files import absence
 from neurostrata.gate.cache import FileCache
 from neurostrata.gate.gradients import noddi_shells, read_gradients, tensor_measurements
-from neurostrata.gate.headers import Facts, affine_problem, trimmed
+from neurostrata.gate.headers import SAME_GRID_MM, Facts, affine_problem, corner_distance, trimmed
 from neurostrata.gate.problems import Problem, few
 
 GRADIENTS = ("bval", "bvec")
 #: Image -> masks and the like that must be on its grid.
 _ON_GRID_OF = (("t1w", "t1w_mask"), ("dwi", "dwi_mask"), ("dwi", "grad_dev"))
-#: Two affines agree when none of their elements differs by more than this many mm per voxel step.
-_AFFINE_TOLERANCE = 1e-2
 #: In the file cache: a problem of the shells, which concerns only the modalities that need several.
 _SHELLS = "noddi"
 
@@ -115,10 +113,11 @@ def _grid_problems(person: _Person) -> Iterator[Problem]:
         shape, expected = person.shape(other)[:3], person.shape(image)[:3]
         if shape != expected:
             yield person.wrong(other, f"its shape {shape} is not that of {image}, {expected}")
-        elif (
-            np.abs(np.subtract(headers[image]["affine"], headers[other]["affine"])).max() > _AFFINE_TOLERANCE
-        ):
-            yield person.wrong(other, f"its affine is not that of {image}")
+            continue
+        affine, its = (np.asarray(headers[column]["affine"]) for column in (image, other))
+        if (apart := corner_distance(shape, affine, its)) > SAME_GRID_MM:
+            text = f"its affine is not that of {image} (corners are up to {apart:.3g} mm apart)"
+            yield person.wrong(other, text)
     if "grad_dev" in headers and headers["grad_dev"]["shape"][3:] != [9]:
         yield person.wrong("grad_dev", f"expected nine volumes, got shape {person.shape('grad_dev')}")
 
