@@ -149,6 +149,26 @@ def test_order_of_sessions(labels: list[str], first: str | None, last: str | Non
     assert chosen_session(labels, "last", {}) == last
 
 
+@pytest.mark.parametrize(
+    ("times", "first"),
+    [
+        (["15/06/2019", "02/03/2021"], None),
+        (["6/15/2019 10:00", "10/1/2018 09:30"], None),
+        (["9", "10"], None),
+        (["2019-06-15T10:00:00", "2019-06-15T10:00:00"], None),
+        (["2019-06-15T10:00:00", "unknown"], None),
+        (["2019-06-15T10:00:00Z", "2019-06-15T10:00:00.500000Z"], "pre"),
+        (["2019-06-15T10:00:00", "2019-06-15T09:59:59.500"], "post"),
+        (["2019-06-15", "2018-12-01"], "post"),
+        (["2019-06-15T10:00:00+02:00", "2019-06-15T09:30:00+00:00"], "pre"),
+        (["2019-06-15T10:00:00", "2018-06-15T09:30:00Z"], None),
+    ],
+)
+def test_times_of_sessions_are_compared_as_times(times: list[str], first: str | None) -> None:
+    """Text order is not: 10/1/2018 would come before 6/15/2019, and so would 6/15/2017. What is no time of BIDS decides nothing."""
+    assert chosen_session(["pre", "post"], "first", dict(zip(["pre", "post"], times))) == first
+
+
 def test_all_sessions_are_rows_of_one_family(tmp_path: Path, raw: Path) -> None:
     found = study(tmp_path, raw, sessions="all", dwi_preprocessed=True)
     assert len(found.rows) == 16

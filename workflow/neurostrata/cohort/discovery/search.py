@@ -24,7 +24,7 @@ from neurostrata.core.files import read_json, sha256_file, write_json
 COLUMNS = ["subject", *IMAGES, "session"]
 SOURCE_COLUMNS = ["subject", "person", "session", "column", "dataset", "file", "why"]
 #: Raised when other rows are chosen from the same files and configuration.
-_RULES = 1
+_RULES = 2
 #: Keys of the section `cohort` that choose among what is found, and the sources of people that they work with.
 _CHOOSING_KEYS = {
     "sessions": ("bids", "hcp", "ukb"),
