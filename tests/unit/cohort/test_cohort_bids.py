@@ -771,6 +771,42 @@ def test_facts_about_people_without_bids_are_taken_from_the_phenotype_tables(tmp
         rows("V1", family="Family_ID")
 
 
+def test_facts_that_differ_between_the_rows_of_a_person_are_refused(tmp_path: Path) -> None:
+    """Tables of studies with visits have a row for each; the last one was taken in silence."""
+    root = layout(tmp_path / "hcp", *(f"HCA{n}_V1_MR/T1w/{f}" for n in (1, 2) for f in HCP.values()))
+    (tmp_path / "a.csv").write_text("Subject,Visit,Family_ID,Site\nHCA1,V1,F7,A\nHCA1,V2,F7,B\nHCA2,V1,F8,A\nHCA3,V1,F8,A\nHCA3,V2,F9,A\n")  # fmt: skip
+    given = config(tmp_path, hcp=str(root), sessions="all", columns={"family": "Family_ID"})
+    given["phenotypes"]["tables"] = [str(tmp_path / "a.csv")]
+    assert {row["family"] for row in load_study(given).rows.values()} == {"F7", "F8"}
+    given["cohort"]["columns"]["site"] = "Site"
+    with pytest.raises(UserError) as caught:
+        load_study(given)
+    assert str(caught.value) == (
+        f"cohort.columns.site: {tmp_path / 'a.csv'}: subject HCA1 has several rows that differ in 'Site' (A, B); keep one "
+        "row per person"
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "first", "second", "whom"),
+    [
+        ("hcp", "100307/T1w/T1w_acpc_dc_restore.nii.gz", "sub-100307/T1w/T1w_acpc_dc_restore.nii.gz", "100307"),
+        ("ukb", "1000001_20252_2_0/T1/T1.nii.gz", "1000001/20252_2_0/T1/T1.nii.gz", "1000001, visit 2"),
+        ("ukb", "1000001_20252_2_0/T1/T1.nii.gz", "1000001_20252_2_1/T1/T1.nii.gz", "1000001, visit 2"),
+    ],
+)  # fmt: skip
+def test_two_folders_of_one_person_are_not_chosen_between(
+    key: str, first: str, second: str, whom: str, tmp_path: Path
+) -> None:
+    root = layout(tmp_path / "there", first, second)
+    with pytest.raises(UserError) as caught:
+        load_study(config(tmp_path, dwi=False, **{key: str(root)}))
+    places = " and ".join(sorted(f"{root / name}" for name in (first, second)))
+    assert (
+        str(caught.value) == f"cohort.{key}: subject {whom}: two images for t1w: {places}; keep one of them"
+    )
+
+
 def test_images_of_hcp_and_ukb_that_are_not_fetched_are_named(tmp_path: Path) -> None:
     """A link to a content that is not there is an image of the person; without it the person would be left out in silence."""
     names = [f"{p}/T1w/{n}" for p in ("100206", "100307") for n in HCP.values()]

@@ -148,10 +148,18 @@ def add_table_facts(
             raise UserError(f"cohort.columns.{new}: '{column}' is not a column {where}")
         table = read[path]
         ids = table.column(find_id_column(table.columns, id_column, path, "phenotypes.id_column"))
-        values = dict(zip(map(plain_id, ids), table.column(column)))
+        values: dict[str, list[str]] = {}
+        for cell, value in zip(map(plain_id, ids), table.column(column)):
+            if value not in MISSING_VALUES:
+                values.setdefault(cell, []).append(value)
         for row in rows:
-            value = values.get(row["subject"]) or values.get(row["person"], "")
-            row[new] = row.get(new, "") if value in MISSING_VALUES else value
+            found = list(dict.fromkeys(values.get(row["subject"]) or values.get(row["person"], ())))
+            if len(found) > 1:
+                raise UserError(
+                    f"cohort.columns.{new}: {path}: subject {row['person']} has several rows that differ in '{column}' "
+                    f"({', '.join(found[:5])}); keep one row per person"
+                )
+            row[new] = found[0] if found else row.get(new, "")
         taken.append(f"{new} ({column} of {Path(path).name})")
     return [f"taken from the phenotype tables: {', '.join(taken)}"] if taken else []
 
