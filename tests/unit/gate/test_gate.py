@@ -629,6 +629,23 @@ def failing_once(name: str, problem: OSError, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(f"{module}.{reader}", read)
 
 
+def test_two_columns_of_ids_that_name_different_people_are_refused(folder: Path) -> None:
+    """Numbers of a laboratory beside the ids of the data set: the first of the two columns was taken in silence."""
+    ids = [f"{number:03d}" for number in range(1, 13)]
+    add_columns("phenotypes.tsv", {"participant_id": " ".join(f"sub-{name}" for name in ids)})
+    assert found() == []
+    text = Path("phenotypes.tsv").read_text()
+    for old, new in (("sub-007", "sub-x"), ("sub-008", "sub-007"), ("sub-x", "sub-008")):
+        text = text.replace(old, new)
+    Path("phenotypes.tsv").write_text(text)
+    (problem,) = found()
+    assert problem == (
+        "phenotypes.tables: phenotypes.tsv: 2 rows are of other people by column participant_id than by column subject (line 8: "
+        "008 and 007); set phenotypes.id_column"
+    )
+    assert found(phenotypes={"tables": ["phenotypes.tsv"], "id_column": "participant_id"}) == []
+
+
 @pytest.mark.parametrize("name", ["t3.nii.gz", "v"])
 def test_a_file_that_could_not_be_read_is_read_again(
     name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
