@@ -161,6 +161,32 @@ def test_an_image_of_two_people_tells_nobody(tmp_path: Path) -> None:
         found(root)
 
 
+def test_a_number_is_not_taken_for_the_beginning_of_another(tmp_path: Path) -> None:
+    """Person 1, in whose file name stands a 10, was taken for person 10."""
+    ids = ["1", "2", "3", "10"]
+    root = plant(tmp_path, ["1/T1_10.nii.gz", "2/T1_2.nii.gz", "3/T1_3.nii.gz"], kind=None)
+    write_table(root / "people.tsv", ids, {"iq": "number"}, "subject")
+    with pytest.raises(UserError, match="which part of their names is the person's id") as error:
+        found(root)
+    assert "--path-t1w '{subject}/T1_*.nii.gz'" in str(error.value)
+    findings = found(root, patterns={"t1w": "{subject}/T1_*.nii.gz"})
+    assert [row["subject"] for row in findings.rows] == ["1", "2", "3"]
+
+
+def test_of_two_ids_in_one_name_the_longer_is_meant(tmp_path: Path) -> None:
+    root = plant(tmp_path, ["01_T1w.nii.gz", "01-2_T1w.nii.gz", "01-3_T1w.nii.gz"], kind=None)
+    write_table(root / "people.tsv", ["01", "01-2", "01-3"], {"iq": "number"}, "subject")
+    assert [row["subject"] for row in found(root).rows] == ["01", "012", "013"]
+
+
+def test_masks_that_are_several_for_a_person_are_said(tmp_path: Path) -> None:
+    root = loose(tmp_path, "{}_T1w.nii.gz", "{}_T1w_brain_mask.nii.gz", "{}_T1w_mask.nii.gz")
+    findings = found(root)
+    assert not findings.having("t1w_mask")
+    said = "8 images such as IXI002_T1w_brain_mask.nii.gz (t1w_mask): several for 4 people"
+    assert said in findings.unused
+
+
 def test_images_that_a_pattern_chooses_are_no_further_images(tmp_path: Path) -> None:
     root = loose(tmp_path, "{}/brain.nii.gz", "{}/other.nii.gz")
     findings = found(root, patterns={"t1w": "{subject}/brain.nii.gz"})
