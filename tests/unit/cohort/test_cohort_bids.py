@@ -439,6 +439,26 @@ def test_columns_of_participants(tmp_path: Path, raw: Path) -> None:
     assert table["02"]["iq"] == "101"
 
 
+def test_ids_of_participants_that_look_alike_are_refused(tmp_path: Path, raw: Path) -> None:
+    """Spreadsheets remove leading zeros; everybody was left without age and sex, and nothing was adjusted for."""
+    lines = [f"{int(p)}\t{20 + n}" for n, p in enumerate(TWELVE)]
+    (raw / "participants.tsv").write_text("participant_id\tage\n" + "\n".join(lines) + "\n")
+    given: dict[str, Any] = {"dwi": False, "sessions": "pre"}
+    text = refused(tmp_path, raw, **given)
+    assert text.startswith(
+        "cohort.bids: participants.tsv has no row of 01, 02, 03, 04, 05, ... (9 in all), and rows of nobody whose ids look "
+        "alike ('1' for 01); write the ids as in the names of the folders"
+    )
+    assert text.endswith("set phenotypes.matching.near_ids: accept if these are other people")
+    assert study(tmp_path, raw, participants=["10", "11"], **given).rows["11"]["age"] == "30"
+    others = config(tmp_path, bids=[str(raw)], **given)
+    others["phenotypes"]["matching"]["near_ids"] = "accept"
+    assert "participants.tsv does not list 9 of 12 people" in "; ".join(load_study(others).notices)
+    lines = [f"{int(p)}.0\t{20 + n}" for n, p in enumerate(TWELVE[9:])]
+    (raw / "participants.tsv").write_text("participant_id\tage\n" + "\n".join(lines) + "\n")
+    assert study(tmp_path, raw, **given).rows["11"]["age"] == "21"
+
+
 def test_a_sessions_own_value_goes_before_the_persons(tmp_path: Path, raw: Path) -> None:
     (raw / "participants.tsv").write_text("participant_id\tage\tfamily\nsub-01\t30\tF1\nsub-02\t40\tF1\n")
     (raw / "sub-01/sub-01_sessions.tsv").write_text("session_id\tage\nses-pre\t31\nses-post\t33\n")
