@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bids2table import get_arrow_schema
 from bids_trees import fmriprep_person, listed, plant, qsiprep_person, raw_person, settle
 
-from neurostrata.cohort.discovery.bids_index import write_index
+from neurostrata.cohort.discovery.bids_filters import Filters
+from neurostrata.cohort.discovery.bids_index import NUMBERED, Index, write_index
 from neurostrata.cohort.discovery.layouts import HCP
 from neurostrata.cohort.discovery.sessions import chosen_session
 from neurostrata.cohort.groups import group_rows
@@ -356,6 +358,20 @@ def test_only_the_persons_own_space_is_taken(tmp_path: Path) -> None:
     assert "in a template's space (space-MNI152NLin2009cAsym)" in text
 
 
+@pytest.mark.parametrize("space", ["T1w", "ACPC", "anat", "individual", "orig", "native", "scanner"])
+def test_names_of_the_persons_own_space(space: str, tmp_path: Path) -> None:
+    anat, dwi = "sub-01/anat/sub-01", f"sub-01/dwi/sub-01_space-{space}_desc-preproc_dwi"
+    names = [
+        f"{anat}_space-{space}_desc-preproc_T1w.nii.gz",
+        *(f"{dwi}.{x}" for x in ("nii.gz", "bval", "bvec")),
+    ]
+    root = plant(tmp_path / "own", names, "derivative")
+    other = plant(tmp_path / "other", [f"{anat}_desc-preproc_T1w.nii.gz"], "derivative")
+    assert study(tmp_path, root, space="T1w").rows["01"]["t1w"] == str(root / names[0])
+    # of two T1w images that of the dataset of the diffusion data, which is in its space
+    assert study(tmp_path, root, other).rows["01"]["t1w"] == str(root / names[0])
+
+
 def test_images_of_another_kind_are_asked_for(tmp_path: Path) -> None:
     root = plant(
         tmp_path / "spm", ["sub-01/anat/sub-01_space-individual_desc-biascor_T1w.nii.gz"], "derivative", "SPM"
@@ -363,6 +379,86 @@ def test_images_of_another_kind_are_asked_for(tmp_path: Path) -> None:
     assert "of another kind (desc-biascor)" in refused(tmp_path, root, dwi=False)
     rows = study(tmp_path, root, dwi=False, filters={"t1w": {"desc": "biascor"}}).rows
     assert rows["01"]["t1w"].endswith("desc-biascor_T1w.nii.gz")
+
+
+def test_masks_of_a_filter_are_those_of_their_datatype(tmp_path: Path, qsiprep: Path) -> None:
+    """In QSIPrep's derivatives both masks are called desc-brain_mask."""
+    filters = {name: {"desc": "brain", "space": "ACPC"} for name in ("t1w_mask", "dwi_mask")}
+    row = study(tmp_path, qsiprep, sessions="pre", filters=filters).rows["01"]
+    assert row["t1w_mask"] == f"{qsiprep}/sub-01/anat/sub-01_space-ACPC_desc-brain_mask.nii.gz"
+    assert row["dwi_mask"] == f"{qsiprep}/sub-01/ses-pre/dwi/sub-01_ses-pre_space-ACPC_desc-brain_mask.nii.gz"
+
+
+def test_images_of_other_datatypes_do_not_hide_those_that_follow(tmp_path: Path) -> None:
+    root = plant(tmp_path / "raw", ["sub-01/anat/sub-01_acq-b_T1w.nii.gz", "sub-01/anat/sub-01_FLAIR.nii.gz"])
+    masks = [
+        "sub-01/aaa/sub-01_acq-b_desc-brain_mask.nii.gz",
+        "sub-01/anat/sub-01_acq-c_desc-brain_mask.nii.gz",
+    ]
+    plant(root, masks, None)
+    rows = study(tmp_path, root, dwi=False, filters={"t1w_mask": {"desc": "brain"}}).rows
+    assert rows["01"]["t1w_mask"].endswith("acq-c_desc-brain_mask.nii.gz")
+
+
+def test_a_session_in_a_filter_goes_before_the_study_s(tmp_path: Path, raw: Path) -> None:
+    rows = study(tmp_path, raw, dwi=False, sessions="post", filters={"t1w": {"session": "pre"}}).rows
+    assert {row["session"] for row in rows.values()} == {"pre"}
+    both = study(tmp_path, raw, dwi_preprocessed=True, sessions="post", filters={"t1w": {"session": "pre"}})
+    assert both.rows["01"]["session"] == "post+pre"
+    assert both.rows["05"]["session"] == "pre"
+    assert "4 people with images of different sessions" in both.notices
+
+
+def test_a_session_may_stand_in_the_folder_alone(tmp_path: Path) -> None:
+    names = [f"sub-01/ses-{s}/anat/sub-01_T1w.nii.gz" for s in ("1", "2")]
+    root = plant(tmp_path / "raw", names)
+    assert "session: 1, 2" in refused(tmp_path, root, dwi=False)
+    row = study(tmp_path, root, dwi=False, sessions="2").rows["01"]
+    assert (row["session"], row["t1w"]) == ("2", f"{root}/{names[1]}")
+    plant(root, ["sub-01/ses-2/anat/sub-01_ses-3_T1w.nii.gz"])
+    assert "a file of ses-3 is in ses-2" in refused(tmp_path, root, dwi=False, sessions="2")
+
+
+def test_every_cell_has_its_origin(tmp_path: Path, raw: Path) -> None:
+    study(tmp_path, raw, dwi_preprocessed=True, sessions="all")
+    table = {(row["subject"], row["column"]): row for row in sources(tmp_path)}
+    assert len(table) == 16 * 4
+    assert table["02xpost", "bval"] == {
+        "subject": "02xpost",
+        "person": "02",
+        "session": "post",
+        "column": "bval",
+        "dataset": "raw",
+        "file": f"{raw}/sub-02/ses-post/dwi/sub-02_ses-post_dwi.bval",
+        "why": "beside the dwi",
+    }
+    why = "from raw, as the configuration says, preprocessed, by cohort.sessions: all"
+    assert table["02xpost", "dwi"]["why"] == why
+
+
+def test_gradients_that_apply_alike_are_not_chosen_between(tmp_path: Path) -> None:
+    names = raw_person("01", dwi=["acq-a_dir-AP_"])
+    names = [name for name in names if not name.endswith(".bval")]
+    names += [f"sub-01/dwi/sub-01_{e}_dwi.bval" for e in ("acq-a", "dir-AP")]
+    text = refused(tmp_path, plant(tmp_path / "raw", names), dwi_preprocessed=True)
+    assert "1 person has more than one file for bval" in text
+    assert "sub-01_acq-a_dwi.bval, sub-01/dwi/sub-01_dir-AP_dwi.bval" in text
+
+
+def test_entities_have_the_names_and_kinds_of_the_standard(tmp_path: Path) -> None:
+    """As bids2table has them from BIDS's schema."""
+    index = Index([], tmp_path / "none", [], [], "")
+    index.__dict__["files"] = []
+    numbered = set()
+    for entry in get_arrow_schema():
+        said = {key.decode(): value.decode() for key, value in (entry.metadata or {}).items()}
+        if said.get("format") not in ("label", "index") or said["entity"] == "subject":
+            continue
+        short = "session" if said["name"] == "ses" else said["name"]
+        for name in (said["name"], said["entity"]):
+            assert Filters(index, {"t1w": {name: "1"}}).of_column == {"t1w": {short: "1"}}
+        numbered |= {said["name"]} if said["format"] == "index" else set()
+    assert numbered == set(NUMBERED)
 
 
 def test_gradients_by_inheritance(tmp_path: Path) -> None:
@@ -655,6 +751,28 @@ def test_the_index_is_kept_until_a_folder_changes(
     assert "13" not in study(tmp_path, raw, **given).rows
 
 
+def test_a_folder_that_changed_a_moment_ago_is_looked_at_again(
+    tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A further file within the same tick of the folder's time would not show."""
+    given: dict[str, Any] = {"dwi": False, "sessions": "pre"}
+    settle(raw)
+    anat, times = raw / "sub-01/ses-pre/anat", (time.time(), time.time())
+    os.utime(anat, times)
+    assert len(study(tmp_path, raw, **given).rows) == 12
+    (anat / "sub-01_ses-pre_acq-b_T1w.nii.gz").touch()
+    os.utime(anat, times)
+    assert "1 person has more than one file for t1w" in refused(tmp_path, raw, **given)
+    (anat / "sub-01_ses-pre_acq-b_T1w.nii.gz").unlink()
+    settle(raw)
+    os.utime(raw, times)
+    assert len(study(tmp_path, raw, **given).rows) == 12
+    plant(raw, ["dwi.bval"], None)
+    os.utime(raw, times)
+    row = study(tmp_path, raw, dwi_preprocessed=True, sessions="pre").rows["01"]
+    assert row["bval"].endswith("sub-01_ses-pre_dwi.bval")
+
+
 def test_a_spoiled_cache_is_made_again(tmp_path: Path, raw: Path) -> None:
     given: dict[str, Any] = {"dwi": False, "sessions": "pre"}
     settle(raw)
@@ -756,6 +874,7 @@ def test_hcp_lifespan_visits(tmp_path: Path) -> None:
     assert rows["HCA6000001"]["session"] == "V2"
     rows = load_study(config(tmp_path, dwi=False, hcp=str(root), sessions="all")).rows
     assert list(rows) == ["HCA6000001xV1", "HCA6000001xV2", "HCD0000002xV1"]
+    assert [row["template"] for row in rows.values()] == ["", "no", ""]  # a person helps build it once
     assert len(sources(tmp_path)) == 12
     with pytest.raises(UserError, match="fmriresults01 instead"):
         load_study(config(tmp_path, dwi=False, hcp=str(tmp_path)))
@@ -864,6 +983,15 @@ def test_uk_biobanks_folders(tmp_path: Path) -> None:
     assert rows["1000001"]["bvec"].endswith("1000001_20250_2_0/dMRI/dMRI/data.eddy_rotated_bvecs")
     assert rows["1000002"]["flair"].endswith("T2_FLAIR.nii.gz")
     assert rows["1000003"]["dwi"].endswith("1000003/dMRI/dMRI/data_ud.nii.gz")
+    found = load_study(config(tmp_path, ukb=str(root), sessions="2"))
+    assert list(found.rows) == ["1000001", "1000002"]
+    assert "2 people, cohort.sessions: 2: t1w 2, dwi 1, flair 1" in found.notices
+    assert "1 person without such a visit" in found.notices
+    masks = ("dMRI/dMRI.bedpostX/nodif_brain_mask.nii.gz", "dMRI/dMRI/nodif_brain_mask_ud.nii.gz")
+    for mask in masks:  # the latter goes before the former
+        layout(root, f"1000001_20250_2_0/{mask}")
+        given = config(tmp_path, ukb=str(root), sessions="2")
+        assert load_study(given).rows["1000001"]["dwi_mask"] == f"{root}/1000001_20250_2_0/{mask}"
     packed = layout(tmp_path / "zips", "1000001_20252_2_0.zip")
     with pytest.raises(UserError, match="1 zip files: unpack each"):
         load_study(config(tmp_path, ukb=str(packed)))
