@@ -106,6 +106,19 @@ def test_names_that_say_nothing_are_a_question(tmp_path: Path) -> None:
     assert found(root, patterns={"t1w": "{subject}/brain.nii.gz"}).having("t1w")
 
 
+def test_the_pattern_that_is_offered_fits_everybody(tmp_path: Path) -> None:
+    """ADNI's names hold the date of the scan and the number of the image."""
+    place = "002_S_400{0}/MPRAGE/2011-0{0}-1{0}_08_23/I900{0}/ADNI_002_S_400{0}_MR_MPRAGE_br_raw_I900{0}.nii"
+    root = plant(tmp_path, [place.format(n) for n in range(1, 5)], kind=None)
+    write_table(root / "a.csv", [f"002_S_400{n}" for n in range(1, 5)], {"score": "number"}, "PTID")
+    with pytest.raises(UserError, match="no name says that an image is T1-weighted") as error:
+        found(root)
+    (offered,) = re.findall("--path-t1w '(.*)'", str(error.value))
+    assert offered == "*/MPRAGE/2011-*-*_08_23/*/ADNI_{subject}_MR_MPRAGE_br_raw_*.nii"
+    rows = found(root, patterns={"t1w": offered}).rows
+    assert [row["subject"] for row in rows] == [f"002S400{n}" for n in range(1, 5)]
+
+
 def test_diffusion_data_need_gradients_and_several_volumes(tmp_path: Path) -> None:
     root = loose(tmp_path / "with", "{}/T1.nii.gz", "{}/dwi.nii.gz", "{}/dwi.bval", "{}/dwi.bvec")
     findings = found(fill(root))

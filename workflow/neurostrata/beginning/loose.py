@@ -390,9 +390,8 @@ def _refuse_unclear(
     if not columns.get("t1w"):
         examples = [f"{column}: {next(iter(whose.values()))[0].path}" for column, whose in columns.items()]
         offered = [
-            f"  --path-t1w '{_generic(owner, images[0])}'"
+            f"  --path-t1w '{_alike([_generic(owner, images[0]) for owner, images in whose.items()])}'"
             for whose in columns.values()
-            for owner, images in [next(iter(whose.items()))]
         ]
         raise UserError(
             f"nothing was written.\n{root}: no name says that an image is T1-weighted (T1w, T1, mprage ...). The kinds of images are:"
@@ -411,6 +410,16 @@ def _refuse_unclear(
                 f"nothing was written.\n{count(len(several), 'person has', 'people have')} more than one {column} image, and only you know "
                 f"which to take:{listed(shown)}\nchoose with one of\n" + "\n".join(offered[:_MOST])
             )
+
+
+def _alike(paths: Sequence[str]) -> str:
+    """Return the first of some people's paths with ``*`` for what is not the same in all, such as the date of the scan."""
+    tokens = [_TOKEN.findall(path) for path in paths]
+    if len({len(each) for each in tokens}) == 1:
+        same = iter([len(set(place)) == 1 for place in zip(*tokens)])
+    else:
+        same = iter([all(token in each for each in tokens) for token in tokens[0]])
+    return _TOKEN.sub(lambda match: match.group() if next(same) else "*", paths[0])
 
 
 def _generic(owner: tuple[str, ...], image: Image) -> str:
