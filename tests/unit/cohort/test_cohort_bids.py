@@ -19,6 +19,8 @@ from bids_trees import fmriprep_person, listed, plant, qsiprep_person, raw_perso
 from neurostrata.cohort.discovery.bids_filters import Filters
 from neurostrata.cohort.discovery.bids_index import NUMBERED, Index, write_index
 from neurostrata.cohort.discovery.layouts import HCP
+from neurostrata.cohort.discovery.messages import listed as listed_cases
+from neurostrata.cohort.discovery.messages import ordered
 from neurostrata.cohort.discovery.sessions import chosen_session
 from neurostrata.cohort.groups import group_rows
 from neurostrata.cohort.study import Study, load_study
@@ -107,7 +109,11 @@ def in_this_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
 def test_several_sessions_are_never_chosen_among_in_silence(tmp_path: Path, raw: Path) -> None:
     text = refused(tmp_path, raw, dwi=False)
     assert "4 people have more than one file for t1w" in text
-    assert "session: post, pre; choose with cohort.sessions: pre (or first, last, all)" in text
+    # pre is what most people have
+    assert (
+        "session: post, pre; choose with cohort.sessions: pre (or first, last, all) or cohort.filters: "
+        "{t1w: {session: pre}}:" in text
+    )
     assert "sub-01/ses-post/anat/sub-01_ses-post_T1w.nii.gz" in text
     assert "... and 1 more" in text
 
@@ -149,6 +155,18 @@ def test_pre_and_post_have_no_order_unless_the_times_are_known(tmp_path: Path, r
 def test_order_of_sessions(labels: list[str], first: str | None, last: str | None) -> None:
     assert chosen_session(labels, "first", {}) == first
     assert chosen_session(labels, "last", {}) == last
+
+
+def test_labels_are_ordered_by_the_numbers_in_them(tmp_path: Path) -> None:
+    assert ordered(["M10", "a", "10", "M9", "2", "M9b"]) == ["2", "10", "M9", "M9b", "M10", "a"]
+    root = plant(tmp_path / "raw", [n for s in ("10", "9") for n in raw_person("01", s)])
+    rows = study(tmp_path, root, dwi=False, sessions="all").rows
+    assert [(subject, row["template"]) for subject, row in rows.items()] == [("01x10", "no"), ("01x9", "")]
+
+
+def test_three_cases_are_shown_of_a_kind() -> None:
+    assert listed_cases(["a", "b", "c"]) == "\n  a\n  b\n  c"
+    assert listed_cases(["a", "b", "c", "d", "e"]) == "\n  a\n  b\n  c\n  ... and 2 more"
 
 
 @pytest.mark.parametrize(
@@ -212,12 +230,15 @@ def test_several_runs_and_directions(tmp_path: Path) -> None:
     root = plant(tmp_path / "raw", names)
     text = refused(tmp_path, root, dwi_preprocessed=True)
     assert "12 people have more than one file for t1w" in text
-    assert "choose with cohort.runs: 1 (or first, last)" in text
+    assert "choose with cohort.runs: 1 (or first, last) or cohort.filters: {t1w: {run: 1}}:" in text
     assert "cohort.filters: {dwi: {direction: AP}}" in text
     given = {"runs": 2, "filters": {"dwi": {"direction": "AP"}}, "dwi_preprocessed": True}
     rows = study(tmp_path, root, **given).rows
     assert all("run-02_T1w" in row["t1w"] and "dir-AP_dwi.nii.gz" in row["dwi"] for row in rows.values())
     assert all(row["bvec"].endswith("dir-AP_dwi.bvec") for row in rows.values())
+    whys = {row["column"]: row["why"] for row in sources(tmp_path)}
+    assert whys["t1w"] == "from raw, not preprocessed, by cohort.runs: 2"
+    assert whys["dwi"] == "from raw, as the configuration says, preprocessed, by cohort.filters.dwi"
     assert all(
         "run-01" in row["t1w"] for row in study(tmp_path, root, **given | {"runs": "first"}).rows.values()
     )
@@ -256,7 +277,7 @@ def test_filters_that_nothing_passes(tmp_path: Path, raw: Path) -> None:
 def test_people_are_chosen_by_name(tmp_path: Path, raw: Path) -> None:
     wanted = ["sub-02", "05"]
     assert list(study(tmp_path, raw, dwi=False, sessions="pre", participants=wanted).rows) == ["02", "05"]
-    (tmp_path / "people.txt").write_text("02\nsub-05\n")
+    (tmp_path / "people.txt").write_text("participant_id\n02\nsub-05\n", encoding="utf-8-sig")
     listed_there = str(tmp_path / "people.txt")
     assert list(study(tmp_path, raw, dwi=False, sessions="pre", participants=listed_there).rows) == [
         "02",
@@ -354,8 +375,10 @@ def test_only_the_persons_own_space_is_taken(tmp_path: Path) -> None:
     names = [name for name in fmriprep_person("01") if "space-MNI" in name]
     root = plant(tmp_path / "fmriprep", names, "derivative", "fMRIPrep")
     text = refused(tmp_path, root, dwi=False)
-    assert "nobody has a T1w image" in text
-    assert "in a template's space (space-MNI152NLin2009cAsym)" in text
+    assert text == (
+        f"cohort.bids: nobody has a T1w image in {root} (not taken: 1 files in a template's space "
+        "(space-MNI152NLin2009cAsym)); cohort.filters.t1w takes those of another kind, e.g. {desc: ...}"
+    )
 
 
 @pytest.mark.parametrize("space", ["T1w", "ACPC", "anat", "individual", "orig", "native", "scanner"])
@@ -771,6 +794,39 @@ def test_a_folder_that_changed_a_moment_ago_is_looked_at_again(
     os.utime(raw, times)
     row = study(tmp_path, raw, dwi_preprocessed=True, sessions="pre").rows["01"]
     assert row["bval"].endswith("sub-01_ses-pre_dwi.bval")
+
+
+def test_what_was_chosen_is_kept_until_something_changes(
+    tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (raw / "participants.tsv").write_text("participant_id\tage\n" + "".join(f"{p}\t3{p}\n" for p in TWELVE))
+    given: dict[str, Any] = {"dwi": False, "sessions": "pre"}
+    settle(raw)
+    before = study(tmp_path, raw, **given)
+
+    def forbidden(*_: Any) -> None:
+        pytest.fail("the images were chosen again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("neurostrata.cohort.discovery.search.choose", forbidden)
+        again = study(tmp_path, raw, **given)
+        assert (again.rows, again.notices) == (before.rows, before.notices)
+    table = tmp_path / "results/cohort/discovered.tsv"
+    table.write_text(table.read_text().replace("/sub-02/", "/sub-03/"))
+    assert study(tmp_path, raw, **given).rows == before.rows
+    (raw / "participants.tsv").write_text("participant_id\tage\n01\t99\n")
+    assert study(tmp_path, raw, **given).rows["01"]["age"] == "99"
+
+
+def test_one_image_in_two_formats_is_a_question(tmp_path: Path) -> None:
+    root = plant(tmp_path / "raw", [f"sub-01/anat/sub-01_T1w.{x}" for x in ("nii", "nii.gz")])
+    text = refused(tmp_path, root, dwi=False)
+    assert (
+        "They differ in extension: .nii, .nii.gz; choose with cohort.filters: {t1w: {extension: .nii}}:"
+        in text
+    )
+    rows = study(tmp_path, root, dwi=False, filters={"t1w": {"extension": "nii.gz"}}).rows
+    assert rows["01"]["t1w"].endswith("_T1w.nii.gz")
 
 
 def test_a_spoiled_cache_is_made_again(tmp_path: Path, raw: Path) -> None:
