@@ -591,6 +591,55 @@ def test_a_modality_that_nobody_has_is_refused_though_it_may_be_missing(folder: 
     ]
 
 
+@pytest.mark.parametrize(
+    ("highest", "slope", "said"),
+    [
+        (1, 1.0, None),
+        (255, 1 / 255, None),
+        (255, 1.0, "a mask holds values from 0 to 1, this one from 0 to 255"),
+        (1, 3.0, "a mask holds values from 0 to 1, this one from 0 to 3"),
+    ],
+)
+def test_lesion_masks_that_the_stages_would_refuse(
+    folder: Path, highest: int, slope: float, said: str | None
+) -> None:
+    modalities = {
+        "jac": {"from": "jacobian"},
+        "lesion": {"from": "column", "column": "lesion", "space": "t1w", "kind": "mask"},
+    }
+    add_columns("cohort.tsv", {"lesion": " ".join(f"l{number}.nii.gz" for number in range(1, 13))})
+    for number in range(1, 13):
+        data = np.zeros((10, 9, 9), np.uint8)
+        data[2:4, :number] = highest if number == 3 else 1
+        image = nib.Nifti1Image(data, np.diag([2.0, 2, 2, 1]))
+        if number == 3:
+            image.header.set_slope_inter(slope, 0)
+        nib.save(image, f"l{number}.nii.gz")
+    lines = found(modalities=modalities, experiments=experiment(modalities=["jac", "lesion"]), qc=None)
+    assert lines == (
+        [f"subject 003: lesion: l3.nii.gz: {said}; set voxels inside to 1 and all others to 0"]
+        if said
+        else []
+    )
+
+
+@pytest.mark.parametrize(("volumes", "enough"), [(5, True), (4, False)])
+def test_series_that_are_too_short_for_dual_regression(folder: Path, volumes: int, enough: bool) -> None:
+    """With as many components as volumes nothing is left over: the stage of that person fails."""
+    icn = {"from": "dual_regression", "column": "bold", "components": 3, "components_image": "group.nii.gz"}
+    save(Path("group.nii.gz"), noise((9, 9, 9, 3), 99))
+    add_columns("cohort.tsv", {"bold": " ".join(f"b{number}.nii.gz" for number in range(1, 13))})
+    for number in range(1, 13):
+        save(Path(f"b{number}.nii.gz"), noise((9, 9, 9, volumes if number == 2 else 5), 30 + number))
+    lines = found(
+        modalities={"jac": {"from": "jacobian"}, "icn": icn},
+        experiments=experiment(modalities=["jac", "icn1", "icn2", "icn3"]),
+        qc=None,
+    )
+    said = "subject 002: bold: b2.nii.gz: expected a 4-D series of 5 volumes or more, got shape (9, 9, 9, 4)"
+    assert lines == ([] if enough else [said])
+
+
 def test_a_series_is_not_declared_as_one_image(folder: Path) -> None:
     modalities = {"jac": {"from": "jacobian"}, "dti": {"from": "column", "column": "dwi", "space": "t1w"}}
     lines = found(modalities=modalities, experiments=experiment(modalities=["dti"]), qc=None)

@@ -68,7 +68,9 @@ class FileCache:
         self.places[image] = f"{status.st_dev}:{status.st_ino}"
         # a header that an earlier release has read is read again, but not the content
         content = {name: kept for name, kept in self.known.get(key, {}).items() if name == "content"}
-        return self._kept(key, ("shape", "placed"), lambda: {**content, **read_facts(image, status.st_size)})
+        return self._kept(
+            key, ("shape", "placed", "scale"), lambda: {**content, **read_facts(image, status.st_size)}
+        )
 
     def _kept(self, key: str, names: tuple[str, ...], find: Callable[[], Any]) -> Facts:
         facts = self.known.get(key)

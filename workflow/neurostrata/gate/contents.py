@@ -30,7 +30,7 @@ def read_content(image: str, facts: Mapping[str, Any]) -> Facts:
     -------
     dict
         ``digest`` of the voxels as stored, ``constant``, ``empty`` (all 0), ``same`` (all volumes of a series are equal) and
-        ``gaps`` (voxels that are NaN or infinite); or ``problem``, and ``passing`` where it is one of reading, not of the file.
+        ``gaps`` (voxels that are NaN or infinite) and ``range`` (lowest and highest stored value, None where all are gaps); or ``problem``, and ``passing`` where it is one of reading, not of the file.
     """
     try:
         with gzip.open(image) if image.endswith(("gz", ".mgz")) else open(image, "rb") as stream:
@@ -80,6 +80,7 @@ def _voxels(stream: Any, facts: Mapping[str, Any]) -> Facts:
         "empty": bool(low is None or (low == 0 and high == 0)),
         "same": bool(same),
         "gaps": gaps,
+        "range": None if low is None else [float(low), float(high)],
     }
 
 

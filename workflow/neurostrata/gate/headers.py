@@ -116,7 +116,8 @@ def read_facts(image: str, size: int) -> Facts:
     Returns
     -------
     dict
-        ``shape``, ``affine``, ``placed`` (whether the header says how the image lies in space), ``dtype``, ``offset``, and ``print``, a fingerprint that two files with the same image
+        ``shape``, ``affine``, ``placed`` (whether the header says how the image lies in space), ``dtype``, ``offset``, ``scale`` (slope and
+        intercept that the stored values are scaled with), and ``print``, a fingerprint that two files with the same image
         have in common (of a gzip file: the checksum and length of its content; of others: a digest of the middle);
         or ``problem``.
     """
@@ -218,13 +219,14 @@ def _nifti_facts(raw: bytes) -> Facts:
         nib.imageglobals.logger.disabled = quiet
     if not bytes(header["magic"]).startswith((b"n+", b"ni")):
         raise ValueError("its header lacks the magic number of NIfTI")
-    header.get_slope_inter()
+    slope, intercept = header.get_slope_inter()
     return {
         "shape": [int(side) for side in header.get_data_shape()],
         "type": header.get_data_dtype(),
         "offset": int(header.get_data_offset()),
         "affine": header.get_best_affine().tolist(),
         "placed": _placed(header),
+        "scale": [1.0 if slope is None else float(slope), float(intercept or 0.0)],
     }
 
 
@@ -255,7 +257,12 @@ def _general_facts(image: str) -> Facts:
     )
     if problem:
         return {"problem": problem}
-    return {"shape": shape, "affine": affine.round(6).tolist(), "placed": _placed(loaded.header)}
+    return {
+        "shape": shape,
+        "affine": affine.round(6).tolist(),
+        "placed": _placed(loaded.header),
+        "scale": [1.0, 0.0],  # their contents are not looked at
+    }
 
 
 def trimmed(shape: Sequence[int]) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from typing import NamedTuple
 
 from neurostrata.cohort.sheet import FACTS
@@ -14,6 +14,8 @@ from neurostrata.gate.person_files import GRADIENTS
 from neurostrata.gate.problems import Problem, few
 
 _MASKS = ("t1w_mask", "dwi_mask")
+#: Scaled values may miss 0 and 1 by so much.
+_ROUNDING = 1e-6
 
 
 class _Image(NamedTuple):
@@ -43,7 +45,7 @@ def content_problems(
     unread
         Filled with the images that are still unread.
     """
-    finite = _finite(sheet_images)
+    finite, masks = _finite(sheet_images), {image.column for image in sheet_images if image.mask}
     images = [
         _Image(subject, column, path)
         for subject, columns in needed.items()
@@ -62,7 +64,7 @@ def content_problems(
     )
     unread += cache.contents((image.path for image in images), seconds)
     for image in images:
-        text = _content_problem(image, finite, cache)
+        text = _content_problem(image, finite, cache) or _mask_problem(image, masks, cache)
         if text:
             subject, column, path = image
             yield Problem("people", f"subject {subject}: {column}: {path}: {text}", subject, column)
@@ -96,6 +98,18 @@ def _content_problem(image: _Image, finite: dict[str, bool], cache: FileCache) -
         return "all its volumes are the same, there is no diffusion in it"
     if finite[column] and content.get("gaps"):
         return f"has {content['gaps']} NaN or infinite voxels; replace them"
+    return None
+
+
+def _mask_problem(image: _Image, masks: Collection[str], cache: FileCache) -> str | None:
+    """Return what is wrong with the values of a mask that a modality is made of."""
+    stored = cache.content(image.path).get("range")  # not known of what an earlier release has read
+    if image.column not in masks or not stored:
+        return None
+    slope, intercept = cache.facts(image.path)["scale"]
+    low, high = sorted(slope * value + intercept for value in stored)
+    if low < -_ROUNDING or high > 1 + _ROUNDING:
+        return f"a mask holds values from 0 to 1, this one from {low:g} to {high:g}; set voxels inside to 1 and all others to 0"
     return None
 
 

@@ -155,12 +155,13 @@ def orientation_notes(study: Study, needed: Mapping[str, list[str]], cache: File
 def _shape_problems(person: _Person, images: list[SheetImage]) -> Iterator[Problem]:
     """Check the number of volumes of images in columns that modalities name."""
     # of several modalities that name one column the last counts
-    series = {image.column for image in images if image.volumes is None}
+    series = {image.column: image.least for image in images if image.volumes is None}
     volumes = {image.column: image.volumes for image in images if image.volumes is not None}
     for column in person.headers:
         shape = person.shape(column)
-        if column in series and (len(shape) != 4 or shape[3] < 2):
-            yield person.wrong(column, f"expected a 4-D series, got shape {shape}")
+        if column in series and (len(shape) != 4 or shape[3] < series[column]):
+            text = f"expected a 4-D series of {series[column]} volumes or more, got shape {shape}"
+            yield person.wrong(column, text)
         if column in volumes:
             count, declared = [*shape, 1][3] if len(shape) < 5 else -1, volumes[column]
             if count != declared:
