@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from typing import NamedTuple
 
+import numpy as np
+
 from neurostrata.cohort.sheet import FACTS
 from neurostrata.cohort.sources.source import SheetImage
 from neurostrata.cohort.study import Study
@@ -14,8 +16,6 @@ from neurostrata.gate.person_files import GRADIENTS
 from neurostrata.gate.problems import Problem, few
 
 _MASKS = ("t1w_mask", "dwi_mask")
-#: Scaled values may miss 0 and 1 by so much.
-_ROUNDING = 1e-6
 
 
 class _Image(NamedTuple):
@@ -107,8 +107,8 @@ def _mask_problem(image: _Image, masks: Collection[str], cache: FileCache) -> st
     if image.column not in masks or not stored:
         return None
     slope, intercept = cache.facts(image.path)["scale"]
-    low, high = sorted(slope * value + intercept for value in stored)
-    if low < -_ROUNDING or high > 1 + _ROUNDING:
+    low, high = sorted(float(np.float32(slope * value + intercept)) for value in stored)  # as stages read it
+    if low < 0 or high > 1:
         return f"a mask holds values from 0 to 1, this one from {low:g} to {high:g}; set voxels inside to 1 and all others to 0"
     return None
 
