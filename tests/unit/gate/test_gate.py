@@ -640,6 +640,14 @@ def test_series_that_are_too_short_for_dual_regression(folder: Path, volumes: in
     assert lines == ([] if enough else [said])
 
 
+def test_names_of_regions_are_read_before_anything_runs(folder: Path) -> None:
+    Path("names.csv").write_text("1,left insula\nsecond,right insula\n")
+    said = "regions.names: names.csv: line 2 has no number and name"
+    assert found(regions={"names": "names.csv"}) == [said]
+    Path("names.csv").write_text("1,left insula\n2,right insula\n")
+    assert found(regions={"names": "names.csv"}) == []
+
+
 def test_a_series_is_not_declared_as_one_image(folder: Path) -> None:
     modalities = {"jac": {"from": "jacobian"}, "dti": {"from": "column", "column": "dwi", "space": "t1w"}}
     lines = found(modalities=modalities, experiments=experiment(modalities=["dti"]), qc=None)
