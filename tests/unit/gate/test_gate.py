@@ -528,6 +528,19 @@ def test_masks_that_the_stages_would_refuse(folder: Path, value: float, message:
     assert found() == [f"subject 002: t1w_mask: m2.nii.gz: {message}"]
 
 
+@pytest.mark.parametrize(("slope", "empty"), [(1.0, False), (1 / 255, True), (0.5, True), (0.51, False)])
+def test_a_mask_whose_scaled_values_are_small_is_empty(folder: Path, slope: float, empty: bool) -> None:
+    """The stages take what is above 0.5 for inside."""
+    for number in range(1, 13):
+        image = nib.Nifti1Image(np.zeros((10, 9, 9), np.uint8), np.diag([2.0, 2, 2, 1]))
+        image.dataobj[2:8, 2:7, 2:7] = 1
+        image.header.set_slope_inter(slope if number == 2 else 1, 0)
+        nib.save(image, f"m{number}.nii.gz")
+    add_column("t1w_mask", "m{}.nii.gz")
+    said = "subject 002: t1w_mask: m2.nii.gz: no voxel is above 0.5: the mask is empty"
+    assert found() == ([said] if empty else [])
+
+
 def bomb(path: Path) -> None:
     header = nib.Nifti1Header()
     header.set_data_shape((2048, 2048, 1024))

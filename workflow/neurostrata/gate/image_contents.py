@@ -102,12 +102,14 @@ def _content_problem(image: _Image, finite: dict[str, bool], cache: FileCache) -
 
 
 def _mask_problem(image: _Image, masks: Collection[str], cache: FileCache) -> str | None:
-    """Return what is wrong with the values of a mask that a modality is made of."""
+    """Return what is wrong with the values of a mask: of a brain, or one that a modality is made of."""
     stored = cache.content(image.path).get("range")  # not known of what an earlier release has read
-    if image.column not in masks or not stored:
+    if not stored or image.column not in (*masks, *_MASKS):
         return None
     slope, intercept = cache.facts(image.path)["scale"]
     low, high = sorted(float(np.float32(slope * value + intercept)) for value in stored)  # as stages read it
+    if image.column in _MASKS:
+        return "no voxel is above 0.5: the mask is empty" if high <= 0.5 else None
     if low < 0 or high > 1:
         return f"a mask holds values from 0 to 1, this one from {low:g} to {high:g}; set voxels inside to 1 and all others to 0"
     return None
