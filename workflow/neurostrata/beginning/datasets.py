@@ -92,10 +92,12 @@ def look_at_datasets(roots: Sequence[Path], wishes: Wishes) -> Findings:
         index = _index([str(root) for root in roots], Path(cache))
         used, unused = _with_images(index, wishes)
         if not used:
-            kinds = sorted({file.suffix for file in index.files if file.extension in IMAGES} - {""})
-            others = f"; there are {', '.join(kinds)}, which --filter-t1w suffix=... takes" if kinds else ""
+            present = sorted({file.suffix for file in index.files if file.extension in IMAGES} - {""})
+            offered = (
+                f"; there are {', '.join(present)}, which --filter-t1w suffix=... takes" if present else ""
+            )
             raise UserError(
-                f"{roots[0]}: no NIfTI image of kind T1w or dwi in the folders sub-*; neurostrata needs T1w images{others}"
+                f"{roots[0]}: no NIfTI image of kind T1w or dwi in the folders sub-*; neurostrata needs T1w images{offered}"
             )
         if len(used) < len(roots):
             index = _index(used, Path(cache))

@@ -80,7 +80,7 @@ def _voxels(stream: Any, facts: Mapping[str, Any]) -> Facts:
         "empty": bool(low is None or (low == 0 and high == 0)),
         "same": bool(same),
         "gaps": gaps,
-        "range": None if low is None else [float(low), float(high)],
+        "range": None if low is None or high is None else [float(low), float(high)],
     }
 
 

@@ -168,7 +168,7 @@ def add_table_facts(
             if value not in MISSING_VALUES:
                 values.setdefault(cell, []).append(value)
         for row in rows:
-            found = list(dict.fromkeys(values.get(row["subject"]) or values.get(row["person"], ())))
+            found = list(dict.fromkeys(values.get(row["subject"]) or values.get(row["person"], [])))
             if len(found) > 1:
                 raise UserError(
                     f"cohort.columns.{new}: {path}: subject {row['person']} has several rows that differ in '{column}' "
