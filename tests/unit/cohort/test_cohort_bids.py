@@ -270,6 +270,8 @@ def test_filters_that_nothing_passes(tmp_path: Path, raw: Path) -> None:
 
     assert "'acquistion' is not a BIDS entity; did you mean 'acquisition'?" in text(t1w={"acquistion": "x"})
     assert "no file passes; the files have acquisition: null" in text(t1w={"acquisition": "mprage"})
+    assert "no file passes; the files have suffix: T1w, dwi" in text(t1w={"suffix": "T2w"})
+    assert "no file passes; the files have dataset: raw" in text(t1w={"dataset": "fMRIPrep"})
     assert "cohort.participants, not by 'subject'" in text(t1w={"subject": "01"})
     assert "cohort.filters.ptw: no modality reads" in text(ptw={"suffix": "T1w"})
 
@@ -469,7 +471,7 @@ def test_gradients_that_apply_alike_are_not_chosen_between(tmp_path: Path) -> No
 
 
 def test_entities_have_the_names_and_kinds_of_the_standard(tmp_path: Path) -> None:
-    """As bids2table has them from BIDS's schema."""
+    """As bids2table has them from BIDS's schema; further ones as fMRIPrep and QSIRecon write them."""
     index = Index([], tmp_path / "none", [], [], "")
     index.__dict__["files"] = []
     numbered = set()
@@ -482,6 +484,8 @@ def test_entities_have_the_names_and_kinds_of_the_standard(tmp_path: Path) -> No
             assert Filters(index, {"t1w": {name: "1"}}).of_column == {"t1w": {short: "1"}}
         numbered |= {said["name"]} if said["format"] == "index" else set()
     assert numbered == set(NUMBERED)
+    for name in ("from", "to", "mode", "model", "param", "mdp", "stat"):
+        assert Filters(index, {"t1w": {name: "1"}}).of_column == {"t1w": {name: "1"}}
 
 
 def test_gradients_by_inheritance(tmp_path: Path) -> None:
@@ -674,6 +678,14 @@ def test_maps_of_qsirecon_beside_qsiprep(tmp_path: Path) -> None:
     row = study(tmp_path, qsiprep, qsirecon, **given).rows["PNC"]
     assert row["icvf"].endswith("model-noddi_param-icvf_dwimap.nii.gz")
     assert row["t1w"].startswith(str(qsiprep))
+
+
+def test_maps_in_acpc_space_fit_a_t1w_image_in_it(tmp_path: Path, qsiprep: Path) -> None:
+    cnr = {"cnr": {"from": "column", "column": "cnr", "space": "t1w"}}
+    given: dict[str, Any] = {"modalities": cnr, "filters": {"cnr": {"suffix": "dwimap"}}, "dwi": False}
+    row = study(tmp_path, qsiprep, sessions="pre", **given).rows["01"]
+    assert row["cnr"].endswith("sub-01_ses-pre_space-ACPC_model-eddy_stat-cnr_dwimap.nii.gz")
+    assert row["t1w"].endswith("sub-01_space-ACPC_desc-preproc_T1w.nii.gz")
 
 
 def test_maps_in_acpc_space_need_a_t1w_image_in_it(tmp_path: Path, fmriprep: Path) -> None:

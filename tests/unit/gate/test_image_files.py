@@ -40,6 +40,7 @@ def test_a_header_may_claim_what_its_file_can_hold(size: int, packed: bool, plau
         ((1, 1, 20), 0, None),
         ((1, 1, 30), 0, "gives voxels of 1x1x30 mm"),
         ((0.1, 1, 1), 0, None),
+        ((0.05, 1, 25), 0, None),
         ((0.04, 1, 1), 0, "gives voxels of 0.04x1x1 mm"),
         ((1, 1, 1), 9e5, None),
         ((1, 1, 1), 1.1e6, "a kilometre away"),
