@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
+from sklearn.metrics import mutual_info_score
 
 from neurostrata.core.config import section_defaults
 from neurostrata.core.errors import UserError
@@ -162,3 +163,18 @@ def test_mutual_information_knows_dependence():
     assert mutual_information(first, first**2) > 1
     assert mutual_information(first, rng.standard_normal(20_000)) < 0.05
     assert mutual_information(first, np.ones(20_000)) == pytest.approx(0, abs=1e-12)
+
+
+def test_mutual_information_against_scikit_learn():
+    """Of classes: 32 bins of equal width from the smallest to the largest value."""
+    rng = np.random.default_rng(1)
+    first = rng.standard_normal(5_000)
+    second = first**3 + rng.standard_normal(5_000)
+
+    def classes(values):
+        return np.minimum((32 * (values - values.min()) / np.ptp(values)).astype(int), 31)
+
+    expected = mutual_info_score(classes(first), classes(second))
+    assert mutual_information(first, second) == pytest.approx(expected, rel=1e-3)
+    assert mutual_information(first, second) == mutual_information(second, first)
+    assert mutual_information(first[:0], second[:0]) == 0

@@ -10,7 +10,7 @@ from quality_phantoms import LEVELS, brain
 from scipy import ndimage
 
 from neurostrata.imaging.images.io import Grid, Image
-from neurostrata.imaging.quality.ghosts import ghosting
+from neurostrata.imaging.quality.ghosts import _mean_around, ghosting
 from neurostrata.imaging.quality.placement import dice, mask_cut
 from neurostrata.imaging.quality.registry import MEASURES
 from neurostrata.imaging.quality.scan import cut_off, scan_measures, tissue_level
@@ -160,3 +160,11 @@ def test_what_cannot_be_measured_is_nan() -> None:
     assert np.isnan([found["noise"], found["sharpness"], found["bias_spread"]]).all()
     assert np.isnan(ghosting(data, data, few, grid.spacing))
     assert set(found) <= set(MEASURES)
+
+
+def test_means_around_a_voxel_are_of_the_brain_alone() -> None:
+    """At its edge as well, whatever is outside."""
+    places = np.indices((24, 24, 24)) - 11.5
+    inside = (places**2).sum(axis=0) < 9**2
+    found = _mean_around(np.where(inside, 7.0, 1000.0), inside, 3.0)
+    np.testing.assert_allclose(found[inside], 7, rtol=1e-4)
