@@ -144,6 +144,20 @@ def test_a_ghost_is_found_at_half_the_voxel_size() -> None:
     assert ghosting(small[0], small[1], small[2] > 0, grid.spacing / 2) == pytest.approx(expected, rel=0.01)
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_ghost_counts_alike_on_either_side(axis: int) -> None:
+    data, tissue, mask, grid = brain()
+    template = np.where(tissue >= 0, LEVELS[tissue], 0)
+    ghosts = [
+        ghosting(
+            np.where(mask, data + 0.2 * np.roll(data, shift, axis=axis), 0), template, mask, grid.spacing
+        )
+        for shift in (15, -15)
+    ]
+    assert min(ghosts) > 8
+    assert ghosts[0] == pytest.approx(ghosts[1], rel=0.1)
+
+
 def test_what_the_template_has_as_well_is_no_ghost() -> None:
     data, tissue, mask, grid = brain()
     template = np.where(tissue >= 0, LEVELS[tissue], 0)
