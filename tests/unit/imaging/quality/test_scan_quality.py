@@ -13,7 +13,7 @@ from neurostrata.imaging.images.io import Grid, Image
 from neurostrata.imaging.quality.ghosts import _mean_around, ghosting
 from neurostrata.imaging.quality.placement import dice, mask_cut
 from neurostrata.imaging.quality.registry import MEASURES
-from neurostrata.imaging.quality.scan import cut_off, scan_measures, tissue_level
+from neurostrata.imaging.quality.scan import cut_off, scan_measures, sharpness, tissue_level
 
 Scan = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -182,3 +182,16 @@ def test_means_around_a_voxel_are_of_the_brain_alone() -> None:
     inside = (places**2).sum(axis=0) < 9**2
     found = _mean_around(np.where(inside, 7.0, 1000.0), inside, 3.0)
     np.testing.assert_allclose(found[inside], 7, rtol=1e-4)
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.8, 1.0, 1.6)])
+def test_noise_is_no_sharpness(spacing: tuple[float, ...]) -> None:
+    """What noise of a known strength adds to the gradients is taken out."""
+    rng = np.random.default_rng(4)
+    data = 100 * ndimage.gaussian_filter(rng.normal(size=(50, 50, 50)), 2.5)
+    mask = np.ones(data.shape, bool)
+    sides = np.array(spacing)
+    clean = sharpness(data, mask, sides)
+    noise = data + rng.normal(scale=2, size=data.shape)
+    assert sharpness(noise, mask, sides) > 1.1 * clean
+    assert sharpness(noise, mask, sides, noise_sd=2) == pytest.approx(clean, rel=0.03)
