@@ -34,6 +34,7 @@ from neurostrata.gate.problems import Problem, problem_table
 from neurostrata.gate.units import unit_notes
 from neurostrata.gate.unread_columns import unread_notes
 from neurostrata.imaging.images.io import load_array, read_image
+from neurostrata.imaging.images.series import open_series
 
 VECTORS = np.vstack([np.zeros(3), np.eye(3), [[0.6, 0.8, 0], [0, 0.6, 0.8], [0.8, 0, 0.6]]])
 
@@ -659,6 +660,16 @@ def test_names_of_regions_are_read_before_anything_runs(folder: Path) -> None:
     assert found(regions={"names": "names.csv"}) == [said]
     Path("names.csv").write_text("1,left insula\n2,right insula\n")
     assert found(regions={"names": "names.csv"}) == []
+
+
+def test_dimensions_of_length_one_at_the_end_do_not_count(folder: Path) -> None:
+    """Some converters write five; the stages drop them."""
+    save(Path("t1.nii.gz"), noise((10, 9, 9, 1, 1), 1))
+    save(Path("d1.nii.gz"), noise((9, 9, 9, 7, 1), 1))
+    assert found() == []
+    assert open_series(Path("d1.nii.gz"), "001").measurements == 7
+    save(Path("d1.nii.gz"), noise((9, 9, 9, 1), 1))
+    assert found() == ["subject 001: dwi: d1.nii.gz: expected a 4-D image, got shape (9, 9, 9)"]
 
 
 def test_a_series_is_not_declared_as_one_image(folder: Path) -> None:

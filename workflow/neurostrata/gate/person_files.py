@@ -63,7 +63,7 @@ class _Person:
         return self.problem(column, f"{column}: {self.row[column]}: {text}")
 
     def shape(self, column: str) -> tuple[int, ...]:
-        return tuple(self.headers[column]["shape"])
+        return trimmed(self.headers[column]["shape"])
 
 
 def person_problems(
@@ -118,7 +118,7 @@ def _grid_problems(person: _Person) -> Iterator[Problem]:
         if (apart := corner_distance(shape, affine, its)) > SAME_GRID_MM:
             text = f"its affine is not that of {image} (corners are up to {apart:.3g} mm apart)"
             yield person.wrong(other, text)
-    if "grad_dev" in headers and headers["grad_dev"]["shape"][3:] != [9]:
+    if "grad_dev" in headers and person.shape("grad_dev")[3:] != (9,):
         yield person.wrong("grad_dev", f"expected nine volumes, got shape {person.shape('grad_dev')}")
 
 
