@@ -414,6 +414,14 @@ def test_masks_of_a_filter_are_those_of_their_datatype(tmp_path: Path, qsiprep: 
     assert row["dwi_mask"] == f"{qsiprep}/sub-01/ses-pre/dwi/sub-01_ses-pre_space-ACPC_desc-brain_mask.nii.gz"
 
 
+def test_a_mask_is_no_image_of_the_same_description(tmp_path: Path) -> None:
+    """Images without their skull are called desc-brain_T1w."""
+    names = [f"sub-01/anat/sub-01_desc-{d}.nii.gz" for d in ("preproc_T1w", "brain_T1w", "brain_mask")]
+    root = plant(tmp_path / "derived", names, "derivative")
+    row = study(tmp_path, root, dwi=False, filters={"t1w_mask": {"desc": "brain"}}).rows["01"]
+    assert (row["t1w"], row["t1w_mask"]) == (f"{root}/{names[0]}", f"{root}/{names[2]}")
+
+
 def test_images_of_other_datatypes_do_not_hide_those_that_follow(tmp_path: Path) -> None:
     root = plant(tmp_path / "raw", ["sub-01/anat/sub-01_acq-b_T1w.nii.gz", "sub-01/anat/sub-01_FLAIR.nii.gz"])
     masks = [
@@ -432,6 +440,12 @@ def test_a_session_in_a_filter_goes_before_the_study_s(tmp_path: Path, raw: Path
     assert both.rows["01"]["session"] == "post+pre"
     assert both.rows["05"]["session"] == "pre"
     assert "4 people with images of different sessions" in both.notices
+    numbered = plant(tmp_path / "numbered", [n for s in ("1", "2") for n in raw_person("01", s)])
+    last = study(
+        tmp_path, numbered, dwi_preprocessed=True, sessions="last", filters={"t1w": {"session": "1"}}
+    )
+    assert last.rows["01"]["session"] == "1+2"
+    assert last.rows["01"]["t1w"].endswith("ses-1_T1w.nii.gz")
 
 
 def test_a_session_may_stand_in_the_folder_alone(tmp_path: Path) -> None:
@@ -799,13 +813,15 @@ def test_a_folder_that_changed_a_moment_ago_is_looked_at_again(
     os.utime(anat, times)
     assert "1 person has more than one file for t1w" in refused(tmp_path, raw, **given)
     (anat / "sub-01_ses-pre_acq-b_T1w.nii.gz").unlink()
+    for path in raw.rglob("*.bval"):
+        path.unlink()
     settle(raw)
     os.utime(raw, times)
-    assert len(study(tmp_path, raw, **given).rows) == 12
+    assert not study(tmp_path, raw, dwi_preprocessed=True, sessions="pre").has("01", "bval")
     plant(raw, ["dwi.bval"], None)
     os.utime(raw, times)
     row = study(tmp_path, raw, dwi_preprocessed=True, sessions="pre").rows["01"]
-    assert row["bval"].endswith("sub-01_ses-pre_dwi.bval")
+    assert row["bval"] == f"{raw}/dwi.bval"
 
 
 def test_what_was_chosen_is_kept_until_something_changes(
