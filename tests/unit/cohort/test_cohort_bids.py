@@ -846,6 +846,15 @@ def test_what_was_chosen_is_kept_until_something_changes(
     assert study(tmp_path, raw, **given).rows["01"]["age"] == "99"
 
 
+def test_every_difference_gets_its_own_advice(tmp_path: Path) -> None:
+    names = [f"sub-01/ses-{s}/anat/sub-01_ses-{s}_acq-{a}_T1w.nii.gz" for s in "12" for a in ("fl3d", "mpr")]
+    text = refused(tmp_path, plant(tmp_path / "raw", names), dwi=False)
+    assert (
+        "They differ in session: 1, 2; acquisition: fl3d, mpr; choose with cohort.sessions: 1 (or first, last, all) or "
+        "cohort.filters: {t1w: {session: 1}} or cohort.filters: {t1w: {acquisition: fl3d}}:" in text
+    )
+
+
 def test_one_image_in_two_formats_is_a_question(tmp_path: Path) -> None:
     root = plant(tmp_path / "raw", [f"sub-01/anat/sub-01_T1w.{x}" for x in ("nii", "nii.gz")])
     text = refused(tmp_path, root, dwi=False)
