@@ -960,7 +960,9 @@ def test_hcp_lifespan_visits(tmp_path: Path) -> None:
     ) as caught:
         load_study(config(tmp_path, dwi=False, hcp=str(root)))
     assert "HCA6000001: V1, V2" in str(caught.value)
-    rows = load_study(config(tmp_path, dwi=False, hcp=str(root), sessions="V1")).rows
+    found = load_study(config(tmp_path, dwi=False, hcp=str(root), sessions="V1"))
+    assert found.notices == ["2 people, cohort.sessions: V1: t1w 2, dwi 2"]
+    rows = found.rows
     assert {s: row["session"] for s, row in rows.items()} == {"HCA6000001": "V1", "HCD0000002": "V1"}
     assert rows["HCA6000001"]["bval"].endswith("HCA6000001_V1_MR/T1w/Diffusion/bvals")
     rows = load_study(config(tmp_path, dwi=False, hcp=str(root), sessions="last")).rows
