@@ -100,7 +100,8 @@ def test_what_is_asked_for_is_what_is_made(engine: Any) -> None:
     start = np.diag([1, 1, 1.2, 1])
     linear = register_images(fixed, moving, SETTINGS, initial=start, steps="linear", coarse=True)
     assert (linear.warp, linear.inverse_warp) == (None, None)
-    assert (jobs[0].inverse_warp, jobs[0].fixed_mask, jobs[0].coarse) == (None, None, True)
+    assert (jobs[0].steps, jobs[0].coarse) == ("linear", True)
+    assert (jobs[0].inverse_warp, jobs[0].fixed_mask) == (None, None)
     np.testing.assert_allclose(engine.given[0][0], start, atol=1e-6)
     forward = register_images(fixed, moving, SETTINGS, inverse=False)
     assert forward.warp is not None
