@@ -89,6 +89,12 @@ def test_gradients_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     assert diffusion.problems[-1] == "9: diffusion data without bval and bvec"
 
 
+def test_one_shell_above_the_tensors_limit_is_no_fa(tmp_path: Path) -> None:
+    diffusion = read_diffusion(rows(12, **gradients(tmp_path, (2000,))))
+    assert diffusion.people == 0
+    assert "diffusion.tensor_b_max is 1050" in diffusion.problems[0]
+
+
 def findings_of(folder: Path, number: int = 12, **more: Any) -> Findings:
     """People in a BIDS dataset, and a table with their ages, a score and what few of them have."""
     table = write_table(

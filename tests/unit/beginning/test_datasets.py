@@ -136,6 +136,20 @@ def test_a_folder_without_usable_images_is_refused(tmp_path: Path) -> None:
         found(tmp_path / "nothing")
 
 
+def test_images_of_another_suffix_are_taken_where_a_filter_says_so(tmp_path: Path) -> None:
+    """MP2RAGE's uniform image, which is T1-weighted, is called UNIT1."""
+    suffixes = ("inv-1_MP2RAGE", "inv-2_MP2RAGE", "UNIT1", "T1map")
+    root = plant(tmp_path / "raw", [f"sub-{p}/anat/sub-{p}_{s}.nii.gz" for p in people(4) for s in suffixes])
+    with pytest.raises(UserError) as error:
+        found(root)
+    assert str(error.value).endswith(
+        "neurostrata needs T1w images; there are MP2RAGE, T1map, UNIT1, which --filter-t1w suffix=... takes"
+    )
+    findings = found(root, filters={"t1w": {"suffix": "UNIT1"}})
+    assert findings.rows[0]["t1w"] == f"{root}/sub-01/anat/sub-01_UNIT1.nii.gz"
+    assert findings.cohort["filters"] == {"t1w": {"suffix": "UNIT1"}}
+
+
 def other_study(root: Path) -> Path:
     """The results of another study below a folder."""
     results = root / "first" / "results"

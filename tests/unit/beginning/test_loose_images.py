@@ -106,6 +106,19 @@ def test_names_that_say_nothing_are_a_question(tmp_path: Path) -> None:
     assert found(root, patterns={"t1w": "{subject}/brain.nii.gz"}).having("t1w")
 
 
+def test_the_pattern_that_is_offered_fits_everybody(tmp_path: Path) -> None:
+    """ADNI's names hold the date of the scan and the number of the image."""
+    place = "002_S_400{0}/MPRAGE/2011-0{0}-1{0}_08_23/I900{0}/ADNI_002_S_400{0}_MR_MPRAGE_br_raw_I900{0}.nii"
+    root = plant(tmp_path, [place.format(n) for n in range(1, 5)], kind=None)
+    write_table(root / "a.csv", [f"002_S_400{n}" for n in range(1, 5)], {"score": "number"}, "PTID")
+    with pytest.raises(UserError, match="no name says that an image is T1-weighted") as error:
+        found(root)
+    (offered,) = re.findall("--path-t1w '(.*)'", str(error.value))
+    assert offered == "*/MPRAGE/2011-*-*_08_23/*/ADNI_{subject}_MR_MPRAGE_br_raw_*.nii"
+    rows = found(root, patterns={"t1w": offered}).rows
+    assert [row["subject"] for row in rows] == [f"002S400{n}" for n in range(1, 5)]
+
+
 def test_diffusion_data_need_gradients_and_several_volumes(tmp_path: Path) -> None:
     root = loose(tmp_path / "with", "{}/T1.nii.gz", "{}/dwi.nii.gz", "{}/dwi.bval", "{}/dwi.bvec")
     findings = found(fill(root))
@@ -159,6 +172,32 @@ def test_an_image_of_two_people_tells_nobody(tmp_path: Path) -> None:
     write_table(root / "people.tsv", IDS, {"age": "number"}, "subject")
     with pytest.raises(UserError, match="which part of their names is the person's id"):
         found(root)
+
+
+def test_a_number_is_not_taken_for_the_beginning_of_another(tmp_path: Path) -> None:
+    """Person 1, in whose file name stands a 10, was taken for person 10."""
+    ids = ["1", "2", "3", "10"]
+    root = plant(tmp_path, ["1/T1_10.nii.gz", "2/T1_2.nii.gz", "3/T1_3.nii.gz"], kind=None)
+    write_table(root / "people.tsv", ids, {"iq": "number"}, "subject")
+    with pytest.raises(UserError, match="which part of their names is the person's id") as error:
+        found(root)
+    assert "--path-t1w '{subject}/T1_*.nii.gz'" in str(error.value)
+    findings = found(root, patterns={"t1w": "{subject}/T1_*.nii.gz"})
+    assert [row["subject"] for row in findings.rows] == ["1", "2", "3"]
+
+
+def test_of_two_ids_in_one_name_the_longer_is_meant(tmp_path: Path) -> None:
+    root = plant(tmp_path, ["01_T1w.nii.gz", "01-2_T1w.nii.gz", "01-3_T1w.nii.gz"], kind=None)
+    write_table(root / "people.tsv", ["01", "01-2", "01-3"], {"iq": "number"}, "subject")
+    assert [row["subject"] for row in found(root).rows] == ["01", "012", "013"]
+
+
+def test_masks_that_are_several_for_a_person_are_said(tmp_path: Path) -> None:
+    root = loose(tmp_path, "{}_T1w.nii.gz", "{}_T1w_brain_mask.nii.gz", "{}_T1w_mask.nii.gz")
+    findings = found(root)
+    assert not findings.having("t1w_mask")
+    said = "8 images such as IXI002_T1w_brain_mask.nii.gz (t1w_mask): several for 4 people"
+    assert said in findings.unused
 
 
 def test_images_that_a_pattern_chooses_are_no_further_images(tmp_path: Path) -> None:

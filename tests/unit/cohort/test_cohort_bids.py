@@ -13,10 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bids2table import get_arrow_schema
 from bids_trees import fmriprep_person, listed, plant, qsiprep_person, raw_person, settle
 
-from neurostrata.cohort.discovery.bids_index import write_index
+from neurostrata.cohort.discovery.bids_filters import Filters
+from neurostrata.cohort.discovery.bids_index import NUMBERED, Index, write_index
 from neurostrata.cohort.discovery.layouts import HCP
+from neurostrata.cohort.discovery.messages import listed as listed_cases
+from neurostrata.cohort.discovery.messages import ordered
 from neurostrata.cohort.discovery.sessions import chosen_session
 from neurostrata.cohort.groups import group_rows
 from neurostrata.cohort.study import Study, load_study
@@ -105,7 +109,11 @@ def in_this_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
 def test_several_sessions_are_never_chosen_among_in_silence(tmp_path: Path, raw: Path) -> None:
     text = refused(tmp_path, raw, dwi=False)
     assert "4 people have more than one file for t1w" in text
-    assert "session: post, pre; choose with cohort.sessions: pre (or first, last, all)" in text
+    # pre is what most people have
+    assert (
+        "session: post, pre; choose with cohort.sessions: pre (or first, last, all) or cohort.filters: "
+        "{t1w: {session: pre}}:" in text
+    )
     assert "sub-01/ses-post/anat/sub-01_ses-post_T1w.nii.gz" in text
     assert "... and 1 more" in text
 
@@ -149,6 +157,38 @@ def test_order_of_sessions(labels: list[str], first: str | None, last: str | Non
     assert chosen_session(labels, "last", {}) == last
 
 
+def test_labels_are_ordered_by_the_numbers_in_them(tmp_path: Path) -> None:
+    assert ordered(["M10", "a", "10", "M9", "2", "M9b"]) == ["2", "10", "M9", "M9b", "M10", "a"]
+    root = plant(tmp_path / "raw", [n for s in ("10", "9") for n in raw_person("01", s)])
+    rows = study(tmp_path, root, dwi=False, sessions="all").rows
+    assert [(subject, row["template"]) for subject, row in rows.items()] == [("01x10", "no"), ("01x9", "")]
+
+
+def test_three_cases_are_shown_of_a_kind() -> None:
+    assert listed_cases(["a", "b", "c"]) == "\n  a\n  b\n  c"
+    assert listed_cases(["a", "b", "c", "d", "e"]) == "\n  a\n  b\n  c\n  ... and 2 more"
+
+
+@pytest.mark.parametrize(
+    ("times", "first"),
+    [
+        (["15/06/2019", "02/03/2021"], None),
+        (["6/15/2019 10:00", "10/1/2018 09:30"], None),
+        (["9", "10"], None),
+        (["2019-06-15T10:00:00", "2019-06-15T10:00:00"], None),
+        (["2019-06-15T10:00:00", "unknown"], None),
+        (["2019-06-15T10:00:00Z", "2019-06-15T10:00:00.500000Z"], "pre"),
+        (["2019-06-15T10:00:00", "2019-06-15T09:59:59.500"], "post"),
+        (["2019-06-15", "2018-12-01"], "post"),
+        (["2019-06-15T10:00:00+02:00", "2019-06-15T09:30:00+00:00"], "pre"),
+        (["2019-06-15T10:00:00", "2018-06-15T09:30:00Z"], None),
+    ],
+)
+def test_times_of_sessions_are_compared_as_times(times: list[str], first: str | None) -> None:
+    """Text order is not: 10/1/2018 would come before 6/15/2019, and so would 6/15/2017. What is no time of BIDS decides nothing."""
+    assert chosen_session(["pre", "post"], "first", dict(zip(["pre", "post"], times))) == first
+
+
 def test_all_sessions_are_rows_of_one_family(tmp_path: Path, raw: Path) -> None:
     found = study(tmp_path, raw, sessions="all", dwi_preprocessed=True)
     assert len(found.rows) == 16
@@ -190,12 +230,15 @@ def test_several_runs_and_directions(tmp_path: Path) -> None:
     root = plant(tmp_path / "raw", names)
     text = refused(tmp_path, root, dwi_preprocessed=True)
     assert "12 people have more than one file for t1w" in text
-    assert "choose with cohort.runs: 1 (or first, last)" in text
+    assert "choose with cohort.runs: 1 (or first, last) or cohort.filters: {t1w: {run: 1}}:" in text
     assert "cohort.filters: {dwi: {direction: AP}}" in text
     given = {"runs": 2, "filters": {"dwi": {"direction": "AP"}}, "dwi_preprocessed": True}
     rows = study(tmp_path, root, **given).rows
     assert all("run-02_T1w" in row["t1w"] and "dir-AP_dwi.nii.gz" in row["dwi"] for row in rows.values())
     assert all(row["bvec"].endswith("dir-AP_dwi.bvec") for row in rows.values())
+    whys = {row["column"]: row["why"] for row in sources(tmp_path)}
+    assert whys["t1w"] == "from raw, not preprocessed, by cohort.runs: 2"
+    assert whys["dwi"] == "from raw, as the configuration says, preprocessed, by cohort.filters.dwi"
     assert all(
         "run-01" in row["t1w"] for row in study(tmp_path, root, **given | {"runs": "first"}).rows.values()
     )
@@ -227,6 +270,8 @@ def test_filters_that_nothing_passes(tmp_path: Path, raw: Path) -> None:
 
     assert "'acquistion' is not a BIDS entity; did you mean 'acquisition'?" in text(t1w={"acquistion": "x"})
     assert "no file passes; the files have acquisition: null" in text(t1w={"acquisition": "mprage"})
+    assert "no file passes; the files have suffix: T1w, dwi" in text(t1w={"suffix": "T2w"})
+    assert "no file passes; the files have dataset: raw" in text(t1w={"dataset": "fMRIPrep"})
     assert "cohort.participants, not by 'subject'" in text(t1w={"subject": "01"})
     assert "cohort.filters.ptw: no modality reads" in text(ptw={"suffix": "T1w"})
 
@@ -234,7 +279,7 @@ def test_filters_that_nothing_passes(tmp_path: Path, raw: Path) -> None:
 def test_people_are_chosen_by_name(tmp_path: Path, raw: Path) -> None:
     wanted = ["sub-02", "05"]
     assert list(study(tmp_path, raw, dwi=False, sessions="pre", participants=wanted).rows) == ["02", "05"]
-    (tmp_path / "people.txt").write_text("02\nsub-05\n")
+    (tmp_path / "people.txt").write_text("participant_id\n02\nsub-05\n", encoding="utf-8-sig")
     listed_there = str(tmp_path / "people.txt")
     assert list(study(tmp_path, raw, dwi=False, sessions="pre", participants=listed_there).rows) == [
         "02",
@@ -332,8 +377,24 @@ def test_only_the_persons_own_space_is_taken(tmp_path: Path) -> None:
     names = [name for name in fmriprep_person("01") if "space-MNI" in name]
     root = plant(tmp_path / "fmriprep", names, "derivative", "fMRIPrep")
     text = refused(tmp_path, root, dwi=False)
-    assert "nobody has a T1w image" in text
-    assert "in a template's space (space-MNI152NLin2009cAsym)" in text
+    assert text == (
+        f"cohort.bids: nobody has a T1w image in {root} (not taken: 1 files in a template's space "
+        "(space-MNI152NLin2009cAsym)); cohort.filters.t1w takes those of another kind, e.g. {desc: ...}"
+    )
+
+
+@pytest.mark.parametrize("space", ["T1w", "ACPC", "anat", "individual", "orig", "native", "scanner"])
+def test_names_of_the_persons_own_space(space: str, tmp_path: Path) -> None:
+    anat, dwi = "sub-01/anat/sub-01", f"sub-01/dwi/sub-01_space-{space}_desc-preproc_dwi"
+    names = [
+        f"{anat}_space-{space}_desc-preproc_T1w.nii.gz",
+        *(f"{dwi}.{x}" for x in ("nii.gz", "bval", "bvec")),
+    ]
+    root = plant(tmp_path / "own", names, "derivative")
+    other = plant(tmp_path / "other", [f"{anat}_desc-preproc_T1w.nii.gz"], "derivative")
+    assert study(tmp_path, root, space="T1w").rows["01"]["t1w"] == str(root / names[0])
+    # of two T1w images that of the dataset of the diffusion data, which is in its space
+    assert study(tmp_path, root, other).rows["01"]["t1w"] == str(root / names[0])
 
 
 def test_images_of_another_kind_are_asked_for(tmp_path: Path) -> None:
@@ -343,6 +404,102 @@ def test_images_of_another_kind_are_asked_for(tmp_path: Path) -> None:
     assert "of another kind (desc-biascor)" in refused(tmp_path, root, dwi=False)
     rows = study(tmp_path, root, dwi=False, filters={"t1w": {"desc": "biascor"}}).rows
     assert rows["01"]["t1w"].endswith("desc-biascor_T1w.nii.gz")
+
+
+def test_masks_of_a_filter_are_those_of_their_datatype(tmp_path: Path, qsiprep: Path) -> None:
+    """In QSIPrep's derivatives both masks are called desc-brain_mask."""
+    filters = {name: {"desc": "brain", "space": "ACPC"} for name in ("t1w_mask", "dwi_mask")}
+    row = study(tmp_path, qsiprep, sessions="pre", filters=filters).rows["01"]
+    assert row["t1w_mask"] == f"{qsiprep}/sub-01/anat/sub-01_space-ACPC_desc-brain_mask.nii.gz"
+    assert row["dwi_mask"] == f"{qsiprep}/sub-01/ses-pre/dwi/sub-01_ses-pre_space-ACPC_desc-brain_mask.nii.gz"
+
+
+def test_a_mask_is_no_image_of_the_same_description(tmp_path: Path) -> None:
+    """Images without their skull are called desc-brain_T1w."""
+    names = [f"sub-01/anat/sub-01_desc-{d}.nii.gz" for d in ("preproc_T1w", "brain_T1w", "brain_mask")]
+    root = plant(tmp_path / "derived", names, "derivative")
+    row = study(tmp_path, root, dwi=False, filters={"t1w_mask": {"desc": "brain"}}).rows["01"]
+    assert (row["t1w"], row["t1w_mask"]) == (f"{root}/{names[0]}", f"{root}/{names[2]}")
+
+
+def test_images_of_other_datatypes_do_not_hide_those_that_follow(tmp_path: Path) -> None:
+    root = plant(tmp_path / "raw", ["sub-01/anat/sub-01_acq-b_T1w.nii.gz", "sub-01/anat/sub-01_FLAIR.nii.gz"])
+    masks = [
+        "sub-01/aaa/sub-01_acq-b_desc-brain_mask.nii.gz",
+        "sub-01/anat/sub-01_acq-c_desc-brain_mask.nii.gz",
+    ]
+    plant(root, masks, None)
+    rows = study(tmp_path, root, dwi=False, filters={"t1w_mask": {"desc": "brain"}}).rows
+    assert rows["01"]["t1w_mask"].endswith("acq-c_desc-brain_mask.nii.gz")
+
+
+def test_a_session_in_a_filter_goes_before_the_study_s(tmp_path: Path, raw: Path) -> None:
+    rows = study(tmp_path, raw, dwi=False, sessions="post", filters={"t1w": {"session": "pre"}}).rows
+    assert {row["session"] for row in rows.values()} == {"pre"}
+    both = study(tmp_path, raw, dwi_preprocessed=True, sessions="post", filters={"t1w": {"session": "pre"}})
+    assert both.rows["01"]["session"] == "post+pre"
+    assert both.rows["05"]["session"] == "pre"
+    assert "4 people with images of different sessions" in both.notices
+    numbered = plant(tmp_path / "numbered", [n for s in ("1", "2") for n in raw_person("01", s)])
+    last = study(
+        tmp_path, numbered, dwi_preprocessed=True, sessions="last", filters={"t1w": {"session": "1"}}
+    )
+    assert last.rows["01"]["session"] == "1+2"
+    assert last.rows["01"]["t1w"].endswith("ses-1_T1w.nii.gz")
+
+
+def test_a_session_may_stand_in_the_folder_alone(tmp_path: Path) -> None:
+    names = [f"sub-01/ses-{s}/anat/sub-01_T1w.nii.gz" for s in ("1", "2")]
+    root = plant(tmp_path / "raw", names)
+    assert "session: 1, 2" in refused(tmp_path, root, dwi=False)
+    row = study(tmp_path, root, dwi=False, sessions="2").rows["01"]
+    assert (row["session"], row["t1w"]) == ("2", f"{root}/{names[1]}")
+    plant(root, ["sub-01/ses-2/anat/sub-01_ses-3_T1w.nii.gz"])
+    assert "a file of ses-3 is in ses-2" in refused(tmp_path, root, dwi=False, sessions="2")
+
+
+def test_every_cell_has_its_origin(tmp_path: Path, raw: Path) -> None:
+    study(tmp_path, raw, dwi_preprocessed=True, sessions="all")
+    table = {(row["subject"], row["column"]): row for row in sources(tmp_path)}
+    assert len(table) == 16 * 4
+    assert table["02xpost", "bval"] == {
+        "subject": "02xpost",
+        "person": "02",
+        "session": "post",
+        "column": "bval",
+        "dataset": "raw",
+        "file": f"{raw}/sub-02/ses-post/dwi/sub-02_ses-post_dwi.bval",
+        "why": "beside the dwi",
+    }
+    why = "from raw, as the configuration says, preprocessed, by cohort.sessions: all"
+    assert table["02xpost", "dwi"]["why"] == why
+
+
+def test_gradients_that_apply_alike_are_not_chosen_between(tmp_path: Path) -> None:
+    names = raw_person("01", dwi=["acq-a_dir-AP_"])
+    names = [name for name in names if not name.endswith(".bval")]
+    names += [f"sub-01/dwi/sub-01_{e}_dwi.bval" for e in ("acq-a", "dir-AP")]
+    text = refused(tmp_path, plant(tmp_path / "raw", names), dwi_preprocessed=True)
+    assert "1 person has more than one file for bval" in text
+    assert "sub-01_acq-a_dwi.bval, sub-01/dwi/sub-01_dir-AP_dwi.bval" in text
+
+
+def test_entities_have_the_names_and_kinds_of_the_standard(tmp_path: Path) -> None:
+    """As bids2table has them from BIDS's schema; further ones as fMRIPrep and QSIRecon write them."""
+    index = Index([], tmp_path / "none", [], [], "")
+    index.__dict__["files"] = []
+    numbered = set()
+    for entry in get_arrow_schema():
+        said = {key.decode(): value.decode() for key, value in (entry.metadata or {}).items()}
+        if said.get("format") not in ("label", "index") or said["entity"] == "subject":
+            continue
+        short = "session" if said["name"] == "ses" else said["name"]
+        for name in (said["name"], said["entity"]):
+            assert Filters(index, {"t1w": {name: "1"}}).of_column == {"t1w": {short: "1"}}
+        numbered |= {said["name"]} if said["format"] == "index" else set()
+    assert numbered == set(NUMBERED)
+    for name in ("from", "to", "mode", "model", "param", "mdp", "stat"):
+        assert Filters(index, {"t1w": {name: "1"}}).of_column == {"t1w": {name: "1"}}
 
 
 def test_gradients_by_inheritance(tmp_path: Path) -> None:
@@ -417,6 +574,26 @@ def test_columns_of_participants(tmp_path: Path, raw: Path) -> None:
     with open(tmp_path / "results/cohort/participants.tsv") as stream:
         table = {row["subject"]: row for row in csv.DictReader(stream, delimiter="\t")}
     assert table["02"]["iq"] == "101"
+
+
+def test_ids_of_participants_that_look_alike_are_refused(tmp_path: Path, raw: Path) -> None:
+    """Spreadsheets remove leading zeros; everybody was left without age and sex, and nothing was adjusted for."""
+    lines = [f"{int(p)}\t{20 + n}" for n, p in enumerate(TWELVE)]
+    (raw / "participants.tsv").write_text("participant_id\tage\n" + "\n".join(lines) + "\n")
+    given: dict[str, Any] = {"dwi": False, "sessions": "pre"}
+    text = refused(tmp_path, raw, **given)
+    assert text.startswith(
+        "cohort.bids: participants.tsv has no row of 01, 02, 03, 04, 05, ... (9 in all), and rows of nobody whose ids look "
+        "alike ('1' for 01); write the ids as in the names of the folders"
+    )
+    assert text.endswith("set phenotypes.matching.near_ids: accept if these are other people")
+    assert study(tmp_path, raw, participants=["10", "11"], **given).rows["11"]["age"] == "30"
+    others = config(tmp_path, bids=[str(raw)], **given)
+    others["phenotypes"]["matching"]["near_ids"] = "accept"
+    assert "participants.tsv does not list 9 of 12 people" in "; ".join(load_study(others).notices)
+    lines = [f"{int(p)}.0\t{20 + n}" for n, p in enumerate(TWELVE[9:])]
+    (raw / "participants.tsv").write_text("participant_id\tage\n" + "\n".join(lines) + "\n")
+    assert study(tmp_path, raw, **given).rows["11"]["age"] == "21"
 
 
 def test_a_sessions_own_value_goes_before_the_persons(tmp_path: Path, raw: Path) -> None:
@@ -517,6 +694,14 @@ def test_maps_of_qsirecon_beside_qsiprep(tmp_path: Path) -> None:
     assert row["t1w"].startswith(str(qsiprep))
 
 
+def test_maps_in_acpc_space_fit_a_t1w_image_in_it(tmp_path: Path, qsiprep: Path) -> None:
+    cnr = {"cnr": {"from": "column", "column": "cnr", "space": "t1w"}}
+    given: dict[str, Any] = {"modalities": cnr, "filters": {"cnr": {"suffix": "dwimap"}}, "dwi": False}
+    row = study(tmp_path, qsiprep, sessions="pre", **given).rows["01"]
+    assert row["cnr"].endswith("sub-01_ses-pre_space-ACPC_model-eddy_stat-cnr_dwimap.nii.gz")
+    assert row["t1w"].endswith("sub-01_space-ACPC_desc-preproc_T1w.nii.gz")
+
+
 def test_maps_in_acpc_space_need_a_t1w_image_in_it(tmp_path: Path, fmriprep: Path) -> None:
     maps = plant(
         tmp_path / "maps", ["sub-01/dwi/sub-01_space-ACPC_model-noddi_param-icvf_dwimap.nii.gz"], "derivative"
@@ -615,6 +800,72 @@ def test_the_index_is_kept_until_a_folder_changes(
     assert "13" not in study(tmp_path, raw, **given).rows
 
 
+def test_a_folder_that_changed_a_moment_ago_is_looked_at_again(
+    tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A further file within the same tick of the folder's time would not show."""
+    given: dict[str, Any] = {"dwi": False, "sessions": "pre"}
+    settle(raw)
+    anat, times = raw / "sub-01/ses-pre/anat", (time.time(), time.time())
+    os.utime(anat, times)
+    assert len(study(tmp_path, raw, **given).rows) == 12
+    (anat / "sub-01_ses-pre_acq-b_T1w.nii.gz").touch()
+    os.utime(anat, times)
+    assert "1 person has more than one file for t1w" in refused(tmp_path, raw, **given)
+    (anat / "sub-01_ses-pre_acq-b_T1w.nii.gz").unlink()
+    for path in raw.rglob("*.bval"):
+        path.unlink()
+    settle(raw)
+    os.utime(raw, times)
+    assert not study(tmp_path, raw, dwi_preprocessed=True, sessions="pre").has("01", "bval")
+    plant(raw, ["dwi.bval"], None)
+    os.utime(raw, times)
+    row = study(tmp_path, raw, dwi_preprocessed=True, sessions="pre").rows["01"]
+    assert row["bval"] == f"{raw}/dwi.bval"
+
+
+def test_what_was_chosen_is_kept_until_something_changes(
+    tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (raw / "participants.tsv").write_text("participant_id\tage\n" + "".join(f"{p}\t3{p}\n" for p in TWELVE))
+    given: dict[str, Any] = {"dwi": False, "sessions": "pre"}
+    settle(raw)
+    before = study(tmp_path, raw, **given)
+
+    def forbidden(*_: Any) -> None:
+        pytest.fail("the images were chosen again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("neurostrata.cohort.discovery.search.choose", forbidden)
+        again = study(tmp_path, raw, **given)
+        assert (again.rows, again.notices) == (before.rows, before.notices)
+    table = tmp_path / "results/cohort/discovered.tsv"
+    table.write_text(table.read_text().replace("/sub-02/", "/sub-03/"))
+    assert study(tmp_path, raw, **given).rows == before.rows
+    (raw / "participants.tsv").write_text("participant_id\tage\n01\t99\n")
+    assert study(tmp_path, raw, **given).rows["01"]["age"] == "99"
+
+
+def test_every_difference_gets_its_own_advice(tmp_path: Path) -> None:
+    names = [f"sub-01/ses-{s}/anat/sub-01_ses-{s}_acq-{a}_T1w.nii.gz" for s in "12" for a in ("fl3d", "mpr")]
+    text = refused(tmp_path, plant(tmp_path / "raw", names), dwi=False)
+    assert (
+        "They differ in session: 1, 2; acquisition: fl3d, mpr; choose with cohort.sessions: 1 (or first, last, all) or "
+        "cohort.filters: {t1w: {session: 1}} or cohort.filters: {t1w: {acquisition: fl3d}}:" in text
+    )
+
+
+def test_one_image_in_two_formats_is_a_question(tmp_path: Path) -> None:
+    root = plant(tmp_path / "raw", [f"sub-01/anat/sub-01_T1w.{x}" for x in ("nii", "nii.gz")])
+    text = refused(tmp_path, root, dwi=False)
+    assert (
+        "They differ in extension: .nii, .nii.gz; choose with cohort.filters: {t1w: {extension: .nii}}:"
+        in text
+    )
+    rows = study(tmp_path, root, dwi=False, filters={"t1w": {"extension": "nii.gz"}}).rows
+    assert rows["01"]["t1w"].endswith("_T1w.nii.gz")
+
+
 def test_a_spoiled_cache_is_made_again(tmp_path: Path, raw: Path) -> None:
     given: dict[str, Any] = {"dwi": False, "sessions": "pre"}
     settle(raw)
@@ -709,13 +960,16 @@ def test_hcp_lifespan_visits(tmp_path: Path) -> None:
     ) as caught:
         load_study(config(tmp_path, dwi=False, hcp=str(root)))
     assert "HCA6000001: V1, V2" in str(caught.value)
-    rows = load_study(config(tmp_path, dwi=False, hcp=str(root), sessions="V1")).rows
+    found = load_study(config(tmp_path, dwi=False, hcp=str(root), sessions="V1"))
+    assert found.notices == ["2 people, cohort.sessions: V1: t1w 2, dwi 2"]
+    rows = found.rows
     assert {s: row["session"] for s, row in rows.items()} == {"HCA6000001": "V1", "HCD0000002": "V1"}
     assert rows["HCA6000001"]["bval"].endswith("HCA6000001_V1_MR/T1w/Diffusion/bvals")
     rows = load_study(config(tmp_path, dwi=False, hcp=str(root), sessions="last")).rows
     assert rows["HCA6000001"]["session"] == "V2"
     rows = load_study(config(tmp_path, dwi=False, hcp=str(root), sessions="all")).rows
     assert list(rows) == ["HCA6000001xV1", "HCA6000001xV2", "HCD0000002xV1"]
+    assert [row["template"] for row in rows.values()] == ["", "no", ""]  # a person helps build it once
     assert len(sources(tmp_path)) == 12
     with pytest.raises(UserError, match="fmriresults01 instead"):
         load_study(config(tmp_path, dwi=False, hcp=str(tmp_path)))
@@ -749,6 +1003,42 @@ def test_facts_about_people_without_bids_are_taken_from_the_phenotype_tables(tmp
     tables.clear()
     with pytest.raises(UserError, match=r"cohort.columns.family: .*phenotypes.tables names none"):
         rows("V1", family="Family_ID")
+
+
+def test_facts_that_differ_between_the_rows_of_a_person_are_refused(tmp_path: Path) -> None:
+    """Tables of studies with visits have a row for each; the last one was taken in silence."""
+    root = layout(tmp_path / "hcp", *(f"HCA{n}_V1_MR/T1w/{f}" for n in (1, 2) for f in HCP.values()))
+    (tmp_path / "a.csv").write_text("Subject,Visit,Family_ID,Site\nHCA1,V1,F7,A\nHCA1,V2,F7,B\nHCA2,V1,F8,A\nHCA3,V1,F8,A\nHCA3,V2,F9,A\n")  # fmt: skip
+    given = config(tmp_path, hcp=str(root), sessions="all", columns={"family": "Family_ID"})
+    given["phenotypes"]["tables"] = [str(tmp_path / "a.csv")]
+    assert {row["family"] for row in load_study(given).rows.values()} == {"F7", "F8"}
+    given["cohort"]["columns"]["site"] = "Site"
+    with pytest.raises(UserError) as caught:
+        load_study(given)
+    assert str(caught.value) == (
+        f"cohort.columns.site: {tmp_path / 'a.csv'}: subject HCA1 has several rows that differ in 'Site' (A, B); keep one "
+        "row per person"
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "first", "second", "whom"),
+    [
+        ("hcp", "100307/T1w/T1w_acpc_dc_restore.nii.gz", "sub-100307/T1w/T1w_acpc_dc_restore.nii.gz", "100307"),
+        ("ukb", "1000001_20252_2_0/T1/T1.nii.gz", "1000001/20252_2_0/T1/T1.nii.gz", "1000001, visit 2"),
+        ("ukb", "1000001_20252_2_0/T1/T1.nii.gz", "1000001_20252_2_1/T1/T1.nii.gz", "1000001, visit 2"),
+    ],
+)  # fmt: skip
+def test_two_folders_of_one_person_are_not_chosen_between(
+    key: str, first: str, second: str, whom: str, tmp_path: Path
+) -> None:
+    root = layout(tmp_path / "there", first, second)
+    with pytest.raises(UserError) as caught:
+        load_study(config(tmp_path, dwi=False, **{key: str(root)}))
+    places = " and ".join(sorted(f"{root / name}" for name in (first, second)))
+    assert (
+        str(caught.value) == f"cohort.{key}: subject {whom}: two images for t1w: {places}; keep one of them"
+    )
 
 
 def test_images_of_hcp_and_ukb_that_are_not_fetched_are_named(tmp_path: Path) -> None:
@@ -788,6 +1078,15 @@ def test_uk_biobanks_folders(tmp_path: Path) -> None:
     assert rows["1000001"]["bvec"].endswith("1000001_20250_2_0/dMRI/dMRI/data.eddy_rotated_bvecs")
     assert rows["1000002"]["flair"].endswith("T2_FLAIR.nii.gz")
     assert rows["1000003"]["dwi"].endswith("1000003/dMRI/dMRI/data_ud.nii.gz")
+    found = load_study(config(tmp_path, ukb=str(root), sessions="2"))
+    assert list(found.rows) == ["1000001", "1000002"]
+    assert "2 people, cohort.sessions: 2: t1w 2, dwi 1, flair 1" in found.notices
+    assert "1 person without such a visit" in found.notices
+    masks = ("dMRI/dMRI.bedpostX/nodif_brain_mask.nii.gz", "dMRI/dMRI/nodif_brain_mask_ud.nii.gz")
+    for mask in masks:  # the latter goes before the former
+        layout(root, f"1000001_20250_2_0/{mask}")
+        given = config(tmp_path, ukb=str(root), sessions="2")
+        assert load_study(given).rows["1000001"]["dwi_mask"] == f"{root}/1000001_20250_2_0/{mask}"
     packed = layout(tmp_path / "zips", "1000001_20252_2_0.zip")
     with pytest.raises(UserError, match="1 zip files: unpack each"):
         load_study(config(tmp_path, ukb=str(packed)))

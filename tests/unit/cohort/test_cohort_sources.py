@@ -163,7 +163,9 @@ def test_a_further_source_is_one_record(study: Study, tmp_path: Path) -> None:
     nib.save(nib.Nifti1Image(np.arange(729.0).reshape(9, 9, 9), np.eye(4)), "asl2.nii")
     Path("asl_mask3.nii").write_bytes(b"no image")
     series, mask = problems()
-    assert series == "subject 02: asl: asl2.nii: expected a 4-D series, got shape (9, 9, 9)"
+    assert (
+        series == "subject 02: asl: asl2.nii: expected a 4-D series of 2 volumes or more, got shape (9, 9, 9)"
+    )
     assert mask.startswith("subject 03: asl_mask: asl_mask3.nii: is not a readable NIfTI image")
     assert [(row["subject"], row["modality"]) for row in exclusion_rows(study, found)] == [("02", "cbf"), ("03", "cbf")]  # fmt: skip
     # the rule map_to_template

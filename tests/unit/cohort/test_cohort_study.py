@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from neurostrata.core.locations import DEFAULT_CONFIG
 from neurostrata.gate.cache import FileCache
 from neurostrata.gate.check import find_problems
 from neurostrata.gate.membership import decision_problems
+from neurostrata.imaging.images.io import Grid
+from neurostrata.imaging.images.series import read_image_mask
 
 
 def config(**changes: Any) -> dict[str, Any]:
@@ -130,6 +133,9 @@ def test_a_sheet_that_is_not_there_is_named_with_its_key(tmp_path: Path) -> None
         load_study(config(cohort={"sheet": str(sheet)}, qc=str(tmp_path / "q.tsv")))
 
 
+SIX_DIRECTIONS = np.array([*np.eye(3), [0.6, 0.8, 0], [0, 0.6, 0.8], [0.8, 0, 0.6]])
+
+
 def noise(shape: tuple[int, ...], seed: int = 9) -> np.ndarray:
     return np.random.default_rng(seed).normal(100, 10, shape).astype(np.float32)
 
@@ -141,8 +147,8 @@ def cohort(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, st
     for number, row in enumerate(rows):
         nib.save(nib.Nifti1Image(noise((9, 9, 9), number), np.eye(4)), row["t1w"])
         nib.save(nib.Nifti1Image(noise((9, 9, 9, 7), number), np.eye(4)), row["dwi"])
-    Path("b").write_text("0 " * 7)
-    Path("v").write_text(("0 " * 7 + "\n") * 3)
+    Path("b").write_text("0 " + "1000 " * 6)
+    np.savetxt("v", np.vstack([np.zeros(3), *SIX_DIRECTIONS]).T)
     return rows
 
 
@@ -195,9 +201,6 @@ def test_spoiled_files(cohort: list[dict[str, str]], tmp_path: Path, spoil: Any,
 def test_single_shell_data_are_refused_for_noddi_before_anything_runs(
     cohort: list[dict[str, str]], tmp_path: Path
 ) -> None:
-    Path("b").write_text("0 " + "1000 " * 6)
-    vectors = np.vstack([np.zeros(3), np.eye(3), [[0.6, 0.8, 0], [0, 0.6, 0.8], [0.8, 0, 0.6]]])
-    np.savetxt("v", vectors.T)
     assert problems(cohort, tmp_path) == []
     experiment = {"name": "a", "model": "pca", "modalities": ["ndi"], "validation": {"folds": 2}}
     noddi = config(modalities={"ndi": {"from": "noddi", "measure": "ndi"}}, experiments=[experiment])
@@ -208,12 +211,41 @@ def test_single_shell_data_are_refused_for_noddi_before_anything_runs(
     assert "subject 01" not in "\n".join(problem_lines(decided, FileCache(tmp_path / "headers.json")))
 
 
+@pytest.mark.parametrize(
+    ("bvals", "said"),
+    [
+        ("0 " + "2000 " * 6, "0 directions with 50 < b <= 1050; the tensor needs 6 (the largest b-value is 2000"),
+        ("0 " + "1 " * 6, "0 directions with 50 < b <= 1050; the tensor needs 6 (the largest b-value is 1"),
+        ("0 0 " + "1000 " * 5, "5 directions with 50 < b <= 1050; the tensor needs 6 (the largest b-value is 1000"),
+    ],
+    ids=["one shell above the limit", "b-values in other units", "a scan that was stopped"],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "measure", [{"from": "tensor", "measure": "md"}, {"from": "noddi", "measure": "ndi"}]
+)
+def test_gradients_that_determine_no_tensor_are_refused_before_anything_runs(
+    bvals: str, said: str, measure: dict[str, str], cohort: list[dict[str, str]], tmp_path: Path
+) -> None:
+    """NODDI needs the tensor's mask."""
+    Path("b").write_text(bvals)
+    experiment = {"name": "a", "model": "pca", "modalities": ["m"], "validation": {"folds": 2}}
+    study = Study(config(modalities={"m": measure}, experiments=[experiment]), cohort)
+    found = problem_lines(study, FileCache(tmp_path / "headers.json"))
+    assert len(found) == 4
+    assert found[0].startswith(f"subject 01: {said}")
+
+
+def test_the_limit_of_the_tensor_is_the_studys(cohort: list[dict[str, str]], tmp_path: Path) -> None:
+    """Also of a study that was checked with another limit."""
+    Path("b").write_text("0 " + "2000 " * 6)
+    assert problems(cohort, tmp_path)
+    cache = FileCache(tmp_path / "headers.json")
+    assert problem_lines(Study(config(diffusion={"tensor_b_max": 2000}), cohort), cache) == []
+
+
 def test_deviations_of_the_gradients_are_checked_for_the_engine_that_reads_them(
     cohort: list[dict[str, str]], tmp_path: Path
 ) -> None:
-    Path("b").write_text("0 " + "1000 " * 3 + "2000 " * 3)
-    vectors = np.vstack([np.zeros(3), np.eye(3), np.eye(3)])
-    np.savetxt("v", vectors.T)
     cohort[0]["grad_dev"] = "g.nii"
     image = nib.load(cohort[0]["dwi"])
     nib.save(nib.Nifti1Image(np.zeros((*image.shape[:3], 6), np.float32), image.affine), "g.nii")
@@ -245,7 +277,39 @@ def test_a_mask_on_another_grid(cohort: list[dict[str, str]], tmp_path: Path) ->
     mask[0] = 0
     nib.save(nib.Nifti1Image(mask, np.diag([2, 2, 2, 1.0])), "m.nii")
     cohort[1]["t1w_mask"] = "m.nii"
-    assert problems(cohort, tmp_path) == ["subject 02: t1w_mask: m.nii: its affine is not that of t1w"]
+    assert problems(cohort, tmp_path) == [
+        "subject 02: t1w_mask: m.nii: its affine is not that of t1w (corners are up to 8 mm apart)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("step", "origin"),
+    [(0.0, 0.0), (0.0, 0.03), (0.001, 0.0), (0.009, 0.0), (0.0, 0.08), (-0.009, 0.04), (0.009, -0.04)],
+)
+def test_the_check_and_the_stages_agree_on_whether_a_mask_is_on_its_grid(
+    step: float, origin: float, cohort: list[dict[str, str]], tmp_path: Path
+) -> None:
+    """Over the nine voxels of an image, steps that differ by 0.009 mm put the last voxel 0.072 mm away."""
+    mask = np.ones((9, 9, 9), np.uint8)
+    mask[0] = 0
+    affine = np.diag([1.0 + step, 1, 1, 1])
+    affine[0, 3] = origin
+    nib.save(nib.Nifti1Image(mask, affine), "m.nii")
+    cohort[1]["t1w_mask"] = "m.nii"
+    cohort[2]["dwi_mask"] = "m.nii"
+    fits = max(abs(origin), abs(8 * step + origin)) <= 0.05
+    found = problems(cohort, tmp_path)
+    assert ("subject 02: t1w_mask: m.nii: its affine is not that of t1w" in "".join(found)) is not fits
+    assert ("subject 03: dwi_mask: m.nii: its affine is not that of dwi" in "".join(found)) is not fits
+    assert _refuses(lambda: read_image_mask(Path("m.nii"), "02", Grid((9, 9, 9), np.eye(4)))) is not fits
+
+
+def _refuses(read: Callable[[], object]) -> bool:
+    try:
+        read()
+    except UserError:
+        return True
+    return False
 
 
 def test_too_few_people_for_the_folds(cohort: list[dict[str, str]], tmp_path: Path) -> None:

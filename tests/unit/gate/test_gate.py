@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
+import importlib
 import json
+import operator
 import os
 from pathlib import Path
 from typing import Any
@@ -31,6 +34,7 @@ from neurostrata.gate.problems import Problem, problem_table
 from neurostrata.gate.units import unit_notes
 from neurostrata.gate.unread_columns import unread_notes
 from neurostrata.imaging.images.io import load_array, read_image
+from neurostrata.imaging.images.series import open_series
 
 VECTORS = np.vstack([np.zeros(3), np.eye(3), [[0.6, 0.8, 0], [0, 0.6, 0.8], [0.8, 0, 0.6]]])
 
@@ -525,6 +529,19 @@ def test_masks_that_the_stages_would_refuse(folder: Path, value: float, message:
     assert found() == [f"subject 002: t1w_mask: m2.nii.gz: {message}"]
 
 
+@pytest.mark.parametrize(("slope", "empty"), [(1.0, False), (1 / 255, True), (0.5, True), (0.51, False)])
+def test_a_mask_whose_scaled_values_are_small_is_empty(folder: Path, slope: float, empty: bool) -> None:
+    """The stages take what is above 0.5 for inside."""
+    for number in range(1, 13):
+        image = nib.Nifti1Image(np.zeros((10, 9, 9), np.uint8), np.diag([2.0, 2, 2, 1]))
+        image.dataobj[2:8, 2:7, 2:7] = 1
+        image.header.set_slope_inter(slope if number == 2 else 1, 0)
+        nib.save(image, f"m{number}.nii.gz")
+    add_column("t1w_mask", "m{}.nii.gz")
+    said = "subject 002: t1w_mask: m2.nii.gz: no voxel is above 0.5: the mask is empty"
+    assert found() == ([said] if empty else [])
+
+
 def bomb(path: Path) -> None:
     header = nib.Nifti1Header()
     header.set_data_shape((2048, 2048, 1024))
@@ -588,6 +605,73 @@ def test_a_modality_that_nobody_has_is_refused_though_it_may_be_missing(folder: 
     ]
 
 
+@pytest.mark.parametrize(
+    ("highest", "slope", "said"),
+    [
+        (1, 1.0, None),
+        (255, 1 / 255, None),
+        (255, 1.0, "a mask holds values from 0 to 1, this one from 0 to 255"),
+        (1, 3.0, "a mask holds values from 0 to 1, this one from 0 to 3"),
+    ],
+)
+def test_lesion_masks_that_the_stages_would_refuse(
+    folder: Path, highest: int, slope: float, said: str | None
+) -> None:
+    modalities = {
+        "jac": {"from": "jacobian"},
+        "lesion": {"from": "column", "column": "lesion", "space": "t1w", "kind": "mask"},
+    }
+    add_columns("cohort.tsv", {"lesion": " ".join(f"l{number}.nii.gz" for number in range(1, 13))})
+    for number in range(1, 13):
+        data = np.zeros((10, 9, 9), np.uint8)
+        data[2:4, :number] = highest if number == 3 else 1
+        image = nib.Nifti1Image(data, np.diag([2.0, 2, 2, 1]))
+        if number == 3:
+            image.header.set_slope_inter(slope, 0)
+        nib.save(image, f"l{number}.nii.gz")
+    lines = found(modalities=modalities, experiments=experiment(modalities=["jac", "lesion"]), qc=None)
+    assert lines == (
+        [f"subject 003: lesion: l3.nii.gz: {said}; set voxels inside to 1 and all others to 0"]
+        if said
+        else []
+    )
+
+
+@pytest.mark.parametrize(("volumes", "enough"), [(5, True), (4, False)])
+def test_series_that_are_too_short_for_dual_regression(folder: Path, volumes: int, enough: bool) -> None:
+    """With as many components as volumes nothing is left over: the stage of that person fails."""
+    icn = {"from": "dual_regression", "column": "bold", "components": 3, "components_image": "group.nii.gz"}
+    save(Path("group.nii.gz"), noise((9, 9, 9, 3), 99))
+    add_columns("cohort.tsv", {"bold": " ".join(f"b{number}.nii.gz" for number in range(1, 13))})
+    for number in range(1, 13):
+        save(Path(f"b{number}.nii.gz"), noise((9, 9, 9, volumes if number == 2 else 5), 30 + number))
+    lines = found(
+        modalities={"jac": {"from": "jacobian"}, "icn": icn},
+        experiments=experiment(modalities=["jac", "icn1", "icn2", "icn3"]),
+        qc=None,
+    )
+    said = "subject 002: bold: b2.nii.gz: expected a 4-D series of 5 volumes or more, got shape (9, 9, 9, 4)"
+    assert lines == ([] if enough else [said])
+
+
+def test_names_of_regions_are_read_before_anything_runs(folder: Path) -> None:
+    Path("names.csv").write_text("1,left insula\nsecond,right insula\n")
+    said = "regions.names: names.csv: line 2 has no number and name"
+    assert found(regions={"names": "names.csv"}) == [said]
+    Path("names.csv").write_text("1,left insula\n2,right insula\n")
+    assert found(regions={"names": "names.csv"}) == []
+
+
+def test_dimensions_of_length_one_at_the_end_do_not_count(folder: Path) -> None:
+    """Some converters write five; the stages drop them."""
+    save(Path("t1.nii.gz"), noise((10, 9, 9, 1, 1), 1))
+    save(Path("d1.nii.gz"), noise((9, 9, 9, 7, 1), 1))
+    assert found() == []
+    assert open_series(Path("d1.nii.gz"), "001").measurements == 7
+    save(Path("d1.nii.gz"), noise((9, 9, 9, 1), 1))
+    assert found() == ["subject 001: dwi: d1.nii.gz: expected a 4-D image, got shape (9, 9, 9)"]
+
+
 def test_a_series_is_not_declared_as_one_image(folder: Path) -> None:
     modalities = {"jac": {"from": "jacobian"}, "dti": {"from": "column", "column": "dwi", "space": "t1w"}}
     lines = found(modalities=modalities, experiments=experiment(modalities=["dti"]), qc=None)
@@ -611,6 +695,67 @@ def test_a_series_is_not_declared_as_one_image(folder: Path) -> None:
 def test_a_broken_cache_is_as_good_as_empty(folder: Path, content: str) -> None:
     Path("headers.json").write_text(content)
     assert found() == []
+
+
+def failing_once(name: str, problem: OSError, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every reading of files with a name fail, as without permission or on a server that is away."""
+    for module, reader in (("builtins", "open"), ("gzip", "open"), ("pathlib", "Path.read_text")):
+        real = operator.attrgetter(reader)(importlib.import_module(module))
+
+        def read(path: Any, *args: Any, real: Any = real, **options: Any) -> Any:
+            if Path(str(path)).name == name:
+                raise problem
+            return real(path, *args, **options)
+
+        monkeypatch.setattr(f"{module}.{reader}", read)
+
+
+def test_two_columns_of_ids_that_name_different_people_are_refused(folder: Path) -> None:
+    """Numbers of a laboratory beside the ids of the data set: the first of the two columns was taken in silence."""
+    ids = [f"{number:03d}" for number in range(1, 13)]
+    add_columns("phenotypes.tsv", {"participant_id": " ".join(f"sub-{name}" for name in ids)})
+    assert found() == []
+    text = Path("phenotypes.tsv").read_text()
+    for old, new in (("sub-007", "sub-x"), ("sub-008", "sub-007"), ("sub-x", "sub-008")):
+        text = text.replace(old, new)
+    Path("phenotypes.tsv").write_text(text)
+    (problem,) = found()
+    assert problem == (
+        "phenotypes.tables: phenotypes.tsv: 2 rows are of other people by column participant_id than by column subject (line 8: "
+        "008 and 007); set phenotypes.id_column"
+    )
+    assert found(phenotypes={"tables": ["phenotypes.tsv"], "id_column": "participant_id"}) == []
+
+
+@pytest.mark.parametrize("name", ["t3.nii.gz", "v"])
+def test_a_file_that_could_not_be_read_is_read_again(
+    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither its size nor its time change when a person gets the permission to read it."""
+
+    def check() -> list[str]:
+        cache = FileCache(Path("headers.json"))
+        problems = find_problems(study(), cache)
+        cache.save()
+        return [problem.text for problem in problems]
+
+    with monkeypatch.context() as away:
+        failing_once(name, PermissionError(errno.EACCES, "Permission denied"), away)
+        assert "cannot be read (Permission denied)" in check()[0]
+    assert check() == []
+
+
+def test_content_that_could_not_be_read_is_not_called_damaged(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = FileCache(Path("headers.json"))
+    assert find_problems(study(), cache, seconds=0.0) == []
+    with monkeypatch.context() as away:
+        failing_once("t3.nii.gz", OSError(errno.EIO, "Input/output error"), away)
+        (problem,) = find_problems(study(), cache)
+    assert problem.text == "subject 003: t1w: t3.nii.gz: cannot be read (Input/output error)"
+    cache.save()
+    assert find_problems(study(), FileCache(Path("headers.json"))) == []
 
 
 def test_contents_are_read_once_and_only_for_some_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

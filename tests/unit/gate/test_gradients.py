@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from neurostrata.core.errors import UserError
-from neurostrata.gate.gradients import count_directions, find_shells, read_gradients
+from neurostrata.gate.gradients import count_directions, find_shells, read_gradients, tensor_measurements
 from neurostrata.imaging.diffusion.noddi.engines import noddi_shells
-from neurostrata.imaging.diffusion.tensor import tensor_measurements
 from neurostrata.simulation.images.diffusion_signal import demo_scheme
 
 
@@ -92,8 +91,17 @@ def test_files_that_are_no_tables(tmp_path):
     empty.write_text("\n")
     words.write_text("0 1000 b\n")
     for path, message in ((missing, "cannot be read"), (empty, "is empty"), (words, "not a number")):
-        with pytest.raises(UserError, match=message):
+        with pytest.raises(UserError, match=f"subject 01: bval file .*{message}"):
             read_gradients(path, good, "01")
+        with pytest.raises(UserError, match=f"subject 01: bvec file .*{message}"):
+            read_gradients(good, path, "01")
+
+
+@pytest.mark.parametrize("length", [0.955, 0.999, 1.045])
+def test_vectors_of_nearly_unit_length_are_made_unit_vectors(write, length):
+    bvals, bvecs = demo_scheme(8, (1000,), 2)
+    table = read_gradients(*write(bvals, bvecs * length), "01")
+    np.testing.assert_allclose(table.bvecs, bvecs, atol=1e-6)
 
 
 def test_single_shell_is_refused_for_noddi_in_one_line(write):
@@ -101,6 +109,23 @@ def test_single_shell_is_refused_for_noddi_in_one_line(write):
     with pytest.raises(UserError, match=r"subject 42: NODDI needs at least two shells.*b=1000") as caught:
         noddi_shells(table, 100, "42")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("directions", "accepted"), [(5, False), (6, True)])
+def test_shells_of_six_directions_are_enough_for_noddi(write, directions, accepted):
+    table = read_gradients(*write(*demo_scheme(directions, (1000, 2000), 2)), "42")
+    if accepted:
+        assert [shell.directions for shell in noddi_shells(table, 100, "42")] == [6, 6]
+        return
+    with pytest.raises(UserError, match="two shells of 6 directions, got none; leave out"):
+        noddi_shells(table, 100, "42")
+
+
+@pytest.mark.parametrize(("degrees", "number"), [(0.9, 1), (1.1, 2)])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_directions_less_than_a_degree_apart_are_one(degrees, number, sign):
+    angle = np.radians(degrees)
+    assert count_directions(np.array([[1.0, 0, 0], [sign * np.cos(angle), np.sin(angle), 0]])) == number
 
 
 def test_a_direction_and_its_opposite_are_one():

@@ -90,10 +90,14 @@ def look_at_datasets(roots: Sequence[Path], wishes: Wishes) -> Findings:
     """
     with tempfile.TemporaryDirectory() as cache:
         index = _index([str(root) for root in roots], Path(cache))
-        used, unused = _with_images(index)
+        used, unused = _with_images(index, wishes)
         if not used:
+            present = sorted({file.suffix for file in index.files if file.extension in IMAGES} - {""})
+            offered = (
+                f"; there are {', '.join(present)}, which --filter-t1w suffix=... takes" if present else ""
+            )
             raise UserError(
-                f"{roots[0]}: no NIfTI image of kind T1w or dwi in the folders sub-*; neurostrata needs T1w images"
+                f"{roots[0]}: no NIfTI image of kind T1w or dwi in the folders sub-*; neurostrata needs T1w images{offered}"
             )
         if len(used) < len(roots):
             index = _index(used, Path(cache))
@@ -154,12 +158,16 @@ def _ids(found: Found) -> list[str]:
     return [row["subject"] for row in found.rows]
 
 
-def _with_images(index: Index) -> tuple[list[str], list[str]]:
+def _with_images(index: Index, wishes: Wishes) -> tuple[list[str], list[str]]:
     """Return the folders of the datasets with images that may be used, and a line for each other dataset."""
+    wanted = {"T1w", "dwi"}
+    for keys in wishes.filters.values():
+        suffix = keys.get("suffix") or ()
+        wanted |= {suffix} if isinstance(suffix, str) else set(suffix)
     used, unused = [], []
     for number, dataset in enumerate(index.datasets):
         kinds = {f.suffix for f in index.files if f.root == number and f.extension in IMAGES}
-        if kinds & {"T1w", "dwi"}:
+        if kinds & wanted:
             used.append(dataset.folder)
         else:
             unused.append(f"{dataset.folder}: no T1w or diffusion-weighted images")

@@ -104,6 +104,12 @@ def _key(identity: str) -> tuple[str, ...]:
     return tuple(_TOKEN.findall(plain_id(identity)))
 
 
+def _is_part(run: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Tell whether a run of tokens is a part of another, longer one."""
+    starts = range(len(other) - len(run) + 1)
+    return len(run) < len(other) and any(other[start : start + len(run)] == run for start in starts)
+
+
 def _owned(images: Sequence[Image], ids: Iterable[tuple[str, ...]], source: str) -> Owned | None:
     """Return whose image each is, None when an image may be of two people."""
     wanted = set(ids) - {()}
@@ -112,11 +118,7 @@ def _owned(images: Sequence[Image], ids: Iterable[tuple[str, ...]], source: str)
     for image in images:
         # of 01 and 01-2 in one name, the longer is meant
         whose = {run for run in image.runs() if run in wanted}
-        longest = {
-            run
-            for run in whose
-            if not any(run != other and " ".join(run) in " ".join(other) for other in whose)
-        }
+        longest = {run for run in whose if not any(_is_part(run, other) for other in whose)}
         if len(longest) > 1:
             return None
         for run in longest:
@@ -388,9 +390,8 @@ def _refuse_unclear(
     if not columns.get("t1w"):
         examples = [f"{column}: {next(iter(whose.values()))[0].path}" for column, whose in columns.items()]
         offered = [
-            f"  --path-t1w '{_generic(owner, images[0])}'"
+            f"  --path-t1w '{_alike([_generic(owner, images[0]) for owner, images in whose.items()])}'"
             for whose in columns.values()
-            for owner, images in [next(iter(whose.items()))]
         ]
         raise UserError(
             f"nothing was written.\n{root}: no name says that an image is T1-weighted (T1w, T1, mprage ...). The kinds of images are:"
@@ -409,6 +410,16 @@ def _refuse_unclear(
                 f"nothing was written.\n{count(len(several), 'person has', 'people have')} more than one {column} image, and only you know "
                 f"which to take:{listed(shown)}\nchoose with one of\n" + "\n".join(offered[:_MOST])
             )
+
+
+def _alike(paths: Sequence[str]) -> str:
+    """Return the first of some people's paths with ``*`` for what is not the same in all, such as the date of the scan."""
+    tokens = [_TOKEN.findall(path) for path in paths]
+    if len({len(each) for each in tokens}) == 1:
+        same = iter([len(set(place)) == 1 for place in zip(*tokens)])
+    else:
+        same = iter([all(token in each for each in tokens) for token in tokens[0]])
+    return _TOKEN.sub(lambda match: match.group() if next(same) else "*", paths[0])
 
 
 def _generic(owner: tuple[str, ...], image: Image) -> str:
@@ -450,16 +461,20 @@ def _findings(
             names[o]: images for o, images in whose.items() if len(images) == 1 and names.get(o) in rows
         }
         doubled = len(whose) - sum(len(images) == 1 for images in whose.values())
-        if column not in ("t1w", "t1w_mask", "dwi", "dwi_mask"):
-            # an image of a few people is no column of a study
-            if doubled or len(usable) < max(2, len(rows) / 2):
-                some = next(iter(whose.values()))[0].path
-                why = (
-                    f"several for {count(doubled, 'person', 'people')}"
-                    if doubled
-                    else f"only {len(usable)} people have one"
-                )
-                unused.append(f"{sum(map(len, whose.values()))} images such as {some}: {why}")
+        known = column in ("t1w", "t1w_mask", "dwi", "dwi_mask")
+        # an image of a few people is no column of a study
+        few = not known and len(usable) < max(2, len(rows) / 2)
+        if doubled or few:
+            some = next(iter(whose.values()))[0].path
+            why = (
+                f"several for {count(doubled, 'person', 'people')}"
+                if doubled
+                else f"only {len(usable)} people have one"
+            )
+            of = f" ({column})" if known else ""
+            unused.append(f"{sum(map(len, whose.values()))} images such as {some}{of}: {why}")
+        if not known:
+            if doubled or few:
                 continue
             further.append(column)
         for name, images in usable.items():

@@ -12,7 +12,7 @@ from neurostrata.cohort.sources.registry import source_of
 from neurostrata.core.config import section_defaults
 from neurostrata.core.errors import UserError
 from neurostrata.core.wording import count
-from neurostrata.gate.gradients import Gradients, noddi_shells, read_gradients
+from neurostrata.gate.gradients import Gradients, noddi_shells, read_gradients, tensor_measurements
 
 #: What replaces the modalities of an experiment that cannot be made, in the names of the recommended configuration.
 _WITHOUT_DIFFUSION = ("t1w", "jac", "gmv")
@@ -70,6 +70,7 @@ def _shells(files: tuple[str, str], subject: str, section: Mapping[str, Any]) ->
         gradients: Gradients = read_gradients(
             Path(files[0]), Path(files[1]), subject, None, section["b0_max"]
         )
+        tensor_measurements(gradients, section["tensor_b_max"], subject)
     except UserError as error:
         return False, str(error)
     try:

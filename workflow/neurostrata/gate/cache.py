@@ -19,6 +19,16 @@ _FORMAT = 2
 _READERS = 4
 
 
+def _lasting(facts: Facts) -> Facts:
+    """Leave out problems that may go while a file stays as it is: it could not be read, for lack of a permission, say.
+
+    Damaged contents stay known: to find them again takes as long as at first.
+    """
+    if "problem" in facts or facts.get("lines"):
+        return {}
+    return {k: v for k, v in facts.items() if k != "content" or not v.get("passing")}
+
+
 class FileCache:
     """What is known of files, by path, size and modification time.
 
@@ -34,7 +44,8 @@ class FileCache:
         try:
             kept = json.loads(path.read_text(encoding="utf-8"))
             if kept["format"] == _FORMAT:
-                self.known = {k: v for k, v in kept["files"].items() if isinstance(v, dict)}
+                files = {k: _lasting(v) for k, v in kept["files"].items() if isinstance(v, dict)}
+                self.known = {k: v for k, v in files.items() if v}
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             pass
         self.used: dict[str, Facts] = {}
@@ -57,7 +68,9 @@ class FileCache:
         self.places[image] = f"{status.st_dev}:{status.st_ino}"
         # a header that an earlier release has read is read again, but not the content
         content = {name: kept for name, kept in self.known.get(key, {}).items() if name == "content"}
-        return self._kept(key, ("shape", "placed"), lambda: {**content, **read_facts(image, status.st_size)})
+        return self._kept(
+            key, ("shape", "placed", "scale"), lambda: {**content, **read_facts(image, status.st_size)}
+        )
 
     def _kept(self, key: str, names: tuple[str, ...], find: Callable[[], Any]) -> Facts:
         facts = self.known.get(key)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from neurostrata.cohort.study import Study
+from neurostrata.core.errors import UserError
 from neurostrata.gate.cache import FileCache
 from neurostrata.gate.image_contents import content_problems
 from neurostrata.gate.membership import decision_problems, member_problems
@@ -13,6 +14,7 @@ from neurostrata.gate.named_columns import column_problems
 from neurostrata.gate.person_files import needed_columns, orientation_notes, person_problems, sheet_images
 from neurostrata.gate.phenotype_tables import read_tables, variable_problems
 from neurostrata.gate.problems import Problem
+from neurostrata.gate.region_names import region_names
 from neurostrata.gate.unread_columns import unread_problems
 
 
@@ -34,6 +36,11 @@ def _configured_file_problems(study: Study, cache: FileCache) -> Iterator[Proble
         yield Problem("configuration", f"regions.image: {atlas}: {facts['problem']}")
     if names and not Path(names).is_file():
         yield Problem("configuration", f"regions.names: {names}: no such file")
+    elif names:
+        try:
+            region_names(Path(names))
+        except UserError as error:
+            yield Problem("configuration", str(error))
 
 
 def find_problems(

@@ -30,7 +30,7 @@ def read_content(image: str, facts: Mapping[str, Any]) -> Facts:
     -------
     dict
         ``digest`` of the voxels as stored, ``constant``, ``empty`` (all 0), ``same`` (all volumes of a series are equal) and
-        ``gaps`` (voxels that are NaN or infinite); or ``problem``.
+        ``gaps`` (voxels that are NaN or infinite) and ``range`` (lowest and highest stored value, None where all are gaps); or ``problem``, and ``passing`` where it is one of reading, not of the file.
     """
     try:
         with gzip.open(image) if image.endswith(("gz", ".mgz")) else open(image, "rb") as stream:
@@ -42,6 +42,8 @@ def read_content(image: str, facts: Mapping[str, Any]) -> Facts:
     except (EOFError, zlib.error):
         return {"problem": "is damaged: it ends too early, or a part of it is wrong; copy it again"}
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.strerror:  # of the system; those of gzip have none
+            return {"problem": f"cannot be read ({error.strerror})", "passing": True}
         return {"problem": f"is damaged ({' '.join(str(error).split())[:120]}); copy it again"}
     return found
 
@@ -78,6 +80,7 @@ def _voxels(stream: Any, facts: Mapping[str, Any]) -> Facts:
         "empty": bool(low is None or (low == 0 and high == 0)),
         "same": bool(same),
         "gaps": gaps,
+        "range": None if low is None or high is None else [float(low), float(high)],
     }
 
 

@@ -14,6 +14,8 @@ _LENGTH_TOLERANCE = 0.05
 #: Fewest shells, and directions of each, that can separate neurite density from free water.
 _MINIMUM_SHELLS = 2
 _MINIMUM_DIRECTIONS = 6
+#: A tensor has six unknowns.
+_TENSOR_DIRECTIONS = 6
 
 
 @dataclass(frozen=True)
@@ -167,6 +169,35 @@ def find_shells(gradients: Gradients, gap: float = 100.0) -> list[Shell]:
         for members in np.split(order, cuts)
         if members.size
     ]
+
+
+def tensor_measurements(gradients: Gradients, b_max: float, subject: str) -> np.ndarray:
+    """Return which measurements the tensor is fitted to: b = 0 and all up to `b_max`, as (measurements,) bool.
+
+    The tensor's assumption of Gaussian diffusion fails at high b-values, so they are left out.
+
+    Raises
+    ------
+    UserError
+        When fewer than six directions (or only directions in one plane or cone) are left.
+    """
+    chosen = gradients.bvals <= b_max
+    vectors = gradients.bvecs[chosen & ~gradients.b0]
+    directions = count_directions(vectors)
+    if directions < _TENSOR_DIRECTIONS:
+        raise UserError(
+            f"subject {subject}: {directions} directions with {gradients.b0_max:g} < b <= {b_max:g}; the tensor "
+            f"needs {_TENSOR_DIRECTIONS} (the largest b-value is {gradients.bvals.max():g} s/mm^2, diffusion.tensor_b_max is "
+            f"{b_max:g})"
+        )
+    x, y, z = vectors.T
+    design = np.stack([x * x, y * y, z * z, 2 * x * y, 2 * x * z, 2 * y * z], axis=1)
+    if np.linalg.cond(design) > 1e3:
+        raise UserError(
+            f"subject {subject}: the {directions} directions with b <= {b_max:g} do not determine a tensor "
+            "(do they lie in one plane?); check the bvec file"
+        )
+    return chosen
 
 
 def noddi_shells(gradients: Gradients, gap: float, subject: str) -> list[Shell]:

@@ -22,6 +22,9 @@ _DENSEST = 1040
 #: Bytes read at a time.
 CHUNK = 1 << 22
 
+#: Images are on one grid when none of their corners lie farther apart than this, in mm along an axis.
+SAME_GRID_MM = 0.05
+
 Facts = dict[str, Any]
 
 
@@ -73,6 +76,22 @@ def affine_problem(affine: np.ndarray) -> str | None:
     return None
 
 
+def corner_distance(shape: Sequence[int], affine: np.ndarray, other: np.ndarray) -> float:
+    """Return how far apart two affines put the corners of a grid, in mm along the axis where it is most.
+
+    Parameters
+    ----------
+    shape
+        Number of voxels along the three axes.
+    affine, other
+        (4, 4) matrices from voxel indices to mm.
+    """
+    corners = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)], float)
+    corners *= np.array(shape) - 1
+    apart = np.subtract(affine, other)
+    return float(np.abs(corners @ apart[:3, :3].T + apart[:3, 3]).max())
+
+
 def type_problem(dtype: np.dtype) -> str | None:
     """Return why voxels of a type cannot be used, None if they can."""
     if dtype.fields or dtype.kind == "V":
@@ -97,7 +116,8 @@ def read_facts(image: str, size: int) -> Facts:
     Returns
     -------
     dict
-        ``shape``, ``affine``, ``placed`` (whether the header says how the image lies in space), ``dtype``, ``offset``, and ``print``, a fingerprint that two files with the same image
+        ``shape``, ``affine``, ``placed`` (whether the header says how the image lies in space), ``dtype``, ``offset``, ``scale`` (slope and
+        intercept that the stored values are scaled with), and ``print``, a fingerprint that two files with the same image
         have in common (of a gzip file: the checksum and length of its content; of others: a digest of the middle);
         or ``problem``.
     """
@@ -199,13 +219,14 @@ def _nifti_facts(raw: bytes) -> Facts:
         nib.imageglobals.logger.disabled = quiet
     if not bytes(header["magic"]).startswith((b"n+", b"ni")):
         raise ValueError("its header lacks the magic number of NIfTI")
-    header.get_slope_inter()
+    slope, intercept = header.get_slope_inter()
     return {
         "shape": [int(side) for side in header.get_data_shape()],
         "type": header.get_data_dtype(),
         "offset": int(header.get_data_offset()),
         "affine": header.get_best_affine().tolist(),
         "placed": _placed(header),
+        "scale": [1.0 if slope is None else float(slope), float(intercept or 0.0)],
     }
 
 
@@ -236,7 +257,12 @@ def _general_facts(image: str) -> Facts:
     )
     if problem:
         return {"problem": problem}
-    return {"shape": shape, "affine": affine.round(6).tolist(), "placed": _placed(loaded.header)}
+    return {
+        "shape": shape,
+        "affine": affine.round(6).tolist(),
+        "placed": _placed(loaded.header),
+        "scale": [1.0, 0.0],  # their contents are not looked at
+    }
 
 
 def trimmed(shape: Sequence[int]) -> tuple[int, ...]:

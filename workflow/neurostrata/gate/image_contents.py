@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from typing import NamedTuple
+
+import numpy as np
 
 from neurostrata.cohort.sheet import FACTS
 from neurostrata.cohort.sources.source import SheetImage
@@ -43,7 +45,7 @@ def content_problems(
     unread
         Filled with the images that are still unread.
     """
-    finite = _finite(sheet_images)
+    finite, masks = _finite(sheet_images), {image.column for image in sheet_images if image.mask}
     images = [
         _Image(subject, column, path)
         for subject, columns in needed.items()
@@ -62,7 +64,7 @@ def content_problems(
     )
     unread += cache.contents((image.path for image in images), seconds)
     for image in images:
-        text = _content_problem(image, finite, cache)
+        text = _content_problem(image, finite, cache) or _mask_problem(image, masks, cache)
         if text:
             subject, column, path = image
             yield Problem("people", f"subject {subject}: {column}: {path}: {text}", subject, column)
@@ -96,6 +98,20 @@ def _content_problem(image: _Image, finite: dict[str, bool], cache: FileCache) -
         return "all its volumes are the same, there is no diffusion in it"
     if finite[column] and content.get("gaps"):
         return f"has {content['gaps']} NaN or infinite voxels; replace them"
+    return None
+
+
+def _mask_problem(image: _Image, masks: Collection[str], cache: FileCache) -> str | None:
+    """Return what is wrong with the values of a mask: of a brain, or one that a modality is made of."""
+    stored = cache.content(image.path).get("range")  # not known of what an earlier release has read
+    if not stored or image.column not in (*masks, *_MASKS):
+        return None
+    slope, intercept = cache.facts(image.path)["scale"]
+    low, high = sorted(float(np.float32(slope * value + intercept)) for value in stored)  # as stages read it
+    if image.column in _MASKS:
+        return "no voxel is above 0.5: the mask is empty" if high <= 0.5 else None
+    if low < 0 or high > 1:
+        return f"a mask holds values from 0 to 1, this one from {low:g} to {high:g}; set voxels inside to 1 and all others to 0"
     return None
 
 

@@ -17,7 +17,7 @@ from neurostrata.cohort.study import Study
 from neurostrata.core.files import write_json
 
 #: Raised when the check looks at more than before.
-_VERSION = 3
+_VERSION = 4
 #: Seconds for which the check reads images to their end; the stages read their images to the end in any case.
 SECONDS = 60
 

@@ -15,15 +15,13 @@ from neurostrata.cohort.study import Study
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import absence
 from neurostrata.gate.cache import FileCache
-from neurostrata.gate.gradients import noddi_shells, read_gradients
-from neurostrata.gate.headers import Facts, affine_problem, trimmed
+from neurostrata.gate.gradients import noddi_shells, read_gradients, tensor_measurements
+from neurostrata.gate.headers import SAME_GRID_MM, Facts, affine_problem, corner_distance, trimmed
 from neurostrata.gate.problems import Problem, few
 
 GRADIENTS = ("bval", "bvec")
 #: Image -> masks and the like that must be on its grid.
 _ON_GRID_OF = (("t1w", "t1w_mask"), ("dwi", "dwi_mask"), ("dwi", "grad_dev"))
-#: Two affines agree when none of their elements differs by more than this many mm per voxel step.
-_AFFINE_TOLERANCE = 1e-2
 #: In the file cache: a problem of the shells, which concerns only the modalities that need several.
 _SHELLS = "noddi"
 
@@ -65,7 +63,7 @@ class _Person:
         return self.problem(column, f"{column}: {self.row[column]}: {text}")
 
     def shape(self, column: str) -> tuple[int, ...]:
-        return tuple(self.headers[column]["shape"])
+        return trimmed(self.headers[column]["shape"])
 
 
 def person_problems(
@@ -115,11 +113,12 @@ def _grid_problems(person: _Person) -> Iterator[Problem]:
         shape, expected = person.shape(other)[:3], person.shape(image)[:3]
         if shape != expected:
             yield person.wrong(other, f"its shape {shape} is not that of {image}, {expected}")
-        elif (
-            np.abs(np.subtract(headers[image]["affine"], headers[other]["affine"])).max() > _AFFINE_TOLERANCE
-        ):
-            yield person.wrong(other, f"its affine is not that of {image}")
-    if "grad_dev" in headers and headers["grad_dev"]["shape"][3:] != [9]:
+            continue
+        affine, its = (np.asarray(headers[column]["affine"]) for column in (image, other))
+        if (apart := corner_distance(shape, affine, its)) > SAME_GRID_MM:
+            text = f"its affine is not that of {image} (corners are up to {apart:.3g} mm apart)"
+            yield person.wrong(other, text)
+    if "grad_dev" in headers and person.shape("grad_dev")[3:] != (9,):
         yield person.wrong("grad_dev", f"expected nine volumes, got shape {person.shape('grad_dev')}")
 
 
@@ -156,12 +155,13 @@ def orientation_notes(study: Study, needed: Mapping[str, list[str]], cache: File
 def _shape_problems(person: _Person, images: list[SheetImage]) -> Iterator[Problem]:
     """Check the number of volumes of images in columns that modalities name."""
     # of several modalities that name one column the last counts
-    series = {image.column for image in images if image.volumes is None}
+    series = {image.column: image.least for image in images if image.volumes is None}
     volumes = {image.column: image.volumes for image in images if image.volumes is not None}
     for column in person.headers:
         shape = person.shape(column)
-        if column in series and (len(shape) != 4 or shape[3] < 2):
-            yield person.wrong(column, f"expected a 4-D series, got shape {shape}")
+        if column in series and (len(shape) != 4 or shape[3] < series[column]):
+            text = f"expected a 4-D series of {series[column]} volumes or more, got shape {shape}"
+            yield person.wrong(column, text)
         if column in volumes:
             count, declared = [*shape, 1][3] if len(shape) < 5 else -1, volumes[column]
             if count != declared:
@@ -174,7 +174,7 @@ def _shape_problems(person: _Person, images: list[SheetImage]) -> Iterator[Probl
 
 
 def _diffusion_problems(study: Study, person: _Person, cache: FileCache) -> Iterator[Problem]:
-    """Check that diffusion data have gradients that fit, and several shells where a modality needs them."""
+    """Check that diffusion data have gradients that fit and determine a tensor, and several shells where a modality needs them."""
     missing = " and ".join(column for column in GRADIENTS if not person.row.get(column))
     if missing:
         yield person.problem("dwi", f"dwi is given but {missing} is not; fill the cell or clear dwi")
@@ -196,6 +196,7 @@ def _diffusion_problems(study: Study, person: _Person, cache: FileCache) -> Iter
     def find() -> list[list[str]]:
         try:
             gradients = read_gradients(bval, bvec, person.subject, shape[3], section["b0_max"])
+            tensor_measurements(gradients, section["tensor_b_max"], person.subject)
         except UserError as error:
             return [["bval", str(error)]]
         try:
@@ -206,7 +207,8 @@ def _diffusion_problems(study: Study, person: _Person, cache: FileCache) -> Iter
         return []
 
     stamps = [f"{path}|{(status := path.stat()).st_size}|{status.st_mtime_ns}" for path in (bval, bvec)]
-    options = [str(shape[3]), str(section["b0_max"]), f"{shells_needed} {section['shell_gap']}"]
+    limits = f"{section['b0_max']} {section['tensor_b_max']}"
+    options = [str(shape[3]), limits, f"{shells_needed} {section['shell_gap']}"]
     for column, text in cache.remember("|".join([*stamps, person.subject, *options]), find):
         if column != _SHELLS:
             yield Problem("people", text, person.subject, column)

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from neurostrata.cohort.ids import Matching, find_id_column, match_ids, plain_id
+from neurostrata.cohort.ids import ID_COLUMNS, Matching, find_id_column, match_ids, plain_id
 from neurostrata.cohort.study import Study
 from neurostrata.cohort.values import ALWAYS_WORDS, MISSING_VALUES, is_number, judge, odd_cells_message
 from neurostrata.core.errors import UserError
 from neurostrata.core.locations import RESOURCES
 from neurostrata.core.text_tables import TextTable, read_text_table
-from neurostrata.core.wording import nearest
+from neurostrata.core.wording import count, nearest
 from neurostrata.gate.problems import Problem, few
 
 _HCP_VARIABLES = RESOURCES / "hcp_phenotypes.tsv"
@@ -79,12 +79,34 @@ def _id_column_problems(
     empty = [str(line) for line, cell in zip(table.lines, table.column(column)) if not cell]
     if empty:
         yield f"no id in column {column} of line {few(empty)}; fill or remove these lines"
+    yield from _other_ids(study, table, column)
     repeated = [subject for subject in study.rows if len(places.get(subject, ())) > 1]
     if repeated:
         lines = few([str(table.lines[place]) for place in places[repeated[0]]])
         yield (
             f"subject {few(repeated)} has more than one row (subject {repeated[0]} in lines {lines}); keep one row per person"
         )
+
+
+def _other_ids(study: Study, table: TextTable, column: str) -> Iterator[str]:
+    """Yield a line for each further column with a usual name of ids by which rows are of other people of the study."""
+    if study.config["phenotypes"]["id_column"] is not None:
+        return
+    for other in ID_COLUMNS:
+        if other == column or other not in table.columns:
+            continue
+        both = zip(table.lines, map(plain_id, table.column(column)), map(plain_id, table.column(other)))
+        differing = [
+            (line, ours, theirs)
+            for line, ours, theirs in both
+            if ours != theirs and ours in study.rows and theirs in study.rows
+        ]
+        if differing:
+            line, ours, theirs = differing[0]
+            yield (
+                f"{count(len(differing), 'row is of another person', 'rows are of other people')} by column {other} than by column {column} "
+                f"(line {line}: {theirs} and {ours}); set phenotypes.id_column"
+            )
 
 
 def _matching_problems(study: Study, match: Matching, ids: list[str], people: int) -> Iterator[str]:

@@ -6,11 +6,17 @@ import numpy as np
 import pytest
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
+from sklearn.metrics import mutual_info_score
 
 from neurostrata.core.config import section_defaults
 from neurostrata.core.errors import UserError
 from neurostrata.imaging.diffusion import commands as diffusion_commands
-from neurostrata.imaging.diffusion.alignment import align_rigid, check_alignment, mutual_information
+from neurostrata.imaging.diffusion.alignment import (
+    align_rigid,
+    check_alignment,
+    mutual_information,
+    rotation_degrees,
+)
 from neurostrata.imaging.images.io import Grid, Image, apply_affine, write_image
 from neurostrata.imaging.registration.transforms import read_affine, resample
 
@@ -162,3 +168,32 @@ def test_mutual_information_knows_dependence():
     assert mutual_information(first, first**2) > 1
     assert mutual_information(first, rng.standard_normal(20_000)) < 0.05
     assert mutual_information(first, np.ones(20_000)) == pytest.approx(0, abs=1e-12)
+
+
+def test_mutual_information_against_scikit_learn():
+    """Of classes: 32 bins of equal width from the smallest to the largest value."""
+    rng = np.random.default_rng(1)
+    first = rng.standard_normal(5_000)
+    second = first**3 + rng.standard_normal(5_000)
+
+    def classes(values):
+        return np.minimum((32 * (values - values.min()) / np.ptp(values)).astype(int), 31)
+
+    expected = mutual_info_score(classes(first), classes(second))
+    assert mutual_information(first, second) == pytest.approx(expected, rel=1e-3)
+    assert mutual_information(first, second) == mutual_information(second, first)
+    assert mutual_information(first[:0], second[:0]) == 0
+
+
+@pytest.mark.parametrize(("degrees", "accepted"), [(59, True), (61, False), (180, False)])
+def test_scans_of_one_session_are_not_turned_by_far(degrees, accepted):
+    matrix = step(3, 2, 1) @ rigid((degrees, 0, 0), (0, 0, 0), about=(5, 5, 5))
+    expected = np.degrees(Rotation.from_matrix(matrix[:3, :3]).magnitude())
+    assert rotation_degrees(matrix) == pytest.approx(expected) == pytest.approx(degrees)
+    if accepted:
+        check_alignment(matrix, 0.3, 0.29, "01")  # on coarse images a perfect start may lose a little
+        return
+    with pytest.raises(
+        UserError, match=f"rotation {degrees} degrees, mutual information 0.300 before and 0.500"
+    ):
+        check_alignment(matrix, 0.3, 0.5, "01")

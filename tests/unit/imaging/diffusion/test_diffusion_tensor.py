@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from neurostrata.core.errors import UserError
-from neurostrata.gate.gradients import Gradients
-from neurostrata.imaging.diffusion.tensor import tensor_maps, tensor_measurements
+from neurostrata.gate.gradients import Gradients, tensor_measurements
+from neurostrata.imaging.diffusion.tensor import tensor_maps
 from neurostrata.simulation.images.diffusion_signal import demo_scheme
 
 

@@ -349,7 +349,7 @@ def test_the_cohort_check_looks_at_series_and_components(tmp_path) -> None:
     assert "modalities.icn.components_image" in text
     assert "has shape (9, 9, 9, 3), 2 components are declared" in text
     assert "subject 01: bold" in text
-    assert "expected a 4-D series, got shape (9, 9, 9)" in text
+    assert "expected a 4-D series of 4 volumes or more, got shape (9, 9, 9)" in text
 
 
 def test_the_number_of_components_must_be_declared() -> None:

@@ -185,3 +185,7 @@ def test_misaligned_diffusion_data_lie_badly_on_the_t1w_image() -> None:
     assert found[1]["dwi_overlap"] < 0.95
     assert found[1]["fa_similarity"] < 0.6 * found[0]["fa_similarity"]
     assert found[1]["dwi_information"] < 0.5 * found[0]["dwi_information"]
+    # the scanners' units do not count
+    units = Image((1e-3 * data).astype(np.float32), where), Image((1e-3 * b0).astype(np.float32), where)
+    scaled = alignment_measures(units[0], mask, units[1], mask, Image(fa, where), np.eye(4))
+    assert scaled == pytest.approx(found[0], rel=0.02)

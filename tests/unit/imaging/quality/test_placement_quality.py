@@ -8,7 +8,13 @@ from quality_phantoms import LEVELS, brain
 
 from neurostrata.imaging.anatomy.jacobian import nonlinear_jacobian
 from neurostrata.imaging.images.io import Grid, Image
-from neurostrata.imaging.quality.placement import Template, contrast, placement_measures, tissue_overlap
+from neurostrata.imaging.quality.placement import (
+    Template,
+    contrast,
+    local_likeness,
+    placement_measures,
+    tissue_overlap,
+)
 from neurostrata.imaging.registration.transforms import Displacement
 
 
@@ -97,3 +103,19 @@ def test_contrast_is_that_of_the_tissues() -> None:
         "cjv": pytest.approx(7 / 40, rel=0.05),
     }
     assert all(np.isnan(value) for value in contrast(image, 0 * grey, grey).values())
+
+
+def test_likeness_has_no_units() -> None:
+    data, _, mask, grid = brain(noise=0.05)
+    template = Image(brain()[0], grid)
+    found = local_likeness(data, template, mask)
+    assert 0.3 < found < 0.999
+    for scale in (1e-3, 1e3):
+        assert local_likeness(scale * data, template, mask) == pytest.approx(found, abs=1e-4)
+
+
+def test_tissues_of_one_intensity_have_no_noise_to_compare_with() -> None:
+    grey = np.zeros((10, 10, 10), np.float32)
+    grey[:5] = 1
+    image = np.where(grey > 0, 60.0, 80.0)
+    assert all(np.isnan(value) for value in contrast(image, grey, 1 - grey).values())

@@ -10,10 +10,10 @@ from quality_phantoms import LEVELS, brain
 from scipy import ndimage
 
 from neurostrata.imaging.images.io import Grid, Image
-from neurostrata.imaging.quality.ghosts import ghosting
+from neurostrata.imaging.quality.ghosts import _mean_around, ghosting
 from neurostrata.imaging.quality.placement import dice, mask_cut
 from neurostrata.imaging.quality.registry import MEASURES
-from neurostrata.imaging.quality.scan import cut_off, scan_measures, tissue_level
+from neurostrata.imaging.quality.scan import cut_off, scan_measures, sharpness, tissue_level
 
 Scan = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -144,6 +144,20 @@ def test_a_ghost_is_found_at_half_the_voxel_size() -> None:
     assert ghosting(small[0], small[1], small[2] > 0, grid.spacing / 2) == pytest.approx(expected, rel=0.01)
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_ghost_counts_alike_on_either_side(axis: int) -> None:
+    data, tissue, mask, grid = brain()
+    template = np.where(tissue >= 0, LEVELS[tissue], 0)
+    ghosts = [
+        ghosting(
+            np.where(mask, data + 0.2 * np.roll(data, shift, axis=axis), 0), template, mask, grid.spacing
+        )
+        for shift in (15, -15)
+    ]
+    assert min(ghosts) > 8
+    assert ghosts[0] == pytest.approx(ghosts[1], rel=0.1)
+
+
 def test_what_the_template_has_as_well_is_no_ghost() -> None:
     data, tissue, mask, grid = brain()
     template = np.where(tissue >= 0, LEVELS[tissue], 0)
@@ -160,3 +174,24 @@ def test_what_cannot_be_measured_is_nan() -> None:
     assert np.isnan([found["noise"], found["sharpness"], found["bias_spread"]]).all()
     assert np.isnan(ghosting(data, data, few, grid.spacing))
     assert set(found) <= set(MEASURES)
+
+
+def test_means_around_a_voxel_are_of_the_brain_alone() -> None:
+    """At its edge as well, whatever is outside."""
+    places = np.indices((24, 24, 24)) - 11.5
+    inside = (places**2).sum(axis=0) < 9**2
+    found = _mean_around(np.where(inside, 7.0, 1000.0), inside, 3.0)
+    np.testing.assert_allclose(found[inside], 7, rtol=1e-4)
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.8, 1.0, 1.6)])
+def test_noise_is_no_sharpness(spacing: tuple[float, ...]) -> None:
+    """What noise of a known strength adds to the gradients is taken out."""
+    rng = np.random.default_rng(4)
+    data = 100 * ndimage.gaussian_filter(rng.normal(size=(50, 50, 50)), 2.5)
+    mask = np.ones(data.shape, bool)
+    sides = np.array(spacing)
+    clean = sharpness(data, mask, sides)
+    noise = data + rng.normal(scale=2, size=data.shape)
+    assert sharpness(noise, mask, sides) > 1.1 * clean
+    assert sharpness(noise, mask, sides, noise_sd=2) == pytest.approx(clean, rel=0.03)

@@ -10,7 +10,7 @@ from neurostrata.core.errors import UserError
 from neurostrata.core.tables import read_table
 from neurostrata.imaging.images.io import Grid, Image
 from neurostrata.imaging.volumes.commands import grid_regions
-from neurostrata.imaging.volumes.regions import atlas_on_grid, parcels, region_names
+from neurostrata.imaging.volumes.regions import atlas_on_grid, parcels
 
 MASK = toy_mask(16)
 GRID = Grid((16, 16, 16), AFFINE)
@@ -52,19 +52,6 @@ def test_an_atlas_in_template_space_is_resampled_once_by_nearest_neighbour():
     )
     with pytest.raises(UserError, match="none of the atlas's regions"):
         atlas_on_grid(away, "template", fine, GRID, options(), skull_stripped=True, seed=1, threads=1)
-
-
-def test_names_come_in_any_of_the_usual_tables(tmp_path):
-    aal = tmp_path / "aal.txt"
-    aal.write_text("2001 Precentral_L 2001\n2002 Precentral_R 2002\n")
-    assert region_names(aal) == {2001: "Precentral_L", 2002: "Precentral_R"}
-    table = tmp_path / "names.csv"
-    table.write_text("index,name\n1,left insula\n2,right insula\n")
-    assert region_names(table) == {1: "left insula", 2: "right insula"}
-    table.write_text("index,name\n1,left insula\nsecond,right insula\n")
-    with pytest.raises(UserError, match="line 3 has no number and name"):
-        region_names(table)
-    assert region_names(None) == {}
 
 
 def test_the_stage_writes_image_and_table(tmp_path):

@@ -151,7 +151,7 @@ class _Sessions:
             example = self.undated[0].split(": ")[1].split(",")[0]
             lines.append(
                 f"cohort.sessions: {self.request.sessions}: the order of the sessions of {people(len(self.undated))} is not "
-                "known (the labels are not numbers, and sessions.tsv has no acq_time); name the session, e.g. "
+                "known (the labels are not numbers, and sessions.tsv has no acq_time such as 2009-06-15T13:45:30); name the session, e.g. "
                 f"cohort.sessions: {example}:{listed(self.undated)}"
             )
         if self.one_t1w:

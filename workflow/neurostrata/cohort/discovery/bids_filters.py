@@ -29,6 +29,9 @@ ENTITIES = {
     "segmentation": "seg",
     "description": "desc",
     "sample": "sample",
+    "nucleus": "nuc",
+    "volume": "voi",
+    "template": "tpl",
 }
 #: Keys in file names -> long names of entities.
 LONG_NAMES = {short: long for long, short in ENTITIES.items()}
@@ -55,11 +58,9 @@ _FURTHER_ENTITIES = frozenset(
         "to",
         "mode",
         "cohort",
-        "nuc",
-        "voi",
         "stain",
         "scale",
-        "tpl",
+        "tracksys",
     ]
 )
 #: Keys of a filter that are not entities. `dataset` is a root's folder name or its pipeline's name.

@@ -57,13 +57,14 @@ def hcp_scans(folder: Path) -> Scans:
     """
     if not folder.is_dir():
         raise UserError(f"cohort.hcp: {folder} is not a folder")
-    scans: Scans = defaultdict(dict)
+    scans: Scans = defaultdict(lambda: defaultdict(dict))
     for subject in sorted(folder.iterdir()):
         images = {column: path for column, name in HCP.items() if is_there(path := subject / "T1w" / name)}
         if "t1w" in images:
             match = _LIFESPAN.fullmatch(subject.name)
             person, session = match.groups() if match else (subject.name, "")
-            scans[subject_id(person)][session] = images
+            for column, path in images.items():
+                _add(scans, "hcp", subject_id(person), session, column, path)
     if not scans:
         below = folder / "fmriresults01"
         hint = f"; name {below} instead" if below.is_dir() else ""
@@ -106,7 +107,17 @@ def _ukb_images(scans: Scans, person: str, session: str, folder: Path, field: st
             continue
         path = next((folder / name for name in names if is_there(folder / name)), None)
         if path is not None:
-            scans[person][session][column] = path
+            _add(scans, "ukb", person, session, column, path)
+
+
+def _add(scans: Scans, key: str, person: str, session: str, column: str, path: Path) -> None:
+    """Add an image of a person's visit; two folders of one visit (a copy, say) are not chosen between."""
+    known = scans[person][session].setdefault(column, path)
+    if known != path:
+        visit = f", visit {session}" if session else ""
+        raise UserError(
+            f"cohort.{key}: subject {person}{visit}: two images for {column}: {known} and {path}; keep one of them"
+        )
 
 
 def choose_scans(

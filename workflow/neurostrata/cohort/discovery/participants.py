@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from neurostrata.cohort.discovery.bids_index import Dataset
-from neurostrata.cohort.ids import find_id_column, plain_id
+from neurostrata.cohort.ids import find_id_column, match_ids, plain_id
 from neurostrata.cohort.sheet import FACTS, IMAGES, USUAL_NAMES, Row, read_rows
 from neurostrata.cohort.values import MISSING_VALUES
 from neurostrata.core.errors import UserError
@@ -31,6 +31,20 @@ class People:
     #: Person -> session -> column -> value, from sessions.tsv.
     sessions: Mapping[str, Mapping[str, Mapping[str, str]]]
     notices: list[str]
+    #: People without a row in participants.tsv, and an id in it that is nobody's and looks like theirs.
+    near: list[tuple[str, str]]
+
+    def refuse_near(self, people: Collection[str]) -> None:
+        """Raise when some of these people seem to have a row under an id that is written in another way."""
+        near = [(person, theirs) for person, theirs in self.near if person in people]
+        if near:
+            whom = ", ".join(person for person, _ in near[:5])
+            whom += f", ... ({len(near)} in all)" if len(near) > 5 else ""
+            raise UserError(
+                f"cohort.bids: participants.tsv has no row of {whom}, and rows of nobody whose ids look alike "
+                f"('{near[0][1]}' for {near[0][0]}); write the ids as in the names of the folders (spreadsheets remove "
+                "leading zeros), or set phenotypes.matching.near_ids: accept if these are other people"
+            )
 
     def times(self, person: str) -> dict[str, str]:
         """Return session -> time of acquisition (``acq_time``) of a person."""
@@ -77,7 +91,7 @@ def read_people(datasets: Sequence[Dataset], subjects: Sequence[str]) -> People:
                 columns |= dict.fromkeys(name for name in names if name != "participant_id")
                 seen: set[str] = set()
                 for row in rows:
-                    person = row.pop("participant_id").removeprefix("sub-")
+                    person = plain_id(row.pop("participant_id"))
                     if person in seen:
                         raise UserError(f"{path}: participant_id sub-{person} has two rows")
                     seen.add(person)
@@ -100,12 +114,13 @@ def read_people(datasets: Sequence[Dataset], subjects: Sequence[str]) -> People:
                 seen.add(session)
                 known = sessions.setdefault(person, {}).setdefault(session, {})
                 _merge(known, row, f"sub-{person}, ses-{session}", path)
+    match = match_ids(subjects, persons)
     if persons:
-        absent = sorted(set(subjects) - set(persons))
+        absent = sorted(match.unknown)
         if absent:
             who = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
             notices.append(f"participants.tsv does not list {len(absent)} of {len(subjects)} people: {who}")
-    return People(list(columns), persons, sessions, notices)
+    return People(list(columns), persons, sessions, notices, match.near)
 
 
 def _refuse_reserved(new: str) -> None:
@@ -148,10 +163,18 @@ def add_table_facts(
             raise UserError(f"cohort.columns.{new}: '{column}' is not a column {where}")
         table = read[path]
         ids = table.column(find_id_column(table.columns, id_column, path, "phenotypes.id_column"))
-        values = dict(zip(map(plain_id, ids), table.column(column)))
+        values: dict[str, list[str]] = {}
+        for cell, value in zip(map(plain_id, ids), table.column(column)):
+            if value not in MISSING_VALUES:
+                values.setdefault(cell, []).append(value)
         for row in rows:
-            value = values.get(row["subject"]) or values.get(row["person"], "")
-            row[new] = row.get(new, "") if value in MISSING_VALUES else value
+            found = list(dict.fromkeys(values.get(row["subject"]) or values.get(row["person"], [])))
+            if len(found) > 1:
+                raise UserError(
+                    f"cohort.columns.{new}: {path}: subject {row['person']} has several rows that differ in '{column}' "
+                    f"({', '.join(found[:5])}); keep one row per person"
+                )
+            row[new] = found[0] if found else row.get(new, "")
         taken.append(f"{new} ({column} of {Path(path).name})")
     return [f"taken from the phenotype tables: {', '.join(taken)}"] if taken else []
 

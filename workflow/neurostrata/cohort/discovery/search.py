@@ -16,6 +16,7 @@ from neurostrata.cohort.discovery.bids_candidates import Request
 from neurostrata.cohort.discovery.bids_index import load_index
 from neurostrata.cohort.discovery.layouts import choose_scans, hcp_scans, ukb_scans
 from neurostrata.cohort.discovery.participants import add_facts, add_table_facts, read_people
+from neurostrata.cohort.ids import plain_id
 from neurostrata.cohort.sheet import IMAGES, Row, read_rows, write_rows
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import read_json, sha256_file, write_json
@@ -24,7 +25,7 @@ from neurostrata.core.files import read_json, sha256_file, write_json
 COLUMNS = ["subject", *IMAGES, "session"]
 SOURCE_COLUMNS = ["subject", "person", "session", "column", "dataset", "file", "why"]
 #: Raised when other rows are chosen from the same files and configuration.
-_RULES = 1
+_RULES = 2
 #: Keys of the section `cohort` that choose among what is found, and the sources of people that they work with.
 _CHOOSING_KEYS = {
     "sessions": ("bids", "hcp", "ukb"),
@@ -127,6 +128,10 @@ def _discover_bids(
     people = _participants(section)
     index = load_index(roots, folder)
     known_people = read_people(index.datasets, index.subjects)
+    if config["phenotypes"]["matching"]["near_ids"] == "refuse":
+        known_people.refuse_near(
+            index.subjects if people is None else [plain_id(str(name)) for name in people]
+        )
     request = Request(
         columns=[c for c in columns if c not in ("bval", "bvec", "grad_dev")],
         spaces=spaces,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 
 def natural_order(label: str) -> list[tuple[int, int, str]]:
@@ -13,17 +14,26 @@ def natural_order(label: str) -> list[tuple[int, int, str]]:
     ]
 
 
+def _in_time(labels: Iterable[str], times: Mapping[str, str]) -> list[str] | None:
+    """Return labels ordered by different times as BIDS writes them (ISO 8601); None when a time is missing, equal or not such a one."""
+    try:
+        moments = sorted((datetime.fromisoformat(times.get(label, "")), label) for label in labels)
+    except (ValueError, TypeError):  # TypeError: some have a time zone, some none
+        return None
+    return [label for _, label in moments] if len({time for time, _ in moments}) == len(moments) else None
+
+
 def chosen_session(labels: Iterable[str], which: str, times: Mapping[str, str]) -> str | None:
     """Return the first or last of a person's sessions, None when their order is unknown.
 
-    They are ordered by `times` (ISO 8601, so that text order is time order) where every session has one, else by the
-    number in the labels, which must differ in that number only: ``pre`` and ``post`` have no order.
+    They are ordered by `times` (ISO 8601) where every session has one, else by the number in the labels, which must
+    differ in that number only: ``pre`` and ``post`` have no order.
     """
     known = sorted(labels)
     if len(known) == 1:
         return known[0]
-    if all(times.get(label) for label in known) and len({times[label] for label in known}) == len(known):
-        ordered = sorted(known, key=lambda label: times[label])
+    if in_time := _in_time(known, times):
+        ordered = in_time
     elif len({re.sub(r"\d+", "#", label) for label in known}) == 1 and all(
         len(re.findall(r"\d+", label)) == 1 for label in known
     ):

@@ -18,6 +18,7 @@ class Column(ModalitySource):
             volumes=declaration.get("components") or 1,
             finite=self.space_of(declaration) != "mni",
             varies=declaration.get("kind") != "mask",
+            mask=declaration.get("kind") == "mask",
         )
 
 
@@ -29,8 +30,10 @@ class DualRegression(ModalitySource):
     output = "maps"
 
     def sheet_image(self, declaration: Declaration) -> SheetImage:
-        """Return what is expected of the BOLD series."""
-        return SheetImage(declaration["column"], volumes=None, finite=False)
+        """Return what is expected of the BOLD series: more volumes than the components and a mean use up."""
+        return SheetImage(
+            declaration["column"], volumes=None, finite=False, least=declaration["components"] + 2
+        )
 
     def sentence(self, config: Config) -> str:
         """Return what the methods text says of the dual regression."""

@@ -27,17 +27,23 @@ class SheetImage:
     column
         Name of the column.
     volumes
-        Number of volumes; None for a series of two or more.
+        Number of volumes; None for a series.
     finite
         Whether NaN and infinite voxels are refused.
     varies
         Whether an image with one value everywhere, or the same image for two people, is refused.
+    mask
+        Whether it is a mask, whose values are from 0 to 1.
+    least
+        Of a series: its fewest volumes.
     """
 
     column: str
     volumes: int | None
     finite: bool
     varies: bool = True
+    mask: bool = False
+    least: int = 2
 
 
 class ModalitySource:

@@ -10,7 +10,13 @@ import numpy as np
 
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import settings_record, write_sidecar
-from neurostrata.gate.gradients import Gradients, find_shells, noddi_shells, read_gradients
+from neurostrata.gate.gradients import (
+    Gradients,
+    find_shells,
+    noddi_shells,
+    read_gradients,
+    tensor_measurements,
+)
 from neurostrata.imaging.images.io import Image, write_image
 from neurostrata.imaging.images.series import (
     SeriesFile,
@@ -63,7 +69,7 @@ def fit_tensor(
     Everything is 0 outside it.
     """
     from neurostrata.imaging.diffusion.mask import diffusion_mask, mean_signal
-    from neurostrata.imaging.diffusion.tensor import tensor_maps, tensor_measurements
+    from neurostrata.imaging.diffusion.tensor import tensor_maps
 
     b0_max = float(settings["b0_max"])
     series, gradients = _open(dwi, bval, bvec, subject, b0_max)

@@ -6,11 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neurostrata.core.errors import UserError
-from neurostrata.gate.gradients import Gradients, count_directions
+from neurostrata.gate.gradients import Gradients
 
-#: A tensor has six unknowns.
-_MINIMUM_DIRECTIONS = 6
 #: Voxels that are fitted at a time, so that memory does not grow with their number.
 _CHUNK_VOXELS = 100_000
 
@@ -22,34 +19,6 @@ class TensorMaps(NamedTuple):
     md: np.ndarray
 
 
-def tensor_measurements(gradients: Gradients, b_max: float, subject: str) -> np.ndarray:
-    """Return which measurements the tensor is fitted to: b = 0 and all up to `b_max`, as (measurements,) bool.
-
-    The tensor's assumption of Gaussian diffusion fails at high b-values, so they are left out.
-
-    Raises
-    ------
-    UserError
-        When fewer than six directions (or only directions in one plane or cone) are left.
-    """
-    chosen = gradients.bvals <= b_max
-    vectors = gradients.bvecs[chosen & ~gradients.b0]
-    directions = count_directions(vectors)
-    if directions < _MINIMUM_DIRECTIONS:
-        raise UserError(
-            f"subject {subject}: {directions} directions with {gradients.b0_max:g} < b <= {b_max:g}; the tensor "
-            f"needs {_MINIMUM_DIRECTIONS} (diffusion.tensor_b_max is {b_max:g})"
-        )
-    x, y, z = vectors.T
-    design = np.stack([x * x, y * y, z * z, 2 * x * y, 2 * x * z, 2 * y * z], axis=1)
-    if np.linalg.cond(design) > 1e3:
-        raise UserError(
-            f"subject {subject}: the {directions} directions with b <= {b_max:g} do not determine a tensor "
-            "(do they lie in one plane?); check the bvec file"
-        )
-    return chosen
-
-
 def tensor_maps(signals: np.ndarray, gradients: Gradients) -> TensorMaps:
     """Fit tensors by weighted least squares (Chung et al. 2006, as dipy does it).
 
@@ -59,7 +28,7 @@ def tensor_maps(signals: np.ndarray, gradients: Gradients) -> TensorMaps:
         (voxels, measurements), unscaled, finite, with a positive mean b = 0 signal. Values below 0.1% of that
         mean are raised to it (their logarithm is needed).
     gradients
-        The table of just these measurements (see :func:`tensor_measurements`).
+        The table of just these measurements (see :func:`neurostrata.gate.gradients.tensor_measurements`).
 
     Returns
     -------

@@ -24,7 +24,7 @@ from scipy import ndimage
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import atomic_path, read_json, sidecar_path
 from neurostrata.core.records import check, is_expected
-from neurostrata.gate.headers import affine_problem, implausible, type_problem
+from neurostrata.gate.headers import SAME_GRID_MM, affine_problem, corner_distance, implausible, type_problem
 
 #: Number of voxels that are interpolated at a time, so that memory does not grow with the grid.
 _CHUNK_VOXELS = 500_000
@@ -78,12 +78,7 @@ class Grid:
         """Whether both grids put every voxel at the same place, within `tolerance` mm."""
         if self.shape != other.shape:
             return False
-        corners = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)], float)
-        corners *= np.array(self.shape) - 1
-        return bool(
-            np.abs(apply_affine(self.affine, corners) - apply_affine(other.affine, corners)).max()
-            <= tolerance
-        )
+        return corner_distance(self.shape, self.affine, other.affine) <= tolerance
 
     def points(self, start: int = 0, stop: int | None = None) -> np.ndarray:
         """World coordinates of the voxel centres of slabs start..stop of the first axis, (n, Y, Z, 3)."""
@@ -273,7 +268,7 @@ def check_affine(affine: np.ndarray, label: str) -> None:
 
 def check_same_grid(image: Image, other: Image, label: str, other_label: str) -> None:
     """Raise a :class:`UserError` when two images that belong together lie on different grids."""
-    if not image.grid.same_as(other.grid, tolerance=0.05):
+    if not image.grid.same_as(other.grid, tolerance=SAME_GRID_MM):
         raise UserError(
             f"{label} has shape {image.grid.shape} and {other_label} {other.grid.shape}, or their affines "
             "differ; both must be on one grid"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from neurostrata.core.errors import UserError
-from neurostrata.gate.headers import trimmed
+from neurostrata.gate.headers import SAME_GRID_MM, trimmed
 from neurostrata.imaging.images.io import (
     Grid,
     Image,
@@ -192,7 +192,7 @@ def read_image_mask(path: Path, subject: str, grid: Grid, what: str = "mask") ->
     """
     label = f"subject {subject}: {what} {path}"
     data, found_grid = read_grid_array(path, label)
-    if data.ndim != 3 or not found_grid.same_as(grid, tolerance=0.05):
+    if data.ndim != 3 or not found_grid.same_as(grid, tolerance=SAME_GRID_MM):
         raise UserError(
             f"{label}: has shape {data.shape} and the image {grid.shape}, or their affines differ; a mask must "
             "be on its image's grid"
@@ -234,7 +234,7 @@ def read_deviations(path: Path, subject: str, grid: Grid, inside: np.ndarray) ->
     """
     label = f"subject {subject}: grad_dev {path}"
     data, found_grid = read_grid_array(path, label)
-    if data.ndim != 4 or data.shape[3] != 9 or not found_grid.same_as(grid, tolerance=0.05):
+    if data.ndim != 4 or data.shape[3] != 9 or not found_grid.same_as(grid, tolerance=SAME_GRID_MM):
         raise UserError(
             f"{label}: has shape {data.shape} and the diffusion image {grid.shape}, or their affines differ; nine "
             "volumes on its grid are needed"

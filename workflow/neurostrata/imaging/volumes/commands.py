@@ -234,11 +234,11 @@ def grid_regions(
     atlas, names
         See section ``regions``.
     """
+    from neurostrata.gate.region_names import region_names
     from neurostrata.imaging.volumes.regions import (
         REGION_COLUMNS,
         atlas_on_grid,
         parcels,
-        region_names,
         region_table,
     )
 

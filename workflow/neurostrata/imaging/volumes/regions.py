@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,31 +24,6 @@ REGION_COLUMNS = {
     "y_mm": "Centre, anterior",
     "z_mm": "Centre, superior",
 }
-
-
-def region_names(path: Path | None) -> dict[int, str]:
-    """Read region numbers and names: the first two columns of a table, separated by tabs, commas or spaces.
-
-    Raises
-    ------
-    UserError
-        When a line does not begin with a number and a name.
-    """
-    if path is None:
-        return {}
-    names: dict[int, str] = {}
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"regions.names: {path}: cannot be read ({error})") from error
-    for position, line in enumerate(lines):
-        cells = line.replace(",", "\t").split("\t") if "\t" in line or "," in line else line.split()
-        cells = [cell.strip() for cell in cells if cell.strip()]
-        if len(cells) >= 2 and cells[0].isdigit():
-            names[int(cells[0])] = cells[1]
-        elif cells and position > 0:
-            raise UserError(f"regions.names: {path}: line {position + 1} has no number and name")
-    return names
 
 
 def parcels(mask: np.ndarray, grid: Grid, number: int, seed: int) -> np.ndarray:
