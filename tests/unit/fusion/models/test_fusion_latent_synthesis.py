@@ -599,7 +599,8 @@ def test_the_output_offset_is_the_mean_of_those_whom_each_training_learns_from(t
     model = build_model("latent_synthesis", given, NAMES, people.shape, 1)
     model.fit(people, toy_mask(12), training(), Machine())
     (first, out_first, before), (later, out_later, after) = trained
-    assert set(out_first) - set(out_later) and not set(first) & set(out_first)
+    assert set(out_first) - set(out_later)
+    assert not set(first) & set(out_first)
     for modality in (0, 2):
         np.testing.assert_allclose(before[modality], mean(modality, first), rtol=1e-4)
         np.testing.assert_array_equal(after[modality], before[modality])
