@@ -63,6 +63,33 @@ def test_a_missing_modality_counts_for_nothing(sets):
     np.testing.assert_allclose(codes["pca_modalities"][-1, :9], full["pca_modalities"][-1, :9], atol=1e-5)
 
 
+@pytest.mark.parametrize("modality", [0, 1])
+def test_the_first_training_person_may_lack_any_modality(sets, modality):
+    training, everybody = sets
+    first = training.subjects[0]
+    volumes = list(everybody.volumes)
+    row = {subject: place for subject, place in volumes[modality].row.items() if subject != first}
+    volumes[modality] = dataclasses.replace(volumes[modality], row=row)
+    some = VolumeSet(volumes, everybody.subjects, SCALING, incomplete=True)
+    codes = baseline_codes(some.subset(range(10)), some, MASK, REGIONS, 1)
+    whole = np.stack([everybody[i] for i in range(14)])
+    rows = (whole / whole.max(axis=(2, 3, 4), keepdims=True))[:, :, MASK].astype(np.float64)
+    has = np.ones((10, 2), bool)
+    has[0, modality] = False
+    pooled = PCA(18).fit(rows[:10][has])
+    wanted = np.concatenate([pooled.transform(rows[:, m]) for m in range(2)], axis=1)
+    assert codes["pca_pooled"].shape == wanted.shape
+    complete = [codes["pca_pooled"][1:], wanted[1:]]
+    np.testing.assert_allclose(*[np.linalg.norm(c[:, None] - c[None], axis=2) for c in complete], atol=5e-3)
+    missing = codes["pca_pooled"][0].reshape(2, 18)[modality]
+    np.testing.assert_array_equal(missing, 0)
+    np.testing.assert_allclose(
+        np.linalg.norm(codes["pca_pooled"][0]),
+        np.linalg.norm(wanted[0].reshape(2, 18)[1 - modality]),
+        rtol=1e-4,
+    )
+
+
 def test_over_their_maxima_all_baselines_see_the_volumes_that_the_model_sees(sets):
     # of both signs
     volumes = [dataclasses.replace(v, array=np.array(v.array) - v.array[:].mean()) for v in sets[0].volumes]
