@@ -93,6 +93,20 @@ def test_every_number_is_there_with_its_interval(study):
     assert frame[("ours", "cost", "training (minutes)", "residual_autoencoder")] == 2
 
 
+def test_epochs_are_counted_where_the_history_has_one_row_for_each(study):
+    """Siamese networks have a row for each network of each region, with the epochs that it took."""
+    folder = study.tree.experiment("ours").folder / "fold-all"
+    networks = {"region": ["1", "1", ""], "part": ["fold 0", "all", "attention"], "epochs": [40, 30, 20]}
+    history = pd.DataFrame(networks | {"loss": 1.0, "seconds": [120.0, 90.0, 30.0]})
+    write_table(folder / "history.tsv", history)
+    frame = compare_experiments(study)
+    found = frame[frame["what"] == "cost"].set_index(["experiment", "of"])["value"]
+    assert found[("ours", "training (minutes)")] == 4
+    assert "epochs" not in found["ours"]
+    assert "seconds per epoch" not in found["ours"]
+    assert (found[("paper", "epochs")], found[("paper", "seconds per epoch")]) == (2, 60)
+
+
 def test_the_interval_is_that_of_a_ratio_of_sums():
     random = np.random.default_rng(0)
     whole = random.uniform(1, 2, 400)
