@@ -11,6 +11,7 @@ from neurostrata.report.data.layout import ResultsTree
 from neurostrata.report.data.results import StudyResults
 from neurostrata.report.html.page import Page
 from neurostrata.report.sections.comparison import comparison_section
+from neurostrata.report.sections.decoding import reconstruction_table
 from neurostrata.report.sections.latent import latent_blocks
 
 PEOPLE = [f"{i:02d}" for i in range(30)]
@@ -138,6 +139,20 @@ def test_the_page_says_what_can_be_compared(study, tmp_path):
     written = read_table(tmp_path / "report" / "comparison.tsv", text=("experiment",))
     assert len(written) == len(compare_experiments(study))
     assert (tmp_path / "report" / "figures" / "comparison" / "prediction.svg").is_file()
+
+
+def test_a_mean_over_fewer_people_than_were_tested_says_so(study, tmp_path):
+    path = study.tree.experiment("ours").file("reconstruction.tsv")
+    frame = pd.read_csv(path, sep="\t", dtype={"subject": str})
+    lacking = frame[frame["subject"].isin(PEOPLE[:12])].assign(modality="ndi")
+    lacking.loc[(lacking["method"] == "pca") & (lacking["subject"] == "00"), "mse"] = np.nan
+    write_table(path, pd.concat([frame, lacking]))
+    page = Page(study, tmp_path / "report" / "index.html", tmp_path / "report" / "figures")
+    table = reconstruction_table(page, "mse", "Error", "", True)
+    ours = {row[2].text: [cell.text for cell in row[3:]] for row in table.rows[:3]}
+    assert [row[0] for row in ours.values()] == ["30"] * 3
+    assert not [row[1] for row in ours.values() if "of" in row[1]]
+    assert [row[2].partition(" (")[2] for row in ours.values()] == ["of 12)", "of 12)", "of 11)"]
 
 
 def test_other_folds_are_not_comparable(tmp_path):
