@@ -8,7 +8,8 @@ from fusion_toy import toy_mask, toy_volumes
 from sklearn.decomposition import PCA
 
 from neurostrata.fusion.data.volumes import VolumeSet, open_volumes
-from neurostrata.fusion.evaluation.baselines import baseline_codes
+from neurostrata.fusion.evaluation.baselines import DESCRIPTIONS, MEAN_IMAGE, TITLES, baseline_codes
+from neurostrata.fusion.evaluation.baselines import PCA as PCA_METHOD
 from neurostrata.report.data.papers import paper_tables
 
 MASK = toy_mask(16)
@@ -47,6 +48,12 @@ def test_each_is_the_pca_it_says(sets):
     np.testing.assert_allclose(codes["regional_means"], np.stack(means, axis=1), rtol=1e-5)
 
 
+def test_every_baseline_has_a_title_and_the_names_that_tables_have():
+    assert (MEAN_IMAGE, PCA_METHOD) == ("mean_image", "pca")
+    assert set(DESCRIPTIONS) == {"pca_modalities", "pca_stacked", "pca_pooled", "regional_means"}
+    assert set(TITLES) == {*DESCRIPTIONS, MEAN_IMAGE, PCA_METHOD}
+
+
 def test_a_missing_modality_counts_for_nothing(sets):
     training, everybody = sets
     lacking = VolumeSet(everybody.volumes, everybody.subjects, SCALING, incomplete=True)
@@ -59,6 +66,12 @@ def test_a_missing_modality_counts_for_nothing(sets):
     for name, values in codes.items():
         assert np.isfinite(values).all()
         np.testing.assert_allclose(values[:-1], full[name][:-1], atol=1e-5)
+    # what is missing is the training people's mean of that modality in that region
+    means = full["regional_means"]
+    np.testing.assert_allclose(codes["regional_means"][-1, 2:], means[:10, 2:].mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(codes["regional_means"][-1, :2], means[-1, :2], rtol=1e-6)
+    assert (np.abs(means[:10, 2:].mean(axis=0) - means[-1, 2:]) > 1e-3).all()
+    np.testing.assert_array_equal(codes["pca_pooled"][-1, 19:], 0)
     np.testing.assert_array_equal(codes["pca_modalities"][-1, 9:], 0)
     np.testing.assert_allclose(codes["pca_modalities"][-1, :9], full["pca_modalities"][-1, :9], atol=1e-5)
 
