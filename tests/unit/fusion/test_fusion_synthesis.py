@@ -320,6 +320,27 @@ def test_paired_tests_with_holms_correction_by_hand():
     assert not similar["better"].any()
 
 
+def test_a_comparison_is_of_the_people_who_have_both_values():
+    """A baseline without training people for a task has no rows there, and somebody may lack a value."""
+    table = comparison_table({"forest": 0.3, "mean": 0.1}, people=8)
+    table = table[(table["method"] != "forest") | (table["inputs"] != "t1+t2")].reset_index(drop=True)
+    lacking = (table["method"] == "model") & (table["subject"] == "3")
+    table.loc[lacking & (table["inputs"] == "t1"), "psnr"] = np.nan
+    result = compare_methods(table, "model")
+    tasks = set(zip(result["inputs"], result["baseline"]))
+    assert tasks == {("t1", "forest"), ("t1", "mean"), ("t1+t2", "mean")}
+    rows = result.set_index(["inputs", "baseline", "measure"])
+    assert rows.loc[("t1", "forest", "psnr"), "n"] == 7
+    assert rows.loc[("t1", "forest", "mse"), "n"] == 8
+    wide = table[table["inputs"] == "t1"].pivot(index="subject", columns="method", values="psnr").dropna()
+    row = rows.loc[("t1", "forest", "psnr")]
+    assert (row["mean"], row["mean_baseline"]) == pytest.approx((wide["model"].mean(), wide["forest"].mean()))
+    assert row["difference"] == pytest.approx((wide["model"] - wide["forest"]).mean())
+    assert row["t"] == pytest.approx(stats.ttest_rel(wide["model"], wide["forest"]).statistic)
+    assert row["output"] == "flair"
+    assert row["method"] == "model"
+
+
 def test_what_cannot_be_tested_has_no_p():
     alone = compare_methods(comparison_table({"mean": 0.1}, people=1), "model")
     assert alone["p"].isna().all()
