@@ -214,6 +214,32 @@ def test_methods_on_voxels_learn_from_a_limited_number_of_people(folder, monkeyp
     assert len(set(read)) == len(read) == 2
 
 
+def test_more_voxels_than_are_predicted_at_once_are_all_predicted(folder, monkeypatch):
+    everybody, mask = people(folder), toy_mask(SIDE)
+    line = build_baseline("linear_regression", QUICK, 1).fit(everybody.subset(range(3)), [0, 1], 2, mask)
+    given = np.stack([in_units_of_mean(everybody[7][i]) for i in (0, 1)])
+    whole = line.predict(given)
+    rows = given[:, mask].T @ line.regressor.coef_ + line.regressor.intercept_
+    np.testing.assert_allclose(whole[mask], rows, rtol=1e-4)
+    monkeypatch.setattr(synthesis_baselines, "VOXELS_AT_ONCE", 7)
+    np.testing.assert_array_equal(line.predict(given), whole)
+
+
+def test_the_perceptron_is_the_papers_with_adam_and_early_stopping():
+    scaled = build_baseline("position_mlp", {**QUICK, "hidden": [400, 40]}, 9).regressor
+    network = scaled[-1].get_params()
+    assert type(scaled[0]).__name__ == "StandardScaler"
+    assert (network["hidden_layer_sizes"], network["solver"], network["early_stopping"]) == (
+        (400, 40),
+        "adam",
+        True,
+    )
+    assert network["random_state"] == 9
+    forest = build_baseline("random_forest", {**QUICK, "trees": 60}, 9).regressor.get_params()
+    assert (forest["n_estimators"], forest["min_samples_leaf"], forest["random_state"]) == (60, 5, 9)
+    assert forest["max_features"] == pytest.approx(1 / 3)
+
+
 def test_a_baseline_nobody_knows():
     with pytest.raises(UserError, match="'magic' is none of mean_image"):
         build_baseline("magic", QUICK, 1)
