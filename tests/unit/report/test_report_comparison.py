@@ -118,6 +118,47 @@ def test_the_interval_is_that_of_a_ratio_of_sums():
     assert (high - low) == pytest.approx(2 * 1.96 * standard_error, rel=0.1)
 
 
+def test_shares_are_of_the_people_whom_every_method_decodes(study):
+    path = study.tree.experiment("ours").file("reconstruction.tsv")
+    frame = pd.read_csv(path, sep="\t", dtype={"subject": str})
+    first = frame["subject"] == "00"
+    frame.loc[first & (frame["method"] == "mean_image"), "mse_mask"] = 50.0
+    frame.loc[first & (frame["method"] == "pca"), "mse_mask"] = np.nan
+    write_table(path, frame)
+    rows = compare_experiments(study)
+    rows = rows[(rows["experiment"] == "ours") & (rows["what"] == "decoded")].set_index("method")
+    assert set(rows.index) == {"residual_autoencoder", "pca"}
+    assert (rows["people"] == 29).all()
+    np.testing.assert_allclose(rows.loc[["residual_autoencoder", "pca"], "value"], [0.5, 0.3])
+    assert (rows["low"] <= rows["value"] + 1e-9).all()
+    assert (rows["value"] <= rows["high"] + 1e-9).all()
+
+
+def test_hidden_modalities_are_ratios_of_everybodys_sums_over_all_folds(study):
+    """A person counts once, with the errors of all modalities, in whichever fold the person was tested."""
+    folder = study.tree.experiment("ours").folder
+    random = np.random.default_rng(2)
+    parts = []
+    for fold, people in (("0", PEOPLE[:10]), ("1", PEOPLE[10:16])):
+        names = [(s, h, m) for s in people for h in ("jac", "ndi") for m in ("jac", "ndi")]
+        part = pd.DataFrame(names, columns=["subject", "hidden", "modality"])
+        part = part.assign(
+            fold=fold, method="residual_autoencoder", mse_mask_all=random.uniform(1, 9, len(part))
+        )
+        part["mse_mask"] = part["mse_mask_all"] * random.uniform(1, 4, len(part))
+        write_table(folder / f"fold-{fold}" / "robustness.tsv", part)
+        parts.append(part)
+    every = pd.concat(parts)
+    rows = compare_experiments(study)
+    rows = rows[(rows["experiment"] == "ours") & (rows["what"] == "hidden")].set_index("of")
+    assert list(rows.index) == ["jac", "ndi"]
+    for hidden, row in rows.iterrows():
+        own = every[every["hidden"] == hidden]
+        assert row["value"] == pytest.approx(own["mse_mask"].sum() / own["mse_mask_all"].sum())
+        assert row["low"] < row["value"] < row["high"]
+        assert row["people"] == 16
+
+
 def test_the_page_says_what_can_be_compared(study, tmp_path):
     page = Page(study, tmp_path / "report" / "index.html", tmp_path / "report" / "figures")
     page.path.parent.mkdir()
