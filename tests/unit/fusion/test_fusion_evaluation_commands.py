@@ -1,5 +1,7 @@
 """The stages that evaluate a model: of whom they write, by which methods, and what the sidecars say."""
 
+from types import SimpleNamespace
+
 import nibabel
 import numpy as np
 import pandas as pd
@@ -8,10 +10,12 @@ from fusion_toy import AFFINE, toy_settings, toy_volumes
 
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import read_json, sidecar_path
-from neurostrata.core.tables import read_table
+from neurostrata.core.tables import read_table, write_table
 from neurostrata.fusion.commands import split, train
+from neurostrata.fusion.data.experiment import ExperimentData
 from neurostrata.fusion.evaluation import commands
 from neurostrata.fusion.evaluation.reconstruction import COLUMNS
+from neurostrata.fusion.evaluation.synthesis import COLUMNS as SYNTHESIS_COLUMNS
 
 SMALL = {"channels": [4, 8], "latent_size": 3, "validation_fraction": 0}
 SETTINGS = toy_settings("shared_vae", options=SMALL, epochs=1, batch_size=4)
@@ -116,6 +120,65 @@ def test_images_are_made_by_the_final_model(study, tmp_path):
     with np.load(tmp_path / "generated.npz") as made:
         assert made["subjects"].tolist() == ["01", "02"]
         assert made["draws"].shape == (6, 16, 16)
+
+
+def test_relevance_is_of_the_test_people_of_the_fold(study, tmp_path, monkeypatch):
+    network = SimpleNamespace(
+        name="regions",
+        regions=True,
+        relevance=lambda batch, subjects: pd.DataFrame(
+            {
+                "subject": subjects,
+                "region": 7,
+                "modality": "fused",
+                "features": 3,
+                "mean_mask": batch.mean((1, 2, 3, 4)),
+            }
+        ),
+        region_weights=lambda: pd.DataFrame({"region": [7], "modality": ["fused"], "weight": [0.5]}),
+    )
+    monkeypatch.setattr(ExperimentData, "load_model", lambda self, folder, machine: network)
+    own = {key: value for key, value in given(study).items() if key != "mask"}
+    output, weights = tmp_path / "relevance.tsv", tmp_path / "weights.tsv"
+    commands.relevance(**own, fold="0", output=output, weights=weights)
+    table = read_table(output, text=("subject", "fold"))
+    assert table["subject"].tolist() == people_tested(study)
+    assert set(table["fold"]) == {"0"}
+    data = ExperimentData(
+        SETTINGS, volumes=own["volumes"], splits=own["splits"], fold="0", limits=own["limits"]
+    )
+    wanted = [data.people([subject])[0].mean() for subject in people_tested(study)]
+    np.testing.assert_allclose(table["mean_mask"], wanted, rtol=1e-5)
+    table = read_table(weights, text=("fold",))
+    assert table[["region", "modality", "weight", "fold"]].to_numpy().tolist() == [[7, "fused", 0.5, "0"]]
+
+
+def test_syntheses_of_all_folds_are_gathered_and_compared(tmp_path):
+    """Names that look like numbers stay names."""
+    random, tables = np.random.default_rng(1), []
+    for fold, people in (("0", ("01", "02", "03")), ("1", ("1", "2", "3"))):
+        rows = [
+            {"subject": subject, "fold": fold, "method": method, "inputs": "1", "output": "02"}
+            | {
+                name: level + random.random()
+                for name in ("mse", "ssim", "ssim_windowed", "psnr", "off_plane")
+            }
+            for subject in people
+            for method, level in (("latent_synthesis", 1), ("mean_image", 5))
+        ]
+        write_table(tmp_path / f"{fold}.tsv", pd.DataFrame(rows, columns=list(SYNTHESIS_COLUMNS)))
+        tables.append(tmp_path / f"{fold}.tsv")
+    output, comparisons = tmp_path / "synthesis.tsv", tmp_path / "comparisons.tsv"
+    settings = {"experiment": {"model": "latent_synthesis"}, "seed": 1}
+    commands.summarise_synthesis(tables=tables, output=output, comparisons=comparisons, settings=settings)
+    table = read_table(output, text=("subject", "fold", "inputs", "output"))
+    assert table["subject"].tolist() == [s for s in ("01", "02", "03", "1", "2", "3") for _ in range(2)]
+    assert set(table["output"]) == {"02"}
+    found = read_table(comparisons, text=("inputs", "output"))
+    assert set(zip(found["inputs"], found["output"])) == {("1", "02")}
+    assert (found["n"] == 6).all()
+    better = found.set_index("measure")["better"].astype(str).str.lower().isin(["true", "yes"])
+    assert better.to_dict() == {"mse": True, "ssim": False, "ssim_windowed": False, "psnr": False}
 
 
 def test_only_models_that_can_are_asked(study, tmp_path):
