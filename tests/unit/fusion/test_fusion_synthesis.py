@@ -1,6 +1,7 @@
 """Measures, baselines and comparisons of synthesised modalities, and the stages that write them."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from neurostrata.fusion.evaluation.synthesis import (
     COLUMNS,
     compare_methods,
     evaluate_synthesis,
+    example_syntheses,
     global_similarity,
     input_subsets,
     measure,
@@ -308,6 +310,44 @@ def test_people_without_an_input_or_the_output_are_left_out_of_a_task(folder):
 
 
 # --------------------------------------------------------------------------------- comparisons
+
+
+def test_examples_show_real_and_synthesised_slices_of_each_task(folder):
+    """Of a model that gives 2 for t2 and 3 for flair, whatever it is given; NaN where a person lacks the inputs."""
+    some, mask = people(folder, drop=[("02", "t1"), ("03", "flair")]), toy_mask(SIDE)
+    seen = []
+
+    def synthesise(volumes):
+        seen.append(~np.isnan(volumes[0, :, 0, 0, 0]))
+        return np.arange(1.0, 4.0)[None, :, None, None, None] * np.ones((1, 3, SIDE, SIDE, SIDE))
+
+    model = SimpleNamespace(
+        name="toy", inputs=["t1", "t2"], outputs=["t2", "flair"], always_given=[], synthesise=synthesise
+    )
+    shown = example_syntheses(model, some, mask, 4)
+    pairs = [("t1", "t2"), ("t1", "flair"), ("t2", "flair"), ("t1+t2", "flair")]
+    assert list(zip(shown["inputs"].tolist(), shown["output"].tolist())) == pairs
+    assert shown["subjects"].tolist() == ["01", "02", "03"]
+    assert shown["planes"].tolist() == ["sagittal", "coronal", "axial"]
+    assert shown["modalities"].tolist() == list(NAMES)
+    assert shown["real"].shape == (3, 3, 3, SIDE, SIDE)
+    centre = shown["centre"]
+    for person, modality in ((0, 0), (0, 2), (1, 1)):
+        image = in_units_of_mean(some[person][modality])
+        np.testing.assert_array_equal(shown["real"][person, modality, 2], image[:, :, centre[2]])
+    assert np.isnan(shown["real"][1, 0]).all()
+    assert shown["synthesised"].shape == (3, 4, 3, SIDE, SIDE)
+    for task, (inputs, output) in enumerate(pairs):
+        wanted = np.where(mask, 2.0 if output == "t2" else 3.0, 0)[centre[0]]
+        np.testing.assert_array_equal(shown["synthesised"][0, task, 0], wanted)
+        assert np.isnan(shown["synthesised"][1, task]).all() == ("t1" in inputs)
+    # a person is never shown what is to be synthesised
+    assert [tuple(had.tolist()) for had in seen[:4]] == [
+        (True, False, False),
+        (True, False, False),
+        (False, True, False),
+        (True, True, False),
+    ]
 
 
 def comparison_table(gaps, people=6):

@@ -1,16 +1,19 @@
 """The data of one fold: who is in it, what volumes are scaled by, and tables that were cut."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
-from fusion_toy import toy_mask, toy_settings, toy_volumes
+from fusion_toy import AFFINE, toy_mask, toy_settings, toy_volumes
 
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import sidecar_path, write_json
 from neurostrata.fusion.commands import split
 from neurostrata.fusion.data.experiment import ExperimentData, read_splits
+from neurostrata.fusion.models import bundle
+from neurostrata.fusion.training.machine import Machine
 
 PEOPLE = [f"{i:02d}" for i in range(1, 13)]
 
@@ -143,3 +146,31 @@ def test_with_missing_modalities_people_may_lack_some(folder):
     assert np.isnan(one.people(["01"])[0][1]).all()
     with pytest.raises(UserError, match="subject 01: has no 'ndi' volume"):
         data(folder).people(["01"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({}, None),
+        ({"modalities": ["ndi", "jac"]}, "was trained on ndi, jac, given are jac, ndi"),
+        ({"shape": (8, 8, 9)}, r"was trained on a grid of \(8, 8, 9\), given is \(8, 8, 8\)"),
+        ({"affine": np.diag([5.0, 4.0, 4.0, 1.0])}, "was trained on another grid in space"),
+        ({"maximum": True}, "was trained on volumes of another scaling than"),
+    ],
+)
+def test_a_model_of_other_volumes_is_refused(folder, monkeypatch, change, message):
+    prepared = []
+    known = {"modalities": ["jac", "ndi"], "shape": (8, 8, 8), "maximum": False, "affine": AFFINE} | change
+    affine = known.pop("affine")
+    model = SimpleNamespace(**known, name="toy", prepare=prepared.append)
+    monkeypatch.setattr(bundle, "load_bundle", lambda path: (model, {"grid": {"affine": affine.tolist()}}))
+    one, machine = data(folder), Machine(threads=1)
+    if message is None:
+        assert one.load_model(folder / "model", machine) is model
+        assert prepared == [machine]
+        facts = one.facts(model)
+        assert (facts["Fold"], facts["Model"], facts["Settings"]["seed"]) == ("0", "toy", 1)
+        assert "Model" not in one.facts()
+        return
+    with pytest.raises(UserError, match=message):
+        one.load_model(folder / "model", machine)
