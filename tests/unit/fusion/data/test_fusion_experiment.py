@@ -174,3 +174,14 @@ def test_a_model_of_other_volumes_is_refused(folder, monkeypatch, change, messag
         return
     with pytest.raises(UserError, match=message):
         one.load_model(folder / "model", machine)
+
+
+def test_one_modality_is_enough(folder):
+    settings = toy_settings(modalities=("ndi",))
+    one = ExperimentData(settings, volumes=[folder / "ndi.npy"], splits=folder / "splits.tsv", fold="0")
+    assert one.shape == (8, 8, 8)
+    np.testing.assert_array_equal(one.affine, AFFINE)
+    with pytest.raises(ValueError, match="no brain mask"):
+        _ = one.mask
+    with pytest.raises(ValueError, match="no regions"):
+        _ = one.regions
