@@ -185,3 +185,9 @@ def test_one_modality_is_enough(folder):
         _ = one.mask
     with pytest.raises(ValueError, match="no regions"):
         _ = one.regions
+
+
+def test_of_volumes_over_their_maxima_only_masks_have_limits(folder):
+    path = folder / "ndi.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"kind": "mask"}))
+    assert data(folder, experiment={"scaling": "maximum"}).scaling == {"ndi": {"low": 0.0, "high": 1.0}}

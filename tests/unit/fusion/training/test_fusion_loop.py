@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from plain_training import people_in_memory
 
 from neurostrata.core.config import section_defaults
@@ -69,3 +70,13 @@ def test_as_many_people_and_as_large_batches_as_needed_are_enough(monkeypatch):
             UserError, match=r"training.batch_size: 1 people per step .* grid of 2x2x2; set it to 2"
         ):
             begin(monkeypatch, smallest=2, **few)
+
+
+def test_a_training_has_the_threads_of_its_job(monkeypatch):
+    before = torch.get_num_threads()
+    try:
+        with pytest.raises(BegunError):
+            begin(monkeypatch, threads=3)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
