@@ -115,7 +115,7 @@ STAGES = {
     "factor_congruence": _analysis("phenotypes.commands:factor_congruence", "measuring congruence of factors", "phenotypes"),
     "subject_page": _analysis("report.commands:subject_page", "writing pages of people", version=2, draws=False),
     "provenance": _analysis("report.commands:provenance", "recording provenance", "*"),
-    "report": _analysis("report.commands:report", "writing the report", "*", version=6),
+    "report": _analysis("report.commands:report", "writing the report", "*", version=7),
 }
 # fmt: on
 

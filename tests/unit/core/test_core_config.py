@@ -140,6 +140,13 @@ def test_former_defaults_are_others_than_now() -> None:
             {"experiments": [{**SYNTHESIS, "model": "pca", "training": {"adam_epsilon": 1e-8}}]},
             r"experiments\[0\].training.adam_epsilon: pca \(experiments\[0\]\) does not read it; remove it",
         ),
+        *[
+            (
+                {"experiments": [{**SYNTHESIS, "options": options, "analyses": {"robustness": True}}]},
+                r"experiments\[0\].analyses.robustness: hides each modality in turn, and 'jac' is the only input",
+            )
+            for options in ({"inputs": ["jac"]}, {"mask_input": "ndi"})
+        ],
         (
             {"strata": {"clustering": {"damping": {"steps": 5}}}},
             r"strata.clustering: its keys are now under strata.affinity_propagation, .*strata.small_clusters",

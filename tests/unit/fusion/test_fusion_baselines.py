@@ -8,7 +8,8 @@ from fusion_toy import toy_mask, toy_volumes
 from sklearn.decomposition import PCA
 
 from neurostrata.fusion.data.volumes import VolumeSet, open_volumes
-from neurostrata.fusion.evaluation.baselines import baseline_codes
+from neurostrata.fusion.evaluation.baselines import DESCRIPTIONS, MEAN_IMAGE, TITLES, baseline_codes
+from neurostrata.fusion.evaluation.baselines import PCA as PCA_METHOD
 from neurostrata.report.data.papers import paper_tables
 
 MASK = toy_mask(16)
@@ -47,6 +48,12 @@ def test_each_is_the_pca_it_says(sets):
     np.testing.assert_allclose(codes["regional_means"], np.stack(means, axis=1), rtol=1e-5)
 
 
+def test_every_baseline_has_a_title_and_the_names_that_tables_have():
+    assert (MEAN_IMAGE, PCA_METHOD) == ("mean_image", "pca")
+    assert set(DESCRIPTIONS) == {"pca_modalities", "pca_stacked", "pca_pooled", "regional_means"}
+    assert set(TITLES) == {*DESCRIPTIONS, MEAN_IMAGE, PCA_METHOD}
+
+
 def test_a_missing_modality_counts_for_nothing(sets):
     training, everybody = sets
     lacking = VolumeSet(everybody.volumes, everybody.subjects, SCALING, incomplete=True)
@@ -59,8 +66,41 @@ def test_a_missing_modality_counts_for_nothing(sets):
     for name, values in codes.items():
         assert np.isfinite(values).all()
         np.testing.assert_allclose(values[:-1], full[name][:-1], atol=1e-5)
+    # what is missing is the training people's mean of that modality in that region
+    means = full["regional_means"]
+    np.testing.assert_allclose(codes["regional_means"][-1, 2:], means[:10, 2:].mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(codes["regional_means"][-1, :2], means[-1, :2], rtol=1e-6)
+    assert (np.abs(means[:10, 2:].mean(axis=0) - means[-1, 2:]) > 1e-3).all()
+    np.testing.assert_array_equal(codes["pca_pooled"][-1, 19:], 0)
     np.testing.assert_array_equal(codes["pca_modalities"][-1, 9:], 0)
     np.testing.assert_allclose(codes["pca_modalities"][-1, :9], full["pca_modalities"][-1, :9], atol=1e-5)
+
+
+@pytest.mark.parametrize("modality", [0, 1])
+def test_the_first_training_person_may_lack_any_modality(sets, modality):
+    training, everybody = sets
+    first = training.subjects[0]
+    volumes = list(everybody.volumes)
+    row = {subject: place for subject, place in volumes[modality].row.items() if subject != first}
+    volumes[modality] = dataclasses.replace(volumes[modality], row=row)
+    some = VolumeSet(volumes, everybody.subjects, SCALING, incomplete=True)
+    codes = baseline_codes(some.subset(range(10)), some, MASK, REGIONS, 1)
+    whole = np.stack([everybody[i] for i in range(14)])
+    rows = (whole / whole.max(axis=(2, 3, 4), keepdims=True))[:, :, MASK].astype(np.float64)
+    has = np.ones((10, 2), bool)
+    has[0, modality] = False
+    pooled = PCA(18).fit(rows[:10][has])
+    wanted = np.concatenate([pooled.transform(rows[:, m]) for m in range(2)], axis=1)
+    assert codes["pca_pooled"].shape == wanted.shape
+    complete = [codes["pca_pooled"][1:], wanted[1:]]
+    np.testing.assert_allclose(*[np.linalg.norm(c[:, None] - c[None], axis=2) for c in complete], atol=5e-3)
+    missing = codes["pca_pooled"][0].reshape(2, 18)[modality]
+    np.testing.assert_array_equal(missing, 0)
+    np.testing.assert_allclose(
+        np.linalg.norm(codes["pca_pooled"][0]),
+        np.linalg.norm(wanted[0].reshape(2, 18)[1 - modality]),
+        rtol=1e-4,
+    )
 
 
 def test_over_their_maxima_all_baselines_see_the_volumes_that_the_model_sees(sets):

@@ -62,6 +62,39 @@ def test_precision_of_nobody_is_not_a_number():
     assert measures["auc"] == 1
 
 
+def test_a_score_at_the_threshold_is_of_the_positive_class():
+    positive, scores = np.array([True, True, False, False]), np.array([0.5, 0.3, 0.1, 0.5])
+    measures = binary_measures(positive, scores)
+    assert (measures["sensitivity"], measures["specificity"], measures["precision"]) == (0.5, 0.5, 0.5)
+    lower = binary_measures(positive, scores, threshold=0.3)
+    assert (lower["sensitivity"], lower["specificity"], lower["precision"]) == (1, 0.5, 2 / 3)
+
+
+def test_folds_keep_their_order():
+    table = pd.concat([predictions().query("fold == '0'").assign(fold=fold) for fold in ("9", "10", "2")])
+    assert fold_measures(table)["fold"].tolist() == ["9", "10", "2"]
+    assert roc_points(table)["fold"].unique().tolist() == ["9", "10", "2", "mean"]
+
+
+def test_curves_have_every_threshold_and_their_mean_a_hundred_steps():
+    random = np.random.default_rng(1)
+    folds = [
+        pd.DataFrame({"fold": fold, "label": random.permutation(["a", "b"] * 20), "score": random.random(40)})
+        for fold in ("0", "1")
+    ]
+    curves = roc_points(pd.concat(folds))
+    mean = curves[curves["fold"] == "mean"]
+    np.testing.assert_allclose(mean["false_positive_rate"], np.arange(101) / 100)
+    assert mean["threshold"].isna().all()
+    for fold in folds:
+        own = curves[curves["fold"] == fold["fold"].iloc[0]]
+        np.testing.assert_allclose(own["threshold"][1:], np.sort(fold["score"])[::-1])
+        found = [(fold["score"] >= limit)[fold["label"] == "b"].mean() for limit in own["threshold"]]
+        np.testing.assert_allclose(own["true_positive_rate"], found)
+        area = np.trapezoid(own["true_positive_rate"], own["false_positive_rate"])
+        assert area == pytest.approx(binary_measures(fold["label"] == "b", fold["score"])["auc"])
+
+
 def test_folds_without_a_class_are_skipped_and_counted():
     summary = summarise_folds(fold_measures(predictions())).set_index("measure")
     assert (summary["folds"] == 2).all()

@@ -81,6 +81,33 @@ def test_contrast_difference_is_that_of_the_medians():
     assert np.isnan(metrics.contrast_difference(real, real, np.zeros((0, 2, 3), int))[0])
 
 
+def test_images_without_contrast_between_blocks_have_no_contrast_difference():
+    """Blocks of the same mean: contrast 0 in both images, of which there is no relative difference."""
+    checks = np.indices((8, 8, 6)).sum(axis=0) % 2.0
+    pairs = metrics.block_pairs(np.ones(checks.shape, bool), 20, seed=1)
+    difference, real, decoded = metrics.contrast_difference(checks, checks / 2, pairs)
+    assert np.isnan(difference)
+    assert (real, decoded) == (0, 0)
+
+
+def test_voxels_at_the_least_sum_are_left_out():
+    real = np.array([0.005, 0.1]).reshape(2, 1, 1)
+    decoded = np.array([0.005, 0.3]).reshape(2, 1, 1)
+    found = metrics.normalized_difference(real, decoded, real > 0)
+    np.testing.assert_allclose(found, [0.5, 0.5, 0.5])
+
+
+def test_similarity_has_the_constants_of_wang_et_al():
+    """Far from the border: of two flat images only the means differ, of a flat and a chequered one only the variance."""
+    flat = np.full((20, 20, 20), 0.02)
+    level = (2 * 0.02 * 0.05 + 0.01**2) / (0.02**2 + 0.05**2 + 0.01**2)
+    assert metrics.structural_similarity(flat, np.full_like(flat, 0.05)) == pytest.approx(level)
+    chequered = flat + 0.01 * (-1.0) ** np.indices(flat.shape).sum(axis=0)
+    assert metrics.structural_similarity(flat, chequered) == pytest.approx(
+        0.03**2 / (0.01**2 + 0.03**2), rel=1e-3
+    )
+
+
 def test_similarity_equals_torchmetrics():
     from torchmetrics.functional.image import structural_similarity_index_measure
 

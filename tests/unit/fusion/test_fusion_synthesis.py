@@ -1,6 +1,7 @@
 """Measures, baselines and comparisons of synthesised modalities, and the stages that write them."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from neurostrata.fusion.evaluation.synthesis import (
     COLUMNS,
     compare_methods,
     evaluate_synthesis,
+    example_syntheses,
     global_similarity,
     input_subsets,
     measure,
@@ -214,6 +216,32 @@ def test_methods_on_voxels_learn_from_a_limited_number_of_people(folder, monkeyp
     assert len(set(read)) == len(read) == 2
 
 
+def test_more_voxels_than_are_predicted_at_once_are_all_predicted(folder, monkeypatch):
+    everybody, mask = people(folder), toy_mask(SIDE)
+    line = build_baseline("linear_regression", QUICK, 1).fit(everybody.subset(range(3)), [0, 1], 2, mask)
+    given = np.stack([in_units_of_mean(everybody[7][i]) for i in (0, 1)])
+    whole = line.predict(given)
+    rows = given[:, mask].T @ line.regressor.coef_ + line.regressor.intercept_
+    np.testing.assert_allclose(whole[mask], rows, atol=1e-5)
+    monkeypatch.setattr(synthesis_baselines, "VOXELS_AT_ONCE", 7)
+    np.testing.assert_allclose(line.predict(given), whole, atol=1e-6)
+
+
+def test_the_perceptron_is_the_papers_with_adam_and_early_stopping():
+    scaled = build_baseline("position_mlp", {**QUICK, "hidden": [400, 40]}, 9).regressor
+    network = scaled[-1].get_params()
+    assert type(scaled[0]).__name__ == "StandardScaler"
+    assert (network["hidden_layer_sizes"], network["solver"], network["early_stopping"]) == (
+        (400, 40),
+        "adam",
+        True,
+    )
+    assert network["random_state"] == 9
+    forest = build_baseline("random_forest", {**QUICK, "trees": 60}, 9).regressor.get_params()
+    assert (forest["n_estimators"], forest["min_samples_leaf"], forest["random_state"]) == (60, 5, 9)
+    assert forest["max_features"] == pytest.approx(1 / 3)
+
+
 def test_a_baseline_nobody_knows():
     with pytest.raises(UserError, match="'magic' is none of mean_image"):
         build_baseline("magic", QUICK, 1)
@@ -284,6 +312,44 @@ def test_people_without_an_input_or_the_output_are_left_out_of_a_task(folder):
 # --------------------------------------------------------------------------------- comparisons
 
 
+def test_examples_show_real_and_synthesised_slices_of_each_task(folder):
+    """Of a model that gives 2 for t2 and 3 for flair, whatever it is given; NaN where a person lacks the inputs."""
+    some, mask = people(folder, drop=[("02", "t1"), ("03", "flair")]), toy_mask(SIDE)
+    seen = []
+
+    def synthesise(volumes):
+        seen.append(~np.isnan(volumes[0, :, 0, 0, 0]))
+        return np.arange(1.0, 4.0)[None, :, None, None, None] * np.ones((1, 3, SIDE, SIDE, SIDE))
+
+    model = SimpleNamespace(
+        name="toy", inputs=["t1", "t2"], outputs=["t2", "flair"], always_given=[], synthesise=synthesise
+    )
+    shown = example_syntheses(model, some, mask, 4)
+    pairs = [("t1", "t2"), ("t1", "flair"), ("t2", "flair"), ("t1+t2", "flair")]
+    assert list(zip(shown["inputs"].tolist(), shown["output"].tolist())) == pairs
+    assert shown["subjects"].tolist() == ["01", "02", "03"]
+    assert shown["planes"].tolist() == ["sagittal", "coronal", "axial"]
+    assert shown["modalities"].tolist() == list(NAMES)
+    assert shown["real"].shape == (3, 3, 3, SIDE, SIDE)
+    centre = shown["centre"]
+    for person, modality in ((0, 0), (0, 2), (1, 1)):
+        image = in_units_of_mean(some[person][modality])
+        np.testing.assert_array_equal(shown["real"][person, modality, 2], image[:, :, centre[2]])
+    assert np.isnan(shown["real"][1, 0]).all()
+    assert shown["synthesised"].shape == (3, 4, 3, SIDE, SIDE)
+    for task, (inputs, output) in enumerate(pairs):
+        wanted = np.where(mask, 2.0 if output == "t2" else 3.0, 0)[centre[0]]
+        np.testing.assert_array_equal(shown["synthesised"][0, task, 0], wanted)
+        assert np.isnan(shown["synthesised"][1, task]).all() == ("t1" in inputs)
+    # a person is never shown what is to be synthesised
+    assert [tuple(had.tolist()) for had in seen[:4]] == [
+        (True, False, False),
+        (True, False, False),
+        (False, True, False),
+        (True, True, False),
+    ]
+
+
 def comparison_table(gaps, people=6):
     """The model's error is 1, each baseline's 1 plus a gap plus a person's own part."""
     random = np.random.default_rng(4)
@@ -318,6 +384,27 @@ def test_paired_tests_with_holms_correction_by_hand():
     # More similarity is better, so the same numbers are worse there.
     similar = result[(result["measure"] == "ssim") & (result["baseline"] == "forest")]
     assert not similar["better"].any()
+
+
+def test_a_comparison_is_of_the_people_who_have_both_values():
+    """A baseline without training people for a task has no rows there, and somebody may lack a value."""
+    table = comparison_table({"forest": 0.3, "mean": 0.1}, people=8)
+    table = table[(table["method"] != "forest") | (table["inputs"] != "t1+t2")].reset_index(drop=True)
+    lacking = (table["method"] == "model") & (table["subject"] == "3")
+    table.loc[lacking & (table["inputs"] == "t1"), "psnr"] = np.nan
+    result = compare_methods(table, "model")
+    tasks = set(zip(result["inputs"], result["baseline"]))
+    assert tasks == {("t1", "forest"), ("t1", "mean"), ("t1+t2", "mean")}
+    rows = result.set_index(["inputs", "baseline", "measure"])
+    assert rows.loc[("t1", "forest", "psnr"), "n"] == 7
+    assert rows.loc[("t1", "forest", "mse"), "n"] == 8
+    wide = table[table["inputs"] == "t1"].pivot(index="subject", columns="method", values="psnr").dropna()
+    row = rows.loc[("t1", "forest", "psnr")]
+    assert (row["mean"], row["mean_baseline"]) == pytest.approx((wide["model"].mean(), wide["forest"].mean()))
+    assert row["difference"] == pytest.approx((wide["model"] - wide["forest"]).mean())
+    assert row["t"] == pytest.approx(stats.ttest_rel(wide["model"], wide["forest"]).statistic)
+    assert row["output"] == "flair"
+    assert row["method"] == "model"
 
 
 def test_what_cannot_be_tested_has_no_p():

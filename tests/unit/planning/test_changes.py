@@ -13,7 +13,7 @@ from neurostrata.controller import reasons
 from neurostrata.core.config import fill_config, section_defaults
 from neurostrata.core.settings import settings_text
 from neurostrata.planning.changes import changed_files, changed_values, changes
-from neurostrata.planning.options import POSITIVE, TOGETHER, same_results, used_options
+from neurostrata.planning.options import LEARNED_FROM, POSITIVE, TOGETHER, same_results, used_options
 
 REGISTRATION = section_defaults("registration") | {"engine": "ants"}
 
@@ -182,6 +182,16 @@ def test_digests_and_versions_are_said_in_words() -> None:
     ]
     assert said("predict", {"covariates": []}, {"covariates": ["age"], **together}) == [
         'experiments[e].analyses.covariates: [] -> ["age"]'
+    ]
+    own = {"model": "latent_synthesis", "options": {"fusion": "max"}, "training": {}}
+    model = {"experiment": own, "training": {}}
+    with_offset = {**model, "experiment": own | {"options": {"fusion": "max", "output_offset": "mean"}}}
+    learned = {LEARNED_FROM: "learned from"}
+    assert said("train", with_offset, with_offset | learned) == [
+        "the mean image is of those who are learned from, not of those held out"
+    ]
+    assert said("train", model, with_offset | learned) == [
+        'experiments[e].options.output_offset: (nothing) -> "mean"'
     ]
     assert said("align_diffusion", {"seed": 1}, {"seed": 2}) == ["imaging_seed: 1 -> 2"]
     assert said("jacobian", {"seed": 1}, {"seed": 2}) == []  # which draws no numbers

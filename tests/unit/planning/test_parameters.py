@@ -14,7 +14,7 @@ from planned import LABEL, experiment, planned
 
 from neurostrata.cohort.study import Study
 from neurostrata.planning import parameters
-from neurostrata.planning.options import POSITIVE, TOGETHER
+from neurostrata.planning.options import LEARNED_FROM, POSITIVE, TOGETHER
 from neurostrata.planning.parameters import parameter, stage_settings
 from neurostrata.planning.selection import group_selection
 from neurostrata.stages import STAGES
@@ -146,6 +146,22 @@ def test_only_predictions_of_which_the_other_class_was_measured_are_made_again(
     study = planned(experiments=[experiment("e", "jac", model="siamese_attention", label=label)])
     found = settings(study, "predict", experiment="e")
     assert {key: found[key] for key in found if key == POSITIVE} == added
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "marked"),
+    [
+        ("latent_synthesis", {"output_offset": "mean"}, True),
+        ("latent_synthesis", {}, False),
+        ("shared_vae", {"output_offset": "mean"}, False),
+    ],
+)
+def test_only_models_whose_offset_was_also_of_those_held_out_are_trained_again(
+    model: str, options: dict[str, Any], marked: bool
+) -> None:
+    study = planned(experiments=[experiment("e", "jac", "fa", model=model, options=options)])
+    assert (LEARNED_FROM in settings(study, "train", experiment="e")) == marked
+    assert LEARNED_FROM not in settings(study, "embed", experiment="e")
 
 
 def test_keys_of_a_later_release_are_settings_where_they_are_not_at_their_defaults() -> None:

@@ -11,6 +11,7 @@ from neurostrata.report.data.layout import ResultsTree
 from neurostrata.report.data.results import StudyResults
 from neurostrata.report.html.page import Page
 from neurostrata.report.sections.comparison import comparison_section
+from neurostrata.report.sections.decoding import reconstruction_table
 from neurostrata.report.sections.latent import latent_blocks
 
 PEOPLE = [f"{i:02d}" for i in range(30)]
@@ -93,6 +94,20 @@ def test_every_number_is_there_with_its_interval(study):
     assert frame[("ours", "cost", "training (minutes)", "residual_autoencoder")] == 2
 
 
+def test_epochs_are_counted_where_the_history_has_one_row_for_each(study):
+    """Siamese networks have a row for each network of each region, with the epochs that it took."""
+    folder = study.tree.experiment("ours").folder / "fold-all"
+    networks = {"region": ["1", "1", ""], "part": ["fold 0", "all", "attention"], "epochs": [40, 30, 20]}
+    history = pd.DataFrame(networks | {"loss": 1.0, "seconds": [120.0, 90.0, 30.0]})
+    write_table(folder / "history.tsv", history)
+    frame = compare_experiments(study)
+    found = frame[frame["what"] == "cost"].set_index(["experiment", "of"])["value"]
+    assert found[("ours", "training (minutes)")] == 4
+    assert "epochs" not in found["ours"]
+    assert "seconds per epoch" not in found["ours"]
+    assert (found[("paper", "epochs")], found[("paper", "seconds per epoch")]) == (2, 60)
+
+
 def test_the_interval_is_that_of_a_ratio_of_sums():
     random = np.random.default_rng(0)
     whole = random.uniform(1, 2, 400)
@@ -101,6 +116,47 @@ def test_the_interval_is_that_of_a_ratio_of_sums():
     standard_error = np.std(part - value * whole) / np.sqrt(400) / whole.mean()
     assert low < value < high
     assert (high - low) == pytest.approx(2 * 1.96 * standard_error, rel=0.1)
+
+
+def test_shares_are_of_the_people_whom_every_method_decodes(study):
+    path = study.tree.experiment("ours").file("reconstruction.tsv")
+    frame = pd.read_csv(path, sep="\t", dtype={"subject": str})
+    first = frame["subject"] == "00"
+    frame.loc[first & (frame["method"] == "mean_image"), "mse_mask"] = 50.0
+    frame.loc[first & (frame["method"] == "pca"), "mse_mask"] = np.nan
+    write_table(path, frame)
+    rows = compare_experiments(study)
+    rows = rows[(rows["experiment"] == "ours") & (rows["what"] == "decoded")].set_index("method")
+    assert set(rows.index) == {"residual_autoencoder", "pca"}
+    assert (rows["people"] == 29).all()
+    np.testing.assert_allclose(rows.loc[["residual_autoencoder", "pca"], "value"], [0.5, 0.3])
+    assert (rows["low"] <= rows["value"] + 1e-9).all()
+    assert (rows["value"] <= rows["high"] + 1e-9).all()
+
+
+def test_hidden_modalities_are_ratios_of_everybodys_sums_over_all_folds(study):
+    """A person counts once, with the errors of all modalities, in whichever fold the person was tested."""
+    folder = study.tree.experiment("ours").folder
+    random = np.random.default_rng(2)
+    parts = []
+    for fold, people in (("0", PEOPLE[:10]), ("1", PEOPLE[10:16])):
+        names = [(s, h, m) for s in people for h in ("jac", "ndi") for m in ("jac", "ndi")]
+        part = pd.DataFrame(names, columns=["subject", "hidden", "modality"])
+        part = part.assign(
+            fold=fold, method="residual_autoencoder", mse_mask_all=random.uniform(1, 9, len(part))
+        )
+        part["mse_mask"] = part["mse_mask_all"] * random.uniform(1, 4, len(part))
+        write_table(folder / f"fold-{fold}" / "robustness.tsv", part)
+        parts.append(part)
+    every = pd.concat(parts)
+    rows = compare_experiments(study)
+    rows = rows[(rows["experiment"] == "ours") & (rows["what"] == "hidden")].set_index("of")
+    assert list(rows.index) == ["jac", "ndi"]
+    for hidden, row in rows.iterrows():
+        own = every[every["hidden"] == hidden]
+        assert row["value"] == pytest.approx(own["mse_mask"].sum() / own["mse_mask_all"].sum())
+        assert row["low"] < row["value"] < row["high"]
+        assert row["people"] == 16
 
 
 def test_the_page_says_what_can_be_compared(study, tmp_path):
@@ -124,6 +180,20 @@ def test_the_page_says_what_can_be_compared(study, tmp_path):
     written = read_table(tmp_path / "report" / "comparison.tsv", text=("experiment",))
     assert len(written) == len(compare_experiments(study))
     assert (tmp_path / "report" / "figures" / "comparison" / "prediction.svg").is_file()
+
+
+def test_a_mean_over_fewer_people_than_were_tested_says_so(study, tmp_path):
+    path = study.tree.experiment("ours").file("reconstruction.tsv")
+    frame = pd.read_csv(path, sep="\t", dtype={"subject": str})
+    lacking = frame[frame["subject"].isin(PEOPLE[:12])].assign(modality="ndi")
+    lacking.loc[(lacking["method"] == "pca") & (lacking["subject"] == "00"), "mse"] = np.nan
+    write_table(path, pd.concat([frame, lacking]))
+    page = Page(study, tmp_path / "report" / "index.html", tmp_path / "report" / "figures")
+    table = reconstruction_table(page, "mse", "Error", "", True)
+    ours = {row[2].text: [cell.text for cell in row[3:]] for row in table.rows[:3]}
+    assert [row[0] for row in ours.values()] == ["30"] * 3
+    assert not [row[1] for row in ours.values() if "of" in row[1]]
+    assert [row[2].partition(" (")[2] for row in ours.values()] == ["of 12)", "of 12)", "of 11)"]
 
 
 def test_other_folds_are_not_comparable(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from pathlib import Path
 
 import matplotlib.image
@@ -12,6 +13,10 @@ import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from neurostrata.core.tables import write_table
+from neurostrata.report.data.evidence import Evidence
+from neurostrata.report.data.layout import ResultsTree
+from neurostrata.report.data.results import StudyResults
 from neurostrata.report.figures import agreement as figures_agreement
 from neurostrata.report.figures import checks as figures_checks
 from neurostrata.report.figures import clusters as figures_clusters
@@ -22,7 +27,10 @@ from neurostrata.report.figures import reconstruction as figures_reconstruction
 from neurostrata.report.figures import search as figures_search
 from neurostrata.report.figures.slices import Volume, bounding_box, cut, positions, try_volume
 from neurostrata.report.figures.style import INK, MAX_WIDTH, cluster_style, new_figure, save_figure
+from neurostrata.report.html.page import Page
+from neurostrata.report.sections.differences import differences_section
 from neurostrata.report.sections.experiment_decoding import _example_rows
+from neurostrata.strata.profiles import cluster_profiles
 
 
 def test_volumes_are_turned_to_ras(tmp_path: Path) -> None:
@@ -217,7 +225,7 @@ def test_profiles_keep_each_value_with_its_factor_and_cluster() -> None:
     values = np.array([[0.1, 0.9, 0.5], [0.9, 0.1, 0.4], [0.2, 0.8, 0.5], [0.95, 0.05, np.nan]])
     frame = pd.DataFrame(values, index=list("acbd"), columns=[1, 2, 3])
     panels = {"medians": frame, "means": 1 - frame}
-    figure = figures_clusters.profiles_figure(panels, {1: 5, 2: 4, 3: 3})
+    figure = figures_clusters.profiles_figure(panels, {1: "5", 2: "4", 3: "3"})
     axes = {a.get_title(): a for a in figure.axes if a.get_title()}
     assert list(axes) == ["medians", "means"]
     rows = [t.get_text() for t in axes["means"].get_yticklabels()]  # once, beside the last panel
@@ -232,6 +240,25 @@ def test_profiles_keep_each_value_with_its_factor_and_cluster() -> None:
             for j, cluster in enumerate(columns):
                 value = panels[title].loc[factor, cluster]
                 assert np.ma.is_masked(drawn[i, j]) if np.isnan(value) else drawn[i, j] == value
+
+
+def test_profiles_say_of_how_many_people_their_values_are(tmp_path: Path) -> None:
+    """Not how many the clusters have: people who fit none, and people without scores, are in no profile."""
+    study = StudyResults(ResultsTree(tmp_path), {"experiments": []})
+    experiment = study.tree.experiment("e")
+    clusters = pd.DataFrame({"subject": list("abcdefghi"), "cluster": [1] * 5 + [2] * 4})
+    clusters["fits"] = ["no", *["yes"] * 8]
+    scores = pd.DataFrame({"f1": np.arange(8.0), "f2": np.arange(8.0) % 3}, index=list("bcdefghi"))
+    scores.loc["h", "f2"] = np.nan
+    scores = scores.drop(index="i")
+    groups = clusters.set_index("subject").loc[scores.index, "cluster"]
+    write_table(experiment.strata("profiles.tsv"), cluster_profiles(groups, scores))
+    comparisons = pd.DataFrame({"factor": ["f1", "f2"], "h": 1.0, "p": 0.5, "q": 0.5, "eta2": 0.0})
+    page = Page(study, tmp_path / "report" / "index.html", tmp_path / "report" / "figures")
+    evidence = Evidence("mixture", clusters=clusters, comparisons=comparisons)
+    differences_section(page, experiment, evidence, {}, "")
+    drawn = (tmp_path / "report" / "figures" / "e" / "profiles.svg").read_text()
+    assert set(re.findall(r"\(n=([^)]*)\)", drawn)) == {"4", "2–3"}
 
 
 @pytest.mark.parametrize(("factors", "clusters"), [(1, 1), (1, 4), (2, 2), (5, 1), (3, 12)])

@@ -22,7 +22,7 @@ from neurostrata.report.data.layout import Fold
 from neurostrata.report.figures.phenotypes import short_name
 from neurostrata.report.html.blocks import Section, Text, cut_off, format_number, format_p, frame_table
 from neurostrata.report.sections.composition import composition_table
-from neurostrata.report.sections.experiment_decoding import _training, without_progress
+from neurostrata.report.sections.experiment_decoding import _training, beats_baselines, without_progress
 from neurostrata.report.sections.strata import strata_section
 from neurostrata.report.sections.strata_maps import cluster_facts
 from neurostrata.report.text import verdict as verdict_module
@@ -503,6 +503,22 @@ def test_a_model_that_is_beaten_by_its_baselines_is_named() -> None:
         ("jac", "pca", 0.1, 0.2),
         ("ndi", "mean_image", 0.1, 0.1),
     ]
+
+
+def test_a_model_is_not_said_to_decode_what_it_has_no_decoder_for() -> None:
+    """A synthesis of FLAIR alone; the mean image and PCA have every modality."""
+    found = [("flair", "ae", 0.1), ("flair", "mean_image", 0.2), ("t1w", "mean_image", 0.2)]
+    frame = pd.DataFrame(found, columns=["modality", "method", "mse"]).assign(subject="a", fold="0")
+    page: Any = SimpleNamespace(sources=lambda *paths: [])
+
+    def said(frame: pd.DataFrame) -> str:
+        text = beats_baselines(frame, ["ae", "mean_image"], ["flair", "t1w"], page, Path())
+        assert text is not None
+        return text.text
+
+    assert said(frame).endswith("better than the mean training image, in FLAIR. It does not decode T1W.")
+    whole = pd.concat([frame, frame[:1].assign(modality="t1w")])
+    assert said(whole).endswith("better than the mean training image, in every modality.")
 
 
 def test_the_share_decoded_is_of_the_variance_about_the_mean_image() -> None:

@@ -32,6 +32,25 @@ def test_regions_are_compared_without_head_size_and_template():
     assert abs(noise["correlation"]) < 0.3
 
 
+def test_figures_within_regions_are_medians_of_ordinary_regressions():
+    rng = np.random.default_rng(3)
+    planted = rng.normal(0, 0.1, (15, 7))
+    measured = planted * np.linspace(0.2, 1.4, 7) + rng.normal(0, 0.05, (15, 7))
+    weights = rng.uniform(1, 5, 7)
+    found = compare_regions(measured, planted, weights)
+    # without each person's mean over the voxels of all regions
+    m, p = (values - (values @ weights / weights.sum())[:, None] for values in (measured, planted))
+    correlations = [np.corrcoef(m[:, region], p[:, region])[0, 1] for region in range(7)]
+    slopes = [np.polyfit(p[:, region], m[:, region], 1)[0] for region in range(7)]
+    assert found["region_correlation"] == pytest.approx(np.median(correlations), abs=1e-4)
+    assert found["region_slope"] == pytest.approx(np.median(slopes), abs=1e-4)
+    m, p = ((values - values.mean(axis=0)).ravel() for values in (m, p))
+    assert found["correlation"] == pytest.approx(np.corrcoef(m, p)[0, 1], abs=1e-4)
+    assert found["slope"] == pytest.approx(np.polyfit(p, m, 1)[0], abs=1e-4)
+    assert compare_regions(np.zeros((3, 7)), planted[:3], weights)["region_slope"] == 0
+    assert compare_regions(planted[:3], np.zeros((3, 7)), weights)["slope"] is None
+
+
 def people_table(folder, **columns):
     write_table(folder / "truth" / "participants.tsv", pd.DataFrame(columns))
 

@@ -13,6 +13,7 @@ from typing import Any
 from neurostrata.planning.options import (
     CONTENTS,
     FILES,
+    LEARNED_FROM,
     OWN_ROWS,
     POSITIVE,
     TEMPLATE_KEYS,
@@ -87,11 +88,15 @@ _DIGESTS = {
         for stage in ("adjust_codes", "predict")
     },
     ("predict", POSITIVE): "this release measures the second class as listed",
+    ("train", LEARNED_FROM): "the mean image is of those who are learned from, not of those held out",
     ("explain", "targets"): "the targets of two classes have changed",
     ("summarise_explanation", "targets"): "the targets of two classes have changed",
     ("map_codes", "targets"): "the targets of two classes have changed",
     ("report", "state"): "there are other results",
 }
+
+#: Settings that say how this release does what former ones did otherwise.
+_OF_A_RELEASE = {TOGETHER, POSITIVE, LEARNED_FROM}
 
 _ABSENT = object()
 
@@ -230,7 +235,7 @@ def changes(stage: str, recorded: str, now: str, names: Mapping[str, str]) -> li
         ):
             continue
         digest = _DIGESTS.get((stage, place))
-        if place in (TOGETHER, POSITIVE) and found.keys() - {TOGETHER, POSITIVE}:
+        if place in _OF_A_RELEASE and found.keys() - _OF_A_RELEASE:
             continue  # it came or went with a key of the configuration
         if digest:
             lines.append(digest)

@@ -44,6 +44,9 @@ TOGETHER = "sites_and_columns"
 #: In the settings of `predict`: the class whose measures stand in the table. It stands only where an experiment lists its classes out of
 #: alphabetical order: former releases measured the other one.
 POSITIVE = "positive"
+#: In the settings of `train`: that an output offset is the mean of those who are learned from. It stands only where former releases had everybody in
+#: it, also those held out.
+LEARNED_FROM = "offset"
 
 #: In the settings of stages that read files as they were given: what tells each file from another one, by the name of the job's input.
 FILES = "files"

@@ -22,7 +22,15 @@ from neurostrata.planning import selection
 from neurostrata.planning.experiments import can, prediction_analyses, special_keys
 from neurostrata.planning.inputs import Inputs
 from neurostrata.planning.jobs import by_wildcards
-from neurostrata.planning.options import CONTENTS, FILES, OWN_ROWS, POSITIVE, TOGETHER, used_options
+from neurostrata.planning.options import (
+    CONTENTS,
+    FILES,
+    LEARNED_FROM,
+    OWN_ROWS,
+    POSITIVE,
+    TOGETHER,
+    used_options,
+)
 from neurostrata.planning.results import results_state
 from neurostrata.stages import STAGES
 
@@ -186,6 +194,15 @@ def _of_experiment(
         chosen = {key: declared[key] for key in ("name", *keys, *special)}
         return {"experiment": chosen} | {key: take(study, experiment) for key, take in more.items()}
 
+    return values
+
+
+def _train(study: Study, experiment: str) -> Values:
+    training = study.config["training"]
+    values = _of_experiment(*MODEL_KEYS, "scaling", "training")(study, experiment) | {"training": training}
+    declared = study.experiments[experiment]
+    if declared["model"] == "latent_synthesis" and declared["options"]["output_offset"] == "mean":
+        values[LEARNED_FROM] = "learned from"
     return values
 
 
@@ -361,7 +378,7 @@ _SETTINGS: dict[str, Callable[..., Values]] = {
     "grid_regions": _regions,
     "normalise": _normalise,
     "split": _of_experiment("validation"),
-    "train": _of_experiment(*MODEL_KEYS, "scaling", "training", training=lambda study, _: study.config["training"]),
+    "train": _train,
     **dict.fromkeys(("embed", "evaluate", "robustness", "relevance", "generate", "decode_strata"), _of_experiment(*MODEL_KEYS)),
     **dict.fromkeys(("summarise_experiment", "summarise_synthesis"), _of_experiment("model")),
     "explain": _of_experiment(*MODEL_KEYS, targets=_targets),

@@ -53,6 +53,19 @@ def test_training_limits_see_training_people_only(tmp_path):
     np.testing.assert_array_equal(volumes_after, volumes_before)
 
 
+def test_the_mean_is_of_those_who_have_a_modality_and_of_nobody_there_is_none(opened):
+    scaling = {"jac": {"low": 0.0, "high": 2.0}, "ndi": {"low": 0.0, "high": 4.0}}
+    two = [replace(opened[1], row={s: r for s, r in opened[1].row.items() if s in ("02", "05")})]
+    people = VolumeSet([opened[0], *two], opened[0].info["subjects"], scaling, incomplete=True)
+    whole = VolumeSet(opened, opened[0].info["subjects"], scaling)
+    images = np.stack([whole[i] for i in range(6)])
+    np.testing.assert_allclose(people.mean()[0], images[:, 0].mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(people.mean()[1], images[[1, 4], 1].mean(axis=0), rtol=1e-5)
+    with pytest.raises(UserError, match="'ndi': none of the training people has it"):
+        people.subset([0, 2]).mean()
+    assert whole.nbytes == images.nbytes == 6 * 2 * 8**3 * 4
+
+
 def test_cohort_limits_are_those_of_the_json(opened):
     scaling = fold_limits(opened, toy_mask(8), ["01"], "cohort")
     assert scaling["ndi"] == {key: opened[1].info["limits"][key] for key in ("low", "high")}

@@ -6,7 +6,7 @@ import pytest
 
 from neurostrata.core.config import fill_defaults, load_schema
 from neurostrata.core.errors import UserError
-from neurostrata.fusion.data.splits import held_out_people, make_splits, people_of
+from neurostrata.fusion.data.splits import held_out_people, make_parts, make_splits, people_of
 
 
 def validation(**given):
@@ -123,3 +123,23 @@ def test_at_least_two_people_are_held_out_or_it_is_said_that_they_cannot_be():
     one = people(12, ["f1"] * 12)
     with pytest.raises(UserError, match=r"validation_stratify_by: 12 training people of 1 families"):
         held_out_people(one, 0.1, ["diagnosis"], seed=1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_stratum_with_one_person_for_each_fold_is_spread_over_them(seed):
+    """And so are those who are too few alone but enough together."""
+    labels = ["a"] * 12 + ["b"] * 3 + ["c"] * 3 + ["d"] * 2 + ["e"]
+    table = pd.DataFrame({"subject": [f"{i:02d}" for i in range(21)], "diagnosis": labels})
+    parts = make_parts(table, 3, ["diagnosis"], seed)
+    for members in (["a"], ["b"], ["c"], ["d", "e"]):
+        counts = np.bincount(parts[table["diagnosis"].isin(members)], minlength=3)
+        assert counts.tolist() == [len(table[table["diagnosis"].isin(members)]) / 3] * 3
+
+
+@pytest.mark.parametrize(("share", "tested"), [(0.01, 1), (0.99, 7)])
+def test_a_held_out_set_always_leaves_somebody_on_either_side(share, tested):
+    table = pd.DataFrame({"subject": [f"{i:02d}" for i in range(8)]})
+    how = {"method": "holdout", "test_fraction": share, "folds": 5, "stratify_by": []}
+    splits = make_splits(table, how, 1)
+    roles = splits[splits["fold"] == "0"]["role"].value_counts()
+    assert (roles["test"], roles["train"]) == (tested, 8 - tested)

@@ -577,6 +577,37 @@ def test_added_outputs_are_trained_last_and_change_nothing(people):
     assert all(parameter.requires_grad for parameter in both.network.parameters())
 
 
+def test_the_output_offset_is_the_mean_of_those_whom_each_training_learns_from(tmp_path, monkeypatch):
+    """Held-out people choose the epoch: with a share in the mean they would be decoded better than new people."""
+    people = toy_people(tmp_path, drop=[("01", "flair"), ("02", "t2"), ("03", "t1"), ("07", "flair")])
+    trained = []
+
+    def train_network(model, network, smallest, learning, how, machine, *rest, held_out=None, **more):
+        held_out = held_out or rest[1]
+        image = getattr(network, "network", network).offset.image
+        trained.append((learning.subjects, held_out.subjects, image.numpy().copy()))
+        return pd.DataFrame({"epoch": [1]})
+
+    def mean(modality, subjects):
+        images = [people[people.subjects.index(s)][modality].astype(np.float64) for s in subjects]
+        return np.mean([image / image.mean() for image in images if np.isfinite(image).all()], axis=0)
+
+    monkeypatch.setattr(latent_synthesis, "train_network", train_network)
+    given = options(
+        inputs=["t1"], added_outputs=["t2"], output_offset="mean", validation_fraction=0.25, patience=1
+    )
+    model = build_model("latent_synthesis", given, NAMES, people.shape, 1)
+    model.fit(people, toy_mask(12), training(), Machine())
+    (first, out_first, before), (later, out_later, after) = trained
+    assert set(out_first) - set(out_later)
+    assert not set(first) & set(out_first)
+    for modality in (0, 2):
+        np.testing.assert_allclose(before[modality], mean(modality, first), rtol=1e-4)
+        np.testing.assert_array_equal(after[modality], before[modality])
+    np.testing.assert_allclose(after[1], mean(1, later), rtol=1e-4)
+    assert np.abs(after[1] - mean(1, [*later, *out_later])).max() > 1e-3
+
+
 def over_maxima(people, shift=0.0):
     """The same people, each volume over its largest absolute value."""
     volumes = [dataclasses.replace(v, array=np.array(v.array) - np.float32(shift)) for v in people.volumes]

@@ -65,6 +65,15 @@ def _capability_problems(
             yield f"{place}.analyses.robustness: {experiment['model']} needs every modality; {remedy}"
         if len(experiment["modalities"]) < 2:
             yield f"{place}.analyses.robustness: needs at least two modalities"
+        elif capability(schema, "synthesises"):
+            options = experiment["options"]
+            every = [name for name in experiment["modalities"] if name != options.get("mask_input")]
+            encoded = options.get("inputs") or every
+            if len(encoded) == 1:
+                yield (
+                    f"{place}.analyses.robustness: hides each modality in turn, and '{encoded[0]}' is the only input; add to "
+                    "options.inputs, or remove it"
+                )
     if capability(schema, "supervised") and not experiment["label"]:
         yield (
             f"{place}.label: {experiment['model']} learns to tell two classes apart; set it to "

@@ -46,10 +46,9 @@ class PooledVolumes(VolumeSet):
         self.people = people
         whole = people.present()
         self.samples = [tuple(pair) for pair in np.argwhere(whole)]
-        only: ModalityVolumes = people.volumes[0]
-        super().__init__(
-            [only], [people.subjects[0]], people.scaling, incomplete=True, maximum=people.maximum
-        )
+        person, modality = self.samples[0]  # the first person may lack the first modality
+        only: ModalityVolumes = people.volumes[modality]
+        super().__init__([only], [people.subjects[person]], people.scaling, maximum=people.maximum)
         self.subjects = [f"{people.subjects[i]} {people.modalities[m]}" for i, m in self.samples]
         self.largest = np.array([maxima(people[i][None])[0] for i in range(len(people))])
 

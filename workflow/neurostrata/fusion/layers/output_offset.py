@@ -56,9 +56,10 @@ class OutputOffset(nn.Module):
         self.image: torch.Tensor
         self.register_buffer("image", torch.zeros(modalities, *shape))
 
-    def set_mean(self, mean: np.ndarray) -> None:
-        """Take over a mean image (modalities, x, y, z), in the output's units."""
-        self.image.copy_(self.inverse(torch.from_numpy(mean)))
+    def set_mean(self, mean: np.ndarray, modality: int | None = None) -> None:
+        """Take over a mean image (modalities, x, y, z), in the output's units, or that of one modality alone."""
+        chosen = slice(None) if modality is None else slice(modality, modality + 1)
+        self.image[chosen].copy_(self.inverse(torch.from_numpy(mean))[chosen])
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the images with the offset added."""

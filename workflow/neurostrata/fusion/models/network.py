@@ -43,17 +43,19 @@ class NetworkModel(FusionModel):
     def build_network(self) -> nn.Module:
         """Return the untrained network; the random state is set by the caller."""
 
-    def set_offset(self, people: VolumeSet) -> None:
+    def set_offset(self, people: VolumeSet, modality: int | None = None) -> None:
         """Give the decoder these people's mean image, where the option ``output_offset`` asks for it.
 
         Parameters
         ----------
         people
             Those that the network learns from, and nobody else.
+        modality
+            The position of one modality, whose mean image alone is set; None: all of them.
         """
         offset: Any = getattr(self.network, "offset", None)
         if offset is not None:
-            offset.set_mean(mean_of(people, self.scales))
+            offset.set_mean(mean_of(people, self.scales), modality)
 
     @property
     def smallest_batch(self) -> int:

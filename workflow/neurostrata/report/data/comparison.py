@@ -118,8 +118,9 @@ def cost_rows(study: StudyResults, experiment: Experiment) -> list[dict[str, Any
     }
     if history is not None and "seconds" in history:
         values["training (minutes)"] = history["seconds"].sum() / 60
-        values["seconds per epoch"] = history["seconds"].median()
-        values["epochs"] = len(history)
+        if "epoch" in history:  # else a row is a whole network of many
+            values["seconds per epoch"] = history["seconds"].median()
+            values["epochs"] = len(history)
     people = model["training_people"]
     return [
         {"what": "cost", "of": kind, "method": model["model"], "value": value, "people": people}

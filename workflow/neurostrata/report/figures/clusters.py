@@ -137,7 +137,7 @@ def _draw_map(axis: Axes, people: pd.DataFrame, exemplars: Sequence[str], outsid
 
 def profiles_figure(
     quantiles: Mapping[str, pd.DataFrame],
-    sizes: Mapping[int, int],
+    people: Mapping[int, str],
     names: Mapping[str, str] | None = None,
     narrow: bool = False,
 ) -> Figure:
@@ -147,8 +147,8 @@ def profiles_figure(
     ----------
     quantiles : title -> DataFrame, factors x clusters
         Quantile in [0, 1] of the cluster's median, or mean, in the population; columns are cluster numbers. One panel each.
-    sizes
-        Cluster number -> number of people.
+    people
+        Cluster number -> how many people its values are of.
     names
         Factor -> its name.
     narrow
@@ -184,7 +184,7 @@ def profiles_figure(
                 columns = _draw_tree(axes[0, column], complete.T, "top")
             if not beside or position == 0:
                 rows = _draw_tree(axes[row, 0], complete, "left")[::-1]
-            image = _draw_quantiles(axis, shown.iloc[rows, columns], sizes, names)
+            image = _draw_quantiles(axis, shown.iloc[rows, columns], people, names)
             axis.set_title(title)
             if beside and column < across:
                 axis.tick_params(labelright=False)
@@ -222,7 +222,7 @@ def _draw_tree(axis: Axes, values: np.ndarray, side: Literal["left", "top"]) -> 
 
 
 def _draw_quantiles(
-    axis: Axes, quantiles: pd.DataFrame, sizes: Mapping[int, int], names: Mapping[str, str] | None
+    axis: Axes, quantiles: pd.DataFrame, people: Mapping[int, str], names: Mapping[str, str] | None
 ) -> AxesImage:
     """Draw the heat map, with numbers where they fit."""
     shown = quantiles.to_numpy(float)
@@ -233,7 +233,7 @@ def _draw_quantiles(
     axis.yaxis.tick_right()
     few = n_clusters <= 15
     numbers = [int(number) for number in quantiles.columns]
-    axis.set_xticks(range(n_clusters), [f"{n}\n(n={sizes.get(n, 0)})" if few else f"{n}" for n in numbers])
+    axis.set_xticks(range(n_clusters), [f"{n}\n(n={people.get(n, 0)})" if few else f"{n}" for n in numbers])
     if n_clusters > 9:
         axis.tick_params(axis="x", labelsize=7.5)
     axis.tick_params(length=0)

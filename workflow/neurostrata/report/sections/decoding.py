@@ -79,7 +79,9 @@ def reconstruction_table(page: Page, metric: str, title: str, caption: str, smal
                 values = [means.get((other, modality), np.nan) for other in methods]
                 best = np.nanmin(values) if smaller and np.isfinite(values).any() else np.nan
                 strong = len(methods) > 1 and bool(means.get((method, modality), np.inf) == best)
-                cells.append(Cell(mean_sd(part), strong=strong))
+                number = int(part.notna().sum())
+                fewer = f" (of {number})" if 0 < number < tested else ""
+                cells.append(Cell(mean_sd(part) + fewer, strong=strong))
             rows.append(cells)
             groups.append(position == 0)
     return Table(
@@ -113,7 +115,7 @@ def decoding_section(page: Page, first: Sequence[Table | None] = ()) -> Section:
     section = Section("decoding", "Decoding of unseen people")
     caption = (
         "Mean ± standard deviation over test people of all folds, images scaled to [0, 1] (with scaling: maximum to [-1, 1]); bold: the best method of an "
-        "experiment. NA: not among the inputs. As Table 2 of the paper, with two baselines: the mean image "
+        "experiment. NA: not among the inputs; (of 12): over fewer people, where others lack the modality or the measure. As Table 2 of the paper, with two baselines: the mean image "
         "of the training people, and PCA with as many components as the training people allow."
     )
     tables = [

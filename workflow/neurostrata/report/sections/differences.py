@@ -69,7 +69,7 @@ def differences_section(
     )
     _null(page, section, experiment, comparisons, found, names, absent)
     if len(evidence.sizes()) > 1:
-        _profiles(page, section, experiment, evidence.sizes(), names)
+        _profiles(page, section, experiment, names)
     return section
 
 
@@ -126,13 +126,12 @@ def _profiles(
     page: Page,
     section: Section,
     experiment: Experiment,
-    sizes: Mapping[int, int],
     names: Mapping[str, str],
 ) -> None:
     from neurostrata.report.figures.clusters import profiles_figure
 
     path = experiment.strata("profiles.tsv")
-    needed = ["cluster", "factor", "quantile", "quantile_of_mean"]
+    needed = ["cluster", "factor", "quantile", "quantile_of_mean", "n"]
     profiles = page.study.table(path, f"Cluster profiles of {experiment.name}", needed)
     if profiles is None or not profiles["quantile"].notna().any():
         return
@@ -143,14 +142,19 @@ def _profiles(
         )
         for title, column in (("medians", "quantile"), ("means", "quantile_of_mean"))
     }
+    with_value = profiles.groupby("cluster")["n"]
+    people = {
+        int(cluster): f"{least}" if least == most else f"{least}–{most}"
+        for cluster, least, most in zip(with_value.groups, with_value.min(), with_value.max())
+    }
     if quantiles["medians"].shape[1] <= 60 and quantiles["medians"].shape[0] <= 80:
         section.add(
             page.figure(
-                partial(profiles_figure, quantiles, sizes, names),
+                partial(profiles_figure, quantiles, people, names),
                 f"{experiment.name}/profiles.svg",
                 "Cluster profiles",
                 "The quantile of each cluster's median, and of its mean, in the whole population: 0.5 is the population's median. A "
-                "mean far from the median comes from a few people of the cluster. The paper has medians, and plots the logarithm of "
+                "mean far from the median comes from a few people of the cluster. n: people of the cluster with a value. The paper has medians, and plots the logarithm of "
                 "the quantile. The dendrograms of the medians order rows and columns for display only. As Fig. 10.",
                 path,
                 alt=f"Heat map of {quantiles['medians'].shape[0]} factors in {quantiles['medians'].shape[1]} clusters: where each cluster lies in "

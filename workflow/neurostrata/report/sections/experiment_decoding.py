@@ -203,8 +203,12 @@ def beats_baselines(
     ]
     if not worse:
         names = " and the ".join(model_name(method) for method in methods[1:])
+        own = set(frame.loc[frame["method"] == methods[0], "modality"])
+        decoded = join_words([m.upper() for m in modalities if m in own])
+        without = join_words([m.upper() for m in modalities if m not in own])
+        where = f"in {decoded}. It does not decode {without}" if without else "in every modality"
         return Text(
-            f"By median MSE the model decodes unseen people better than the {names}, in every modality.",
+            f"By median MSE the model decodes unseen people better than the {names}, {where}.",
             kind="good",
             sources=page.sources(path),
         )

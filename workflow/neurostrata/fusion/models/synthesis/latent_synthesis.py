@@ -195,8 +195,8 @@ class LatentSynthesis(NetworkModel):
         first = [position for position in network.outputs if position not in added]
         people = self._useful(people, network.inputs, first)
         network.scale.copy_(torch.from_numpy(self._mean_intensity(everybody)))
-        self.set_offset(everybody)
         learning, held_out = hold_out(people, self.options["validation_fraction"], self.seed)
+        self.set_offset(learning)
         patience, outputs = self.options["patience"], network.outputs
         network.outputs = first
         for position in added:
@@ -224,6 +224,7 @@ class LatentSynthesis(NetworkModel):
         network.requires_grad_(False)
         network.decoders[str(position)].requires_grad_(True)
         learning, held_out = hold_out(people, self.options["validation_fraction"], self.seed)
+        self.set_offset(learning, position)
         history = train_network(
             self,
             NewDecoder(network, position),
