@@ -269,6 +269,13 @@ def test_a_person_who_has_less_than_before_is_no_change_of_the_configuration() -
             "fit_noddi": {'diffusion.noddi.engine: "maximum_likelihood" -> "amico"'},
             "check_cohort": {"whether deviations of the gradients are read has changed"},
         }),
+        ({}, {"strata": {"adjust": {"columns": ["age", "education"]}}}, {
+            **{
+                stage: {'strata.adjust.columns: "auto" -> ["age", "education"]'}
+                for stage in ("list_people", "describe_people", "adjust_codes", "stability", "continuous")
+            },
+            "compare_adjusted": {"strata.adjust names other columns"},
+        }),
         ({}, experiments(training={"epochs": 3}), {"train": {"experiments[codes].training.epochs: (nothing) -> 3"}}),
         ({"training": {"epochs": 3}}, {"training": {"epochs": 5}}, {"train": {"training.epochs: 3 -> 5"}}),
         ({}, experiments(analyses={"prediction": ["sex"], "harmonise": {}}), {

@@ -51,7 +51,6 @@ _PLACES: dict[str, dict[str, str]] = {
     "map_strata": {"confidence": "strata.comparisons.confidence"},
     "compare_adjusted": {
         "confidence": "strata.comparisons.confidence",
-        "covariates": "strata.adjust",
         "": "strata.repartition.",
     },
     "shuffle_links": {
@@ -74,6 +73,7 @@ _DIGESTS = {
     ("list_people", "digest"): "who takes part in what, or what the cohort sheet says of people, has changed",
     ("compare_quality", "decided"): "the quality decisions have changed",
     **{("compare_quality", key): "other modalities are used" for key in ("modalities", "of_diffusion")},
+    ("compare_adjusted", "covariates"): "strata.adjust names other columns",
     ("compare_raters", "decisions"): "the quality decisions have changed",
     **{
         (stage, CONTENTS): "the phenotype tables have changed"
@@ -110,7 +110,7 @@ _COME_OR_GONE = {
 _ABSENT = object()
 
 #: Keys that choose whose options are read: the options come and go with the choice, and only the choice is reported.
-_CHOICES = ("engine", "method", "model", "enabled", "early_people", "missing")
+_CHOICES = ("engine", "method", "model", "enabled", "early_people", "missing", "baselines")
 
 
 def _goes_with(place: str, choice: str) -> bool:
