@@ -26,6 +26,7 @@ from neurostrata.core.config import fill_config, section_defaults
 from neurostrata.core.locations import RESOURCES
 from neurostrata.core.training_presets import PRESETS
 from neurostrata.planning.experiments import can, explains, folds, predicts, reconstruction_folds
+from neurostrata.planning.jobs import SEARCH_THREADS
 from neurostrata.planning.parameters import leading_codes
 from neurostrata.planning.results import HEADERS, path_in
 from neurostrata.planning.targets import (
@@ -326,8 +327,16 @@ class Sizes:
             self._members[key] = number
         return self._members[key]
 
-    def of(self, work: Work) -> dict[str, float]:
-        """Return every size of a job."""
+    def of(self, work: Work, threads: int = SEARCH_THREADS) -> dict[str, float]:
+        """Return every size of a job.
+
+        Parameters
+        ----------
+        work
+            What it does.
+        threads
+            Of a job that searches for clusters.
+        """
         people = self._people(work)
         sizes = {**self._of_study, "people": float(people)}
         if work.experiment:
@@ -338,7 +347,7 @@ class Sizes:
             sizes["speed"] *= model / measured()["models"]["separable_autoencoder"]
             sizes["steps"] = self._steps(experiment, work, people)
         if work.finder:
-            sizes |= self._searches(work.finder, people)
+            sizes |= self._searches(work.finder, people, threads, sizes.get("dimensions", 1))
         return sizes
 
     def _steps(self, experiment: Mapping[str, Any], work: Work, people: int) -> float:
@@ -352,8 +361,8 @@ class Sizes:
             share = 1 - (1 / validation["folds"] if kfold else validation["test_fraction"])
         return float(epochs * people * share * len(experiment["modalities"]) / 2)
 
-    def _searches(self, finder: str, people: int) -> dict[str, float]:
-        """Return the seconds of a finder's search and of its short form."""
+    def _searches(self, finder: str, people: int, threads: int, dimensions: float) -> dict[str, float]:
+        """Return the seconds of a finder's search and of its short form, and the memory of both by a number of threads."""
         numbers = measured()["finders"][finder]
         settings, short = 1.0, 1.0
         if finder == "affinity_propagation":
@@ -366,6 +375,11 @@ class Sizes:
         return {
             "search": settings * numbers["search_s"] * size ** numbers["power"],
             "quick": short * numbers["quick_s"] * size ** numbers["quick_power"],
+            **{
+                name: amount(numbers[name], {"each": 1, "threads": threads, "dimensions": dimensions})
+                * size**2
+                for name in ("search_mb", "quick_mb")
+            },
         }
 
 
