@@ -88,6 +88,36 @@ def test_table_round_trip(tmp_path: Path) -> None:
     assert sidecar["Seed"] == 1
 
 
+def test_cells_of_ids_and_of_declared_texts_stay_what_they_are(tmp_path: Path) -> None:
+    ids = ["NA", "n/a", "nan", "007", "1e5", "None"]
+    frame = pd.DataFrame(
+        {
+            "subject": ids,
+            "group": ["NA", "n/a", "", "None", "01", "a"],
+            "x": ["1", "NA", "", "n/a", "None", "2"],
+        }
+    )
+    for name, separator in (("t.tsv", "\t"), ("t.csv", ",")):
+        frame.to_csv(tmp_path / name, sep=separator, index=False)
+        found = read_table(tmp_path / name, text=("subject", "group", "absent"))
+        assert found["subject"].tolist() == ids
+        assert found["group"].isna().tolist() == [False, True, True, False, False, False]
+        assert found["group"].dropna().tolist() == ["NA", "None", "01", "a"]
+        assert found["x"].isna().tolist() == [False, True, True, True, True, False]
+        assert found["x"].dropna().tolist() == [1.0, 2.0]
+
+
+def test_numbers_are_written_with_ten_digits_and_lines_end_alike(tmp_path: Path) -> None:
+    write_table(
+        tmp_path / "t.tsv",
+        pd.DataFrame({"subject": ["01"], "x": [1 / 3], "y": [2e9 / 3], "n": [12345678901234]}),
+    )
+    assert (
+        tmp_path / "t.tsv"
+    ).read_bytes() == b"subject\tx\ty\tn\n01\t0.3333333333\t666666666.7\t12345678901234\n"
+    assert not (tmp_path / "t.json").exists()  # nothing is said of its columns
+
+
 def test_read_table_names_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.tsv"):
         read_table(tmp_path / "nowhere.tsv")
