@@ -290,7 +290,7 @@ def large_studies() -> list[str]:
         work, terms = Work(stage, "all", "affinity_propagation"), numbers["stages"][stage]["memory_mb"]
         row(
             f"memory of its `{stage}` in {threads} threads, GB",
-            [f"{amount(terms, sizes.of(work, threads)) / 1000:,.1f}" for sizes in of_studies],
+            [f"{amount(terms, sizes.of_search(work, threads)) / 1000:,.1f}" for sizes in of_studies],
         )
     row(
         "million training steps, 200 epochs, 10 folds and one",

@@ -138,7 +138,7 @@ def test_what_searches_take_is_predicted_and_more_is_asked_for() -> None:
     for row in rows:
         stage, finder, took = row["stage"], row["finder"], float(row["memory_mb"])
         people, threads = int(row["people"]), int(row["threads"])
-        sizes = sizes_of(people).of(Work(stage, "codes", finder), threads)
+        sizes = sizes_of(people).of_search(Work(stage, "codes", finder), threads)
         predicted = cost.amount(cost.measured()["stages"][stage]["memory_mb"], sizes)
         assert 0.8 * took < predicted < 1.5 * took, row
         # without the least that is asked for
@@ -168,3 +168,10 @@ def test_tests_that_repeat_a_search_in_each_thread_need_what_each_takes() -> Non
     by_threads = [searching("existence", "affinity_propagation", 16000, threads) for threads in (1, 2, 4, 8)]
     for fewer, more in pairwise(by_threads):
         assert more == pytest.approx(2 * fewer, rel=0.05)
+
+
+def test_a_finder_of_ones_own_asks_for_what_it_did_before() -> None:
+    """It was not measured."""
+    sizes = sizes_of(40_000, ward={"max_clusters": 3})
+    job = SimpleNamespace(experiment="codes", finder="ward")
+    assert Requests(sizes).search_memory("existence", least=4000)(job, attempt=1, threads=8) == 4000

@@ -327,16 +327,8 @@ class Sizes:
             self._members[key] = number
         return self._members[key]
 
-    def of(self, work: Work, threads: int = SEARCH_THREADS) -> dict[str, float]:
-        """Return every size of a job.
-
-        Parameters
-        ----------
-        work
-            What it does.
-        threads
-            Of a job that searches for clusters.
-        """
+    def of(self, work: Work) -> dict[str, float]:
+        """Return every size of a job; a search for clusters has the threads that its rule asks for."""
         people = self._people(work)
         sizes = {**self._of_study, "people": float(people)}
         if work.experiment:
@@ -347,8 +339,31 @@ class Sizes:
             sizes["speed"] *= model / measured()["models"]["separable_autoencoder"]
             sizes["steps"] = self._steps(experiment, work, people)
         if work.finder:
-            sizes |= self._searches(work.finder, people, threads, sizes.get("dimensions", 1))
+            sizes |= self._searches(work.finder, people) | self.of_search(work, SEARCH_THREADS)
         return sizes
+
+    def of_search(self, work: Work, threads: int) -> dict[str, float]:
+        """Return the sizes that the memory of a search for clusters depends on; a finder that was not measured is taken to need none.
+
+        Parameters
+        ----------
+        work
+            Its stage, experiment and finder.
+        threads
+            Of the job.
+        """
+        people, numbers = self._people(work), measured()["finders"].get(work.finder, {})
+        sizes = {"each": 1.0, "people": float(people), "threads": float(threads)}
+        sizes["dimensions"] = len(self.study.experiments[work.experiment]["modalities"])
+        pairs = (self._searched(work.finder, people) / 1000) ** 2
+        return sizes | {
+            name: pairs * amount(numbers.get(name, {}), sizes) for name in ("search_mb", "quick_mb")
+        }
+
+    def _searched(self, finder: str, people: int) -> int:
+        """Return how many people a finder searches: those of its sample, or all."""
+        sample = self.study.config["strata"][finder].get("sample")
+        return min(people, sample or people)
 
     def _steps(self, experiment: Mapping[str, Any], work: Work, people: int) -> float:
         """Return a training's steps, each of one person with two modalities."""
@@ -361,25 +376,19 @@ class Sizes:
             share = 1 - (1 / validation["folds"] if kfold else validation["test_fraction"])
         return float(epochs * people * share * len(experiment["modalities"]) / 2)
 
-    def _searches(self, finder: str, people: int, threads: int, dimensions: float) -> dict[str, float]:
-        """Return the seconds of a finder's search and of its short form, and the memory of both by a number of threads."""
+    def _searches(self, finder: str, people: int) -> dict[str, float]:
+        """Return the seconds of a finder's search and of its short form."""
         numbers = measured()["finders"][finder]
         settings, short = 1.0, 1.0
         if finder == "affinity_propagation":
             options = self.study.config["strata"][finder]
-            people = min(people, options["sample"] or people)
             damping, preference = options["damping"]["steps"], options["preference"]["steps"]
             settings = damping * preference / numbers["settings"]
             short = min(1.0, damping / 2) * min(1.0, preference / 15)
-        size = people / 1000
+        size = self._searched(finder, people) / 1000
         return {
             "search": settings * numbers["search_s"] * size ** numbers["power"],
             "quick": short * numbers["quick_s"] * size ** numbers["quick_power"],
-            **{
-                name: amount(numbers[name], {"each": 1, "threads": threads, "dimensions": dimensions})
-                * size**2
-                for name in ("search_mb", "quick_mb")
-            },
         }
 
 

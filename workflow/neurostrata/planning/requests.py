@@ -61,7 +61,7 @@ class Requests:
         @per_job
         def megabytes(wildcards: Any, attempt: int, threads: int) -> int:
             work = Work(stage, wildcards.experiment, wildcards.finder)
-            predicted = amount(terms, self._sizes.of(work, threads))
+            predicted = amount(terms, self._sizes.of_search(work, threads))
             return max(least, _memory_mb(predicted)) * 2 ** (attempt - 1)
 
         return megabytes
