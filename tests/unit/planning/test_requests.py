@@ -101,7 +101,14 @@ def test_people_with_much_larger_images_ask_for_more(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("numbers")
 def test_all_jobs_are_asked_at_once_where_images_are_alike(tmp_path: Path) -> None:
-    for name, alone, sizes in (("a", True, (1.95, 96)), ("b", False, (1.25, 96))):
+    for name, alone, sizes in (
+        ("a", True, (1.95, 96)),
+        ("b", False, (1.25, 96)),
+        ("c", True, (1.9, 96)),  # 1.17 times as many voxels
+        ("d", False, (1.85, 96)),  # 1.26 times
+        ("e", True, (2.0, 115)),
+        ("f", False, (2.0, 116)),
+    ):
         of = looked_at(tmp_path / name, p02=sizes)
         assert getattr(of.memory("fit"), "of_attempt_alone", False) is alone
         assert getattr(of.memory("small"), "of_attempt_alone", False)
