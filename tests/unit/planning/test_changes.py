@@ -261,6 +261,15 @@ def test_a_person_who_has_less_than_before_is_no_change_of_the_configuration() -
 @pytest.mark.parametrize(
     ("before", "after", "lines"),
     [
+        ({}, {"anatomy": {"n4": {"enabled": False}}}, {"prepare_t1w": {"anatomy.n4.enabled: true -> false"}}),
+        ({}, {"phenotypes": {"method": "variables"}}, {
+            "factor_phenotypes": {'phenotypes.method: "pca_varimax" -> "variables"'}
+        }),
+        ({}, {"synthesis": {"baselines": ["mean_image"]}}, {
+            "synthesise": {
+                'synthesis.baselines: ["mean_image", "linear_regression", "random_forest", "pos... -> ["mean_image"]'
+            },
+        }),
         ({}, {"regions": {"image": "atlas.nii"}}, {"grid_regions": {"regions.image has come or gone"}}),
         ({}, {"diffusion": {"noddi": {"d_iso": 0.002}}}, {
             stage: {"diffusion.noddi.d_iso: 0.003 -> 0.002"} for stage in ("fit_noddi", "measure_quality")
