@@ -104,3 +104,18 @@ def test_the_table_of_people_says_what_each_has() -> None:
     assert of["02"] == nothing | {"template": "no"} | everything
     assert of["04"] == nothing | {"diagnosis": "a", "template": "no"} | everything
     assert of["05"] == nothing | {"diagnosis": "b", "template": "yes"} | everything
+
+
+def test_a_person_with_too_little_or_of_no_class_is_told_which_of_the_two_it_is() -> None:
+    experiments = [experiment("e", "jac", "ndi", "pet", missing="include", **LABEL)]
+    base = planned(people=8, experiments=experiments)
+    cells = {
+        "01": {"diagnosis": "c", "dwi": "", "pet": ""},  # one of three modalities would be enough
+        "02": {"t1w": "", "diagnosis": "c"},
+        "03": {"dwi": "", "pet": ""},
+    }
+    found = Study(base.config, [{**row, **cells.get(subject, {})} for subject, row in base.rows.items()])
+    told = {
+        row["subject"]: row["reason"] for row in exclusions_table(found) if row["stage"] == "experiment e"
+    }
+    assert told == {"01": "diagnosis is none of the experiment's classes", "02": NEEDS_ONE}

@@ -23,6 +23,7 @@ NUMBERS = {
     "stages": {
         "fit": {"memory_mb": {"each": 100, "dwi*volumes": 400}, "cpu_s": {"each": 2, "dwi*volumes": 90}},
         "small": {"memory_mb": {"each": 100}, "cpu_s": {"each": 2}},
+        "segment": {"memory_mb": {"each": 100, "t1w": 300}, "cpu_s": {"each": 2}},
         "register": {"memory_mb": {"each": 300, "template": 50}, "cpu_s": {"engine*work*template": 1}},
     }
 }
@@ -71,14 +72,19 @@ def test_registrations_follow_the_template_and_the_engine() -> None:
     assert syn == 750  # 5 x 8 x 1125 s
 
 
-def looked_at(results: Path, **dwi: tuple[float, int]) -> Requests:
-    """The requests of a study after its check; person -> voxel side and number of volumes of the diffusion data, usually 2 mm and 96."""
+def looked_at(results: Path, t1w: dict[str, float] | None = None, **dwi: tuple[float, int]) -> Requests:
+    """The requests of a study after its check; person -> voxel side and number of volumes of the diffusion data, usually 2 mm and 96.
+
+    `t1w` has the voxel sides of T1w images that are not of 1 mm.
+    """
     study = planned(people=5, output=str(results))
     files = {}
     for subject, row in study.rows.items():
         side, volumes = dwi.get(f"p{subject}", (2.0, 96))
         affine = np.diag([side, side, side, 1]).tolist()
         files[f"{row['dwi']}|1|2"] = {"shape": [90, 90, 60, volumes], "affine": affine}
+        side = (t1w or {}).get(f"p{subject}", 1.0)
+        files[f"{row['t1w']}|1|2"] = {"shape": [180] * 3, "affine": np.diag([side, side, side, 1]).tolist()}
     (results / "cohort").mkdir(parents=True)
     (results / "cohort" / "headers.json").write_text(json.dumps({"files": files}))
     return requests_of(study, look=True)
@@ -97,6 +103,15 @@ def test_people_with_much_larger_images_ask_for_more(tmp_path: Path) -> None:
     assert megabytes(of, "fit", "03") == 6700  # 1.5 x (100 + 400 x 1000 / 96) + 300 MB
     assert of.runtime("fit")(SimpleNamespace(subject="02"), attempt=2) == 2 * 485
     assert megabytes(of, "register", "02") == megabytes(of, "register", "01")
+
+
+@pytest.mark.usefixtures("numbers")
+def test_what_is_smaller_than_most_peoples_is_taken_as_theirs(tmp_path: Path) -> None:
+    of = looked_at(tmp_path, t1w={"p02": 2.0, "p03": 0.5}, p02=(0.5, 96), p03=(4.0, 6))
+    usual = megabytes(of, "segment", "01"), megabytes(of, "fit", "01")
+    assert usual == (4100, 2000)  # 1.5 x (100 + 300 x 8) + 300 MB
+    assert (megabytes(of, "segment", "02"), megabytes(of, "fit", "02")) == (usual[0], 38900)
+    assert (megabytes(of, "segment", "03"), megabytes(of, "fit", "03")) == (29300, usual[1])
 
 
 @pytest.mark.usefixtures("numbers")
