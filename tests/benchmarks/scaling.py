@@ -176,6 +176,38 @@ REGISTRATIONS = ("template_register", "register")
 SIZES = (1_000, 10_000, 40_000)
 
 
+def searches() -> list[str]:
+    """Return the table of what jobs that search for clusters ask for."""
+    from types import SimpleNamespace
+
+    from neurostrata.core.config import fill_config
+    from neurostrata.planning.cost import Sizes, imagined
+    from neurostrata.planning.requests import Requests
+
+    people = (1_000, 2_000, 4_000, 10_000)
+    job = SimpleNamespace(experiment="all", finder="affinity_propagation")
+    lines = [
+        "| asked for, GB, with people | " + " | ".join(f"{n:,}" for n in people) + " |",
+        "|---|" + "---|" * len(people),
+    ]
+    requests = [Requests(Sizes(imagined(fill_config(LARGE), n))) for n in people]
+    for stages, threads in (
+        ("cluster", 8),
+        ("existence`, `stability", 8),
+        ("existence`, `stability", 2),
+        ("split_half", 8),
+    ):
+        asked = [
+            each.search_memory(stages.partition("`")[0], 4000)(job, 1, threads) / 1000 for each in requests
+        ]
+        lines.append(
+            f"| `{stages}`, {threads} threads | "
+            + " | ".join(f"{gigabytes:.1f}" for gigabytes in asked)
+            + " |"
+        )
+    return lines
+
+
 def job_overhead(runs: list[dict[str, Any]]) -> float:
     """Return the CPU seconds per job that no rule's benchmark has: Snakemake's, shell's, the interpreter's start and end."""
     spent = sum(r["cpu_s"] - sum(rule["cpu_s"] for rule in r["rules"].values()) for r in runs)
@@ -190,6 +222,7 @@ def large_studies() -> list[str]:
         Images,
         Sizes,
         Work,
+        amount,
         cost_of,
         imagined,
         jobs_of,
@@ -247,15 +280,18 @@ def large_studies() -> list[str]:
         "hours of one core: each template update",
         [f"{study['template_update'].cpu_hours / 5:.1f}" for study in studies],
     )
-    sizes = [
-        Sizes(imagined(fill_config(LARGE), n)).of(Work("cluster", "all", "affinity_propagation"))
-        for n in SIZES
-    ]
+    of_studies = [Sizes(imagined(fill_config(LARGE), n)) for n in SIZES]
+    searches = [sizes.of(Work("cluster", "all", "affinity_propagation")) for sizes in of_studies]
     row(
         "CPU hours: affinity propagation, 10 x 1,000 settings",
-        [f"{size['search'] / 3600:,.0f}" for size in sizes],
+        [f"{size['search'] / 3600:,.0f}" for size in searches],
     )
-    row("memory of `cluster`, GB", [f"{study['cluster'].memory_gb:,.1f}" for study in studies])
+    for stage, threads in (("cluster", 8), ("existence", 8)):
+        work, terms = Work(stage, "all", "affinity_propagation"), numbers["stages"][stage]["memory_mb"]
+        row(
+            f"memory of its `{stage}` in {threads} threads, GB",
+            [f"{amount(terms, sizes.of_search(work, threads)) / 1000:,.1f}" for sizes in of_studies],
+        )
     row(
         "million training steps, 200 epochs, 10 folds and one",
         [f"{n * 200 * (10 * 0.9 + 1) / 1e6:,.0f}" for n in SIZES],
@@ -282,6 +318,7 @@ def write() -> None:
     for name, lines in (
         ("comparison", comparison(simulated)),
         ("large", large_studies()),
+        ("searches", searches()),
     ):
         start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
         before, _, rest = text.partition(start)

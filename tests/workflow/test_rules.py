@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from small_study import REPOSITORY
@@ -96,9 +97,14 @@ def test_rule_files_only_wire() -> None:
     assert len(lines) <= 25, lines
 
 
-def test_memory_and_time_suffice_for_a_cluster_and_double_at_each_attempt(rules, tmp_path: Path) -> None:
+def test_memory_and_time_suffice_for_a_cluster_and_double_at_each_attempt(
+    parsed, rules, tmp_path: Path
+) -> None:
     with open(tmp_path / "image", "wb") as file:
         file.truncate(100 * 2**20)
+    job = SimpleNamespace(
+        experiment=next(iter(parsed.globals["STUDY"].experiments)), finder="affinity_propagation", subject=""
+    )
     for rule in rules:
         if rule.name in TARGETS:
             continue
@@ -107,8 +113,9 @@ def test_memory_and_time_suffice_for_a_cluster_and_double_at_each_attempt(rules,
             if not callable(asked):
                 assert asked >= least, f"{rule.name}: {resource}"
                 continue
-            given = {"input": [tmp_path / "image"]} if "input" in inspect.signature(asked).parameters else {}
-            first, second = (asked(None, attempt=attempt, **given) for attempt in (1, 2))
+            known = {"input": [tmp_path / "image"], "threads": 8}
+            given = {name: known[name] for name in known if name in inspect.signature(asked).parameters}
+            first, second = (asked(job, attempt=attempt, **given) for attempt in (1, 2))
             assert first >= least, f"{rule.name}: {resource}"
             assert abs(second - 2 * first) <= 1, f"{rule.name}: {resource}"
 

@@ -21,6 +21,7 @@ from neurostrata.planning import results as tree
 from neurostrata.planning.gate import check_study
 from neurostrata.planning.inputs import Inputs
 from neurostrata.planning.jobs import (
+    SEARCH_THREADS,
     by_wildcards,
     memory,
     minutes,
@@ -95,7 +96,7 @@ EXPERIMENTS = list(STUDY.experiments)
 MODALITIES = STUDY.used_modalities()
 ITERATIONS = CONFIG["template"]["iterations"]
 REGISTRATION_THREADS = registration_threads(CONFIG)
-#: What jobs on images ask for. Only the main process asks; others need not read what is known of the images.
+#: What jobs on images and searches for clusters ask for. Only the main process asks; others need not read what is known of the images.
 REQUESTS = requests_of(STUDY, look=SESSION.main)
 TABLES = CONFIG["phenotypes"]["tables"]
 STRATIFIED = stratified(STUDY)

@@ -73,9 +73,9 @@ rule cluster:
         "<benchmarks>/cluster/{experiment}-{codes}-{finder}.tsv"
     conda:
         "../../envs/strata.yaml"
-    threads: 8
+    threads: SEARCH_THREADS
     resources:
-        mem_mb=memory(4),
+        mem_mb=REQUESTS.search_memory("cluster", least=4000),
         runtime=minutes(480),
     params:
         settings=settings("cluster"),
@@ -105,9 +105,9 @@ rule existence:
         "<benchmarks>/existence/{experiment}-{codes}-{finder}.tsv"
     conda:
         "../../envs/strata.yaml"
-    threads: 8
+    threads: SEARCH_THREADS
     resources:
-        mem_mb=memory(4),
+        mem_mb=REQUESTS.search_memory("existence", least=4000),
         runtime=minutes(480),
     params:
         settings=settings("existence"),
@@ -133,9 +133,9 @@ rule stability:
         "<benchmarks>/stability/{experiment}-{codes}-{finder}.tsv"
     conda:
         "../../envs/strata.yaml"
-    threads: 8
+    threads: SEARCH_THREADS
     resources:
-        mem_mb=memory(4),
+        mem_mb=REQUESTS.search_memory("stability", least=4000),
         runtime=minutes(480),
     params:
         settings=settings("stability"),

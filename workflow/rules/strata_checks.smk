@@ -67,9 +67,9 @@ rule split_half:
         "<benchmarks>/split_half/{experiment}-{codes}-{finder}.tsv"
     conda:
         "../../envs/strata.yaml"
-    threads: 8
+    threads: SEARCH_THREADS
     resources:
-        mem_mb=memory(4),
+        mem_mb=REQUESTS.search_memory("split_half", least=4000),
         runtime=minutes(240),
     params:
         settings=settings("split_half"),

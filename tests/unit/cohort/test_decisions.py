@@ -36,6 +36,14 @@ def row(decision: str, rater: str = "", modality: str = "", subject: str = "01")
         ([row("exclude", "a", "fa"), row("keep", "b")], [], True),
         ([row("exclude", "a"), row("keep", "b", "fa")], ["a"], False),
         ([row("unsure", "a"), row("keep", "b")], [], False),
+        # what is settled, kept or disputed of one modality leaves the decisions about others in force
+        ([row("keep", "a", "jac"), row("exclude", "a", "fa")], ["a"], False),
+        (
+            [row("exclude", "a", "fa"), row("keep", "consensus", "fa"), row("exclude", "b", "jac")],
+            ["b"],
+            False,
+        ),
+        ([row("exclude", "a", "fa"), row("keep", "b", "fa"), row("exclude", "c", "jac")], ["c"], True),
         # a consensus that is unsure settles nothing
         ([row("exclude", "b"), row("unsure", "consensus")], ["b"], False),
         ([row("exclude", "b"), row("keep", "a"), row("unsure", "consensus")], [], True),

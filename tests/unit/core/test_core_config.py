@@ -218,6 +218,15 @@ def test_four_dimensional_modalities_expand() -> None:
     assert expanded["icn12"]["component"] == 11
 
 
+def test_a_key_of_a_modality_that_changes_nothing_is_no_difference() -> None:
+    """Maps that were made before somebody wrote the default down stay valid."""
+    plain = {"from": "column", "column": "pet", "space": "t1w", "components": 2}
+    written = plain | {"intensity": "none", "kind": "image", "domain": "function"}
+    assert expand_modalities({"pet": written}) == expand_modalities({"pet": plain})
+    for key, value in (("intensity", "pet"), ("kind", "mask"), ("space", "mni")):
+        assert expand_modalities({"pet": plain | {key: value}})["pet2"][key] == value
+
+
 def test_domains_of_modalities_and_of_components() -> None:
     sources = {
         "jac": {"from": "jacobian", "domain": "structure"},

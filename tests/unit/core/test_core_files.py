@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +14,7 @@ from neurostrata.core.files import (
     atomic_path,
     file_suffix,
     read_json,
+    settings_record,
     sidecar_path,
     write_json,
 )
@@ -85,6 +88,36 @@ def test_table_round_trip(tmp_path: Path) -> None:
     assert sidecar["Seed"] == 1
 
 
+def test_cells_of_ids_and_of_declared_texts_stay_what_they_are(tmp_path: Path) -> None:
+    ids = ["NA", "n/a", "nan", "007", "1e5", "None"]
+    frame = pd.DataFrame(
+        {
+            "subject": ids,
+            "group": ["NA", "n/a", "", "None", "01", "a"],
+            "x": ["1", "NA", "", "n/a", "None", "2"],
+        }
+    )
+    for name, separator in (("t.tsv", "\t"), ("t.csv", ",")):
+        frame.to_csv(tmp_path / name, sep=separator, index=False)
+        found = read_table(tmp_path / name, text=("subject", "group", "absent"))
+        assert found["subject"].tolist() == ids
+        assert found["group"].isna().tolist() == [False, True, True, False, False, False]
+        assert found["group"].dropna().tolist() == ["NA", "None", "01", "a"]
+        assert found["x"].isna().tolist() == [False, True, True, True, True, False]
+        assert found["x"].dropna().tolist() == [1.0, 2.0]
+
+
+def test_numbers_are_written_with_ten_digits_and_lines_end_alike(tmp_path: Path) -> None:
+    write_table(
+        tmp_path / "t.tsv",
+        pd.DataFrame({"subject": ["01"], "x": [1 / 3], "y": [2e9 / 3], "n": [12345678901234]}),
+    )
+    assert (
+        tmp_path / "t.tsv"
+    ).read_bytes() == b"subject\tx\ty\tn\n01\t0.3333333333\t666666666.7\t12345678901234\n"
+    assert not (tmp_path / "t.json").exists()  # nothing is said of its columns
+
+
 def test_read_table_names_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.tsv"):
         read_table(tmp_path / "nowhere.tsv")
@@ -102,3 +135,47 @@ def test_rows_digest_sees_used_columns_only() -> None:
     other = [{"subject": "1", "family": "a", "note": "y"}]
     assert rows_digest(rows, ["subject", "family"]) == rows_digest(other, ["subject", "family"])
     assert rows_digest(rows, ["subject", "note"]) != rows_digest(other, ["subject", "note"])
+
+
+@pytest.mark.parametrize(
+    ("umask", "file", "folder"), [(0o022, 0o644, 0o755), (0o007, 0o660, 0o770), (0o077, 0o600, 0o700)]
+)
+def test_finished_files_are_as_readable_as_any_that_the_user_writes(
+    tmp_path: Path, umask: int, file: int, folder: int
+) -> None:
+    """A lab shares its studies: temporary files are private, finished ones are not, and what is private stays so."""
+
+    def mode(path: Path) -> int:
+        return stat.S_IMODE(path.stat().st_mode)
+
+    before = os.umask(umask)
+    try:
+        write_json(tmp_path / "a.json", {})
+        with atomic_directory(tmp_path / "model") as temporary:
+            (temporary / "deep").mkdir(mode=0o700)
+            (temporary / "deep" / "weights").touch(mode=0o600)
+            (temporary / "link").symlink_to(tmp_path / "a.json")
+        # the next file of this process is no more open than before
+        assert os.umask(umask) == umask
+    finally:
+        os.umask(before)
+    assert mode(tmp_path / "a.json") == mode(tmp_path / "model" / "deep" / "weights") == file
+    assert mode(tmp_path / "model") == mode(tmp_path / "model" / "deep") == folder
+
+
+def test_temporary_files_are_hidden_beside_the_finished_one_and_of_its_kind(tmp_path: Path) -> None:
+    with atomic_path(tmp_path / "new" / "map.nii.gz") as temporary:
+        assert temporary.parent == tmp_path / "new"
+        assert temporary.name.startswith(".map-")
+        assert temporary.name.endswith(".nii.gz")
+        temporary.write_bytes(b"1")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["map.nii.gz"]
+    with atomic_directory(tmp_path / "model") as folder:
+        assert folder.parent == tmp_path
+        assert folder.name.startswith(".model-")
+
+
+def test_settings_of_a_record_are_plain_and_sorted() -> None:
+    found = settings_record({"b": (1, 2), "a": {"d": None, "c": 1}})
+    assert found == {"a": {"c": 1, "d": None}, "b": [1, 2]}
+    assert [list(found), list(found["a"])] == [["a", "b"], ["c", "d"]]

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
+from inspect import signature
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from planned import LABEL, experiment, planned
 
+from neurostrata.cohort.study import Study
 from neurostrata.controller import reasons
 from neurostrata.core.config import fill_config, section_defaults
 from neurostrata.core.settings import settings_text
-from neurostrata.planning.changes import changed_files, changed_values, changes
+from neurostrata.planning.changes import _leaves, _words, changed_files, changed_values, changes, config_key
 from neurostrata.planning.options import LEARNED_FROM, POSITIVE, TOGETHER, same_results, used_options
+from neurostrata.planning.parameters import _SETTINGS, stage_settings
+from neurostrata.stages import STAGES
 
 REGISTRATION = section_defaults("registration") | {"engine": "ants"}
 
@@ -196,6 +204,123 @@ def test_digests_and_versions_are_said_in_words() -> None:
     assert said("align_diffusion", {"seed": 1}, {"seed": 2}) == ["imaging_seed: 1 -> 2"]
     assert said("jacobian", {"seed": 1}, {"seed": 2}) == []  # which draws no numbers
     assert said("project", {"seed": 1}, {"seed": 2}) == ["seed: 1 -> 2"]
+
+
+#: What the settings of each stage are about.
+JOBS: dict[str, list[str]] = {
+    "experiment": ["codes", "classes"],
+    "modality": ["jac", "ndi"],
+    "declared": ["rsn"],
+    "group": ["people", "modality-ndi", "experiment-codes", "targets-classes", "characteristics"],
+    "finder": ["mixture", "affinity_propagation"],
+    "codes": ["raw", "adjusted"],
+    "subject": ["01", "02"],
+    "iteration": ["1"],
+}
+
+
+def jobs(study: Study) -> Iterator[tuple[str, dict[str, str], dict[str, Any]]]:
+    """Yield stage, wildcards and settings of jobs of every kind."""
+    for stage in STAGES:
+        parameters = signature(_SETTINGS.get(stage, lambda study: {})).parameters
+        chosen = {name: JOBS[name] for name in parameters if name in JOBS}
+        for names in product(*chosen.values()):
+            of = dict(zip(chosen, names))
+            yield stage, of, json.loads(stage_settings(study, stage, **of))
+
+
+def said_of(before: Study, after: Study) -> dict[str, set[str]]:
+    """Stage -> the lines about its jobs, where they differ between two studies."""
+    pairs = zip(jobs(before), jobs(after), strict=True)
+    found: dict[str, set[str]] = {}
+    for (stage, of, old), (_, _, new) in pairs:
+        found.setdefault(stage, set()).update(changes(stage, json.dumps(old), json.dumps(new), of))
+    return {stage: lines for stage, lines in found.items() if lines}
+
+
+def experiments(**first: Any) -> dict[str, Any]:
+    """Experiments of which the first has further keys."""
+    classes = experiment("classes", "jac", "ndi", model="siamese_attention", **LABEL)
+    return {"experiments": [experiment("codes", "jac", "ndi", model="shared_vae", **first), classes]}
+
+
+def test_every_key_that_may_be_named_is_in_the_configuration(tmp_path: Path) -> None:
+    study = planned(output=str(tmp_path), regions={"image": "atlas.nii", "space": "MNI152"}, **experiments())
+    config = {**study.config, "experiments": study.experiments}
+    for stage, of, values in jobs(study):
+        for place in _leaves(values):
+            # of the stage, of its wildcards, of files, or said in other words
+            if place in ("seed", "version", "finder") or _words(stage, place) or place.startswith("files."):
+                continue
+            at: Any = config
+            for part in re.findall(r"[^.\[\]]+", config_key(stage, place, of).removesuffix(": names")):
+                assert part in at, (stage, place)
+                at = at[part]
+
+
+def test_a_person_who_has_less_than_before_is_no_change_of_the_configuration() -> None:
+    study = planned()
+    less = [{**row, "dwi": "" if subject == "01" else row["dwi"]} for subject, row in study.rows.items()]
+    assert said_of(study, Study(study.config, less)) == {
+        "check_cohort": {"the cohort sheet or the quality decisions have changed"},
+        "list_people": {"who takes part in what, or what the cohort sheet says of people, has changed"},
+        "measure_quality": {"other images of people are used"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "lines"),
+    [
+        ({}, {"anatomy": {"n4": {"enabled": False}}}, {"prepare_t1w": {"anatomy.n4.enabled: true -> false"}}),
+        ({}, {"phenotypes": {"method": "variables"}}, {
+            "factor_phenotypes": {'phenotypes.method: "pca_varimax" -> "variables"'}
+        }),
+        ({}, {"synthesis": {"baselines": ["mean_image"]}}, {
+            "synthesise": {
+                'synthesis.baselines: ["mean_image", "linear_regression", "random_forest", "pos... -> ["mean_image"]'
+            },
+        }),
+        ({}, {"regions": {"image": "atlas.nii"}}, {"grid_regions": {"regions.image has come or gone"}}),
+        ({}, {"diffusion": {"noddi": {"d_iso": 0.002}}}, {
+            stage: {"diffusion.noddi.d_iso: 0.003 -> 0.002"} for stage in ("fit_noddi", "measure_quality")
+        }),
+        ({}, {"diffusion": {"noddi": {"engine": "amico"}}}, {
+            "fit_noddi": {'diffusion.noddi.engine: "maximum_likelihood" -> "amico"'},
+            "check_cohort": {"whether deviations of the gradients are read has changed"},
+        }),
+        ({}, {"strata": {"adjust": {"columns": ["age", "education"]}}}, {
+            **{
+                stage: {'strata.adjust.columns: "auto" -> ["age", "education"]'}
+                for stage in ("list_people", "describe_people", "adjust_codes", "stability", "continuous")
+            },
+            "compare_adjusted": {"strata.adjust names other columns"},
+        }),
+        ({}, experiments(training={"epochs": 3}), {"train": {"experiments[codes].training.epochs: (nothing) -> 3"}}),
+        ({"training": {"epochs": 3}}, {"training": {"epochs": 5}}, {"train": {"training.epochs: 3 -> 5"}}),
+        ({}, experiments(analyses={"prediction": ["sex"], "harmonise": {}}), {
+            "predict": {
+                'experiments[codes].analyses.prediction: [] -> ["sex"]',
+                "experiments[codes].analyses.harmonise.keep: (nothing) -> []",
+                'experiments[codes].analyses.harmonise.sites: (nothing) -> "site"',
+            },
+        }),
+    ],
+)  # fmt: skip
+def test_what_came_or_went_with_a_choice_is_not_said_by_itself(
+    before: dict[str, Any], after: dict[str, Any], lines: dict[str, set[str]]
+) -> None:
+    found = said_of(*(planned(**experiments() | sections) for sections in (before, after)))
+    whole = {stage: found.pop(stage) for stage in ("provenance", "report")}
+    assert found == lines
+    assert not any("(nothing)" in line and "{}" in line for line in set().union(*whole.values()))
+
+
+def test_options_that_decide_who_takes_part_are_not_said_one_by_one() -> None:
+    """They are among the settings of lists of people only where an experiment includes those who lack a modality."""
+    found = said_of(planned(**experiments()), planned(**experiments(missing="include")))
+    assert found["check_cohort"] == found["list_people"] == found["train"] == {
+        'experiments[codes].missing: (nothing) -> "include"'
+    }  # fmt: skip
 
 
 def test_a_plan_that_cannot_be_read_does_not_end_the_run(caplog: pytest.LogCaptureFixture) -> None:

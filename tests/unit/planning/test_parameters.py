@@ -280,6 +280,46 @@ def test_regions_depend_on_where_they_come_from(regions: dict[str, str], keys: s
     assert settings(planned(regions=regions), "grid_regions").keys() - {"seed", "version"} == keys
 
 
+def test_an_atlas_is_known_by_its_size_and_its_names_by_their_content(tmp_path: Path) -> None:
+    """Either may be replaced by a file with an older date."""
+    (tmp_path / "atlas.nii").write_text("labels")
+    (tmp_path / "names.tsv").write_text("1\thippocampus")
+    image, names = str(tmp_path / "atlas.nii"), str(tmp_path / "names.tsv")
+    digest = hashlib.sha256(b"1\thippocampus").hexdigest()
+    found = settings(planned(regions={"image": image, "names": names}), "grid_regions")
+    assert found["files"] == {"atlas": 6, "names": digest}
+    assert settings(planned(regions={"image": image}), "grid_regions")["files"] == {"atlas": 6}
+
+
+def test_what_an_array_holds_is_tracked_where_it_is_no_image() -> None:
+    lesions = {"from": "column", "column": "pet", "space": "t1w", "kind": "mask"}
+    study = planned(modalities=planned().config["modalities"] | {"lesions": lesions})
+    assert settings(study, "normalise", modality="lesions")["kind"] == "mask"
+    assert "kind" not in settings(study, "normalise", modality="pet")
+
+
+def test_a_comparison_of_quality_depends_on_whom_somebody_has_decided_about() -> None:
+    def decided(*rows: tuple[str, str, str]) -> list[list[str]]:
+        keys = ("subject", "modality", "decision")
+        decisions = [{**dict(zip(keys, row)), "reason": "seen"} for row in rows]
+        base = planned()
+        return settings(Study(base.config, base.rows.values(), decisions), "compare_quality")["decided"]
+
+    assert decided() == []
+    assert decided(("02", "ndi", "exclude"), ("03", "", "keep"), ("01", "", "exclude")) == [
+        ["01", ""],
+        ["02", "ndi"],
+        ["03", ""],
+    ]
+    assert decided(("02", "", "unsure"), ("03", "", "exclude_template")) == []
+
+
+def test_the_record_of_a_study_does_not_depend_on_how_its_report_looks() -> None:
+    plain, titled = planned(), planned(report={"title": "Another"})
+    assert stage_settings(plain, "provenance") == stage_settings(titled, "provenance")
+    assert stage_settings(plain, "report") != stage_settings(titled, "report")
+
+
 def test_a_partial_report_is_written_again_when_results_come(tmp_path: Path) -> None:
     study = planned(output=str(tmp_path), report={"partial": True})
     before = stage_settings(study, "report")

@@ -22,7 +22,7 @@ from neurostrata.planning.options import (
 )
 from neurostrata.stages import STAGES
 
-#: Stage -> key of its settings -> its place in the configuration; "" means all other keys. A stage
+#: Stage -> key of its settings, or place in them -> its place in the configuration; "" means all other keys. A stage
 #: that is not listed has keys as the configuration has them.
 _PLACES: dict[str, dict[str, str]] = {
     "prepare_t1w": {"": "anatomy."},
@@ -34,6 +34,7 @@ _PLACES: dict[str, dict[str, str]] = {
     "map_to_template": {"modality": "modalities.{modality}", "": "volumes."},
     "normalise": {"kind": "modalities.{modality}.kind", "": "volumes."},
     "grid_mask": {"": "volumes."},
+    "measure_quality": {f"diffusion.{key}": f"diffusion.noddi.{key}" for key in ("d_parallel", "d_iso")},
     "grid_regions": {"registration": "registration", "volumes": "volumes.shape", "": "regions."},
     "predict": {
         "prediction": "experiments[{experiment}].analyses.prediction",
@@ -51,8 +52,6 @@ _PLACES: dict[str, dict[str, str]] = {
     "map_strata": {"confidence": "strata.comparisons.confidence"},
     "compare_adjusted": {
         "confidence": "strata.comparisons.confidence",
-        "covariates": "strata.adjust",
-        "splines": "strata.adjust.splines",
         "": "strata.repartition.",
     },
     "shuffle_links": {
@@ -74,6 +73,9 @@ _DIGESTS = {
     ("check_cohort", "digest"): "the cohort sheet or the quality decisions have changed",
     ("list_people", "digest"): "who takes part in what, or what the cohort sheet says of people, has changed",
     ("compare_quality", "decided"): "the quality decisions have changed",
+    **{("compare_quality", key): "other modalities are used" for key in ("modalities", "of_diffusion")},
+    ("compare_adjusted", "covariates"): "strata.adjust names other columns",
+    ("compare_adjusted", "splines"): "comparisons are adjusted along other curves (strata.adjust.splines)",
     ("compare_raters", "decisions"): "the quality decisions have changed",
     **{
         (stage, CONTENTS): "the phenotype tables have changed"
@@ -98,16 +100,42 @@ _DIGESTS = {
 #: Settings that say how this release does what former ones did otherwise.
 _OF_A_RELEASE = {TOGETHER, POSITIVE, LEARNED_FROM}
 
+#: Stage and section of its settings -> what has changed when a value of it has come or gone: the configuration may be as it was.
+_COME_OR_GONE = {
+    ("check_cohort", "config.diffusion.noddi"): "whether deviations of the gradients are read has changed",
+    **{
+        ("measure_quality", section): "other images of people are used"
+        for section in ("modalities", "diffusion")
+    },
+    **{
+        ("grid_regions", section): "regions.image has come or gone"
+        for section in ("parcels", "volumes", "space", "registration")
+    },
+}
+
 _ABSENT = object()
 
 #: Keys that choose whose options are read: the options come and go with the choice, and only the choice is reported.
-_CHOICES = ("engine", "method", "model", "enabled", "early_people")
+_CHOICES = ("engine", "method", "model", "enabled", "early_people", "missing", "baselines")
 
 
 def _goes_with(place: str, choice: str) -> bool:
     """Tell whether a value is in the section in which the choice is made."""
     section = choice.rpartition(".")[0]
     return not section or place.startswith(f"{section}.")
+
+
+def _words(stage: str, place: str, has_come_or_gone: bool = False) -> str:
+    """Return what has changed where a value differs that is no value of the configuration, "" where it is one."""
+    found = _DIGESTS.get((stage, place), "")
+    if has_come_or_gone and not found:
+        within = (
+            words
+            for (of, section), words in _COME_OR_GONE.items()
+            if of == stage and f"{place}.".startswith(f"{section}.")
+        )
+        found = next(within, "")
+    return found
 
 
 def _leaves(value: Any, place: str = "") -> dict[str, Any]:
@@ -150,6 +178,8 @@ def config_key(stage: str, place: str, names: Mapping[str, str]) -> str:
     if key == "config":  # the cohort's stages: sections of the configuration
         return rest
     places = _PLACES.get(stage, {})
+    if place in places:
+        key, dot, rest = place, "", ""
     at = places[key] if key in places else places.get("", "") + key
     return f"{at.format_map(names)}{dot}{rest}"
 
@@ -161,7 +191,14 @@ def _differing(stage: str, recorded: str, now: str) -> dict[str, tuple[Any, Any]
         return None
     old, new = map(_leaves, both)
     pairs = {p: (old.get(p, _ABSENT), new.get(p, _ABSENT)) for p in dict.fromkeys([*old, *new])}
-    return {place: values for place, values in pairs.items() if values[0] != values[1]}
+    found = {place: values for place, values in pairs.items() if values[0] != values[1]}
+    # an empty section that now has keys, and a shared value that an experiment now sets itself, are said by what has come
+    return {
+        place: values
+        for place, values in found.items()
+        if _ABSENT not in values
+        or not (f"experiment.{place}" in found or any(other.startswith(f"{place}.") for other in found))
+    }
 
 
 def _file(place: str) -> str:
@@ -207,7 +244,7 @@ def changed_values(
     return {
         config_key(stage, place, names): values
         for place, values in found.items()
-        if place not in own and (stage, place) not in _DIGESTS and not _file(place)
+        if place not in own and not _words(stage, place, _ABSENT in values) and not _file(place)
     }
 
 
@@ -234,16 +271,16 @@ def changes(stage: str, recorded: str, now: str, names: Mapping[str, str]) -> li
             _goes_with(place, choice) for choice in chosen if choice != place
         ):
             continue
-        digest = _DIGESTS.get((stage, place))
+        words = _words(stage, place, _ABSENT in (was, now_is))
         if place in _OF_A_RELEASE and found.keys() - _OF_A_RELEASE:
             continue  # it came or went with a key of the configuration
-        if digest:
-            lines.append(digest)
+        if words:
+            lines.append(words)
         elif place == "version":
             lines.append(f"this release makes other results in {stage} (version {was} -> {now_is})")
         else:
             lines.append(f"{_key_of(stage, place, names)}: {_say(was)} -> {_say(now_is)}")
-    return lines
+    return list(dict.fromkeys(lines))
 
 
 def _key_of(stage: str, place: str, names: Mapping[str, str]) -> str:

@@ -26,6 +26,7 @@ from neurostrata.core.config import fill_config, section_defaults
 from neurostrata.core.locations import RESOURCES
 from neurostrata.core.training_presets import PRESETS
 from neurostrata.planning.experiments import can, explains, folds, predicts, reconstruction_folds
+from neurostrata.planning.jobs import SEARCH_THREADS
 from neurostrata.planning.parameters import leading_codes
 from neurostrata.planning.results import HEADERS, path_in
 from neurostrata.planning.targets import (
@@ -327,7 +328,7 @@ class Sizes:
         return self._members[key]
 
     def of(self, work: Work) -> dict[str, float]:
-        """Return every size of a job."""
+        """Return every size of a job; a search for clusters has the threads that its rule asks for."""
         people = self._people(work)
         sizes = {**self._of_study, "people": float(people)}
         if work.experiment:
@@ -338,8 +339,31 @@ class Sizes:
             sizes["speed"] *= model / measured()["models"]["separable_autoencoder"]
             sizes["steps"] = self._steps(experiment, work, people)
         if work.finder:
-            sizes |= self._searches(work.finder, people)
+            sizes |= self._searches(work.finder, people) | self.of_search(work, SEARCH_THREADS)
         return sizes
+
+    def of_search(self, work: Work, threads: int) -> dict[str, float]:
+        """Return the sizes that the memory of a search for clusters depends on; a finder that was not measured is taken to need none.
+
+        Parameters
+        ----------
+        work
+            Its stage, experiment and finder.
+        threads
+            Of the job.
+        """
+        people, numbers = self._people(work), measured()["finders"].get(work.finder, {})
+        sizes = {"each": 1.0, "people": float(people), "threads": float(threads)}
+        sizes["dimensions"] = len(self.study.experiments[work.experiment]["modalities"])
+        pairs = (self._searched(work.finder, people) / 1000) ** 2
+        return sizes | {
+            name: pairs * amount(numbers.get(name, {}), sizes) for name in ("search_mb", "quick_mb")
+        }
+
+    def _searched(self, finder: str, people: int) -> int:
+        """Return how many people a finder searches: those of its sample, or all."""
+        sample = self.study.config["strata"][finder].get("sample")
+        return min(people, sample or people)
 
     def _steps(self, experiment: Mapping[str, Any], work: Work, people: int) -> float:
         """Return a training's steps, each of one person with two modalities."""
@@ -358,11 +382,10 @@ class Sizes:
         settings, short = 1.0, 1.0
         if finder == "affinity_propagation":
             options = self.study.config["strata"][finder]
-            people = min(people, options["sample"] or people)
             damping, preference = options["damping"]["steps"], options["preference"]["steps"]
             settings = damping * preference / numbers["settings"]
             short = min(1.0, damping / 2) * min(1.0, preference / 15)
-        size = people / 1000
+        size = self._searched(finder, people) / 1000
         return {
             "search": settings * numbers["search_s"] * size ** numbers["power"],
             "quick": short * numbers["quick_s"] * size ** numbers["quick_power"],

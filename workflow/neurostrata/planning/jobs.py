@@ -9,6 +9,9 @@ from typing import Any, TypeVar
 
 from neurostrata.cohort.sources.registry import SOURCES
 
+#: Threads of jobs that search for clusters.
+SEARCH_THREADS = 8
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 

@@ -1,4 +1,7 @@
-"""What jobs on images ask the scheduler for: memory and time, from what their stages were measured to take at the study's image sizes."""
+"""What jobs ask the scheduler for, from what their stages were measured to take at the study's sizes.
+
+Jobs on images ask for memory and time by the sizes of the images, searches for clusters for memory by the number of people and threads.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,9 @@ def _minutes(predicted: float) -> int:
 
 
 class Requests:
-    """What the jobs of the stages on images ask for: the same for everybody whose images are not much larger than most people's.
+    """What the jobs of the stages on images and of searches for clusters ask for.
+
+    On images it is the same for everybody whose images are not much larger than most people's.
 
     Parameters
     ----------
@@ -48,6 +53,18 @@ class Requests:
     def runtime(self, stage: str) -> Callable[..., int]:
         """Return the `runtime` function of a stage's jobs in minutes, doubled at each retry."""
         return self._request(stage, "cpu_s", _minutes)
+
+    def search_memory(self, stage: str, least: int) -> Callable[..., int]:
+        """Return the `mem_mb` function of the jobs of a stage that runs a finder, `least` at least, doubled at each retry."""
+        terms = measured()["stages"][stage]["memory_mb"]
+
+        @per_job
+        def megabytes(wildcards: Any, attempt: int, threads: int) -> int:
+            work = Work(stage, wildcards.experiment, wildcards.finder)
+            predicted = amount(terms, self._sizes.of_search(work, threads))
+            return max(least, _memory_mb(predicted)) * 2 ** (attempt - 1)
+
+        return megabytes
 
     def _request(self, stage: str, what: str, asked: Callable[[float], int]) -> Callable[..., int]:
         terms: Mapping[str, float] = measured()["stages"][stage][what]
