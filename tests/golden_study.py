@@ -300,7 +300,7 @@ def run_comparisons(study: GoldenStudy, strata: Mapping[str, Any], clusters: Pat
     )
     study.run(
         "compare_adjusted",
-        {**permutations, "families": True},
+        {**permutations, "families": True, "splines": "auto"},
         **both,
         people=people,
         output=place / "comparisons_adjusted.tsv",

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.optimize import fsolve
 
-from neurostrata.adjustment.codes import Adjustment, LinearAdjustment, free_of_covariates
+from neurostrata.adjustment.codes import Adjustment, LinearAdjustment, curves_removed, free_of_covariates
 from neurostrata.adjustment.combat import ComBat, empirical_bayes
 from neurostrata.core.embeddings import Embeddings
 from neurostrata.core.errors import UserError
@@ -310,3 +310,24 @@ def test_codes_that_nothing_is_removed_from_come_back():
     same, left_out = free_of_covariates(codes, table, {"columns": [], "sites": None, "splines": 1})
     assert same is codes
     assert list(left_out.columns) == ["subject", "reason"]
+
+
+@pytest.mark.parametrize("people", [499, 500])
+def test_codes_lose_a_curve_of_age_where_there_are_people_enough(people):
+    """100 people for each of age, sex and head size, and for the two further degrees of freedom of age's curve."""
+    rng = np.random.default_rng(12)
+    age, size = rng.uniform(20, 85, people), rng.normal(1.4, 0.1, people)
+    bent = (age - age.mean()) ** 2 / 400
+    ids = [f"s{number}" for number in range(people)]
+    table = pd.DataFrame(
+        {"age": age, "sex": np.where(rng.random(people) < 0.5, "F", "M"), "head_size": size}, ids
+    )
+    codes = Embeddings(
+        ids, bent[:, None] + rng.normal(0, 0.1, (people, 1)), pd.DataFrame({"subject": ids, "role": "train"})
+    )
+    adjust = {"columns": "auto", "sites": None, "splines": "auto"}
+    adjusted, left_out = free_of_covariates(codes, table, adjust)
+    assert left_out.empty
+    assert curves_removed(adjust, table) == ({"age": 3} if people == 500 else {})
+    still = abs(np.corrcoef(adjusted.values[:, 0], bent)[0, 1])
+    assert still < 1e-6 if people == 500 else still > 0.9

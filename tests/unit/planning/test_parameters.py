@@ -247,10 +247,26 @@ def test_baselines_have_as_many_components_as_a_part_of_the_codes() -> None:
 def test_what_the_codes_are_adjusted_by_is_tracked_where_they_are_adjusted() -> None:
     study = planned(strata={"adjust": {"columns": ["age"]}})
     adjusted = settings(study, "stability", finder="mixture", codes="adjusted")
-    assert adjusted["adjust"] == study.config["strata"]["adjust"]
+    assert adjusted["adjust"] == {"columns": ["age"], "sites": None, "splines": 1}
     assert "adjust" not in settings(study, "stability", finder="mixture", codes="raw")
     assert "adjust" in settings(study, "continuous")
     assert "adjust" not in settings(planned(strata={"adjust": {"columns": []}}), "continuous")
+
+
+@pytest.mark.parametrize(
+    ("people", "splines", "recorded"), [(299, "auto", 1), (300, "auto", "auto"), (299, 4, 4), (300, 1, 1)]
+)
+def test_codes_of_few_people_have_no_curves_and_are_as_they_were(
+    people: int, splines: object, recorded: object
+) -> None:
+    study = planned(strata={"adjust": {"columns": ["age"], "splines": splines}})
+    study.rows.update({f"further{number}": study.rows["01"] for number in range(people - len(study.rows))})
+    for stage, names in {
+        "adjust_codes": {},
+        "stability": {"finder": "mixture", "codes": "adjusted"},
+        "continuous": {},
+    }.items():
+        assert settings(study, stage, **names)["adjust"]["splines"] == recorded, stage
 
 
 def test_comparisons_are_made_again_only_for_columns_that_they_do_not_take_anyway() -> None:
@@ -260,12 +276,6 @@ def test_comparisons_are_made_again_only_for_columns_that_they_do_not_take_anywa
     assert settings(named, "compare_adjusted") == usual
     further = planned(strata={"adjust": {"columns": ["age", "education"], "sites": "scanner"}})
     assert settings(further, "compare_adjusted") == {**usual, "covariates": ["education", "scanner"]}
-
-
-def test_comparisons_are_made_again_for_curves_and_not_for_the_lines_that_they_always_had() -> None:
-    curves = settings(planned(), "compare_adjusted")
-    lines = settings(planned(strata={"adjust": {"splines": 1}}), "compare_adjusted")
-    assert curves == {**lines, "splines": "auto"}
 
 
 @pytest.mark.parametrize(

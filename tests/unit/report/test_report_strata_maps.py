@@ -117,7 +117,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
     ("splines", "words"),
     [
         (1, "Linear effects of age, sex"),
-        ({}, "Linear effects of age, sex"),
         ({"age": 3}, "Effects (age along cubic curves) of age, sex"),
         (4, "Effects (cubic splines with 4 degrees of freedom for numbers) of age, sex"),
     ],

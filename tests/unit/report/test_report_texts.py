@@ -546,7 +546,7 @@ def test_methods_name_the_study_s_own_covariates() -> None:
 @pytest.mark.parametrize(
     ("splines", "words"),
     [
-        ("auto", " (numbers along cubic curves, as far as there are 20 people for each degree of freedom)"),
+        ("auto", " (numbers along cubic curves, as far as there are {} people for each degree of freedom)"),
         (4, " (numbers along cubic splines with 4 degrees of freedom)"),
         (1, ""),
     ],
@@ -556,12 +556,12 @@ def test_methods_say_what_is_removed_along_curves(splines: object, words: str) -
     config = report_fixture.make_config(["phenotypes.tsv"])
     config["strata"]["adjust"] = {"columns": ["age"], "splines": splines}
     text = dict(methods_paragraphs(fill_config(config)))["Strata"]
-    assert f"Removed from the codes: age{words}. The" in text
-    assert f"as far as they are known{words}" in text
+    assert f"Removed from the codes: age{words.format(100)}. The" in text
+    assert f"as far as they are known{words.format(20)}" in text
     config["strata"]["adjust"] = {"columns": [], "splines": splines}
     text = dict(methods_paragraphs(fill_config(config)))["Strata"]
     assert "Removed" not in text
-    assert f"as far as they are known{words}" in text
+    assert f"as far as they are known{words.format(20)}" in text
     assert ("along cubic" in text) == bool(words)
 
 

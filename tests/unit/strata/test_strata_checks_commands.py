@@ -139,7 +139,7 @@ def test_adjusted(study):
         scores=folder / "scores.tsv",
         people=folder / "characteristics.tsv",
         output=place / "comparisons_adjusted.tsv",
-        settings={"draws": 999, "confidence": 0.95, "families": True, "seed": 1},
+        settings={"draws": 999, "confidence": 0.95, "families": True, "splines": 1, "seed": 1},
     )
     found = table(place / "comparisons_adjusted.tsv")
     assert sorted(found["q"] < 0.01) == [False, True]

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 
 from neurostrata.adjustment.combat import ComBat
+from neurostrata.core.config import PEOPLE_PER_COLUMN, PEOPLE_PER_CURVED_COLUMN
 from neurostrata.core.embeddings import Embeddings
 from neurostrata.core.errors import UserError
 from neurostrata.phenotypes.covariates import (
-    PEOPLE_PER_COLUMN,
     CovariateDesign,
     add_reason,
     code_covariates,
@@ -119,7 +119,7 @@ class Adjustment:
         learn = train & (reasons == "")
         designs = [
             CovariateDesign().fit(kept[learn]),
-            CovariateDesign(self.splines).fit(removed[learn]),
+            CovariateDesign(self.splines, PEOPLE_PER_CURVED_COLUMN).fit(removed[learn]),
         ]
         for reason in (
             designs[0].problems(kept),
@@ -190,7 +190,8 @@ def curves_removed(adjust: Mapping[str, Any], people: pd.DataFrame) -> dict[str,
         Those who are not left out.
     """
     columns = people[adjusting(adjust["columns"], people)]
-    return CovariateDesign(adjust["splines"]).fit(code_covariates(columns)).curves_
+    design = CovariateDesign(adjust["splines"], PEOPLE_PER_CURVED_COLUMN)
+    return design.fit(code_covariates(columns)).curves_
 
 
 def free_of_covariates(

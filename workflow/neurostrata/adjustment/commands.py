@@ -92,7 +92,7 @@ def adjust_codes(*, embeddings: Path, people: Path, output: Path, settings: dict
         {"subject": "person", first: "first number of the code, covariates and sites taken out"},
         Removed=adjusting(adjust["columns"], described.reindex(codes.subjects)),
         Sites=adjust["sites"],
-        Splines=curves_removed(adjust, described.reindex(adjusted.subjects)),
+        Splines=curves_removed(adjust, described.reindex(adjusted.subjects)) or 1,
         VarianceRemoved=share_removed(codes, adjusted),
         **({} if parts is None else {PARTS: parts}),
         LeftOut=left_out.to_dict("records"),

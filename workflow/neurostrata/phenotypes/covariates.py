@@ -9,13 +9,9 @@ import numpy as np
 import pandas as pd
 
 from neurostrata.cohort.values import ALWAYS_WORDS
+from neurostrata.core.config import AUTOMATIC_SPLINE, PEOPLE_PER_COLUMN
 from neurostrata.core.errors import UserError
 from neurostrata.phenotypes.coding import code_column
-
-#: People for each column of a model whose columns are chosen by their number: more would also explain what is chance.
-PEOPLE_PER_COLUMN = 20
-#: Degrees of freedom of the curves of ``splines: auto``.
-AUTOMATIC_SPLINE = 3
 
 
 def find_columns(names: Sequence[str], tables: Sequence[pd.DataFrame], place: str) -> pd.DataFrame:
@@ -79,7 +75,9 @@ class CovariateDesign:
         Columns for a number with many values: 1, the number itself; 3 or more, a cubic spline with so many degrees of
         freedom, with knots at quantiles and straight lines beyond the outermost. A mapping has this for each number that is
         not straight. ``auto``: :data:`AUTOMATIC_SPLINE` for as many numbers, the first ones first, as leave
-        :data:`PEOPLE_PER_COLUMN` people for each column of a number.
+        `people_per_column`.
+    people_per_column
+        People for each column of a number, of ``auto``.
 
     Attributes
     ----------
@@ -89,8 +87,12 @@ class CovariateDesign:
         Degrees of freedom of the numbers whose effect is a spline.
     """
 
-    def __init__(self, splines: int | Literal["auto"] | Mapping[str, int] = 1) -> None:
-        self.splines = splines
+    def __init__(
+        self,
+        splines: int | Literal["auto"] | Mapping[str, int] = 1,
+        people_per_column: int = PEOPLE_PER_COLUMN,
+    ) -> None:
+        self.splines, self.people_per_column = splines, people_per_column
 
     def fit(self, table: pd.DataFrame) -> CovariateDesign:
         """Learn means, standard deviations and classes.
@@ -137,7 +139,7 @@ class CovariateDesign:
         }
         if self.splines != "auto":
             return curves
-        left = len(numbers) // PEOPLE_PER_COLUMN - int((numbers.nunique() > 1).sum())
+        left = len(numbers) // self.people_per_column - int((numbers.nunique() > 1).sum())
         return dict(list(curves.items())[: max(0, left // (AUTOMATIC_SPLINE - 1))])
 
     def problems(self, table: pd.DataFrame) -> np.ndarray:

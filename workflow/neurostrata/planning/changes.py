@@ -52,6 +52,7 @@ _PLACES: dict[str, dict[str, str]] = {
     "map_strata": {"confidence": "strata.comparisons.confidence"},
     "compare_adjusted": {
         "confidence": "strata.comparisons.confidence",
+        "splines": "strata.adjust.splines",
         "": "strata.repartition.",
     },
     "shuffle_links": {
@@ -75,7 +76,6 @@ _DIGESTS = {
     ("compare_quality", "decided"): "the quality decisions have changed",
     **{("compare_quality", key): "other modalities are used" for key in ("modalities", "of_diffusion")},
     ("compare_adjusted", "covariates"): "strata.adjust names other columns",
-    ("compare_adjusted", "splines"): "comparisons are adjusted along other curves (strata.adjust.splines)",
     ("compare_raters", "decisions"): "the quality decisions have changed",
     **{
         (stage, CONTENTS): "the phenotype tables have changed"

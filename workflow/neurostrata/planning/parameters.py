@@ -15,7 +15,7 @@ from neurostrata.cohort.groups import group_digest
 from neurostrata.cohort.ids import plain_id
 from neurostrata.cohort.sources.registry import SOURCES, columns_read, source_of
 from neurostrata.cohort.study import Study
-from neurostrata.core.config import adjusts_codes, further_covariates
+from neurostrata.core.config import adjustment_of_codes, adjusts_codes, further_covariates
 from neurostrata.core.records import sha256_file
 from neurostrata.core.settings import handed_over, rows_digest, settings_text
 from neurostrata.planning import selection
@@ -223,8 +223,12 @@ def _together(sites: object, columns: object) -> Values:
     return {TOGETHER: "together"} if sites and columns else {}
 
 
+def _adjust(study: Study) -> Values:
+    return adjustment_of_codes(study.config["strata"]["adjust"], len(study.rows))
+
+
 def _adjust_codes(study: Study) -> Values:
-    adjust = study.config["strata"]["adjust"]
+    adjust = _adjust(study)
     return {"adjust": adjust, **_together(adjust["sites"], adjust["columns"])}
 
 
@@ -251,7 +255,7 @@ def _of_finder(*keys: str, adjust: bool = False) -> Callable[..., Values]:
         return {"finder": finder, "options": strata[finder]} | {key: strata[key] for key in keys}
 
     def adjusted(study: Study, finder: str, codes: str) -> Values:
-        more = {"adjust": study.config["strata"]["adjust"]} if codes == "adjusted" else {}
+        more = {"adjust": _adjust(study)} if codes == "adjusted" else {}
         return values(study, finder) | more
 
     return adjusted if adjust else values
@@ -291,10 +295,13 @@ def _permutations(study: Study) -> Values:
 def _compare_adjusted(study: Study) -> Values:
     strata = study.config["strata"]
     named = further_covariates(strata["adjust"])
-    more: Values = {"covariates": named} if named else {}
-    if (splines := strata["adjust"]["splines"]) != 1:
-        more["splines"] = splines
-    return {"families": strata["repartition"]["families"], **more, **_permutations(study)}
+    more = {"covariates": named} if named else {}
+    return {
+        "families": strata["repartition"]["families"],
+        "splines": strata["adjust"]["splines"],
+        **more,
+        **_permutations(study),
+    }
 
 
 def _shuffles(study: Study) -> Values:
@@ -307,8 +314,8 @@ def _shuffles(study: Study) -> Values:
 
 
 def _continuous(study: Study) -> Values:
-    adjusts = leading_codes(study) == "adjusted"
-    return _section(study, "strata", "continuous", *(["adjust"] if adjusts else []))
+    more = {"adjust": _adjust(study)} if leading_codes(study) == "adjusted" else {}
+    return {**_section(study, "strata", "continuous"), **more}
 
 
 def _compare_quality(study: Study) -> Values:

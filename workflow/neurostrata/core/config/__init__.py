@@ -3,7 +3,16 @@
 Imported while the workflow is parsed, so: standard library, PyYAML and jsonschema only.
 """
 
-from neurostrata.core.config.adjustment import COVARIATES, adjusts_codes, further_covariates, named_columns
+from neurostrata.core.config.adjustment import (
+    AUTOMATIC_SPLINE,
+    COVARIATES,
+    PEOPLE_PER_COLUMN,
+    PEOPLE_PER_CURVED_COLUMN,
+    adjustment_of_codes,
+    adjusts_codes,
+    further_covariates,
+    named_columns,
+)
 from neurostrata.core.config.check import check_config, fill_config
 from neurostrata.core.config.experiments import adjusting_columns, capability
 from neurostrata.core.config.messages import schema_problems
@@ -25,8 +34,12 @@ from neurostrata.core.config.schemas import (
 )
 
 __all__ = [
+    "AUTOMATIC_SPLINE",
     "COVARIATES",
+    "PEOPLE_PER_COLUMN",
+    "PEOPLE_PER_CURVED_COLUMN",
     "adjusting_columns",
+    "adjustment_of_codes",
     "adjusts_codes",
     "capability",
     "check_config",

@@ -51,7 +51,7 @@ class StrataMaps:
 
     @property
     def splines(self) -> int | dict[str, int]:
-        """Degrees of freedom of each covariate that was removed along a curve; of all numbers in results of earlier releases."""
+        """Degrees of freedom of each covariate that was removed along a curve; 1: none was. Earlier releases have those of all numbers."""
         found: int | dict[str, int] = self.study.sidecar(self.experiment.adjusted_codes)["Splines"]
         return found
 

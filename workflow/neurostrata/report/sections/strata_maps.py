@@ -243,8 +243,7 @@ def _removed(maps: StrataMaps) -> str:
     if isinstance(splines, int):
         curves = "" if splines == 1 else f"cubic splines with {splines} degrees of freedom for numbers"
     else:
-        curved = join_words([human_name(name) for name in splines])
-        curves = f"{curved} along cubic curves" if splines else ""
+        curves = f"{join_words([human_name(name) for name in splines])} along cubic curves"
     return f"Effects ({curves})" if curves else "Linear effects"
 
 

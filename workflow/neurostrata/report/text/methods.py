@@ -14,6 +14,8 @@ from typing import Any
 from neurostrata.cohort.sources.registry import SOURCES
 from neurostrata.core.config import (
     COVARIATES,
+    PEOPLE_PER_COLUMN,
+    PEOPLE_PER_CURVED_COLUMN,
     declared_names,
     expand_modalities,
     further_covariates,
@@ -23,7 +25,6 @@ from neurostrata.core.config import (
 )
 from neurostrata.core.model_words import model_schema, model_words
 from neurostrata.core.wording import count, format_setting, join_words, setting_words
-from neurostrata.phenotypes.covariates import PEOPLE_PER_COLUMN
 from neurostrata.planning.experiments import can, predicts, reconstruction_folds
 from neurostrata.planning.options import training_keys
 from neurostrata.report.html.blocks import human_name, model_name
@@ -374,16 +375,18 @@ def adjusted_text(strata: Config) -> str:
         parts.append(join_words([str(column) for column in adjust["columns"]]))
     if not parts:
         return ""
-    return ", then ".join(parts) + curves_text(adjust)
+    return ", then ".join(parts) + curves_text(adjust, PEOPLE_PER_CURVED_COLUMN)
 
 
-def curves_text(adjust: Config) -> str:
+def curves_text(adjust: Config, people: int) -> str:
     """Return which effects of numbers are curves, in words that follow the covariates; "" where all are straight lines."""
     splines = adjust["splines"]
     if splines == 1:
         return ""
     if splines == "auto":
-        return f" (numbers along cubic curves, as far as there are {PEOPLE_PER_COLUMN} people for each degree of freedom)"
+        return (
+            f" (numbers along cubic curves, as far as there are {people} people for each degree of freedom)"
+        )
     return f" (numbers along cubic splines with {splines} degrees of freedom)"
 
 
@@ -450,7 +453,7 @@ def strata_text(config: Config) -> str:
         [human_name(name) for name in (*COVARIATES, *further_covariates(strata["adjust"]))]
     )
     checks = [
-        f"comparisons adjusted for {covariates}, as far as they are known{curves_text(strata['adjust'])}{cite('freedman1983permutation')}",
+        f"comparisons adjusted for {covariates}, as far as they are known{curves_text(strata['adjust'], PEOPLE_PER_COLUMN)}{cite('freedman1983permutation')}",
         f"{count(strata['split_half']['splits'], 'division')} into halves",
         f"{count(shuffles, 'run')} with images and phenotypes of different people joined" if shuffles else "",
         f"ridge regression and canonical correlation in {continuous['folds']} folds with {continuous['permutations']} permutations",
