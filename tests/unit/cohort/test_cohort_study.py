@@ -91,14 +91,17 @@ def test_modalities_belong_together_by_their_declaration_not_by_their_letters_an
     """ndi and ndi2 are two modalities, however much they look like components."""
     image = {"from": "column", "column": "t1w", "space": "template"}
     names = ("ndi", "ndi2", "pet", "pet2", "pet10", "t1w", "t1w2")
-    declared = dict.fromkeys(names, image) | {"icn": {**image, "components": 12}, "icn2": image}
+    declared = dict.fromkeys(names, image) | {
+        "icn": {**image, "column": "icn", "components": 12},
+        "icn2": image,
+    }
     used = [*names, "icn01", "icn12", "icn2"]
     experiments = [{"name": "a", "model": "pca", "modalities": used, "validation": {"folds": 2}}]
     both = config(modalities=declared, experiments=experiments)
     for excluded in (*names, "icn01", "icn2"):
-        study = Study(both, people(), [decision("01", modality=excluded)])
+        study = Study(both, people(icn="x.nii"), [decision("01", modality=excluded)])
         assert [m for m in used if "01" not in study.with_modality(m)] == [excluded]
-    study = Study(both, people(), [decision("01", modality="icn")])
+    study = Study(both, people(icn="x.nii"), [decision("01", modality="icn")])
     assert [m for m in used if "01" not in study.with_modality(m)] == ["icn01", "icn12"]
     assert [study.declared(m) for m in ("icn01", "icn2", "pet10")] == ["icn", "icn2", "pet10"]
 
@@ -107,6 +110,50 @@ def test_two_declarations_of_one_name_are_refused() -> None:
     image = {"from": "column", "column": "pet", "space": "template"}
     with pytest.raises(UserError, match=r"modalities.pet2: 'pet2' is a component of modalities.pet too"):
         config(modalities={"jac": {"from": "jacobian"}, "pet": {**image, "components": 3}, "pet2": image})
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (
+            {"space": "mni"},
+            "column 'pet' has images of one volume in mni space here, and images of one volume in t1w space",
+        ),
+        (
+            {"components": 3},
+            "column 'pet' has images of 3 volumes in t1w space here, and images of one volume in",
+        ),
+        ({"kind": "mask"}, None),
+        ({"column": "pet_mni", "space": "mni"}, None),
+    ],
+)
+def test_one_column_is_not_taken_for_two_things(other: dict[str, Any], words: str | None) -> None:
+    image = {"from": "column", "column": "pet"}
+    names = ["pet", "again1" if "components" in other else "again"]
+    experiments = [{"name": "a", "model": "pca", "modalities": names, "validation": {"folds": 2}}]
+    modalities = {"pet": image, "again": {**image, **other}}
+    if words is None:
+        config(modalities=modalities, experiments=experiments)
+        return
+    with pytest.raises(UserError, match=rf"modalities.again: {words}"):
+        config(modalities=modalities, experiments=experiments)
+    # a declaration that no experiment uses does no harm
+    config(modalities=modalities, experiments=[{**experiments[0], "modalities": ["pet"]}])
+
+
+def test_a_series_and_an_image_of_one_column_are_refused() -> None:
+    group = {"from": "dual_regression", "column": "bold", "components_image": "g.nii", "components": 3}
+    experiments = [{"name": "a", "model": "pca", "modalities": ["a1", "b1"], "validation": {"folds": 2}}]
+    config(modalities={"a": group, "b": {**group, "space": "template"}}, experiments=experiments)
+    with pytest.raises(
+        UserError, match=r"modalities.b: column 'bold' has series in MNI152 space here, and series in"
+    ):
+        config(modalities={"a": group, "b": {**group, "space": "mni"}}, experiments=experiments)
+    image = {"from": "column", "column": "bold", "components": 3}
+    with pytest.raises(
+        UserError, match=r"has images of 3 volumes in t1w space here, and series in modalities.a"
+    ):
+        config(modalities={"a": group, "b": image}, experiments=experiments)
 
 
 def test_decisions_about_nobody_are_problems() -> None:

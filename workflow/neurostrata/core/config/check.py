@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from neurostrata.core.config.experiments import experiment_problems
 from neurostrata.core.config.messages import schema_problems, with_lines
-from neurostrata.core.config.modalities import modality_problems
+from neurostrata.core.config.modalities import column_problems, declared_names, modality_problems
 from neurostrata.core.config.schemas import fill_defaults, finder_names, load_schema, model_names
 from neurostrata.core.errors import UserError
 
@@ -132,9 +132,17 @@ def check_config(config: Mapping[str, Any], files: Sequence[str | Path] = ()) ->
     if problems:
         _refuse(problems, files)
     filled = fill_defaults(dict(config), schema)
+    declared = declared_names(filled["modalities"])
+    used = {
+        declared[name]
+        for experiment in filled["experiments"]
+        for name in experiment["modalities"]
+        if name in declared
+    }
     problems = [
         *_value_problems(filled),
         *modality_problems(filled["modalities"]),
+        *column_problems(filled["modalities"], used),
         *experiment_problems(filled),
         *_strata_problems(filled),
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from neurostrata.core.wording import count
@@ -77,3 +77,27 @@ def modality_problems(modalities: Mapping[str, Mapping[str, Any]]) -> Iterator[s
                     "give one of the two another name"
                 )
             first.setdefault(modality, name)
+
+
+def column_problems(modalities: Mapping[str, Mapping[str, Any]], used: Collection[str]) -> Iterator[str]:
+    """Check that no two modalities that are `used` (names of declarations) take the images of one column for different things."""
+    first: dict[str, tuple[str, str]] = {}
+    for name, declaration in modalities.items():
+        if name not in used or "column" not in declaration:
+            continue
+        column, words = declaration["column"], _image_words(declaration)
+        other, theirs = first.setdefault(column, (name, words))
+        if theirs != words:
+            yield (
+                f"modalities.{name}: column '{column}' has {words} here, and {theirs} in modalities.{other}; correct one of "
+                "the two, or name another column"
+            )
+
+
+def _image_words(declaration: Mapping[str, Any]) -> str:
+    """Return what the column of a declaration is said to hold."""
+    if declaration["from"] == "dual_regression":
+        return "series in MNI152 space" if declaration.get("space") == "mni" else "series"
+    volumes = declaration["components"]
+    what = f"images of {count(volumes, 'volume')}" if volumes else "images of one volume"
+    return f"{what} in {declaration['space']} space"
