@@ -98,6 +98,6 @@ def _image_words(declaration: Mapping[str, Any]) -> str:
     """Return what the column of a declaration is said to hold."""
     if declaration["from"] == "dual_regression":
         return "series in MNI152 space" if declaration.get("space") == "mni" else "series"
-    volumes = declaration["components"]
+    volumes = declaration.get("components")
     what = f"images of {count(volumes, 'volume')}" if volumes else "images of one volume"
-    return f"{what} in {declaration['space']} space"
+    return f"{what} in {declaration['space']} space" if "space" in declaration else what
