@@ -197,13 +197,18 @@ def test_a_mean_over_fewer_people_than_were_tested_says_so(study, tmp_path):
 
 
 def test_other_folds_are_not_comparable(tmp_path):
-    experiment(tmp_path, "a", "pca", 0.5, 0.9)
-    experiment(tmp_path, "b", "pca", 0.5, 0.9, shift=1)
+    experiment(tmp_path, "a", "residual_autoencoder", 0.5, 0.9)
+    experiment(tmp_path, "b", "separable_autoencoder", 0.4, 0.8, shift=1)
     study = StudyResults(ResultsTree(tmp_path), {})
     assert same_people_and_folds(study) == {"a": ["a"], "b": ["b"]}
     page = Page(study, tmp_path / "report" / "index.html", tmp_path / "report" / "figures")
     page.path.parent.mkdir()
-    assert any("No two experiments" in b.text for b in comparison_section(page).blocks if b.block == "text")
+    section = comparison_section(page)
+    assert any("No two experiments" in b.text for b in section.blocks if b.block == "text")
+    table = next(b for b in section.blocks if b.block == "table" and b.title.startswith("What is predicted"))
+    # the best of each, not of both
+    assert [row[2].text.split()[0] for row in table.rows if row[2].strong] == ["0.90", "0.80"]
+    assert [row[2].text.split()[0] for row in table.rows] == ["0.90", "0.70", "0.80", "0.70"]
 
 
 def test_what_was_taken_out_of_the_codes_is_said(study, tmp_path):

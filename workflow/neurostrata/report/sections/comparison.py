@@ -46,19 +46,23 @@ def _with_interval(row: pd.Series) -> str:
 
 
 def baselines_once(frame: pd.DataFrame, groups: Mapping[str, list[str]]) -> pd.DataFrame:
-    """Leave out baselines that an earlier experiment of the same people, folds and value has shown already."""
+    """Leave out baselines that an earlier experiment of the same people, folds and value has shown already.
+
+    The column `leader` is added: the first experiment of the same people and folds.
+    """
     first = {name: leader for leader, names in groups.items() for name in names}
     own = (frame["method"] == frame["model"]) | frame["method"].isin(OWN_FEATURES)
     # an experiment without splits is in no group
-    leader = frame["experiment"].map(lambda name: first.get(name, name))
-    keys = frame.assign(leader=leader)[["leader", "what", "of", "method", "value"]]
-    return frame[own | ~keys.duplicated()]
+    frame = frame.assign(leader=frame["experiment"].map(lambda name: first.get(name, name)))
+    return frame[own | ~frame[["leader", "what", "of", "method", "value"]].duplicated()]
 
 
 def _table(frame: pd.DataFrame, title: str, caption: str, page: Page, best: str | None) -> Table | None:
-    """Rows: experiment and method; columns: what is measured. The best of each column is set in bold."""
+    """Rows: experiment and method; columns: what is measured. In bold: the best of each column among the same people and folds."""
     if frame.empty:
         return None
+    if best is not None:
+        caption += " Bold: the best of the experiments with the same people and folds."
     columns = list(dict.fromkeys(frame["of"]))
     rows, groups = [], []
     order = list(dict.fromkeys(zip(frame["experiment"], frame["method"])))
@@ -78,7 +82,8 @@ def _table(frame: pd.DataFrame, title: str, caption: str, page: Page, best: str 
             if column not in own.index:
                 cells.append(Cell(""))
                 continue
-            values = frame.loc[frame["of"] == column, "value"]
+            same = frame["leader"] == own["leader"].iloc[0]
+            values = frame.loc[same & (frame["of"] == column), "value"]
             strong = best is not None and own.loc[column, "value"] == (
                 values.max() if best == "largest" else values.min()
             )
