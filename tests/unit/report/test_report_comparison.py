@@ -112,10 +112,43 @@ def test_the_interval_is_that_of_a_ratio_of_sums():
     random = np.random.default_rng(0)
     whole = random.uniform(1, 2, 400)
     part = whole * random.normal(0.5, 0.2, 400)
-    value, low, high = ratio_interval(part, whole)
+    value, low, high = ratio_interval(part, whole, [""] * 400)
     standard_error = np.std(part - value * whole) / np.sqrt(400) / whole.mean()
     assert low < value < high
     assert (high - low) == pytest.approx(2 * 1.96 * standard_error, rel=0.1)
+
+
+def test_relatives_say_little_more_than_one_person():
+    """Everybody twice, as a family: the interval is that of half as many people."""
+    random = np.random.default_rng(0)
+    whole = random.uniform(1, 2, 200)
+    part = whole * random.normal(0.5, 0.2, 200)
+    one = ratio_interval(part, whole, [""] * 200)
+    families = [f"family {number}" for number in range(200)] * 2
+    twins = ratio_interval(np.tile(part, 2), np.tile(whole, 2), families)
+    assert twins[0] == pytest.approx(one[0])
+    assert twins[2] - twins[1] == pytest.approx(one[2] - one[1], rel=0.1)
+    strangers = ratio_interval(np.tile(part, 2), np.tile(whole, 2), [""] * 400)
+    assert strangers[2] - strangers[1] == pytest.approx((one[2] - one[1]) / np.sqrt(2), rel=0.1)
+
+
+def test_intervals_of_decoding_draw_the_families_of_the_cohort_sheet(study):
+    def widths(families):
+        write_table(study.tree.subjects, pd.DataFrame({"subject": PEOPLE, "family": families}))
+        rows = compare_experiments(StudyResults(study.tree, {}))
+        rows = rows[(rows["experiment"] == "ours") & rows["method"].isin(["residual_autoencoder"])]
+        return {what: float((part["high"] - part["low"]).iloc[0]) for what, part in rows.groupby("what")}
+
+    experiment = study.tree.experiment("ours")
+    for path in (experiment.file("reconstruction.tsv"), experiment.folder / "fold-0" / "robustness.tsv"):
+        frame = pd.read_csv(path, sep="\t", dtype={"subject": str})
+        mine = frame["method"] == "residual_autoencoder"
+        number = frame["subject"].astype(int)
+        frame.loc[mine, "mse_mask"] *= np.where(number[mine] < 15, 0.5, 1.5)
+        write_table(path, frame)
+    alone, halves = widths([""] * 30), widths(["a"] * 15 + ["b"] * 15)
+    assert halves["decoded"] > 1.5 * alone["decoded"]
+    assert halves["hidden"] > 1.5 * alone["hidden"]
 
 
 def test_shares_are_of_the_people_whom_every_method_decodes(study):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from neurostrata.core.families import families_of, family_weights
 from neurostrata.report.data.layout import Experiment
 from neurostrata.report.data.results import StudyResults
 
@@ -29,14 +30,22 @@ COLUMNS = {
 _DRAWS = 2000
 
 
-def ratio_interval(part: np.ndarray, whole: np.ndarray, seed: int = 1) -> tuple[float, float, float]:
-    """Return sum(part) / sum(whole) over people and its 95% bootstrap interval."""
-    counts = np.random.default_rng(seed).multinomial(len(part), np.full(len(part), 1 / len(part)), _DRAWS)
+def ratio_interval(
+    part: np.ndarray, whole: np.ndarray, families: Sequence[str], seed: int = 1
+) -> tuple[float, float, float]:
+    """Return sum(part) / sum(whole) over people and its 95% bootstrap interval, families ("" for none) drawn as a whole."""
+    counts = family_weights(families, _DRAWS, np.random.default_rng(seed))
     with np.errstate(invalid="ignore", divide="ignore"):
         ratios = (counts @ part) / (counts @ whole)
         value = float(part.sum() / whole.sum()) if whole.sum() > 0 else float("nan")
     low, high = np.nanpercentile(ratios, [2.5, 97.5]) if np.isfinite(ratios).any() else (np.nan, np.nan)
     return value, float(low), float(high)
+
+
+def _people(study: StudyResults) -> pd.DataFrame:
+    """Return what the cohort sheet says of people (index: subjects)."""
+    frame = study.table(study.tree.subjects)
+    return pd.DataFrame() if frame is None else frame.set_index("subject")
 
 
 def decoded_rows(study: StudyResults, experiment: Experiment) -> list[dict[str, Any]]:
@@ -45,12 +54,14 @@ def decoded_rows(study: StudyResults, experiment: Experiment) -> list[dict[str, 
     frame = study.table(experiment.file("reconstruction.tsv"), columns=needed)
     if frame is None or "mean_image" not in set(frame["method"]):
         return []
-    rows = []
+    rows, known = [], _people(study)
     for modality, part in frame.groupby("modality", sort=False):
         wide = part.pivot_table(index="subject", columns="method", values="mse_mask").dropna()
         for method in part["method"].unique():
             if method != "mean_image" and len(wide) > 1:
-                value, low, high = ratio_interval(wide[method].to_numpy(), wide["mean_image"].to_numpy())
+                value, low, high = ratio_interval(
+                    wide[method].to_numpy(), wide["mean_image"].to_numpy(), families_of(known, wide.index)
+                )
                 rows.append(
                     {
                         "what": "decoded",
@@ -87,11 +98,15 @@ def hidden_rows(study: StudyResults, experiment: Experiment) -> list[dict[str, A
     tables = [frame for frame in frames if frame is not None]
     if not tables:
         return []
-    rows = []
+    rows, known = [], _people(study)
     for (method, hidden), part in pd.concat(tables).groupby(["method", "hidden"], sort=False):
         people = part.groupby("subject")[["mse_mask", "mse_mask_all"]].sum()
         if len(people) > 1:
-            value, low, high = ratio_interval(*(people[c].to_numpy() for c in people))
+            value, low, high = ratio_interval(
+                people["mse_mask"].to_numpy(),
+                people["mse_mask_all"].to_numpy(),
+                families_of(known, people.index),
+            )
             rows.append(
                 {
                     "what": "hidden",

@@ -228,7 +228,7 @@ def comparison_section(page: Page) -> Section:
                 _table(
                     frame[frame["what"] == "decoded"],
                     "Share of the differences between people that is decoded",
-                    "In people whom the models have not seen. 95% bootstrap intervals over people. Baselines are listed with the first experiment of "
+                    "In people whom the models have not seen. 95% bootstrap intervals, families drawn as a whole. Baselines are listed with the first experiment of "
                     "the same people and folds.",
                     page,
                     "largest",
@@ -237,7 +237,7 @@ def comparison_section(page: Page) -> Section:
                     frame[frame["what"] == "hidden"],
                     "Decoding without one modality",
                     "Decoding error of all modalities with one hidden, divided by the error with none hidden (1: as good as with all). "
-                    "95% bootstrap intervals over people.",
+                    "95% bootstrap intervals, families drawn as a whole.",
                     page,
                     "smallest",
                 ),
