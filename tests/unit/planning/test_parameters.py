@@ -269,6 +269,12 @@ def test_codes_of_few_people_have_no_curves_and_are_as_they_were(
         assert settings(study, stage, **names)["adjust"]["splines"] == recorded, stage
 
 
+def test_codes_that_only_sites_are_removed_from_have_no_curves_and_are_as_they_were() -> None:
+    study = planned(strata={"adjust": {"columns": [], "sites": "site"}})
+    study.rows.update({f"further{number}": study.rows["01"] for number in range(300)})
+    assert settings(study, "adjust_codes")["adjust"]["splines"] == 1
+
+
 def test_comparisons_are_made_again_only_for_columns_that_they_do_not_take_anyway() -> None:
     """Those of studies that name age and sex need not be."""
     usual = settings(planned(), "compare_adjusted")

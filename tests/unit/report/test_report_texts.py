@@ -563,6 +563,9 @@ def test_methods_say_what_is_removed_along_curves(splines: object, words: str) -
     assert "Removed" not in text
     assert f"as far as they are known{words.format(20)}" in text
     assert ("along cubic" in text) == bool(words)
+    config["strata"]["adjust"] = {"columns": [], "sites": "site", "splines": splines}
+    text = dict(methods_paragraphs(fill_config(config)))["Strata"]
+    assert "Removed from the codes: sites (column site, ComBat) [@johnson" in text
 
 
 def test_curves_are_named_beside_what_was_adjusted_for() -> None:

@@ -25,9 +25,11 @@ def adjusts_codes(strata: Mapping[str, Any]) -> bool:
 def adjustment_of_codes(adjust: Mapping[str, Any], people: int) -> dict[str, Any]:
     """Return `strata.adjust` as it is for the codes of so many people: too few for any curve have straight lines.
 
-    Their results are those of `splines: 1`, and need not be made again where that was the default.
+    Their results, and those that only sites are removed from, are those of `splines: 1`, and need not be made again where that
+    was the default.
     """
-    lines = adjust["splines"] == "auto" and people < PEOPLE_PER_CURVED_COLUMN * AUTOMATIC_SPLINE
+    few = people < PEOPLE_PER_CURVED_COLUMN * AUTOMATIC_SPLINE
+    lines = adjust["splines"] == "auto" and (few or not adjust["columns"])
     return {**adjust, "splines": 1} if lines else dict(adjust)
 
 
