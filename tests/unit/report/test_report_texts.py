@@ -572,6 +572,9 @@ def test_curves_are_named_beside_what_was_adjusted_for() -> None:
     made = pd.DataFrame({"factor": ["a", "b"], "curves": "age, head_size"})
     assert curves(made) == " (age and head size along cubic curves)"
     assert curves(made.assign(curves="none")) == ""
+    mixed = " (age and head size along cubic curves, as far as there are people enough with a value)"
+    assert curves(made.assign(curves=["age", "age, head_size"])) == mixed
+    assert curves(made.assign(curves=["none", "age, head_size"])) == mixed
     assert curves(made.assign(curves=np.nan)) == ""
     assert curves(made[["factor"]]) == ""
 
