@@ -102,7 +102,7 @@ _DIGESTS = {
     ("report", "state"): "there are other results",
 }
 
-#: Settings that say how this release does what former ones did otherwise, and whether a value that is decided by the data is at work.
+#: Settings that say how this release does what former ones did otherwise, or what `auto` comes to.
 _BESIDE_KEYS = {TOGETHER, POSITIVE, LEARNED_FROM, LINES}
 
 #: Stage and section of its settings -> what has changed when a value of it has come or gone: the configuration may be as it was.

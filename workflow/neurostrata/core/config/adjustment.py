@@ -23,7 +23,7 @@ def adjusts_codes(strata: Mapping[str, Any]) -> bool:
 
 
 def only_lines(adjust: Mapping[str, Any], people: int) -> bool:
-    """Tell whether `splines: auto` removes no curve from the codes of so many people: they are few, or only sites are removed."""
+    """Tell whether `splines: auto` removes no curve from codes: people are few, or only sites are removed."""
     few = people < PEOPLE_PER_CURVED_COLUMN * AUTOMATIC_SPLINE
     return adjust["splines"] == "auto" and (few or not adjust["columns"])
 
