@@ -13,7 +13,7 @@ from settings_texts import Settings, differing, leaves, others, tracked
 from small_study import StudyFolder
 
 from neurostrata.core.config import finder_names, later_defaults, load_schema, model_names
-from neurostrata.planning.options import training_keys
+from neurostrata.planning.options import LEARNED_FROM, training_keys
 
 Read = Callable[..., Settings]
 REGISTRATION = load_schema("registration")["properties"]
@@ -103,6 +103,9 @@ def test_options_of_a_model(read: Read, model: str) -> None:
     decoded = [found.pop(place) for place in list(found) if place[0] == "decode_strata"]
     assert decoded
     assert all(places == expected for places in decoded)
+    # whose mean image the output offset is, beside the option
+    assert (LEARNED_FROM in found["train", model]) == (model == "latent_synthesis")
+    found["train", model].discard(LEARNED_FROM)
     assert found == {(stage, model): expected for stage in OF_MODELS}
 
 

@@ -245,6 +245,17 @@ def test_a_spline_takes_out_what_a_line_leaves(cohort: Path) -> None:
     assert left[4] < 0.1
 
 
+def test_curves_are_those_of_the_columns_that_were_removed(cohort: Path) -> None:
+    """Most of those who have an age have a head size, but less than half of everybody: it is not removed."""
+    people = read_table(cohort / "people.tsv", text=("subject", "site"))
+    people.loc[:29, "age"] = np.nan
+    people.loc[:49, "head_size"] = np.nan
+    people.to_csv(cohort / "people.tsv", sep="\t", index=False, na_rep="n/a")
+    _, _, facts = adjusted(cohort, splines=4)
+    assert facts["Removed"] == ["age", "sex"]
+    assert facts["Splines"] == {"age": 4}
+
+
 def test_without_anything_known_the_codes_come_back(cohort: Path) -> None:
     people = read_table(cohort / "people.tsv", text=("subject", "site"))
     people[["subject", "site"]].to_csv(cohort / "people.tsv", sep="\t", index=False)

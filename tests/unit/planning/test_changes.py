@@ -268,6 +268,21 @@ def test_a_person_who_has_less_than_before_is_no_change_of_the_configuration() -
     }
 
 
+def test_people_who_make_curves_possible_are_no_change_of_the_configuration() -> None:
+    """Nor of what is recommended, of which a run would ask."""
+    few, several = (planned(strata={"adjust": {"columns": ["age"]}}) for _ in range(2))
+    several.rows.update({f"further{number}": several.rows["01"] for number in range(300)})
+    before, after = (stage_settings(study, "adjust_codes") for study in (few, several))
+    assert changes("adjust_codes", before, after, {}) == [
+        "the number of people has come to allow curves, or no longer does"
+    ]
+    assert changed_values("adjust_codes", before, after, {}) == {}
+    former = stage_settings(planned(strata={"adjust": {"columns": ["age"], "splines": 1}}), "adjust_codes")
+    assert changed_values("adjust_codes", former, after, {}) == {"strata.adjust.splines": (1, "auto")}
+    other = stage_settings(planned(strata={"adjust": {"columns": ["age"], "splines": 4}}), "adjust_codes")
+    assert changes("adjust_codes", before, other, {}) == ['strata.adjust.splines: "auto" -> 4']
+
+
 @pytest.mark.parametrize(
     ("before", "after", "lines"),
     [

@@ -14,7 +14,7 @@ from planned import LABEL, experiment, planned
 
 from neurostrata.cohort.study import Study
 from neurostrata.planning import parameters
-from neurostrata.planning.options import LEARNED_FROM, POSITIVE, TOGETHER
+from neurostrata.planning.options import LEARNED_FROM, POSITIVE, TOGETHER, same_results
 from neurostrata.planning.parameters import parameter, stage_settings
 from neurostrata.planning.selection import group_selection
 from neurostrata.stages import STAGES
@@ -247,26 +247,35 @@ def test_baselines_have_as_many_components_as_a_part_of_the_codes() -> None:
 def test_what_the_codes_are_adjusted_by_is_tracked_where_they_are_adjusted() -> None:
     study = planned(strata={"adjust": {"columns": ["age"]}})
     adjusted = settings(study, "stability", finder="mixture", codes="adjusted")
-    assert adjusted["adjust"] == {"columns": ["age"], "sites": None, "splines": 1}
+    assert adjusted["adjust"] == {"columns": ["age"], "sites": None, "splines": "auto"}
     assert "adjust" not in settings(study, "stability", finder="mixture", codes="raw")
     assert "adjust" in settings(study, "continuous")
     assert "adjust" not in settings(planned(strata={"adjust": {"columns": []}}), "continuous")
 
 
 @pytest.mark.parametrize(
-    ("people", "splines", "recorded"), [(299, "auto", 1), (300, "auto", "auto"), (299, 4, 4), (300, 1, 1)]
+    ("people", "columns", "splines", "as_before"),
+    [
+        *((299, ["age"], "auto", True), (300, ["age"], "auto", False), (300, [], "auto", True)),
+        *((299, ["age"], 4, False), (300, ["age"], 1, True)),
+    ],
 )
 def test_codes_of_few_people_have_no_curves_and_are_as_they_were(
-    people: int, splines: object, recorded: object
+    people: int, columns: list[str], splines: object, as_before: bool
 ) -> None:
-    study = planned(strata={"adjust": {"columns": ["age"], "splines": splines}})
+    """Nor have codes that only sites are removed from."""
+    study = planned(strata={"adjust": {"columns": columns, "sites": "site", "splines": splines}})
+    lines = planned(strata={"adjust": {"columns": columns, "sites": "site", "splines": 1}})
     study.rows.update({f"further{number}": study.rows["01"] for number in range(people - len(study.rows))})
     for stage, names in {
         "adjust_codes": {},
         "stability": {"finder": "mixture", "codes": "adjusted"},
         "continuous": {},
     }.items():
-        assert settings(study, stage, **names)["adjust"]["splines"] == recorded, stage
+        recorded, now = (stage_settings(each, stage, **names) for each in (lines, study))
+        assert same_results(stage, recorded, now) == as_before, stage
+        assert same_results(stage, now, recorded) == as_before, stage
+        assert json.loads(now)["adjust"]["splines"] == splines
 
 
 def test_comparisons_are_made_again_only_for_columns_that_they_do_not_take_anyway() -> None:

@@ -563,12 +563,18 @@ def test_methods_say_what_is_removed_along_curves(splines: object, words: str) -
     assert "Removed" not in text
     assert f"as far as they are known{words.format(20)}" in text
     assert ("along cubic" in text) == bool(words)
+    config["strata"]["adjust"] = {"columns": [], "sites": "site", "splines": splines}
+    text = dict(methods_paragraphs(fill_config(config)))["Strata"]
+    assert "Removed from the codes: sites (column site, ComBat) [@johnson" in text
 
 
 def test_curves_are_named_beside_what_was_adjusted_for() -> None:
     made = pd.DataFrame({"factor": ["a", "b"], "curves": "age, head_size"})
     assert curves(made) == " (age and head size along cubic curves)"
     assert curves(made.assign(curves="none")) == ""
+    mixed = " (age and head size along cubic curves, as far as there are people enough with a value)"
+    assert curves(made.assign(curves=["age", "age, head_size"])) == mixed
+    assert curves(made.assign(curves=["none", "age, head_size"])) == mixed
     assert curves(made.assign(curves=np.nan)) == ""
     assert curves(made[["factor"]]) == ""
 

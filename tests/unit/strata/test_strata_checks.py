@@ -276,6 +276,19 @@ def test_what_bends_with_age_in_clusters_and_scores_is_ages():
     assert alarms["auto"] == alarms[3]
 
 
+def test_curves_are_as_many_as_the_people_with_a_value_allow():
+    """Of 200 people 40 have the second score: too few for a curve, though all together are not."""
+    generator = np.random.default_rng(12)
+    clusters, people = confounded(generator, 200)
+    scores = pd.DataFrame(generator.normal(size=(200, 2)), clusters.index, ["all", "few"])
+    scores.loc[clusters.index[40:], "few"] = np.nan
+    found, _ = compare_adjusted(clusters, scores, people, 99, 0.95, 1, splines="auto")
+    lines, _ = compare_adjusted(clusters, scores, people, 99, 0.95, 1, splines=1)
+    assert list(found["curves"]) == ["age", "none"]
+    assert found["f"][0] != pytest.approx(lines["f"][0])
+    assert found["f"][1] == pytest.approx(lines["f"][1])
+
+
 @pytest.mark.parametrize("skewed", [False, True])
 def test_no_false_alarms_where_age_is_all(skewed):
     generator = np.random.default_rng(6)

@@ -82,6 +82,9 @@ def adjust_codes(*, embeddings: Path, people: Path, output: Path, settings: dict
     described = read_characteristics(people)
     require_people(people, described.index, codes.subjects, embeddings)
     adjusted, left_out = free_of_covariates(codes, described, adjust)
+    removed = adjusting(adjust["columns"], described.reindex(codes.subjects))
+    # of `auto`, other columns may be known of most of those who are left
+    curves = curves_removed({**adjust, "columns": removed}, described.reindex(adjusted.subjects))
     frame = embedding_frame(adjusted.values)
     first = frame.columns[0]
     frame.insert(0, "subject", adjusted.subjects)
@@ -90,9 +93,9 @@ def adjust_codes(*, embeddings: Path, people: Path, output: Path, settings: dict
         output,
         frame,
         {"subject": "person", first: "first number of the code, covariates and sites taken out"},
-        Removed=adjusting(adjust["columns"], described.reindex(codes.subjects)),
+        Removed=removed,
         Sites=adjust["sites"],
-        Splines=curves_removed(adjust, described.reindex(adjusted.subjects)) or 1,
+        Splines=curves or 1,
         VarianceRemoved=share_removed(codes, adjusted),
         **({} if parts is None else {PARTS: parts}),
         LeftOut=left_out.to_dict("records"),

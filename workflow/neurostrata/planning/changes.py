@@ -14,6 +14,7 @@ from neurostrata.planning.options import (
     CONTENTS,
     FILES,
     LEARNED_FROM,
+    LINES,
     OWN_ROWS,
     POSITIVE,
     TEMPLATE_KEYS,
@@ -89,6 +90,10 @@ _DIGESTS = {
         (stage, TOGETHER): "this release removes sites and columns together"
         for stage in ("adjust_codes", "predict")
     },
+    **{
+        (stage, LINES): "the number of people has come to allow curves, or no longer does"
+        for stage in ("adjust_codes", "stability", "continuous")
+    },
     ("predict", POSITIVE): "this release measures the second class as listed",
     ("train", LEARNED_FROM): "the mean image is of those who are learned from, not of those held out",
     ("explain", "targets"): "the targets of two classes have changed",
@@ -97,8 +102,8 @@ _DIGESTS = {
     ("report", "state"): "there are other results",
 }
 
-#: Settings that say how this release does what former ones did otherwise.
-_OF_A_RELEASE = {TOGETHER, POSITIVE, LEARNED_FROM}
+#: Settings that say how this release does what former ones did otherwise, or what `auto` comes to.
+_BESIDE_KEYS = {TOGETHER, POSITIVE, LEARNED_FROM, LINES}
 
 #: Stage and section of its settings -> what has changed when a value of it has come or gone: the configuration may be as it was.
 _COME_OR_GONE = {
@@ -272,7 +277,7 @@ def changes(stage: str, recorded: str, now: str, names: Mapping[str, str]) -> li
         ):
             continue
         words = _words(stage, place, _ABSENT in (was, now_is))
-        if place in _OF_A_RELEASE and found.keys() - _OF_A_RELEASE:
+        if place in _BESIDE_KEYS and found.keys() - _BESIDE_KEYS:
             continue  # it came or went with a key of the configuration
         if words:
             lines.append(words)

@@ -48,6 +48,10 @@ POSITIVE = "positive"
 #: it, also those held out.
 LEARNED_FROM = "offset"
 
+#: In the settings of stages that remove columns from codes: that `splines: auto` removes straight lines alone.
+#: Results are then those of `splines: 1`, and are not made again where that was the default.
+LINES = "lines"
+
 #: In the settings of stages that read files as they were given: what tells each file from another one, by the name of the job's input.
 FILES = "files"
 
@@ -304,7 +308,14 @@ def deciding_both(stage: str, recorded: str, now: str) -> tuple[Values, Values] 
         # Recorded by a release that only looked at dates, or come or gone: then the job has other inputs.
         known = before.get(FILES, {}).keys() & after.get(FILES, {}).keys()
         before, after = ({**values, FILES: _only(values.get(FILES, {}), known)} for values in (before, after))
-    return before, after
+    return _as_lines(before, after), _as_lines(after, before)
+
+
+def _as_lines(values: Values, other: Values) -> Values:
+    """Settings of `splines: auto` that removes lines alone as those of `splines: 1`, where the others have that."""
+    if LINES in values and other.get("adjust", {}).get("splines") == 1:
+        return {**_without(values, [LINES]), "adjust": {**values["adjust"], "splines": 1}}
+    return values
 
 
 def same_results(stage: str, recorded: str, now: str) -> bool:

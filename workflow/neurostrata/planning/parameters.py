@@ -15,7 +15,7 @@ from neurostrata.cohort.groups import group_digest
 from neurostrata.cohort.ids import plain_id
 from neurostrata.cohort.sources.registry import SOURCES, columns_read, source_of
 from neurostrata.cohort.study import Study
-from neurostrata.core.config import adjustment_of_codes, adjusts_codes, further_covariates
+from neurostrata.core.config import adjusts_codes, further_covariates, only_lines
 from neurostrata.core.records import sha256_file
 from neurostrata.core.settings import handed_over, rows_digest, settings_text
 from neurostrata.planning import selection
@@ -26,6 +26,7 @@ from neurostrata.planning.options import (
     CONTENTS,
     FILES,
     LEARNED_FROM,
+    LINES,
     OWN_ROWS,
     POSITIVE,
     TOGETHER,
@@ -224,12 +225,13 @@ def _together(sites: object, columns: object) -> Values:
 
 
 def _adjust(study: Study) -> Values:
-    return adjustment_of_codes(study.config["strata"]["adjust"], len(study.rows))
+    adjust = study.config["strata"]["adjust"]
+    return {"adjust": adjust, **({LINES: "lines"} if only_lines(adjust, len(study.rows)) else {})}
 
 
 def _adjust_codes(study: Study) -> Values:
-    adjust = _adjust(study)
-    return {"adjust": adjust, **_together(adjust["sites"], adjust["columns"])}
+    adjust = study.config["strata"]["adjust"]
+    return {**_adjust(study), **_together(adjust["sites"], adjust["columns"])}
 
 
 def _predict(study: Study, experiment: str) -> Values:
@@ -255,7 +257,7 @@ def _of_finder(*keys: str, adjust: bool = False) -> Callable[..., Values]:
         return {"finder": finder, "options": strata[finder]} | {key: strata[key] for key in keys}
 
     def adjusted(study: Study, finder: str, codes: str) -> Values:
-        more = {"adjust": _adjust(study)} if codes == "adjusted" else {}
+        more = _adjust(study) if codes == "adjusted" else {}
         return values(study, finder) | more
 
     return adjusted if adjust else values
@@ -314,7 +316,7 @@ def _shuffles(study: Study) -> Values:
 
 
 def _continuous(study: Study) -> Values:
-    more = {"adjust": _adjust(study)} if leading_codes(study) == "adjusted" else {}
+    more = _adjust(study) if leading_codes(study) == "adjusted" else {}
     return {**_section(study, "strata", "continuous"), **more}
 
 

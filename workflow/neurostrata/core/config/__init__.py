@@ -8,10 +8,10 @@ from neurostrata.core.config.adjustment import (
     COVARIATES,
     PEOPLE_PER_COLUMN,
     PEOPLE_PER_CURVED_COLUMN,
-    adjustment_of_codes,
     adjusts_codes,
     further_covariates,
     named_columns,
+    only_lines,
 )
 from neurostrata.core.config.check import check_config, fill_config
 from neurostrata.core.config.experiments import adjusting_columns, capability
@@ -39,7 +39,6 @@ __all__ = [
     "PEOPLE_PER_COLUMN",
     "PEOPLE_PER_CURVED_COLUMN",
     "adjusting_columns",
-    "adjustment_of_codes",
     "adjusts_codes",
     "capability",
     "check_config",
@@ -56,6 +55,7 @@ __all__ = [
     "modality_domains",
     "model_names",
     "named_columns",
+    "only_lines",
     "overlaid",
     "read_configuration",
     "read_yaml",

@@ -22,13 +22,10 @@ def adjusts_codes(strata: Mapping[str, Any]) -> bool:
     return bool(strata["adjust"]["columns"] or strata["adjust"]["sites"])
 
 
-def adjustment_of_codes(adjust: Mapping[str, Any], people: int) -> dict[str, Any]:
-    """Return `strata.adjust` as it is for the codes of so many people: too few for any curve have straight lines.
-
-    Their results are those of `splines: 1`, and need not be made again where that was the default.
-    """
-    lines = adjust["splines"] == "auto" and people < PEOPLE_PER_CURVED_COLUMN * AUTOMATIC_SPLINE
-    return {**adjust, "splines": 1} if lines else dict(adjust)
+def only_lines(adjust: Mapping[str, Any], people: int) -> bool:
+    """Tell whether `splines: auto` removes no curve from codes: people are few, or only sites are removed."""
+    few = people < PEOPLE_PER_CURVED_COLUMN * AUTOMATIC_SPLINE
+    return adjust["splines"] == "auto" and (few or not adjust["columns"])
 
 
 def named_columns(adjust: Mapping[str, Any]) -> list[str]:

@@ -137,12 +137,12 @@ def curves(adjusted: pd.DataFrame) -> str:
 
     Tables of earlier releases, in which all were, do not have the column.
     """
-    if "curves" not in adjusted or adjusted["curves"].isna().all():
+    found = adjusted["curves"].dropna().unique() if "curves" in adjusted else []
+    names = list(dict.fromkeys(name for named in found if named != "none" for name in str(named).split(", ")))
+    if not names:
         return ""
-    named = str(adjusted["curves"].dropna().iloc[0])
-    if named == "none":
-        return ""
-    return f" ({join_words([human_name(name) for name in named.split(', ')])} along cubic curves)"
+    enough = ", as far as there are people enough with a value" if len(found) > 1 else ""
+    return f" ({join_words([human_name(name) for name in names])} along cubic curves{enough})"
 
 
 def _phenotype_headline(

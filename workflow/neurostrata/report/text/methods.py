@@ -375,7 +375,8 @@ def adjusted_text(strata: Config) -> str:
         parts.append(join_words([str(column) for column in adjust["columns"]]))
     if not parts:
         return ""
-    return ", then ".join(parts) + curves_text(adjust, PEOPLE_PER_CURVED_COLUMN)
+    curves = curves_text(adjust, PEOPLE_PER_CURVED_COLUMN) if adjust["columns"] else ""
+    return ", then ".join(parts) + curves
 
 
 def curves_text(adjust: Config, people: int) -> str:

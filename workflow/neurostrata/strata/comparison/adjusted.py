@@ -35,7 +35,7 @@ COLUMNS = {
     "n": "people with a cluster, a value and every covariate",
     "missing": "people with a cluster and scores who lack the value or a covariate",
     "adjusted_for": "covariates",
-    "curves": "those of which a cubic curve is the effect; of the other numbers a straight line",
+    "curves": "covariates whose effect is a cubic curve; that of other numbers is a straight line",
     "draws": "permutations",
 }
 
@@ -186,8 +186,6 @@ def compare_adjusted(
     names = known_columns([*COVARIATES, *further], described)
     coded = code_covariates(described[names].replace("", np.nan))
     complete = coded.notna().all(axis=1).to_numpy()
-    design = CovariateDesign(splines).fit(coded[complete])
-    matrix = design.transform(coded)
     family = families_of(described, clusters.index) if respect_families else [""] * len(clusters)
     labels = clusters.to_numpy(dtype=np.intp)
     values = scores.to_numpy(dtype=float)
@@ -199,11 +197,13 @@ def compare_adjusted(
         here = np.flatnonzero(patterns[:, pattern])
         columns = np.flatnonzero(of_factor.ravel() == pattern)
         f, p, df1, df2 = np.full(len(columns), np.nan), np.full(len(columns), np.nan), 0, 0
+        # of a factor that few people have, few people pay for each degree of freedom
+        design = CovariateDesign(splines).fit(coded.iloc[here])
         if len(here) > 2:
             f, p, df1, df2 = freedman_lane(
                 rankdata(values[np.ix_(here, columns)], axis=0),
                 labels[here],
-                matrix[here],
+                design.transform(coded.iloc[here]),
                 [family[row] for row in here],
                 draws,
                 np.random.default_rng(seed),
