@@ -133,16 +133,21 @@ def adjusted_for(adjusted: pd.DataFrame | None) -> str | None:
 
 
 def curves(adjusted: pd.DataFrame) -> str:
-    """Return which of the covariates' effects are curves, in words that follow the covariates; "" where all are straight.
+    """Return which of the covariates' effects are curves, and in which classes age has slopes of its own.
 
-    Tables of earlier releases, in which all were, do not have the column.
+    The words follow the covariates; "" where all effects are straight and the same for everybody. Tables of earlier releases, in
+    which all were, do not have the columns.
     """
-    if "curves" not in adjusted or adjusted["curves"].isna().all():
-        return ""
-    named = str(adjusted["curves"].dropna().iloc[0])
-    if named == "none":
-        return ""
-    return f" ({join_words([human_name(name) for name in named.split(', ')])} along cubic curves)"
+
+    def named(column: str) -> str:
+        known = adjusted[column].dropna() if column in adjusted else pd.Series(dtype=object)
+        names = str(known.iloc[0]).split(", ") if len(known) else ["none"]
+        return "" if names == ["none"] else join_words([human_name(name) for name in names])
+
+    curved, slopes = named("curves"), named("slopes")
+    parts = [f"{curved} along cubic curves" if curved else ""]
+    parts += [f"age with slopes of its own by {slopes}" if slopes else ""]
+    return f" ({', '.join(part for part in parts if part)})" if curved or slopes else ""
 
 
 def _phenotype_headline(

@@ -1,7 +1,7 @@
 """Differences between clusters beyond what age, sex, head size, site, image quality and the study's own columns account for.
 
-Each factor is ranked and explained by the covariates and by cluster in one linear model. The p-value of the clusters
-comes from permuted residuals of the model without clusters (Freedman and Lane 1983; Winkler et al. 2014, "Permutation
+Each factor is ranked and explained by the covariates and by cluster in one linear model. Numbers among the covariates are
+ranked too (Quade 1967), so that a few people with extreme ones do not decide their effect. The p-value of the clusters comes from permuted residuals of the model without clusters (Freedman and Lane 1983; Winkler et al. 2014, "Permutation
 inference for the general linear model", algorithm 1), so that it needs no normal errors and can exchange whole families.
 """
 
@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from neurostrata.adjustment.codes import known_columns
-from neurostrata.core.config import COVARIATES
+from neurostrata.core.config import COVARIATES, PEOPLE_PER_COLUMN
 from neurostrata.core.families import families_of, family_blocks
 from neurostrata.phenotypes.covariates import CovariateDesign, code_covariates
 from neurostrata.strata.comparison.kruskal import benjamini_hochberg
@@ -35,7 +35,8 @@ COLUMNS = {
     "n": "people with a cluster, a value and every covariate",
     "missing": "people with a cluster and scores who lack the value or a covariate",
     "adjusted_for": "covariates",
-    "curves": "those of which a cubic curve is the effect; of the other numbers a straight line",
+    "curves": "those of which a cubic curve is the effect of their ranks; of the other numbers a straight line",
+    "slopes": "those in whose classes age has slopes of its own",
     "draws": "permutations",
 }
 
@@ -138,6 +139,48 @@ def freedman_lane(
     return f, np.where(varies, (reached + 1) / (draws + 1), np.nan), df1, df2
 
 
+def ranked_numbers(covariates: pd.DataFrame) -> pd.DataFrame:
+    """Return covariates with ranks for numbers; classes that are text stay."""
+    numbers = covariates.select_dtypes("number")
+    return covariates.assign(**{str(name): numbers[name].rank() for name in numbers})
+
+
+def slopes_of_age(
+    covariates: pd.DataFrame, design: CovariateDesign, matrix: Array
+) -> tuple[Array, list[str]]:
+    """Return columns that let age have a slope of its own in each class, as far as there are people for them.
+
+    Parameters
+    ----------
+    covariates
+        Complete people x covariates.
+    design, matrix
+        What was learned from these people, and their columns.
+
+    Returns
+    -------
+    columns
+        People x products of age and the classes' columns.
+    names
+        The covariates that have such columns: the first ones first, those for which there are :data:`PEOPLE_PER_COLUMN`
+        people for each column of the design.
+    """
+    columns = np.zeros((len(covariates), 0))
+    names: list[str] = []
+    if "age" not in covariates.select_dtypes("number"):
+        return columns, names
+    age = covariates["age"].to_numpy(float)
+    for name in covariates.columns.drop("age"):
+        if covariates[name].nunique() > 2 and pd.api.types.is_numeric_dtype(covariates[name]):
+            continue
+        own = [place for place, c in enumerate(design.columns_) if c == name or c.startswith(f"{name}: ")]
+        needed = matrix.shape[1] + columns.shape[1] + len(own)
+        if own and len(covariates) >= PEOPLE_PER_COLUMN * needed:
+            columns = np.hstack([columns, (age - age.mean())[:, None] * matrix[:, own]])
+            names.append(str(name))
+    return columns, names
+
+
 def compare_adjusted(
     clusters: pd.Series,
     scores: pd.DataFrame,
@@ -171,7 +214,8 @@ def compare_adjusted(
         Characteristics that are covariates beside :data:`neurostrata.core.config.COVARIATES`.
     splines
         Degrees of freedom of a number's effect (:class:`CovariateDesign`). Where both who is in which cluster and a factor bend
-        with age, a straight line leaves a difference that is age's.
+        with age, a straight line leaves a difference that is age's. With ``auto`` age also has slopes of its own in the
+        classes of sex, site and others (:func:`slopes_of_age`): what changes with age in men only is age's too.
 
     Returns
     -------
@@ -186,8 +230,15 @@ def compare_adjusted(
     names = known_columns([*COVARIATES, *further], described)
     coded = code_covariates(described[names].replace("", np.nan))
     complete = coded.notna().all(axis=1).to_numpy()
-    design = CovariateDesign(splines).fit(coded[complete])
-    matrix = design.transform(coded)
+    ranked = ranked_numbers(coded[complete])
+    design = CovariateDesign(splines).fit(ranked)
+    known = design.transform(ranked)
+    slopes: list[str] = []
+    if splines == "auto":
+        products, slopes = slopes_of_age(ranked, design, known)
+        known = np.hstack([known, products])
+    matrix = np.full((len(coded), known.shape[1]), np.nan)
+    matrix[complete] = known
     family = families_of(described, clusters.index) if respect_families else [""] * len(clusters)
     labels = clusters.to_numpy(dtype=np.intp)
     values = scores.to_numpy(dtype=float)
@@ -218,6 +269,7 @@ def compare_adjusted(
                 "missing": len(values) - len(here),
                 "adjusted_for": ", ".join(names) or "nothing",
                 "curves": ", ".join(design.curves_) or "none",
+                "slopes": ", ".join(slopes) or "none",
                 "draws": draws,
             }
     table = pd.DataFrame([rows[column] for column in sorted(rows)])
