@@ -100,7 +100,7 @@ STAGES = {
     "repartition_strata": _analysis("strata.comparison.commands:repartition_strata", "comparing with random partitions", "strata", version=2),
     "profile_strata": _analysis("strata.comparison.commands:profile_strata", "profiling clusters", version=3),
     "composition": _analysis("strata.comparison.commands:composition", "describing who is in each cluster", "strata", version=3),
-    "compare_adjusted": _analysis("strata.comparison.commands:compare_adjusted", "comparing phenotypes with covariates", "strata", version=2),
+    "compare_adjusted": _analysis("strata.comparison.commands:compare_adjusted", "comparing phenotypes with covariates", "strata", version=3),
     "split_half": _analysis("strata.comparison.commands:split_half", "clustering halves of the people", "strata"),
     "shuffle_links": _analysis("strata.comparison.commands:shuffle_links", "linking clusters with shuffled phenotypes", "strata"),
     "gather_quality": _analysis("quality.commands:gather_quality", "gathering measures of quality", draws=False),

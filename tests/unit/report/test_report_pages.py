@@ -209,7 +209,10 @@ def test_the_verdict_is_the_one_of_the_tables(study: tuple[Path, dict[str, Any],
         "3 clusters exist (p = 0.010) and 2 of 3 phenotypic factors differ between them after adjustment for"
         in text
     )
-    assert "site and image quality (age and head size along cubic curves); adjusted η² is partial." in text
+    assert (
+        "site and image quality (age and head size along cubic curves, age with slopes of its own by sex); adjusted η² is partial."
+        in text
+    )
     assert "No clusters were found: the best partition of the 22 people" in text
     assert "is a cut through a continuum" in text
     assert "nor shows that the clusters exist" in text

@@ -563,6 +563,8 @@ def test_methods_say_what_is_removed_along_curves(splines: object, words: str) -
     assert "Removed" not in text
     assert f"as far as they are known{words.format(20)}" in text
     assert ("along cubic" in text) == bool(words)
+    assert "numbers as ranks" in text
+    assert ("age with slopes of its own in each class" in text) == (splines == "auto")
     config["strata"]["adjust"] = {"columns": [], "sites": "site", "splines": splines}
     text = dict(methods_paragraphs(fill_config(config)))["Strata"]
     assert "Removed from the codes: sites (column site, ComBat) [@johnson" in text
@@ -571,6 +573,13 @@ def test_methods_say_what_is_removed_along_curves(splines: object, words: str) -
 def test_curves_are_named_beside_what_was_adjusted_for() -> None:
     made = pd.DataFrame({"factor": ["a", "b"], "curves": "age, head_size"})
     assert curves(made) == " (age and head size along cubic curves)"
+    slopes = made.assign(slopes="sex, site")
+    assert (
+        curves(slopes)
+        == " (age and head size along cubic curves, age with slopes of its own by sex and site)"
+    )
+    assert curves(slopes.assign(curves="none")) == " (age with slopes of its own by sex and site)"
+    assert curves(made.assign(slopes="none")) == " (age and head size along cubic curves)"
     assert curves(made.assign(curves="none")) == ""
     mixed = " (age and head size along cubic curves, as far as there are people enough with a value)"
     assert curves(made.assign(curves=["age", "age, head_size"])) == mixed

@@ -230,7 +230,7 @@ def test_f_is_that_of_the_linear_model():
     clusters[:30] = 3
     score = people["age"] + 0.3 * clusters + generator.normal(size=120)
     table, _ = compare_adjusted(clusters, score.to_frame("f"), people, 4000, 0.95, 1)
-    design = pd.DataFrame({"age": people["age"], "site": people["site"] == "x"}).astype(float)
+    design = pd.DataFrame({"age": people["age"].rank(), "site": people["site"] == "x"}).astype(float)
     whole = design.assign(two=clusters == 2, three=clusters == 3).astype(float)
     ranks = rankdata(score)
     model = sm.OLS(ranks, sm.add_constant(whole)).fit()
@@ -287,6 +287,57 @@ def test_curves_are_as_many_as_the_people_with_a_value_allow():
     assert list(found["curves"]) == ["age", "none"]
     assert found["f"][0] != pytest.approx(lines["f"][0])
     assert found["f"][1] == pytest.approx(lines["f"][1])
+
+
+def test_one_badly_registered_person_leaves_the_adjustment_as_it_is():
+    """A straight line through that person's image quality is hardly one of the others'."""
+    generator = np.random.default_rng(12)
+    ids = [f"s{number}" for number in range(80)]
+    alarms = 0
+    for _ in range(60):
+        standard = generator.standard_normal(80)
+        quality = 0.93 + 0.01 * standard
+        quality[0] = 0.3
+        clusters = pd.Series(1 + (generator.random(80) < 1 / (1 + np.exp(-1.5 * standard))), index=ids)
+        scores = pd.DataFrame({"f": 0.5 * standard + generator.standard_normal(80)}, index=ids)
+        others = {"age": generator.uniform(20, 60, 80), "head_size": generator.normal(1, 0.1, 80)}
+        people = pd.DataFrame({**others, "image_quality": quality}, index=ids)
+        table, _ = compare_adjusted(clusters, scores, people, 99, 0.95, 1, splines="auto")
+        alarms += table["p"][0] <= 0.05
+    assert alarms <= 8  # 5% of 60 at most, as far as chance allows
+
+
+@pytest.mark.parametrize("classes", ["sex", "site"])
+def test_what_changes_with_age_in_one_sex_or_at_one_site_alone_is_ages(classes):
+    """Who is in which cluster and the score change with age there, and elsewhere neither does."""
+    generator = np.random.default_rng(13)
+    ids = [f"s{number}" for number in range(300)]
+    alarms = {1: 0, "auto": 0}
+    for _ in range(40):
+        age, there = generator.uniform(20, 85, 300), generator.random(300) < 0.5
+        standard = there * (age - 52) / 19
+        clusters = pd.Series(1 + (generator.random(300) < 1 / (1 + np.exp(-1.5 * standard))), index=ids)
+        scores = pd.DataFrame({"f": generator.standard_normal(300) - standard}, index=ids)
+        people = pd.DataFrame({"age": age, classes: np.where(there, "F", "M")}, index=ids)
+        for splines in alarms:
+            table, _ = compare_adjusted(clusters, scores, people, 99, 0.95, 1, splines=splines)
+            alarms[splines] += table["p"][0] <= 0.05
+            assert set(table["slopes"]) == {"none" if splines == 1 else classes}
+    assert alarms[1] >= 15
+    assert alarms["auto"] <= 6  # 5% of 40 at most, as far as chance allows
+
+
+def test_age_has_slopes_of_its_own_where_there_are_people_enough():
+    generator = np.random.default_rng(14)
+    age, site = generator.uniform(20, 85, 120), np.arange(120) % 4
+    ids = [f"s{number}" for number in range(120)]
+    people = pd.DataFrame({"age": age, "sex": np.where(age % 1 < 0.5, "F", "M"), "site": site}, index=ids)
+    clusters = pd.Series(np.arange(120) % 2, index=ids)
+    scores = pd.DataFrame({"f": age}, index=ids)
+    # 120 people have 6 columns: 3 for age, 1 for sex and 1 for sex by age, and none are left where 3 are for sites
+    for known, slopes in ((people.drop(columns="site"), "sex"), (people, "none")):
+        table, _ = compare_adjusted(clusters, scores, known, 9, 0.95, 1, splines="auto")
+        assert list(table["slopes"]) == [slopes]
 
 
 @pytest.mark.parametrize("skewed", [False, True])

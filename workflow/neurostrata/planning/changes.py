@@ -107,6 +107,7 @@ _BESIDE_KEYS = {TOGETHER, POSITIVE, LEARNED_FROM, LINES}
 
 #: Stage and section of its settings -> what has changed when a value of it has come or gone: the configuration may be as it was.
 _COME_OR_GONE = {
+    ("compare_adjusted", "splines"): "comparisons are adjusted along other curves (strata.adjust.splines)",
     ("check_cohort", "config.diffusion.noddi"): "whether deviations of the gradients are read has changed",
     **{
         ("measure_quality", section): "other images of people are used"

@@ -297,13 +297,10 @@ def _permutations(study: Study) -> Values:
 def _compare_adjusted(study: Study) -> Values:
     strata = study.config["strata"]
     named = further_covariates(strata["adjust"])
-    more = {"covariates": named} if named else {}
-    return {
-        "families": strata["repartition"]["families"],
-        "splines": strata["adjust"]["splines"],
-        **more,
-        **_permutations(study),
-    }
+    more: Values = {"covariates": named} if named else {}
+    if (splines := strata["adjust"]["splines"]) != 1:
+        more["splines"] = splines
+    return {"families": strata["repartition"]["families"], **more, **_permutations(study)}
 
 
 def _shuffles(study: Study) -> Values:

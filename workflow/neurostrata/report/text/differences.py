@@ -133,16 +133,24 @@ def adjusted_for(adjusted: pd.DataFrame | None) -> str | None:
 
 
 def curves(adjusted: pd.DataFrame) -> str:
-    """Return which of the covariates' effects are curves, in words that follow the covariates; "" where all are straight.
+    """Return which of the covariates' effects are curves, and in which classes age has slopes of its own.
 
-    Tables of earlier releases, in which all were, do not have the column.
+    The words follow the covariates; "" where all effects are straight and the same for everybody. Tables of earlier releases, in
+    which all were, do not have the columns.
     """
-    found = adjusted["curves"].dropna().unique() if "curves" in adjusted else []
-    names = list(dict.fromkeys(name for named in found if named != "none" for name in str(named).split(", ")))
-    if not names:
-        return ""
-    enough = ", as far as there are people enough with a value" if len(found) > 1 else ""
-    return f" ({join_words([human_name(name) for name in names])} along cubic curves{enough})"
+
+    def named(column: str, words: str) -> str:
+        found = adjusted[column].dropna().unique() if column in adjusted else []
+        names = list(
+            dict.fromkeys(name for text in found if text != "none" for name in str(text).split(", "))
+        )
+        if not names:
+            return ""
+        enough = ", as far as there are people enough with a value" if len(found) > 1 else ""
+        return words.format(join_words([human_name(name) for name in names])) + enough
+
+    parts = [named("curves", "{} along cubic curves"), named("slopes", "age with slopes of its own by {}")]
+    return f" ({', '.join(part for part in parts if part)})" if any(parts) else ""
 
 
 def _phenotype_headline(

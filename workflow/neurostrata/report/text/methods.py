@@ -453,8 +453,9 @@ def strata_text(config: Config) -> str:
     covariates = join_words(
         [human_name(name) for name in (*COVARIATES, *further_covariates(strata["adjust"]))]
     )
+    slopes = ", age with slopes of its own in each class" if strata["adjust"]["splines"] == "auto" else ""
     checks = [
-        f"comparisons adjusted for {covariates}, as far as they are known{curves_text(strata['adjust'], PEOPLE_PER_COLUMN)}{cite('freedman1983permutation')}",
+        f"comparisons adjusted for {covariates}, as far as they are known{curves_text(strata['adjust'], PEOPLE_PER_COLUMN)}{slopes}, numbers as ranks{cite('freedman1983permutation')}",
         f"{count(strata['split_half']['splits'], 'division')} into halves",
         f"{count(shuffles, 'run')} with images and phenotypes of different people joined" if shuffles else "",
         f"ridge regression and canonical correlation in {continuous['folds']} folds with {continuous['permutations']} permutations",

@@ -1,6 +1,7 @@
 """Differences between clusters beyond what age, sex, head size, site, image quality and the study's own columns account for.
 
-Each factor is ranked and explained by the covariates and by cluster in one linear model. The p-value of the clusters
+Each factor is ranked and explained by the covariates and by cluster in one linear model. Numbers among the covariates are
+ranked too (Quade 1967), so that a few people with extreme ones do not decide their effect. The p-value of the clusters
 comes from permuted residuals of the model without clusters (Freedman and Lane 1983; Winkler et al. 2014, "Permutation
 inference for the general linear model", algorithm 1), so that it needs no normal errors and can exchange whole families.
 """
@@ -15,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from neurostrata.adjustment.codes import known_columns
-from neurostrata.core.config import COVARIATES
+from neurostrata.core.config import COVARIATES, PEOPLE_PER_COLUMN
 from neurostrata.core.families import families_of, family_blocks
 from neurostrata.phenotypes.covariates import CovariateDesign, code_covariates
 from neurostrata.strata.comparison.kruskal import benjamini_hochberg
@@ -35,7 +36,8 @@ COLUMNS = {
     "n": "people with a cluster, a value and every covariate",
     "missing": "people with a cluster and scores who lack the value or a covariate",
     "adjusted_for": "covariates",
-    "curves": "covariates whose effect is a cubic curve; that of other numbers is a straight line",
+    "curves": "covariates of whose ranks a cubic curve is the effect; of other numbers a straight line",
+    "slopes": "covariates in whose classes age has slopes of its own",
     "draws": "permutations",
 }
 
@@ -138,6 +140,77 @@ def freedman_lane(
     return f, np.where(varies, (reached + 1) / (draws + 1), np.nan), df1, df2
 
 
+def ranked_numbers(covariates: pd.DataFrame) -> pd.DataFrame:
+    """Return covariates with ranks for numbers; classes that are text stay."""
+    numbers = covariates.select_dtypes("number")
+    return covariates.assign(**{str(name): numbers[name].rank() for name in numbers})
+
+
+def slopes_of_age(
+    covariates: pd.DataFrame, design: CovariateDesign, matrix: Array
+) -> tuple[Array, list[str]]:
+    """Return columns that let age have a slope of its own in each class, as far as there are people for them.
+
+    Parameters
+    ----------
+    covariates
+        Complete people x covariates.
+    design, matrix
+        What was learned from these people, and their columns.
+
+    Returns
+    -------
+    columns
+        People x products of age and the classes' columns.
+    names
+        The covariates that have such columns: the first ones first, those for which there are :data:`PEOPLE_PER_COLUMN`
+        people for each column of the design.
+    """
+    columns = np.zeros((len(covariates), 0))
+    names: list[str] = []
+    if "age" not in covariates.select_dtypes("number"):
+        return columns, names
+    age = covariates["age"].to_numpy(float)
+    for name in covariates.columns.drop("age"):
+        if covariates[name].nunique() > 2 and pd.api.types.is_numeric_dtype(covariates[name]):
+            continue
+        own = [place for place, c in enumerate(design.columns_) if c == name or c.startswith(f"{name}: ")]
+        needed = matrix.shape[1] + columns.shape[1] + len(own)
+        if own and len(covariates) >= PEOPLE_PER_COLUMN * needed:
+            columns = np.hstack([columns, (age - age.mean())[:, None] * matrix[:, own]])
+            names.append(str(name))
+    return columns, names
+
+
+def covariate_columns(
+    covariates: pd.DataFrame, splines: int | Literal["auto"]
+) -> tuple[Array, list[str], list[str]]:
+    """Return the covariates of the linear model, of these people alone.
+
+    Parameters
+    ----------
+    covariates
+        Complete people x covariates (:func:`code_covariates`).
+    splines
+        See :func:`compare_adjusted`.
+
+    Returns
+    -------
+    columns
+        People x columns, without the constant.
+    curves, slopes
+        The covariates whose effect is a curve, and those in whose classes age has slopes of its own.
+    """
+    ranked = ranked_numbers(covariates)
+    design = CovariateDesign(splines).fit(ranked)
+    columns = design.transform(ranked)
+    slopes: list[str] = []
+    if splines == "auto":
+        products, slopes = slopes_of_age(ranked, design, columns)
+        columns = np.hstack([columns, products])
+    return columns, list(design.curves_), slopes
+
+
 def compare_adjusted(
     clusters: pd.Series,
     scores: pd.DataFrame,
@@ -171,7 +244,8 @@ def compare_adjusted(
         Characteristics that are covariates beside :data:`neurostrata.core.config.COVARIATES`.
     splines
         Degrees of freedom of a number's effect (:class:`CovariateDesign`). Where both who is in which cluster and a factor bend
-        with age, a straight line leaves a difference that is age's.
+        with age, a straight line leaves a difference that is age's. With ``auto`` age also has slopes of its own in the
+        classes of sex, site and others (:func:`slopes_of_age`): what changes with age in men only is age's too.
 
     Returns
     -------
@@ -198,12 +272,12 @@ def compare_adjusted(
         columns = np.flatnonzero(of_factor.ravel() == pattern)
         f, p, df1, df2 = np.full(len(columns), np.nan), np.full(len(columns), np.nan), 0, 0
         # of a factor that few people have, few people pay for each degree of freedom
-        design = CovariateDesign(splines).fit(coded.iloc[here])
+        matrix, curves, slopes = covariate_columns(coded.iloc[here], splines)
         if len(here) > 2:
             f, p, df1, df2 = freedman_lane(
                 rankdata(values[np.ix_(here, columns)], axis=0),
                 labels[here],
-                design.transform(coded.iloc[here]),
+                matrix,
                 [family[row] for row in here],
                 draws,
                 np.random.default_rng(seed),
@@ -217,7 +291,8 @@ def compare_adjusted(
                 "n": len(here),
                 "missing": len(values) - len(here),
                 "adjusted_for": ", ".join(names) or "nothing",
-                "curves": ", ".join(design.curves_) or "none",
+                "curves": ", ".join(curves) or "none",
+                "slopes": ", ".join(slopes) or "none",
                 "draws": draws,
             }
     table = pd.DataFrame([rows[column] for column in sorted(rows)])

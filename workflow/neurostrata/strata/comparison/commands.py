@@ -203,8 +203,8 @@ def compare_adjusted(
     output
         Table to write.
     settings
-        ``draws``, ``confidence``, ``families`` (whether whole families are exchanged), ``splines``, ``seed``; ``covariates``,
-        where the study names further ones.
+        ``draws``, ``confidence``, ``families`` (whether whole families are exchanged), ``seed``; ``covariates``, where
+        the study names further ones; ``splines``, where they are not straight lines.
     """
     from neurostrata.strata.comparison.adjusted import COLUMNS
     from neurostrata.strata.comparison.adjusted import compare_adjusted as compare
@@ -221,7 +221,7 @@ def compare_adjusted(
         settings["seed"],
         settings["families"],
         settings.get("covariates", ()),
-        settings["splines"],
+        settings.get("splines", 1),
     )
     inputs = {**facts.pop("inputs"), str(people): sha256_file(people)}
     write_table(output, frame, COLUMNS, **facts, **further, inputs=inputs, settings=settings_record(settings))
