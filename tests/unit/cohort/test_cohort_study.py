@@ -117,11 +117,11 @@ def test_two_declarations_of_one_name_are_refused() -> None:
     [
         (
             {"space": "mni"},
-            "column 'pet' has images of one volume in mni space here, and images of one volume in t1w space",
+            "column 'pet' has images in mni space here, and in t1w space in modalities.pet",
         ),
         (
             {"components": 3},
-            "column 'pet' has images of 3 volumes in t1w space here, and images of one volume in",
+            "column 'pet' has images of 3 volumes here, and of one volume in modalities.pet",
         ),
         ({"kind": "mask"}, None),
         ({"column": "pet_mni", "space": "mni"}, None),
@@ -141,19 +141,20 @@ def test_one_column_is_not_taken_for_two_things(other: dict[str, Any], words: st
     config(modalities=modalities, experiments=[{**experiments[0], "modalities": ["pet"]}])
 
 
-def test_a_series_and_an_image_of_one_column_are_refused() -> None:
+def test_a_series_is_in_one_space_too() -> None:
     group = {"from": "dual_regression", "column": "bold", "components_image": "g.nii", "components": 3}
     experiments = [{"name": "a", "model": "pca", "modalities": ["a1", "b1"], "validation": {"folds": 2}}]
     config(modalities={"a": group, "b": {**group, "space": "template"}}, experiments=experiments)
     with pytest.raises(
-        UserError, match=r"modalities.b: column 'bold' has series in MNI152 space here, and series in"
+        UserError, match=r"modalities.b: column 'bold' has images in mni space here, and in template"
     ):
         config(modalities={"a": group, "b": {**group, "space": "mni"}}, experiments=experiments)
     image = {"from": "column", "column": "bold", "components": 3}
     with pytest.raises(
-        UserError, match=r"has images of 3 volumes in t1w space here, and series in modalities.a"
+        UserError, match=r"modalities.b: column 'bold' has images in t1w space here, and in template"
     ):
         config(modalities={"a": group, "b": image}, experiments=experiments)
+    config(modalities={"a": group, "b": {**image, "space": "template"}}, experiments=experiments)
 
 
 def test_decisions_about_nobody_are_problems() -> None:

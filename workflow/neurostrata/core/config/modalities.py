@@ -81,23 +81,26 @@ def modality_problems(modalities: Mapping[str, Mapping[str, Any]]) -> Iterator[s
 
 def column_problems(modalities: Mapping[str, Mapping[str, Any]], used: Collection[str]) -> Iterator[str]:
     """Check that no two modalities that are `used` (names of declarations) take the images of one column for different things."""
-    first: dict[str, tuple[str, str]] = {}
+    first: dict[tuple[str, str], tuple[str, str]] = {}
     for name, declaration in modalities.items():
         if name not in used or "column" not in declaration:
             continue
-        column, words = declaration["column"], _image_words(declaration)
-        other, theirs = first.setdefault(column, (name, words))
-        if theirs != words:
-            yield (
-                f"modalities.{name}: column '{column}' has {words} here, and {theirs} in modalities.{other}; correct one of "
-                "the two, or name another column"
-            )
+        column = declaration["column"]
+        for kind, words in _image_words(declaration).items():
+            other, theirs = first.setdefault((column, kind), (name, words))
+            if theirs != words:
+                yield (
+                    f"modalities.{name}: column '{column}' has images {words} here, and {theirs} in modalities.{other}; correct "
+                    "one of the two, or name another column"
+                )
 
 
-def _image_words(declaration: Mapping[str, Any]) -> str:
-    """Return what the column of a declaration is said to hold."""
-    if declaration["from"] == "dual_regression":
-        return "series in MNI152 space" if declaration.get("space") == "mni" else "series"
+def _image_words(declaration: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the column of a declaration is said to hold: where the images are, and how many volumes they have."""
+    if (
+        declaration["from"] == "dual_regression"
+    ):  # series have any number of volumes, and are in the template's space by default
+        return {"space": f"in {declaration.get('space', 'template')} space"}
     volumes = declaration.get("components")
-    what = f"images of {count(volumes, 'volume')}" if volumes else "images of one volume"
-    return f"{what} in {declaration['space']} space" if "space" in declaration else what
+    words = {"volumes": f"of {count(volumes, 'volume')}" if volumes else "of one volume"}
+    return words | ({"space": f"in {declaration['space']} space"} if "space" in declaration else {})
