@@ -5,26 +5,21 @@
 Ages are uniform from 20 to 85. Who is in which of two clusters depends on age alone: steadily (a logistic curve over the whole
 range), late (it turns within a few years about 68), or in the middle (those of about 50 are in one). Of five factors the
 first two fall with age along a parabola and along a line, the third falls faster from 60 on, two are noise. An alarm is a q below
-0.05 of the comparison adjusted for age and sex. A few minutes; --markdown prints the table of docs/trust.md.
+0.05 of the comparison adjusted for age and sex. A few minutes.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import sys
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workflow"))
-
-from neurostrata.core.tables import read_table, write_table
-from neurostrata.strata.comparison.adjusted import compare_adjusted
+from resumable import collected, command_line, markdown
 
 PEOPLE = (80, 300, 1000)
 MEMBERSHIP = ("steadily", "late", "in the middle")
+KEYS = ["people", "in one cluster", "effects"]
 FACTORS = ("parabola", "line", "faster from 60 on", "noise", "more noise")
 
 
@@ -51,52 +46,39 @@ def cohort(people: int, membership: str, seed: int) -> tuple[pd.Series, pd.DataF
     return clusters, pd.DataFrame(scores, index=ids, columns=list(FACTORS)), described
 
 
-def alarms(people: int, membership: str, splines: object, cohorts: int) -> dict[str, object]:
+def alarms(task: tuple[int, str, str, int]) -> list[dict[str, Any]]:
     """Return the share of cohorts with an alarm, of each kind of factor."""
+    from neurostrata.strata.comparison.adjusted import compare_adjusted
+
+    people, membership, effects, cohorts = task
+    splines: Any = "auto" if effects == "curve" else 1
     found = []
     for seed in range(cohorts):
-        clusters, scores, described = cohort(people, membership, seed)
-        table, _ = compare_adjusted(clusters, scores, described, 499, 0.95, 1, splines=splines)  # type: ignore[arg-type]
+        table, _ = compare_adjusted(*cohort(people, membership, seed), 499, 0.95, 1, splines=splines)
         found.append(table["q"].to_numpy() < 0.05)
-    return {
-        "people": people,
-        "in one cluster": membership,
-        "splines": splines,
-        "cohorts": cohorts,
-        **dict(zip(FACTORS, np.mean(found, axis=0), strict=True)),
-    }
+    shares = dict(zip(FACTORS, np.mean(found, axis=0).tolist(), strict=True))
+    return [{**dict(zip(KEYS, task)), "cohorts": cohorts, **shares}]
+
+
+def summary(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the alarms of the three factors that age makes, straight lines beside curves, as text."""
+    rows = []
+    for (people, membership), own in frame.groupby(KEYS[:2], sort=False):
+        of = own.set_index("effects")
+        shares = {
+            f"{name}: line, curve": f"{of.loc['line', name]:.1%}, {of.loc['curve', name]:.1%}"
+            for name in FACTORS[:3]
+        }
+        rows.append({"people": people, "in one cluster": membership, **shares})
+    return pd.DataFrame(rows)
 
 
 def main() -> None:
-    """Write the table, or print the one that is written."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("output", type=Path)
-    parser.add_argument("--cohorts", type=int, default=200)
-    parser.add_argument("--markdown", action="store_true")
-    options = parser.parse_args()
-    if options.markdown:
-        print(markdown(read_table(options.output)))
-        return
-    rows = []
-    for people, membership, splines in itertools.product(PEOPLE, MEMBERSHIP, (1, "auto")):
-        rows.append(alarms(people, membership, splines, options.cohorts))
-        print(rows[-1], flush=True)
-    write_table(options.output, pd.DataFrame(rows))
-
-
-def markdown(table: pd.DataFrame) -> str:
-    """Return the alarms of the three factors that age makes, straight lines beside curves."""
-    lines = [
-        "| people | in one cluster | " + " | ".join(f"{name}: line, curve" for name in FACTORS[:3]) + " |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for (people, membership), own in table.groupby(["people", "in one cluster"], sort=False):
-        of = own.astype({"splines": str}).set_index("splines")
-        cells = [f"{of.loc['1', name]:.1%}, {of.loc['auto', name]:.1%}" for name in FACTORS[:3]]
-        lines.append(f"| {people} | {membership} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    """Do what is not done yet, write it down, print the table of docs/trust.md."""
+    chosen = command_line(__doc__, 200).parse_args()
+    kinds = itertools.product(PEOPLE, MEMBERSHIP, ("line", "curve"))
+    tasks = [(*kind, chosen.cohorts) for kind in kinds]
+    print(markdown(summary(collected(chosen, KEYS, tasks, alarms))))
 
 
 if __name__ == "__main__":

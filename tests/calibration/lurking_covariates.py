@@ -3,25 +3,19 @@
     python tests/calibration/lurking_covariates.py docs/tables/lurking-covariates.tsv [--cohorts N]
 
 In each kind of cohort (:data:`KINDS`) a covariate decides who is in which of two clusters, and it, or the site, decides the
-scores. An alarm is a p below or at 0.05 of the adjusted comparison, in one of three alike factors. A few minutes; --markdown prints the
-table of docs/trust.md.
+scores. An alarm is a p below or at 0.05 of the adjusted comparison, in one of three alike factors. A few minutes.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workflow"))
-
-from neurostrata.core.tables import read_table, write_table
-from neurostrata.strata.comparison.adjusted import compare_adjusted
+from resumable import collected, command_line, markdown
 
 PEOPLE = (80, 300, 1000)
+KEYS = ["kind", "people"]
 FACTORS = ("a", "b", "c")
 KINDS = {
     "one person's registration failed": "image quality decides both; one person has a very low one",
@@ -71,49 +65,33 @@ def cohort(kind: str, people: int, seed: int) -> tuple[pd.Series, pd.DataFrame, 
     return clusters, pd.DataFrame(scores, index=ids, columns=list(FACTORS)), known
 
 
-def alarms(kind: str, people: int, cohorts: int) -> dict[str, object]:
+def alarms(task: tuple[str, int, int]) -> list[dict[str, Any]]:
     """Return the share of factors with an alarm."""
+    from neurostrata.strata.comparison.adjusted import compare_adjusted
+
+    kind, people, cohorts = task
     found = []
     for seed in range(cohorts):
         table, _ = compare_adjusted(*cohort(kind, people, seed), 199, 0.95, 1, splines="auto")
         found.append((table["p"] <= 0.05).mean())
-    return {"kind": kind, "people": people, "cohorts": cohorts, "alarms": np.mean(found)}
+    return [{"kind": kind, "people": people, "cohorts": cohorts, "alarms": np.mean(found)}]
+
+
+def summary(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the shares as text, a row for each kind."""
+    rows = []
+    for kind, meaning in KINDS.items():
+        own = frame[frame["kind"] == kind].set_index("people")["alarms"]
+        shares = {f"{people} people": f"{own[people]:.1%}" for people in PEOPLE}
+        rows.append({"kind": kind, "what joins clusters and factors": meaning, **shares})
+    return pd.DataFrame(rows)
 
 
 def main() -> None:
-    """Write the table, or print the one that is written."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("output", type=Path)
-    parser.add_argument("--cohorts", type=int, default=200)
-    parser.add_argument("--markdown", action="store_true")
-    options = parser.parse_args()
-    if options.markdown:
-        print(markdown(read_table(options.output)))
-        return
-    rows = []
-    for kind in KINDS:
-        for people in PEOPLE:
-            rows.append(alarms(kind, people, options.cohorts))
-            print(rows[-1], flush=True)
-    write_table(options.output, pd.DataFrame(rows))
-
-
-def markdown(table: pd.DataFrame) -> str:
-    """Return the shares, a row for each kind."""
-    lines = [
-        "| kind | what joins clusters and factors | "
-        + " | ".join(f"{people} people" for people in PEOPLE)
-        + " |"
-    ]
-    lines.append("| --- | --- | " + " | ".join("---" for _ in PEOPLE) + " |")
-    for kind, meaning in KINDS.items():
-        own = table[table["kind"] == kind].set_index("people")["alarms"]
-        lines.append(
-            f"| {kind} | {meaning} | " + " | ".join(f"{own[people]:.1%}" for people in PEOPLE) + " |"
-        )
-    return "\n".join(lines)
+    """Do what is not done yet, write it down, print the table of docs/trust.md."""
+    chosen = command_line(__doc__, 200).parse_args()
+    tasks = [(kind, people, chosen.cohorts) for kind in KINDS for people in PEOPLE]
+    print(markdown(summary(collected(chosen, KEYS, tasks, alarms))))
 
 
 if __name__ == "__main__":

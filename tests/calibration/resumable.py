@@ -59,13 +59,14 @@ def collect(
 
 
 def command_line(
-    about: str | None, cohorts: int, models: Iterable[str], processes: int = 1
+    about: str | None, cohorts: int, models: Iterable[str] = (), processes: int = 1
 ) -> argparse.ArgumentParser:
-    """Return a parser of what all comparisons take: the table, and --cohorts, --models, --processes, --summary."""
+    """Return a parser of what all comparisons take: the table, and --cohorts, --models (of those that have some), --processes, --summary."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path)
     parser.add_argument("--cohorts", type=int, default=cohorts)
-    parser.add_argument("--models", nargs="+", default=list(models), choices=list(models))
+    if models:
+        parser.add_argument("--models", nargs="+", default=list(models), choices=list(models))
     parser.add_argument("--processes", type=int, default=processes)
     parser.add_argument("--summary", action="store_true", help="print the table of what is there")
     return parser
@@ -87,6 +88,12 @@ def show(table: pd.DataFrame) -> None:
     """Print a table whole."""
     with pd.option_context("display.max_columns", None, "display.width", 250, "display.precision", 3):
         print(table.to_string())
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """Return a table as Markdown."""
+    lines = [list(table.columns), ["---"] * table.shape[1], *table.astype(str).to_numpy().tolist()]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def interval(values: pd.Series) -> str:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from resumable import collected, command_line, read, show
+from resumable import collected, command_line, markdown, read, show
 from volume_models import encode
 from volume_models import train as train_model
 
@@ -279,12 +279,6 @@ def recovered(frame: pd.DataFrame) -> pd.DataFrame:
         **{"right number": table["right number"].map("{:.0%}".format)},
         claimed=table["claimed"].map("{:.0%}".format),
     ).drop(columns=["interval", "verdicts", "s"])
-
-
-def markdown(table: pd.DataFrame) -> str:
-    """Return a table as Markdown."""
-    lines = [list(table.columns), ["---"] * table.shape[1], *table.astype(str).to_numpy().tolist()]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def main() -> None:

@@ -20,7 +20,11 @@ from snakemake.api import (
 )
 
 from neurostrata.planning import results as tree
+from neurostrata.planning.cost import Sizes
 from neurostrata.stages import STAGES, TARGETS, command_of
+
+#: Rules that run a finder.
+SEARCHES = {"cluster", "existence", "stability", "split_half"}
 
 
 @pytest.fixture
@@ -118,6 +122,19 @@ def test_memory_and_time_suffice_for_a_cluster_and_double_at_each_attempt(
             first, second = (asked(job, attempt=attempt, **given) for attempt in (1, 2))
             assert first >= least, f"{rule.name}: {resource}"
             assert abs(second - 2 * first) <= 1, f"{rule.name}: {resource}"
+
+
+def test_searches_for_clusters_ask_for_the_memory_that_their_people_take(
+    parsed, rules, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = next(iter(parsed.globals["STUDY"].experiments))
+    job = SimpleNamespace(experiment=experiment, finder="affinity_propagation")
+    of = {rule.name: rule.resources["mem_mb"]._value for rule in rules if rule.name in SEARCHES}
+    assert set(of) == SEARCHES
+    few = {name: asked(job, attempt=1, threads=8) for name, asked in of.items()}
+    monkeypatch.setattr(Sizes, "_people", lambda self, work: 40_000)
+    for name, asked in of.items():
+        assert asked(job, attempt=1, threads=8) > 10 * few[name], name
 
 
 def test_planning_imports_nothing_heavy(study) -> None:

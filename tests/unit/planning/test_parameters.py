@@ -278,6 +278,14 @@ def test_codes_of_few_people_have_no_curves_and_are_as_they_were(
         assert json.loads(now)["adjust"]["splines"] == splines
 
 
+def test_comparisons_are_made_again_for_curves() -> None:
+    lines = settings(planned(strata={"adjust": {"splines": 1}}), "compare_adjusted")
+    assert "splines" not in lines
+    for splines in ("auto", 4):
+        curves = settings(planned(strata={"adjust": {"splines": splines}}), "compare_adjusted")
+        assert curves == {**lines, "splines": splines}
+
+
 def test_comparisons_are_made_again_only_for_columns_that_they_do_not_take_anyway() -> None:
     """Those of studies that name age and sex need not be."""
     usual = settings(planned(), "compare_adjusted")

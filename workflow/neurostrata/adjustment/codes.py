@@ -14,12 +14,7 @@ from neurostrata.adjustment.combat import ComBat
 from neurostrata.core.config import PEOPLE_PER_COLUMN, PEOPLE_PER_CURVED_COLUMN
 from neurostrata.core.embeddings import Embeddings
 from neurostrata.core.errors import UserError
-from neurostrata.phenotypes.covariates import (
-    CovariateDesign,
-    add_reason,
-    code_covariates,
-    find_columns,
-)
+from neurostrata.phenotypes.covariates import CovariateDesign, add_reason, code_covariates, find_columns
 
 #: Least number of training people from whom a site is learned.
 LEAST_PEOPLE = 3

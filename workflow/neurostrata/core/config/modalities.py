@@ -97,9 +97,8 @@ def column_problems(modalities: Mapping[str, Mapping[str, Any]], used: Collectio
 
 def _image_words(declaration: Mapping[str, Any]) -> dict[str, str]:
     """Return what the column of a declaration is said to hold: where the images are, and how many volumes they have."""
-    if (
-        declaration["from"] == "dual_regression"
-    ):  # series have any number of volumes, and are in the template's space by default
+    # series have any number of volumes, and are in the template's space by default
+    if declaration["from"] == "dual_regression":
         return {"space": f"in {declaration.get('space', 'template')} space"}
     volumes = declaration.get("components")
     words = {"volumes": f"of {count(volumes, 'volume')}" if volumes else "of one volume"}
