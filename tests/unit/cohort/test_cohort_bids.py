@@ -609,6 +609,21 @@ def test_a_sessions_own_value_goes_before_the_persons(tmp_path: Path, raw: Path)
     ]
 
 
+def test_labels_of_sessions_that_only_look_like_those_of_the_images_are_refused(
+    tmp_path: Path, raw: Path
+) -> None:
+    """Otherwise the session's facts were lost in silence."""
+    table = raw / "sub-01/sub-01_sessions.tsv"
+    table.write_text("session_id\tage\nses-Pre\t31\nses-post\t33\n")
+    line = refused(tmp_path, raw, dwi=False, sessions="all")
+    assert "sub-01_sessions.tsv has no row of ses-pre" in line
+    assert "looks alike ('Pre')" in line
+    # a session without a row has the person's facts
+    table.write_text("session_id\tage\nses-post\t33\n")
+    rows = study(tmp_path, raw, dwi=False, sessions="all").rows
+    assert (rows["01xpre"].get("age", ""), rows["01xpost"]["age"]) == ("", "33")
+
+
 def test_datasets_that_disagree_about_somebody(tmp_path: Path, raw: Path, fmriprep: Path) -> None:
     (raw / "participants.tsv").write_text("participant_id\tage\nsub-01\t30\n")
     (fmriprep / "participants.tsv").write_text("participant_id\tage\nsub-01\t31\n")

@@ -46,6 +46,16 @@ class People:
                 "leading zeros), or set phenotypes.matching.near_ids: accept if these are other people"
             )
 
+    def refuse_near_session(self, person: str, session: str) -> None:
+        """Raise when a session seems to have a row in sessions.tsv under a label that is written in another way."""
+        near = match_ids([session] if session else [], self.sessions.get(person, {})).near
+        if near:
+            raise UserError(
+                f"cohort.bids: sub-{person}_sessions.tsv has no row of ses-{session}, and one of a session without images "
+                f"whose label looks alike ('{near[0][1]}'); write the labels as in the names of the folders (spreadsheets remove "
+                "leading zeros)"
+            )
+
     def times(self, person: str) -> dict[str, str]:
         """Return session -> time of acquisition (``acq_time``) of a person."""
         known = self.sessions.get(person, {})
@@ -188,7 +198,8 @@ def add_facts(rows: Sequence[Row], people: People, named: Mapping[str, str]) -> 
     Raises
     ------
     UserError
-        When a named column does not exist, or its new name is that of an image.
+        When a named column does not exist, or its new name is that of an image; when a session's label in sessions.tsv only looks
+        like that of the images.
     """
     chosen = {
         name.lower() if name.lower() in FACTS else name: name
@@ -204,6 +215,7 @@ def add_facts(rows: Sequence[Row], people: People, named: Mapping[str, str]) -> 
             )
         chosen = {name: c for name, c in chosen.items() if name.lower() != new.lower()} | {new: column}
     for row in rows:
+        people.refuse_near_session(row["person"], row.get("session", ""))
         values = people.values(row["person"], row.get("session", ""))
         for new, column in chosen.items():
             value = values.get(column, "")
