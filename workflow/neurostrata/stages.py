@@ -100,7 +100,7 @@ STAGES = {
     "repartition_strata": _analysis("strata.comparison.commands:repartition_strata", "comparing with random partitions", "strata", version=2),
     "profile_strata": _analysis("strata.comparison.commands:profile_strata", "profiling clusters", version=3),
     "composition": _analysis("strata.comparison.commands:composition", "describing who is in each cluster", "strata", version=3),
-    "compare_adjusted": _analysis("strata.comparison.commands:compare_adjusted", "comparing phenotypes with covariates", "strata", version=3),
+    "compare_adjusted": _analysis("strata.comparison.commands:compare_adjusted", "comparing phenotypes with covariates", "strata", version=4),
     "split_half": _analysis("strata.comparison.commands:split_half", "clustering halves of the people", "strata"),
     "shuffle_links": _analysis("strata.comparison.commands:shuffle_links", "linking clusters with shuffled phenotypes", "strata"),
     "gather_quality": _analysis("quality.commands:gather_quality", "gathering measures of quality", draws=False),
@@ -111,11 +111,11 @@ STAGES = {
     "map_strata": _analysis("strata.maps.commands:map_strata", "mapping where the strata differ", "strata"),
     "decode_strata": _analysis("prediction.strata_decoding:decode_strata", "decoding the centres of the strata", "experiments"),
     "agreement": _analysis("strata.comparison.commands:agreement", "comparing clusters of experiments and finders"),
-    "continuous": _analysis("prediction.continuous_commands:continuous", "predicting factors without clusters", "strata", version=2),
+    "continuous": _analysis("prediction.continuous_commands:continuous", "predicting factors without clusters", "strata", version=3),
     "factor_congruence": _analysis("phenotypes.commands:factor_congruence", "measuring congruence of factors", "phenotypes"),
     "subject_page": _analysis("report.commands:subject_page", "writing pages of people", version=2, draws=False),
     "provenance": _analysis("report.commands:provenance", "recording provenance", "*"),
-    "report": _analysis("report.commands:report", "writing the report", "*", version=7),
+    "report": _analysis("report.commands:report", "writing the report", "*", version=8),
 }
 # fmt: on
 

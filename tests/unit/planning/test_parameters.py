@@ -270,7 +270,6 @@ def test_codes_of_few_people_have_no_curves_and_are_as_they_were(
     for stage, names in {
         "adjust_codes": {},
         "stability": {"finder": "mixture", "codes": "adjusted"},
-        "continuous": {},
     }.items():
         recorded, now = (stage_settings(each, stage, **names) for each in (lines, study))
         assert same_results(stage, recorded, now) == as_before, stage
@@ -278,11 +277,12 @@ def test_codes_of_few_people_have_no_curves_and_are_as_they_were(
         assert json.loads(now)["adjust"]["splines"] == splines
 
 
-def test_comparisons_are_made_again_for_curves() -> None:
-    lines = settings(planned(strata={"adjust": {"splines": 1}}), "compare_adjusted")
+@pytest.mark.parametrize("stage", ["compare_adjusted", "continuous"])
+def test_comparisons_and_predictions_are_made_again_for_curves(stage: str) -> None:
+    lines = settings(planned(strata={"adjust": {"columns": [], "splines": 1}}), stage)
     assert "splines" not in lines
     for splines in ("auto", 4):
-        curves = settings(planned(strata={"adjust": {"splines": splines}}), "compare_adjusted")
+        curves = settings(planned(strata={"adjust": {"columns": [], "splines": splines}}), stage)
         assert curves == {**lines, "splines": splines}
 
 
@@ -293,6 +293,8 @@ def test_comparisons_are_made_again_only_for_columns_that_they_do_not_take_anywa
     assert settings(named, "compare_adjusted") == usual
     further = planned(strata={"adjust": {"columns": ["age", "education"], "sites": "scanner"}})
     assert settings(further, "compare_adjusted") == {**usual, "covariates": ["education", "scanner"]}
+    assert settings(further, "continuous")["covariates"] == ["education", "scanner"]
+    assert "covariates" not in settings(named, "continuous")
 
 
 @pytest.mark.parametrize(

@@ -15,14 +15,31 @@ from neurostrata.prediction.continuous import (
     cohorts,
     compare_features,
     correlation,
+    divided,
 )
 
 
-def run(features, scores, clusters=None, families=None, folds=5, permutations=39, seed=1):
+def without_covariates(people):
+    """Return folds of everybody whose targets are only centred."""
+    return pd.DataFrame(index=range(people)), 1
+
+
+def run(
+    features,
+    scores,
+    clusters=None,
+    families=None,
+    folds=5,
+    permutations=39,
+    seed=1,
+    covariates=None,
+    splines=1,
+):
     people = len(scores)
     scores = pd.DataFrame(scores, columns=[f"factor_{j}" for j in range(scores.shape[1])])
     return compare_features(
-        features, clusters or {}, scores, families or [""] * people, folds, permutations, seed
+        *(features, clusters or {}, scores, families or [""] * people, folds, permutations, seed),
+        *(covariates, splines),
     )
 
 
@@ -100,8 +117,9 @@ def test_relatives_stay_in_one_fold():
     free = run({"codes": codes}, scores)[0]["value"][0]
     assert ruled < 0.05
     assert free > 0.5
-    for cohort in cohorts(scores, families, 5, 20, 1):
-        assert (cohort.fold[::2] == cohort.fold[1::2]).all()
+    for cohort in cohorts(scores, families, 5, 20, 1, *without_covariates(120)):
+        assert all((fold.test[::2] + 1 == fold.test[1::2]).all() for fold in cohort.folds)
+        assert sorted(np.concatenate([fold.test for fold in cohort.folds])) == list(range(120))
         assert (cohort.orders[:, 1::2] == cohort.orders[:, ::2] + 1).all()
         assert (cohort.weights[:, ::2] == cohort.weights[:, 1::2]).all()
 
@@ -119,8 +137,8 @@ def test_clusters_that_codes_do_not_tell_add_to_them():
     ridge = table[table["method"] == "ridge"].set_index("features")["value"]
     assert set(ridge.index) == {"codes", "clusters of mixture", "codes + clusters of mixture"}
     directions = RidgeFold(codes, codes).predict(continuous.indicators(group))
-    (cohort,) = cohorts(score.to_numpy()[:, None], [""] * 300, 5, 1, 1)
-    alone = continuous.RidgeFolds(codes, cohort.fold, directions).errors(score.to_numpy()[:, None])
+    (cohort,) = cohorts(score.to_numpy()[:, None], [""] * 300, 5, 1, 1, *without_covariates(300))
+    alone = continuous.RidgeFolds(codes, cohort.folds, directions).errors(score.to_numpy()[:, None])
     without = continuous.explained_share(*alone)[0]
     assert row["added_r2"] == pytest.approx(ridge["codes + clusters of mixture"] - without)
     assert ridge["clusters of mixture"] > 0.05
@@ -187,21 +205,23 @@ def test_canonical_correlation_is_that_of_everybodys_variates():
         one[test] = x[test] @ a / np.linalg.norm(x[train] @ a)
         other[test] = y[test] @ b / np.linalg.norm(y[train] @ b)
     wanted = (one @ other) / np.sqrt((one @ one) * (other @ other))
-    found = correlation(*CanonicalFolds(codes, fold).variates(factors))
+    folds = divided(fold, np.ones((150, 1)))
+    found = correlation(*CanonicalFolds(codes, folds).variates(factors))
     assert found[0] == pytest.approx(wanted)
     twice = np.ones((1, 150))
     twice[0, :40] = 3
-    weighted = correlation(*CanonicalFolds(codes, fold).variates(factors), twice)
+    weighted = correlation(*CanonicalFolds(codes, folds).variates(factors), twice)
     rows = np.repeat(np.arange(150), twice[0].astype(int))
     assert weighted[0] == pytest.approx(
         one[rows] @ other[rows] / np.sqrt((one[rows] @ one[rows]) * (other[rows] @ other[rows]))
     )
     # features or factors in which nobody differs have no variates
-    assert correlation(*CanonicalFolds(np.ones((150, 2)), fold).variates(factors)) == [0]
-    assert correlation(*CanonicalFolds(codes, fold).variates(np.ones((150, 2)))) == [0]
+    assert correlation(*CanonicalFolds(np.ones((150, 2)), folds).variates(factors)) == [0]
+    assert correlation(*CanonicalFolds(codes, folds).variates(np.ones((150, 2)))) == [0]
 
 
-def test_permutations_that_change_nothing_reach_every_value(monkeypatch):
+@pytest.mark.parametrize("adjusted", [False, True])
+def test_permutations_that_change_nothing_reach_every_value(monkeypatch, adjusted):
     """Whatever is permuted is put together again as it was."""
     monkeypatch.setattr(continuous, "BOOTSTRAP", 10)
     monkeypatch.setattr(continuous, "orders", lambda families, *_: np.tile(np.arange(len(families)), (3, 1)))
@@ -209,7 +229,10 @@ def test_permutations_that_change_nothing_reach_every_value(monkeypatch):
     codes = generator.normal(size=(80, 3))
     cluster = generator.integers(1, 3, size=80)
     scores = np.column_stack([3 * codes[:, 0] + cluster, cluster]) + generator.normal(size=(80, 2))
-    table, added = run({"codes": codes}, scores, {"mixture": pd.Series(cluster)}, permutations=3)
+    covariates = pd.DataFrame({"age": codes[:, 1] + generator.normal(size=80)}) if adjusted else None
+    table, added = run(
+        {"codes": codes}, scores, {"mixture": pd.Series(cluster)}, permutations=3, covariates=covariates
+    )
     assert (added["added_r2"] > 0.01).all()
     assert (table["p"] == 1).all()
     assert (added["p"] == 1).all()
@@ -226,3 +249,113 @@ def test_each_factor_has_a_p_of_its_own(monkeypatch):
     assert ridge.loc["factor_0", "p"] == 1 / 40
     assert ridge.loc["factor_1", "p"] > 0.1
     assert list(table["n"]) == [60] * 3
+
+
+def test_factors_are_freed_of_covariates_by_effects_of_the_other_folds():
+    """By least squares and scikit-learn's ridge regression, one fold after the other."""
+    generator = np.random.default_rng(12)
+    people = 90
+    covariates = pd.DataFrame({"age": generator.permutation(people) + 20.0})
+    covariates["site"] = generator.choice(["a", "b"], people)
+    covariates.loc[4, "age"] = np.nan
+    age = covariates["age"].fillna(60) / 20
+    codes = generator.normal(size=(people, 4)) + age.to_numpy()[:, None]
+    score = age + codes[:, 0] + 2 * (covariates["site"] == "a") + generator.normal(size=people)
+    table, _ = run({"codes": codes}, score.to_numpy()[:, None], covariates=covariates)
+    (cohort,) = cohorts(score.to_numpy()[:, None], [""] * people, 5, 1, 1, covariates, 1)
+    known = covariates.iloc[cohort.rows]
+    assert list(cohort.rows) == [row for row in range(people) if row != 4]
+    design = np.column_stack([np.ones(people - 1), known["age"].rank(), known["site"] == "b"])
+    y, x = score.to_numpy()[cohort.rows], codes[cohort.rows]
+    error = plain = 0.0
+    for fold in cohort.folds:
+        effects = np.linalg.lstsq(design[fold.train], y[fold.train], rcond=None)[0]
+        left = y - design @ effects
+        predicted = RidgeFold(x[fold.train], x[fold.test]).predict(left[fold.train, None])[:, 0]
+        error += ((left[fold.test] - predicted) ** 2).sum()
+        plain += (left[fold.test] ** 2).sum()
+    row = table[table["method"] == "ridge"].iloc[0]
+    assert row["value"] == pytest.approx(1 - error / plain)
+    assert (row["n"], row["adjusted_for"], row["curves"], row["slopes"]) == (89, "age, site", "none", "none")
+    assert row["value"] > 0.2
+    assert row["p"] == 1 / 40
+
+
+def test_what_covariates_alone_join_is_not_predicted(monkeypatch):
+    """A site has other codes and other factors; age bends in both."""
+    monkeypatch.setattr(continuous, "BOOTSTRAP", 10)
+    generator = np.random.default_rng(13)
+    people, p, gains, without = 120, [], [], []
+    for seed in range(40):
+        covariates = pd.DataFrame({"age": generator.uniform(20, 85, people)})
+        covariates["site"] = generator.choice(["a", "b", "c"], people)
+        bend = ((covariates["age"] - 52) / 19) ** 2
+        shared = (1.5 * (covariates["site"] == "c") + bend).to_numpy()
+        codes = generator.normal(size=(people, 4)) + shared[:, None]
+        scores = generator.normal(size=(people, 2)) + shared[:, None]
+        group = pd.Series(1 + (shared > np.median(shared)))
+        table, added = run(
+            {"codes": codes}, scores, {"mixture": group}, seed=seed, covariates=covariates, splines="auto"
+        )
+        p.append(table["p"].to_numpy())
+        gains.append(added["p"].to_numpy())
+        without.append(run({"codes": codes}, scores, seed=seed)[0]["p"].to_numpy())
+        assert set(table["curves"]) == {"age"}
+    assert len(p[0]) == 7  # two factors by ridge of codes, clusters and both; one canonical correlation
+    assert (np.array(p) <= 0.05).mean(axis=0).max() <= 0.12
+    assert (np.array(gains) <= 0.05).mean() <= 0.1
+    assert (np.array(without) <= 0.05).mean() > 0.95
+
+
+def test_effects_of_covariates_are_not_learned_from_the_people_who_are_tested():
+    generator = np.random.default_rng(14)
+    design = np.column_stack([np.ones(40), generator.normal(size=(40, 2))])
+    fold = divided(np.arange(40) % 4, design)[1]
+    targets = generator.normal(size=(40, 3))
+    known, tested = fold.freed(targets)
+    changed = targets.copy()
+    changed[fold.test] += 5
+    again, other = fold.freed(changed)
+    np.testing.assert_array_equal(again, known)
+    np.testing.assert_allclose(other, tested + 5)
+    np.testing.assert_allclose(design[fold.train].T @ known, 0, atol=1e-12)
+
+
+def test_a_site_of_which_only_tested_people_are_has_no_effect():
+    site = np.zeros((30, 1))
+    site[:3] = 1
+    fold = divided(np.arange(30) // 10, np.column_stack([np.ones(30), site]))[0]
+    targets = 7 + 100 * site
+    known, tested = fold.freed(targets)
+    np.testing.assert_allclose(known, 0, atol=1e-9)
+    assert np.isfinite(tested).all()
+    np.testing.assert_allclose(tested[3:], 0, atol=1e-9)
+    np.testing.assert_allclose(tested[:3], 100, atol=1e-9)
+
+
+def test_a_factor_that_covariates_determine_is_not_tested():
+    generator = np.random.default_rng(15)
+    covariates = pd.DataFrame({"age": generator.permutation(60) + 20.0})
+    scores = np.column_stack([3 * covariates["age"] - 7, generator.normal(size=60)])
+    cluster = pd.Series(generator.integers(1, 3, size=60))
+    codes = generator.normal(size=(60, 3))
+    table, added = run({"codes": codes}, scores, {"mixture": cluster}, covariates=covariates)
+    for rows, value in ((table, "value"), (added, "added_r2")):
+        own = rows[rows["factor"] == "factor_0"]
+        assert len(own) > 0
+        assert own[[value, "low", "high", "p", "q"]].isna().all(axis=None)
+        assert rows.loc[rows["factor"] == "factor_1", [value, "low", "high", "p", "q"]].notna().all(axis=None)
+    one = run({"codes": codes}, scores[:, 1:], covariates=covariates)[0]
+    np.testing.assert_allclose(
+        table.loc[table["method"] == "cca", "value"], one.loc[one["method"] == "cca", "value"]
+    )
+
+
+def test_covariates_that_leave_too_few_people_give_no_rows():
+    """One for each column of covariates, and six."""
+    generator = np.random.default_rng(16)
+    for people, rows in ((11, 0), (12, 2)):
+        covariates = pd.DataFrame({"site": [f"s{number % 7}" for number in range(people)]})
+        features = {"codes": generator.normal(size=(people, 2))}
+        table, _ = run(features, generator.normal(size=(people, 1)), covariates=covariates)
+        assert len(table) == rows

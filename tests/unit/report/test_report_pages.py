@@ -264,6 +264,11 @@ def test_the_checks_stand_on_a_page_of_their_own(study: tuple[Path, dict[str, An
     assert f"adjusted Rand index {splits.median():.2f} (median" in text
     added = read_table(results / "experiments/jac-ndi/strata/continuous_added.tsv").iloc[0]
     assert f"{added['added_r2']:.3f}" in text
+    freed = "factors adjusted for age and sex (age along cubic curves), whose effects are learned from the same people"
+    assert f"families kept together; {freed}" in text
+    assert f"canonical correlation; {freed}" in text
+    assert f"the continuum that they are cut from; {freed}" in text
+    assert "adjusted for</th>" not in text
 
 
 def test_without_clusters_the_continuous_results_lead(study: tuple[Path, dict[str, Any], Report]) -> None:

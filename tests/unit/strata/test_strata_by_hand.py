@@ -14,13 +14,13 @@ from neurostrata.strata.commands import map_people
 from neurostrata.strata.comparison.adjusted import (
     compare_adjusted,
     f_noncentrality,
-    orthonormal,
     partial_eta_squared,
     partial_interval,
 )
 from neurostrata.strata.comparison.agreement import compare_partitions
 from neurostrata.strata.comparison.commands import repartition_strata
 from neurostrata.strata.comparison.composition import as_numbers, chi_square, cramers_v, describe_clusters
+from neurostrata.strata.comparison.covariates import orthonormal
 from neurostrata.strata.comparison.kruskal import (
     detectable_eta_squared,
     epsilon_squared,

@@ -7,7 +7,7 @@ import statsmodels.api as sm
 from scipy.stats import chi2_contingency, hypergeom, kruskal, ncf, rankdata
 
 from neurostrata.core.families import family_parts
-from neurostrata.strata.comparison import composition
+from neurostrata.strata.comparison import adjusted, composition
 from neurostrata.strata.comparison.adjusted import (
     compare_adjusted,
     freedman_lane,
@@ -340,6 +340,62 @@ def test_age_has_slopes_of_its_own_where_there_are_people_enough():
         assert list(table["slopes"]) == [slopes]
 
 
+def test_the_wald_statistic_has_statsmodels_hc2_variance(monkeypatch):
+    generator = np.random.default_rng(15)
+    labels = np.repeat([1, 2, 3], [30, 12, 6])
+    covariates = generator.normal(size=(48, 2))
+    values = generator.normal(size=48) * labels + covariates[:, 0] + (labels == 2)
+    design = np.column_stack([np.ones(48), covariates, labels == 2, labels == 3]).astype(float)
+    fitted = sm.OLS(values, design).fit()
+    contrast = np.eye(5)[3:]
+    monkeypatch.setattr(adjusted, "POOLED_SHARE", 0.0)
+    f, wald, *_ = freedman_lane(values[:, None], labels, covariates, [""] * 48, 1, generator)
+    robust = sm.OLS(values, design).fit(cov_type="HC2")
+    assert wald[0] == pytest.approx(robust.wald_test(contrast, scalar=True).statistic / 2)
+    assert f[0] == pytest.approx(float(fitted.f_test(contrast).statistic))
+    assert not np.isclose(f[0], wald[0], rtol=0.05)
+
+
+@pytest.mark.parametrize("whose", ["cluster", "site"])
+def test_a_cluster_or_a_site_whose_people_differ_more_is_not_elsewhere(whose):
+    generator = np.random.default_rng(16)
+    people, alarms = 80, []
+    for _ in range(200):
+        wide = generator.random(people) < 0.2
+        labels = 1 + (wide if whose == "cluster" else generator.random(people) < np.where(wide, 0.5, 0.02))
+        score = rankdata(generator.normal(size=people) * np.where(wide, 3, 1))[:, None]
+        covariates = np.zeros((people, 0)) if whose == "cluster" else wide[:, None].astype(float)
+        if len(np.unique(labels)) == 2:
+            _, _, p, _, _ = freedman_lane(score, labels, covariates, [""] * people, 99, generator)
+            alarms.append(p[0] <= 0.05)
+    assert len(alarms) > 190
+    assert np.mean(alarms) <= 0.085
+
+
+def test_clusters_of_one_person_and_of_tied_people_have_a_variance():
+    generator = np.random.default_rng(17)
+    labels = np.repeat([1, 2, 3], [40, 1, 3])
+    values = np.column_stack([generator.normal(size=44), generator.normal(size=44)])
+    values[41:, 1] = values[:40, 1].min() - 1  # three people with one value
+    f, wald, p, df1, df2 = freedman_lane(values, labels, np.zeros((44, 0)), [""] * 44, 199, generator)
+    assert (df1, df2) == (2, 41)
+    assert np.isfinite(wald).all()
+    assert p[0] > 0.05
+    assert p[1] < 0.05
+    # the person's own effect has the variance of all others
+    effect = freedman_lane(values, np.repeat([1, 2], [43, 1])[::-1], np.zeros((44, 0)), [""] * 44, 1, generator)
+    assert effect[1][0] == pytest.approx(effect[0][0], rel=0.1)
+
+
+def test_clusters_that_determine_a_factor_have_the_smallest_p():
+    labels = np.repeat([1, 2], 20)
+    f, wald, p, _, _ = freedman_lane(
+        labels[:, None].astype(float), labels, np.zeros((40, 0)), [""] * 40, 99, np.random.default_rng(0)
+    )
+    assert np.isinf(wald[0])
+    assert p[0] == 1 / 100
+
+
 @pytest.mark.parametrize("skewed", [False, True])
 def test_no_false_alarms_where_age_is_all(skewed):
     generator = np.random.default_rng(6)
@@ -349,7 +405,7 @@ def test_no_false_alarms_where_age_is_all(skewed):
         noise = generator.exponential(size=60) if skewed else generator.normal(size=60)
         values = rankdata(0.7 * people["age"] + noise)[:, None]
         covariates = people[["age"]].to_numpy()
-        _, p, _, _ = freedman_lane(values, clusters.to_numpy(), covariates, [""] * 60, 99, generator)
+        _, _, p, _, _ = freedman_lane(values, clusters.to_numpy(), covariates, [""] * 60, 99, generator)
         alarms += p[0] <= 0.05
     assert 0.02 <= alarms / 300 <= 0.085
 
@@ -361,7 +417,7 @@ def test_interval_of_partial_eta_squared_covers():
     lam = 40 * ((shifts - shifts.mean()) ** 2).sum()
     true = lam / (lam + 120)
     for _ in range(1000):
-        f, _, df1, df2 = freedman_lane(
+        f, _, _, df1, df2 = freedman_lane(
             (generator.normal(size=120) + shifts[labels])[:, None],
             labels,
             np.zeros((120, 0)),

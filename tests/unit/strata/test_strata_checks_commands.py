@@ -245,28 +245,40 @@ def test_agreement(study, tmp_path):
 @pytest.mark.parametrize("adjusted", [False, True])
 def test_continuous(study, tmp_path, adjusted):
     folder, place, _ = study
+    people = pd.read_csv(folder / "characteristics.tsv", sep="\t", dtype={"subject": str})
+    people["education"] = np.arange(PEOPLE) % 9
+    write_table(tmp_path / "characteristics.tsv", people)
     adjust = {"adjust": {"columns": ["age"], "sites": None, "splines": 1}} if adjusted else {}
+    further = {"covariates": ["education"], "splines": 4} if adjusted else {}
     continuous(
         embeddings=folder / "codes.tsv",
         baselines=folder / "baselines",
         clusters=[place / "clusters.tsv"],
         scores=folder / "scores.tsv",
-        people=folder / "characteristics.tsv",
+        people=tmp_path / "characteristics.tsv",
         output=tmp_path / "continuous.tsv",
         added=tmp_path / "continuous_added.tsv",
-        settings={"continuous": {"folds": 5, "permutations": 39}, "seed": 1, **adjust},
+        settings={"continuous": {"folds": 5, "permutations": 39}, "seed": 1, **adjust, **further},
     )
     found = table(tmp_path / "continuous.tsv")
     assert list(dict.fromkeys(found["features"])) == [
         *("codes", "pca", "regional_means", "clusters of mixture", "codes + clusters of mixture")
     ]
     best = found[found["method"] == "ridge"].groupby("features")["value"].max()
-    assert best["codes"] > 0.2
-    assert best["clusters of mixture"] > 0.2
+    # adjusted, by 18 columns in 88 people
+    assert best["codes"] > (0.1 if adjusted else 0.2)
+    assert best["clusters of mixture"] > (0.1 if adjusted else 0.2)
     assert best["pca"] < 0.15
-    assert set(found["n"]) == {PEOPLE - 1}  # one has no phenotypes
-    assert facts(tmp_path / "continuous.tsv")["BaselinesAdjusted"] is adjusted
-    assert len(table(tmp_path / "continuous_added.tsv")) == 2
+    assert set(found["n"]) == {PEOPLE - 2}  # one has no phenotypes, one no image quality
+    named = ["age", "sex", "head_size", "site", "image_quality", *(["education"] if adjusted else [])]
+    of_table = facts(tmp_path / "continuous.tsv")
+    assert of_table["BaselinesAdjusted"] is adjusted
+    assert (of_table["adjusted_for"], of_table["people_without_a_covariate"]) == (named, ["000"])
+    added = table(tmp_path / "continuous_added.tsv")
+    assert len(added) == 2
+    for rows in (found, added):
+        assert set(rows["adjusted_for"]) == {", ".join(named)}
+    assert set(found["curves"]) == {"age, head_size, image_quality, education" if adjusted else "none"}
 
 
 def test_congruence(study, tmp_path):

@@ -65,9 +65,10 @@ _PLACES: dict[str, dict[str, str]] = {
         stage: {"options": "strata.{finder}", "": "strata."}
         for stage in (
             *("adjust_codes", "cluster", "existence", "stability", "split_half"),
-            *("project", "repartition_strata", "compare_strata", "continuous"),
+            *("project", "repartition_strata", "compare_strata"),
         )
     },
+    "continuous": {"splines": "strata.adjust.splines", "": "strata."},
 }
 
 #: Stage and digest in its settings -> what has changed when the digest differs.
@@ -76,7 +77,10 @@ _DIGESTS = {
     ("list_people", "digest"): "who takes part in what, or what the cohort sheet says of people, has changed",
     ("compare_quality", "decided"): "the quality decisions have changed",
     **{("compare_quality", key): "other modalities are used" for key in ("modalities", "of_diffusion")},
-    ("compare_adjusted", "covariates"): "strata.adjust names other columns",
+    **{
+        (stage, "covariates"): "strata.adjust names other columns"
+        for stage in ("compare_adjusted", "continuous")
+    },
     ("compare_raters", "decisions"): "the quality decisions have changed",
     **{
         (stage, CONTENTS): "the phenotype tables have changed"
@@ -92,7 +96,7 @@ _DIGESTS = {
     },
     **{
         (stage, LINES): "the number of people has come to allow curves, or no longer does"
-        for stage in ("adjust_codes", "stability", "continuous")
+        for stage in ("adjust_codes", "stability")
     },
     ("predict", POSITIVE): "this release measures the second class as listed",
     ("train", LEARNED_FROM): "the mean image is of those who are learned from, not of those held out",
@@ -107,7 +111,10 @@ _BESIDE_KEYS = {TOGETHER, POSITIVE, LEARNED_FROM, LINES}
 
 #: Stage and section of its settings -> what has changed when a value of it has come or gone: the configuration may be as it was.
 _COME_OR_GONE = {
-    ("compare_adjusted", "splines"): "comparisons are adjusted along other curves (strata.adjust.splines)",
+    **{
+        (stage, "splines"): "comparisons are adjusted along other curves (strata.adjust.splines)"
+        for stage in ("compare_adjusted", "continuous")
+    },
     ("check_cohort", "config.diffusion.noddi"): "whether deviations of the gradients are read has changed",
     **{
         ("measure_quality", section): "other images of people are used"

@@ -294,13 +294,19 @@ def _permutations(study: Study) -> Values:
     }
 
 
+def _covariates(study: Study) -> Values:
+    """What phenotypes are freed of where they are compared or predicted."""
+    adjust = study.config["strata"]["adjust"]
+    named = further_covariates(adjust)
+    values: Values = {"covariates": named} if named else {}
+    if (splines := adjust["splines"]) != 1:
+        values["splines"] = splines
+    return values
+
+
 def _compare_adjusted(study: Study) -> Values:
-    strata = study.config["strata"]
-    named = further_covariates(strata["adjust"])
-    more: Values = {"covariates": named} if named else {}
-    if (splines := strata["adjust"]["splines"]) != 1:
-        more["splines"] = splines
-    return {"families": strata["repartition"]["families"], **more, **_permutations(study)}
+    families = study.config["strata"]["repartition"]["families"]
+    return {"families": families, **_covariates(study), **_permutations(study)}
 
 
 def _shuffles(study: Study) -> Values:
@@ -313,8 +319,9 @@ def _shuffles(study: Study) -> Values:
 
 
 def _continuous(study: Study) -> Values:
-    more = _adjust(study) if leading_codes(study) == "adjusted" else {}
-    return {**_section(study, "strata", "continuous"), **more}
+    adjusted = leading_codes(study) == "adjusted"
+    more = {"adjust": study.config["strata"]["adjust"]} if adjusted else {}
+    return {**_section(study, "strata", "continuous"), **_covariates(study), **more}
 
 
 def _compare_quality(study: Study) -> Values:

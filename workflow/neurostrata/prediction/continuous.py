@@ -1,14 +1,17 @@
 """The alternative without clusters: how well codes predict phenotype factors of people not learned from.
 
-Ridge regression and canonical correlation, cross-validated with families kept together. The costly part of a fold, the
-singular value decomposition of its features, does not depend on the factors, so it is computed once and shared by all
-factors and all permutations of them.
+Ridge regression and canonical correlation, cross-validated with families kept together. Factors are freed of the
+covariates, whose effects are learned in each fold's training people too (Snoek et al. 2019, NeuroImage 184:741): otherwise
+what both codes and factors have of age counts as predicted. What is permuted is what covariates leave of the factors
+(Freedman and Lane 1983). The costly part of a fold, the singular value decomposition of its features, does not depend on
+the factors, so it is computed once and shared by all factors and all permutations of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -16,6 +19,7 @@ from numpy.typing import NDArray
 
 from neurostrata.core.families import family_blocks, family_parts, family_weights
 from neurostrata.prediction.estimators import RIDGE_PENALTIES, percentile_interval
+from neurostrata.strata.comparison.covariates import covariate_columns, orthonormal
 from neurostrata.strata.comparison.kruskal import benjamini_hochberg
 from neurostrata.strata.comparison.repartition import permuted_labels
 
@@ -29,21 +33,27 @@ MOST_COMPONENTS = 20
 PEOPLE_PER_COMPONENT = 10
 #: Bootstrap draws of the intervals.
 BOOTSTRAP = 2000
-#: Fewest people: with fewer there is nobody to learn from or to test.
+#: Fewest people beyond one for each column of covariates: with fewer there is nobody to learn from or to test.
 FEWEST_PEOPLE = 6
+_COVARIATES = {
+    "adjusted_for": "covariates of which factors are freed; their effects are learned in the same people as the predictions",
+    "curves": "covariates of whose ranks a cubic curve is the effect; of other numbers a straight line",
+    "slopes": "covariates in whose classes age has slopes of its own",
+}
 
 COLUMNS = {
     "features": "what is predicted from",
     "method": "ridge (one factor from all features) or cca (all factors and all features at once)",
     "factor": "name of the factor; empty for cca",
-    "value": "r2: share of variance predicted in people not learned from, below 0 worse than their mean; "
-    "canonical_correlation: first canonical correlation in people not learned from",
+    "value": "r2: share of the variance left by the covariates that is predicted in people not learned from, below 0 worse "
+    "than without a prediction; canonical_correlation: first canonical correlation in people not learned from",
     "measure": "r2 or canonical_correlation",
     "low": "lower end of the 95% bootstrap interval, families drawn as a whole",
     "high": "upper end",
     "p": "(permutations of the link of features and factors with at least this value + 1) / (permutations + 1)",
     "q": "Benjamini-Hochberg false-discovery rate of p over the factors, for each kind of features",
-    "n": "people",
+    "n": "people with the factor and every covariate",
+    **_COVARIATES,
 }
 ADDED_COLUMNS = {
     "finder": "whose clusters are added",
@@ -53,7 +63,8 @@ ADDED_COLUMNS = {
     "high": "upper end",
     "p": "share of permutations with at least this gain; what codes and directions leave unexplained is permuted, their own effect stays",
     "q": "Benjamini-Hochberg false-discovery rate of p over the factors, for each finder",
-    "n": "people",
+    "n": "people with the factor and every covariate",
+    **_COVARIATES,
 }
 
 
@@ -148,6 +159,38 @@ def _decompose(train: Array, test: Array) -> _Scaling:
     return _Scaling(scale, left, test @ (train.T @ left / scale))
 
 
+class Fold:
+    """Who is learned from and who is tested, and the effects of the covariates in those who are learned from.
+
+    Parameters
+    ----------
+    train, test
+        Positions of the people.
+    design
+        People x columns: the constant and the covariates.
+    """
+
+    def __init__(self, train: Labels, test: Labels, design: Array) -> None:
+        self.train, self.test = train, test
+        # of least squares the shortest solution: a class that nobody in training is of has no effect
+        self._effects = np.linalg.pinv(design[train], rcond=1e-9)
+        self._train, self._test = design[train], design[test]
+
+    def freed(self, targets: Array) -> tuple[Array, Array]:
+        """Return training and test people's targets (people x targets) without mean and effects of the covariates."""
+        known = targets[self.train]
+        effects = self._effects @ known
+        return known - self._train @ effects, targets[self.test] - self._test @ effects
+
+
+def divided(fold: Labels, design: Array) -> list[Fold]:
+    """Return the folds; `fold` has each person's, `design` as in :class:`Fold`."""
+    return [
+        Fold(np.flatnonzero(fold != number), np.flatnonzero(fold == number), design)
+        for number in np.unique(fold)
+    ]
+
+
 class RidgeFolds:
     """Predictions of everybody by models of the other folds.
 
@@ -155,37 +198,37 @@ class RidgeFolds:
     ----------
     features
         People x features.
-    fold
-        Each person's fold.
+    folds
+        See :func:`divided`.
     extra
         Further features with a weight of their own, see :class:`RidgeFold`.
     """
 
-    def __init__(self, features: Array, fold: Labels, extra: Array | None = None) -> None:
+    def __init__(self, features: Array, folds: Sequence[Fold], extra: Array | None = None) -> None:
         self.parts = []
-        for number in np.unique(fold):
-            train, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+        for fold in folds:
+            train, test = fold.train, fold.test
             more = None if extra is None else (extra[train], extra[test])
-            self.parts.append((train, test, RidgeFold(features[train], features[test], more)))
+            self.parts.append((fold, RidgeFold(features[train], features[test], more)))
 
     def errors(self, targets: Array) -> tuple[Array, Array]:
-        """Return squared errors of the predictions and of the training people's mean, both like `targets`."""
-        error, mean_error = np.empty_like(targets), np.empty_like(targets)
-        for train, test, model in self.parts:
-            known = targets[train]
-            error[test] = (targets[test] - model.predict(known)) ** 2
-            mean_error[test] = (targets[test] - known.mean(axis=0)) ** 2
-        return error, mean_error
+        """Return squared errors with the predictions and without them, both like `targets`; covariates are removed before."""
+        error, plain = np.empty_like(targets), np.empty_like(targets)
+        for fold, model in self.parts:
+            known, tested = fold.freed(targets)
+            error[fold.test] = (tested - model.predict(known)) ** 2
+            plain[fold.test] = tested**2
+        return error, plain
 
 
-def explained_share(error: Array, mean_error: Array, weights: Array | None = None) -> Array:
-    """Return 1 - error / mean_error summed over people, for each column (and each row of bootstrap weights)."""
+def explained_share(error: Array, plain: Array, weights: Array | None = None) -> Array:
+    """Return 1 - error / plain summed over people, for each column (and each row of bootstrap weights)."""
     if weights is None:
-        error, mean_error = error.sum(axis=0), mean_error.sum(axis=0)
+        error, plain = error.sum(axis=0), plain.sum(axis=0)
     else:
-        error, mean_error = weights @ error, weights @ mean_error
+        error, plain = weights @ error, weights @ plain
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(mean_error > 0, 1 - error / mean_error, np.nan)
+        return np.where(plain > 0, 1 - error / plain, np.nan)
 
 
 class CanonicalFolds:
@@ -194,24 +237,23 @@ class CanonicalFolds:
     Features and factors are reduced to their leading principal components, learned from each fold's training people.
     """
 
-    def __init__(self, features: Array, fold: Labels) -> None:
+    def __init__(self, features: Array, folds: Sequence[Fold]) -> None:
         self.parts = []
-        for number in np.unique(fold):
-            train, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
-            own_train, own_test = _standardised(features[train], features[test])
+        for fold in folds:
+            own_train, own_test = _standardised(features[fold.train], features[fold.test])
             left, projected = _leading(own_train, own_test)
-            self.parts.append((train, test, left, projected))
+            self.parts.append((fold, left, projected))
 
     def variates(self, factors: Array) -> tuple[Array, Array]:
         """Return everybody's first canonical variates of features and factors; both turned alike in each fold."""
         one, other = np.zeros(len(factors)), np.zeros(len(factors))
-        for train, test, left, projected in self.parts:
-            own_train, own_test = _standardised(factors[train], factors[test])
+        for fold, left, projected in self.parts:
+            own_train, own_test = _standardised(*fold.freed(factors))
             right, tested = _leading(own_train, own_test)
             if left.shape[1] == 0 or right.shape[1] == 0:
                 continue
             a, _, b = np.linalg.svd(left.T @ right)
-            one[test], other[test] = projected @ a[:, 0], tested @ b[0]
+            one[fold.test], other[fold.test] = projected @ a[:, 0], tested @ b[0]
         return one, other
 
 
@@ -262,8 +304,12 @@ class Cohort:
         Positions of the people among all.
     factors
         Positions of the factors that they have.
-    fold
-        Of each person.
+    basis
+        People x columns: orthonormal columns that span the constant and the covariates.
+    folds
+        See :func:`divided`.
+    named
+        Values of the columns adjusted_for, curves and slopes.
     orders
         Permutations x people.
     weights
@@ -272,18 +318,45 @@ class Cohort:
 
     rows: Labels
     factors: Labels
-    fold: Labels
+    basis: Array
+    folds: list[Fold]
+    named: tuple[str, str, str]
     orders: Labels
     weights: Array
 
+    @property
+    def facts(self) -> tuple[object, ...]:
+        """Values of the last columns of both tables: n and those of the covariates."""
+        return (len(self.rows), *self.named)
 
-def cohorts(scores: Array, families: Sequence[str], folds: int, permutations: int, seed: int) -> list[Cohort]:
-    """Group the factors (people x factors, NaN: missing) by who has them; groups of too few people are left out."""
+    def freed(self, scores: Array) -> tuple[Array, Array]:
+        """Return the people's factors without mean and covariates (people x factors), and which of the factors still vary."""
+        own = scores[np.ix_(self.rows, self.factors)]
+        left = own - self.basis @ (self.basis.T @ own)
+        return left, (left**2).sum(axis=0) > 1e-9 * np.maximum((own**2).sum(axis=0), 1e-300)
+
+
+def cohorts(
+    scores: Array,
+    families: Sequence[str],
+    folds: int,
+    permutations: int,
+    seed: int,
+    covariates: pd.DataFrame,
+    splines: int | Literal["auto"],
+) -> list[Cohort]:
+    """Group the factors (people x factors, NaN: missing) by who has them and every covariate; groups of too few are left out."""
     found = []
+    scores = np.where(covariates.notna().all(axis=1).to_numpy()[:, None], scores, np.nan)
     patterns, of_factor = np.unique(~np.isnan(scores), axis=1, return_inverse=True)
     for pattern in range(patterns.shape[1]):
         rows = np.flatnonzero(patterns[:, pattern])
         if len(rows) < FEWEST_PEOPLE:
+            continue
+        columns, curves, slopes = covariate_columns(covariates.iloc[rows], splines)
+        design = np.column_stack([np.ones(len(rows)), columns])
+        basis = orthonormal(design)
+        if len(rows) + 1 < FEWEST_PEOPLE + basis.shape[1]:
             continue
         relatives = [families[int(row)] for row in rows]
         generator = np.random.default_rng(seed)
@@ -295,7 +368,13 @@ def cohorts(scores: Array, families: Sequence[str], folds: int, permutations: in
             Cohort(
                 rows,
                 np.flatnonzero(of_factor.ravel() == pattern),
-                fold,
+                basis,
+                divided(fold, design),
+                (
+                    ", ".join(covariates.columns.astype(str)) or "nothing",
+                    ", ".join(curves) or "none",
+                    ", ".join(slopes) or "none",
+                ),
                 orders(relatives, permutations, generator),
                 family_weights(relatives, BOOTSTRAP, generator),
             )
@@ -308,11 +387,16 @@ def _permuted(values: Array, order: Labels) -> Array:
     return values[order].transpose(1, 0, 2).reshape(len(values), -1)
 
 
-def _with_permutations(model: RidgeFolds, values: Array, order: Labels) -> tuple[Array, Array, Array]:
-    """Return squared errors of model and mean (people x factors), and R2 under permutations (permutations x factors)."""
-    error, mean_error = model.errors(values)
-    null = explained_share(*model.errors(_permuted(values, order)))
-    return error, mean_error, null.reshape(len(order), -1)
+def _with_permutations(
+    model: RidgeFolds, values: Array, left: Array, order: Labels
+) -> tuple[Array, Array, Array]:
+    """Return squared errors with and without predictions (people x factors), and R2 under permutations (permutations x factors).
+
+    `values` are the factors, `left` what covariates leave of them, which is permuted.
+    """
+    error, plain = model.errors(values)
+    null = explained_share(*model.errors(_permuted(left, order)))
+    return error, plain, null.reshape(len(order), -1)
 
 
 def compare_features(
@@ -323,6 +407,8 @@ def compare_features(
     folds: int,
     permutations: int,
     seed: int,
+    covariates: pd.DataFrame | None = None,
+    splines: int | Literal["auto"] = 1,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Predict every factor from every kind of features, and say what clusters add to codes.
 
@@ -338,6 +424,11 @@ def compare_features(
         One per person, "" for none.
     folds, permutations, seed
         Seed of the cross-validation and the permutations.
+    covariates
+        The same people x covariates of which factors are freed
+        (:func:`~neurostrata.strata.comparison.covariates.known_covariates`); people who lack one are left out. None: no covariates.
+    splines
+        Degrees of freedom of a number's effect, see :func:`~neurostrata.strata.comparison.adjusted.compare_adjusted`.
 
     Returns
     -------
@@ -349,31 +440,41 @@ def compare_features(
     added: list[tuple[object, ...]] = []
     of_cluster = {finder: indicators(partition) for finder, partition in clusters.items()}
     everything = dict(features) | {f"clusters of {finder}": own for finder, own in of_cluster.items()}
-    for cohort in cohorts(values, families, folds, permutations, seed):
+    if covariates is None:
+        covariates = pd.DataFrame(index=scores.index)
+
+    def grouped(of: Array) -> list[Cohort]:
+        return cohorts(of, families, folds, permutations, seed, covariates, splines)
+
+    for cohort in grouped(values):
         known = values[np.ix_(cohort.rows, cohort.factors)]
+        left, varies = cohort.freed(values)
         names = scores.columns[cohort.factors]
-        models = {name: RidgeFolds(body[cohort.rows], cohort.fold) for name, body in everything.items()}
+        models = {name: RidgeFolds(body[cohort.rows], cohort.folds) for name, body in everything.items()}
         codes = features["codes"][cohort.rows]
         joint = {
-            finder: RidgeFolds(codes, cohort.fold, own[cohort.rows]) for finder, own in of_cluster.items()
+            finder: RidgeFolds(codes, cohort.folds, own[cohort.rows]) for finder, own in of_cluster.items()
         }
         models |= {f"codes + clusters of {finder}": model for finder, model in joint.items()}
         errors = {}
         for name, model in models.items():
-            error, mean_error, null = _with_permutations(model, known, cohort.orders)
-            errors[name] = (error, mean_error)
-            value = explained_share(error, mean_error)
-            drawn = explained_share(error, mean_error, cohort.weights)
+            error, plain, null = _with_permutations(model, known, left, cohort.orders)
+            errors[name] = error
+            value = np.where(varies, explained_share(error, plain), np.nan)
+            drawn = np.where(varies, explained_share(error, plain, cohort.weights), np.nan)
             p = _p(value, null)
             for column, factor in enumerate(names):
-                low, high = percentile_interval(drawn[:, column])
-                rows.append((name, "ridge", factor, value[column], "r2", low, high, p[column], len(known)))
+                ends = percentile_interval(drawn[:, column])
+                rows.append((name, "ridge", factor, value[column], "r2", *ends, p[column], *cohort.facts))
         for finder, model in joint.items():
-            both = errors[f"codes + clusters of {finder}"][0]
+            both = errors[f"codes + clusters of {finder}"]
             own = of_cluster[finder][cohort.rows]
-            added += _added(finder, model, both, codes, own, known, list(names), cohort)
-    for name, body in features.items():
-        rows += _canonical(name, body, values, families, folds, permutations, seed)
+            added += _added(finder, model, both, codes, own, values, list(names), cohort)
+    asked = ~np.isnan(values).all(axis=0)
+    complete = np.where(np.isnan(values[:, asked]).any(axis=1, keepdims=True), np.nan, values)
+    for cohort in grouped(complete) if asked.any() else []:
+        for name, body in features.items():
+            rows.append(_canonical(name, body, values, cohort))
     table = pd.DataFrame(rows, columns=[c for c in COLUMNS if c != "q"])
     table = _ordered(table, ["method", "features"], list(scores.columns))
     table["q"] = _q(table, ["features", "method"])
@@ -405,7 +506,7 @@ def _added(
     both: Array,
     codes: Array,
     own: Array,
-    known: Array,
+    values: Array,
     names: list[str],
     cohort: Cohort,
 ) -> list[tuple[object, ...]]:
@@ -418,44 +519,32 @@ def _added(
     regression of everybody leaves is permuted and put back on its prediction (Freedman and Lane), then both models are fitted
     as before.
     """
+    left, varies = cohort.freed(values)
     directions = RidgeFold(codes, codes).predict(own)
-    alone = RidgeFolds(codes, cohort.fold, directions)
-    error, mean_error = alone.errors(known)
-    gain = explained_share(both, mean_error) - explained_share(error, mean_error)
-    drawn = explained_share(both, mean_error, cohort.weights) - explained_share(
-        error, mean_error, cohort.weights
-    )
-    fitted = RidgeFold(codes, codes, (directions, directions)).predict(known)
-    rebuilt = np.tile(fitted, (1, len(cohort.orders))) + _permuted(known - fitted, cohort.orders)
+    alone = RidgeFolds(codes, cohort.folds, directions)
+    error, plain = alone.errors(values[np.ix_(cohort.rows, cohort.factors)])
+    gain = np.where(varies, explained_share(both, plain) - explained_share(error, plain), np.nan)
+    drawn = explained_share(both, plain, cohort.weights) - explained_share(error, plain, cohort.weights)
+    drawn = np.where(varies, drawn, np.nan)
+    fitted = RidgeFold(codes, codes, (directions, directions)).predict(left)
+    rebuilt = np.tile(fitted, (1, len(cohort.orders))) + _permuted(left - fitted, cohort.orders)
     null = explained_share(*joint.errors(rebuilt)) - explained_share(*alone.errors(rebuilt))
     p = _p(gain, null.reshape(len(cohort.orders), -1))
     rows: list[tuple[object, ...]] = []
     for column, factor in enumerate(names):
-        low, high = percentile_interval(drawn[:, column])
-        rows.append((finder, factor, gain[column], low, high, p[column], len(known)))
+        ends = percentile_interval(drawn[:, column])
+        rows.append((finder, factor, gain[column], *ends, p[column], *cohort.facts))
     return rows
 
 
-def _canonical(
-    name: str,
-    body: Array,
-    values: Array,
-    families: Sequence[str],
-    folds: int,
-    permutations: int,
-    seed: int,
-) -> list[tuple[object, ...]]:
+def _canonical(name: str, body: Array, values: Array, cohort: Cohort) -> tuple[object, ...]:
     """Return the row of the canonical correlation, of the people who have every factor that anybody has."""
-    asked = ~np.isnan(values).all(axis=0)
-    complete = np.where(np.isnan(values[:, asked]).any(axis=1, keepdims=True), np.nan, 1.0)
-    rows: list[tuple[object, ...]] = []
-    for cohort in cohorts(complete, families, folds, permutations, seed) if asked.any() else []:
-        known = values[np.ix_(cohort.rows, np.flatnonzero(asked))]
-        model = CanonicalFolds(body[cohort.rows], cohort.fold)
-        one, other = model.variates(known)
-        value = correlation(one, other)
-        null = np.stack([correlation(*model.variates(known[order])) for order in cohort.orders])
-        low, high = percentile_interval(correlation(one, other, cohort.weights))
-        p = float(_p(value, null)[0])
-        rows.append((name, "cca", "", float(value[0]), "canonical_correlation", low, high, p, len(known)))
-    return rows
+    left, varies = cohort.freed(values)
+    known, left = values[np.ix_(cohort.rows, cohort.factors[varies])], left[:, varies]
+    model = CanonicalFolds(body[cohort.rows], cohort.folds)
+    one, other = model.variates(known)
+    value = correlation(one, other)
+    null = np.stack([correlation(*model.variates(left[order])) for order in cohort.orders])
+    ends = percentile_interval(correlation(one, other, cohort.weights))
+    p = float(_p(value, null)[0])
+    return (name, "cca", "", float(value[0]), "canonical_correlation", *ends, p, *cohort.facts)

@@ -47,12 +47,14 @@ def continuous(
     output, added
         Tables to write: every kind of features and every factor; what clusters add to codes.
     settings
-        ``continuous`` (folds, permutations), ``seed``; ``adjust`` where the codes are adjusted ones: the baselines are then
-        adjusted in the same way.
+        ``continuous`` (folds, permutations), ``seed``; ``covariates``, where the study names further ones than the usual;
+        ``splines``, where their effects on factors are not straight lines; ``adjust`` where the codes are adjusted ones: the
+        baselines are then adjusted in the same way.
     """
     from neurostrata.adjustment.characteristics import read_characteristics
     from neurostrata.adjustment.codes import free_of_covariates
     from neurostrata.prediction.continuous import ADDED_COLUMNS, COLUMNS, compare_features
+    from neurostrata.strata.comparison.covariates import known_covariates
 
     described = read_characteristics(people)
     found: dict[str, Embeddings] = {"codes": read_embeddings(embeddings).complete()}
@@ -83,20 +85,26 @@ def continuous(
             clusters_of_path["cluster"].where(clusters_of_path["fits"] == "yes").reindex(subjects)
         )
     options = settings["continuous"]
+    of_people = described.reindex(subjects)
+    covariates = known_covariates(of_people, settings.get("covariates", ()))
     frame, gains = compare_features(
         features,
         partitions,
         factors.loc[subjects],
-        described["family"].reindex(subjects).fillna("").astype(str).tolist(),
+        of_people["family"].fillna("").astype(str).tolist(),
         options["folds"],
         options["permutations"],
         settings["seed"],
+        covariates,
+        settings.get("splines", 1),
     )
     facts = {
         "LearnedFrom": "Codes, baselines and clusters were learned from everybody's images; what links them to the factors, "
-        "from the other folds alone.",
+        "and the effects of the covariates on the factors, from the other folds alone.",
         "BaselinesAdjusted": "adjust" in settings,
         "people": len(subjects),
+        "adjusted_for": [str(name) for name in covariates],
+        "people_without_a_covariate": [s for s, known in covariates.notna().all(axis=1).items() if not known],
         "settings": settings_record(settings),
         "inputs": {str(path): sha256_file(path) for path in (embeddings, *clusters, scores, people)},
     }

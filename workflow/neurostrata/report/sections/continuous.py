@@ -11,9 +11,13 @@ from neurostrata.report.figures.phenotypes import factor_names
 from neurostrata.report.html.blocks import Figure, Section, Table, Text, fixed, format_number, frame_table
 from neurostrata.report.html.page import Page
 from neurostrata.report.sections.differences import number_formats
+from neurostrata.report.text.differences import adjusted_for, curves
 from neurostrata.report.text.features import feature_name
 from neurostrata.report.text.verdict import equals
 from neurostrata.strata.finders.registry import finder_name
+
+#: Columns that a sentence says, the same in every row.
+_SAID = ["adjusted_for", "curves", "slopes"]
 
 
 def continuous_blocks(
@@ -42,8 +46,8 @@ def continuous_blocks(
                 partial(continuous_figure, ridge, names, labels),
                 f"{experiment.name}/continuous.svg",
                 "How much of each factor is predicted without clusters, and with them",
-                "Ridge regression in held-out people, families kept together; points with 95% intervals; an arrowhead at the left: still worse; dotted: no better than the mean. Where "
-                "clusters predict less than the codes, dividing people into groups loses information."
+                f"Ridge regression in held-out people, families kept together{_freed(table)}; points with 95% intervals; an arrowhead at the left: still worse; "
+                "dotted: no better than without a prediction. Where clusters predict less than the codes, dividing people into groups loses information."
                 + (f" The first 20 of {cut} factors." if cut > 20 else ""),
                 path,
                 alt="R² of each factor in held-out people, predicted from "
@@ -68,6 +72,16 @@ def continuous_blocks(
     return blocks
 
 
+def _freed(table: pd.DataFrame) -> str:
+    """Return which covariates factors were freed of, in words that follow the method; "" for none."""
+    covariates = adjusted_for(table)
+    if covariates == "nothing":
+        return ""
+    return (
+        f"; factors adjusted for {covariates}{curves(table)}, whose effects are learned from the same people"
+    )
+
+
 def continuous_section(
     page: Page, experiment: Experiment, meanings: Mapping[str, str], absent: str
 ) -> Section:
@@ -80,10 +94,11 @@ def continuous_section(
         formats = number_formats(table, names) | dict.fromkeys(("value", "low", "high"), fixed(3))
         section.add(
             frame_table(
-                table,
+                table.drop(columns=_SAID, errors="ignore"),
                 "Predictions without clusters in numbers",
                 formats={**formats, "features": feature_name},
                 names={"p": "p", "q": "q", "n": "n"},
+                caption=f"Ridge regression and canonical correlation{_freed(table)}.",
                 sources=page.sources(experiment.continuous),
                 folded=True,
             )
@@ -101,7 +116,7 @@ def continuous_section(
         added = added.assign(q=added.groupby("finder")["p"].transform(false_discovery_rates))
         section.add(
             frame_table(
-                added,
+                added.drop(columns=_SAID, errors="ignore"),
                 "What clusters add to the codes",
                 formats={**formats, "finder": finder_name},
                 names={
@@ -112,7 +127,7 @@ def continuous_section(
                     "q": "q",
                 },
                 caption="R² of codes and clusters together minus that of the codes and the directions in which the clusters lie, in "
-                "held-out people: what groups tell beyond the continuum that they are cut from.",
+                f"held-out people: what groups tell beyond the continuum that they are cut from{_freed(added)}.",
                 sources=page.sources(path),
             )
         )

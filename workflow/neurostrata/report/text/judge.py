@@ -19,7 +19,7 @@ from neurostrata.report.data.evidence import Evidence, false_discovery_rates
 from neurostrata.report.data.layout import Experiment
 from neurostrata.report.data.results import StudyResults
 from neurostrata.report.html.blocks import format_number, human_name
-from neurostrata.report.text.differences import judge_factors, named
+from neurostrata.report.text.differences import adjusted_for, judge_factors, named
 from neurostrata.report.text.verdict import (
     DOUBTFUL,
     EFFECTS,
@@ -293,9 +293,9 @@ def continuous_sentences(evidence: Evidence, alpha: float, meanings: Mapping[str
     if not len(rows):
         return []
     good = rows[(rows["q"] < alpha) & (rows["value"] > 0)]
-    text = (
-        f"Without clusters: the codes predict {len(good)} of {count(len(rows), 'factor')} in held-out people"
-    )
+    covariates = adjusted_for(rows)
+    after = "" if covariates == "nothing" else f"after adjustment for {covariates}, "
+    text = f"Without clusters: {after}the codes predict {len(good)} of {count(len(rows), 'factor')} in held-out people"
     best = (good if len(good) else rows).sort_values("value", ascending=False).iloc[0]
     what = "best" if len(good) else "closest"
     text += (

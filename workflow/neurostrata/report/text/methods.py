@@ -455,10 +455,10 @@ def strata_text(config: Config) -> str:
     )
     slopes = ", age with slopes of its own in each class" if strata["adjust"]["splines"] == "auto" else ""
     checks = [
-        f"comparisons adjusted for {covariates}, as far as they are known{curves_text(strata['adjust'], PEOPLE_PER_COLUMN)}{slopes}, numbers as ranks{cite('freedman1983permutation')}",
+        f"comparisons adjusted for {covariates}, as far as they are known{curves_text(strata['adjust'], PEOPLE_PER_COLUMN)}{slopes}, numbers as ranks{cite('freedman1983permutation')}, by a statistic that does not take people to vary equally in all clusters{cite('diciccio2017robust')}",
         f"{count(strata['split_half']['splits'], 'division')} into halves",
         f"{count(shuffles, 'run')} with images and phenotypes of different people joined" if shuffles else "",
-        f"ridge regression and canonical correlation in {continuous['folds']} folds with {continuous['permutations']} permutations",
+        f"ridge regression and canonical correlation in {continuous['folds']} folds with {continuous['permutations']} permutations, factors freed of the same covariates in each fold{cite('snoek2019confounds')}",
     ]
     sentences.append(f"Checks: {'; '.join(check for check in checks if check)}. Families are never divided.")
     return " ".join(sentences)

@@ -4,6 +4,9 @@ Each factor is ranked and explained by the covariates and by cluster in one line
 ranked too (Quade 1967), so that a few people with extreme ones do not decide their effect. The p-value of the clusters
 comes from permuted residuals of the model without clusters (Freedman and Lane 1983; Winkler et al. 2014, "Permutation
 inference for the general linear model", algorithm 1), so that it needs no normal errors and can exchange whole families.
+What is permuted is a Wald statistic with a variance of each person's own (HC2, MacKinnon and White 1985), so that a cluster or
+a site in which people differ more does not pass for one that is elsewhere (DiCiccio and Romano 2017, "Robust permutation tests
+for correlation and regression coefficients").
 """
 
 from __future__ import annotations
@@ -15,20 +18,23 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from neurostrata.adjustment.codes import known_columns
-from neurostrata.core.config import COVARIATES, PEOPLE_PER_COLUMN
 from neurostrata.core.families import families_of, family_blocks
-from neurostrata.phenotypes.covariates import CovariateDesign, code_covariates
+from neurostrata.strata.comparison.covariates import covariate_columns, known_covariates, orthonormal
 from neurostrata.strata.comparison.kruskal import benjamini_hochberg
 from neurostrata.strata.comparison.repartition import permuted_labels
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.intp]
 
+#: Share of the variance of clusters' effects that takes people to vary equally: a small cluster whose people have tied values
+#: would have none otherwise.
+POOLED_SHARE = 0.05
+
 COLUMNS = {
     "factor": "name of the factor",
-    "f": "F of the clusters in a linear model of the factor's ranks, beside the covariates",
-    "p": "(permutations of the residuals with at least this F + 1) / (draws + 1); whole families exchanged",
+    "f": "F of the clusters in a linear model of the factor's ranks, beside the covariates; of the effect size",
+    "wald": "the same with a variance that need not be equal in all clusters and sites; of p",
+    "p": "(permutations of the residuals with at least this Wald statistic + 1) / (draws + 1); whole families exchanged",
     "q": "Benjamini-Hochberg false-discovery rate of p over the factors",
     "eta2": "partial effect size, corrected: share of the rank variance left by the covariates that is between clusters",
     "eta2_low": "lower end of its interval (inverted non-central F); takes people as independent",
@@ -72,12 +78,6 @@ def f_noncentrality(f: float, df1: int, df2: int, probability: float) -> float:
     return float(brentq(lambda value: ncf.sf(f, df1, df2, value) - probability, 1e-12, upper, xtol=1e-8))
 
 
-def orthonormal(columns: Array) -> Array:
-    """Return an orthonormal basis of the columns' span."""
-    left, scale, _ = np.linalg.svd(columns, full_matrices=False)
-    return left[:, scale > 1e-9 * max(float(scale[0]) if len(scale) else 0.0, 1e-300)]
-
-
 def freedman_lane(
     values: Array,
     labels: Labels,
@@ -85,7 +85,7 @@ def freedman_lane(
     families: Sequence[str],
     draws: int,
     generator: np.random.Generator,
-) -> tuple[Array, Array, int, int]:
+) -> tuple[Array, Array, Array, int, int]:
     """Test clusters together with covariates in one linear model.
 
     Parameters
@@ -105,8 +105,8 @@ def freedman_lane(
 
     Returns
     -------
-    f, p
-        Per factor; NaN where nothing can be tested.
+    f, wald, p
+        Per factor; NaN where nothing can be tested. `wald` is divided by df1, so that it is near `f` where variances are equal.
     df1, df2
         Degrees of freedom of the clusters given the covariates, and of the error.
     """
@@ -118,97 +118,60 @@ def freedman_lane(
     left, scale, _ = np.linalg.svd(cluster_part, full_matrices=False)
     clusters = left[:, scale > 1e-7 * np.sqrt(n)]
     df1, df2 = clusters.shape[1], n - basis.shape[1] - clusters.shape[1]
-    untested = np.full(values.shape[1], np.nan)
     if df1 < 1 or df2 < 1:
-        return untested, untested.copy(), df1, df2
+        f, wald, p = np.full((3, values.shape[1]), np.nan)
+        return f, wald, p, df1, df2
     residual = values - basis @ (basis.T @ values)
-
-    def statistic(drawn: Array) -> Array:
-        between = ((clusters.T @ drawn) ** 2).sum(axis=0)
-        total = (drawn**2).sum(axis=0) - ((basis.T @ drawn) ** 2).sum(axis=0)
-        error = np.maximum(total - between, 0)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return (between / df1) / (error / df2)
-
+    statistics = _Statistics(basis, clusters)
     varies = (residual**2).sum(axis=0) > 1e-9 * np.maximum((values**2).sum(axis=0), 1e-300)
-    f = np.where(varies, statistic(residual), np.nan)
+    f, wald = (np.where(varies, found, np.nan) for found in statistics(residual))
     reached = np.zeros(values.shape[1])
     for order in permuted_labels(np.arange(n, dtype=np.intp), family_blocks(families), draws, generator):
         for factor in np.flatnonzero(varies):
-            null = statistic(residual[order.T, factor])
-            reached[factor] += (null >= f[factor] * (1 - 1e-9)).sum()
-    return f, np.where(varies, (reached + 1) / (draws + 1), np.nan), df1, df2
+            _, null = statistics(residual[order.T, factor])
+            reached[factor] += (null >= wald[factor] * (1 - 1e-9)).sum()
+    return f, wald, np.where(varies, (reached + 1) / (draws + 1), np.nan), df1, df2
 
 
-def ranked_numbers(covariates: pd.DataFrame) -> pd.DataFrame:
-    """Return covariates with ranks for numbers; classes that are text stay."""
-    numbers = covariates.select_dtypes("number")
-    return covariates.assign(**{str(name): numbers[name].rank() for name in numbers})
-
-
-def slopes_of_age(
-    covariates: pd.DataFrame, design: CovariateDesign, matrix: Array
-) -> tuple[Array, list[str]]:
-    """Return columns that let age have a slope of its own in each class, as far as there are people for them.
+class _Statistics:
+    """F and Wald statistic of the clusters beside the covariates, for many columns of values at once.
 
     Parameters
     ----------
-    covariates
-        Complete people x covariates.
-    design, matrix
-        What was learned from these people, and their columns.
-
-    Returns
-    -------
-    columns
-        People x products of age and the classes' columns.
-    names
-        The covariates that have such columns: the first ones first, those for which there are :data:`PEOPLE_PER_COLUMN`
-        people for each column of the design.
+    basis, clusters
+        People x columns: orthonormal bases of the constant and the covariates, and of what the clusters add to them.
     """
-    columns = np.zeros((len(covariates), 0))
-    names: list[str] = []
-    if "age" not in covariates.select_dtypes("number"):
-        return columns, names
-    age = covariates["age"].to_numpy(float)
-    for name in covariates.columns.drop("age"):
-        if covariates[name].nunique() > 2 and pd.api.types.is_numeric_dtype(covariates[name]):
-            continue
-        own = [place for place, c in enumerate(design.columns_) if c == name or c.startswith(f"{name}: ")]
-        needed = matrix.shape[1] + columns.shape[1] + len(own)
-        if own and len(covariates) >= PEOPLE_PER_COLUMN * needed:
-            columns = np.hstack([columns, (age - age.mean())[:, None] * matrix[:, own]])
-            names.append(str(name))
-    return columns, names
 
+    def __init__(self, basis: Array, clusters: Array) -> None:
+        self.basis, self.clusters = basis, clusters
+        self.df1 = clusters.shape[1]
+        self.df2 = len(basis) - basis.shape[1] - self.df1
+        leverage = (basis**2).sum(axis=1) + (clusters**2).sum(axis=1)
+        # whoever alone decides a number of the model has no residual, and the others' variance
+        alone = leverage > 1 - 1e-6
+        self._pairs = np.triu_indices(self.df1)
+        products = clusters[:, self._pairs[0]] * clusters[:, self._pairs[1]]
+        self._of_alone = products[alone].sum(axis=0)
+        self._products = products * np.where(alone, 0, 1 / np.where(alone, 1, 1 - leverage))[:, None]
 
-def covariate_columns(
-    covariates: pd.DataFrame, splines: int | Literal["auto"]
-) -> tuple[Array, list[str], list[str]]:
-    """Return the covariates of the linear model, of these people alone.
-
-    Parameters
-    ----------
-    covariates
-        Complete people x covariates (:func:`code_covariates`).
-    splines
-        See :func:`compare_adjusted`.
-
-    Returns
-    -------
-    columns
-        People x columns, without the constant.
-    curves, slopes
-        The covariates whose effect is a curve, and those in whose classes age has slopes of its own.
-    """
-    ranked = ranked_numbers(covariates)
-    design = CovariateDesign(splines).fit(ranked)
-    columns = design.transform(ranked)
-    slopes: list[str] = []
-    if splines == "auto":
-        products, slopes = slopes_of_age(ranked, design, columns)
-        columns = np.hstack([columns, products])
-    return columns, list(design.curves_), slopes
+    def __call__(self, values: Array) -> tuple[Array, Array]:
+        """Return F and the Wald statistic per degree of freedom of each column of values (people x columns)."""
+        effects = self.clusters.T @ values
+        squared = (values - self.basis @ (self.basis.T @ values) - self.clusters @ effects) ** 2
+        pooled = squared.sum(axis=0) / self.df2
+        between = (effects**2).sum(axis=0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            f = (between / self.df1) / pooled
+        spread = squared.T @ self._products + pooled[:, None] * self._of_alone
+        variances = np.empty((len(pooled), self.df1, self.df1))
+        variances[:, self._pairs[0], self._pairs[1]] = spread
+        variances[:, self._pairs[1], self._pairs[0]] = spread
+        one = np.eye(self.df1)
+        variances = (1 - POOLED_SHARE) * variances + POOLED_SHARE * pooled[:, None, None] * one
+        exact = pooled <= 1e-12 * between
+        variances[exact] = one
+        solved = np.linalg.solve(variances, effects.T[:, :, None])[:, :, 0]
+        return f, np.where(exact, np.inf, (solved * effects.T).sum(axis=1) / self.df1)
 
 
 def compare_adjusted(
@@ -243,9 +206,9 @@ def compare_adjusted(
     further
         Characteristics that are covariates beside :data:`neurostrata.core.config.COVARIATES`.
     splines
-        Degrees of freedom of a number's effect (:class:`CovariateDesign`). Where both who is in which cluster and a factor bend
+        Degrees of freedom of a number's effect (:class:`~neurostrata.phenotypes.covariates.CovariateDesign`). Where both who is in which cluster and a factor bend
         with age, a straight line leaves a difference that is age's. With ``auto`` age also has slopes of its own in the
-        classes of sex, site and others (:func:`slopes_of_age`): what changes with age in men only is age's too.
+        classes of sex, site and others (:func:`~neurostrata.strata.comparison.covariates.slopes_of_age`): what changes with age in men only is age's too.
 
     Returns
     -------
@@ -257,8 +220,8 @@ def compare_adjusted(
     from scipy.stats import rankdata
 
     described = people.reindex(clusters.index)
-    names = known_columns([*COVARIATES, *further], described)
-    coded = code_covariates(described[names].replace("", np.nan))
+    coded = known_covariates(described, further)
+    names = [str(name) for name in coded]
     complete = coded.notna().all(axis=1).to_numpy()
     family = families_of(described, clusters.index) if respect_families else [""] * len(clusters)
     labels = clusters.to_numpy(dtype=np.intp)
@@ -270,11 +233,11 @@ def compare_adjusted(
     for pattern in range(patterns.shape[1]):
         here = np.flatnonzero(patterns[:, pattern])
         columns = np.flatnonzero(of_factor.ravel() == pattern)
-        f, p, df1, df2 = np.full(len(columns), np.nan), np.full(len(columns), np.nan), 0, 0
+        f, wald, p, df1, df2 = *np.full((3, len(columns)), np.nan), 0, 0
         # of a factor that few people have, few people pay for each degree of freedom
         matrix, curves, slopes = covariate_columns(coded.iloc[here], splines)
         if len(here) > 2:
-            f, p, df1, df2 = freedman_lane(
+            f, wald, p, df1, df2 = freedman_lane(
                 rankdata(values[np.ix_(here, columns)], axis=0),
                 labels[here],
                 matrix,
@@ -286,6 +249,7 @@ def compare_adjusted(
             rows[int(column)] = {
                 "factor": scores.columns[column],
                 "f": f[position],
+                "wald": wald[position],
                 "p": p[position],
                 **_effect(f[position], df1, df2, confidence),
                 "n": len(here),
