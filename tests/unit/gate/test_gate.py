@@ -24,7 +24,7 @@ from neurostrata.core.errors import UserError
 from neurostrata.core.settings import LONGEST, handed_over
 from neurostrata.gate.cache import FileCache
 from neurostrata.gate.check import find_problems
-from neurostrata.gate.commands import _notes
+from neurostrata.gate.commands import _notes, check_cohort
 from neurostrata.gate.exclude import add_decisions, exclusion_rows
 from neurostrata.gate.headers import read_facts
 from neurostrata.gate.notes import gate_key, keep_notes, kept_notes
@@ -334,6 +334,9 @@ def table_with(cells: dict[str, list[str]]) -> None:
         (["-9", "99", *"1234123412"], "score: -9 (1) and 99 (1)"),
         (["999.0", "n/a", "99", *(f"{n}.5" for n in range(40, 49))], "score: 999.0 (1) and 99 (1)"),
         (["99", *(str(n) for n in range(50, 105, 5))], None),  # a score
+        (["99", *(str(n) for n in range(5, 60, 5))], None),  # near enough for numbers that are so far apart
+        (["-7", *"12341234123"], "score: -7 (1)"),
+        (["-3", *"12341234123"], None),
         (["1000", *"12345678901"], None),  # an outlier
         (["99", "98", *(["n/a"] * 10)], None),
     ],
@@ -857,9 +860,10 @@ def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = capsys.readouterr().err
     assert "neurostrata check: 1 problem" in told
     assert "subject 004: dwi: d4.nii.gz: is damaged" in told
-    assert (
-        "subject 004" in Path("results/cohort/problems.tsv").read_text().replace("\t", " ") or "004" in told
-    )
+    header, line = Path("results/cohort/problems.tsv").read_text().splitlines()
+    assert header.split("\t") == ["kind", "subject", "column", "problem"]
+    assert line.split("\t")[:3] == ["people", "004", "dwi"]
+    assert line.split("\t")[3] in told
     table, known = (Path("results/cohort", name) for name in ("problems.tsv", "headers.json"))
     before = table.read_bytes(), set(json.loads(known.read_text())["files"])
     for people, status, said in (
@@ -876,6 +880,31 @@ def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     decided = Path("qc.tsv").read_bytes()
     assert main(["check", "--exclude"]) == 0
     assert Path("qc.tsv").read_bytes() == decided
+
+
+def test_the_stage_writes_who_takes_part_and_what_was_not_read(folder: Path) -> None:
+    replace("qc.tsv", "012\tfa\texclude\tmotion", "012\tfa\texclude\tmotion\n011\t\texclude\tage\n")
+    add_column("flair", "x{}.nii.gz")
+    config = {**study().config, "output": "out"}
+    names = ("cache", "subjects", "exclusions", "notes")
+    paths = {name: Path(f"{name}.tsv") for name in names}
+    check_cohort(settings={"config": config}, **paths)
+    people = [line.split("\t")[0] for line in paths["subjects"].read_text().splitlines()]
+    assert people == ["subject", *(f"{n:03d}" for n in range(1, 11)), "012"]
+    left_out = [line.split("\t") for line in paths["exclusions"].read_text().splitlines()]
+    reasons = {(row["subject"], row["modality"], row["reason"]) for row in dicts(left_out)}
+    assert {("011", "all", "age"), ("012", "fa", "motion")} <= reasons
+    flair, unread = paths["notes"].read_text().splitlines()
+    assert flair == "cohort.tsv: column 'flair' holds files that no modality reads"
+    # no diffusion data of 011 and 012 are used
+    assert unread.startswith("22 images have not been read to their end yet")
+    check_cohort(settings={"config": config}, **paths, seconds=60)
+    assert paths["notes"].read_text().splitlines() == [flair]
+
+
+def dicts(rows: list[list[str]]) -> list[dict[str, str]]:
+    """Rows of a table, the first of which is its header."""
+    return [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
 
 
 @pytest.mark.parametrize(
