@@ -8,6 +8,7 @@ import importlib
 import json
 import operator
 import os
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from neurostrata.gate.headers import read_facts
 from neurostrata.gate.notes import gate_key, keep_notes, kept_notes
 from neurostrata.gate.phenotype_notes import phenotype_notes
 from neurostrata.gate.phenotype_tables import unmatched_note
-from neurostrata.gate.problems import Problem, problem_table
+from neurostrata.gate.problems import KINDS, Problem, problem_table
 from neurostrata.gate.units import unit_notes
 from neurostrata.gate.unread_columns import unread_notes
 from neurostrata.imaging.images.io import load_array, read_image
@@ -83,7 +84,9 @@ def study(**changes: Any) -> Study:
 
 
 def found(**changes: Any) -> list[str]:
-    return [problem.text for problem in find_problems(study(**changes), FileCache(Path("headers.json")))]
+    problems = find_problems(study(**changes), FileCache(Path("headers.json")))
+    assert {problem.kind for problem in problems} <= set(KINDS)  # others would not be shown
+    return [problem.text for problem in problems]
 
 
 def experiment(**changes: Any) -> list[dict[str, Any]]:
@@ -156,6 +159,38 @@ def test_what_the_configuration_names_exists(folder: Path, changes: dict[str, An
     lines = found(**changes)
     assert len(lines) == 1
     assert message in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("column", "cells", "enough"),
+    [
+        ("score", "1 2 3 4 5 6 7 8 9 10 11 12", True),
+        ("score", "1 2 3 " * 4, True),
+        ("score", "7 " * 12, False),
+        ("score", "1 " * 7 + "2 " * 5, True),
+        ("score", "1 " * 8 + "2 " * 4, False),  # two numbers are classes
+        ("group", "a b c " * 4, False),
+        ("group", "a a a a a b b b b b c c", True),
+        ("group", "n/a n/a n/a a a a a b b b b b", False),
+    ],
+)
+def test_what_is_predicted_has_two_values_of_enough_people(
+    folder: Path, column: str, cells: str, enough: bool
+) -> None:
+    add_columns("cohort.tsv", {column: cells})
+    lines = found(experiments=experiment(analyses={"prediction": [column]}))
+    said = (
+        f"experiment a: analyses.prediction: '{column}' has fewer than two values among the experiment's people (classes of "
+        "fewer than 5 people do not count); remove the target"
+    )
+    assert lines == ([] if enough else [said])
+
+
+def test_a_class_of_few_people_is_refused(folder: Path) -> None:
+    add_columns("cohort.tsv", {"group": "x " * 8 + "y " * 4})
+    assert found(experiments=experiment(label={"column": "group", "classes": ["x", "y"]})) == [
+        "experiment a: label: only 4 people of class 'y' take part in the experiment; at least 5 are needed"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -407,7 +442,8 @@ def test_codes_of_missing_values_in_several_columns_and_in_the_sheet(folder: Pat
 
 def test_two_tables_that_disagree(folder: Path) -> None:
     Path("second.tsv").write_text(
-        "participant_id\tiq\nsub-001\t99.0\nsub-002\t50\n" + "".join(f"{n:03d}\t\n" for n in range(3, 13))
+        "participant_id\tiq\nsub-003\t\nsub-001\t99.0\nsub-004\t96.0\nsub-002\t50\n"
+        + "".join(f"{n:03d}\t\n" for n in range(5, 13))
     )
     (line,) = found(phenotypes={"tables": ["phenotypes.tsv", "second.tsv"]})
     assert "second.tsv: column iq differs from the one in phenotypes.tsv (subject 002: 50 and 98)" in line
@@ -809,7 +845,8 @@ def test_problems_of_single_people_become_decisions(folder: Path) -> None:
     before = Path("qc.tsv").read_bytes()
     first = study()
     problems = find_problems(first, FileCache(Path("headers.json")))
-    rows = exclusion_rows(first, problems)
+    others = [Problem("sheets", "twice"), Problem("people", "some people have no families")]
+    rows = exclusion_rows(first, [*others, *problems])
     assert [(row["subject"], row["modality"], row["decision"]) for row in rows] == [
         ("003", "", "exclude_template"),
         ("003", "", "exclude"),
@@ -827,6 +864,39 @@ def test_problems_of_single_people_become_decisions(folder: Path) -> None:
     problems = find_problems(again, FileCache(Path("headers.json")))
     assert problems == []
     assert exclusion_rows(again, problems) == []
+
+
+@pytest.mark.parametrize(
+    ("column", "spoil"),
+    [
+        ("dwi_mask", lambda: save(Path("m3.nii.gz"), np.ones((8, 9, 9), np.uint8))),
+        ("bval", lambda: replace("cohort.tsv", "d3.nii.gz\tb\t", "d3.nii.gz\tv\t")),
+        ("bvec", lambda: replace("cohort.tsv", "d3.nii.gz\tb\tv", "d3.nii.gz\tb\tnone")),
+    ],
+)
+def test_files_of_diffusion_data_speak_of_what_is_made_of_these(
+    folder: Path, column: str, spoil: Any
+) -> None:
+    mask = np.zeros((9, 9, 9), np.uint8)
+    mask[2:7, 2:7, 2:7] = 1
+    for number in range(1, 13):
+        save(Path(f"m{number}.nii.gz"), mask)
+    add_column("dwi_mask", "m{}.nii.gz")
+    assert found() == []
+    spoil()
+    made = study()
+    (problem,) = find_problems(made, FileCache(Path("headers.json")))
+    assert (problem.subject, problem.column) == ("003", column)
+    (row,) = exclusion_rows(made, [problem])
+    assert (row["subject"], row["modality"], row["decision"]) == ("003", "fa", "exclude")
+    assert row["date"] == date.today().isoformat()
+
+
+@pytest.mark.parametrize(("side", "enough"), [(8, True), (7, False)])
+def test_the_smallest_t1w_image(folder: Path, side: int, enough: bool) -> None:
+    save(Path("t3.nii.gz"), noise((10, side, 9), 50))
+    said = f"subject 003: t1w: t3.nii.gz: expected a 3-D image of 8 voxels or more along every axis, got shape (10, {side}, 9)"
+    assert found() == ([] if enough else [said])
 
 
 def test_noddi_alone_is_left_out_of_single_shell_data(folder: Path) -> None:
