@@ -627,6 +627,18 @@ def test_the_same_image_for_two_people(folder: Path) -> None:
     # bval and bvec may be shared, and are in this study
 
 
+def test_images_that_are_alike_in_their_middle_alone_are_not_the_same(folder: Path) -> None:
+    data = noise((10, 9, 9), 1)
+    for number in (1, 3, 5):
+        changed = data.copy()
+        changed[0, 0, 0] += number if number != 5 else 1
+        save(Path(f"a{number}.nii"), changed)
+        replace("cohort.tsv", f"\tt{number}.nii.gz", f"\ta{number}.nii")
+    assert found() == [
+        "t1w holds the same image for subjects 001, 005: a1.nii, a5.nii; give each person their own image"
+    ]
+
+
 def test_experiments_that_nobody_can_enter(folder: Path) -> None:
     replace("cohort.tsv", "\tdwi\t", "\tdwi_later\t")
     lines = found()
