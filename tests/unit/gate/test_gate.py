@@ -186,6 +186,15 @@ def test_what_is_predicted_has_two_values_of_enough_people(
     assert lines == ([] if enough else [said])
 
 
+def test_numbers_that_codes_are_adjusted_for_are_numbers_for_everybody(folder: Path) -> None:
+    cells = "1 2 x 4 " + "5 " * 8
+    add_columns("cohort.tsv", {"dose": cells, "site": cells})
+    adjusted = {"adjust": {"columns": ["dose"], "sites": "site"}}
+    (line,) = found(strata=adjusted)
+    assert line.startswith("strata.adjust.columns: column dose has numbers, but also 'x' (subject 003)")
+    assert found(strata={"adjust": {"columns": ["site"]}}) == []  # numbers of sites are names
+
+
 def test_a_class_of_few_people_is_refused(folder: Path) -> None:
     add_columns("cohort.tsv", {"group": "x " * 8 + "y " * 4})
     assert found(experiments=experiment(label={"column": "group", "classes": ["x", "y"]})) == [
