@@ -94,6 +94,13 @@ def test_visits_of_lifespan_are_a_question(tmp_path: Path) -> None:
         "  --session-label V1   (3 people)\n  --session-label V2   (2 people)\n  --session-label first"
         in str(error.value)
     )
+    # of the people who were asked for, nobody or one has several
+    alone = found(root, participants=["HCA6003"])
+    assert [row["subject"] for row in alone.rows] == ["HCA6003"]
+    with pytest.raises(UserError, match="1 of 2 people have several visits"):
+        found(root, participants=["HCA6001", "sub-HCA6003"])
+    with pytest.raises(UserError, match=r"not found.*HCA6004"):
+        found(root, participants=["HCA6003", "HCA6004"])
     findings = found(root, session="V1")
     assert findings.cohort == {"sheet": None, "hcp": str(root / "fmriresults01"), "sessions": "V1"}
     with pytest.raises(UserError, match="the names are fixed"):
