@@ -67,6 +67,12 @@ def test_without_variation_and_noise_the_volumes_are_the_truth():
     values = regional_means(cohort, cohort.volumes)
     difference = (values - values[0]) - (cohort.regional - cohort.regional[0])
     assert np.abs(difference).max() < 1e-4
+    # what registration left moves the mean image, and nothing else
+    quiet = options | {"smoothness": {20.0: 0.0}, "noise": 0}
+    moved = [simulate_volumes(**quiet, misplaced_mm=mm) for mm in (0.5, 1.5)]
+    apart = [float(np.abs(other.volumes - cohort.volumes).mean()) for other in moved]
+    assert 0 < 2 * apart[0] < apart[1]
+    np.testing.assert_array_equal(moved[0].regional, cohort.regional)
     flat = simulate_volumes(**options, effect=0, diagnosis_effect=0)
     assert not flat.stratum_effects.any()
     assert not flat.diagnosis_maps.any()
@@ -111,6 +117,7 @@ def test_sites_of_equal_size_shift_regions_by_what_was_planted_and_tell_nothing_
     options = SMALL | {"people": 60, "shape": (16, 16, 16)}
     plain = simulate_volumes(**options)
     assert not plain.site.any()
+    assert np.array_equal(simulate_volumes(**options, sites=4).regional, plain.regional)
     cohort = simulate_volumes(**options, sites=4, site_effect=2.0)
     assert np.bincount(cohort.site).tolist() == [15] * 4
     table = np.zeros((3, 4))
