@@ -211,22 +211,26 @@ def test_fusion_opens_what_is_written(cohort, tmp_path):
     rows = read_table(tmp_path / "subjects.tsv")
     assert list(rows.columns) == ["subject", "family", "diagnosis", "site"]
     assert list(rows["subject"]) == list(cohort.subjects)
-    assert list(rows["diagnosis"] == "patient") == list(cohort.diagnosis)
-    people_of_truth = read_table(tmp_path / "truth" / "participants.tsv")
-    assert list(people_of_truth["stratum"]) == list(cohort.stratum + 1)
-    assert list(people_of_truth["sex"] == "F") == list(cohort.female)
-    assert list(people_of_truth["age"]) == list(cohort.age)
     truth = read_table(tmp_path / "truth" / "regional_jac.tsv")
     np.testing.assert_allclose(truth.iloc[:, 1:], cohort.regional[:, 0], atol=1e-8)
     assert read_json(tmp_path / "truth" / "oracle.json")["people"] == 40
 
 
-def test_the_sheet_of_the_people_names_their_sites(tmp_path):
+def test_tables_of_people_and_regions_are_those_of_the_cohort(tmp_path):
     cohort = simulate_volumes(**SMALL | {"people": 12, "shape": (16, 16, 16)}, sites=3, site_effect=1.0)
     write_volumes(cohort, tmp_path)
     for path in (tmp_path / "subjects.tsv", tmp_path / "truth" / "participants.tsv"):
         sites = read_table(path, text=("site",))["site"]
         assert [f"site-{number + 1}" for number in cohort.site] == list(sites)
+        assert list(read_table(path)["diagnosis"] == "patient") == list(cohort.diagnosis)
+    truth = read_table(tmp_path / "truth" / "participants.tsv")
+    assert list(truth["stratum"]) == list(cohort.stratum + 1)
+    assert list(truth["sex"] == "F") == list(cohort.female)
+    assert list(truth["age"]) == list(cohort.age)
+    regions = read_table(tmp_path / "regions.tsv")
+    assert dict(zip(regions["name"], regions["label"])) == {
+        name: number for number, name in enumerate(cohort.region_names, start=1)
+    }
 
 
 @pytest.mark.parametrize(
