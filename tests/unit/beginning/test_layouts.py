@@ -85,6 +85,25 @@ def test_hcp_with_one_table_takes_the_variables_that_are_there(tmp_path: Path) -
     assert "are not in this table" in phenotypes.comments["variables"]
 
 
+def test_hcps_other_variables_are_taken_as_those_of_any_other_cohort(tmp_path: Path) -> None:
+    """Of HCP's Lifespan studies: what describes people is adjusted for, and gaps are filled in."""
+    root = plant(tmp_path / "HCPA", [f"{person}/T1w/{HCP['t1w']}" for person in PEOPLE], kind=None)
+    cells = ("40,1,7,9", "41,2,,8", "42,4,3,7", "43,5,6,")
+    lines = [f"{person},{rest}" for person, rest in zip(PEOPLE, cells)]
+    (root / "scores.csv").write_text("\n".join(["Subject,Age,memory,mood,sleep", *lines]) + "\n")
+    phenotypes = choose_phenotypes(found(root), hcp=True)
+    assert "missing" not in phenotypes.values  # half of the people have every variable
+    (root / "scores.csv").write_text((root / "scores.csv").read_text().replace("4,3,7", "4,3,"))
+    phenotypes = choose_phenotypes(found(root), hcp=True)
+    assert phenotypes.values == {
+        "tables": [str(root / "scores.csv")],
+        "exclude": ["Age"],
+        "missing": "median",
+        "method": "variables",
+    }
+    assert phenotypes.comments["method"].startswith("3 variables")
+
+
 def test_visits_of_lifespan_are_a_question(tmp_path: Path) -> None:
     names = [f"fmriresults01/HCA{p}_V{v}_MR/T1w/{HCP['t1w']}" for p in ("6001", "6002") for v in (1, 2)]
     root = plant(tmp_path / "HCPA", [*names, f"fmriresults01/HCA6003_V1_MR/T1w/{HCP['t1w']}"], kind=None)

@@ -110,16 +110,18 @@ def choose_phenotypes(findings: Findings, hcp: bool) -> Phenotypes:
     facts = list(dict.fromkeys(name for table in chosen for name in table.facts))
     variables = list(dict.fromkeys(name for table in chosen for name in table.variables))
     complete = set.intersection(*(table.complete for table in chosen))
+    papers: list[str] = []
     if hcp:
         families = [n for table in chosen for n in table.table.columns if n.lower() in FAMILY_NAMES]
         if families:
             findings.cohort["columns"] = {"family": families[0]}
             findings.comments["columns"] = "relatives stay together in folds and permutations"
-        variables = _choose_hcp_variables(found, [*facts, *variables])
-    elif facts:
+        papers = _choose_hcp_variables(found, [*facts, *variables])
+        variables = papers or variables
+    if facts and not papers:
         values["exclude"] = facts
         comments["exclude"] = "they describe people, and are adjusted for"
-    if len(complete) < _LEAST_COMPLETE * len(people) and not hcp:
+    if len(complete) < _LEAST_COMPLETE * len(people) and not papers:
         values["missing"] = "median"
         comments["missing"] = (
             f"{len(complete)} of {len(people)} people have every variable; complete: only these, iterative: predicted from the others"
@@ -133,7 +135,7 @@ def choose_phenotypes(findings: Findings, hcp: bool) -> Phenotypes:
 
 
 def _choose_hcp_variables(found: Phenotypes, columns: Sequence[str]) -> list[str]:
-    """Choose the variables of Dimitri et al. 2022, or those of them that the tables have."""
+    """Choose and return the variables of Dimitri et al. 2022, or those of them that the tables have."""
     paper = read_text_table(RESOURCES / "hcp_phenotypes.tsv").column("column")
     there = [name for name in paper if name in columns]
     if len(there) == len(paper):
@@ -147,7 +149,7 @@ def _choose_hcp_variables(found: Phenotypes, columns: Sequence[str]) -> list[str
         found.comments["variables"] = (
             f"those of Dimitri et al. 2022; {absent} of theirs are not in {'these tables' if len(found.tables) > 1 else 'this table'}"
         )
-    return there or list(columns)
+    return there
 
 
 def _value(value: Any) -> str:
