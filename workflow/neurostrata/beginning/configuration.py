@@ -313,18 +313,17 @@ def with_key(text: str, section: str, key: str, lines: Sequence[str]) -> str:
     return text[: found.start(1)] + (replaced if number else new + block) + text[found.end(1) :]
 
 
-def preset_text(
-    name: str, header: Iterable[str], findings: Findings, phenotypes: Phenotypes, hcp: bool
-) -> str:
+def preset_text(name: str, header: Iterable[str], findings: Findings, phenotypes: Phenotypes) -> str:
     """Return a paper's configuration with the study's cohort put in; the paper's comments stay."""
     text = (PAPERS / f"{name}.yaml").read_text(encoding="utf-8")
     first, _, rest = text.partition("\n")
     rest = rest[re.search(r"^[^#]", rest, re.M).start() :]  # type: ignore[union-attr]
     values, comments = dict(phenotypes.values), phenotypes.comments
     paper = yaml.safe_load(rest)
-    if not hcp and paper.get("phenotypes", {}).get("variables") == "dimitri2022" and values:
-        values.setdefault("variables", "all")
-        comments = comments | {"variables": "the paper's variables are HCP's"}
+    papers = paper.get("phenotypes", {}).get("variables") == "dimitri2022"
+    if papers and values and "variables" not in values:
+        values["variables"] = "all"
+        comments = comments | {"variables": "the paper's variables are those of HCP's young adults"}
     for key, value in reversed(values.items()):  # each goes on top
         if key in ("missing", "method"):
             continue  # the paper's
