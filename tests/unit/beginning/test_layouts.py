@@ -8,7 +8,7 @@ import pytest
 from bids_trees import plant
 from image_trees import write_table
 
-from neurostrata.beginning.configuration import choose_phenotypes
+from neurostrata.beginning.configuration import CORRECTED, choose_phenotypes
 from neurostrata.beginning.findings import Findings, Wishes
 from neurostrata.beginning.looking import look_at
 from neurostrata.cohort.discovery.layouts import HCP
@@ -83,6 +83,30 @@ def test_hcp_with_one_table_takes_the_variables_that_are_there(tmp_path: Path) -
     assert "Gender" in phenotypes.values["variables"]
     assert not {"Age_in_Yrs", "FS_unrestricted"} & set(phenotypes.values["variables"])
     assert "are not in this table" in phenotypes.comments["variables"]
+
+
+def test_people_without_a_row_in_a_table_that_only_describes_people_lack_no_variable(tmp_path: Path) -> None:
+    root = plant(tmp_path / "HCP", [f"{person}/T1w/{HCP['t1w']}" for person in PEOPLE], kind=None)
+    write_table(root / "scores.csv", PEOPLE, {"memory": "number", "mood": "number"}, "Subject")
+    ages = write_table(tmp_path / "ages.csv", PEOPLE[:1], {"Age": "number"}, "Subject")
+    phenotypes = choose_phenotypes(found(root, tables=[str(ages)]), hcp=True)
+    assert phenotypes.values["tables"] == [str(root / "scores.csv"), str(ages)]
+    assert "missing" not in phenotypes.values
+
+
+def test_a_table_that_only_describes_people_never_takes_the_place_of_the_phenotypes(tmp_path: Path) -> None:
+    """Even where the phenotypes' ids have to be corrected."""
+    root = plant(tmp_path / "HCP", [f"{person}/T1w/{HCP['t1w']}" for person in PEOPLE], kind=None)
+    dashed = [f"{person[:3]}-{person[3:]}" for person in PEOPLE]
+    scores = write_table(root / "scores.csv", dashed, {"memory": "number", "mood": "number"}, "Subject")
+    ages = write_table(tmp_path / "ages.csv", PEOPLE, {"Age": "number"}, "Subject")
+    findings = found(root, tables=[str(ages)])
+    phenotypes = choose_phenotypes(findings, hcp=True)
+    assert phenotypes.values["tables"] == [CORRECTED]
+    assert phenotypes.corrected is not None
+    assert phenotypes.corrected[0] == ["subject", "memory", "mood"]
+    assert [line[0] for line in phenotypes.corrected[1:]] == PEOPLE
+    assert f"{ages}: its column of ids is not that of {scores}; write the same ids in both" in findings.unused
 
 
 def test_hcps_other_variables_are_taken_as_those_of_any_other_cohort(tmp_path: Path) -> None:

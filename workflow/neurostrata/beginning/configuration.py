@@ -82,8 +82,8 @@ def choose_phenotypes(findings: Findings, hcp: bool) -> Phenotypes:
             f"{table.path}: has no variables that could be compared (columns: {', '.join(table.table.columns)})"
             for table in beside
         ]
-    for table in list(chosen):
-        if table.ids != chosen[0].ids or (len(chosen) > 1 and not table.exact):
+    for table in chosen[1:]:  # those that only describe people come last
+        if table.ids != chosen[0].ids or not (table.exact and chosen[0].exact):
             chosen.remove(table)
             findings.unused.append(
                 f"{table.path}: its column of ids is not that of {chosen[0].path}; write the same ids in both"
@@ -109,7 +109,7 @@ def choose_phenotypes(findings: Findings, hcp: bool) -> Phenotypes:
         values["id_column"] = chosen[0].ids
     facts = list(dict.fromkeys(name for table in chosen for name in table.facts))
     variables = list(dict.fromkeys(name for table in chosen for name in table.variables))
-    complete = set.intersection(*(table.complete for table in chosen))
+    complete = set.intersection(*(table.complete for table in chosen if table.variables))
     papers: list[str] = []
     if hcp:
         families = [n for table in chosen for n in table.table.columns if n.lower() in FAMILY_NAMES]
