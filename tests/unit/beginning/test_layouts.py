@@ -146,6 +146,8 @@ def test_visits_of_lifespan_are_a_question(tmp_path: Path) -> None:
         found(root, participants=["HCA6003", "HCA6004"])
     findings = found(root, session="V1")
     assert findings.cohort == {"sheet": None, "hcp": str(root / "fmriresults01"), "sessions": "V1"}
+    assert findings.comments == {"sessions": "or V2, first, last, all"}
+    assert alone.comments == {}
     with pytest.raises(UserError, match="the names are fixed"):
         found(root, filters={"t1w": {"run": "1"}})
 

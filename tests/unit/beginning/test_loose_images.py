@@ -36,6 +36,7 @@ def test_ids_come_from_the_table_whose_cells_occur_in_the_names(tmp_path: Path) 
     assert findings.sheet == ["subject", "t1w", "dlmuse", "age", "sex"]
     assert findings.rows[1]["sex"] == "M"
     assert findings.further == ["dlmuse"]
+    assert not findings.in_t1w_space
     assert findings.certain == [str(root / "people.csv")]
     assert findings.tables[0].variables == ["score"]
     assert findings.notes[0] == f"ids from column code of {root / 'people.csv'}"
