@@ -10,7 +10,12 @@ from neurostrata.core.tables import read_table
 from neurostrata.simulation import truth
 from neurostrata.simulation.people import effects
 from neurostrata.simulation.people.people import SITES, Settings, make_people
-from neurostrata.simulation.sheets import cohort_sheet, write_quality_sheet
+from neurostrata.simulation.sheets import (
+    cohort_sheet,
+    write_cohort_sheet,
+    write_quality_sheet,
+    write_questionnaires,
+)
 from neurostrata.simulation.truth import GrownPerson, RegionalTruth
 
 NAMES = (
@@ -162,3 +167,34 @@ def test_sheets_name_the_files_that_were_asked_for_and_exclude_bad_scans(tmp_pat
     assert list(decisions["subject"]) == [p.subject for p in people if p.bad_scan]
     assert set(decisions["decision"]) == {"exclude"}
     assert decisions["modality"].isna().all()
+
+
+def test_questionnaires_and_the_sheet_have_a_row_for_each_person(tmp_path):
+    settings = Settings(people=300, null_link=True)
+    people = make_people(settings)
+    write_questionnaires(tmp_path, people, settings)
+    table = read_table(tmp_path / "phenotypes.tsv")
+    items = [f"{domain}_{n}" for domain in ("mood", "memory", "impulse", "sleep") for n in range(1, 6)]
+    assert list(table.columns) == ["subject", "age", "sex", "site", *items]
+    assert list(table["subject"]) == [p.subject for p in people]
+    assert list(table["age"]) == [p.age for p in people]
+    assert list(table["sex"] == "F") == [p.female for p in people]
+    assert list(table["site"]) == [SITES[p.site] for p in people]
+    # the truth is that of the person whose questionnaires they are: the last factor falls with that one's age
+    scores = read_table(tmp_path / "truth" / "factor_scores.tsv")
+    assert list(scores["subject"]) == list(table["subject"])
+    age = np.array([people[p.questionnaires_of].age for p in people])
+    assert np.corrcoef(scores["planted_04"], age)[0, 1] < -0.25
+    assert abs(np.corrcoef(scores["planted_04"], table["age"])[0, 1]) < 0.15
+    for number, domain in enumerate(("mood", "memory", "impulse", "sleep"), start=1):
+        mean = table[[f"{domain}_{n}" for n in range(1, 6)]].mean(axis=1)
+        assert np.corrcoef(scores[f"planted_{number:02d}"], mean)[0, 1] > 0.85
+    loadings = read_table(tmp_path / "truth" / "loadings.tsv", text=("variable",))
+    assert list(loadings["variable"]) == items
+    shifts = read_table(tmp_path / "truth" / "factor_shifts.tsv")
+    assert list(shifts["group"]) == [1, 2, 3]
+    assert (shifts[["planted_03", "planted_04"]] == 0).all(axis=None)
+    write_cohort_sheet(tmp_path, people, settings)
+    lines = (tmp_path / "cohort.tsv").read_text().splitlines()
+    assert lines[0].split("\t") == list(cohort_sheet(people, settings).columns)
+    assert [line.split("\t")[0] for line in lines[1:]] == [p.subject for p in people]
