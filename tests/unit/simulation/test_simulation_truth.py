@@ -7,7 +7,10 @@ import pytest
 
 from neurostrata.core.files import read_json
 from neurostrata.core.tables import read_table
+from neurostrata.imaging.images.io import read_image
+from neurostrata.imaging.registration.transforms import read_affine, read_displacement
 from neurostrata.simulation import truth
+from neurostrata.simulation.images.regions import Regions
 from neurostrata.simulation.people import effects
 from neurostrata.simulation.people.people import SITES, Settings, make_people
 from neurostrata.simulation.sheets import (
@@ -198,3 +201,42 @@ def test_questionnaires_and_the_sheet_have_a_row_for_each_person(tmp_path):
     lines = (tmp_path / "cohort.tsv").read_text().splitlines()
     assert lines[0].split("\t") == list(cohort_sheet(people, settings).columns)
     assert [line.split("\t")[0] for line in lines[1:]] == [p.subject for p in people]
+
+
+def test_maps_and_transforms_of_the_truth_are_those_that_were_planted(tmp_path):
+    rng = np.random.default_rng(0)
+    affine = np.array([[2.0, 0, 0, -9], [0, 2, 0, -7], [0, 0, 2, -5], [0, 0, 0, 1]])
+    labels = rng.integers(0, 3, (10, 9, 8)).astype(np.int16)
+    regions = Regions(labels, ("lateral_ventricles", "left_01"))
+    templates = SimpleNamespace(t1w=rng.uniform(0, 1, labels.shape), brain=labels > 0, affine=affine)
+    planted = effects.plant(regions, np.array([3, 1]), 1.0)
+    head = SimpleNamespace(regions=regions, templates=templates, planted=planted)
+    truth.write_head(tmp_path, head)
+    for name, data in (("regions", labels), ("mni_T1w", templates.t1w), ("mni_mask", labels > 0)):
+        image = read_image(tmp_path / f"{name}.nii.gz")
+        np.testing.assert_allclose(image.data, data, atol=1e-6)
+        np.testing.assert_allclose(image.grid.affine, affine)
+    table = read_table(tmp_path / "regions.tsv")
+    assert list(table["label"]) == [1, 2]
+    assert list(table["voxels"]) == [(labels == 1).sum(), (labels == 2).sum()]
+    table = read_table(tmp_path / "effects.tsv")
+    assert list(table["group"]) == [1, 1, 2, 2]
+    assert list(table["region"]) == [*regions.names] * 2
+    np.testing.assert_allclose(table["log_jacobian"], planted.growth.ravel())
+    np.testing.assert_allclose(table["ndi"], planted.density.ravel())
+
+    person = make_people(Settings(people=3))[0]
+    matrix = np.array([[0.9, 0.1, 0, 4], [0, 1.1, 0, -3], [0.05, 0, 1, 2], [0, 0, 0, 1]])
+    displacement = rng.normal(0, 1, (3, *labels.shape)).astype(np.float32)
+    anatomy = SimpleNamespace(
+        log_jacobian=rng.normal(0, 0.2, labels.shape), affine=matrix, displacement=displacement
+    )
+    truth.write_anatomy_truth(tmp_path, person, anatomy, head)
+    name = f"sub-{person.subject}"
+    growth = read_image(tmp_path / f"jacobians/{name}_space-MNI_desc-nonlinear_logjacobian.nii.gz")
+    np.testing.assert_allclose(growth.data, anatomy.log_jacobian, atol=1 / 2048 + 1e-6)
+    transforms = tmp_path / "transforms"
+    found = read_affine(transforms / f"{name}_from-T1w_to-MNI_desc-affine_xfm.mat")
+    np.testing.assert_allclose(found, matrix, atol=1e-6)
+    warp = read_displacement(transforms / f"{name}_from-T1w_to-MNI_desc-warp_xfm.nii.gz")
+    np.testing.assert_allclose(np.moveaxis(warp.vectors, -1, 0), displacement, atol=1 / 256 + 1e-6)
