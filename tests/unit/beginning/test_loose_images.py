@@ -159,6 +159,14 @@ def test_people_and_images_that_do_not_fit_are_named(tmp_path: Path) -> None:
         found(root, participants=["IXI777"])
 
 
+def test_gradients_with_names_of_fsl_lie_beside_each_series(tmp_path: Path) -> None:
+    root = loose(tmp_path, "{}/T1w.nii.gz", "{}/dwi/data_dwi.nii.gz", "{}/dwi/bvals", "{}/dwi/bvecs")
+    write_table(root / "people.tsv", IDS, {"score": "number"}, "subject")
+    rows = found(fill(root)).rows
+    assert [row["bval"] for row in rows] == [str(root / person / "dwi" / "bvals") for person in IDS]
+    assert [row["bvec"] for row in rows] == [str(root / person / "dwi" / "bvecs") for person in IDS]
+
+
 def test_only_the_images_of_the_people_who_were_asked_for_matter(tmp_path: Path) -> None:
     """Somebody with two T1w images, or two of another kind, is a reason to leave that person out."""
     root = loose(tmp_path, "{}/T1w.nii.gz", "{}/flair.nii.gz")
