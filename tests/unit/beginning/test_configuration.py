@@ -85,8 +85,11 @@ def test_gradients_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     having = [*rows(2, **broken), {"subject": "9", "t1w": "/t1w", "dwi": "/dwi"}]
     diffusion = read_diffusion(having)
     assert diffusion.people == 0
-    assert "subject 01" in diffusion.problems[0]
-    assert diffusion.problems[-1] == "9: diffusion data without bval and bvec"
+    # who inherits the same files is named in the same line
+    inherited, without = diffusion.problems
+    assert inherited.startswith("subject 01, 02: ")
+    assert inherited.count("subject") == 1
+    assert without == "9: diffusion data without bval and bvec"
 
 
 def test_one_shell_above_the_tensors_limit_is_no_fa(tmp_path: Path) -> None:
@@ -195,7 +198,7 @@ def test_a_preset_is_the_paper_with_the_cohort_put_in(tmp_path: Path, paper: str
     findings = findings_of(tmp_path, in_t1w_space=aligned)
     findings.certain = [str(tmp_path / "scores.tsv")]
     phenotypes = choose_phenotypes(findings, hcp=False)
-    written = yaml.safe_load(preset_text(paper, ["head"], findings, phenotypes, hcp=False))
+    written = yaml.safe_load(preset_text(paper, ["head"], findings, phenotypes))
     expected = overlaid(
         yaml.safe_load((PAPERS / f"{paper}.yaml").read_text()),
         {
@@ -210,7 +213,7 @@ def test_a_preset_is_the_paper_with_the_cohort_put_in(tmp_path: Path, paper: str
     elif aligned:
         expected["diffusion"] = {"space": "T1w"}
     assert written == expected
-    text = preset_text(paper, ["head"], findings, phenotypes, hcp=False)
+    text = preset_text(paper, ["head"], findings, phenotypes)
     assert "# not given in the paper" in text.lower() or "# not said in the paper" in text
     assert "--configfile" not in text
 
@@ -218,9 +221,13 @@ def test_a_preset_is_the_paper_with_the_cohort_put_in(tmp_path: Path, paper: str
 def test_the_paper_s_variables_are_kept_for_its_own_people(tmp_path: Path) -> None:
     findings = findings_of(tmp_path)
     phenotypes = Phenotypes({"tables": ["a/b.csv"], "variables": "dimitri2022"})
-    written = yaml.safe_load(preset_text("dimitri2022", [], findings, phenotypes, hcp=True))
+    written = yaml.safe_load(preset_text("dimitri2022", [], findings, phenotypes))
     assert written["phenotypes"]["variables"] == "dimitri2022"
     assert written["phenotypes"]["tables"] == ["a/b.csv"]
+    # HCP's Lifespan studies have others
+    others = Phenotypes({"tables": ["a/b.csv"], "exclude": ["Age"]})
+    written = yaml.safe_load(preset_text("dimitri2022", [], findings, others))
+    assert written["phenotypes"]["variables"] == "all"
 
 
 def test_a_key_is_put_into_a_block_without_touching_the_rest() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from image_trees import fill, people, write_table
 
 from neurostrata.beginning import study_folder
 from neurostrata.beginning.commands import init
+from neurostrata.beginning.findings import Findings, Wishes
 from neurostrata.beginning.options import read_filters, read_label
+from neurostrata.cli import main
 from neurostrata.core.errors import UserError
 from neurostrata.core.locations import REPOSITORY
 
@@ -190,6 +193,70 @@ def test_single_shell_data_and_a_preset_with_noddi(
     said = capsys.readouterr().out
     assert "on jac, fa, 4 people" in said
     assert "only you can decide" not in said
+
+
+def test_some_people_with_one_shell_and_columns_that_a_paper_needs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = plant(
+        tmp_path / "qsiprep", [n for p in people(6) for n in qsiprep_person(p)], "derivative", "QSIPrep"
+    )
+    settle(fill(root, (1000, 2000)))
+    single = fill(
+        plant(tmp_path / "other", [n for p in people(2) for n in qsiprep_person(p)], kind=None), (1000,)
+    )
+    for path in single.rglob("*dwi.bv*"):
+        (root / path.relative_to(single)).write_text(path.read_text())
+    init(root, tmp_path / "paper", preset="dimitri2022")
+    said = capsys.readouterr().out
+    assert "ndi: 2 of 6 people with diffusion data have one shell, and two are needed" in said
+    assert "FA instead of NDI" not in said  # a paper's experiments are the paper's
+    init(root, tmp_path / "recommended")
+    said = capsys.readouterr().out
+    assert "2 of 6 people with diffusion data have one shell: FA instead of NDI" in said
+    init(root, tmp_path / "pet", preset="arco2023")
+    said = capsys.readouterr().out
+    assert "say which files the column pet holds, in config/config.yaml: cohort: {filters: {pet:" in said
+    assert "'diagnosis' is not a column of the cohort sheet" in said
+    assert "columns of participants.tsv are taken with cohort: {columns: {NAME: COLUMN}}" in said
+
+
+def test_a_configuration_that_is_no_text_is_kept_too(images: Path, tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    init(images, study)
+    (study / "config" / "config.yaml").write_bytes(b"output: r\xe9sultats\n")
+    init(images, study, force=True)
+    (kept,) = study.glob("before-init-*/config/config.yaml")
+    assert kept.read_bytes() == b"output: r\xe9sultats\n"
+    assert yaml.safe_load((study / "config" / "config.yaml").read_text())["cohort"]
+
+
+def test_every_option_is_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "scores.tsv").write_text("subject\tscore\n")
+    asked: list[tuple[Path, Wishes, Sequence[Path]]] = []
+
+    def look(folder: Path, study: Path, wishes: Wishes, derivatives: Sequence[Path]) -> Findings:
+        asked.append((folder, wishes, derivatives))
+        raise UserError("seen enough")
+
+    monkeypatch.setattr("neurostrata.beginning.commands.look_at", look)
+    monkeypatch.chdir(tmp_path)
+    words = "init images study --participant-label sub-01 02 --session-label ses-b --run-label run-2 --path-t1w {subject}.nii"
+    words += " --filter-t1w acquisition=mprage --filter-dwi direction=AP --path-dwi {subject}_dwi.nii --derivatives a b --table scores.tsv"
+    assert main(words.split()) == 2
+    assert main(["init", "images", "study"]) == 2
+    wishes = Wishes(
+        participants=["01", "02"],
+        session="b",
+        run="2",
+        filters={"t1w": {"acquisition": "mprage"}, "dwi": {"direction": "AP"}},
+        patterns={"t1w": "{subject}.nii", "dwi": "{subject}_dwi.nii"},
+        tables=[str(tmp_path.resolve() / "scores.tsv")],
+    )
+    assert asked == [
+        (Path("images"), wishes, [Path("a"), Path("b")]),
+        (Path("images"), Wishes(participants=[], tables=[]), ()),
+    ]
 
 
 def test_filters_are_written_as_snakebids_takes_them() -> None:

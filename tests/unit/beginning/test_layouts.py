@@ -8,7 +8,7 @@ import pytest
 from bids_trees import plant
 from image_trees import write_table
 
-from neurostrata.beginning.configuration import choose_phenotypes
+from neurostrata.beginning.configuration import CORRECTED, choose_phenotypes
 from neurostrata.beginning.findings import Findings, Wishes
 from neurostrata.beginning.looking import look_at
 from neurostrata.cohort.discovery.layouts import HCP
@@ -85,6 +85,49 @@ def test_hcp_with_one_table_takes_the_variables_that_are_there(tmp_path: Path) -
     assert "are not in this table" in phenotypes.comments["variables"]
 
 
+def test_people_without_a_row_in_a_table_that_only_describes_people_lack_no_variable(tmp_path: Path) -> None:
+    root = plant(tmp_path / "HCP", [f"{person}/T1w/{HCP['t1w']}" for person in PEOPLE], kind=None)
+    write_table(root / "scores.csv", PEOPLE, {"memory": "number", "mood": "number"}, "Subject")
+    ages = write_table(tmp_path / "ages.csv", PEOPLE[:1], {"Age": "number"}, "Subject")
+    phenotypes = choose_phenotypes(found(root, tables=[str(ages)]), hcp=True)
+    assert phenotypes.values["tables"] == [str(root / "scores.csv"), str(ages)]
+    assert "missing" not in phenotypes.values
+
+
+def test_a_table_that_only_describes_people_never_takes_the_place_of_the_phenotypes(tmp_path: Path) -> None:
+    """Even where the phenotypes' ids have to be corrected."""
+    root = plant(tmp_path / "HCP", [f"{person}/T1w/{HCP['t1w']}" for person in PEOPLE], kind=None)
+    dashed = [f"{person[:3]}-{person[3:]}" for person in PEOPLE]
+    scores = write_table(root / "scores.csv", dashed, {"memory": "number", "mood": "number"}, "Subject")
+    ages = write_table(tmp_path / "ages.csv", PEOPLE, {"Age": "number"}, "Subject")
+    findings = found(root, tables=[str(ages)])
+    phenotypes = choose_phenotypes(findings, hcp=True)
+    assert phenotypes.values["tables"] == [CORRECTED]
+    assert phenotypes.corrected is not None
+    assert phenotypes.corrected[0] == ["subject", "memory", "mood"]
+    assert [line[0] for line in phenotypes.corrected[1:]] == PEOPLE
+    assert f"{ages}: its column of ids is not that of {scores}; write the same ids in both" in findings.unused
+
+
+def test_hcps_other_variables_are_taken_as_those_of_any_other_cohort(tmp_path: Path) -> None:
+    """Of HCP's Lifespan studies: what describes people is adjusted for, and gaps are filled in."""
+    root = plant(tmp_path / "HCPA", [f"{person}/T1w/{HCP['t1w']}" for person in PEOPLE], kind=None)
+    cells = ("40,1,7,9", "41,2,,8", "42,4,3,7", "43,5,6,")
+    lines = [f"{person},{rest}" for person, rest in zip(PEOPLE, cells)]
+    (root / "scores.csv").write_text("\n".join(["Subject,Age,memory,mood,sleep", *lines]) + "\n")
+    phenotypes = choose_phenotypes(found(root), hcp=True)
+    assert "missing" not in phenotypes.values  # half of the people have every variable
+    (root / "scores.csv").write_text((root / "scores.csv").read_text().replace("4,3,7", "4,3,"))
+    phenotypes = choose_phenotypes(found(root), hcp=True)
+    assert phenotypes.values == {
+        "tables": [str(root / "scores.csv")],
+        "exclude": ["Age"],
+        "missing": "median",
+        "method": "variables",
+    }
+    assert phenotypes.comments["method"].startswith("3 variables")
+
+
 def test_visits_of_lifespan_are_a_question(tmp_path: Path) -> None:
     names = [f"fmriresults01/HCA{p}_V{v}_MR/T1w/{HCP['t1w']}" for p in ("6001", "6002") for v in (1, 2)]
     root = plant(tmp_path / "HCPA", [*names, f"fmriresults01/HCA6003_V1_MR/T1w/{HCP['t1w']}"], kind=None)
@@ -94,8 +137,17 @@ def test_visits_of_lifespan_are_a_question(tmp_path: Path) -> None:
         "  --session-label V1   (3 people)\n  --session-label V2   (2 people)\n  --session-label first"
         in str(error.value)
     )
+    # of the people who were asked for, nobody or one has several
+    alone = found(root, participants=["HCA6003"])
+    assert [row["subject"] for row in alone.rows] == ["HCA6003"]
+    with pytest.raises(UserError, match="1 of 2 people have several visits"):
+        found(root, participants=["HCA6001", "sub-HCA6003"])
+    with pytest.raises(UserError, match=r"not found.*HCA6004"):
+        found(root, participants=["HCA6003", "HCA6004"])
     findings = found(root, session="V1")
     assert findings.cohort == {"sheet": None, "hcp": str(root / "fmriresults01"), "sessions": "V1"}
+    assert findings.comments == {"sessions": "or V2, first, last, all"}
+    assert alone.comments == {}
     with pytest.raises(UserError, match="the names are fixed"):
         found(root, filters={"t1w": {"run": "1"}})
 

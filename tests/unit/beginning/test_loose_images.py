@@ -36,6 +36,7 @@ def test_ids_come_from_the_table_whose_cells_occur_in_the_names(tmp_path: Path) 
     assert findings.sheet == ["subject", "t1w", "dlmuse", "age", "sex"]
     assert findings.rows[1]["sex"] == "M"
     assert findings.further == ["dlmuse"]
+    assert not findings.in_t1w_space
     assert findings.certain == [str(root / "people.csv")]
     assert findings.tables[0].variables == ["score"]
     assert findings.notes[0] == f"ids from column code of {root / 'people.csv'}"
@@ -58,6 +59,10 @@ def test_ids_may_have_punctuation_and_are_written_without(tmp_path: Path) -> Non
     write_table(root / "people.tsv", ids, {"mmse": "number"}, "ID")
     findings = found(root)
     assert [row["subject"] for row in findings.rows] == ["OAS10001", "OAS10002", "OAS10003", "OAS10004"]
+    assert [row["subject"] for row in found(root, participants=["OAS1_0003", "OAS10001"]).rows] == [
+        "OAS10001",
+        "OAS10003",
+    ]
     assert not findings.tables[0].exact
     assert findings.tables[0].people == ["OAS10001", "OAS10002", "OAS10003", "OAS10004"]
 
@@ -152,6 +157,29 @@ def test_people_and_images_that_do_not_fit_are_named(tmp_path: Path) -> None:
     assert [row["subject"] for row in chosen.rows] == ["IXI012"]
     with pytest.raises(UserError, match="--participant-label IXI777: no image"):
         found(root, participants=["IXI777"])
+
+
+def test_gradients_with_names_of_fsl_lie_beside_each_series(tmp_path: Path) -> None:
+    root = loose(tmp_path, "{}/T1w.nii.gz", "{}/dwi/data_dwi.nii.gz", "{}/dwi/bvals", "{}/dwi/bvecs")
+    write_table(root / "people.tsv", IDS, {"score": "number"}, "subject")
+    rows = found(fill(root)).rows
+    assert [row["bval"] for row in rows] == [str(root / person / "dwi" / "bvals") for person in IDS]
+    assert [row["bvec"] for row in rows] == [str(root / person / "dwi" / "bvecs") for person in IDS]
+
+
+def test_only_the_images_of_the_people_who_were_asked_for_matter(tmp_path: Path) -> None:
+    """Somebody with two T1w images, or two of another kind, is a reason to leave that person out."""
+    root = loose(tmp_path, "{}/T1w.nii.gz", "{}/flair.nii.gz")
+    plant(root, ["IXI012/more/T1w.nii.gz", "IXI013/more/flair.nii.gz"], kind=None)
+    write_table(root / "people.tsv", IDS, {"score": "number"}, "subject")
+    with pytest.raises(UserError, match="1 person has more than one t1w image"):
+        found(root)
+    asked = ["IXI002", "IXI013", "IXI014"]
+    assert found(root, participants=asked).further == []
+    findings = found(root, participants=["IXI002", "IXI014"])
+    assert [row["subject"] for row in findings.rows] == ["IXI002", "IXI014"]
+    assert findings.further == ["flair"]
+    assert not [line for line in findings.unused if "several" in line]
 
 
 def test_the_study_and_hidden_folders_are_not_searched(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import importlib
 import json
 import operator
 import os
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,13 @@ from neurostrata.core.errors import UserError
 from neurostrata.core.settings import LONGEST, handed_over
 from neurostrata.gate.cache import FileCache
 from neurostrata.gate.check import find_problems
-from neurostrata.gate.commands import _notes
+from neurostrata.gate.commands import _notes, check_cohort
 from neurostrata.gate.exclude import add_decisions, exclusion_rows
 from neurostrata.gate.headers import read_facts
 from neurostrata.gate.notes import gate_key, keep_notes, kept_notes
 from neurostrata.gate.phenotype_notes import phenotype_notes
 from neurostrata.gate.phenotype_tables import unmatched_note
-from neurostrata.gate.problems import Problem, problem_table
+from neurostrata.gate.problems import KINDS, Problem, problem_table
 from neurostrata.gate.units import unit_notes
 from neurostrata.gate.unread_columns import unread_notes
 from neurostrata.imaging.images.io import load_array, read_image
@@ -83,7 +84,9 @@ def study(**changes: Any) -> Study:
 
 
 def found(**changes: Any) -> list[str]:
-    return [problem.text for problem in find_problems(study(**changes), FileCache(Path("headers.json")))]
+    problems = find_problems(study(**changes), FileCache(Path("headers.json")))
+    assert {problem.kind for problem in problems} <= set(KINDS)  # others would not be shown
+    return [problem.text for problem in problems]
 
 
 def experiment(**changes: Any) -> list[dict[str, Any]]:
@@ -156,6 +159,47 @@ def test_what_the_configuration_names_exists(folder: Path, changes: dict[str, An
     lines = found(**changes)
     assert len(lines) == 1
     assert message in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("column", "cells", "enough"),
+    [
+        ("score", "1 2 3 4 5 6 7 8 9 10 11 12", True),
+        ("score", "1 2 3 " * 4, True),
+        ("score", "7 " * 12, False),
+        ("score", "1 " * 7 + "2 " * 5, True),
+        ("score", "1 " * 8 + "2 " * 4, False),  # two numbers are classes
+        ("group", "a b c " * 4, False),
+        ("group", "a a a a a b b b b b c c", True),
+        ("group", "n/a n/a n/a a a a a b b b b b", False),
+    ],
+)
+def test_what_is_predicted_has_two_values_of_enough_people(
+    folder: Path, column: str, cells: str, enough: bool
+) -> None:
+    add_columns("cohort.tsv", {column: cells})
+    lines = found(experiments=experiment(analyses={"prediction": [column]}))
+    said = (
+        f"experiment a: analyses.prediction: '{column}' has fewer than two values among the experiment's people (classes of "
+        "fewer than 5 people do not count); remove the target"
+    )
+    assert lines == ([] if enough else [said])
+
+
+def test_numbers_that_codes_are_adjusted_for_are_numbers_for_everybody(folder: Path) -> None:
+    cells = "1 2 x 4 " + "5 " * 8
+    add_columns("cohort.tsv", {"dose": cells, "site": cells})
+    adjusted = {"adjust": {"columns": ["dose"], "sites": "site"}}
+    (line,) = found(strata=adjusted)
+    assert line.startswith("strata.adjust.columns: column dose has numbers, but also 'x' (subject 003)")
+    assert found(strata={"adjust": {"columns": ["site"]}}) == []  # numbers of sites are names
+
+
+def test_a_class_of_few_people_is_refused(folder: Path) -> None:
+    add_columns("cohort.tsv", {"group": "x " * 8 + "y " * 4})
+    assert found(experiments=experiment(label={"column": "group", "classes": ["x", "y"]})) == [
+        "experiment a: label: only 4 people of class 'y' take part in the experiment; at least 5 are needed"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -334,6 +378,9 @@ def table_with(cells: dict[str, list[str]]) -> None:
         (["-9", "99", *"1234123412"], "score: -9 (1) and 99 (1)"),
         (["999.0", "n/a", "99", *(f"{n}.5" for n in range(40, 49))], "score: 999.0 (1) and 99 (1)"),
         (["99", *(str(n) for n in range(50, 105, 5))], None),  # a score
+        (["99", *(str(n) for n in range(5, 60, 5))], None),  # near enough for numbers that are so far apart
+        (["-7", *"12341234123"], "score: -7 (1)"),
+        (["-3", *"12341234123"], None),
         (["1000", *"12345678901"], None),  # an outlier
         (["99", "98", *(["n/a"] * 10)], None),
     ],
@@ -403,11 +450,13 @@ def test_codes_of_missing_values_in_several_columns_and_in_the_sheet(folder: Pat
 
 
 def test_two_tables_that_disagree(folder: Path) -> None:
+    """A missing value and another way of writing a number are no disagreement."""
     Path("second.tsv").write_text(
-        "participant_id\tiq\nsub-001\t99.0\nsub-002\t50\n" + "".join(f"{n:03d}\t\n" for n in range(3, 13))
+        "participant_id\tiq\nsub-001\t\nsub-002\t98.0\nsub-003\t50\n"
+        + "".join(f"{n:03d}\t\n" for n in range(4, 13))
     )
     (line,) = found(phenotypes={"tables": ["phenotypes.tsv", "second.tsv"]})
-    assert "second.tsv: column iq differs from the one in phenotypes.tsv (subject 002: 50 and 98)" in line
+    assert "second.tsv: column iq differs from the one in phenotypes.tsv (subject 003: 50 and 97)" in line
 
 
 def patch(path: Path, at: int, value: bytes) -> None:
@@ -586,6 +635,18 @@ def test_the_same_image_for_two_people(folder: Path) -> None:
     )  # packed anew
     assert "t1w holds the same image for subjects 001, 003" in found()[0]
     # bval and bvec may be shared, and are in this study
+
+
+def test_images_that_are_alike_in_their_middle_alone_are_not_the_same(folder: Path) -> None:
+    data = noise((10, 9, 9), 1)
+    for number in (1, 3, 5):
+        changed = data.copy()
+        changed[0, 0, 0] += number if number != 5 else 1
+        save(Path(f"a{number}.nii"), changed)
+        replace("cohort.tsv", f"\tt{number}.nii.gz", f"\ta{number}.nii")
+    assert found() == [
+        "t1w holds the same image for subjects 001, 005: a1.nii, a5.nii; give each person their own image"
+    ]
 
 
 def test_experiments_that_nobody_can_enter(folder: Path) -> None:
@@ -806,7 +867,8 @@ def test_problems_of_single_people_become_decisions(folder: Path) -> None:
     before = Path("qc.tsv").read_bytes()
     first = study()
     problems = find_problems(first, FileCache(Path("headers.json")))
-    rows = exclusion_rows(first, problems)
+    others = [Problem("sheets", "twice"), Problem("people", "some people have no families")]
+    rows = exclusion_rows(first, [*others, *problems])
     assert [(row["subject"], row["modality"], row["decision"]) for row in rows] == [
         ("003", "", "exclude_template"),
         ("003", "", "exclude"),
@@ -824,6 +886,39 @@ def test_problems_of_single_people_become_decisions(folder: Path) -> None:
     problems = find_problems(again, FileCache(Path("headers.json")))
     assert problems == []
     assert exclusion_rows(again, problems) == []
+
+
+@pytest.mark.parametrize(
+    ("column", "spoil"),
+    [
+        ("dwi_mask", lambda: save(Path("m3.nii.gz"), np.ones((8, 9, 9), np.uint8))),
+        ("bval", lambda: replace("cohort.tsv", "d3.nii.gz\tb\t", "d3.nii.gz\tv\t")),
+        ("bvec", lambda: replace("cohort.tsv", "d3.nii.gz\tb\tv", "d3.nii.gz\tb\tnone")),
+    ],
+)
+def test_files_of_diffusion_data_speak_of_what_is_made_of_these(
+    folder: Path, column: str, spoil: Any
+) -> None:
+    mask = np.zeros((9, 9, 9), np.uint8)
+    mask[2:7, 2:7, 2:7] = 1
+    for number in range(1, 13):
+        save(Path(f"m{number}.nii.gz"), mask)
+    add_column("dwi_mask", "m{}.nii.gz")
+    assert found() == []
+    spoil()
+    made = study()
+    (problem,) = find_problems(made, FileCache(Path("headers.json")))
+    assert (problem.subject, problem.column) == ("003", column)
+    (row,) = exclusion_rows(made, [problem])
+    assert (row["subject"], row["modality"], row["decision"]) == ("003", "fa", "exclude")
+    assert row["date"] == date.today().isoformat()
+
+
+@pytest.mark.parametrize(("side", "enough"), [(8, True), (7, False)])
+def test_the_smallest_t1w_image(folder: Path, side: int, enough: bool) -> None:
+    save(Path("t3.nii.gz"), noise((10, side, 9), 50))
+    said = f"subject 003: t1w: t3.nii.gz: expected a 3-D image of 8 voxels or more along every axis, got shape (10, {side}, 9)"
+    assert found() == ([] if enough else [said])
 
 
 def test_noddi_alone_is_left_out_of_single_shell_data(folder: Path) -> None:
@@ -857,9 +952,10 @@ def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = capsys.readouterr().err
     assert "neurostrata check: 1 problem" in told
     assert "subject 004: dwi: d4.nii.gz: is damaged" in told
-    assert (
-        "subject 004" in Path("results/cohort/problems.tsv").read_text().replace("\t", " ") or "004" in told
-    )
+    header, line = Path("results/cohort/problems.tsv").read_text().splitlines()
+    assert header.split("\t") == ["kind", "subject", "column", "problem"]
+    assert line.split("\t")[:3] == ["people", "004", "dwi"]
+    assert line.split("\t")[3] in told
     table, known = (Path("results/cohort", name) for name in ("problems.tsv", "headers.json"))
     before = table.read_bytes(), set(json.loads(known.read_text())["files"])
     for people, status, said in (
@@ -876,6 +972,31 @@ def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     decided = Path("qc.tsv").read_bytes()
     assert main(["check", "--exclude"]) == 0
     assert Path("qc.tsv").read_bytes() == decided
+
+
+def test_the_stage_writes_who_takes_part_and_what_was_not_read(folder: Path) -> None:
+    replace("qc.tsv", "012\tfa\texclude\tmotion", "012\tfa\texclude\tmotion\n011\t\texclude\tage\n")
+    add_column("flair", "x{}.nii.gz")
+    config = {**study().config, "output": "out"}
+    names = ("cache", "subjects", "exclusions", "notes")
+    paths = {name: Path(f"{name}.tsv") for name in names}
+    check_cohort(settings={"config": config}, **paths)
+    people = [line.split("\t")[0] for line in paths["subjects"].read_text().splitlines()]
+    assert people == ["subject", *(f"{n:03d}" for n in range(1, 11)), "012"]
+    left_out = [line.split("\t") for line in paths["exclusions"].read_text().splitlines()]
+    reasons = {(row["subject"], row["modality"], row["reason"]) for row in dicts(left_out)}
+    assert {("011", "all", "age"), ("012", "fa", "motion")} <= reasons
+    flair, unread = paths["notes"].read_text().splitlines()
+    assert flair == "cohort.tsv: column 'flair' holds files that no modality reads"
+    # no diffusion data of 011 and 012 are used
+    assert unread.startswith("22 images have not been read to their end yet")
+    check_cohort(settings={"config": config}, **paths, seconds=60)
+    assert paths["notes"].read_text().splitlines() == [flair]
+
+
+def dicts(rows: list[list[str]]) -> list[dict[str, str]]:
+    """Rows of a table, the first of which is its header."""
+    return [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
 
 
 @pytest.mark.parametrize(

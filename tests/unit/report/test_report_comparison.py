@@ -6,7 +6,12 @@ import pytest
 
 from neurostrata.core.files import write_json
 from neurostrata.core.tables import read_table, write_table
-from neurostrata.report.data.comparison import compare_experiments, ratio_interval, same_people_and_folds
+from neurostrata.report.data.comparison import (
+    COLUMNS,
+    compare_experiments,
+    ratio_interval,
+    same_people_and_folds,
+)
 from neurostrata.report.data.layout import ResultsTree
 from neurostrata.report.data.results import StudyResults
 from neurostrata.report.html.page import Page
@@ -85,7 +90,12 @@ def study(tmp_path):
 
 
 def test_every_number_is_there_with_its_interval(study):
-    frame = compare_experiments(study).set_index(["experiment", "what", "of", "method"])["value"]
+    table = compare_experiments(study)
+    assert list(table) == list(COLUMNS)
+    models = {"ours": {"residual_autoencoder"}, "paper": {"separable_autoencoder"}}
+    assert {name: set(rows["model"]) for name, rows in table.groupby("experiment")} == models
+    assert (table["people"] == 30).all()
+    frame = table.set_index(["experiment", "what", "of", "method"])["value"]
     assert frame[("ours", "decoded", "jac", "residual_autoencoder")] == pytest.approx(0.5)
     assert frame[("paper", "decoded", "jac", "pca")] == pytest.approx(0.3)
     assert frame[("ours", "predicted", "diagnosis (AUC)", "embedding")] == 0.9

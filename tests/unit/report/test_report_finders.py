@@ -64,6 +64,7 @@ def test_a_row_has_the_numbers_of_its_tables() -> None:
         adjusted=pd.DataFrame({"factor": ["a", "c", "e"], "q": [0.04, 0.06, 0.01]}),
     )
     row = finder_row(evidence, leading, alpha=0.05)
+    assert ["experiment", *row] == list(COLUMNS)
     assert (row["codes"], row["finder"], row["clusters"], row["sizes"]) == ("adjusted", "mixture", 2, "4, 2")
     assert (row["outside"], row["p"], row["claimed"]) == (2, 0.015, "yes")
     assert row["jaccard"] == pytest.approx((4 * 0.9 + 2 * 0.3) / 6)

@@ -8,6 +8,7 @@ from neurostrata.core.tables import write_table
 from neurostrata.report.data.layout import ResultsTree
 from neurostrata.report.data.paper_results import (
     chosen_rows,
+    comparable,
     matched_factors,
     printed_loadings,
     run_file,
@@ -40,6 +41,12 @@ def test_rows_are_chosen_by_words_truth_and_limits():
     assert list(chosen_rows(frame, {}).index) == [0, 1, 2, 3]
     assert list(chosen_rows(frame, {"method": "a", "kept": True}).index) == [0, 3]
     assert list(chosen_rows(frame, {"q": "< 0.05"}).index) == [0, 2]
+    assert list(
+        chosen_rows(frame.assign(q=["0.01", "0.2", "not tested", "0.04"]), {"q": "< 0.05"}).index
+    ) == [
+        0,
+        3,
+    ]
     assert list(chosen_rows(frame.assign(kept=["yes", "no", "yes", "no"]), {"kept": False}).index) == [1, 3]
 
 
@@ -130,8 +137,22 @@ def test_factors_are_found_again_in_another_order_and_with_another_sign():
     ours.loc["Age_in_Yrs", :] = 0.6  # another sign in one factor, smaller than a threshold in none
     young = {match.paper: match for match in matched_factors(paper, ours, 0.3)}["Young Age"]
     assert young.again == young.printed - 1
-    fewer = {match.paper: match for match in matched_factors(paper, ours.iloc[:, :12], 0.3)}
-    assert [match.ours for match in fewer.values()].count("") == 1
+    fewer = matched_factors(paper, ours.drop(columns="factor_08"), 0.3)
+    assert [match.ours for match in fewer].count("") == 1
+    assert [match.paper for match in fewer] == list(paper.columns)
+    without = next(match for match in fewer if not match.ours)
+    assert np.isnan(without.congruence)
+    assert (without.printed, without.again) == (
+        int((paper.drop(index="Gender")[without.paper] != 0).sum()),
+        0,
+    )
+
+
+def test_factors_are_compared_where_two_thirds_of_the_variables_are_the_same():
+    paper = printed_loadings()
+    names = list(paper.index)
+    assert comparable(paper, [*names[:34], "Weight"]) == (34, True)
+    assert comparable(paper, names[:33]) == (33, False)
 
 
 def test_the_section_has_what_the_run_has(tmp_path):

@@ -18,6 +18,7 @@ from neurostrata.core.tables import read_table, write_table
 from neurostrata.report.data.evidence import Evidence
 from neurostrata.report.data.layout import Experiment, ResultsTree
 from neurostrata.report.data.results import StudyResults
+from neurostrata.report.data.strata_maps import read_strata_maps, why_none
 from neurostrata.report.figures.agreement import flow_figure, matrix_of, rand_matrix_figure
 from neurostrata.report.figures.film import Cut, Layer, Panel, Placed, box_of, draw_film, straight
 from neurostrata.report.figures.strata_maps import effect_layer, ground, scale_of, strongest
@@ -236,6 +237,29 @@ def test_maps_that_were_not_made_are_among_the_missing_pieces(tmp_path: Path) ->
     assert "was not made" in section.blocks[0].text
     assert "Maps of the clusters in jac-ndi" in [line.what for line in page.study.missing]
     assert strata_overview(page, judged[0][0], judged[0][2]) is None
+
+
+def test_modalities_are_in_the_order_of_their_large_effects_and_places_are_read(tmp_path: Path) -> None:
+    study = StudyResults(ResultsTree(tmp_path), {})
+    experiment = study.tree.experiment("e")
+    assert read_strata_maps(study, experiment) is None
+    assert why_none(study, experiment).endswith("maps.tsv was not made")
+    table = pd.DataFrame({"stratum": [2, 2, 2, 5, 5, 5], "modality": ["fa", "jac", "ndi"] * 2})
+    table = table.assign(n=9, n_others=20, share_chance=0.01, share_large=[0.1, 0.0, 0.2, 0.1, 0.4, 0.0])
+    facts = {"Threshold": 0.5, "AdjustedFor": [], "Reason": "too few people"}
+    write_table(experiment.strata("maps.tsv"), table, {}, **facts)
+    assert why_none(study, experiment) == "too few people"
+    fresh = StudyResults(study.tree, {})
+    maps = read_strata_maps(fresh, experiment)
+    assert maps is not None
+    assert (maps.clusters, maps.modalities, maps.threshold) == ([2, 5], ["jac", "ndi", "fa"], 0.5)
+    assert maps.places is None
+    place = {"stratum": [5], "modality": "jac", "kind": "effect", "effect": 1.5, "peak": "0 0 0"}
+    write_table(experiment.strata("places.tsv"), pd.DataFrame(place))
+    maps = read_strata_maps(StudyResults(study.tree, {}), experiment)
+    assert maps is not None
+    assert maps.places is not None
+    assert list(maps.places["effect"]) == [1.5]
 
 
 def test_of_two_clusters_one_is_drawn(tmp_path: Path) -> None:

@@ -93,6 +93,8 @@ def test_demographics_is_the_median_and_sd_by_sex() -> None:
     # Person 9 is not in the cohort, person 4 in no table.
     assert rows.loc["Everybody", "Age (years)"] == "30.00 ± 10.00 (of 3)"
     assert rows.loc["sex not known", "n"] == 1
+    assert rows.loc["sex not known", "Age (years)"] == "n/a"
+    assert list(rows.index) == ["sex not known", "Males", "Females", "Everybody"]
     assert "BMI (kg/m²)" not in table
 
 

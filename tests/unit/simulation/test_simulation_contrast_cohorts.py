@@ -27,8 +27,19 @@ def test_the_signal_equations_give_the_known_contrasts():
     assert signal("flair", csf) < 0.05 * signal("flair", wm)  # nulled
     assert signal("flair", LESIONS["old"]) > 1.5 * signal("flair", gm)
     assert signal("trace", LESIONS["fresh"]) > 1.3 * signal("trace", LESIONS["old"])
-    # by hand: a spin echo of water at rest
+    # by hand: spin echoes of water at rest and in motion, an inversion, and a gradient echo at its Ernst angle
     assert signal("t2w", (1000.0, 100.0, 0.5, 0.0)) == pytest.approx(0.5 * (1 - np.exp(-5)) * np.exp(-1))
+    assert signal("pd", (1000.0, 15.0, 0.5, 0.0)) == pytest.approx(0.5 * (1 - np.exp(-3)) * np.exp(-1))
+    assert signal("trace", (1000.0, 90.0, 0.5, 1e-3)) == pytest.approx(0.5 * (1 - np.exp(-6)) * np.exp(-2))
+    assert signal("flair", (1000.0, 100.0, 0.5, 0.0)) == pytest.approx(
+        0.5 * (1 - 2 * np.exp(-2.445) + np.exp(-9)) * np.exp(-1)
+    )
+    assert signal("flair", (9000.0, 100.0, 1.0, 0.0)) == pytest.approx(
+        (2 * np.exp(-2445 / 9000) - 1 - np.exp(-1)) * np.exp(-1)
+    )
+    relaxed = np.cos(np.deg2rad(25))
+    ernst = -20 / np.log(relaxed)
+    assert signal("t1w", (ernst, 80.0, 1.0, 0.0)) == pytest.approx(np.sqrt((1 - relaxed) / (1 + relaxed)))
 
 
 def test_the_same_seed_gives_the_same_people_and_another_seed_others(cohort):
@@ -54,6 +65,16 @@ def test_noise_bias_and_lesions_can_be_left_out(cohort):
     spots = cohort.lesions[ill] > 0.5
     assert (change[:, 3][spots] > 0.2).all()  # bright in FLAIR
     assert (change[:, 0][spots] < 0).all()  # dark in T1w
+
+
+def test_noise_and_bias_are_as_stated():
+    """Of PD, whose signal is about 1 in tissue: noise of 3% and a smooth bias of 2%; twice as much on request."""
+    options = SMALL | {"people": 3, "contrasts": ["pd"], "lesions": False}
+    for factor in (1.0, 2.0):
+        made = simulate_contrasts(**options, noise=factor)
+        tissue = made.noise_free > 0.8
+        change = (made.volumes - made.noise_free)[tissue]
+        assert change.std() == pytest.approx(factor * np.hypot(0.03, 0.02), rel=0.2)
 
 
 def test_further_contrasts_say_more_about_flair(cohort):

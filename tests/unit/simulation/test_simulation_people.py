@@ -35,6 +35,14 @@ def test_everybody_of_a_small_cohort_helps_with_the_template():
     assert all(p.template for p in make_people(Settings(people=6)))
 
 
+def test_bad_and_missing_scans_spare_the_smallest_stratum():
+    people = make_people(Settings(people=240))
+    for spoilt in ([p for p in people if p.bad_scan], [p for p in people if not p.has_dwi]):
+        assert len(spoilt) == 10
+        assert {p.stratum for p in spoilt} == {0, 1}
+    assert not any(p.bad_scan and not p.has_dwi for p in people)
+
+
 def test_site_sex_and_age_tell_nothing_about_the_stratum():
     people = make_people(Settings(people=600))
     stratum = np.array([p.stratum for p in people])
@@ -90,6 +98,22 @@ def test_streams_are_independent_and_repeatable():
     assert np.array_equal(first, stream(1, "velocity", 3).standard_normal(2000))
     for other in (stream(1, "velocity", 4), stream(1, "family", 3), stream(2, "velocity", 3)):
         assert abs(np.corrcoef(first, other.standard_normal(2000))[0, 1]) < 0.1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"people": 2, "strata": 2},
+        {"effect": 0.0, "noise": 0.0, "diagnosis_effect": 0.0, "seed": 0},
+        {"directions": 6},
+        {"components": 64, "bold": True, "bold_resolution_mm": 12.0},
+        {"resolution_mm": 0.7, "dwi_resolution_mm": 12.0},
+        {"contrasts": ("flair",), "lesions": True},
+        {"contrasts": ("flair", "t2w")},
+    ],
+)
+def test_options_at_their_limits_can_be_met(change):
+    replace(Settings(), **change).check()
 
 
 @pytest.mark.parametrize(

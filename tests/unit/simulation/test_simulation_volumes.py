@@ -67,6 +67,12 @@ def test_without_variation_and_noise_the_volumes_are_the_truth():
     values = regional_means(cohort, cohort.volumes)
     difference = (values - values[0]) - (cohort.regional - cohort.regional[0])
     assert np.abs(difference).max() < 1e-4
+    # what registration left moves the mean image, and nothing else
+    quiet = options | {"smoothness": {20.0: 0.0}, "noise": 0}
+    moved = [simulate_volumes(**quiet, misplaced_mm=mm) for mm in (0.5, 1.5)]
+    apart = [float(np.abs(other.volumes - cohort.volumes).mean()) for other in moved]
+    assert 0 < 2 * apart[0] < apart[1]
+    np.testing.assert_array_equal(moved[0].regional, cohort.regional)
     flat = simulate_volumes(**options, effect=0, diagnosis_effect=0)
     assert not flat.stratum_effects.any()
     assert not flat.diagnosis_maps.any()
@@ -81,6 +87,63 @@ def test_the_diagnosis_is_found_in_its_regions_of_the_volumes_and_nowhere_else()
     assert np.abs(between[~hit]).max() < 0.5 * np.abs(between[hit]).min()
     single = [roc_auc_score(cohort.diagnosis, -values[:, m, r]) for m, r in np.argwhere(hit)]
     assert min(single) > 0.85
+
+
+def test_strata_have_the_shares_asked_for_and_differ_only_where_asked():
+    cohort = simulate_volumes(**SMALL, shares=(3, 1), stratified=["ndi"])
+    assert np.bincount(cohort.stratum).tolist() == [30, 10]
+    assert not cohort.stratum_effects[:, 0].any()
+    assert cohort.stratum_effects[:, 1].any()
+    assert np.bincount(simulate_volumes(**SMALL, shares=(1, 1, 1)).stratum).tolist() == [14, 13, 13]
+
+
+def test_a_continuum_has_the_direction_and_the_variance_of_two_equal_strata():
+    options = SMALL | {"people": 100, "shape": (16, 16, 16), "shares": (1, 1)}
+    continuum = simulate_volumes(**options, gradient=True)
+    nothing = simulate_volumes(**options, effect=0)
+    planted = (continuum.regional - nothing.regional).reshape(100, -1)
+    between = (continuum.stratum_effects[0] - continuum.stratum_effects[1]).ravel()
+    along = planted @ between / (between @ between)
+    np.testing.assert_allclose(planted, np.outer(along, between), atol=1e-12)
+    assert along.mean() == pytest.approx(0, abs=1e-12)
+    assert along.std() == pytest.approx(0.5, rel=0.1)
+    # spread evenly, so that there are no two groups; the first stratum is the half towards its own differences
+    np.testing.assert_allclose(np.ptp(along), np.sqrt(3), rtol=0.05)
+    assert along[continuum.stratum == 0].min() > along[continuum.stratum == 1].max()
+    assert np.abs(np.bincount(continuum.stratum) - 50).max() < 20
+
+
+def test_sites_of_equal_size_shift_regions_by_what_was_planted_and_tell_nothing_about_the_strata():
+    options = SMALL | {"people": 60, "shape": (16, 16, 16)}
+    plain = simulate_volumes(**options)
+    assert not plain.site.any()
+    assert np.array_equal(simulate_volumes(**options, sites=4).regional, plain.regional)
+    cohort = simulate_volumes(**options, sites=4, site_effect=2.0)
+    assert np.bincount(cohort.site).tolist() == [15] * 4
+    table = np.zeros((3, 4))
+    np.add.at(table, (cohort.stratum, cohort.site), 1)
+    assert np.ptp(table, axis=1).max() <= 1
+    shift = cohort.regional - plain.regional
+    by_site = np.stack([shift[cohort.site == site].mean(axis=0) for site in range(4)])
+    np.testing.assert_allclose(shift, by_site[cohort.site], atol=1e-12)
+    np.testing.assert_allclose(by_site.mean(axis=0), 0, atol=1e-12)
+    # 0.4 of a modality's unit at site effect 1, here twice that
+    assert (by_site.std(axis=0, ddof=1).mean(axis=1) / [0.10, 0.05]) == pytest.approx([0.8, 0.8], rel=0.25)
+
+
+def test_age_sex_and_chance_move_the_regions_as_stated():
+    cohort = simulate_volumes(people=300, seed=2, shape=(16, 16, 16), modalities=["jac"], effect=0)
+    age = (cohort.age - 45) / (50 / np.sqrt(12))
+    columns = [age, cohort.female, cohort.diagnosis, np.ones(300)]
+    design = np.column_stack(columns).astype(float)
+    values = cohort.regional[:, 0] / 0.10  # units
+    slopes, _, _, _ = np.linalg.lstsq(design, values, rcond=None)
+    parcels = np.array([name != "lateral_ventricles" for name in cohort.region_names])
+    assert slopes[0][parcels].mean() == pytest.approx(-0.15, abs=0.02)
+    assert slopes[0][~parcels] == pytest.approx([0.3], abs=0.08)
+    assert slopes[1].mean() == pytest.approx(0.15, abs=0.03)
+    np.testing.assert_allclose(slopes[2], cohort.diagnosis_effects[0] / 0.10, atol=0.15)
+    assert (values - design @ slopes).std() == pytest.approx(0.4, rel=0.03)
 
 
 def test_diagnosis_sex_and_age_tell_nothing_about_the_stratum(cohort):
@@ -151,6 +214,23 @@ def test_fusion_opens_what_is_written(cohort, tmp_path):
     truth = read_table(tmp_path / "truth" / "regional_jac.tsv")
     np.testing.assert_allclose(truth.iloc[:, 1:], cohort.regional[:, 0], atol=1e-8)
     assert read_json(tmp_path / "truth" / "oracle.json")["people"] == 40
+
+
+def test_tables_of_people_and_regions_are_those_of_the_cohort(tmp_path):
+    cohort = simulate_volumes(**SMALL | {"people": 12, "shape": (16, 16, 16)}, sites=3, site_effect=1.0)
+    write_volumes(cohort, tmp_path)
+    for path in (tmp_path / "subjects.tsv", tmp_path / "truth" / "participants.tsv"):
+        sites = read_table(path, text=("site",))["site"]
+        assert [f"site-{number + 1}" for number in cohort.site] == list(sites)
+        assert list(read_table(path)["diagnosis"] == "patient") == list(cohort.diagnosis)
+    truth = read_table(tmp_path / "truth" / "participants.tsv")
+    assert list(truth["stratum"]) == list(cohort.stratum + 1)
+    assert list(truth["sex"] == "F") == list(cohort.female)
+    assert list(truth["age"]) == list(cohort.age)
+    regions = read_table(tmp_path / "regions.tsv")
+    assert dict(zip(regions["name"], regions["label"])) == {
+        name: number for number, name in enumerate(cohort.region_names, start=1)
+    }
 
 
 @pytest.mark.parametrize(

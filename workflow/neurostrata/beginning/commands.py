@@ -138,7 +138,7 @@ def _begin(findings: Findings, folder: Path, preset: str) -> Begun:
         text = recommended_text(header, findings, phenotypes, plan)
     else:
         header = [f"{origin} with --preset {preset}: the paper's settings for this cohort."]
-        text = preset_text(preset, header, findings, phenotypes, hcp)
+        text = preset_text(preset, header, findings, phenotypes)
     config = check_config(overlaid(recommended, yaml.safe_load(text)))
     study = Study(config, findings.rows)
     undecided = list(undecided_in(study, findings, diffusion, preset, phenotypes.corrected is not None))

@@ -82,8 +82,8 @@ def choose_phenotypes(findings: Findings, hcp: bool) -> Phenotypes:
             f"{table.path}: has no variables that could be compared (columns: {', '.join(table.table.columns)})"
             for table in beside
         ]
-    for table in list(chosen):
-        if table.ids != chosen[0].ids or (len(chosen) > 1 and not table.exact):
+    for table in chosen[1:]:  # those that only describe people come last
+        if table.ids != chosen[0].ids or not (table.exact and chosen[0].exact):
             chosen.remove(table)
             findings.unused.append(
                 f"{table.path}: its column of ids is not that of {chosen[0].path}; write the same ids in both"
@@ -109,17 +109,19 @@ def choose_phenotypes(findings: Findings, hcp: bool) -> Phenotypes:
         values["id_column"] = chosen[0].ids
     facts = list(dict.fromkeys(name for table in chosen for name in table.facts))
     variables = list(dict.fromkeys(name for table in chosen for name in table.variables))
-    complete = set.intersection(*(table.complete for table in chosen))
+    complete = set.intersection(*(table.complete for table in chosen if table.variables))
+    papers: list[str] = []
     if hcp:
         families = [n for table in chosen for n in table.table.columns if n.lower() in FAMILY_NAMES]
         if families:
             findings.cohort["columns"] = {"family": families[0]}
             findings.comments["columns"] = "relatives stay together in folds and permutations"
-        variables = _choose_hcp_variables(found, [*facts, *variables])
-    elif facts:
+        papers = _choose_hcp_variables(found, [*facts, *variables])
+        variables = papers or variables
+    if facts and not papers:
         values["exclude"] = facts
         comments["exclude"] = "they describe people, and are adjusted for"
-    if len(complete) < _LEAST_COMPLETE * len(people) and not hcp:
+    if len(complete) < _LEAST_COMPLETE * len(people) and not papers:
         values["missing"] = "median"
         comments["missing"] = (
             f"{len(complete)} of {len(people)} people have every variable; complete: only these, iterative: predicted from the others"
@@ -133,7 +135,7 @@ def choose_phenotypes(findings: Findings, hcp: bool) -> Phenotypes:
 
 
 def _choose_hcp_variables(found: Phenotypes, columns: Sequence[str]) -> list[str]:
-    """Choose the variables of Dimitri et al. 2022, or those of them that the tables have."""
+    """Choose and return the variables of Dimitri et al. 2022, or those of them that the tables have."""
     paper = read_text_table(RESOURCES / "hcp_phenotypes.tsv").column("column")
     there = [name for name in paper if name in columns]
     if len(there) == len(paper):
@@ -147,7 +149,7 @@ def _choose_hcp_variables(found: Phenotypes, columns: Sequence[str]) -> list[str
         found.comments["variables"] = (
             f"those of Dimitri et al. 2022; {absent} of theirs are not in {'these tables' if len(found.tables) > 1 else 'this table'}"
         )
-    return there or list(columns)
+    return there
 
 
 def _value(value: Any) -> str:
@@ -311,18 +313,17 @@ def with_key(text: str, section: str, key: str, lines: Sequence[str]) -> str:
     return text[: found.start(1)] + (replaced if number else new + block) + text[found.end(1) :]
 
 
-def preset_text(
-    name: str, header: Iterable[str], findings: Findings, phenotypes: Phenotypes, hcp: bool
-) -> str:
+def preset_text(name: str, header: Iterable[str], findings: Findings, phenotypes: Phenotypes) -> str:
     """Return a paper's configuration with the study's cohort put in; the paper's comments stay."""
     text = (PAPERS / f"{name}.yaml").read_text(encoding="utf-8")
     first, _, rest = text.partition("\n")
     rest = rest[re.search(r"^[^#]", rest, re.M).start() :]  # type: ignore[union-attr]
     values, comments = dict(phenotypes.values), phenotypes.comments
     paper = yaml.safe_load(rest)
-    if not hcp and paper.get("phenotypes", {}).get("variables") == "dimitri2022" and values:
-        values.setdefault("variables", "all")
-        comments = comments | {"variables": "the paper's variables are HCP's"}
+    papers = paper.get("phenotypes", {}).get("variables") == "dimitri2022"
+    if papers and values and "variables" not in values:
+        values["variables"] = "all"
+        comments = comments | {"variables": "the paper's variables are those of HCP's young adults"}
     for key, value in reversed(values.items()):  # each goes on top
         if key in ("missing", "method"):
             continue  # the paper's

@@ -49,16 +49,18 @@ def look_at_layout(folder: Path, key: str, wishes: Wishes) -> Findings:
             "leave these options out"
         )
     scans = (hcp_scans if key == "hcp" else ukb_scans)(folder)
-    labels = ordered({label for visits in scans.values() for label in visits} - {""})
-    several = sum(len(visits) > 1 for visits in scans.values())
+    asked = {name.removeprefix("sub-") for name in wishes.participants} or set(scans)
+    theirs = [visits for person, visits in scans.items() if person in asked]
+    labels = ordered({label for visits in theirs for label in visits} - {""})
+    several = sum(len(visits) > 1 for visits in theirs)
     if several and wishes.session is None:
-        held = {label: sum(label in visits for visits in scans.values()) for label in labels}
+        held = {label: sum(label in visits for visits in theirs) for label in labels}
         choices = [f"  --session-label {label}   ({number} people)" for label, number in held.items()]
         choices += [f"  --session-label {rule}" for rule in ("first", "last", "all")]
         raise UserError(
             "\n".join(
                 [
-                    f"nothing was written.\n{several} of {len(scans)} people have several visits, and only you know which to take; "
+                    f"nothing was written.\n{several} of {len(theirs)} people have several visits, and only you know which to take; "
                     "choose with one of",
                     *choices,
                 ]

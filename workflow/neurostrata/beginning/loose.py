@@ -361,6 +361,8 @@ def look_at_loose(root: Path, leave_out: Path, wishes: Wishes) -> Findings:
         columns[column] = taken
         for owner in taken.keys() - owned.images.keys():  # people without a T1w image, who are said
             owned.images[owner] = taken[owner]
+    if wishes.participants:
+        _keep(owned, columns, wishes.participants)
     _refuse_unclear(columns, owned, root)
     return _findings(folder, owned, columns, tables, wishes)
 
@@ -376,6 +378,21 @@ def _remove(columns: dict[str, dict[tuple[str, ...], list[Image]]], paths: Colle
         if left:
             columns[column] = left
         else:
+            del columns[column]
+
+
+def _keep(
+    owned: Owned, columns: dict[str, dict[tuple[str, ...], list[Image]]], participants: Sequence[str]
+) -> None:
+    """Take the images of all people but these away: what is wrong with others' is a reason not to ask for them."""
+    asked = {"".join(_key(name)) for name in participants}
+    absent = sorted(asked - {"".join(owner) for owner in owned.images})
+    if absent:
+        raise UserError(f"--participant-label {' '.join(absent[:5])}: no image of that person")
+    owned.images = {owner: images for owner, images in owned.images.items() if "".join(owner) in asked}
+    for column, whose in list(columns.items()):
+        columns[column] = {owner: images for owner, images in whose.items() if "".join(owner) in asked}
+        if not columns[column]:
             del columns[column]
 
 
@@ -448,18 +465,12 @@ def _findings(
         raise UserError(
             f"the ids {', '.join(twice[:3])} are those of two people once they are written with letters and digits only; rename the files"
         )
-    asked = {plain_id(name) for name in wishes.participants}
-    absent = sorted(asked - set(names.values()))
-    if absent:
-        raise UserError(f"--participant-label {' '.join(absent[:5])}: no image of that person")
     notes, unused = [f"ids from {owned.source}"], []
-    rows = {name: {"subject": name} for name in names.values() if not asked or name in asked}
+    rows = {name: {"subject": name} for name in names.values()}
     further: list[str] = []
     bare: list[str] = []
     for column, whose in columns.items():
-        usable = {
-            names[o]: images for o, images in whose.items() if len(images) == 1 and names.get(o) in rows
-        }
+        usable = {names[owner]: images for owner, images in whose.items() if len(images) == 1}
         doubled = len(whose) - sum(len(images) == 1 for images in whose.values())
         known = column in ("t1w", "t1w_mask", "dwi", "dwi_mask")
         # an image of a few people is no column of a study

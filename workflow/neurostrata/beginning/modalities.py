@@ -13,6 +13,7 @@ from neurostrata.core.config import section_defaults
 from neurostrata.core.errors import UserError
 from neurostrata.core.wording import count
 from neurostrata.gate.gradients import Gradients, noddi_shells, read_gradients, tensor_measurements
+from neurostrata.gate.problems import few
 
 #: What replaces the modalities of an experiment that cannot be made, in the names of the recommended configuration.
 _WITHOUT_DIFFUSION = ("t1w", "jac", "gmv")
@@ -33,7 +34,7 @@ class Diffusion:
     several_shells
         How many of them have the shells that NODDI needs.
     problems
-        A line for each person whose gradients cannot be used.
+        A line for each person without gradients, and for each pair of files that cannot be used, with whose they are.
     """
 
     people: int
@@ -45,23 +46,25 @@ def read_diffusion(rows: Iterable[Row]) -> Diffusion:
     """Read everybody's gradients."""
     section = section_defaults("diffusion")
     good = several = 0
-    problems: list[str] = []
+    without: list[str] = []
     known: dict[tuple[str, str], tuple[bool, str]] = {}
+    unusable: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         if not row.get("dwi"):
             continue
         files = row.get("bval", ""), row.get("bvec", "")
         if not all(files):
-            problems.append(f"{row['subject']}: diffusion data without bval and bvec")
+            without.append(f"{row['subject']}: diffusion data without bval and bvec")
             continue
         if files not in known:  # everybody may inherit the same
             known[files] = _shells(files, row["subject"], section)
         noddi, problem = known[files]
         if problem:
-            problems.append(problem)
+            unusable.setdefault(files, []).append(row["subject"])
         else:
             good, several = good + 1, several + noddi
-    return Diffusion(good, several, problems)
+    problems = [f"subject {few(people)}: {known[files][1]}" for files, people in unusable.items()]
+    return Diffusion(good, several, [*problems, *without])
 
 
 def _shells(files: tuple[str, str], subject: str, section: Mapping[str, Any]) -> tuple[bool, str]:
@@ -72,7 +75,7 @@ def _shells(files: tuple[str, str], subject: str, section: Mapping[str, Any]) ->
         )
         tensor_measurements(gradients, section["tensor_b_max"], subject)
     except UserError as error:
-        return False, str(error)
+        return False, str(error).removeprefix(f"subject {subject}: ")
     try:
         noddi_shells(gradients, section["shell_gap"], subject)
     except UserError:

@@ -57,7 +57,9 @@ def write_volumes(cohort: VolumeCohort, folder: Path) -> list[Path]:
 
 def _write_tables(cohort: VolumeCohort, folder: Path, grid: Grid) -> None:
     diagnosis = np.where(cohort.diagnosis, "patient", "control")
-    rows = pd.DataFrame({"subject": cohort.subjects, "family": "", "diagnosis": diagnosis, "site": ""})
+    rows = pd.DataFrame(
+        {"subject": cohort.subjects, "family": "", "diagnosis": diagnosis, "site": _sites(cohort)}
+    )
     with atomic_path(folder / "subjects.tsv") as temporary:
         rows.to_csv(temporary, sep="\t", index=False, lineterminator="\n")
     write_image(folder / "regions.nii.gz", cohort.regions, grid, np.int16)
@@ -65,6 +67,11 @@ def _write_tables(cohort: VolumeCohort, folder: Path, grid: Grid) -> None:
     labels = pd.DataFrame({"label": np.arange(1, len(names) + 1), "name": names})
     write_table(folder / "regions.tsv", labels, {"label": "value in regions.nii.gz", "name": "name"})
     _write_truth(cohort, folder / "truth", grid)
+
+
+def _sites(cohort: VolumeCohort) -> list[str]:
+    """Return everybody's site, empty where no sites were planted."""
+    return [f"site-{number + 1}" if cohort.options["sites"] else "" for number in cohort.site]
 
 
 def _write_truth(cohort: VolumeCohort, folder: Path, grid: Grid) -> None:
@@ -76,6 +83,7 @@ def _write_truth(cohort: VolumeCohort, folder: Path, grid: Grid) -> None:
             "diagnosis": np.where(cohort.diagnosis, "patient", "control"),
             "age": cohort.age,
             "sex": np.where(cohort.female, "F", "M"),
+            "site": _sites(cohort),
         }
     )
     write_table(
@@ -87,6 +95,7 @@ def _write_truth(cohort: VolumeCohort, folder: Path, grid: Grid) -> None:
             "diagnosis": "patient or control, half of every stratum",
             "age": "years",
             "sex": "F or M",
+            "site": "scanner, empty where no sites were planted",
         },
     )
     for position, modality in enumerate(cohort.modalities):

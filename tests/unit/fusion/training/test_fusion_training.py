@@ -382,6 +382,26 @@ def test_the_autoencoder_learns(tmp_path):
     assert after == pytest.approx(losses[-1], abs=0.05)  # evaluation sees what the last steps of training saw
 
 
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again_in_silence(tmp_path, capsys):
+    folder = tmp_path / "checkpoints"
+    assert resumable(folder, "d", 3) is None
+    (folder / "left over").write_text("")
+    assert resumable(folder, "d", 3) is None
+    assert not capsys.readouterr().err
+    assert json.loads((folder / "run.json").read_text()) == {"digest": "d"}
+    assert [path.name for path in folder.iterdir()] == ["run.json"]
+
+
+def test_a_checkpoint_is_resumed_by_its_own_run_with_epochs_left(tmp_path):
+    folder = tmp_path / "checkpoints"
+    for digest, epochs, resumed in (("d", 3, True), ("d", 2, False), ("e", 3, False)):
+        assert resumable(folder, "d", 3) is None
+        torch.save({"epoch": 2}, folder / "last.ckpt")
+        assert resumable(folder, digest, epochs) == (folder / "last.ckpt" if resumed else None)
+        assert (folder / "last.ckpt").exists() == resumed
+        (folder / "last.ckpt").unlink(missing_ok=True)
+
+
 def test_a_checkpoint_that_was_written_over_is_not_resumed(tmp_path, capsys):
     folder = tmp_path / "checkpoints"
     folder.mkdir()
