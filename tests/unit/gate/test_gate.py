@@ -424,6 +424,45 @@ def test_numbers_that_are_left_out_because_of_how_they_are_written_are_said(
     assert [line in note for note in phenotype_notes(study())] == ([True] if named else [])
 
 
+def rename_age(name: str) -> None:
+    """The phenotype table with another name of its column of ages."""
+    header, *lines = Path("phenotypes.tsv").read_text().splitlines()
+    names = [name if column == "age" else column for column in header.split("\t")]
+    Path("phenotypes.tsv").write_text("\n".join(["\t".join(names), *lines]) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("columns", "line"),
+    [
+        (["interview_age"], "interview_age may hold it: set strata.adjust.columns: [interview_age, sex, head_size]"),
+        (["AgeAtScan"], "AgeAtScan may hold it: set strata.adjust.columns: [AgeAtScan, sex, head_size]"),
+        (["21003-2.0"], "21003-2.0 may hold it: set strata.adjust.columns: [21003-2.0, sex, head_size]"),
+        (["age", "interview_age"], None),
+        (["language", "Agency", "x21003", "dosage"], None),
+    ],
+)
+def test_a_column_that_seems_to_be_age_under_another_name_is_said(
+    folder: Path, columns: list[str], line: str | None
+) -> None:
+    """Otherwise nothing is adjusted for age, in silence."""
+    rename_age("years")
+    table_with({"sex": list("FM" * 6), **{column: [str(20 + n) for n in range(12)] for column in columns}})
+    given = {"strata": {"adjust": {"columns": "auto"}}}
+    assert found(**given) == []
+    notes = list(phenotype_notes(study(**given)))
+    assert [line in note for note in notes] == ([True] if line else [])
+    assert list(phenotype_notes(study())) == []
+
+
+def test_fields_of_uk_biobank_for_age_and_sex_are_said_together(folder: Path) -> None:
+    rename_age("years")
+    table_with({"f.31.0.0": list("01" * 6), "f.21003.2.0": [str(50 + n) for n in range(12)]})
+    (note,) = phenotype_notes(study(strata={"adjust": {"columns": "auto"}}))
+    assert note.startswith("no column has a usual name of age and sex, for which nothing is adjusted then;")
+    assert "f.21003.2.0 and f.31.0.0 may hold them" in note
+    assert "strata.adjust.columns: [f.21003.2.0, f.31.0.0, head_size]" in note
+
+
 def test_families_that_nothing_reads_are_said(folder: Path) -> None:
     table_with({"Family_ID": ["F1", "F1", "F2", "F2", "F2", *(f"F{n}" for n in range(3, 9)), ""]})
     assert found() == []

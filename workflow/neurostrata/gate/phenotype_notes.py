@@ -6,8 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from neurostrata.cohort.columns import characteristic_columns
-from neurostrata.cohort.sheet import FAMILY_NAMES
+from neurostrata.cohort.columns import characteristic_columns, sheet_columns
+from neurostrata.cohort.sheet import FAMILY_NAMES, USUAL_NAMES
 from neurostrata.cohort.study import Study, people_key
 from neurostrata.cohort.values import MISSING_VALUES, is_number, judge
 from neurostrata.core.wording import join_words
@@ -27,6 +27,12 @@ _FEWEST = 4
 #: Numbers with groups of three digits, a per cent sign or a typographic minus, which are read as words.
 _GROUPED = re.compile(r"[+-]?[0-9]{1,3}(?:[,' \u00a0\u2019\u202f][0-9]{3})+(?:\.[0-9]+)?")
 _SIGNED = re.compile(r"(?P<minus>[\u2212\u2013])?[0-9]*[.,]?[0-9]+\s*(?P<percent>%)?")
+#: Names of columns that seem to hold age or sex though they are not among the usual names: interview_age (NDA), AgeAtScan, fields
+#: of UK Biobank.
+_LIKE = {
+    "age": re.compile(r"(?:.*[^A-Za-z])?(?:age|Age|AGE)(?![a-z]).*|(?:f\.|p)?21003(?:[-._].*)?"),
+    "sex": re.compile(r"(?:.*[^A-Za-z])?(?:sex|Sex|SEX|gender|Gender)(?![a-z]).*|(?:f\.|p)?31(?:[-._].*)?"),
+}
 
 
 def _another_notation(cell: str) -> bool:
@@ -107,6 +113,30 @@ def _family_note(study: Study, tables: Sequence[PhenotypeTable]) -> str | None:
     return None
 
 
+def _covariate_note(study: Study, tables: Sequence[PhenotypeTable]) -> str | None:
+    """Name columns that seem to hold age or sex under a name that is not looked for."""
+    if study.config["strata"]["adjust"]["columns"] != "auto":
+        return None
+    columns = dict.fromkeys(
+        [*sheet_columns(study), *(c for table in tables for c in table.table.columns if c != table.ids)]
+    )
+    like: dict[str, list[str]] = {}
+    for measure, pattern in _LIKE.items():
+        if not any(column.lower() in USUAL_NAMES[measure] for column in columns):
+            like[measure] = [column for column in columns if pattern.fullmatch(column)]
+    if not any(like.values()):
+        return None
+    lacking = [measure for measure, found in like.items() if found]
+    named = [like[measure][0] if like.get(measure) else measure for measure in _LIKE]
+    looks = join_words([few(like[measure], 3) for measure in lacking])
+    known = [name for name in named if name in columns or name not in like]
+    return (
+        f"no column has a usual name of {join_words(lacking)}, for which nothing is adjusted then; {looks} may hold "
+        f"{'it' if len(lacking) == 1 else 'them'}: set strata.adjust.columns: [{', '.join([*known, 'head_size'])}] (and "
+        "phenotypes.exclude, where they are among the variables)"
+    )
+
+
 def phenotype_notes(study: Study) -> Iterator[str]:
     """Yield what a person should look at in the phenotype tables and in the sheet: codes for missing values, notations, families."""
     tables = read_tables(study, [])
@@ -129,4 +159,6 @@ def phenotype_notes(study: Study) -> Iterator[str]:
     if note := _sheet_note(study):
         yield note
     if note := _family_note(study, tables):
+        yield note
+    if note := _covariate_note(study, tables):
         yield note
