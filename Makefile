@@ -59,7 +59,7 @@ env-dev: $(VENV)/.requirements-dev
 # -------------------------------------------------------------------------------------------- demo
 demo: env
 	$(call timed,simulate,python -m neurostrata simulate --output "$(DEMO)/cohort" --dwi-resolution-mm 5 --effect 1.5 --threads $(CORES))
-	$(call timed,workflow,snakemake --directory $(DEMO) --configfile config/demo.yaml --cores $(CORES) --set-threads train=1 embed=1 evaluate=1 --logger=neurostrata)
+	$(call timed,workflow,snakemake --directory $(DEMO) --configfile config/demo.yaml --cores $(CORES) --max-threads 1 --logger=neurostrata)
 	@python -m neurostrata recovery --cohort $(DEMO)/cohort --results $(DEMO)/results --output $(DEMO)/recovery.json | sed -n '/^How much/,$$p'
 	@python -m neurostrata summary --results $(DEMO)/results
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import yaml
+from loaded_snakemake import dry_run
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -40,15 +41,23 @@ class StudyFolder:
         path.write_text("".join("\t".join(line) + "\n" for line in cells))
 
     def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run Snakemake on this study and return what it said."""
-        command = [sys.executable, "-m", "snakemake", "-s", str(REPOSITORY / "Snakefile"), "--cores", "2"]
+        """Run Snakemake on this study and return what it said; dry runs (-n) do not load it anew."""
+        if "-n" in arguments:
+            return dry_run([*self._options(), *arguments], self.folder, self.environment)
+        return self.process(*arguments)
+
+    def process(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run Snakemake on this study in a process of its own, as users do, and return what it said."""
         return subprocess.run(
-            [*command, "--directory", str(self.folder), *arguments],
+            [sys.executable, "-m", "snakemake", *self._options(), *arguments],
             cwd=self.folder,
             env=self.environment,
             capture_output=True,
             text=True,
         )
+
+    def _options(self) -> list[str]:
+        return ["-s", str(REPOSITORY / "Snakefile"), "--cores", "2", "--directory", str(self.folder)]
 
     def planned(self, *arguments: str) -> dict[str, int]:
         """Return how many jobs of each rule a dry run plans; targets that only gather are left out."""

@@ -24,7 +24,7 @@ def _plan(people: int, options: tuple[str, ...]) -> tuple[float, float, int]:
         study = large_study(Path(name) / "study", people)
         approve(study)  # the files are no images
         before = _children_seconds()
-        run = study.snakemake("-n", *options)
+        run = study.process("-n", *options)
         seconds = _children_seconds() - before
     if run.returncode:
         raise RuntimeError(run.stderr[-2000:])

@@ -21,7 +21,7 @@ SITE = {
         "slurm_account": "test",
     },
     "slurm-status-command": "squeue",
-    "slurm-init-seconds-before-status-checks": 10,  # most jobs here take 8 s
+    "slurm-init-seconds-before-status-checks": 1,
     "latency-wait": 10,
 }
 

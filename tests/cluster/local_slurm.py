@@ -19,6 +19,20 @@ from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "scancel", "sinfo")
 _SBIN = "/usr/sbin:/sbin:/usr/local/sbin"
+#: Snakemake's executor asks 10 s later each time it has heard that none of its jobs has ended. Its question is known
+#: by its last words, --name RUN, and is answered when another job has ended (after 50 s at the latest).
+_PATIENT_SQUEUE = """
+case "$*" in *" --states=all "*" --name "*) ;; *) exec "$real" "$@" ;; esac
+for run; do :; done
+for _ in $(seq 100); do
+    answer=$("$real" "$@") || exit
+    ended=$(echo "$answer" | grep -Ev '[|](PENDING|CONFIGURING|RUNNING|COMPLETING)$' | sort)
+    [ "$ended" = "$(cat "$folder/ended.$run" 2> /dev/null)" ] || break
+    sleep 0.5
+done
+echo "$ended" > "$folder/ended.$run"
+echo "$answer"
+"""
 
 
 def missing_programs() -> list[str]:
@@ -102,15 +116,18 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
         )
         (self.folder / "gres.conf").write_text("Name=gpu File=/dev/null\n")
         # The executor plugin strips SLURM_CONF from what runs inside a job; its srun finds it here again.
-        wrapper = self.folder / "bin" / "srun"
-        real = shutil.which("srun", path=f"{os.environ['PATH']}:{_SBIN}")
-        wrapper.write_text(
-            f'#!/bin/sh\nSLURM_CONF="{self.folder}/slurm.conf"\nexport SLURM_CONF\nexec {real} "$@"\n'
-        )
-        wrapper.chmod(0o755)
+        self._install("srun", 'SLURM_CONF="$folder/slurm.conf" exec "$real" "$@"\n')
+        self._install("squeue", _PATIENT_SQUEUE)
         key = self.folder / "munge.key"
         key.write_bytes(os.urandom(128))
         key.chmod(0o600)
+
+    def _install(self, program: str, script: str) -> None:
+        """Put a script in front of a program of Slurm."""
+        wrapper = self.folder / "bin" / program
+        real = shutil.which(program, path=f"{os.environ['PATH']}:{_SBIN}")
+        wrapper.write_text(f"#!/bin/sh\nreal={real} folder={self.folder}\n{script}")
+        wrapper.chmod(0o755)
 
     def _launch(self, name: str, *command: str) -> None:
         log = open(self.folder / "log" / f"{name}.out", "ab")  # noqa: SIM115 (lives as long as the process)

@@ -17,12 +17,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-import yaml
-
 from neurostrata.cohort.sheet import Row
 from neurostrata.cohort.sources.registry import map_files, required_columns
 from neurostrata.cohort.study import Study
-from neurostrata.core.config import fill_config, section_defaults
+from neurostrata.core.config import fill_config, read_own_yaml, section_defaults
 from neurostrata.core.locations import RESOURCES
 from neurostrata.core.training_presets import PRESETS
 from neurostrata.planning.experiments import can, explains, folds, predicts, reconstruction_folds
@@ -115,7 +113,7 @@ class Cost:
 @cache
 def measured() -> dict[str, Any]:
     """Return the measured numbers, ``resources/costs.yaml``."""
-    return yaml.safe_load((RESOURCES / "costs.yaml").read_text(encoding="utf-8"))
+    return read_own_yaml(RESOURCES / "costs.yaml")
 
 
 # ---------------------------------------------------------------------------------------- jobs

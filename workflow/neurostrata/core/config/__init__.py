@@ -22,7 +22,14 @@ from neurostrata.core.config.modalities import (
     expand_modalities,
     modality_domains,
 )
-from neurostrata.core.config.reading import look_up, overlaid, read_configuration, read_yaml, study_files
+from neurostrata.core.config.reading import (
+    look_up,
+    overlaid,
+    read_configuration,
+    read_own_yaml,
+    read_yaml,
+    study_files,
+)
 from neurostrata.core.config.schemas import (
     fill_defaults,
     finder_names,
@@ -58,6 +65,7 @@ __all__ = [
     "only_lines",
     "overlaid",
     "read_configuration",
+    "read_own_yaml",
     "read_yaml",
     "schema_problems",
     "section_defaults",

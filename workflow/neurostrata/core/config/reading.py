@@ -12,6 +12,9 @@ import yaml
 from neurostrata.core.errors import UserError
 from neurostrata.core.locations import DEFAULT_CONFIG, STUDY_CONFIG, program
 
+#: In C where PyYAML was built with it: eight times as fast, with other words for what is wrong with a file.
+_OWN_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 
 class _StrictLoader(yaml.SafeLoader):
     """A loader that refuses duplicate keys, of which YAML silently keeps the last."""
@@ -80,6 +83,11 @@ def _in_words(error: yaml.YAMLError | Exception) -> str:
     if isinstance(error, ValueError):
         return f"a value that cannot be ({' '.join(said.split())[:200]}); put it in quotation marks where a text is meant"
     return " ".join(said.split())[:200]
+
+
+def read_own_yaml(path: Path) -> Any:
+    """Return what is in a YAML file that comes with neurostrata, which is right; users' files are for `read_yaml`."""
+    return yaml.load(path.read_text(encoding="utf-8"), _OWN_LOADER)
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

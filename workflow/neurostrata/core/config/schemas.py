@@ -8,8 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from neurostrata.core.config.reading import read_own_yaml
 from neurostrata.core.locations import SCHEMAS
 
 
@@ -41,7 +40,7 @@ def _inline(node: Any, folder: Path) -> Any:
 
 @cache
 def _read(path: Path) -> dict[str, Any]:
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content = read_own_yaml(path)
     content.pop("$schema", None)
     return _inline(content, path.parent)
 
