@@ -105,7 +105,7 @@ STAGES = {
     "shuffle_links": _analysis("strata.comparison.commands:shuffle_links", "linking clusters with shuffled phenotypes", "strata"),
     "gather_quality": _analysis("quality.commands:gather_quality", "gathering measures of quality", draws=False),
     "measure_codes": _analysis("quality.commands:measure_codes", "measuring how unlike others people are to the models", "experiments"),
-    "compare_quality": _analysis("quality.commands:compare_quality", "comparing the quality of everybody's images", "quality", "modalities", "diffusion", version=2),
+    "compare_quality": _analysis("quality.commands:compare_quality", "comparing the quality of everybody's images", "quality", "modalities", "diffusion", version=3),
     "compare_raters": _analysis("quality.commands:compare_raters", "comparing raters"),
     "strata_quality": _analysis("strata.comparison.commands:strata_quality", "comparing image quality between clusters", "strata", version=3),
     "map_strata": _analysis("strata.maps.commands:map_strata", "mapping where the strata differ", "strata"),
