@@ -85,7 +85,7 @@ STAGES = {
     "map_codes": _analysis("prediction.explain_commands:tsne_of_modalities", "laying out modality codes (t-SNE)", "experiments"),
     "generate": _analysis("fusion.evaluation.commands:generate", "generating images", "experiments"),
     "baselines": _analysis("fusion.evaluation.commands:baselines", "learning linear baselines", "experiments"),
-    "predict": _analysis("prediction.commands:predict", "predicting targets", "experiments", "phenotypes", version=2),
+    "predict": _analysis("prediction.commands:predict", "predicting targets", "experiments", "phenotypes", version=3),
     "summarise_experiment": _analysis("fusion.commands:summarise_experiment", "summarising experiments", "experiments"),
     "synthesise": _analysis("fusion.evaluation.commands:synthesise", "synthesising modalities", "experiments", "synthesis"),
     "summarise_synthesis": _analysis("fusion.evaluation.commands:summarise_synthesis", "summarising synthesis", "experiments"),
