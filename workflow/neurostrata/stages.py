@@ -88,7 +88,7 @@ STAGES = {
     "predict": _analysis("prediction.commands:predict", "predicting targets", "experiments", "phenotypes", version=3),
     "summarise_experiment": _analysis("fusion.commands:summarise_experiment", "summarising experiments", "experiments"),
     "synthesise": _analysis("fusion.evaluation.commands:synthesise", "synthesising modalities", "experiments", "synthesis"),
-    "summarise_synthesis": _analysis("fusion.evaluation.commands:summarise_synthesis", "summarising synthesis", "experiments"),
+    "summarise_synthesis": _analysis("fusion.evaluation.commands:summarise_synthesis", "summarising synthesis", "experiments", version=2),
     "factor_phenotypes": _analysis("phenotypes.commands:factor_phenotypes", "reducing phenotypes to factors", "phenotypes"),
     "describe_people": _analysis("adjustment.commands:describe_people", "gathering what is known of people", "phenotypes", "strata", draws=False),
     "adjust_codes": _analysis("adjustment.commands:adjust_codes", "adjusting codes", "strata"),
