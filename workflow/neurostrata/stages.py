@@ -108,7 +108,7 @@ STAGES = {
     "compare_quality": _analysis("quality.commands:compare_quality", "comparing the quality of everybody's images", "quality", "modalities", "diffusion", version=3),
     "compare_raters": _analysis("quality.commands:compare_raters", "comparing raters"),
     "strata_quality": _analysis("strata.comparison.commands:strata_quality", "comparing image quality between clusters", "strata", version=3),
-    "map_strata": _analysis("strata.maps.commands:map_strata", "mapping where the strata differ", "strata"),
+    "map_strata": _analysis("strata.maps.commands:map_strata", "mapping where the strata differ", "strata", version=2),
     "decode_strata": _analysis("prediction.strata_decoding:decode_strata", "decoding the centres of the strata", "experiments"),
     "agreement": _analysis("strata.comparison.commands:agreement", "comparing clusters of experiments and finders"),
     "continuous": _analysis("prediction.continuous_commands:continuous", "predicting factors without clusters", "strata", version=2),
