@@ -36,7 +36,8 @@ rule synthesise:
 rule summarise_synthesis:
     """Gather the folds' tables of synthesised modalities and compare the model with each baseline."""
     input:
-        of_folds(tree.FOLD_SYNTHESIS),
+        tables=of_folds(tree.FOLD_SYNTHESIS),
+        people=tree.group_table("experiment-{experiment}"),
     output:
         table=tree.SYNTHESIS,
         comparisons=tree.SYNTHESIS_COMPARISONS,
@@ -53,8 +54,8 @@ rule summarise_synthesis:
     params:
         settings=settings("summarise_synthesis"),
     shell:
-        "python -m neurostrata stage summarise-synthesis --tables {input:q} --output {output.table:q}"
-        " --comparisons {output.comparisons:q} --settings {params.settings:q} > {log:q} 2>&1"
+        "python -m neurostrata stage summarise-synthesis --tables {input.tables:q} --people {input.people:q}"
+        " --output {output.table:q} --comparisons {output.comparisons:q} --settings {params.settings:q} > {log:q} 2>&1"
 
 
 localrules:

@@ -170,7 +170,11 @@ def test_syntheses_of_all_folds_are_gathered_and_compared(tmp_path):
         tables.append(tmp_path / f"{fold}.tsv")
     output, comparisons = tmp_path / "synthesis.tsv", tmp_path / "comparisons.tsv"
     settings = {"experiment": {"model": "latent_synthesis"}, "seed": 1}
-    commands.summarise_synthesis(tables=tables, output=output, comparisons=comparisons, settings=settings)
+    sheet = tmp_path / "subjects.tsv"
+    sheet.write_text("subject\tfamily\n" + "".join(f"{s}\t\n" for s in ("01", "02", "03", "1", "2", "3")))
+    commands.summarise_synthesis(
+        tables=tables, people=sheet, output=output, comparisons=comparisons, settings=settings
+    )
     table = read_table(output, text=("subject", "fold", "inputs", "output"))
     assert table["subject"].tolist() == [s for s in ("01", "02", "03", "1", "2", "3") for _ in range(2)]
     assert set(table["output"]) == {"02"}

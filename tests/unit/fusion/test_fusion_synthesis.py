@@ -29,6 +29,7 @@ from neurostrata.fusion.evaluation.synthesis import (
     measure,
     off_plane_ratio,
     only,
+    paired_t,
     tasks,
 )
 from neurostrata.fusion.evaluation.synthesis_baselines import (
@@ -350,6 +351,10 @@ def test_examples_show_real_and_synthesised_slices_of_each_task(folder):
     ]
 
 
+#: Nobody has relatives.
+ALONE = {str(person): "" for person in range(100)}
+
+
 def comparison_table(gaps, people=6):
     """The model's error is 1, each baseline's 1 plus a gap plus a person's own part."""
     random = np.random.default_rng(4)
@@ -364,7 +369,7 @@ def comparison_table(gaps, people=6):
 
 def test_paired_tests_with_holms_correction_by_hand():
     table = comparison_table({"forest": 0.6, "mean": 0.01})
-    result = compare_methods(table, "model")
+    result = compare_methods(table, "model", ALONE)
     errors = result[result["measure"] == "mse"].reset_index(drop=True)
     assert len(result) == 4 * 2 * 2
     assert len(errors) == 4
@@ -392,7 +397,7 @@ def test_a_comparison_is_of_the_people_who_have_both_values():
     table = table[(table["method"] != "forest") | (table["inputs"] != "t1+t2")].reset_index(drop=True)
     lacking = (table["method"] == "model") & (table["subject"] == "3")
     table.loc[lacking & (table["inputs"] == "t1"), "psnr"] = np.nan
-    result = compare_methods(table, "model")
+    result = compare_methods(table, "model", ALONE)
     tasks = set(zip(result["inputs"], result["baseline"]))
     assert tasks == {("t1", "forest"), ("t1", "mean"), ("t1+t2", "mean")}
     rows = result.set_index(["inputs", "baseline", "measure"])
@@ -407,14 +412,33 @@ def test_a_comparison_is_of_the_people_who_have_both_values():
     assert row["method"] == "model"
 
 
+def test_relatives_count_together():
+    """Differences of relatives that are alike are those of fewer people; of nothing, 5% of p-values are below 0.05."""
+    table = comparison_table({"forest": 0.3}, people=12)
+    twice = pd.concat([table, table.assign(subject=table["subject"] + "b")], ignore_index=True)
+    twins = {str(i): f"f{i}" for i in range(12)} | {f"{i}b": f"f{i}" for i in range(12)}
+    alone, both = compare_methods(table, "model", ALONE), compare_methods(twice, "model", twins)
+    np.testing.assert_allclose(both[["t", "p"]], alone[["t", "p"]])
+    assert (both["n"] == 24).all()
+    random = np.random.default_rng(8)
+    family = np.repeat(np.arange(30), 3)
+    alarms = [
+        paired_t(random.standard_normal(30)[family] + random.standard_normal(90), family)[1] <= 0.05
+        for _ in range(1000)
+    ]
+    assert 0.03 < np.mean(alarms) < 0.07
+    # relatives in one family only: nothing varies between families
+    assert compare_methods(twice, "model", dict.fromkeys(twins, "f"))["p"].isna().all()
+
+
 def test_what_cannot_be_tested_has_no_p():
-    alone = compare_methods(comparison_table({"mean": 0.1}, people=1), "model")
+    alone = compare_methods(comparison_table({"mean": 0.1}, people=1), "model", ALONE)
     assert alone["p"].isna().all()
     assert alone["p_holm"].isna().all()
     assert (alone["n"] == 1).all()
     table = comparison_table({"mean": 0.1}, people=3)
     table["mse"] = np.where(table["method"] == "model", 1.0, 2.0)
-    result = compare_methods(table, "model")
+    result = compare_methods(table, "model", ALONE)
     assert result[result["measure"] == "mse"]["p"].isna().all()
     assert result[result["measure"] == "psnr"]["p_holm"].notna().all()
 
@@ -441,7 +465,7 @@ def test_the_stages(folder, tmp_path):
         synthesise(**shared, **made, **outputs, fold=fold, settings=given)
     summary = {"output": tmp_path / "synthesis.tsv", "comparisons": tmp_path / "comparisons.tsv"}
     tables = [tmp_path / fold / "synthesis.tsv" for fold in ("0", "1")]
-    summarise_synthesis(tables=tables, **summary, settings=given)
+    summarise_synthesis(tables=tables, people=folder / "subjects.tsv", **summary, settings=given)
     table = read_table(summary["output"], text=("subject", "fold"))
     methods = {"latent_synthesis", "mean_image", "linear_regression", "random_forest", "position_mlp"}
     assert set(table["method"]) == methods

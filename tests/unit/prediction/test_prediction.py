@@ -101,6 +101,29 @@ def test_a_linear_effect_is_found_with_its_interval():
     assert found["low"] > 0.6
 
 
+def test_intervals_are_as_wide_as_results_vary_between_studies():
+    """Of 80 studies of 60 people with other training and test people each."""
+    random = np.random.default_rng(4)
+    names = [f"{i:03d}" for i in range(60)]
+    roles = [np.where(np.arange(60) % 5 == fold, "test", "train") for fold in range(5)]
+    found = []
+    for _ in range(80):
+        codes = random.standard_normal((60, 8))
+        number = as_target("t", pd.Series(codes[:, 0] + random.standard_normal(60), index=names))
+        tables = [pd.DataFrame({"subject": names, "role": role}) for role in roles]
+        parts = [
+            fold_predictions(number, "e", str(fold), Embeddings(names, codes, table), {}, 1)
+            for fold, table in enumerate(tables)
+        ]
+        found.append(score_predictions(pd.concat(parts, ignore_index=True), [number], {}, 1).iloc[0])
+    scores = pd.DataFrame(found)
+    assert set(parts[0]["learned"]) == {48}
+    # two thirds of this if only test people are drawn anew, and 83% would cover
+    assert 0.9 < (scores["high"] - scores["low"]).mean() / 3.92 / scores["value"].std() < 1.4
+    middle = scores["value"].mean()
+    assert ((scores["low"] < middle) & (middle < scores["high"])).mean() > 0.92
+
+
 def test_several_classes_are_each_told_from_the_rest():
     group = np.array(["a", "b", "c"])[np.argmax(CODES[:, :3] + 0.3 * RANDOM.normal(size=(120, 3)), axis=1)]
     classes = target(group)

@@ -70,6 +70,37 @@ def test_people_of_the_smallest_sites_are_not_counted_among_those_compared() -> 
     assert rows.loc["site", "n"] == 56
 
 
+def test_relatives_who_are_alike_and_of_one_site_and_age_are_not_counted_as_strangers() -> None:
+    """Thirty families of three, measures that go with nothing: taken as strangers, a sixth and more would pass for related."""
+    rng = np.random.default_rng(5)
+    of = np.repeat(np.arange(30), 3)
+    age, site = rng.uniform(20, 80, 30)[of], np.repeat(["a", "b", "c"], 10)[of]
+    measures = 0.8 * rng.standard_normal((30, 200))[of] + 0.6 * rng.standard_normal((90, 200))
+    about = people(90, age=age, site=site, family=[f"f{number}" for number in of])
+    table = pd.DataFrame(measures, index=about.index)
+    rows = relate_to_people(table, about).set_index("characteristic")
+    without = relate_to_people(table, about.drop(columns="family")).set_index("characteristic")
+    for characteristic, inside in (("age", rows["low"] <= 0), ("site", rows["low"] == 0)):
+        alarms = (rows.loc[characteristic, "p"] <= 0.05).mean()
+        assert 0.02 < alarms < 0.09
+        assert (without.loc[characteristic, "p"] <= 0.05).mean() > 0.15
+        assert inside[characteristic].mean() > 0.92
+    assert (rows.loc["age", "high"] >= 0).mean() > 0.95
+    pd.testing.assert_series_equal(rows["effect"], without["effect"])
+
+
+def test_twins_of_one_value_count_once() -> None:
+    rng = np.random.default_rng(6)
+    values, age = rng.standard_normal(40), rng.uniform(20, 80, 40)
+    alone = relate_to_people(pd.DataFrame({"m": values}, people(40).index), people(40, age=age)).loc[0]
+    twins = people(80, age=np.repeat(age, 2), family=[f"f{number // 2}" for number in range(80)])
+    both = relate_to_people(pd.DataFrame({"m": np.repeat(values, 2)}, twins.index), twins).loc[0]
+    assert both["effect"] == pytest.approx(alone["effect"])
+    # as strangers p would be 0.005 instead of 0.05; of the degrees of freedom both sets of people have their own
+    assert both["p"] == pytest.approx(alone["p"], rel=0.15)
+    assert both["high"] - both["low"] == pytest.approx(alone["high"] - alone["low"], rel=0.05)
+
+
 def test_who_is_of_neither_sex_is_expected_in_the_middle() -> None:
     sex = np.array(["F"] * 30 + ["M"] * 20 + [""] * 4 + ["X"] * 2)
     truth = np.select([sex == "F", sex == "M"], [0.0, 4.0], 2.0)

@@ -112,6 +112,50 @@ def test_random_groups_exceed_the_limit_as_often_as_said() -> None:
     assert ((low < 0) & (high > 0)).mean() == pytest.approx(0.95, abs=0.02)
 
 
+@pytest.mark.parametrize(("wider", "adjusted"), [(1.0, False), (2.0, False), (2.0, True), (0.5, True)])
+def test_intervals_cover_whatever_the_spread_of_the_stratum(wider: float, adjusted: bool) -> None:
+    """Nothing differs but the spread; with equal variances taken for granted, 79% of intervals held 0 where it was twice as large."""
+    generator = np.random.default_rng(7)
+    n, people, regions = 10, 150, 4000
+    age = generator.standard_normal(people)
+    values = generator.normal(size=(people, regions)) * np.where(np.arange(people) < n, wider, 1)[:, None]
+    labels = (np.arange(people) >= n).astype(np.intp)
+    values += (2 * age * adjusted)[:, None]
+    sums = StrataSums(labels, 2, age[:, None] if adjusted else None, spreads=True)
+    for person in range(people):
+        sums.add(person, values[person])
+    found = sums.effects(0)
+    leading = found.effect if found.adjusted is None else found.adjusted
+    low, high = effect_interval(leading, n, people - n, 0.95, found.own, found.rest)
+    assert ((low < 0) & (high > 0)).mean() == pytest.approx(0.95, abs=0.025)
+    residual = values
+    if adjusted:
+        design = np.column_stack([np.ones(people), age])
+        residual = values - design @ np.linalg.lstsq(design, values, rcond=None)[0]
+    inside, outside = (residual[labels == group] for group in (0, 1))
+    pooled = ((n - 1) * inside.var(axis=0, ddof=1) + (people - n - 1) * outside.var(axis=0, ddof=1)) / (
+        people - 2
+    )
+    np.testing.assert_allclose(found.own, inside.var(axis=0, ddof=1) / pooled, rtol=1e-6)
+    np.testing.assert_allclose(found.rest, outside.var(axis=0, ddof=1) / pooled, rtol=1e-6)
+
+
+def test_the_interval_of_a_large_effect_is_as_wide_as_the_effect_varies() -> None:
+    generator = np.random.default_rng(9)
+    n, people, regions = 20, 120, 4000
+    member = np.arange(people) < n
+    values = generator.normal(size=(people, regions)) * np.where(member, 2, 1)[:, None] + 3 * member[:, None]
+    sums = StrataSums((~member).astype(np.intp), 1, None, spreads=True)
+    for person in range(people):
+        sums.add(person, values[person])
+    found = sums.effects(0)
+    low, high = effect_interval(found.effect, n, people - n, 0.95, found.own, found.rest)
+    true = 3 / np.sqrt((19 * 4 + 99) / 118)
+    assert ((low < true) & (true < high)).mean() == pytest.approx(0.95, abs=0.025)
+    # a stratum of one person has no spread of its own
+    assert np.isfinite(effect_interval(np.array([0.5]), 1, 20, 0.95)).all()
+
+
 def test_connected_places_are_of_one_sign_and_the_largest_comes_first() -> None:
     effect = np.zeros(SHAPE)
     effect[1:3, 1:3, 1:3] = 0.6

@@ -30,6 +30,7 @@ PREDICTION_COLUMNS = {
     "observed": "What the person has; for classes 1 when it is `class`, else 0",
     "predicted": "The prediction; for classes a score, higher for `class`",
     "usual": "The mean (or share) among the fold's training people",
+    "learned": "How many training people the fold's predictor learned from",
 }
 SCORE_COLUMNS = {
     "features": PREDICTION_COLUMNS["features"],
@@ -37,7 +38,7 @@ SCORE_COLUMNS = {
     "kind": "number or classes",
     "measure": "auc (mean over classes, one against the rest, when there are more than two) or r2 (share of variance)",
     "value": "Mean over folds for auc (scores of different folds are not comparable), all people together for r2",
-    "low": "Lower end of the 95% bootstrap interval, families drawn as a whole",
+    "low": "Lower end of the 95% interval: bootstrap, families drawn as a whole, widened for what other training people would change",
     "high": "Upper end",
     "fold_sd": "Standard deviation over folds",
     "people": "People predicted",
@@ -103,7 +104,7 @@ def fold_predictions(
     rows: list[dict[str, object]] = []
     if len(test.subjects) == 0 or len(set(observed)) < 2:
         return pd.DataFrame(rows, columns=list(PREDICTION_COLUMNS))
-    common = {"fold": fold, "features": features, "target": target.name}
+    common = {"fold": fold, "features": features, "target": target.name, "learned": len(observed)}
     if target.kind == "number":
         training_mean = float(observed.astype(float).mean())
         predicted = predict_number(train.values, observed.astype(float), test.values)
@@ -174,6 +175,7 @@ def classifier_predictions(target: Target, positive: str, fold: str, table: pd.D
             "observed": (observed == positive).to_numpy(float),
             "predicted": tested["probability"].to_numpy(float),
             "usual": float(learned.mean()),
+            "learned": len(learned),
         }
     )
 
@@ -217,6 +219,17 @@ def overall(frame: pd.DataFrame, kind: str, weights: np.ndarray | None = None) -
     return _mean(fold_values(frame, kind, weights))
 
 
+def widening(frame: pd.DataFrame) -> float:
+    """Return how much wider an interval is than the bootstrap of test people makes it.
+
+    Drawing test people anew leaves the predictors as they are, but another study would have other training people too, and the folds of this
+    one share most of theirs. The variance is larger by 1 + the sum over folds of test people / training people
+    (Nadeau and Bengio 2003, Machine Learning 52:239); of k folds, by 1 + k / (k - 1).
+    """
+    folds = frame.groupby("fold", sort=False)
+    return float(np.sqrt(1 + (folds["subject"].nunique() / folds["learned"].first()).sum()))
+
+
 def score_predictions(
     predictions: pd.DataFrame, targets: Sequence[Target], families: Mapping[str, str], seed: int
 ) -> pd.DataFrame:
@@ -232,8 +245,10 @@ def score_predictions(
     for (features, target), frame in predictions.groupby(["features", "target"], sort=False):
         kind = kinds[str(target)]
         values = fold_values(frame, kind)[:, 0]
+        value = float(overall(frame, kind)[0])
         groups = _family_names(frame["subject"], families)
-        low, high = percentile_interval(overall(frame, kind, bootstrap_weights(groups, seed)))
+        ends = np.array(percentile_interval(overall(frame, kind, bootstrap_weights(groups, seed))))
+        low, high = (value + widening(frame) * (ends - value)).clip(None if kind == "number" else 0, 1)
         finite = values[np.isfinite(values)]
         rows.append(
             {
@@ -241,7 +256,7 @@ def score_predictions(
                 "target": target,
                 "kind": kind,
                 "measure": "r2" if kind == "number" else "auc",
-                "value": float(overall(frame, kind)[0]),
+                "value": value,
                 "low": low,
                 "high": high,
                 "fold_sd": float(finite.std(ddof=1)) if len(finite) > 1 else np.nan,

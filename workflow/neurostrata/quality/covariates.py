@@ -6,10 +6,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import stats
 
+from neurostrata.core.families import families_of, family_numbers
 from neurostrata.quality.expected import ages
 from neurostrata.strata.comparison.kruskal import benjamini_hochberg, eta_squared, eta_squared_interval
+
+Array = NDArray[np.float64]
+Labels = NDArray[np.intp]
 
 COLUMNS = {
     "measure": "what was measured",
@@ -18,7 +23,7 @@ COLUMNS = {
     "effect": "effect size",
     "low": "lower end of its 95% interval",
     "high": "upper end",
-    "p": "of no association (Spearman, Kruskal-Wallis)",
+    "p": "of no association (Spearman, Kruskal-Wallis), as large as it has to be where relatives are alike",
     "p_adjusted": "false-discovery rate over all rows (Benjamini and Hochberg 1995)",
     "n": "people with both; of sites and sexes those of at least 5 people",
 }
@@ -35,9 +40,10 @@ def relate_to_people(measured: pd.DataFrame, people: pd.DataFrame) -> pd.DataFra
     measured
         Index: subjects; a column per measure.
     people
-        Characteristics by subject.
+        Characteristics by subject; with ``family``, p and intervals allow for relatives (:func:`design_effect`).
     """
     about = people.reindex(measured.index)
+    family = family_numbers(families_of(about, measured.index))
     rows = []
     for name, column in measured.items():
         for characteristic in ("site", "age", "sex"):
@@ -46,7 +52,9 @@ def relate_to_people(measured: pd.DataFrame, people: pd.DataFrame) -> pd.DataFra
             of = about[characteristic]
             of = ages(of) if characteristic == "age" else of.replace("", np.nan)
             known = column.notna() & of.notna()
-            found = (_number if characteristic == "age" else _classes)(column[known], of[known])
+            found = (_number if characteristic == "age" else _classes)(
+                column[known], of[known], family[known.to_numpy()]
+            )
             if found:
                 rows.append({"measure": name, "characteristic": characteristic, **found})
     table = pd.DataFrame(rows, columns=[c for c in COLUMNS if c != "p_adjusted"])
@@ -54,13 +62,57 @@ def relate_to_people(measured: pd.DataFrame, people: pd.DataFrame) -> pd.DataFra
     return table[list(COLUMNS)]
 
 
-def _number(values: pd.Series, of: pd.Series) -> dict[str, Any]:
+def design_effect(values: Array, of: Array, family: Labels) -> float:
+    """Return how much more an association of ranks varies than between people of whom none are related.
+
+    Brothers and sisters are scanned at one site, are of about one age, and resemble each other: they count for less than as many
+    strangers. Of a regression it is (1 - rho) + rho times what the characteristic's sums over families amount to, rho the correlation of
+    relatives in what the regression leaves (Scott and Holt 1982, J Am Stat Assoc 77:848); with several classes the mean over
+    their contrasts (Rao and Scott 1981, J Am Stat Assoc 76:221).
+
+    Parameters
+    ----------
+    values
+        Of each person.
+    of
+        People x columns of the characteristic: its ranks, or an indicator of each class.
+    family
+        Number of each person's family.
+
+    Returns
+    -------
+    float
+        1 without relatives.
+    """
+
+    def summed(columns: Array) -> Array:
+        return np.stack([np.bincount(family, column) for column in columns.T], axis=1)
+
+    size = np.bincount(family)
+    pairs = (size * (size - 1)).sum()
+    left, scale, _ = np.linalg.svd(of - of.mean(axis=0), full_matrices=False)
+    basis = left[:, scale > 1e-9 * scale[0]]
+    ranks = stats.rankdata(values)[:, None]
+    ranks -= ranks.mean()
+    rest = ranks - basis @ (basis.T @ ranks)
+    square = (rest**2).sum()
+    if pairs == 0 or square <= 1e-9 * (ranks**2).sum():
+        return 1.0
+    alike = ((summed(rest) ** 2).sum() - square) / pairs / (square / len(rest))
+    rho = float(np.clip(alike, 0, 1))
+    return 1 - rho + rho * float((summed(basis) ** 2).sum(axis=0).mean())
+
+
+def _number(values: pd.Series, of: pd.Series, family: Labels) -> dict[str, Any]:
     n = len(values)
     if n < 2 * FEWEST or values.nunique() < 2 or of.nunique() < 2:
         return {}
     rho, p = stats.spearmanr(values, of)
+    more = design_effect(values.to_numpy(float), stats.rankdata(of)[:, None], family)
+    if more != 1 and abs(rho) < 1:
+        p = 2 * stats.t.sf(abs(rho) * np.sqrt((n - 2) / (1 - rho**2) / more), n - 2)
     # Fisher's z with the variance of Bonett and Wright (2000)
-    half = stats.norm.ppf((1 + CONFIDENCE) / 2) * np.sqrt((1 + rho**2 / 2) / (n - 3))
+    half = stats.norm.ppf((1 + CONFIDENCE) / 2) * np.sqrt(more * (1 + rho**2 / 2) / (n - 3))
     centre = np.arctanh(np.clip(rho, -0.999999, 0.999999))
     return {
         "effect_name": "rho",
@@ -72,18 +124,23 @@ def _number(values: pd.Series, of: pd.Series) -> dict[str, Any]:
     }
 
 
-def _classes(values: pd.Series, of: pd.Series) -> dict[str, Any]:
+def _classes(values: pd.Series, of: pd.Series, family: Labels) -> dict[str, Any]:
     counts = of.value_counts()
     large = counts.index[counts >= FEWEST]
-    parts = [values[of == name].to_numpy(dtype=float) for name in large]
-    if len(parts) < 2 or np.unique(np.concatenate(parts)).size < 2:
+    member = (of.to_numpy()[:, None] == large.to_numpy()).astype(float)
+    chosen = member.any(axis=1)
+    values, member = values[chosen], member[chosen]
+    if len(large) < 2 or values.nunique() < 2:
         return {}
-    h, p = stats.kruskal(*parts)
-    n = sum(map(len, parts))
-    low, high = eta_squared_interval(float(h), len(parts), n, CONFIDENCE)
+    h, p = stats.kruskal(*(values[inside] for inside in member.T.astype(bool)))
+    n, k = len(values), len(large)
+    more = design_effect(values.to_numpy(float), member, family[chosen])
+    if more != 1:
+        p = stats.chi2.sf(h / more, k - 1)
+    low, high = (min(1.0, more * end) for end in eta_squared_interval(float(h) / more, k, n, CONFIDENCE))
     return {
         "effect_name": "eta2",
-        "effect": eta_squared(float(h), len(parts), n),
+        "effect": eta_squared(float(h), k, n),
         "low": low,
         "high": high,
         "p": p,

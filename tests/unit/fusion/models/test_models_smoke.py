@@ -163,6 +163,7 @@ def test_a_model_goes_through_its_stages(name, cohort, read, tmp_path):
     if can.get("synthesises"):
         summarise_synthesis(
             tables=[tmp_path / f"fold-{fold}" / "synthesis.tsv" for fold in "01"],
+            people=folder / "people.tsv",
             output=tmp_path / "synthesis.tsv",
             comparisons=tmp_path / "comparisons.tsv",
             settings=settings,

@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 
 from neurostrata.core.errors import UserError
+from neurostrata.core.families import families_of
 from neurostrata.core.files import atomic_directory, atomic_path, settings_record
+from neurostrata.core.people import require_people
 from neurostrata.core.tables import read_table, write_table
 from neurostrata.fusion.commands import code_table
 from neurostrata.fusion.data.experiment import ExperimentData
@@ -235,13 +237,15 @@ def synthesise(
 
 
 def summarise_synthesis(
-    *, tables: list[Path], output: Path, comparisons: Path, settings: dict[str, Any]
+    *, tables: list[Path], people: Path, output: Path, comparisons: Path, settings: dict[str, Any]
 ) -> None:
-    """Gather the folds' tables and compare the model with each baseline, person by person."""
+    """Gather the folds' tables and compare the model with each baseline, person by person; `people` has their families."""
     from neurostrata.fusion.evaluation.synthesis import COLUMNS, COMPARISON_COLUMNS, compare_methods
 
     frames = [read_table(p, text=("subject", "fold", "method", "inputs", "output")) for p in tables]
     frame = pd.concat(frames, ignore_index=True)
+    sheet = read_table(people, text=("subject", "family")).set_index("subject")
+    require_people(people, sheet.index, frame["subject"].unique(), tables[0])
     write_table(
         output,
         frame,
@@ -251,9 +255,13 @@ def summarise_synthesis(
     )
     write_table(
         comparisons,
-        compare_methods(frame, settings["experiment"]["model"]),
+        compare_methods(
+            frame,
+            settings["experiment"]["model"],
+            dict(zip(sheet.index, families_of(sheet, sheet.index), strict=True)),
+        ),
         columns=COMPARISON_COLUMNS,
-        Description="Paired t-tests between the model and each baseline, Holm-corrected within a measure.",
+        Description="Paired t-tests between the model and each baseline, relatives counted together, Holm-corrected within a measure.",
         Settings=settings_record(settings),
     )
 

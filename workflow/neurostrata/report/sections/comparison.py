@@ -249,8 +249,8 @@ def comparison_section(page: Page) -> Section:
             frame[frame["what"] == "predicted"],
             "What is predicted from the codes",
             "For people whom neither the fold's model nor the predictor has seen. AUC: area under the ROC curve, 0.5 is "
-            "chance; R2: share of variance, 0 is no better than the training mean. 95% bootstrap intervals, families "
-            "drawn as a whole.",
+            "chance; R2: share of variance, 0 is no better than the training mean. 95% intervals allow for other test people "
+            "(bootstrap of whole families) and for other training people (Nadeau and Bengio 2003).",
             page,
             "largest",
         ),

@@ -224,7 +224,7 @@ def _synthesis_table(page: Page, experiment: Experiment, frame: pd.DataFrame, mo
         numeric=[False, False, *[True] * len(methods)],
         caption=(
             "Mean (standard deviation) over people of the mean squared error, both images in units of their means, as Tables "
-            "II and IV of Chartsias 2018; bold: the least. * differs from the model (paired t-test, Holm-corrected, 5%)."
+            "II and IV of Chartsias 2018; bold: the least. * differs from the model (paired t-test, relatives counted together, Holm-corrected, 5%)."
         ),
         groups=groups,
         sources=page.sources(experiment.file("synthesis.tsv"), tests_path),

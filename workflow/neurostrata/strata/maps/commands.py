@@ -63,7 +63,7 @@ REGION_COLUMNS = {
     "voxels": "voxels of the fusion grid",
     "volume_ml": "their volume in ml",
     "effect": "region: Hedges' g of people's means over it; place: mean of its voxels' g. Adjusted where covariates were removed",
-    "effect_low": "lower end of the region's interval (Hedges and Olkin 1985); n/a for places, which were chosen by their effect",
+    "effect_low": "lower end of the region's interval (Bonett 2008), whatever the stratum's spread; n/a for places, which were chosen by their effect",
     "effect_high": "upper end",
     "effect_unadjusted": "the region's effect without adjustment; n/a for places",
     "peak": "effect of largest size of any of its voxels",
@@ -229,7 +229,7 @@ def _map_modality(
     covariates = None if design is None else design[present]
     described = min(len(strata), MOST_STRATA)
     sums = StrataSums(labels, described, covariates)
-    regional = StrataSums(labels, described, covariates)
+    regional = StrataSums(labels, described, covariates, spreads=True)
     array = volume.array
     for person, subject in enumerate(groups.index[present]):
         if person % _OPENED == 0:
@@ -326,7 +326,7 @@ def _region_rows(
 ) -> list[dict[str, Any]]:
     """Return a row for each region of the atlas."""
     leading = effect.effect if effect.adjusted is None else effect.adjusted
-    low, high = effect_interval(leading, effect.n, effect.others, confidence)
+    low, high = effect_interval(leading, effect.n, effect.others, confidence, effect.own, effect.rest)
     millilitres = abs(np.linalg.det(affine[:3, :3])) / 1000
     rows = []
     for position, region in enumerate(int(number) for number in atlas.means.numbers):
