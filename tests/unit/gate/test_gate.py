@@ -434,7 +434,10 @@ def rename_age(name: str) -> None:
 @pytest.mark.parametrize(
     ("columns", "line"),
     [
-        (["interview_age"], "interview_age may hold it: set strata.adjust.columns: [interview_age, sex, head_size]"),
+        (
+            ["interview_age"],
+            "interview_age may hold it: set strata.adjust.columns: [interview_age, sex, head_size]",
+        ),
         (["AgeAtScan"], "AgeAtScan may hold it: set strata.adjust.columns: [AgeAtScan, sex, head_size]"),
         (["21003-2.0"], "21003-2.0 may hold it: set strata.adjust.columns: [21003-2.0, sex, head_size]"),
         (["age", "interview_age"], None),

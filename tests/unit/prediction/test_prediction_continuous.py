@@ -167,6 +167,25 @@ def test_a_cut_through_a_continuum_adds_nothing_to_it(monkeypatch, studies, peop
     assert np.mean(gains) < 0.01
 
 
+def test_intervals_allow_for_other_training_people(monkeypatch):
+    """Those of the tested people alone are two thirds as wide."""
+    monkeypatch.setattr(continuous, "BOOTSTRAP", 200)
+    generator = np.random.default_rng(18)
+    found, gains = [], []
+    for seed in range(60):
+        codes = generator.normal(size=(60, 8))
+        group = pd.Series(generator.integers(1, 3, size=60))
+        score = (codes[:, 0] + (group == 1) + generator.normal(size=60)).to_numpy()[:, None]
+        table, added = run({"codes": codes}, score, {"mixture": group}, permutations=1, seed=seed)
+        found.append(table[table["features"] == "codes"].iloc[[0, -1]])
+        gains.append(added.rename(columns={"added_r2": "value"}))
+    for rows in (pd.concat(found), pd.concat(gains).assign(method="added")):
+        for method, own in rows.groupby("method"):
+            ratio = (own["high"] - own["low"]).mean() / 3.92 / own["value"].std()
+            assert 0.85 < ratio < 1.5, method
+    assert rows["high"].max() <= 1
+
+
 def test_one_cluster_predicts_nothing_and_few_people_give_no_rows():
     generator = np.random.default_rng(7)
     table, added = run(

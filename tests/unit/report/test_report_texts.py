@@ -275,7 +275,9 @@ def test_no_clusters_lead_to_the_continuous_results() -> None:
     assert overall([verdict]) == "In x, no clusters were found. The results without clusters come first."
     freed = continuous.assign(adjusted_for="age, head_size")
     verdict = judge("x", _evidence([25, 15], "no", continuous=freed, **DIFFERENT))
-    assert "Without clusters: after adjustment for age and head size, the codes predict" in verdict.sentences[0]
+    assert (
+        "Without clusters: after adjustment for age and head size, the codes predict" in verdict.sentences[0]
+    )
     one = judge("x", _evidence([40], "no"))
     assert (one.kind, one.clusters) == ("nothing", 1)
     assert "keeps the 40 people in one group" in one.headline

@@ -377,13 +377,15 @@ def test_clusters_of_one_person_and_of_tied_people_have_a_variance():
     labels = np.repeat([1, 2, 3], [40, 1, 3])
     values = np.column_stack([generator.normal(size=44), generator.normal(size=44)])
     values[41:, 1] = values[:40, 1].min() - 1  # three people with one value
-    f, wald, p, df1, df2 = freedman_lane(values, labels, np.zeros((44, 0)), [""] * 44, 199, generator)
+    _, wald, p, df1, df2 = freedman_lane(values, labels, np.zeros((44, 0)), [""] * 44, 199, generator)
     assert (df1, df2) == (2, 41)
     assert np.isfinite(wald).all()
     assert p[0] > 0.05
     assert p[1] < 0.05
     # the person's own effect has the variance of all others
-    effect = freedman_lane(values, np.repeat([1, 2], [43, 1])[::-1], np.zeros((44, 0)), [""] * 44, 1, generator)
+    effect = freedman_lane(
+        values, np.repeat([1, 2], [43, 1])[::-1], np.zeros((44, 0)), [""] * 44, 1, generator
+    )
     assert effect[1][0] == pytest.approx(effect[0][0], rel=0.1)
 
 

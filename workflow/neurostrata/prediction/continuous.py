@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from neurostrata.core.families import family_blocks, family_parts, family_weights
-from neurostrata.prediction.estimators import RIDGE_PENALTIES, percentile_interval
+from neurostrata.prediction.estimators import RIDGE_PENALTIES, widened_interval
 from neurostrata.strata.comparison.covariates import covariate_columns, orthonormal
 from neurostrata.strata.comparison.kruskal import benjamini_hochberg
 from neurostrata.strata.comparison.repartition import permuted_labels
@@ -48,7 +48,7 @@ COLUMNS = {
     "value": "r2: share of the variance left by the covariates that is predicted in people not learned from, below 0 worse "
     "than without a prediction; canonical_correlation: first canonical correlation in people not learned from",
     "measure": "r2 or canonical_correlation",
-    "low": "lower end of the 95% bootstrap interval, families drawn as a whole",
+    "low": "lower end of the 95% interval: bootstrap, families drawn as a whole, widened for what other training people would change",
     "high": "upper end",
     "p": "(permutations of the link of features and factors with at least this value + 1) / (permutations + 1)",
     "q": "Benjamini-Hochberg false-discovery rate of p over the factors, for each kind of features",
@@ -59,7 +59,7 @@ ADDED_COLUMNS = {
     "finder": "whose clusters are added",
     "factor": "name of the factor",
     "added_r2": "r2 of codes and clusters minus r2 of codes and the directions in which the clusters lie, in people not learned from",
-    "low": "lower end of its 95% bootstrap interval, families drawn as a whole",
+    "low": "lower end of its 95% interval: bootstrap, families drawn as a whole, widened for what other training people would change",
     "high": "upper end",
     "p": "share of permutations with at least this gain; what codes and directions leave unexplained is permuted, their own effect stays",
     "q": "Benjamini-Hochberg false-discovery rate of p over the factors, for each finder",
@@ -325,6 +325,11 @@ class Cohort:
     weights: Array
 
     @property
+    def ratios(self) -> list[float]:
+        """Test people / training people of each fold."""
+        return [len(fold.test) / len(fold.train) for fold in self.folds]
+
+    @property
     def facts(self) -> tuple[object, ...]:
         """Values of the last columns of both tables: n and those of the covariates."""
         return (len(self.rows), *self.named)
@@ -464,7 +469,7 @@ def compare_features(
             drawn = np.where(varies, explained_share(error, plain, cohort.weights), np.nan)
             p = _p(value, null)
             for column, factor in enumerate(names):
-                ends = percentile_interval(drawn[:, column])
+                ends = widened_interval(float(value[column]), drawn[:, column], cohort.ratios)
                 rows.append((name, "ridge", factor, value[column], "r2", *ends, p[column], *cohort.facts))
         for finder, model in joint.items():
             both = errors[f"codes + clusters of {finder}"]
@@ -532,7 +537,7 @@ def _added(
     p = _p(gain, null.reshape(len(cohort.orders), -1))
     rows: list[tuple[object, ...]] = []
     for column, factor in enumerate(names):
-        ends = percentile_interval(drawn[:, column])
+        ends = widened_interval(float(gain[column]), drawn[:, column], cohort.ratios)
         rows.append((finder, factor, gain[column], *ends, p[column], *cohort.facts))
     return rows
 
@@ -545,6 +550,6 @@ def _canonical(name: str, body: Array, values: Array, cohort: Cohort) -> tuple[o
     one, other = model.variates(known)
     value = correlation(one, other)
     null = np.stack([correlation(*model.variates(left[order])) for order in cohort.orders])
-    ends = percentile_interval(correlation(one, other, cohort.weights))
+    ends = widened_interval(float(value[0]), correlation(one, other, cohort.weights), cohort.ratios, -1)
     p = float(_p(value, null)[0])
     return (name, "cca", "", float(value[0]), "canonical_correlation", *ends, p, *cohort.facts)

@@ -15,9 +15,9 @@ from neurostrata.prediction.estimators import (
     area_under_curve,
     bootstrap_weights,
     explained,
-    percentile_interval,
     predict_classes,
     predict_number,
+    widened_interval,
 )
 from neurostrata.prediction.targets import Target
 
@@ -219,17 +219,6 @@ def overall(frame: pd.DataFrame, kind: str, weights: np.ndarray | None = None) -
     return _mean(fold_values(frame, kind, weights))
 
 
-def widening(frame: pd.DataFrame) -> float:
-    """Return how much wider an interval is than the bootstrap of test people makes it.
-
-    Drawing test people anew leaves the predictors as they are, but another study would have other training people too, and the folds of this
-    one share most of theirs. The variance is larger by 1 + the sum over folds of test people / training people
-    (Nadeau and Bengio 2003, Machine Learning 52:239); of k folds, by 1 + k / (k - 1).
-    """
-    folds = frame.groupby("fold", sort=False)
-    return float(np.sqrt(1 + (folds["subject"].nunique() / folds["learned"].first()).sum()))
-
-
 def score_predictions(
     predictions: pd.DataFrame, targets: Sequence[Target], families: Mapping[str, str], seed: int
 ) -> pd.DataFrame:
@@ -247,8 +236,10 @@ def score_predictions(
         values = fold_values(frame, kind)[:, 0]
         value = float(overall(frame, kind)[0])
         groups = _family_names(frame["subject"], families)
-        ends = np.array(percentile_interval(overall(frame, kind, bootstrap_weights(groups, seed))))
-        low, high = (value + widening(frame) * (ends - value)).clip(None if kind == "number" else 0, 1)
+        drawn = overall(frame, kind, bootstrap_weights(groups, seed))
+        folds = frame.groupby("fold", sort=False)
+        ratios = folds["subject"].nunique() / folds["learned"].first()
+        low, high = widened_interval(value, drawn, ratios.tolist(), -np.inf if kind == "number" else 0)
         finite = values[np.isfinite(values)]
         rows.append(
             {

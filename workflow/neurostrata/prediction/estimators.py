@@ -202,3 +202,28 @@ def percentile_interval(values: np.ndarray) -> tuple[float, float]:
         return float("nan"), float("nan")
     low, high = np.percentile(finite, [2.5, 97.5])
     return float(low), float(high)
+
+
+def widened_interval(
+    value: float, drawn: np.ndarray, ratios: Sequence[float], least: float = -np.inf
+) -> tuple[float, float]:
+    """Return a 95% interval from a bootstrap of test people that allows for other training people too.
+
+    Drawing test people anew leaves the predictors as they are, but another study would have other training people, and the
+    folds of this one share most of theirs. The variance is larger by 1 + the sum over folds of test people / training people
+    (Nadeau and Bengio 2003, Machine Learning 52:239); of k folds, by 1 + k / (k - 1).
+
+    Parameters
+    ----------
+    value
+        Of the people as they are.
+    drawn
+        Bootstrap values.
+    ratios
+        Of each fold, test people / training people.
+    least
+        Least possible value; the largest is 1.
+    """
+    ends = np.array(percentile_interval(drawn))
+    low, high = (value + np.sqrt(1 + sum(ratios)) * (ends - value)).clip(least, 1)
+    return float(low), float(high)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
+import pandas as pd
+
 from neurostrata.report.data.evidence import false_discovery_rates
 from neurostrata.report.data.layout import Experiment
 from neurostrata.report.figures.phenotypes import factor_names
