@@ -391,7 +391,7 @@ def test_clusters_of_one_person_and_of_tied_people_have_a_variance():
 
 def test_clusters_that_determine_a_factor_have_the_smallest_p():
     labels = np.repeat([1, 2], 20)
-    f, wald, p, _, _ = freedman_lane(
+    _, wald, p, _, _ = freedman_lane(
         labels[:, None].astype(float), labels, np.zeros((40, 0)), [""] * 40, 99, np.random.default_rng(0)
     )
     assert np.isinf(wald[0])
