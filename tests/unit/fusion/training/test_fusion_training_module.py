@@ -81,18 +81,20 @@ class EpochEnd:
     """What the end of an epoch asks of a trainer."""
 
     current_epoch = 2
+    global_step = 0
 
     class strategy:
         @staticmethod
         def reduce(value, reduce_op):
-            assert reduce_op == "mean"  # over the processes that train together
+            assert reduce_op == "sum"  # over the processes that train together
             return value
 
 
-def ended(losses, validation=None):
+def ended(losses, validation=None, there=None):
     module = TrainingModule(nn.Linear(2, 1), settings(epochs=100), 0.0)
     module._trainer = EpochEnd()
-    module._epoch_losses = [torch.tensor(step) for step in losses]
+    there = there or [[1.0] * len(step) for step in losses]
+    module._epoch_losses = [torch.tensor(step) for step in zip(losses, there, strict=True)]
     module.validation_loss = validation
     module._started = time.monotonic() - 2
     module.on_train_epoch_end()
@@ -103,6 +105,8 @@ def test_a_row_of_the_history_is_the_mean_of_the_steps():
     row = ended([[1.0, 3.0], [3.0, 5.0]]).history[-1]
     assert 2 <= row.pop("seconds") < 60
     assert row == {"epoch": 3, "loss": 3.0, "loss_0": 2.0, "loss_1": 4.0}
+    lacking = ended([[1.0, 3.0], [3.0, 0.0]], there=[[1.0, 1.0], [1.0, 0.0]]).history[-1]
+    assert (lacking["loss"], lacking["loss_0"], lacking["loss_1"]) == (2.5, 2.0, 3.0)
     assert ended([[1.0, 3.0]], validation=0.5).history[-1]["validation_loss"] == 0.5
     with pytest.raises(UserError, match="not finite after epoch 3"):
         ended([[1.0, float("nan")]])
@@ -115,6 +119,25 @@ def test_a_checkpoint_has_the_history():
     fresh.on_load_checkpoint(saved)
     assert [row["epoch"] for row in fresh.history] == [3]
     assert set(saved) == {"history"}
+
+
+def test_a_step_without_a_modality_does_not_count_for_it():
+    """Its loss there is 0."""
+
+    class Mean(nn.Module):
+        def losses(self, volumes):
+            return torch.nan_to_num(volumes.mean(dim=(0, 2, 3, 4)))
+
+    module = TrainingModule(Mean(), settings(epochs=100), 0.0)
+    module._trainer = EpochEnd()
+    module.log = lambda *_, **__: None
+    both, one = torch.full((2, 2, 2, 2, 2), 4.0), torch.full((2, 2, 2, 2, 2), 2.0)
+    one[:, 1] = torch.nan
+    for volumes in (both, one):
+        module.training_step(volumes, 0)
+    module.on_train_epoch_end()
+    row = module.history[-1]
+    assert (row["loss_0"], row["loss_1"], row["loss"]) == (3.0, 4.0, 3.5)
 
 
 class Dropping(nn.Module):

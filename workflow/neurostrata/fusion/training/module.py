@@ -15,6 +15,7 @@ from torch import nn
 from torch.utils.data import Sampler
 
 from neurostrata.core.errors import UserError
+from neurostrata.fusion.data.missing import present
 from neurostrata.fusion.data.volumes import VolumeSet
 from neurostrata.fusion.models.interface import TrainingSettings
 from neurostrata.fusion.training.checkpoints import process_number
@@ -61,7 +62,9 @@ class TrainingModule(lightning.LightningModule):
         self.history: list[dict[str, float]] = []
         self.recorded: RecordedLosses | None = None  # set where steps can be recorded on a GPU
         self.validation_loss: float | None = None  # set after each epoch by BestWeights, which runs first
-        self._epoch_losses: list[torch.Tensor] = []
+        self._epoch_losses: list[
+            torch.Tensor
+        ] = []  # of each step, the modalities' losses and whether anybody has them
         self._started = time.monotonic()  # Lightning leaves out on_train_epoch_start when it resumes
 
     def on_train_epoch_start(self) -> None:
@@ -82,15 +85,20 @@ class TrainingModule(lightning.LightningModule):
             self.training_settings.seed * 1_000_003 + self.global_step + 7919 * process_number()
         )
         losses = (self.recorded or self.network.losses)(batch)  # type: ignore[operator]
-        self._epoch_losses.append(losses.detach())
+        there = (
+            present(batch).any(dim=0).float() if len(losses) == batch.shape[1] else torch.ones_like(losses)
+        )
+        self._epoch_losses.append(torch.stack([losses.detach() * there, there]))
         mean = losses.mean()
         self.log("loss", mean, prog_bar=True, logger=False)
         return losses.sum() if self.training_settings.losses_are_added else mean
 
     def on_train_epoch_end(self) -> None:
         """Add a row to the history."""
-        mean = torch.stack(self._epoch_losses).float().mean(dim=0)
-        losses = self.trainer.strategy.reduce(mean, reduce_op="mean").cpu().tolist()
+        sums = torch.stack(self._epoch_losses).float().sum(dim=0)
+        losses, steps = self.trainer.strategy.reduce(sums, reduce_op="sum").cpu()
+        # a step with nobody who has a modality says nothing of its loss
+        losses = (losses / steps.clamp_min(1)).tolist()
         if not np.isfinite(losses).all():
             raise UserError(
                 f"training: the loss is not finite after epoch {self.current_epoch + 1}; "
