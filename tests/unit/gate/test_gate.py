@@ -457,6 +457,15 @@ def test_a_column_that_seems_to_be_age_under_another_name_is_said(
     assert list(phenotype_notes(study())) == []
 
 
+@pytest.mark.parametrize("column", ["21003", "Age, in years", "AgeAtScan", "Age_in_Yrs"])
+def test_the_columns_that_are_proposed_are_accepted_as_they_are_written(folder: Path, column: str) -> None:
+    rename_age("years")
+    table_with({column: [str(20 + n) for n in range(12)], "31": list("01" * 6)})
+    (note,) = phenotype_notes(study(strata={"adjust": {"columns": "auto"}}))
+    proposed = note.partition("strata.adjust.columns: ")[2].partition(" (and ")[0]
+    assert found(strata={"adjust": {"columns": yaml.safe_load(proposed)}}) == []
+
+
 def test_fields_of_uk_biobank_for_age_and_sex_are_said_together(folder: Path) -> None:
     rename_age("years")
     table_with({"f.31.0.0": list("01" * 6), "f.21003.2.0": [str(50 + n) for n in range(12)]})

@@ -6,6 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+import yaml
+
 from neurostrata.cohort.columns import characteristic_columns, sheet_columns
 from neurostrata.cohort.sheet import FAMILY_NAMES, USUAL_NAMES
 from neurostrata.cohort.study import Study, people_key
@@ -130,9 +132,12 @@ def _covariate_note(study: Study, tables: Sequence[PhenotypeTable]) -> str | Non
     named = [like[measure][0] if like.get(measure) else measure for measure in _LIKE]
     looks = join_words([few(like[measure], 3) for measure in lacking])
     known = [name for name in named if name in columns or name not in like]
+    proposed = yaml.safe_dump(  # numbers of fields in quotation marks
+        [*known, "head_size"], default_flow_style=True, allow_unicode=True, width=10**6
+    ).strip()
     return (
         f"no column has a usual name of {join_words(lacking)}, for which nothing is adjusted then; {looks} may hold "
-        f"{'it' if len(lacking) == 1 else 'them'}: set strata.adjust.columns: [{', '.join([*known, 'head_size'])}] (and "
+        f"{'it' if len(lacking) == 1 else 'them'}: set strata.adjust.columns: {proposed} (and "
         "phenotypes.exclude, where they are among the variables)"
     )
 
