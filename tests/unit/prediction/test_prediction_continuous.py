@@ -364,6 +364,20 @@ def test_covariates_alike_in_those_who_are_learned_from_have_no_effect():
     np.testing.assert_allclose(tested, targets[:10] - targets[10:].mean(axis=0))
 
 
+def test_gains_above_1_are_in_their_intervals():
+    """Of few people, codes and directions may predict much worse than nothing."""
+    gains = 0
+    for seed in range(25):
+        generator = np.random.default_rng(seed)
+        codes, scores = generator.normal(size=(8, 3)), generator.normal(size=(8, 2))
+        group = pd.Series(generator.integers(1, 3, 8).astype(float))
+        _, added = run({"codes": codes}, scores, {"mixture": group}, permutations=1, seed=0)
+        large = added[added["added_r2"] > 1]
+        gains += len(large)
+        assert (large["high"] > large["added_r2"]).all()
+    assert gains
+
+
 def test_a_factor_that_covariates_determine_is_not_tested():
     generator = np.random.default_rng(15)
     covariates = pd.DataFrame({"age": generator.permutation(60) + 20.0})

@@ -539,7 +539,7 @@ def _added(
     p = _p(gain, null.reshape(len(cohort.orders), -1))
     rows: list[tuple[object, ...]] = []
     for column, factor in enumerate(names):
-        ends = widened_interval(float(gain[column]), drawn[:, column], cohort.ratios)
+        ends = widened_interval(float(gain[column]), drawn[:, column], cohort.ratios, most=np.inf)
         rows.append((finder, factor, gain[column], *ends, p[column], *cohort.facts))
     return rows
 
