@@ -441,7 +441,9 @@ def rename_age(name: str) -> None:
         (["AgeAtScan"], "AgeAtScan may hold it: set strata.adjust.columns: [AgeAtScan, sex, head_size]"),
         (["21003-2.0"], "21003-2.0 may hold it: set strata.adjust.columns: [21003-2.0, sex, head_size]"),
         (["age", "interview_age"], None),
-        (["language", "Agency", "x21003", "dosage"], None),
+        (["language", "Agency", "AGENCY", "x21003", "dosage"], None),
+        (["picvocab_age_corrected", "interview_age"], "then; interview_age may hold it"),
+        (["Age-Corrected Standard Score", "PicSeq_AgeAdj", "age_of_onset"], None),
     ],
 )
 def test_a_column_that_seems_to_be_age_under_another_name_is_said(
