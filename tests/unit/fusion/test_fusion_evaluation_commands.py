@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from fusion_toy import AFFINE, toy_settings, toy_volumes
+from scipy.stats import ttest_1samp
 
 from neurostrata.core.errors import UserError
 from neurostrata.core.files import read_json, sidecar_path
@@ -183,6 +184,36 @@ def test_syntheses_of_all_folds_are_gathered_and_compared(tmp_path):
     assert (found["n"] == 6).all()
     better = found.set_index("measure")["better"].astype(str).str.lower().isin(["true", "yes"])
     assert better.to_dict() == {"mse": True, "ssim": False, "ssim_windowed": False, "psnr": False}
+
+
+def test_relatives_are_counted_together_in_the_comparison_of_syntheses(tmp_path):
+    names = ("mse", "ssim", "ssim_windowed", "psnr", "off_plane")
+    subjects, difference = ("01", "02", "03", "04"), (1.0, 1.2, 3.0, 3.5)
+    rows = [
+        {"subject": subject, "fold": "0", "method": method, "inputs": "1", "output": "2"}
+        | dict.fromkeys(names, value)
+        for subject, gap in zip(subjects, difference, strict=True)
+        for method, value in (("latent_synthesis", 5 + gap), ("mean_image", 5.0))
+    ]
+    write_table(tmp_path / "0.tsv", pd.DataFrame(rows, columns=list(SYNTHESIS_COLUMNS)))
+    sheet, comparisons = tmp_path / "subjects.tsv", tmp_path / "comparisons.tsv"
+    given = {"tables": [tmp_path / "0.tsv"], "people": sheet, "output": tmp_path / "synthesis.tsv"}
+    given |= {
+        "comparisons": comparisons,
+        "settings": {"experiment": {"model": "latent_synthesis"}, "seed": 1},
+    }
+    found = []
+    for families in ([""] * 4, ["a", "a", "b", "b"]):
+        lines = [f"{subject}\t{family}\n" for subject, family in zip(subjects, families, strict=True)]
+        sheet.write_text("subject\tfamily\n" + "".join(lines))
+        commands.summarise_synthesis(**given)
+        found.append(read_table(comparisons).set_index("measure").loc["mse", "t"])
+    assert found[0] == pytest.approx(ttest_1samp(difference, 0).statistic)
+    # two families: of means 1.1 and 3.25
+    assert found[1] == pytest.approx(ttest_1samp((1.1, 3.25), 0).statistic)
+    sheet.write_text("subject\tfamily\n01\t\n")
+    with pytest.raises(UserError, match="02"):
+        commands.summarise_synthesis(**given)
 
 
 def test_only_models_that_can_are_asked(study, tmp_path):

@@ -441,7 +441,9 @@ def rename_age(name: str) -> None:
         (["AgeAtScan"], "AgeAtScan may hold it: set strata.adjust.columns: [AgeAtScan, sex, head_size]"),
         (["21003-2.0"], "21003-2.0 may hold it: set strata.adjust.columns: [21003-2.0, sex, head_size]"),
         (["age", "interview_age"], None),
-        (["language", "Agency", "x21003", "dosage"], None),
+        (["language", "Agency", "AGENCY", "x21003", "dosage"], None),
+        (["picvocab_age_corrected", "interview_age"], "then; interview_age may hold it"),
+        (["Age-Corrected Standard Score", "PicSeq_AgeAdj", "age_of_onset"], None),
     ],
 )
 def test_a_column_that_seems_to_be_age_under_another_name_is_said(
@@ -455,6 +457,15 @@ def test_a_column_that_seems_to_be_age_under_another_name_is_said(
     notes = list(phenotype_notes(study(**given)))
     assert [line in note for note in notes] == ([True] if line else [])
     assert list(phenotype_notes(study())) == []
+
+
+@pytest.mark.parametrize("column", ["21003", "Age, in years", "AgeAtScan", "Age_in_Yrs"])
+def test_the_columns_that_are_proposed_are_accepted_as_they_are_written(folder: Path, column: str) -> None:
+    rename_age("years")
+    table_with({column: [str(20 + n) for n in range(12)], "31": list("01" * 6)})
+    (note,) = phenotype_notes(study(strata={"adjust": {"columns": "auto"}}))
+    proposed = note.partition("strata.adjust.columns: ")[2].partition(" (and ")[0]
+    assert found(strata={"adjust": {"columns": yaml.safe_load(proposed)}}) == []
 
 
 def test_fields_of_uk_biobank_for_age_and_sex_are_said_together(folder: Path) -> None:

@@ -395,6 +395,7 @@ def test_scores_of_classes_are_means_over_folds():
     tested = np.arange(120) % 4 == 0
     np.testing.assert_array_equal(own["observed"], values[tested] == "patient")
     assert (own["usual"] == (values[~tested] == "patient").mean()).all()
+    assert set(own["learned"]) == {90}
     measures, _ = two_class_tables(own, [classes])
     named = table["probability"][tested] > 0.5
     assert measures.set_index("measure").loc["balanced_accuracy", "mean"] == pytest.approx(

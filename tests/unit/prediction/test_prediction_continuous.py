@@ -17,6 +17,7 @@ from neurostrata.prediction.continuous import (
     correlation,
     divided,
 )
+from neurostrata.strata.comparison.covariates import covariate_columns
 
 
 def without_covariates(people):
@@ -224,7 +225,7 @@ def test_canonical_correlation_is_that_of_everybodys_variates():
         one[test] = x[test] @ a / np.linalg.norm(x[train] @ a)
         other[test] = y[test] @ b / np.linalg.norm(y[train] @ b)
     wanted = (one @ other) / np.sqrt((one @ one) * (other @ other))
-    folds = divided(fold, np.ones((150, 1)))
+    folds = divided(fold, np.zeros((150, 0)))
     found = correlation(*CanonicalFolds(codes, folds).variates(factors))
     assert found[0] == pytest.approx(wanted)
     twice = np.ones((1, 150))
@@ -328,8 +329,8 @@ def test_what_covariates_alone_join_is_not_predicted(monkeypatch):
 
 def test_effects_of_covariates_are_not_learned_from_the_people_who_are_tested():
     generator = np.random.default_rng(14)
-    design = np.column_stack([np.ones(40), generator.normal(size=(40, 2))])
-    fold = divided(np.arange(40) % 4, design)[1]
+    columns = generator.normal(size=(40, 2))
+    fold = divided(np.arange(40) % 4, columns)[1]
     targets = generator.normal(size=(40, 3))
     known, tested = fold.freed(targets)
     changed = targets.copy()
@@ -337,19 +338,44 @@ def test_effects_of_covariates_are_not_learned_from_the_people_who_are_tested():
     again, other = fold.freed(changed)
     np.testing.assert_array_equal(again, known)
     np.testing.assert_allclose(other, tested + 5)
-    np.testing.assert_allclose(design[fold.train].T @ known, 0, atol=1e-12)
+    np.testing.assert_allclose(known.sum(axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose(columns[fold.train].T @ known, 0, atol=1e-12)
 
 
-def test_a_site_of_which_only_tested_people_are_has_no_effect():
-    site = np.zeros((30, 1))
-    site[:3] = 1
-    fold = divided(np.arange(30) // 10, np.column_stack([np.ones(30), site]))[0]
-    targets = 7 + 100 * site
+@pytest.mark.parametrize("sites", ["bac", "abc", "ab"])
+def test_a_site_of_which_only_tested_people_are_has_no_effect(sites):
+    """Whatever its name, and however far from 0 scores are: the first class has no column."""
+    site = np.repeat([0, 1, len(sites) - 1], [3, 17, 10])
+    targets = 1000 + np.array([100.0, 0, 8 * (len(sites) - 2)])[site][:, None]
+    columns, _, _ = covariate_columns(pd.DataFrame({"site": np.array(list(sites))[site]}), 1)
+    fold = divided(np.arange(30) // 10, columns)[0]
     known, tested = fold.freed(targets)
     np.testing.assert_allclose(known, 0, atol=1e-9)
-    assert np.isfinite(tested).all()
     np.testing.assert_allclose(tested[3:], 0, atol=1e-9)
-    np.testing.assert_allclose(tested[:3], 100, atol=1e-9)
+    assert (np.abs(tested[:3] - 100) <= 8 + 1e-9).all()
+
+
+def test_covariates_alike_in_those_who_are_learned_from_have_no_effect():
+    generator = np.random.default_rng(16)
+    columns = np.full((30, 1), 0.1 + 0.2)
+    columns[:5] = generator.normal(size=(5, 1))
+    targets = generator.normal(size=(30, 2)) + 7
+    _, tested = divided(np.arange(30) // 10, columns)[0].freed(targets)
+    np.testing.assert_allclose(tested, targets[:10] - targets[10:].mean(axis=0))
+
+
+def test_gains_above_1_are_in_their_intervals():
+    """Of few people, codes and directions may predict much worse than nothing."""
+    gains = 0
+    for seed in range(25):
+        generator = np.random.default_rng(seed)
+        codes, scores = generator.normal(size=(8, 3)), generator.normal(size=(8, 2))
+        group = pd.Series(generator.integers(1, 3, 8).astype(float))
+        _, added = run({"codes": codes}, scores, {"mixture": group}, permutations=1, seed=0)
+        large = added[added["added_r2"] > 1]
+        gains += len(large)
+        assert (large["high"] > large["added_r2"]).all()
+    assert gains
 
 
 def test_a_factor_that_covariates_determine_is_not_tested():

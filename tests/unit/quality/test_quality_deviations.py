@@ -101,6 +101,19 @@ def test_twins_of_one_value_count_once() -> None:
     assert both["high"] - both["low"] == pytest.approx(alone["high"] - alone["low"], rel=0.05)
 
 
+@pytest.mark.parametrize("apart", [0.0, 0.01, 0.2])
+def test_pairs_of_a_man_and_a_woman_who_are_alike_count_for_no_more_than_strangers(apart: float) -> None:
+    """All that differs between the sexes would differ within pairs alone, in which hardly anything varies."""
+    rng = np.random.default_rng(7)
+    about = people(80, sex=["F", "M"] * 40, family=[f"f{number // 2}" for number in range(80)])
+    values = np.repeat(rng.standard_normal(40), 2) + apart * np.tile([0, 1], 40)
+    table = pd.DataFrame({"m": values}, about.index)
+    (row,) = relate_to_people(table, about).to_dict("records")
+    (strangers,) = relate_to_people(table, about.drop(columns="family")).to_dict("records")
+    assert row == pytest.approx(strangers)
+    assert row["low"] <= row["effect"] <= row["high"]
+
+
 def test_who_is_of_neither_sex_is_expected_in_the_middle() -> None:
     sex = np.array(["F"] * 30 + ["M"] * 20 + [""] * 4 + ["X"] * 2)
     truth = np.select([sex == "F", sex == "M"], [0.0, 4.0], 2.0)

@@ -1,5 +1,7 @@
 """Who the people of clusters are, and comparisons beside covariates."""
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -387,6 +389,33 @@ def test_clusters_of_one_person_and_of_tied_people_have_a_variance():
         values, np.repeat([1, 2], [43, 1])[::-1], np.zeros((44, 0)), [""] * 44, 1, generator
     )
     assert effect[1][0] == pytest.approx(effect[0][0], rel=0.1)
+
+
+@pytest.mark.parametrize("determined", [False, True])
+def test_both_ways_to_compute_the_wald_statistic_agree(monkeypatch, determined):
+    generator = np.random.default_rng(18)
+    labels = np.repeat([1, 2, 3, 4, 5], [40, 20, 10, 4, 1])
+    covariates = generator.normal(size=(75, 3))
+    if determined:
+        covariates[:, 0] = labels == 2
+    values = generator.normal(size=(75, 2)) * (1 + (labels == 3))[:, None] + covariates[:, 1:]
+    found = []
+    for few in (30, 0):
+        monkeypatch.setattr(adjusted, "FEW_CLUSTERS", few)
+        found.append(freedman_lane(values, labels, covariates, [""] * 75, 99, np.random.default_rng(0)))
+    assert found[0][3] == 4 - determined
+    for one, other in zip(*found, strict=True):
+        assert other == pytest.approx(one, rel=1e-9)
+
+
+def test_hundreds_of_clusters_take_little_memory():
+    generator = np.random.default_rng(19)
+    labels, values = generator.integers(200, size=600), generator.normal(size=(600, 1))
+    tracemalloc.start()
+    freedman_lane(values, labels, generator.normal(size=(600, 4)), [""] * 600, 100, generator)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 50e6  # numbers for each pair of clusters and each person or draw would be 100 MB and more
 
 
 def test_clusters_that_determine_a_factor_have_the_smallest_p():

@@ -288,6 +288,24 @@ def test_regions_of_an_atlas_have_their_effect_and_interval(tmp_path: Path) -> N
     assert row.loc[9, "effect_low"] < 0 < row.loc[9, "effect_high"]
 
 
+def test_intervals_of_regions_have_the_spreads_of_the_stratum_and_of_the_others(tmp_path: Path) -> None:
+    given = write_study(tmp_path, atlas=True)
+    (tmp_path / "codes.json").write_text("{}")
+    array = np.load(tmp_path / "jac.npy")
+    array[:35] = 1 + 3 * (array[:35] - 1)
+    np.save(tmp_path / "jac.npy", array)
+    map_strata(**given)
+    places = read_table(tmp_path / "places.tsv", text=("name",))
+    row = places[(places["kind"] == "region") & (places["stratum"] == 1) & (places["modality"] == "jac")]
+    row = row.set_index("region").loc[7]
+    means = array[(slice(None, 59), *PLANTED)].astype(float).mean(axis=(1, 2, 3))
+    own, rest = means[:35].var(ddof=1), means[35:].var(ddof=1)
+    pooled = (34 * own + 23 * rest) / 57
+    ends = effect_interval(np.array([row["effect"]]), 35, 24, 0.95, own / pooled, rest / pooled)
+    assert row[["effect_low", "effect_high"]].to_numpy(float) == pytest.approx(np.ravel(ends), rel=1e-3)
+    assert own > 4 * rest
+
+
 def test_the_raw_codes_effects_are_not_adjusted(tmp_path: Path) -> None:
     given = write_study(tmp_path)
     (tmp_path / "codes.json").write_text("{}")

@@ -6,6 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+import yaml
+
 from neurostrata.cohort.columns import characteristic_columns, sheet_columns
 from neurostrata.cohort.sheet import FAMILY_NAMES, USUAL_NAMES
 from neurostrata.cohort.study import Study, people_key
@@ -30,9 +32,13 @@ _SIGNED = re.compile(r"(?P<minus>[\u2212\u2013])?[0-9]*[.,]?[0-9]+\s*(?P<percent
 #: Names of columns that seem to hold age or sex though they are not among the usual names: interview_age (NDA), AgeAtScan, fields
 #: of UK Biobank.
 _LIKE = {
-    "age": re.compile(r"(?:.*[^A-Za-z])?(?:age|Age|AGE)(?![a-z]).*|(?:f\.|p)?21003(?:[-._].*)?"),
-    "sex": re.compile(r"(?:.*[^A-Za-z])?(?:sex|Sex|SEX|gender|Gender)(?![a-z]).*|(?:f\.|p)?31(?:[-._].*)?"),
+    "age": re.compile(r"(?:.*[^A-Za-z])?(?:[Aa]ge(?![a-z])|AGE(?![A-Za-z])).*|(?:f\.|p)?21003(?:[-._].*)?"),
+    "sex": re.compile(
+        r"(?:.*[^A-Za-z])?(?:(?:[Ss]ex|[Gg]ender)(?![a-z])|SEX(?![A-Za-z])).*|(?:f\.|p)?31(?:[-._].*)?"
+    ),
 }
+#: Scores that are freed of age, and ages of something else.
+_OTHERWISE = re.compile("adj|corr|equiv|norm|onset|diagnos", re.IGNORECASE)
 
 
 def _another_notation(cell: str) -> bool:
@@ -123,16 +129,19 @@ def _covariate_note(study: Study, tables: Sequence[PhenotypeTable]) -> str | Non
     like: dict[str, list[str]] = {}
     for measure, pattern in _LIKE.items():
         if not any(column.lower() in USUAL_NAMES[measure] for column in columns):
-            like[measure] = [column for column in columns if pattern.fullmatch(column)]
+            like[measure] = [c for c in columns if pattern.fullmatch(c) and not _OTHERWISE.search(c)]
     if not any(like.values()):
         return None
     lacking = [measure for measure, found in like.items() if found]
     named = [like[measure][0] if like.get(measure) else measure for measure in _LIKE]
     looks = join_words([few(like[measure], 3) for measure in lacking])
     known = [name for name in named if name in columns or name not in like]
+    proposed = yaml.safe_dump(  # numbers of fields in quotation marks
+        [*known, "head_size"], default_flow_style=True, allow_unicode=True, width=10**6
+    ).strip()
     return (
         f"no column has a usual name of {join_words(lacking)}, for which nothing is adjusted then; {looks} may hold "
-        f"{'it' if len(lacking) == 1 else 'them'}: set strata.adjust.columns: [{', '.join([*known, 'head_size'])}] (and "
+        f"{'it' if len(lacking) == 1 else 'them'}: set strata.adjust.columns: {proposed} (and "
         "phenotypes.exclude, where they are among the variables)"
     )
 

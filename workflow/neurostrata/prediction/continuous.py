@@ -166,27 +166,30 @@ class Fold:
     ----------
     train, test
         Positions of the people.
-    design
-        People x columns: the constant and the covariates.
+    columns
+        People x columns of the covariates.
     """
 
-    def __init__(self, train: Labels, test: Labels, design: Array) -> None:
+    def __init__(self, train: Labels, test: Labels, columns: Array) -> None:
         self.train, self.test = train, test
+        moved = columns - columns[train[0]]  # exactly 0 where all that are learned from are alike
+        centre = moved[train].mean(axis=0)
+        self._train, self._test = moved[train] - centre, moved[test] - centre
         # of least squares the shortest solution: a class that nobody in training is of has no effect
-        self._effects = np.linalg.pinv(design[train], rcond=1e-9)
-        self._train, self._test = design[train], design[test]
+        self._effects = np.linalg.pinv(self._train, rcond=1e-9)
 
     def freed(self, targets: Array) -> tuple[Array, Array]:
         """Return training and test people's targets (people x targets) without mean and effects of the covariates."""
-        known = targets[self.train]
+        mean = targets[self.train].mean(axis=0)
+        known, tested = targets[self.train] - mean, targets[self.test] - mean
         effects = self._effects @ known
-        return known - self._train @ effects, targets[self.test] - self._test @ effects
+        return known - self._train @ effects, tested - self._test @ effects
 
 
-def divided(fold: Labels, design: Array) -> list[Fold]:
-    """Return the folds; `fold` has each person's, `design` as in :class:`Fold`."""
+def divided(fold: Labels, columns: Array) -> list[Fold]:
+    """Return the folds; `fold` has each person's, `columns` as in :class:`Fold`."""
     return [
-        Fold(np.flatnonzero(fold != number), np.flatnonzero(fold == number), design)
+        Fold(np.flatnonzero(fold != number), np.flatnonzero(fold == number), columns)
         for number in np.unique(fold)
     ]
 
@@ -359,8 +362,7 @@ def cohorts(
         if len(rows) < FEWEST_PEOPLE:
             continue
         columns, curves, slopes = covariate_columns(covariates.iloc[rows], splines)
-        design = np.column_stack([np.ones(len(rows)), columns])
-        basis = orthonormal(design)
+        basis = orthonormal(np.column_stack([np.ones(len(rows)), columns]))
         if len(rows) + 1 < FEWEST_PEOPLE + basis.shape[1]:
             continue
         relatives = [families[int(row)] for row in rows]
@@ -374,7 +376,7 @@ def cohorts(
                 rows,
                 np.flatnonzero(of_factor.ravel() == pattern),
                 basis,
-                divided(fold, design),
+                divided(fold, columns),
                 (
                     ", ".join(covariates.columns.astype(str)) or "nothing",
                     ", ".join(curves) or "none",
@@ -537,7 +539,7 @@ def _added(
     p = _p(gain, null.reshape(len(cohort.orders), -1))
     rows: list[tuple[object, ...]] = []
     for column, factor in enumerate(names):
-        ends = widened_interval(float(gain[column]), drawn[:, column], cohort.ratios)
+        ends = widened_interval(float(gain[column]), drawn[:, column], cohort.ratios, most=np.inf)
         rows.append((finder, factor, gain[column], *ends, p[column], *cohort.facts))
     return rows
 

@@ -205,7 +205,7 @@ def percentile_interval(values: np.ndarray) -> tuple[float, float]:
 
 
 def widened_interval(
-    value: float, drawn: np.ndarray, ratios: Sequence[float], least: float = -np.inf
+    value: float, drawn: np.ndarray, ratios: Sequence[float], least: float = -np.inf, most: float = 1
 ) -> tuple[float, float]:
     """Return a 95% interval from a bootstrap of test people that allows for other training people too.
 
@@ -221,9 +221,9 @@ def widened_interval(
         Bootstrap values.
     ratios
         Of each fold, test people / training people.
-    least
-        Least possible value; the largest is 1.
+    least, most
+        Least and largest possible value.
     """
     ends = np.array(percentile_interval(drawn))
-    low, high = (value + np.sqrt(1 + sum(ratios)) * (ends - value)).clip(least, 1)
+    low, high = (value + np.sqrt(1 + sum(ratios)) * (ends - value)).clip(least, most)
     return float(low), float(high)

@@ -68,7 +68,8 @@ def design_effect(values: Array, of: Array, family: Labels) -> float:
     Brothers and sisters are scanned at one site, are of about one age, and resemble each other: they count for less than as many
     strangers. Of a regression it is (1 - rho) + rho times what the characteristic's sums over families amount to, rho the correlation of
     relatives in what the regression leaves (Scott and Holt 1982, J Am Stat Assoc 77:848); with several classes the mean over
-    their contrasts (Rao and Scott 1981, J Am Stat Assoc 76:221).
+    their contrasts (Rao and Scott 1981, J Am Stat Assoc 76:221). Where the characteristic differs within families more than between them it
+    would be below 1, down to 0 for pairs of a man and a woman who are alike; it is 1 then.
 
     Parameters
     ----------
@@ -82,7 +83,7 @@ def design_effect(values: Array, of: Array, family: Labels) -> float:
     Returns
     -------
     float
-        1 without relatives.
+        At least 1; 1 without relatives.
     """
 
     def summed(columns: Array) -> Array:
@@ -100,7 +101,7 @@ def design_effect(values: Array, of: Array, family: Labels) -> float:
         return 1.0
     alike = ((summed(rest) ** 2).sum() - square) / pairs / (square / len(rest))
     rho = float(np.clip(alike, 0, 1))
-    return 1 - rho + rho * float((summed(basis) ** 2).sum(axis=0).mean())
+    return 1 - rho + rho * max(1.0, float((summed(basis) ** 2).sum(axis=0).mean()))
 
 
 def _number(values: pd.Series, of: pd.Series, family: Labels) -> dict[str, Any]:

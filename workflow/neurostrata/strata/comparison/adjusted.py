@@ -29,6 +29,8 @@ Labels = NDArray[np.intp]
 #: Share of the variance of clusters' effects that takes people to vary equally: a small cluster whose people have tied values
 #: would have none otherwise.
 POOLED_SHARE = 0.05
+#: With more clusters (affinity propagation finds hundreds in thousands of people) the Wald statistic is computed in the way for many.
+FEW_CLUSTERS = 30
 
 COLUMNS = {
     "factor": "name of the factor",
@@ -122,7 +124,7 @@ def freedman_lane(
         f, wald, p = np.full((3, values.shape[1]), np.nan)
         return f, wald, p, df1, df2
     residual = values - basis @ (basis.T @ values)
-    statistics = _Statistics(basis, clusters)
+    statistics = _Statistics(basis, clusters, member)
     varies = (residual**2).sum(axis=0) > 1e-9 * np.maximum((values**2).sum(axis=0), 1e-300)
     f, wald = (np.where(varies, found, np.nan) for found in statistics(residual))
     reached = np.zeros(values.shape[1])
@@ -140,19 +142,20 @@ class _Statistics:
     ----------
     basis, clusters
         People x columns: orthonormal bases of the constant and the covariates, and of what the clusters add to them.
+    member
+        People x clusters, 1 in each person's cluster.
     """
 
-    def __init__(self, basis: Array, clusters: Array) -> None:
+    def __init__(self, basis: Array, clusters: Array, member: Array) -> None:
         self.basis, self.clusters = basis, clusters
         self.df1 = clusters.shape[1]
         self.df2 = len(basis) - basis.shape[1] - self.df1
         leverage = (basis**2).sum(axis=1) + (clusters**2).sum(axis=1)
         # whoever alone decides a number of the model has no residual, and the others' variance
-        alone = leverage > 1 - 1e-6
-        self._pairs = np.triu_indices(self.df1)
-        products = clusters[:, self._pairs[0]] * clusters[:, self._pairs[1]]
-        self._of_alone = products[alone].sum(axis=0)
-        self._products = products * np.where(alone, 0, 1 / np.where(alone, 1, 1 - leverage))[:, None]
+        self._alone = leverage > 1 - 1e-6
+        self._scale = np.where(self._alone, 0, 1 / np.where(self._alone, 1, 1 - leverage))
+        few = self.df1 <= FEW_CLUSTERS
+        self._wald = _WaldOfFewClusters(clusters) if few else _WaldOfManyClusters(basis, member)
 
     def __call__(self, values: Array) -> tuple[Array, Array]:
         """Return F and the Wald statistic per degree of freedom of each column of values (people x columns)."""
@@ -162,16 +165,70 @@ class _Statistics:
         between = (effects**2).sum(axis=0)
         with np.errstate(invalid="ignore", divide="ignore"):
             f = (between / self.df1) / pooled
-        spread = squared.T @ self._products + pooled[:, None] * self._of_alone
-        variances = np.empty((len(pooled), self.df1, self.df1))
+        exact = pooled <= 1e-12 * between
+        pooled = np.where(exact, 1, pooled)
+        weights = squared * self._scale[:, None]
+        weights /= pooled
+        weights[self._alone] = 1
+        weights *= 1 - POOLED_SHARE
+        weights += POOLED_SHARE
+        return f, np.where(exact, np.inf, self._wald(weights, values) / pooled / self.df1)
+
+
+class _WaldOfFewClusters:
+    """Largest (z'y)^2 / z'Wz of all z in the span of `clusters`, for each column of variances W and of values y."""
+
+    def __init__(self, clusters: Array) -> None:
+        self.clusters = clusters
+        self._pairs = np.triu_indices(clusters.shape[1])
+        self._products = clusters[:, self._pairs[0]] * clusters[:, self._pairs[1]]
+
+    def __call__(self, weights: Array, values: Array) -> Array:
+        effects = (self.clusters.T @ values).T
+        spread = weights.T @ self._products
+        variances = np.empty((*effects.shape, effects.shape[1]))
         variances[:, self._pairs[0], self._pairs[1]] = spread
         variances[:, self._pairs[1], self._pairs[0]] = spread
-        one = np.eye(self.df1)
-        variances = (1 - POOLED_SHARE) * variances + POOLED_SHARE * pooled[:, None, None] * one
-        exact = pooled <= 1e-12 * between
-        variances[exact] = one
-        solved = np.linalg.solve(variances, effects.T[:, :, None])[:, :, 0]
-        return f, np.where(exact, np.inf, (solved * effects.T).sum(axis=1) / self.df1)
+        return (np.linalg.solve(variances, effects[:, :, None])[:, :, 0] * effects).sum(axis=1)
+
+
+class _WaldOfManyClusters:
+    """The same in time and memory that grow with the number of clusters, not with its square.
+
+    z = M a + Q b, of indicators of clusters and of covariates, with `basis`'z = 0. M'WM is diagonal, so that what has to be
+    solved has about twice as many rows as there are covariates.
+    """
+
+    def __init__(self, basis: Array, member: Array) -> None:
+        from scipy.sparse import csr_array
+
+        self._sums = csr_array(member.T)
+        rotated, scale, _ = np.linalg.svd(basis - basis.mean(axis=0), full_matrices=False)
+        self._covariates = rotated[:, scale > 0.5]  # 1, and 0 for the constant
+        self._crossed = self._covariates.T @ basis
+        self._of_cluster = self._sums @ basis
+
+    def __call__(self, weights: Array, values: Array) -> Array:
+        columns, of = values.shape[1], self._covariates.shape[1]
+        rows = of + len(self._of_cluster.T)
+        own = self._sums @ weights
+        shared = np.empty((columns, rows, len(own)))
+        left, right = np.zeros((columns, rows, rows)), np.zeros((columns, rows))
+        for column in range(of):
+            weighted = weights * self._covariates[:, column, None]
+            shared[:, column] = (self._sums @ weighted).T
+            left[:, column, :of] = weighted.T @ self._covariates
+        shared[:, of:] = self._of_cluster.T
+        left[:, :of, of:], left[:, of:, :of] = self._crossed, self._crossed.T
+        right[:, :of] = values.T @ self._covariates
+        # the clusters' numbers are eliminated
+        sums = (self._sums @ values).T
+        divided = shared / own.T[:, None]
+        left -= divided @ shared.transpose(0, 2, 1)
+        right -= (divided @ sums[:, :, None])[:, :, 0]
+        # where covariates determine a cluster there are many solutions, all of them as large
+        solved = np.linalg.pinv(left, rcond=1e-12, hermitian=True) @ right[:, :, None]
+        return (sums**2 / own.T).sum(axis=1) + (right * solved[:, :, 0]).sum(axis=1)
 
 
 def compare_adjusted(
