@@ -75,6 +75,21 @@ def test_a_study_is_begun(images: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert said[-1] == f"or, after cd '{study}': snakemake -n; snakemake --cores 8; snakemake --profile slurm"
 
 
+def test_a_column_that_seems_to_be_age_is_said_before_the_first_run(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    init(images, tmp_path / "study")
+    assert "usual name" not in capsys.readouterr().out
+    table = images / "people.tsv"
+    table.write_text(table.read_text().replace("\tage\t", "\tinterview_age\t"))
+    init(images, tmp_path / "other")
+    said = capsys.readouterr().out
+    assert (
+        "  no column has a usual name of age, for which nothing is adjusted then; interview_age may hold it: set "
+        in said
+    )
+
+
 def test_what_a_person_wrote_stays(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = tmp_path / "study"
     init(images, study)

@@ -571,7 +571,10 @@ def test_methods_say_what_is_removed_along_curves(splines: object, words: str) -
     assert f"as far as they are known{words.format(20)}" in text
     assert ("along cubic" in text) == bool(words)
     assert "numbers as ranks" in text
-    assert "by a statistic that does not take people to vary equally in all clusters [@diciccio2017robust]" in text
+    assert (
+        "by a statistic that does not take people to vary equally in all clusters [@diciccio2017robust]"
+        in text
+    )
     assert "factors freed of the same covariates in each fold [@snoek2019confounds]" in text
     assert ("age with slopes of its own in each class" in text) == (splines == "auto")
     config["strata"]["adjust"] = {"columns": [], "sites": "site", "splines": splines}

@@ -37,6 +37,8 @@ from neurostrata.core.errors import UserError
 from neurostrata.core.locations import DEFAULT_CONFIG
 from neurostrata.core.wording import count, nearest
 from neurostrata.gate.membership import FEWEST_PEOPLE
+from neurostrata.gate.phenotype_notes import covariate_note
+from neurostrata.gate.phenotype_tables import read_tables
 
 #: People with unusable gradients who are listed.
 _MOST = 5
@@ -147,6 +149,8 @@ def _begin(findings: Findings, folder: Path, preset: str) -> Begun:
             *diffusion.problems[:_MOST],
             "correct these, or leave the people out: neurostrata check --exclude",
         ]
+    if not phenotypes.corrected and (note := covariate_note(study, read_tables(study, []))):
+        findings.notes.append(note)
     if findings.sheet:  # columns that a paper needs, to be filled in
         needed = [column for column in absent_columns(study) if column not in findings.sheet]
         labels = [e["label"]["column"] for e in study.experiments.values() if e["label"]]

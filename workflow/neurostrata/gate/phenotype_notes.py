@@ -119,7 +119,7 @@ def _family_note(study: Study, tables: Sequence[PhenotypeTable]) -> str | None:
     return None
 
 
-def _covariate_note(study: Study, tables: Sequence[PhenotypeTable]) -> str | None:
+def covariate_note(study: Study, tables: Sequence[PhenotypeTable]) -> str | None:
     """Name columns that seem to hold age or sex under a name that is not looked for."""
     if study.config["strata"]["adjust"]["columns"] != "auto":
         return None
@@ -169,5 +169,5 @@ def phenotype_notes(study: Study) -> Iterator[str]:
         yield note
     if note := _family_note(study, tables):
         yield note
-    if note := _covariate_note(study, tables):
+    if note := covariate_note(study, tables):
         yield note
