@@ -19,7 +19,13 @@ from numpy.typing import NDArray
 
 from neurostrata.core.families import family_blocks, family_parts, family_weights
 from neurostrata.prediction.estimators import RIDGE_PENALTIES, widened_interval
-from neurostrata.strata.comparison.covariates import covariate_columns, orthonormal
+from neurostrata.strata.comparison.covariates import COLUMNS as COVARIATE_COLUMNS
+from neurostrata.strata.comparison.covariates import (
+    covariate_columns,
+    covariate_words,
+    freed,
+    orthonormal,
+)
 from neurostrata.strata.comparison.kruskal import benjamini_hochberg
 from neurostrata.strata.comparison.repartition import permuted_labels
 
@@ -35,11 +41,6 @@ PEOPLE_PER_COMPONENT = 10
 BOOTSTRAP = 2000
 #: Fewest people beyond one for each column of covariates: with fewer there is nobody to learn from or to test.
 FEWEST_PEOPLE = 6
-_COVARIATES = {
-    "adjusted_for": "covariates of which factors are freed; their effects are learned in the same people as the predictions",
-    "curves": "covariates of whose ranks a cubic curve is the effect; of other numbers a straight line",
-    "slopes": "covariates in whose classes age has slopes of its own",
-}
 
 COLUMNS = {
     "features": "what is predicted from",
@@ -53,7 +54,7 @@ COLUMNS = {
     "p": "(permutations of the link of features and factors with at least this value + 1) / (permutations + 1)",
     "q": "Benjamini-Hochberg false-discovery rate of p over the factors, for each kind of features",
     "n": "people with the factor and every covariate",
-    **_COVARIATES,
+    **COVARIATE_COLUMNS,
 }
 ADDED_COLUMNS = {
     "finder": "whose clusters are added",
@@ -64,7 +65,7 @@ ADDED_COLUMNS = {
     "p": "share of permutations with at least this gain; what codes and directions leave unexplained is permuted, their own effect stays",
     "q": "Benjamini-Hochberg false-discovery rate of p over the factors, for each finder",
     "n": "people with the factor and every covariate",
-    **_COVARIATES,
+    **COVARIATE_COLUMNS,
 }
 
 
@@ -312,7 +313,7 @@ class Cohort:
     folds
         See :func:`divided`.
     named
-        Values of the columns adjusted_for, curves and slopes.
+        What was adjusted for (:func:`~neurostrata.strata.comparison.covariates.covariate_words`).
     orders
         Permutations x people.
     weights
@@ -323,7 +324,7 @@ class Cohort:
     factors: Labels
     basis: Array
     folds: list[Fold]
-    named: tuple[str, str, str]
+    named: dict[str, str]
     orders: Labels
     weights: Array
 
@@ -335,13 +336,12 @@ class Cohort:
     @property
     def facts(self) -> tuple[object, ...]:
         """Values of the last columns of both tables: n and those of the covariates."""
-        return (len(self.rows), *self.named)
+        return (len(self.rows), *self.named.values())
 
     def freed(self, scores: Array) -> tuple[Array, Array]:
         """Return the people's factors without mean and covariates (people x factors), and which of the factors still vary."""
         own = scores[np.ix_(self.rows, self.factors)]
-        left = own - self.basis @ (self.basis.T @ own)
-        return left, (left**2).sum(axis=0) > 1e-9 * np.maximum((own**2).sum(axis=0), 1e-300)
+        return freed(own, self.basis)
 
 
 def cohorts(
@@ -377,11 +377,7 @@ def cohorts(
                 np.flatnonzero(of_factor.ravel() == pattern),
                 basis,
                 divided(fold, columns),
-                (
-                    ", ".join(covariates.columns.astype(str)) or "nothing",
-                    ", ".join(curves) or "none",
-                    ", ".join(slopes) or "none",
-                ),
+                covariate_words([str(name) for name in covariates], curves, slopes),
                 orders(relatives, permutations, generator),
                 family_weights(relatives, BOOTSTRAP, generator),
             )

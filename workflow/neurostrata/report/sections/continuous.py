@@ -16,10 +16,11 @@ from neurostrata.report.sections.differences import number_formats
 from neurostrata.report.text.differences import adjusted_for, curves
 from neurostrata.report.text.features import feature_name
 from neurostrata.report.text.verdict import equals
+from neurostrata.strata.comparison.covariates import COLUMNS as COVARIATE_COLUMNS
 from neurostrata.strata.finders.registry import finder_name
 
 #: Columns that a sentence says, the same in every row.
-_SAID = ["adjusted_for", "curves", "slopes"]
+_SAID = list(COVARIATE_COLUMNS)
 
 
 def continuous_blocks(

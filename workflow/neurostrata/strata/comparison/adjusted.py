@@ -19,7 +19,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from neurostrata.core.families import families_of, family_blocks
-from neurostrata.strata.comparison.covariates import covariate_columns, known_covariates, orthonormal
+from neurostrata.strata.comparison.covariates import COLUMNS as COVARIATE_COLUMNS
+from neurostrata.strata.comparison.covariates import (
+    covariate_columns,
+    covariate_words,
+    freed,
+    known_covariates,
+    orthonormal,
+)
 from neurostrata.strata.comparison.kruskal import benjamini_hochberg
 from neurostrata.strata.comparison.repartition import permuted_labels
 
@@ -43,9 +50,7 @@ COLUMNS = {
     "eta2_high": "upper end",
     "n": "people with a cluster, a value and every covariate",
     "missing": "people with a cluster and scores who lack the value or a covariate",
-    "adjusted_for": "covariates",
-    "curves": "covariates of whose ranks a cubic curve is the effect; of other numbers a straight line",
-    "slopes": "covariates in whose classes age has slopes of its own",
+    **COVARIATE_COLUMNS,
     "draws": "permutations",
 }
 
@@ -123,9 +128,8 @@ def freedman_lane(
     if df1 < 1 or df2 < 1:
         f, wald, p = np.full((3, values.shape[1]), np.nan)
         return f, wald, p, df1, df2
-    residual = values - basis @ (basis.T @ values)
+    residual, varies = freed(values, basis)
     statistics = _Statistics(basis, clusters, member)
-    varies = (residual**2).sum(axis=0) > 1e-9 * np.maximum((values**2).sum(axis=0), 1e-300)
     f, wald = (np.where(varies, found, np.nan) for found in statistics(residual))
     reached = np.zeros(values.shape[1])
     for order in permuted_labels(np.arange(n, dtype=np.intp), family_blocks(families), draws, generator):
@@ -311,9 +315,7 @@ def compare_adjusted(
                 **_effect(f[position], df1, df2, confidence),
                 "n": len(here),
                 "missing": len(values) - len(here),
-                "adjusted_for": ", ".join(names) or "nothing",
-                "curves": ", ".join(curves) or "none",
-                "slopes": ", ".join(slopes) or "none",
+                **covariate_words(names, curves, slopes),
                 "draws": draws,
             }
     table = pd.DataFrame([rows[column] for column in sorted(rows)])

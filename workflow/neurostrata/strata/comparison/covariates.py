@@ -18,6 +18,13 @@ from neurostrata.phenotypes.covariates import CovariateDesign, code_covariates
 
 Array = NDArray[np.float64]
 
+#: Columns of tables that say what was adjusted for.
+COLUMNS = {
+    "adjusted_for": "covariates",
+    "curves": "covariates of whose ranks a cubic curve is the effect; of other numbers a straight line",
+    "slopes": "covariates in whose classes age has slopes of its own",
+}
+
 
 def known_covariates(people: pd.DataFrame, further: Sequence[str] = ()) -> pd.DataFrame:
     """Return the covariates that most of these people have, coded; NaN for whoever lacks one.
@@ -108,3 +115,25 @@ def orthonormal(columns: Array) -> Array:
     """Return an orthonormal basis of the columns' span."""
     left, scale, _ = np.linalg.svd(columns, full_matrices=False)
     return left[:, scale > 1e-9 * max(float(scale[0]) if len(scale) else 0.0, 1e-300)]
+
+
+def freed(values: Array, basis: Array) -> tuple[Array, Array]:
+    """Return what covariates leave of values (people x factors), and which factors still vary.
+
+    Parameters
+    ----------
+    values
+        People x factors, complete.
+    basis
+        People x columns: orthonormal columns that span the constant and the covariates.
+    """
+    left = values - basis @ (basis.T @ values)
+    return left, (left**2).sum(axis=0) > 1e-9 * np.maximum((values**2).sum(axis=0), 1e-300)
+
+
+def covariate_words(
+    covariates: Sequence[str], curves: Sequence[str], slopes: Sequence[str]
+) -> dict[str, str]:
+    """Return the values of :data:`COLUMNS`."""
+    lists = ((covariates, "nothing"), (curves, "none"), (slopes, "none"))
+    return dict(zip(COLUMNS, (", ".join(names) or none for names, none in lists), strict=True))
